@@ -1,0 +1,237 @@
+//! The settings: one struct per concern, each field a flag and an environment variable of the same name.
+//!
+//! `--max-room-size` is `MAX_ROOM_SIZE`. Flags win over the environment, the environment over a `.env` file in the
+//! working directory, that over the default.
+//!
+//! - [`layers`] reads the sources and turns what is wrong into one line;
+//! - [`values`] holds the types that a setting's text is read into;
+//! - [`Loaded`] is the outcome: settings that are valid, and warnings.
+//!
+//! This is the only place that reads the environment.
+
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, ValueEnum};
+
+use crate::room::Limits as RoomLimits;
+
+mod layers;
+mod values;
+
+pub use layers::{Invalid, Loaded, load, load_from};
+pub use values::{ClientUrl, Secret};
+
+use values::{client_url, count, flag, log_level, megabytes, milliseconds, port, queue, seconds};
+
+/// What the program is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Action {
+    /// Serve until a signal comes.
+    Serve,
+    /// Check the settings, print those in force, and end.
+    Check,
+    /// Ask a running server for its health; the exit code tells.
+    Health,
+}
+
+/// The signaling server for WebRTC. Every setting is a flag and an environment variable. Flags win over the environment,
+/// the environment over a .env file in the working directory. Lists are comma-separated.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "parlor", version, args_override_self = true, max_term_width = 110, disable_help_flag = true)]
+pub struct Config {
+    /// Print this
+    #[arg(short, long, action = ArgAction::HelpShort)]
+    help: Option<bool>,
+    /// serve (the default); check the settings and print those in force; or ask a running server for its health
+    #[arg(value_enum, value_name = "COMMAND", default_value = "serve", hide_default_value = true)]
+    pub action: Action,
+    /// Where to listen.
+    #[command(flatten)]
+    pub network: Network,
+    /// Pages, REST and who may use them.
+    #[command(flatten)]
+    pub http: Http,
+    /// Rooms.
+    #[command(flatten)]
+    pub rooms: Rooms,
+    /// What bounds a connection.
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Times.
+    #[command(flatten)]
+    pub times: Times,
+    /// Logs.
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Where to listen")]
+pub struct Network {
+    /// Address or host name to listen on; `::` serves IPv6 and IPv4. Where it is not set, `WS_HOST` is read
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0")]
+    pub host: String,
+    /// Port to listen on; 0 takes a free one, and the address is printed. Where it is not set, `WS_PORT` is read
+    #[arg(long, value_name = "PORT", default_value = "4000", value_parser = port)]
+    pub port: u16,
+}
+
+/// Pages, REST and who may use them.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Pages and REST")]
+pub struct Http {
+    /// Origins whose pages may connect, comma-separated; `*` alone allows all. The server's own is always allowed
+    #[arg(long, value_name = "ORIGINS", default_value = "http://localhost:3000", value_parser = client_url)]
+    pub client_url: ClientUrl,
+    /// `production`: JSON logs, no demo page, rooms are not changed by REST without a token
+    #[arg(long, value_name = "WHICH", default_value = "development")]
+    pub node_env: NodeEnv,
+    /// Serve the demo page at `/` [default: unless in production]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = flag)]
+    pub demo: Option<bool>,
+    /// Token that guards everything under `/api/`, as `Authorization: Bearer <token>`
+    #[arg(long, value_name = "SECRET")]
+    pub api_token: Option<Secret>,
+}
+
+/// Rooms.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Rooms")]
+pub struct Rooms {
+    /// Whether joining an unknown room creates it; if not, rooms come from `POST /api/rooms`
+    #[arg(long, value_name = "BOOL", default_value = "true", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = flag)]
+    pub room_auto_create: bool,
+    /// Rooms on this server; 0 = no limit
+    #[arg(long, value_name = "COUNT", default_value = "100000", value_parser = count::<0>)]
+    pub max_rooms: usize,
+    /// Rooms that one connection may be in
+    #[arg(long, value_name = "COUNT", default_value = "8", value_parser = count::<1>)]
+    pub max_rooms_per_connection: usize,
+    /// How long a room made by REST waits for its first peer
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds::<1>)]
+    pub empty_room_ttl_seconds: Duration,
+}
+
+/// What bounds a room, a connection and a message.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// Peers in a room
+    #[arg(long, value_name = "COUNT", default_value = "50", value_parser = count::<1>)]
+    pub max_room_size: usize,
+    /// Bytes of one message, on every transport
+    #[arg(long, value_name = "BYTES", default_value = "65536", value_parser = megabytes::<16>)]
+    pub max_message_bytes: usize,
+    /// Bytes that a peer may say of itself when it joins
+    #[arg(long, value_name = "BYTES", default_value = "4096", value_parser = megabytes::<1>)]
+    pub max_metadata_bytes: usize,
+    /// Messages that wait for one slow connection
+    #[arg(long, value_name = "COUNT", default_value = "128", value_parser = queue)]
+    pub send_queue: usize,
+}
+
+/// Heartbeats and how long things may take.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Times")]
+pub struct Times {
+    /// Time between two Socket.IO heartbeats
+    #[arg(long, value_name = "MS", default_value = "25000", value_parser = milliseconds)]
+    pub ping_interval_ms: Duration,
+    /// Time for the answer to a Socket.IO heartbeat
+    #[arg(long, value_name = "MS", default_value = "20000", value_parser = milliseconds)]
+    pub ping_timeout_ms: Duration,
+    /// Time for a request's headers, an upgrade, and the first message
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::<1>)]
+    pub handshake_timeout_seconds: Duration,
+    /// How long a shutdown may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::<0>)]
+    pub shutdown_seconds: Duration,
+}
+
+/// Logs.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Logs")]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,parlor::room=debug`
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
+    pub log_level: String,
+    /// `pretty` or `json` [default: `json` in production, else `pretty`]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How strict the server is with its surroundings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NodeEnv {
+    /// At home on one's own machine.
+    Development,
+    /// Like development; frontends' test runners set it.
+    Test,
+    /// On the open internet.
+    Production,
+}
+
+/// What a line of the log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Whether `NODE_ENV` is `production`.
+    pub fn is_production(&self) -> bool {
+        self.http.node_env == NodeEnv::Production
+    }
+
+    /// The log format in force.
+    pub fn log_format(&self) -> LogFormat {
+        self.log.log_format.unwrap_or(if self.is_production() { LogFormat::Json } else { LogFormat::Pretty })
+    }
+
+    /// The limits of the rooms.
+    pub fn room_limits(&self) -> RoomLimits {
+        RoomLimits {
+            auto_create: self.rooms.room_auto_create,
+            room_size: self.limits.max_room_size,
+            rooms: (self.rooms.max_rooms > 0).then_some(self.rooms.max_rooms),
+            rooms_per_connection: self.rooms.max_rooms_per_connection,
+            profile_bytes: self.limits.max_metadata_bytes,
+            empty_room_ttl: self.rooms.empty_room_ttl_seconds,
+        }
+    }
+
+    /// What an operator should know before this faces the internet, a line each.
+    pub fn exposures(&self) -> Vec<String> {
+        let mut exposures = Vec::new();
+        let is_local = self.network.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+        if self.is_production() {
+            match &self.http.client_url {
+                ClientUrl::Any => exposures.push("CLIENT_URL=*: pages of every origin may connect".to_owned()),
+                ClientUrl::List(list) if list.iter().all(|origin| origin.contains("://localhost")) => {
+                    exposures.push("CLIENT_URL allows pages on localhost only: no other page can connect".to_owned());
+                }
+                ClientUrl::List(_) => {}
+            }
+            if self.http.api_token.is_none() {
+                exposures.push("API_TOKEN is not set: anyone can list the rooms; changing them is refused".to_owned());
+            }
+        } else if !is_local && self.http.api_token.is_none() {
+            exposures.push(
+                "API_TOKEN is not set: anyone who reaches this port can list, create and close rooms (NODE_ENV=production refuses the latter)"
+                    .to_owned(),
+            );
+        }
+        exposures
+    }
+}
+
+impl Http {
+    /// Whether the demo page is served.
+    pub fn demo(&self) -> bool {
+        self.demo.unwrap_or(self.node_env != NodeEnv::Production)
+    }
+}

@@ -1,0 +1,171 @@
+//! What the text of a setting is read into. An error here says what would be accepted.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::Uri;
+use tracing_subscriber::EnvFilter;
+
+/// A value that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// The origins whose pages may connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientUrl {
+    /// `*`
+    Any,
+    /// These, as browsers write them in `Origin`.
+    List(Vec<String>),
+}
+
+impl fmt::Display for ClientUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any"),
+            Self::List(list) => f.write_str(&list.join(", ")),
+        }
+    }
+}
+
+pub(super) fn client_url(text: &str) -> Result<ClientUrl, String> {
+    const ACCEPTED: &str = "origins such as https://app.example.com, comma-separated, or * alone";
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    if items.clone().any(|item| item == "*") {
+        return if items.count() == 1 { Ok(ClientUrl::Any) } else { Err(ACCEPTED.to_owned()) };
+    }
+    let list: Result<Vec<String>, String> = items.map(|item| origin(item).ok_or_else(|| ACCEPTED.to_owned())).collect();
+    list.map(ClientUrl::List)
+}
+
+/// An origin as browsers write it: lower case, without a default port and without a path.
+fn origin(text: &str) -> Option<String> {
+    let uri: Uri = text.strip_suffix('/').unwrap_or(text).parse().ok()?;
+    let (scheme, authority) = (uri.scheme_str()?.to_ascii_lowercase(), uri.authority()?);
+    let has_more = uri.path() != "/" && !uri.path().is_empty() || uri.query().is_some() || text.contains('@');
+    if has_more || authority.host().is_empty() {
+        return None;
+    }
+    let host = authority.host().to_ascii_lowercase();
+    Some(match (scheme.as_str(), authority.port_u16()) {
+        ("http", Some(80)) | ("https", Some(443)) | (_, None) => format!("{scheme}://{host}"),
+        (_, Some(port)) => format!("{scheme}://{host}:{port}"),
+    })
+}
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    whole(text, 0, u64::from(u16::MAX)).map(|port| u16::try_from(port).expect("the range is that of the type"))
+}
+
+pub(super) fn count<const LEAST: usize>(text: &str) -> Result<usize, String> {
+    size(text, LEAST, 1_000_000_000)
+}
+
+/// A size in bytes, from 1 KiB (256 bytes would not hold a session description) to so many MiB.
+pub(super) fn megabytes<const MOST: usize>(text: &str) -> Result<usize, String> {
+    size(text, 1024, MOST * 1024 * 1024)
+}
+
+pub(super) fn queue(text: &str) -> Result<usize, String> {
+    size(text, 8, 65_536)
+}
+
+/// At most a day.
+pub(super) fn seconds<const LEAST: u64>(text: &str) -> Result<Duration, String> {
+    whole(text, LEAST, 86_400).map(Duration::from_secs)
+}
+
+/// At least what a test can wait for, at most an hour.
+pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
+    whole(text, 50, 3_600_000).map(Duration::from_millis)
+}
+
+pub(super) fn flag(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("true or false".to_owned()),
+    }
+}
+
+pub(super) fn log_level(text: &str) -> Result<String, String> {
+    // A word that is no level would be taken for a module, and would silence everything else.
+    let is_word = text.chars().all(char::is_alphanumeric);
+    let is_level = text.parse::<tracing::Level>().is_ok() || text == "off";
+    if (is_word && !is_level) || text.parse::<EnvFilter>().is_err() {
+        return Err("error, warn, info, debug, trace, or a filter such as info,parlor::room=debug".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn size(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    whole(text, least as u64, most as u64).map(|number| usize::try_from(number).expect("the range fits the type"))
+}
+
+fn whole(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    let number = text.trim().parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("a whole number from {least} to {most}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_written_as_browsers_write_them() {
+        let list =
+            client_url("https://App.Example.com/, http://localhost:80,capacitor://localhost , http://[::1]:3000")
+                .unwrap();
+        let expected = ["https://app.example.com", "http://localhost", "capacitor://localhost", "http://[::1]:3000"];
+        assert_eq!(list, ClientUrl::List(expected.map(str::to_owned).to_vec()));
+        assert_eq!(client_url(" * "), Ok(ClientUrl::Any));
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused() {
+        for text in
+            ["app.example.com", "https://a.example/path", "*,https://a.example", "https://u@a.example", "https://a b"]
+        {
+            assert!(client_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_bounds() {
+        assert_eq!(port("65536"), Err("a whole number from 0 to 65535".to_owned()));
+        assert_eq!(port(" 80 "), Ok(80));
+        assert!(count::<1>("0").is_err());
+        assert!(count::<1>("-1").is_err());
+        assert!(seconds::<0>("1.5").is_err());
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused() {
+        assert!(log_level("inof").is_err());
+        assert!(log_level("info,parlor::room=loud").is_err());
+        assert!(log_level("warn").is_ok());
+        assert!(log_level("info,parlor::room=debug").is_ok());
+    }
+}

@@ -1,0 +1,197 @@
+//! Reading the outermost level of JSON, and writing it by hand.
+//!
+//! Values are handed on as the text they came in: [`RawValue`] is a slice of the message. Nothing below the outermost
+//! level is looked at.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::DecodeError;
+use crate::id::IdError;
+
+/// The members of a JSON object, in the order they came, each value unread.
+#[derive(Debug, Default)]
+pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    /// Reads an object; `None` if `value` is anything else.
+    pub fn read(value: &'a RawValue) -> Option<Self> {
+        serde_json::from_str(value.get()).ok()
+    }
+
+    /// The value of a key. Where a key stands twice the last one counts, as in JavaScript: what is checked here is
+    /// what the receiver will read.
+    pub fn get(&self, key: &str) -> Option<&'a RawValue> {
+        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
+    }
+
+    /// The first of `keys` that is present, and its value.
+    pub fn first_of(&self, keys: &[&'static str]) -> Option<(&'static str, &'a RawValue)> {
+        keys.iter().find_map(|key| self.get(key).map(|value| (*key, value)))
+    }
+
+    /// Whether a key is present.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(name, _)| name == key)
+    }
+
+    /// The members as text without the braces, those left out that `skip` names. Values are copied as they came.
+    pub fn text_without(&self, skip: impl Fn(&str) -> bool) -> String {
+        let kept = || self.0.iter().filter(|(key, _)| !skip(key));
+        let length = kept().map(|(key, value)| key.len() + value.get().len() + 4).sum();
+        let mut text = String::with_capacity(length);
+        for (key, value) in kept() {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            push_string(&mut text, key);
+            text.push(':');
+            text.push_str(value.get());
+        }
+        text
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::with_capacity(8);
+                while let Some(Key(key)) = map.next_key()? {
+                    members.push((key, map.next_value()?));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+/// An event's name and its first arguments, as Socket.IO sends them: `["name", first, second, …]`.
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    /// The name.
+    pub name: Cow<'a, str>,
+    /// The first argument, if there is one.
+    pub first: Option<&'a RawValue>,
+    /// The second one.
+    pub second: Option<&'a RawValue>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Arguments<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Arguments<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array that begins with a name")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let Key(name) = seq.next_element()?.ok_or_else(|| serde::de::Error::invalid_length(0, &self))?;
+                let first = seq.next_element()?;
+                let second = seq.next_element()?;
+                while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+                Ok(Arguments { name, first, second })
+            }
+        }
+
+        deserializer.deserialize_seq(Reader)
+    }
+}
+
+/// A string that is borrowed from the message where it holds no escapes.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Reader)
+    }
+}
+
+/// Reads an id: a string, or a number by its decimal text.
+pub fn id<T>(
+    field: &'static str,
+    value: &RawValue,
+    new: impl FnOnce(&str) -> Result<T, IdError>,
+) -> Result<T, DecodeError> {
+    let text = value.get();
+    let id = match text.as_bytes().first() {
+        Some(b'"') => {
+            // Only a lone surrogate, which Rust's text cannot hold, makes this fail.
+            let Ok(Key(text)) = serde_json::from_str(text) else {
+                return Err(DecodeError::WrongType { field, expected: "valid Unicode" });
+            };
+            new(&text)
+        }
+        Some(b'-' | b'0'..=b'9') => new(text),
+        _ => return Err(DecodeError::WrongType { field, expected: "a string or a number" }),
+    };
+    id.map_err(|problem| DecodeError::BadId { field, problem })
+}
+
+/// Whether a value is `null`.
+pub fn is_null(value: &RawValue) -> bool {
+    value.get() == "null"
+}
+
+/// Whether a value is an object.
+pub fn is_object(value: &RawValue) -> bool {
+    value.get().starts_with('{')
+}
+
+/// Appends a JSON string.
+pub fn push_string(out: &mut String, text: &str) {
+    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
+/// Appends a member `"key":"text"`, with a comma before it unless it is the first of its object. The key must need no
+/// escape.
+pub fn push_member(out: &mut String, key: &'static str, text: &str) {
+    if !out.ends_with('{') {
+        out.push(',');
+    }
+    out.push('"');
+    out.push_str(key);
+    out.push_str("\":");
+    push_string(out, text);
+}

@@ -1,0 +1,81 @@
+//! The Socket.IO dialect: the events that Express + Socket.IO signaling servers have in common.
+//!
+//! Frames here are the JSON array of one event, `["offer",{…}]`; the packet around it belongs to the transport.
+//!
+//! - [`Request::read`] finds the event's name and arguments, [`Request::command`] checks them;
+//! - [`DIALECT`] writes events for clients, [`encode`] also their acknowledgements and errors.
+//!
+//! A signal's body is the sender's object as it came, less the fields that name the sender: those the server writes.
+//! Which of them is told by what the sender wrote ([`SenderFields`]), so that a frontend reads the names that it sends.
+
+pub mod decode;
+pub mod encode;
+
+pub use decode::{ClientEvent, Request};
+
+use super::Dialect;
+
+/// Writes events for Socket.IO clients.
+pub static DIALECT: Dialect = Dialect {
+    name: "socketio",
+    encode: encode::event,
+    farewell: |code, message| encode::error(code, message, None, None),
+};
+
+/// The sender fields that a relayed signal carries beside those that every one carries, as a set of bits: the note
+/// that decoding leaves for encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct SenderFields(u16);
+
+/// What a sender field says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// The sender, in the namespace in which the target was found.
+    Reply,
+    /// The sender's connection id.
+    Connection,
+    /// The sender's peer id.
+    Peer,
+    /// The room.
+    Room,
+}
+
+/// A field that the server writes into a relayed signal, over whatever the client wrote there.
+pub(crate) struct SenderField {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What it says.
+    pub(crate) says: Says,
+    /// Where the sender wrote this key the field is present; `None` means always.
+    pub(crate) beside: Option<&'static str>,
+}
+
+/// All of them, in the order in which they are written.
+pub(crate) const SENDER_FIELDS: [SenderField; 9] = [
+    SenderField { name: "from", says: Says::Reply, beside: None },
+    SenderField { name: "userId", says: Says::Peer, beside: None },
+    SenderField { name: "socketId", says: Says::Connection, beside: None },
+    SenderField { name: "roomId", says: Says::Room, beside: None },
+    SenderField { name: "fromId", says: Says::Reply, beside: Some("targetId") },
+    SenderField { name: "senderId", says: Says::Reply, beside: Some("targetId") },
+    SenderField { name: "fromSocketId", says: Says::Connection, beside: Some("targetSocketId") },
+    SenderField { name: "senderSocketId", says: Says::Connection, beside: Some("targetSocketId") },
+    SenderField { name: "fromUserId", says: Says::Peer, beside: Some("targetUserId") },
+];
+
+impl SenderFields {
+    /// The fields for a message, by whether it has a key. A field that the client forged is always written.
+    fn wanted(has: impl Fn(&str) -> bool) -> Self {
+        let mut bits = 0;
+        for (index, field) in SENDER_FIELDS.iter().enumerate() {
+            if field.beside.is_none_or(&has) || has(field.name) {
+                bits |= 1 << index;
+            }
+        }
+        Self(bits)
+    }
+
+    fn iter(self) -> impl Iterator<Item = &'static SenderField> {
+        SENDER_FIELDS.iter().enumerate().filter(move |(index, _)| self.0 & (1 << index) != 0).map(|(_, field)| field)
+    }
+}

@@ -1,0 +1,158 @@
+//! Socket.IO events in, commands out.
+
+use serde_json::value::RawValue;
+
+use super::{SENDER_FIELDS, SenderFields};
+use crate::dialect::DecodeError;
+use crate::dialect::json::{self, Arguments, Members};
+use crate::id::{PeerId, RoomId};
+use crate::room::{Command, Profile, Signal, SignalKind, Target};
+
+/// An event that clients send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// `join-room`
+    JoinRoom,
+    /// `leave-room`
+    LeaveRoom,
+    /// `offer`, `answer` or `ice-candidate`
+    Signal(SignalKind),
+}
+
+impl ClientEvent {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "join-room" => Self::JoinRoom,
+            "leave-room" => Self::LeaveRoom,
+            "offer" => Self::Signal(SignalKind::Offer),
+            "answer" => Self::Signal(SignalKind::Answer),
+            "ice-candidate" => Self::Signal(SignalKind::Candidate),
+            _ => return None,
+        })
+    }
+
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::JoinRoom => "join-room",
+            Self::LeaveRoom => "leave-room",
+            Self::Signal(kind) => signal_name(kind),
+        }
+    }
+}
+
+/// The event that carries a signal, the same in both directions.
+pub(super) fn signal_name(kind: SignalKind) -> &'static str {
+    match kind {
+        SignalKind::Offer => "offer",
+        SignalKind::Answer => "answer",
+        SignalKind::Candidate => "ice-candidate",
+    }
+}
+
+const ROOM_KEYS: [&str; 2] = ["roomId", "room"];
+const PEER_KEYS: [&str; 2] = ["userId", "peerId"];
+const TARGET_KEYS: [&str; 5] = ["targetId", "target", "to", "targetUserId", "targetSocketId"];
+/// What the server says of a peer: a client cannot say it of itself.
+const PEER_FIELDS: [&str; 6] = ["id", "userId", "socketId", "roomId", "joinedAt", "reason"];
+
+/// The keys under which frontends send the body of a signal. The first is the contract's; the others let pages work
+/// that name it differently, since the body is relayed under the key that it came with.
+fn body_keys(kind: SignalKind) -> &'static [&'static str] {
+    match kind {
+        SignalKind::Offer => &["offer", "sdp", "description", "signal"],
+        SignalKind::Answer => &["answer", "sdp", "description", "signal"],
+        SignalKind::Candidate => &["candidate", "iceCandidate", "ice", "signal"],
+    }
+}
+
+/// One event of a client, its arguments still unchecked.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Which event.
+    pub event: ClientEvent,
+    first: Option<&'a RawValue>,
+    second: Option<&'a RawValue>,
+}
+
+impl<'a> Request<'a> {
+    /// Reads the JSON array of an event; `None` for events that Parlor does not know, and for anything else.
+    pub fn read(text: &'a str) -> Option<Self> {
+        let Arguments { name, first, second } = serde_json::from_str(text).ok()?;
+        let event = ClientEvent::from_name(&name)?;
+        // A JavaScript client writes an argument that it left undefined as null.
+        let given = |value: &&RawValue| !json::is_null(value);
+        Some(Self { event, first: first.filter(given), second: second.filter(given) })
+    }
+
+    /// The room that the request names, if it names one well: for error messages.
+    pub fn room(&self) -> Option<RoomId> {
+        let first = self.first?;
+        let value = if json::is_object(first) { Members::read(first)?.first_of(&ROOM_KEYS)?.1 } else { first };
+        json::id("roomId", value, RoomId::new).ok()
+    }
+
+    /// Checks the arguments.
+    pub fn command(&self) -> Result<Command, DecodeError> {
+        match self.event {
+            ClientEvent::JoinRoom => self.join(),
+            ClientEvent::LeaveRoom => self.leave(),
+            ClientEvent::Signal(kind) => self.relay(kind),
+        }
+    }
+
+    fn join(&self) -> Result<Command, DecodeError> {
+        let first = self.first.ok_or(DecodeError::Missing("roomId"))?;
+        if !json::is_object(first) {
+            let room = json::id("roomId", first, RoomId::new)?;
+            let peer = self.second.map(|value| json::id("userId", value, PeerId::new)).transpose()?;
+            return Ok(Command::Join { room, peer, profile: Profile::default() });
+        }
+        let members = object(first)?;
+        let (room_key, room) = members.first_of(&ROOM_KEYS).ok_or(DecodeError::Missing("roomId"))?;
+        let room = json::id("roomId", room, RoomId::new)?;
+        let peer = members.first_of(&PEER_KEYS);
+        let peer_key = peer.map(|(key, _)| key);
+        let peer = peer.map(|(_, value)| json::id("userId", value, PeerId::new)).transpose()?;
+        let profile =
+            members.text_without(|key| PEER_FIELDS.contains(&key) || key == room_key || Some(key) == peer_key);
+        Ok(Command::Join { room, peer, profile: Profile::new(&profile) })
+    }
+
+    fn leave(&self) -> Result<Command, DecodeError> {
+        let Some(first) = self.first else {
+            return Ok(Command::Leave { room: None });
+        };
+        let room = if json::is_object(first) { room_of(&object(first)?)? } else { Some(room_id(first)?) };
+        Ok(Command::Leave { room })
+    }
+
+    fn relay(&self, kind: SignalKind) -> Result<Command, DecodeError> {
+        let keys = body_keys(kind);
+        let members = object(self.first.ok_or(DecodeError::Missing(keys[0]))?)?;
+        let room = room_of(&members)?;
+        let target = members
+            .first_of(&TARGET_KEYS)
+            .map(|(key, value)| json::id(key, value, PeerId::new).map(Target::new))
+            .transpose()?;
+        if members.first_of(keys).is_none() {
+            return Err(DecodeError::Missing(keys[0]));
+        }
+        let is_sender_field = |key: &str| SENDER_FIELDS.iter().any(|field| field.name == key);
+        let body = members.text_without(is_sender_field).into_boxed_str();
+        let note = SenderFields::wanted(|key| members.has(key)).0;
+        Ok(Command::Relay { room, target, signal: Signal { kind, body, note } })
+    }
+}
+
+fn object(value: &RawValue) -> Result<Members<'_>, DecodeError> {
+    Members::read(value).ok_or(DecodeError::WrongType { field: "the first argument", expected: "an object" })
+}
+
+fn room_of(members: &Members<'_>) -> Result<Option<RoomId>, DecodeError> {
+    members.first_of(&ROOM_KEYS).map(|(_, value)| room_id(value)).transpose()
+}
+
+fn room_id(value: &RawValue) -> Result<RoomId, DecodeError> {
+    json::id("roomId", value, RoomId::new)
+}

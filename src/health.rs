@@ -1,0 +1,57 @@
+//! `parlor health`: asks a running server on this machine whether it is well, for container health checks.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use crate::config::Config;
+
+/// How long to wait for the answer.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// Why the server is not well.
+#[derive(Debug, thiserror::Error)]
+pub enum Unhealthy {
+    /// It cannot be reached.
+    #[error("no server answers on {address}")]
+    Unreachable {
+        /// Where it was looked for.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It answers that it is not well.
+    #[error("the server answers: {0}")]
+    Answered(String),
+}
+
+/// Asks the server that these settings describe.
+pub fn check(config: &Config) -> Result<(), Unhealthy> {
+    let (host, port) = (config.network.host.as_str(), config.network.port);
+    let unreachable = |source| Unhealthy::Unreachable { address: format!("{host}:{port}"), source };
+    let head = ask(host, port).map_err(unreachable)?;
+    let status = head.split_whitespace().nth(1).unwrap_or_default();
+    if status == "200" { Ok(()) } else { Err(Unhealthy::Answered(head.lines().next().unwrap_or_default().to_owned())) }
+}
+
+/// The beginning of the answer to `GET /healthz`.
+fn ask(host: &str, port: u16) -> io::Result<String> {
+    let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let address = (host, port).to_socket_addrs()?.next().ok_or_else(none)?;
+    let mut stream = TcpStream::connect_timeout(&reachable(address), LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(4096).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Where a server that listens on an address is reached from this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}

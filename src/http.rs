@@ -1,0 +1,94 @@
+//! HTTP: every route and what it passes through, on one page.
+//!
+//! - [`origin`] decides which pages may talk to us: as CORS headers for REST, as a refusal for Socket.IO;
+//! - [`rooms`] and [`health`] are for operators; [`demo`] serves the demo page and the official client's bundle;
+//! - [`error`] is the one form in which requests are refused.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{any, get};
+use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer};
+
+use crate::config::Config;
+use crate::session::Hub;
+use crate::transport::socketio;
+
+pub mod demo;
+pub mod error;
+pub mod health;
+pub mod origin;
+pub mod rooms;
+
+use self::error::ApiError;
+use self::origin::Origins;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Rooms and connections.
+    pub hub: Arc<Hub>,
+    /// The settings in force.
+    pub config: Arc<Config>,
+    /// When the server started.
+    pub started: std::time::Instant,
+}
+
+/// Every route.
+pub fn router(shared: Shared, socketio: socketio::Endpoint) -> Router {
+    let config = Arc::clone(&shared.config);
+    let origins = Arc::new(Origins::new(&config.http.client_url));
+    let guard = middleware::from_fn_with_state(Arc::clone(&origins), origin::guard);
+
+    let sockets = Router::new()
+        .route(socketio::PATH, any(socketio::serve))
+        .route(socketio::PATH.trim_end_matches('/'), any(socketio::serve))
+        .route_layer(guard)
+        .with_state(socketio);
+
+    let api = Router::new()
+        .route("/api/rooms", get(rooms::list).post(rooms::create))
+        .route("/api/rooms/{room}", get(rooms::show).delete(rooms::close))
+        .route_layer(middleware::from_fn_with_state(shared.clone(), rooms::authorize))
+        .with_state(shared.clone());
+
+    let mut router = Router::new()
+        .route("/health", get(health::report))
+        .route("/healthz", get(health::probe))
+        .with_state(shared)
+        .merge(sockets)
+        .merge(api);
+    if let Some(folder) = demo::folder() {
+        router = router.route("/socket.io/{file}", get(demo::bundle).with_state(folder.clone()));
+        if config.http.demo() {
+            router = router.fallback_service(demo::pages(&folder));
+        } else {
+            router = router.fallback(not_found);
+        }
+    } else {
+        router = router.fallback(not_found);
+    }
+    // Outermost: a preflight must not reach anything else.
+    router.method_not_allowed_fallback(method_not_allowed).layer(cors(origins))
+}
+
+fn cors(origins: Arc<Origins>) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(tower_http::cors::AllowOrigin::predicate(move |origin, head| {
+            origins.allow(origin, &head.headers)
+        }))
+        .allow_credentials(true)
+        .allow_methods(AllowMethods::mirror_request())
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([rooms::TOTAL_COUNT, http::header::LOCATION])
+        .vary([http::header::ORIGIN])
+}
+
+async fn not_found() -> ApiError {
+    ApiError::NotFound
+}
+
+async fn method_not_allowed() -> ApiError {
+    ApiError::MethodNotAllowed
+}

@@ -1,0 +1,104 @@
+//! How requests are refused: a status, and `{"error": "<message>", "code": "<CODE>"}`.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::id::IdError;
+use crate::room::{Code, RoomError};
+
+/// How long a client should wait before it tries another time, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// Why a request is refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ApiError {
+    /// No such path.
+    #[error("Not found")]
+    NotFound,
+    /// The path does not take this method.
+    #[error("Method not allowed")]
+    MethodNotAllowed,
+    /// A room id out of bounds.
+    #[error("roomId: {0}")]
+    BadRoomId(IdError),
+    /// A field that cannot be read.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The body is no JSON, or not of the right form.
+    #[error("the body is not the JSON expected: {0}")]
+    BadBody(String),
+    /// The body is over the size limit.
+    #[error("the body is too large, at most {max} bytes")]
+    TooLarge {
+        /// The most bytes.
+        max: usize,
+    },
+    /// A token is needed.
+    #[error("a valid token is required")]
+    Unauthorized,
+    /// Not without a token that nobody has set.
+    #[error("API_TOKEN is not set: rooms cannot be changed by REST in production")]
+    WritesDisabled,
+    /// The page that asks is of no allowed origin.
+    #[error("this origin is not allowed; CLIENT_URL lists those that are")]
+    ForeignOrigin,
+    /// The rooms refuse it.
+    #[error(transparent)]
+    Room(#[from] RoomError),
+    /// Newcomers are refused.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+impl ApiError {
+    fn code(&self) -> Code {
+        match self {
+            Self::NotFound => Code::NotFound,
+            Self::MethodNotAllowed => Code::MethodNotAllowed,
+            Self::BadRoomId(_) | Self::Invalid(_) | Self::BadBody(_) => Code::InvalidMessage,
+            Self::TooLarge { .. } => Code::PayloadTooLarge,
+            Self::Unauthorized => Code::Unauthorized,
+            Self::WritesDisabled | Self::ForeignOrigin => Code::Forbidden,
+            Self::Room(error) => error.code(),
+            Self::ShuttingDown => Code::ShuttingDown,
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self.code() {
+            Code::NotFound | Code::RoomNotFound | Code::NotInRoom | Code::TargetNotFound => StatusCode::NOT_FOUND,
+            Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Code::InvalidMessage => StatusCode::BAD_REQUEST,
+            Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Code::Unauthorized => StatusCode::UNAUTHORIZED,
+            Code::Forbidden => StatusCode::FORBIDDEN,
+            Code::RoomExists | Code::RoomFull | Code::Replaced => StatusCode::CONFLICT,
+            Code::RoomClosed => StatusCode::GONE,
+            Code::LimitReached | Code::ShuttingDown | Code::DeliveryFailed => StatusCode::SERVICE_UNAVAILABLE,
+            Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body {
+    error: String,
+    code: &'static str,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let body = Body { error: self.to_string(), code: self.code().as_str() };
+        let mut response = (status, Json(body)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,170 @@
+//! Rooms by REST, for operators and dashboards.
+
+use std::time::SystemTime;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use humantime::format_rfc3339_millis;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+
+use super::Shared;
+use super::error::ApiError;
+use crate::id::{PeerId, RoomId};
+use crate::room::Summary;
+
+/// How many rooms there are in all, beside a page of them.
+pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
+
+/// How many rooms a page has where nothing is asked for.
+const PAGE: usize = 100;
+
+/// The most rooms of a page.
+const MAX_PAGE: usize = 1000;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Room {
+    id: String,
+    participants: Vec<String>,
+    participant_count: usize,
+    capacity: usize,
+    created_at: String,
+}
+
+impl From<Summary> for Room {
+    fn from(room: Summary) -> Self {
+        Self {
+            id: room.id.to_string(),
+            participant_count: room.peers.len(),
+            participants: room.peers.iter().map(PeerId::to_string).collect(),
+            capacity: room.capacity,
+            created_at: format_rfc3339_millis(room.created_at).to_string(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Created {
+    room_id: String,
+    #[serde(flatten)]
+    room: Room,
+}
+
+/// Lets a request through that may read or change rooms.
+pub async fn authorize(State(shared): State<Shared>, request: Request, next: Next) -> Result<Response, ApiError> {
+    match &shared.config.http.api_token {
+        Some(token) if !bears(request.headers(), token.as_str()) => return Err(ApiError::Unauthorized),
+        Some(_) => {}
+        None => {
+            let is_write = matches!(*request.method(), Method::POST | Method::DELETE);
+            if is_write && shared.config.is_production() {
+                return Err(ApiError::WritesDisabled);
+            }
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+/// Whether the request carries the token, found out in a time that does not tell how much of it is right.
+fn bears(headers: &HeaderMap, token: &str) -> bool {
+    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let Some((scheme, given)) = given.split_at_checked(7) else { return false };
+    scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(given.ct_eq(token.as_bytes()))
+}
+
+/// Where in the list to begin, and how much of it is wanted.
+#[derive(Deserialize)]
+pub struct Paging {
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+/// `GET /api/rooms`: the rooms, newest first.
+pub async fn list(
+    State(shared): State<Shared>,
+    paging: Result<Query<Paging>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    const BAD_LIMIT: ApiError = ApiError::Invalid("limit: must be a number from 1 to 1000");
+    let Query(Paging { limit, after }) = paging.map_err(|_| BAD_LIMIT)?;
+    let limit = match limit.unwrap_or(PAGE) {
+        0 => return Err(BAD_LIMIT),
+        limit => limit.min(MAX_PAGE),
+    };
+    let after = after.as_deref().map(RoomId::new).transpose().map_err(ApiError::BadRoomId)?;
+    let rooms = shared.hub.rooms();
+    let page = rooms.list(after.as_ref(), limit).ok_or(crate::room::RoomError::RoomNotFound)?;
+    let page: Vec<Room> = page.into_iter().map(Room::from).collect();
+    Ok(([(TOTAL_COUNT, rooms.counts().rooms.to_string())], Json(page)).into_response())
+}
+
+/// `GET /api/rooms/{roomId}`: one room.
+pub async fn show(State(shared): State<Shared>, Path(room): Path<String>) -> Result<Response, ApiError> {
+    let id = RoomId::new(&room).map_err(ApiError::BadRoomId)?;
+    let room = shared.hub.rooms().summary(&id).ok_or(crate::room::RoomError::RoomNotFound)?;
+    Ok(Json(Room::from(room)).into_response())
+}
+
+/// What a room to be created is like. An id may be a number, as everywhere.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Wanted {
+    room_id: Option<serde_json::Value>,
+    capacity: Option<serde_json::Value>,
+}
+
+/// `POST /api/rooms`: a room that waits for its first peer.
+pub async fn create(State(shared): State<Shared>, body: Body) -> Result<Response, ApiError> {
+    let max = shared.config.limits.max_message_bytes;
+    let body = axum::body::to_bytes(body, max).await.map_err(|_| ApiError::TooLarge { max })?;
+    let wanted: Wanted = if body.trim_ascii().is_empty() {
+        Wanted::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| ApiError::BadBody(error.to_string()))?
+    };
+    let id = wanted.room_id.map(|value| match value {
+        serde_json::Value::String(text) => RoomId::new(&text).map_err(ApiError::BadRoomId),
+        serde_json::Value::Number(number) => RoomId::new(&number.to_string()).map_err(ApiError::BadRoomId),
+        _ => Err(ApiError::Invalid("roomId: must be a string or a number")),
+    });
+    let largest = shared.config.limits.max_room_size;
+    let capacity = wanted.capacity.map(|value| {
+        let capacity = value.as_u64().and_then(|capacity| usize::try_from(capacity).ok());
+        capacity
+            .filter(|capacity| (1..=largest).contains(capacity))
+            .ok_or(ApiError::Invalid("capacity: must be a whole number from 1 to MAX_ROOM_SIZE"))
+    });
+    let room = shared.hub.rooms().create(SystemTime::now(), id.transpose()?, capacity.transpose()?)?;
+    let location = format!("/api/rooms/{}", percent_encoded(room.id.as_str()));
+    let created = Created { room_id: room.id.to_string(), room: room.into() };
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(created)).into_response())
+}
+
+/// `DELETE /api/rooms/{roomId}`: everyone is told, and out.
+pub async fn close(State(shared): State<Shared>, Path(room): Path<String>) -> Result<StatusCode, ApiError> {
+    let id = RoomId::new(&room).map_err(ApiError::BadRoomId)?;
+    if shared.hub.close_room(&id) {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(crate::room::RoomError::RoomNotFound.into())
+    }
+}
+
+/// An id as one segment of a path.
+fn percent_encoded(id: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => write!(out, "%{byte:02X}").expect("writing to a string cannot fail"),
+        }
+    }
+    out
+}

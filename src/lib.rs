@@ -1,0 +1,28 @@
+//! Parlor: the signaling server for WebRTC.
+//!
+//! Two browsers that want to talk to each other directly must first find each other and exchange offers, answers and
+//! ICE candidates. This is where they meet.
+//!
+//! A message's way through the code, one file a step:
+//!
+//! 1. [`transport`] takes bytes from a socket and finds the message in them;
+//! 2. [`dialect`] decodes it into a [`room::Command`];
+//! 3. [`session`] takes that to the rooms on behalf of its connection;
+//! 4. [`room`] applies the rules, and says who is to be told what: [`room::Delivery`];
+//! 5. [`session`] has each event encoded by the dialect of its recipient, and queues it in that one's outbox;
+//! 6. [`transport`] writes it.
+//!
+//! Around that: [`server`] wires everything, [`config`] reads the settings, [`http`] has the routes, [`lifecycle`] the
+//! tasks. Who may know whom is told in `ARCHITECTURE.md`, and tested.
+
+pub mod config;
+pub mod dialect;
+pub mod health;
+pub mod http;
+pub mod id;
+pub mod lifecycle;
+pub mod room;
+pub mod server;
+pub mod session;
+pub mod telemetry;
+pub mod transport;

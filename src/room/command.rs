@@ -1,0 +1,97 @@
+//! What a client wants of a room, in words that no wire owns.
+
+use std::sync::Arc;
+
+use crate::id::{ConnectionId, PeerId, RoomId};
+
+/// One request of one connection.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Become a peer of a room; where one is in it already, get the list again.
+    Join {
+        /// The room; created if it does not exist and rooms are created by joining.
+        room: RoomId,
+        /// The name to be known by; without one, the connection's id.
+        peer: Option<PeerId>,
+        /// What the others are told of the peer.
+        profile: Profile,
+    },
+    /// Leave a room, or with `None` every room the connection is in.
+    Leave {
+        /// The room, or all of them.
+        room: Option<RoomId>,
+    },
+    /// Send a signal to one peer of a room, or with no target to all others.
+    Relay {
+        /// The room; `None` means the only one the connection is in.
+        room: Option<RoomId>,
+        /// Whom it is for; `None` means everyone else.
+        target: Option<Target>,
+        /// What is sent.
+        signal: Signal,
+    },
+}
+
+/// How a client names another peer: looked up first as a peer id, then as a connection id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target(PeerId);
+
+impl Target {
+    /// A target by the text that the client wrote.
+    pub fn new(id: PeerId) -> Self {
+        Self(id)
+    }
+
+    pub(super) fn as_peer(&self) -> &PeerId {
+        &self.0
+    }
+
+    pub(super) fn as_connection(&self) -> Option<ConnectionId> {
+        ConnectionId::parse(self.0.as_str())
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What kind of signal it is, after RFC 8829 (JSEP) and RFC 8838 (trickle ICE).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SignalKind {
+    /// A session description that opens a negotiation.
+    Offer,
+    /// The session description that closes it.
+    Answer,
+    /// An ICE candidate, or the end of them.
+    Candidate,
+}
+
+/// An offer, an answer or a candidate on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signal {
+    /// Which of the three.
+    pub kind: SignalKind,
+    /// The sender's message as its dialect left it after taking the addressing off. Opaque to rooms.
+    pub body: Box<str>,
+    /// A note from a dialect's `decode` to its `encode`. Opaque to rooms.
+    pub note: u16,
+}
+
+/// What a peer says of itself when it joins (a name, an avatar, a role): raw text of its dialect, opaque to rooms, of
+/// which only the length counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Profile(Option<Arc<str>>);
+
+impl Profile {
+    /// A profile of `text`; empty text is no profile.
+    pub fn new(text: &str) -> Self {
+        Self((!text.is_empty()).then(|| text.into()))
+    }
+
+    /// The text, empty where the peer said nothing.
+    pub fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+}

@@ -1,0 +1,355 @@
+//! All rooms of a node: finding, creating, locking and forgetting them, and which connection is in which.
+//!
+//! Locks, in the order in which they are taken: a room's own, then (briefly, never the other way round) a shard of one
+//! of the two maps. Two rooms are never locked at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use parking_lot::{ArcMutexGuard, Mutex, RawMutex};
+
+use super::command::{Command, Profile, Signal, Target};
+use super::error::RoomError;
+use super::event::{Answer, Delivery, LeaveReason};
+use super::limits::Limits;
+use super::state::{Change, Room};
+use crate::id::{ConnectionId, PeerId, RoomId};
+
+/// Every room of this node.
+#[derive(Debug)]
+pub struct Rooms {
+    limits: Limits,
+    by_id: DashMap<RoomId, Listed>,
+    /// The rooms of each open connection. An entry exists from [`Rooms::connect`] to [`Rooms::disconnect`], and it is
+    /// changed only while the room concerned is locked.
+    memberships: DashMap<ConnectionId, Vec<RoomId>>,
+    room_count: AtomicUsize,
+    peer_count: AtomicUsize,
+    next_serial: AtomicU64,
+}
+
+/// A room as the map lists it.
+#[derive(Debug, Clone)]
+struct Listed {
+    /// Rises with each room created: the order of listings, without locking the rooms.
+    serial: u64,
+    room: Arc<Mutex<Kept>>,
+}
+
+/// A room and whether it is still in the map.
+#[derive(Debug)]
+struct Kept {
+    room: Room,
+    keep: Keep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// While someone is in it.
+    WhileInUse,
+    /// Created ahead; waits for its first peer until then.
+    Until(SystemTime),
+    /// Out of the map: whoever still holds it must look again.
+    Forgotten,
+}
+
+type RoomGuard = ArcMutexGuard<RawMutex, Kept>;
+
+/// What came of a command.
+///
+/// The room stays locked until this is dropped: queue the deliveries first, and never await in between.
+#[must_use = "the deliveries are to be queued"]
+pub struct Applied {
+    /// What to tell whom, in this order.
+    pub deliveries: Vec<Delivery>,
+    /// What the one who asked is answered.
+    pub answer: Answer,
+    _room: RoomGuard,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Rooms, those that wait for a first peer included.
+    pub rooms: usize,
+    /// Peers over all rooms.
+    pub peers: usize,
+}
+
+/// A room as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Its id.
+    pub id: RoomId,
+    /// Its peers, in the order they joined.
+    pub peers: Vec<PeerId>,
+    /// The most peers it holds.
+    pub capacity: usize,
+    /// When it was created.
+    pub created_at: SystemTime,
+}
+
+impl From<&Room> for Summary {
+    fn from(room: &Room) -> Self {
+        Self {
+            id: room.id().clone(),
+            peers: room.peers().map(|peer| peer.id.clone()).collect(),
+            capacity: room.capacity(),
+            created_at: room.created_at(),
+        }
+    }
+}
+
+impl Rooms {
+    /// No rooms yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            by_id: DashMap::new(),
+            memberships: DashMap::new(),
+            room_count: AtomicUsize::new(0),
+            peer_count: AtomicUsize::new(0),
+            next_serial: AtomicU64::new(0),
+        }
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Lets a connection in; before this it can join nothing.
+    pub fn connect(&self, connection: ConnectionId) {
+        self.memberships.insert(connection, Vec::new());
+    }
+
+    /// Lets a connection go. From here on it can join nothing; the rooms that it is still in are returned, and each is
+    /// to be left with [`Rooms::leave`].
+    pub fn disconnect(&self, connection: ConnectionId) -> Vec<RoomId> {
+        self.memberships.remove(&connection).map(|(_, rooms)| rooms).unwrap_or_default()
+    }
+
+    /// The rooms a connection is in, in the order it joined them.
+    pub fn of(&self, connection: ConnectionId) -> Vec<RoomId> {
+        self.memberships.get(&connection).map(|rooms| rooms.clone()).unwrap_or_default()
+    }
+
+    /// Carries out one command of one connection.
+    ///
+    /// [`Command::Leave`] without a room leaves the only room of the connection. Where it is in several the caller
+    /// leaves them one by one ([`Rooms::of`]), since two rooms are never locked at once.
+    pub fn apply(&self, now: SystemTime, connection: ConnectionId, command: Command) -> Result<Applied, RoomError> {
+        match command {
+            Command::Join { room, peer, profile } => self.join(now, connection, &room, peer, profile),
+            Command::Leave { room } => {
+                let room = self.resolve(connection, room)?;
+                self.leave(connection, &room, LeaveReason::Left).ok_or(RoomError::NotInRoom)
+            }
+            Command::Relay { room, target, signal } => self.relay(connection, room, target.as_ref(), signal),
+        }
+    }
+
+    fn join(
+        &self,
+        now: SystemTime,
+        connection: ConnectionId,
+        id: &RoomId,
+        peer: Option<PeerId>,
+        profile: Profile,
+    ) -> Result<Applied, RoomError> {
+        let max = self.limits.profile_bytes;
+        if profile.as_str().len() > max {
+            return Err(RoomError::ProfileTooLarge { max });
+        }
+        let mut kept = loop {
+            let listed = match self.by_id.get(id) {
+                Some(listed) => listed.clone(),
+                None if !self.limits.auto_create => return Err(RoomError::RoomNotFound),
+                None => self.insert(now, id.clone(), self.limits.room_size, Keep::WhileInUse)?.0,
+            };
+            let kept = listed.room.lock_arc();
+            if kept.keep != Keep::Forgotten {
+                break kept;
+            }
+        };
+        // From here on the room may be new and empty: every way out passes `settle`.
+        let joined = self.reserve(connection, &kept.room).and_then(|()| kept.room.join(now, connection, peer, profile));
+        let joined = match joined {
+            Ok(joined) => joined,
+            Err(error) => {
+                self.withdraw(connection, &kept.room);
+                self.settle(&mut kept);
+                return Err(error);
+            }
+        };
+        kept.keep = Keep::WhileInUse;
+        match joined.change {
+            Change::None => {}
+            Change::Added => _ = self.peer_count.fetch_add(1, Ordering::Relaxed),
+            Change::Replaced(older) => self.forget_membership(older, id),
+        }
+        Ok(Applied { deliveries: joined.deliveries, answer: Answer::Joined(joined.snapshot), _room: kept })
+    }
+
+    /// Takes a connection out of a room. `None` where it is not in it (any more).
+    pub fn leave(&self, connection: ConnectionId, id: &RoomId, reason: LeaveReason) -> Option<Applied> {
+        let mut kept = self.lock(id)?;
+        let left = kept.room.remove(connection, reason)?;
+        self.peer_count.fetch_sub(1, Ordering::Relaxed);
+        self.forget_membership(connection, id);
+        self.settle(&mut kept);
+        Some(Applied { deliveries: vec![left], answer: Answer::Left, _room: kept })
+    }
+
+    fn relay(
+        &self,
+        connection: ConnectionId,
+        room: Option<RoomId>,
+        target: Option<&Target>,
+        signal: Signal,
+    ) -> Result<Applied, RoomError> {
+        let room = self.resolve(connection, room)?;
+        let kept = self.lock(&room).ok_or(RoomError::NotInRoom)?;
+        let delivery = kept.room.relay(connection, target, signal)?;
+        Ok(Applied { deliveries: vec![delivery], answer: Answer::Relayed, _room: kept })
+    }
+
+    /// Creates a room ahead of its first peer; without an id, one that nobody can guess.
+    pub fn create(&self, now: SystemTime, id: Option<RoomId>, capacity: Option<usize>) -> Result<Summary, RoomError> {
+        let capacity = capacity.unwrap_or(self.limits.room_size);
+        let id = id.unwrap_or_else(RoomId::random);
+        let (listed, is_new) = self.insert(now, id, capacity, Keep::Until(now + self.limits.empty_room_ttl))?;
+        if !is_new {
+            return Err(RoomError::RoomExists);
+        }
+        Ok(Summary::from(&listed.room.lock().room))
+    }
+
+    /// Closes a room: everyone in it is told and out. `None` where there is none of that id.
+    pub fn close(&self, id: &RoomId) -> Option<Applied> {
+        let mut kept = self.lock(id)?;
+        let members: Vec<ConnectionId> = kept.room.peers().map(|peer| peer.connection).collect();
+        let deliveries = kept.room.close();
+        self.peer_count.fetch_sub(members.len(), Ordering::Relaxed);
+        for member in members {
+            self.forget_membership(member, id);
+        }
+        kept.keep = Keep::WhileInUse;
+        self.settle(&mut kept);
+        Some(Applied { deliveries, answer: Answer::Left, _room: kept })
+    }
+
+    /// Forgets the rooms whose first peer never came. Returns how many.
+    pub fn expire(&self, now: SystemTime) -> usize {
+        let all: Vec<Listed> = self.by_id.iter().map(|entry| entry.value().clone()).collect();
+        let mut expired = 0;
+        for listed in all {
+            let mut kept = listed.room.lock_arc();
+            if matches!(kept.keep, Keep::Until(end) if end <= now) {
+                kept.keep = Keep::WhileInUse;
+                self.settle(&mut kept);
+                expired += 1;
+            }
+        }
+        expired
+    }
+
+    /// One room.
+    pub fn summary(&self, id: &RoomId) -> Option<Summary> {
+        self.lock(id).map(|kept| Summary::from(&kept.room))
+    }
+
+    /// Up to `limit` rooms, the newest first, those older than `after` where one is named. `None` where there is no
+    /// room of that id.
+    pub fn list(&self, after: Option<&RoomId>, limit: usize) -> Option<Vec<Summary>> {
+        let before = match after {
+            Some(id) => self.by_id.get(id)?.serial,
+            None => u64::MAX,
+        };
+        let mut all: Vec<Listed> =
+            self.by_id.iter().map(|entry| entry.value().clone()).filter(|listed| listed.serial < before).collect();
+        all.sort_unstable_by_key(|listed| std::cmp::Reverse(listed.serial));
+        Some(all.iter().take(limit).map(|listed| Summary::from(&listed.room.lock().room)).collect())
+    }
+
+    /// How many rooms and peers there are.
+    pub fn counts(&self) -> Counts {
+        Counts { rooms: self.room_count.load(Ordering::Relaxed), peers: self.peer_count.load(Ordering::Relaxed) }
+    }
+
+    /// The room a command means.
+    fn resolve(&self, connection: ConnectionId, named: Option<RoomId>) -> Result<RoomId, RoomError> {
+        if let Some(room) = named {
+            return Ok(room);
+        }
+        let rooms = self.memberships.get(&connection).ok_or(RoomError::ConnectionEnded)?;
+        match rooms.as_slice() {
+            [] => Err(RoomError::NotInAnyRoom),
+            [room] => Ok(room.clone()),
+            _ => Err(RoomError::AmbiguousRoom),
+        }
+    }
+
+    fn lock(&self, id: &RoomId) -> Option<RoomGuard> {
+        let listed = self.by_id.get(id)?.clone();
+        let kept = listed.room.lock_arc();
+        (kept.keep != Keep::Forgotten).then_some(kept)
+    }
+
+    /// Puts a room into the map, or finds the one that is there.
+    fn insert(&self, now: SystemTime, id: RoomId, capacity: usize, keep: Keep) -> Result<(Listed, bool), RoomError> {
+        match self.by_id.entry(id) {
+            Entry::Occupied(entry) => Ok((entry.get().clone(), false)),
+            Entry::Vacant(entry) => {
+                let max = self.limits.rooms.unwrap_or(usize::MAX);
+                self.room_count
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < max).then_some(count + 1))
+                    .map_err(|_| RoomError::TooManyRooms { max })?;
+                let room = Room::new(entry.key().clone(), now, capacity);
+                let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
+                let listed = Listed { serial, room: Arc::new(Mutex::new(Kept { room, keep })) };
+                entry.insert(listed.clone());
+                Ok((listed, true))
+            }
+        }
+    }
+
+    /// Writes the room down for the connection, if it is still open and has a place left.
+    fn reserve(&self, connection: ConnectionId, room: &Room) -> Result<(), RoomError> {
+        let mut rooms = self.memberships.get_mut(&connection).ok_or(RoomError::ConnectionEnded)?;
+        if room.contains(connection) {
+            return Ok(());
+        }
+        let max = self.limits.rooms_per_connection;
+        if rooms.len() >= max {
+            return Err(RoomError::TooManyRoomsPerConnection { max });
+        }
+        rooms.push(room.id().clone());
+        Ok(())
+    }
+
+    /// Takes [`Self::reserve`] back after a join that was refused.
+    fn withdraw(&self, connection: ConnectionId, room: &Room) {
+        if !room.contains(connection) {
+            self.forget_membership(connection, room.id());
+        }
+    }
+
+    fn forget_membership(&self, connection: ConnectionId, room: &RoomId) {
+        if let Some(mut rooms) = self.memberships.get_mut(&connection) {
+            rooms.retain(|id| id != room);
+        }
+    }
+
+    /// Forgets the room if nobody is in it and nobody is waited for.
+    fn settle(&self, kept: &mut RoomGuard) {
+        if kept.keep == Keep::WhileInUse && kept.room.peers().len() == 0 {
+            kept.keep = Keep::Forgotten;
+            self.by_id.remove(kept.room.id());
+            self.room_count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The rules of one room.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use indexmap::IndexMap;
+
+use super::command::{Profile, Signal, Target};
+use super::error::RoomError;
+use super::event::{Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
+use crate::id::{ConnectionId, PeerId, RoomId};
+
+/// One room: its peers in the order they joined, found by connection or by peer id.
+#[derive(Debug)]
+pub struct Room {
+    id: RoomId,
+    created_at: SystemTime,
+    capacity: usize,
+    peers: IndexMap<ConnectionId, Arc<Peer>>,
+    connections: HashMap<PeerId, ConnectionId>,
+}
+
+/// What came of a join.
+#[derive(Debug)]
+pub struct Joined {
+    /// The room as the joiner finds it.
+    pub snapshot: Arc<Snapshot>,
+    /// In the order in which they must be queued: the joiner hears of the room before anything else of it.
+    pub deliveries: Vec<Delivery>,
+    /// What it changed.
+    pub change: Change,
+}
+
+/// What a join changed in the membership of its room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: the connection was in the room already.
+    None,
+    /// One peer more.
+    Added,
+    /// As many peers as before: this connection lost its place to the joiner.
+    Replaced(ConnectionId),
+}
+
+impl Room {
+    /// An empty room.
+    pub fn new(id: RoomId, created_at: SystemTime, capacity: usize) -> Self {
+        Self { id, created_at, capacity, peers: IndexMap::new(), connections: HashMap::new() }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &RoomId {
+        &self.id
+    }
+
+    /// When it was created.
+    pub fn created_at(&self) -> SystemTime {
+        self.created_at
+    }
+
+    /// The most peers it holds.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Its peers, in the order they joined.
+    pub fn peers(&self) -> impl ExactSizeIterator<Item = &Arc<Peer>> {
+        self.peers.values()
+    }
+
+    /// Whether a connection is in it.
+    pub fn contains(&self, connection: ConnectionId) -> bool {
+        self.peers.contains_key(&connection)
+    }
+
+    /// Makes `connection` a peer.
+    ///
+    /// Where it is one already, nothing changes and it alone is told the list again. Where another connection holds
+    /// the same peer id, the newer one wins: the older is removed first.
+    pub fn join(
+        &mut self,
+        now: SystemTime,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        profile: Profile,
+    ) -> Result<Joined, RoomError> {
+        if let Some(me) = self.peers.get(&connection) {
+            let snapshot = self.snapshot(Arc::clone(me));
+            let deliveries = vec![Self::welcome(&snapshot)];
+            return Ok(Joined { snapshot, deliveries, change: Change::None });
+        }
+        let peer = peer.unwrap_or_else(|| connection.into());
+        // A peer that took another's connection id for its own name would receive what is addressed to that id.
+        let holder = self.connections.get(&peer).copied();
+        if holder.is_none()
+            && ConnectionId::parse(peer.as_str()).is_some_and(|id| id != connection && self.contains(id))
+        {
+            return Err(RoomError::PeerIdReserved);
+        }
+        if holder.is_none() && self.peers.len() >= self.capacity {
+            return Err(RoomError::RoomFull { capacity: self.capacity });
+        }
+
+        let mut deliveries = Vec::with_capacity(4);
+        if let Some(older) = holder {
+            let event = Event::Removed { room: self.id.clone(), reason: RemovalReason::Replaced };
+            deliveries.push(Delivery { to: Recipients::One(older), event });
+            deliveries.extend(self.remove(older, LeaveReason::Replaced));
+        }
+        let me = Arc::new(Peer { id: peer.clone(), connection, joined_at: now, profile });
+        let snapshot = self.snapshot(Arc::clone(&me));
+        deliveries.push(Self::welcome(&snapshot));
+        deliveries.push(Delivery {
+            to: self.everyone(),
+            event: Event::PeerJoined { room: self.id.clone(), peer: Arc::clone(&me) },
+        });
+        self.connections.insert(peer, connection);
+        self.peers.insert(connection, me);
+        Ok(Joined { snapshot, deliveries, change: holder.map_or(Change::Added, Change::Replaced) })
+    }
+
+    /// Takes a peer out: the one path by which that happens. `None` where the connection is not in the room, so that
+    /// the late end of a connection that was replaced is silent.
+    pub fn remove(&mut self, connection: ConnectionId, reason: LeaveReason) -> Option<Delivery> {
+        let peer = self.peers.shift_remove(&connection)?;
+        self.connections.remove(&peer.id);
+        let event = Event::PeerLeft { room: self.id.clone(), peer, reason };
+        Some(Delivery { to: self.everyone(), event })
+    }
+
+    /// Empties the room at an operator's word: each peer is told, and none hears of the others' going.
+    pub fn close(&mut self) -> Vec<Delivery> {
+        let event = Event::Removed { room: self.id.clone(), reason: RemovalReason::Closed };
+        let mut deliveries = vec![Delivery { to: self.everyone(), event }];
+        let members: Vec<ConnectionId> = self.peers.keys().copied().collect();
+        for left in members.into_iter().filter_map(|member| self.remove(member, LeaveReason::Closed)) {
+            deliveries.push(Delivery { to: Recipients::Many(Vec::new()), ..left });
+        }
+        deliveries
+    }
+
+    /// Sends a signal on to a target, or with none to everyone else.
+    pub fn relay(
+        &self,
+        connection: ConnectionId,
+        target: Option<&Target>,
+        signal: Signal,
+    ) -> Result<Delivery, RoomError> {
+        let from = Arc::clone(self.peers.get(&connection).ok_or(RoomError::NotInRoom)?);
+        let (to, found_by) = match target {
+            Some(target) => {
+                let (to, found_by) = self.find(target).ok_or(RoomError::TargetNotFound)?;
+                (Recipients::One(to), found_by)
+            }
+            None => (self.others(connection), FoundBy::PeerId),
+        };
+        let event = Event::SignalRelayed { room: self.id.clone(), from, found_by, signal: Arc::new(signal) };
+        Ok(Delivery { to, event })
+    }
+
+    /// A target is looked up first as a peer id, then as a connection id.
+    fn find(&self, target: &Target) -> Option<(ConnectionId, FoundBy)> {
+        if let Some(connection) = self.connections.get(target.as_peer()) {
+            return Some((*connection, FoundBy::PeerId));
+        }
+        let connection = target.as_connection().filter(|connection| self.contains(*connection))?;
+        Some((connection, FoundBy::ConnectionId))
+    }
+
+    fn welcome(snapshot: &Arc<Snapshot>) -> Delivery {
+        Delivery { to: Recipients::One(snapshot.me.connection), event: Event::Joined(Arc::clone(snapshot)) }
+    }
+
+    fn snapshot(&self, me: Arc<Peer>) -> Arc<Snapshot> {
+        Arc::new(Snapshot {
+            room: self.id.clone(),
+            created_at: self.created_at,
+            capacity: self.capacity,
+            others: self.peers.values().filter(|peer| peer.connection != me.connection).cloned().collect(),
+            me,
+        })
+    }
+
+    fn everyone(&self) -> Recipients {
+        Recipients::Many(self.peers.keys().copied().collect())
+    }
+
+    fn others(&self, me: ConnectionId) -> Recipients {
+        Recipients::Many(self.peers.keys().copied().filter(|connection| *connection != me).collect())
+    }
+}

@@ -1,0 +1,72 @@
+//! Logs, and what is said at the start.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+
+/// Starts logging to the standard output.
+///
+/// # Panics
+///
+/// If logging was started before.
+pub fn init(config: &Config) {
+    let filter = EnvFilter::try_new(&config.log.log_level).expect("the filter was checked with the settings");
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    match config.log_format() {
+        LogFormat::Pretty => builder.with_target(false).with_ansi(io::stdout().is_terminal()).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+/// Says where the server is, who may use it, and what an operator should look at.
+///
+/// The address is printed whatever the log level: with `PORT=0` there is no other way to learn it.
+pub fn announce(config: &Config, address: SocketAddr, warnings: &[String]) {
+    let version = env!("CARGO_PKG_VERSION");
+    let origins = &config.http.client_url;
+    let demo = demo(config, address);
+    let banner = match config.log_format() {
+        LogFormat::Pretty => format!(
+            "parlor {version} listening on http://{address}\n  demo             {demo}\n  allowed origins  {origins}, and this server's own"
+        ),
+        LogFormat::Json => {
+            let timestamp = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
+            let line = serde_json::json!({
+                "timestamp": timestamp, "level": "INFO", "message": format!("listening on http://{address}"),
+                "version": version, "address": address.to_string(), "demo": demo, "allowed_origins": origins.to_string(),
+            });
+            line.to_string()
+        }
+    };
+    // Nobody may be reading any more; the server serves all the same.
+    _ = writeln!(io::stdout(), "{banner}");
+    for warning in warnings.iter().chain(&config.exposures()) {
+        warn!("{warning}");
+    }
+    info!(
+        max_room_size = config.limits.max_room_size,
+        max_message_bytes = config.limits.max_message_bytes,
+        room_auto_create = config.rooms.room_auto_create,
+        "ready"
+    );
+}
+
+/// Where the demo page is, or why it is not.
+fn demo(config: &Config, address: SocketAddr) -> String {
+    if !config.http.demo() {
+        return "not served (DEMO=true serves it)".to_owned();
+    }
+    if crate::http::demo::folder().is_none() {
+        return "not served (there is no folder client-demo here, nor beside the program)".to_owned();
+    }
+    // Browsers give camera and microphone to pages on localhost, and to no other without TLS.
+    if address.ip().is_unspecified() || address.ip().is_loopback() {
+        format!("http://localhost:{}/", address.port())
+    } else {
+        format!("http://{address}/ (for camera and microphone, browsers want localhost or TLS)")
+    }
+}

@@ -1,0 +1,121 @@
+//! Accepts connections and speaks HTTP/1.1 on them.
+//!
+//! A loop of our own, since connections need what ready-made ones do not set: no delay for small writes, an end for
+//! peers that vanish, a limit on the time for headers.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+use crate::lifecycle::Lifecycle;
+
+/// What is accepted. Later, also TLS over it.
+pub type Stream = TcpStream;
+
+/// How many connections may wait to be accepted.
+const ACCEPT_QUEUE: i32 = 4096;
+
+/// How long data that was sent may go unacknowledged before the kernel gives a connection up: a peer that vanished is
+/// found within ten seconds of traffic.
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(9);
+
+/// The pause after an accept that failed for want of something, such as open files.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// The most bytes of a request's head, which is also what an HTTP connection buffers.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// The most headers of a request.
+const MAX_HEADERS: usize = 64;
+
+/// Binds a listening socket. Where `host` is a name the first of its addresses that can be had is taken; on `::` both
+/// IPv6 and IPv4 are served.
+pub fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match bind_to(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(ACCEPT_QUEUE)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts connections until the server stops.
+pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle, header_timeout: Duration) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = lifecycle.stopping() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                if let Err(error) = prepare(&stream) {
+                    debug!(%error, "the connection ended at once");
+                    continue;
+                }
+                let connection = serve_connection(stream, router.clone(), lifecycle.clone(), header_timeout);
+                lifecycle.spawn(connection);
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    // Without it, Nagle's algorithm and delayed acknowledgements hold each small frame back for up to 40 ms.
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT))?;
+    Ok(())
+}
+
+async fn serve_connection(stream: Stream, router: Router, lifecycle: Lifecycle, header_timeout: Duration) {
+    let service = TowerToHyperService::new(
+        router.map_request(|request: http::Request<Incoming>| request.map(axum::body::Body::new)),
+    );
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = lifecycle.stopping() => {
+            // The response under way is finished, and no further request is read.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        debug!(%error, "the HTTP connection ended");
+    }
+}

@@ -1,0 +1,268 @@
+//! What the two sides of the library share about one connection: the seam below it and the session above.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use futures_util::task::AtomicWaker;
+use http::Method;
+use parking_lot::Mutex;
+use socketioxide::socket::Sid;
+use tokio::time::Sleep;
+use tower::ServiceExt;
+use tracing::debug;
+
+use super::wire::Wire;
+use super::{Inner, PATH, Protocol, slim_request};
+use crate::id::ConnectionId;
+use crate::room::LeaveReason;
+use crate::session::backlog::PATIENCE;
+use crate::session::{Backlog, Outbox, QueueFull, Session};
+
+/// One Engine.IO connection. It travels in the extensions of the connection's first request, and so lives as long as
+/// the library keeps that; when the library forgets the connection without a word, dropping this ends the session.
+pub(super) struct Link {
+    pub(super) id: ConnectionId,
+    protocol: Protocol,
+    inner: Arc<Inner>,
+    /// The Engine.IO session id, where the connection began with polling. Its owner's secret: never logged.
+    sid: OnceLock<Sid>,
+    session: OnceLock<Session>,
+    connect_reply: AtomicU8,
+    upgrading: AtomicBool,
+    closed: AtomicBool,
+    reader: AtomicWaker,
+    backlog: Arc<Backlog>,
+    pause: Mutex<Option<Pause>>,
+}
+
+/// Whether the CONNECT reply, which must name our connection id, has gone by.
+mod connect_reply {
+    /// Not asked for yet.
+    pub(super) const AWAITED: u8 = 0;
+    /// In the queue.
+    pub(super) const QUEUED: u8 = 1;
+    /// Written, or never to be.
+    pub(super) const DONE: u8 = 2;
+}
+
+/// Why the connection is not read.
+struct Pause {
+    backlog: Arc<Backlog>,
+    /// Whether to wait no longer than [`PATIENCE`].
+    is_bounded: bool,
+}
+
+impl Link {
+    pub(super) fn new(inner: &Arc<Inner>, protocol: Protocol) -> Arc<Self> {
+        let connect_reply = match protocol {
+            // The reply of the older protocol names no id.
+            Protocol::V3 => connect_reply::DONE,
+            Protocol::V4 => connect_reply::AWAITED,
+        };
+        Arc::new(Self {
+            id: ConnectionId::random(),
+            protocol,
+            inner: Arc::clone(inner),
+            sid: OnceLock::new(),
+            session: OnceLock::new(),
+            connect_reply: AtomicU8::new(connect_reply),
+            upgrading: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
+            backlog: Backlog::new(inner.settings.send_queue),
+            pause: Mutex::new(None),
+        })
+    }
+
+    /// Makes later requests find this connection by its Engine.IO session id.
+    pub(super) fn register(self: &Arc<Self>, sid: Sid) {
+        if self.sid.set(sid).is_ok() {
+            self.inner.links.insert(sid, Arc::downgrade(self));
+        }
+    }
+
+    /// Opens the session; `false` where the connection has had one, or newcomers are refused.
+    pub(super) fn open(self: &Arc<Self>, sid: Sid) -> bool {
+        if self.session.get().is_some() || self.is_closed() {
+            return false;
+        }
+        let outbox = Arc::new(Outbound {
+            wire: Arc::clone(&self.inner.wire),
+            sid,
+            backlog: Arc::clone(&self.backlog),
+            link: Arc::downgrade(self),
+        });
+        let dialect = &crate::dialect::socketio::DIALECT;
+        let Some(session) = self.inner.hub.open(self.id, dialect, outbox) else {
+            return false;
+        };
+        if self.session.set(session).is_err() {
+            return false;
+        }
+        // Set before the library queues the reply, which it does when the middleware that called us returns.
+        let (from, to) = (connect_reply::AWAITED, connect_reply::QUEUED);
+        _ = self.connect_reply.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        true
+    }
+
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.get()
+    }
+
+    pub(super) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    pub(super) fn wire(&self) -> &Wire {
+        &self.inner.wire
+    }
+
+    pub(super) fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    /// Whether the CONNECT reply has gone by, so that nothing need be looked at any more.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connect_reply.load(Ordering::Acquire) == connect_reply::DONE
+    }
+
+    /// What to send in place of `packet` if that is the CONNECT reply.
+    pub(super) fn connect_reply(&self, packet: &[u8]) -> Option<String> {
+        if !packet.starts_with(br#"40{"sid":"#) {
+            return None;
+        }
+        let (from, to) = (connect_reply::QUEUED, connect_reply::DONE);
+        self.connect_reply.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).ok()?;
+        Some(format!(r#"40{{"sid":"{}"}}"#, self.id))
+    }
+
+    /// Claims the one upgrade that a connection may have; `false` where it is taken.
+    pub(super) fn begin_upgrade(&self) -> bool {
+        !self.upgrading.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives the claim back, for an attempt that the library never heard of.
+    pub(super) fn abandon_upgrade(&self) {
+        self.upgrading.store(false, Ordering::Release);
+    }
+
+    /// Ends the session; the transport may still be open.
+    pub(super) fn end(&self, reason: LeaveReason) {
+        if let Some(session) = self.session.get() {
+            session.end(reason);
+        }
+        // Whoever paused for this connection need not any more.
+        self.backlog.emptied();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Closes the transport once what is queued has been written: a WebSocket reads its end, a polling session is closed
+    /// in its own name. Takes no lock of a room, and may be called under one.
+    pub(super) fn close(&self) {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.reader.wake();
+        self.backlog.emptied();
+        self.close_polling();
+    }
+
+    /// Makes the library forget a connection that began with polling. Without effect on one that has been upgraded.
+    pub(super) fn close_polling(&self) {
+        let Some(sid) = self.sid.get() else { return };
+        let eio = match self.protocol {
+            Protocol::V3 => 3,
+            Protocol::V4 => 4,
+        };
+        // A close packet, posted by its owner.
+        let body = match self.protocol {
+            Protocol::V3 => "1:1",
+            Protocol::V4 => "1",
+        };
+        let uri = format!("{PATH}?EIO={eio}&transport=polling&sid={sid}").parse().expect("a session id is plain text");
+        let request = slim_request(Method::POST, &uri, Body::from(body));
+        let service = self.inner.service.clone();
+        self.inner.lifecycle.spawn(async move {
+            let Ok(response) = service.oneshot(request).await;
+            debug!(status = response.status().as_u16(), "polling session closed");
+        });
+    }
+
+    /// Reads no more of this connection until `backlog` has emptied, or for a bounded time.
+    pub(super) fn pause(&self, backlog: Arc<Backlog>) {
+        let is_bounded = !Arc::ptr_eq(&backlog, &self.backlog);
+        *self.pause.lock() = Some(Pause { backlog, is_bounded });
+    }
+
+    /// Pauses for this connection's own queue, if that fills: who does not read is not read.
+    pub(super) fn pause_for_own_queue(&self) {
+        if self.backlog.is_high() {
+            self.pause(Arc::clone(&self.backlog));
+        }
+    }
+
+    /// Ready when the connection may be read on.
+    pub(super) fn poll_pause(&self, timer: &mut Option<Pin<Box<Sleep>>>, context: &mut Context<'_>) -> Poll<()> {
+        let mut guard = self.pause.lock();
+        let Some(pause) = &*guard else {
+            return Poll::Ready(());
+        };
+        if pause.backlog.poll_relief(context).is_pending() && !self.is_closed() {
+            if !pause.is_bounded {
+                return Poll::Pending;
+            }
+            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+            ready!(timer.as_mut().poll(context));
+            pause.backlog.give_up();
+        }
+        *guard = None;
+        *timer = None;
+        Poll::Ready(())
+    }
+
+    /// Has the current reader woken when the connection is closed.
+    pub(super) fn register_reader(&self, context: &Context<'_>) {
+        self.reader.register(context.waker());
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.backlog.emptied();
+        if let Some(sid) = self.sid.get() {
+            self.inner.links.remove(sid);
+        }
+    }
+}
+
+/// The outgoing side of a connection.
+struct Outbound {
+    wire: Arc<Wire>,
+    sid: Sid,
+    backlog: Arc<Backlog>,
+    link: Weak<Link>,
+}
+
+impl Outbox for Outbound {
+    fn send(&self, frame: String) -> Result<(), QueueFull> {
+        self.wire.event(self.sid, frame)?;
+        self.backlog.queued();
+        Ok(())
+    }
+
+    fn close(&self) {
+        if let Some(link) = self.link.upgrade() {
+            link.close();
+        }
+    }
+
+    fn backlog(&self) -> &Arc<Backlog> {
+        &self.backlog
+    }
+}

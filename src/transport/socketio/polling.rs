@@ -1,0 +1,153 @@
+//! Long-polling: the first request of a connection, what it posts, and what it fetches.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Uri, header};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use socketioxide::socket::Sid;
+use tokio::time::Sleep;
+use tower::ServiceExt;
+
+use super::link::Link;
+use super::{Inner, Protocol, Query, READ_BUFFER, engine_error, slim_request};
+
+/// Separates packets of a payload in Engine.IO 4.
+const SEPARATOR: u8 = 0x1e;
+
+/// Answers a polling request.
+pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> Response {
+    let method = request.method().clone();
+    let response = match (method, &query.sid) {
+        (Method::GET, None) => open(&inner, query.protocol, request.uri().clone()).await,
+        (Method::GET, Some(_)) => match query.link(&inner) {
+            Some(link) => fetch(&inner, &link, request.uri().clone()).await,
+            None => engine_error(1, "Session ID unknown"),
+        },
+        (Method::POST, Some(_)) => match query.link(&inner) {
+            Some(link) => post(&inner, link, request).await,
+            None => engine_error(1, "Session ID unknown"),
+        },
+        _ => engine_error(2, "Bad handshake method"),
+    };
+    no_store(response)
+}
+
+/// A new connection.
+async fn open(inner: &Arc<Inner>, protocol: Protocol, uri: Uri) -> Response {
+    let link = Link::new(inner, protocol);
+    let mut slim = slim_request(Method::GET, &uri, Body::empty());
+    slim.extensions_mut().insert(Arc::clone(&link));
+    let (response, body) = call(inner, slim).await;
+    if let Some(sid) = opened_sid(&body) {
+        link.register(sid);
+    }
+    response.map(|()| Body::from(body))
+}
+
+/// What waits for a connection, its CONNECT reply with our id in it.
+async fn fetch(inner: &Inner, link: &Link, uri: Uri) -> Response {
+    let slim = slim_request(Method::GET, &uri, Body::empty());
+    let (mut response, mut body) = call(inner, slim).await;
+    link.backlog().emptied();
+    if !link.is_connected()
+        && let Some(replaced) = replace_connect_reply(&body, link)
+    {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(replaced.len()));
+        body = replaced;
+    }
+    response.map(|()| Body::from(body))
+}
+
+/// What a connection sends. Its head is kept, since it says how the body is to be read.
+async fn post(inner: &Arc<Inner>, link: Arc<Link>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let paced = Paced { body, rest: Bytes::new(), link, pause: None };
+    let (response, body) = call(inner, http::Request::from_parts(head, Body::new(paced))).await;
+    response.map(|()| Body::from(body))
+}
+
+/// Has the library answer. Its bodies are whole in memory already.
+async fn call(inner: &Inner, request: http::Request<Body>) -> (http::Response<()>, Bytes) {
+    let Ok(response) = inner.service.clone().oneshot(request).await;
+    let (head, body) = response.into_parts();
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(never) => match never {},
+    };
+    (http::Response::from_parts(head, ()), body)
+}
+
+/// The session id in an OPEN packet, `0{"sid":"…",…}`, which Engine.IO 3 prefixes with its length.
+fn opened_sid(body: &[u8]) -> Option<Sid> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, rest) = text.split_once(r#"0{"sid":""#)?;
+    rest.split_once('"')?.0.parse().ok()
+}
+
+fn replace_connect_reply(body: &[u8], link: &Link) -> Option<Bytes> {
+    let mut replaced = Vec::with_capacity(body.len() + 32);
+    let mut found = false;
+    for (index, packet) in body.split(|byte| *byte == SEPARATOR).enumerate() {
+        if index > 0 {
+            replaced.push(SEPARATOR);
+        }
+        match link.connect_reply(packet) {
+            Some(reply) => {
+                found = true;
+                replaced.extend_from_slice(reply.as_bytes());
+            }
+            None => replaced.extend_from_slice(packet),
+        }
+    }
+    found.then(|| replaced.into())
+}
+
+/// Payloads must not be kept by anything on the way.
+fn no_store(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A body that is handed on in small pieces, and not while its sender is paused.
+#[derive(Debug)]
+struct Paced {
+    body: Body,
+    rest: Bytes,
+    link: Arc<Link>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl http_body::Body for Paced {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = &mut *self;
+        ready!(this.link.poll_pause(&mut this.pause, context));
+        while this.rest.is_empty() {
+            match ready!(Pin::new(&mut this.body).poll_frame(context)) {
+                Some(Ok(frame)) => this.rest = frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let length = this.rest.len().min(READ_BUFFER);
+        Poll::Ready(Some(Ok(Frame::data(this.rest.split_to(length)))))
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Link").field(&self.id).finish()
+    }
+}

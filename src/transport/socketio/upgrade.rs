@@ -1,0 +1,106 @@
+//! WebSocket handshakes, for a new connection and for one that began with polling.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
+use tower::Service;
+use tracing::debug;
+use tungstenite::handshake::derive_accept_key;
+
+use super::link::Link;
+use super::seam::Seam;
+use super::{Inner, Query, engine_error, slim_request};
+use crate::transport::listener::Stream;
+
+/// Answers a handshake, and hands the stream to the library once the HTTP side has let go of it.
+pub(super) fn serve(inner: &Arc<Inner>, query: &Query, mut request: Request) -> Response {
+    let Some(accept) = accept_key(request.headers()) else {
+        return not_a_handshake();
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (link, is_upgrade) = match query.sid {
+        None => (Link::new(inner, query.protocol), false),
+        Some(_) => match query.link(inner) {
+            Some(link) if link.begin_upgrade() => (link, true),
+            Some(_) => return engine_error(3, "Bad request"),
+            None => return engine_error(1, "Session ID unknown"),
+        },
+    };
+    let mut request = slim_request(Method::GET, request.uri(), ());
+    request.extensions_mut().insert(Arc::clone(&link));
+    let inner = Arc::clone(inner);
+    inner.lifecycle.clone().spawn(async move {
+        if hand_over(&inner, upgrade, &link, is_upgrade, request).await.is_none() {
+            debug!(connection = %link.id, "the upgrade came to nothing");
+            link.abandon_upgrade();
+        }
+    });
+    let headers = [
+        (header::UPGRADE, HeaderValue::from_static("websocket")),
+        (header::CONNECTION, HeaderValue::from_static("Upgrade")),
+        (header::SEC_WEBSOCKET_ACCEPT, accept),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+async fn hand_over(
+    inner: &Inner,
+    upgrade: OnUpgrade,
+    link: &Arc<Link>,
+    is_upgrade: bool,
+    request: http::Request<()>,
+) -> Option<()> {
+    let (mut stream, mut early) = into_stream(upgrade.await.ok()?)?;
+    if is_upgrade && early.is_empty() {
+        // From here on the library lets polling rest until the upgrade is done. A proxy that answers the handshake and
+        // then passes no frame must not cost a working connection: so a first byte has to come through.
+        early = first_bytes(&mut stream, inner).await?;
+    }
+    let seam = Seam::new(stream, early, Arc::clone(link), is_upgrade);
+    let mut service = inner.service.clone();
+    // The query was read before the handshake was answered; what else the library refuses, it drops.
+    Service::<(Seam<Stream>, http::Request<()>)>::call(&mut service, (seam, request)).await.ok()
+}
+
+/// The socket, and what hyper had read of it beyond the request.
+fn into_stream(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
+    let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
+    // A copy: the rest of hyper's buffer goes.
+    Some((parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf)))
+}
+
+async fn first_bytes(stream: &mut Stream, inner: &Inner) -> Option<Bytes> {
+    let mut bytes = BytesMut::with_capacity(64);
+    let read = stream.read_buf(&mut bytes);
+    match tokio::time::timeout(inner.settings.handshake_timeout, read).await {
+        Ok(Ok(length)) if length > 0 => Some(bytes.freeze()),
+        _ => None,
+    }
+}
+
+/// The value of `Sec-WebSocket-Accept`, if the request is a handshake (RFC 6455, section 4.2.1).
+fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
+    let has = |name, token: &str| {
+        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
+    };
+    let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
+    let is_handshake = has(header::CONNECTION, "upgrade")
+        && has(header::UPGRADE, "websocket")
+        && has(header::SEC_WEBSOCKET_VERSION, "13")
+        && key.len() == 24;
+    is_handshake.then(|| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()).flatten()
+}
+
+fn not_a_handshake() -> Response {
+    let mut response = engine_error(3, "Bad request");
+    let headers = response.headers_mut();
+    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
+}

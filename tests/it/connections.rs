@@ -1,0 +1,224 @@
+//! How connections begin and end, and who hears of it.
+
+use futures_util::SinkExt;
+use parlor::server::Held;
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::MaybeTlsStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::client::{text, websocket};
+use crate::support::{Client, TestServer};
+
+#[tokio::test]
+async fn a_whole_call() {
+    let server = TestServer::start();
+    let mut ann = Client::connect(&server).await;
+    let answer = ann.ask("join-room", json!({ "roomId": "r", "userId": "ann", "name": "Ann" })).await;
+    assert_eq!(answer["users"], json!([]));
+    assert_eq!(answer["socketId"], ann.id);
+    assert_ne!(ann.id, ann.sid, "the session id is a secret");
+    assert_eq!(ann.told("room-users").await[0], json!([]));
+
+    let mut bob = Client::connect(&server).await;
+    let answer = bob.ask("join-room", json!({ "roomId": "r", "userId": "bob" })).await;
+    assert_eq!(answer["users"][0]["name"], "Ann");
+    let told = bob.told("room-users").await;
+    assert_eq!(told[0], answer["users"], "the list is told before it is acknowledged");
+    assert_eq!(told[1]["socketId"], bob.id);
+    assert_eq!(ann.told("user-joined").await[0]["socketId"], bob.id);
+
+    assert_eq!(bob.ask("offer", json!({ "targetId": "ann", "offer": { "sdp": "v=0" } })).await["ok"], true);
+    let offer = ann.told("offer").await;
+    assert_eq!(offer[0]["from"], "bob");
+    ann.ask("answer", json!({ "targetId": offer[0]["from"], "answer": { "sdp": "v=0" } })).await;
+    assert_eq!(bob.told("answer").await[0]["from"], "ann");
+    for number in 0..10 {
+        ann.tell("ice-candidate", json!({ "to": bob.id, "candidate": number })).await;
+    }
+    for number in 0..10 {
+        let candidate = bob.told("ice-candidate").await;
+        assert_eq!((&candidate[0]["candidate"], &candidate[0]["from"]), (&json!(number), &json!(ann.id)));
+    }
+    assert_eq!(bob.ask("leave-room", json!("r")).await["ok"], true);
+    let left = ann.told("user-left").await;
+    assert_eq!((&left[0]["userId"], &left[0]["reason"]), (&json!("bob"), &json!("left")));
+    bob.close().await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_dropped_connection_is_heard_of_once() {
+    let server = TestServer::start();
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let bob = Client::joined(&server, "r", "bob").await;
+    ann.told("user-joined").await;
+    // Not closed: reset.
+    let MaybeTlsStream::Plain(stream) = bob.into_socket().into_inner() else { panic!("no TLS here") };
+    socket2_reset(stream);
+    assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
+    ann.nothing_more().await;
+    ann.close().await;
+    server.finish().await;
+}
+
+/// Ends a connection as a crash does: RST, no FIN.
+fn socket2_reset(stream: tokio::net::TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+#[tokio::test]
+async fn the_late_end_of_a_replaced_connection_is_silent() {
+    let server = TestServer::start();
+    let mut watcher = Client::joined(&server, "r", "watcher").await;
+    watcher.told("room-users").await;
+    let mut older = Client::joined(&server, "r", "ann").await;
+    older.told("room-users").await;
+    watcher.told("user-joined").await;
+    let newer = Client::joined(&server, "r", "ann").await;
+    let error = older.told("error").await;
+    assert_eq!((&error[0]["code"], &error[0]["roomId"]), (&json!("REPLACED"), &json!("r")));
+    let left = watcher.told("user-left").await;
+    assert_eq!((&left[0]["socketId"], &left[0]["reason"]), (&json!(older.id), &json!("replaced")));
+    assert_eq!(watcher.told("user-joined").await[0]["socketId"], newer.id);
+    older.close().await;
+    server.until("the older is gone", |held| held.sessions == 2).await;
+    watcher.nothing_more().await;
+    newer.close().await;
+    watcher.told("user-left").await;
+    watcher.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_silent_client_is_found_by_its_heartbeat() {
+    let server = TestServer::with(&["--ping-interval-ms=100", "--ping-timeout-ms=100"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    // Kept open and never read again.
+    let bob = Client::joined(&server, "r", "bob").await;
+    ann.told("user-joined").await;
+    assert_eq!(ann.told("user-left").await[0]["reason"], "timeout");
+    drop(bob);
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn who_never_connects_is_not_kept() {
+    let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
+    // Half a head, a silent connection, a handshake that goes no further, and a polling one that does not.
+    let mut half = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    half.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    let silent = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    let mut socket = websocket(&server, "EIO=4").await;
+    text(&mut socket).await;
+    let open = reqwest::get(server.url("/socket.io/?EIO=4&transport=polling")).await.unwrap();
+    assert_eq!(open.status(), 200);
+    drop(open);
+    assert_eq!(server.held().links, 1);
+    server.until("the polling connection is forgotten", |held| held.links == 0).await;
+    server.until("the others are ended", |held| held == Held::NOTHING).await;
+    drop((half, silent, socket));
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_tells_everyone_and_leaves_nobody() {
+    let server = TestServer::start();
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let stopping = tokio::spawn(server.stop());
+    assert_eq!(ann.told("error").await[0]["code"], "SHUTTING_DOWN");
+    ann.ended().await;
+    assert!(stopping.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_is_dropped_and_nobody_waits_for_it() {
+    let server = TestServer::with(&["--send-queue=8"]);
+    let stalled = Client::joined(&server, "r", "stalled").await;
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let body = "x".repeat(32_000);
+    // Until the kernel's buffers are full, then the queue is.
+    let refused = loop {
+        let answer = ann.ask("offer", json!({ "targetId": "stalled", "offer": body })).await;
+        if answer["ok"] == false {
+            break answer;
+        }
+    };
+    assert_eq!(refused["code"], "DELIVERY_FAILED");
+    let asked = std::time::Instant::now();
+    for _ in 0..10 {
+        ann.ask("leave-room", json!("elsewhere")).await;
+    }
+    assert!(asked.elapsed().as_millis() < 500, "others are served meanwhile: {:?}", asked.elapsed());
+    assert_eq!(ann.told("user-left").await[0]["reason"], "timeout");
+    drop(stalled);
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_never_finished_does_not_cost_the_connection() {
+    let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
+    let http = reqwest::Client::new();
+    let open = http.get(server.url("/socket.io/?EIO=4&transport=polling")).send().await.unwrap().text().await.unwrap();
+    let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
+    let sid = open["sid"].as_str().unwrap();
+    let poll = server.url(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"));
+    http.post(&poll).body("40").send().await.unwrap();
+
+    // The handshake is answered, and then nothing comes.
+    let upgrade = websocket(&server, &format!("EIO=4&sid={sid}")).await;
+    let connected = loop {
+        let body = http.get(&poll).send().await.unwrap().text().await.unwrap();
+        if let Some(packet) = body.split('\u{1e}').find(|packet| packet.starts_with("40")) {
+            break packet.to_owned();
+        }
+    };
+    assert!(!connected.contains(sid), "{connected}");
+    http.post(&poll).body("3\u{1e}421[\"join-room\",\"r\"]").send().await.unwrap();
+    let joined = loop {
+        let body = http.get(&poll).send().await.unwrap().text().await.unwrap();
+        if body.contains("431[") {
+            break body;
+        }
+    };
+    assert!(joined.contains(r#""ok":true"#) && joined.contains("room-users"), "{joined}");
+    // It can still be upgraded by someone who goes through with it.
+    server.until("the attempt is given up", |held| held.tasks <= 2).await;
+    drop(upgrade);
+    let mut upgrade = websocket(&server, &format!("EIO=4&sid={sid}")).await;
+    upgrade.send(Message::text("2probe")).await.unwrap();
+    assert_eq!(text(&mut upgrade).await, "3probe");
+    upgrade.send(Message::text("5")).await.unwrap();
+    upgrade.send(Message::text(r#"422["leave-room"]"#)).await.unwrap();
+    assert_eq!(text(&mut upgrade).await, r#"432[{"ok":true,"success":true}]"#);
+    // A second WebSocket with the same session id gets nowhere.
+    let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket&sid={sid}", server.address());
+    assert!(tokio_tungstenite::connect_async(url).await.is_err());
+    upgrade.close(None).await.unwrap();
+    drop(upgrade);
+    drop(http);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn an_upgrade_that_fails_half_way_leaves_nothing() {
+    let server = TestServer::start();
+    let http = reqwest::Client::new();
+    let open = http.get(server.url("/socket.io/?EIO=4&transport=polling")).send().await.unwrap().text().await.unwrap();
+    let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
+    let sid = open["sid"].as_str().unwrap().to_owned();
+    let mut upgrade = websocket(&server, &format!("EIO=4&sid={sid}")).await;
+    upgrade.send(Message::text("2probe")).await.unwrap();
+    assert_eq!(text(&mut upgrade).await, "3probe");
+    drop(upgrade);
+    drop(http);
+    server.finish().await;
+}

@@ -1,0 +1,12 @@
+//! The behaviour of a whole server, each in a file: a real one on a free port, and clients that speak the wire.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests panic, spawn and look around")]
+
+mod support;
+
+mod architecture;
+mod connections;
+mod order;
+mod rooms;
+mod socketio_decode;
+mod socketio_frames;

@@ -1,0 +1,327 @@
+//! The rules of rooms as transcripts: who does what, and what each one is told. No runtime, no wire.
+
+use std::time::{Duration, SystemTime};
+
+use parlor::id::{ConnectionId, PeerId, RoomId};
+use parlor::room::{
+    Applied, Command, Event, FoundBy, LeaveReason, Limits, Profile, Recipients, RemovalReason, RoomError, Rooms,
+    Signal, SignalKind, Target,
+};
+
+/// A node whose connections are called 1, 2, 3 …
+struct Node {
+    rooms: Rooms,
+    now: SystemTime,
+}
+
+fn connection(number: u128) -> ConnectionId {
+    ConnectionId::from_u128(number)
+}
+
+fn room(id: &str) -> RoomId {
+    RoomId::new(id).unwrap()
+}
+
+impl Node {
+    fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
+        let rooms = Rooms::new(limits);
+        for number in 1..=9 {
+            rooms.connect(connection(number));
+        }
+        Self { rooms, now: SystemTime::UNIX_EPOCH }
+    }
+
+    fn apply(&self, who: u128, command: Command) -> Result<String, RoomError> {
+        self.rooms.apply(self.now, connection(who), command).map(|applied| told(&applied))
+    }
+
+    fn join(&self, who: u128, id: &str, name: &str) -> Result<String, RoomError> {
+        let peer = (!name.is_empty()).then(|| PeerId::new(name).unwrap());
+        self.apply(who, Command::Join { room: room(id), peer, profile: Profile::default() })
+    }
+
+    fn leave(&self, who: u128, id: &str) -> Result<String, RoomError> {
+        self.apply(who, Command::Leave { room: Some(room(id)) })
+    }
+
+    fn offer(&self, who: u128, id: Option<&str>, target: &str) -> Result<String, RoomError> {
+        let target = (!target.is_empty()).then(|| Target::new(PeerId::new(target).unwrap()));
+        let signal = Signal { kind: SignalKind::Offer, body: "sdp".into(), note: 0 };
+        self.apply(who, Command::Relay { room: id.map(room), target, signal })
+    }
+
+    /// The connection ends: what each of its rooms is told.
+    fn end(&self, who: u128, reason: LeaveReason) -> String {
+        let rooms = self.rooms.disconnect(connection(who));
+        let left = rooms.iter().filter_map(|id| self.rooms.leave(connection(who), id, reason));
+        left.map(|applied| told(&applied)).collect::<Vec<_>>().join(" | ")
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        let counts = self.rooms.counts();
+        (counts.rooms, counts.peers)
+    }
+}
+
+/// One clause a delivery: recipients, then what they are told.
+fn told(applied: &Applied) -> String {
+    let clause = |delivery: &parlor::room::Delivery| {
+        let to: Vec<String> = delivery
+            .to
+            .as_slice()
+            .iter()
+            .map(|id| u128::from_str_radix(&id.to_string(), 16).unwrap().to_string())
+            .collect();
+        let what = match &delivery.event {
+            Event::Joined(snapshot) => {
+                let others: Vec<&str> = snapshot.others.iter().map(|peer| peer.id.as_str()).collect();
+                format!("you are {} in {} with [{}]", snapshot.me.id, snapshot.room, others.join(" "))
+            }
+            Event::PeerJoined { peer, .. } => format!("{} joined", peer.id),
+            Event::PeerLeft { peer, reason, .. } => format!("{} {}", peer.id, reason.as_str()),
+            Event::SignalRelayed { from, found_by, .. } => {
+                let by = if *found_by == FoundBy::ConnectionId { " by connection" } else { "" };
+                format!("offer of {}{by}", from.id)
+            }
+            Event::Removed { reason: RemovalReason::Replaced, .. } => "you are replaced".to_owned(),
+            Event::Removed { reason: RemovalReason::Closed, .. } => "the room is closed".to_owned(),
+        };
+        format!("{}: {what}", to.join(" "))
+    };
+    applied.deliveries.iter().map(clause).collect::<Vec<_>>().join("; ")
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "reads as what it is compared with")]
+fn ok(text: &str) -> Result<String, RoomError> {
+    Ok(text.to_owned())
+}
+
+#[test]
+fn a_call() {
+    let node = Node::new();
+    assert_eq!(node.join(1, "r", "ann"), ok("1: you are ann in r with []; : ann joined"));
+    assert_eq!(node.join(2, "r", "bob"), ok("2: you are bob in r with [ann]; 1: bob joined"));
+    assert_eq!(node.join(3, "r", "cid"), ok("3: you are cid in r with [ann bob]; 1 2: cid joined"));
+    assert_eq!(node.offer(3, Some("r"), "ann"), ok("1: offer of cid"));
+    assert_eq!(node.offer(1, None, "bob"), ok("2: offer of ann"));
+    assert_eq!(node.offer(2, None, ""), ok("1 3: offer of bob"));
+    assert_eq!(node.leave(2, "r"), ok("1 3: bob left"));
+    assert_eq!(node.end(1, LeaveReason::Disconnected), "3: ann disconnected");
+    assert_eq!(node.end(3, LeaveReason::TimedOut), ": cid timeout");
+    assert_eq!(node.counts(), (0, 0));
+}
+
+#[test]
+fn joining_again_is_told_to_the_joiner_alone() {
+    let node = Node::new();
+    node.join(1, "r", "ann").unwrap();
+    node.join(2, "r", "bob").unwrap();
+    assert_eq!(node.join(1, "r", "ann"), ok("1: you are ann in r with [bob]"));
+    // Even under another name: nothing changes for the others.
+    assert_eq!(node.join(1, "r", "eve"), ok("1: you are ann in r with [bob]"));
+    assert_eq!(node.counts(), (1, 2));
+}
+
+#[test]
+fn the_newer_of_two_connections_wins() {
+    let node = Node::new();
+    node.join(1, "r", "ann").unwrap();
+    node.join(2, "r", "bob").unwrap();
+    assert_eq!(
+        node.join(3, "r", "ann"),
+        ok("1: you are replaced; 2: ann replaced; 3: you are ann in r with [bob]; 2: ann joined")
+    );
+    assert_eq!(node.offer(1, Some("r"), "bob"), Err(RoomError::NotInRoom));
+    assert_eq!(node.offer(1, None, "bob"), Err(RoomError::NotInAnyRoom));
+    assert_eq!(node.offer(2, None, "ann"), ok("3: offer of bob"));
+    assert_eq!(node.end(1, LeaveReason::Disconnected), "", "a late end is silent");
+    assert_eq!(node.counts(), (1, 2));
+}
+
+#[test]
+fn a_full_room_lets_nobody_in_but_who_is_in_it() {
+    let node = Node::with(Limits { room_size: 2, ..Limits::default() });
+    node.join(1, "r", "ann").unwrap();
+    node.join(2, "r", "bob").unwrap();
+    assert_eq!(node.join(3, "r", "cid"), Err(RoomError::RoomFull { capacity: 2 }));
+    assert_eq!(node.join(2, "r", "bob"), ok("2: you are bob in r with [ann]"));
+    assert!(node.join(3, "r", "bob").is_ok(), "who replaces takes no place");
+    assert_eq!(node.end(2, LeaveReason::Disconnected), "");
+    node.leave(1, "r").unwrap();
+    assert!(node.join(4, "r", "cid").is_ok());
+    assert_eq!(node.offer(9, Some("r"), "cid"), Err(RoomError::NotInRoom));
+}
+
+#[test]
+fn without_a_name_a_peer_is_known_by_its_connection() {
+    let node = Node::new();
+    node.join(1, "r", "").unwrap();
+    node.join(2, "r", "bob").unwrap();
+    let (one, two) = (connection(1).to_string(), connection(2).to_string());
+    assert_eq!(node.offer(2, None, &one), ok("1: offer of bob"), "found as a peer id");
+    assert_eq!(node.offer(1, None, &two), ok(&format!("2: offer of {one} by connection")));
+    assert_eq!(node.offer(1, None, "nobody"), Err(RoomError::TargetNotFound));
+}
+
+#[test]
+fn nobody_is_called_as_another_is_connected() {
+    let node = Node::new();
+    node.join(1, "r", "ann").unwrap();
+    let name = connection(1).to_string();
+    assert_eq!(node.join(2, "r", &name), Err(RoomError::PeerIdReserved));
+    assert_eq!(node.join(1, "other", &name).map(|_| ()), Ok(()), "one may be called by one's own connection");
+    assert_eq!(node.counts(), (2, 2));
+}
+
+#[test]
+fn a_target_is_looked_for_in_the_senders_room_only() {
+    let node = Node::new();
+    node.join(1, "r", "ann").unwrap();
+    node.join(2, "s", "bob").unwrap();
+    assert_eq!(node.offer(1, Some("r"), "bob"), Err(RoomError::TargetNotFound));
+    assert_eq!(node.offer(1, Some("r"), &connection(2).to_string()), Err(RoomError::TargetNotFound));
+    assert_eq!(node.offer(1, Some("s"), "bob"), Err(RoomError::NotInRoom));
+    assert_eq!(node.offer(1, Some("nowhere"), "bob"), Err(RoomError::NotInRoom));
+    assert_eq!(node.counts(), (2, 2), "a signal creates no room");
+}
+
+#[test]
+fn in_several_rooms_a_signal_must_name_one() {
+    let node = Node::new();
+    assert_eq!(node.offer(1, None, "bob"), Err(RoomError::NotInAnyRoom));
+    node.join(1, "r", "ann").unwrap();
+    node.join(1, "s", "ann").unwrap();
+    node.join(2, "s", "bob").unwrap();
+    assert_eq!(node.offer(1, None, "bob"), Err(RoomError::AmbiguousRoom));
+    assert_eq!(node.offer(1, Some("s"), "bob"), ok("2: offer of ann"));
+    assert_eq!(node.rooms.of(connection(1)), [room("r"), room("s")]);
+    assert_eq!(node.end(1, LeaveReason::Disconnected), ": ann disconnected | 2: ann disconnected");
+}
+
+#[test]
+fn a_connection_is_in_so_many_rooms_and_no_more() {
+    let node = Node::with(Limits { rooms_per_connection: 2, ..Limits::default() });
+    node.join(1, "r", "ann").unwrap();
+    node.join(1, "s", "ann").unwrap();
+    assert_eq!(node.join(1, "t", "ann"), Err(RoomError::TooManyRoomsPerConnection { max: 2 }));
+    assert!(node.join(1, "s", "ann").is_ok(), "where one is in already is no room more");
+    assert_eq!(node.counts(), (2, 2), "a refused join leaves no empty room behind");
+    node.leave(1, "r").unwrap();
+    assert!(node.join(1, "t", "ann").is_ok());
+}
+
+#[test]
+fn a_node_has_so_many_rooms_and_no_more() {
+    let node = Node::with(Limits { rooms: Some(1), ..Limits::default() });
+    node.join(1, "r", "ann").unwrap();
+    assert_eq!(node.join(2, "s", "bob"), Err(RoomError::TooManyRooms { max: 1 }));
+    assert_eq!(node.rooms.create(node.now, None, None), Err(RoomError::TooManyRooms { max: 1 }));
+    assert!(node.join(2, "r", "bob").is_ok());
+    node.leave(1, "r").unwrap();
+    node.leave(2, "r").unwrap();
+    assert!(node.join(2, "s", "bob").is_ok());
+}
+
+#[test]
+fn an_empty_room_is_forgotten_and_joining_makes_it_anew() {
+    let mut node = Node::new();
+    node.join(1, "r", "ann").unwrap();
+    assert_eq!(node.rooms.summary(&room("r")).unwrap().created_at, SystemTime::UNIX_EPOCH);
+    node.leave(1, "r").unwrap();
+    assert_eq!(node.rooms.summary(&room("r")), None);
+    node.now += Duration::from_secs(5);
+    node.join(1, "r", "ann").unwrap();
+    assert_eq!(node.rooms.summary(&room("r")).unwrap().created_at, node.now);
+    assert_eq!(node.leave(1, "s"), Err(RoomError::NotInRoom));
+    assert_eq!(node.leave(2, "r"), Err(RoomError::NotInRoom));
+}
+
+#[test]
+fn where_rooms_must_exist_they_are_created_ahead() {
+    let node = Node::with(Limits { auto_create: false, ..Limits::default() });
+    assert_eq!(node.join(1, "r", "ann"), Err(RoomError::RoomNotFound));
+    node.rooms.create(node.now, Some(room("r")), Some(1)).unwrap();
+    assert_eq!(node.rooms.create(node.now, Some(room("r")), None), Err(RoomError::RoomExists));
+    node.join(1, "r", "ann").unwrap();
+    assert_eq!(node.join(2, "r", "bob"), Err(RoomError::RoomFull { capacity: 1 }));
+    node.leave(1, "r").unwrap();
+    assert_eq!(node.join(1, "r", "ann"), Err(RoomError::RoomNotFound), "it waited for its first peer only");
+}
+
+#[test]
+fn a_room_that_waits_in_vain_is_forgotten() {
+    let node =
+        Node::with(Limits { empty_room_ttl: Duration::from_secs(300), rooms_per_connection: 1, ..Limits::default() });
+    node.rooms.create(node.now, Some(room("r")), None).unwrap();
+    node.rooms.create(node.now, Some(room("s")), None).unwrap();
+    node.join(1, "s", "ann").unwrap();
+    assert!(node.join(1, "r", "ann").is_err(), "a refused join");
+    assert_eq!(node.rooms.expire(node.now + Duration::from_secs(299)), 0, "does not end the waiting");
+    assert_eq!(node.rooms.expire(node.now + Duration::from_secs(300)), 1);
+    assert_eq!(node.counts(), (1, 1));
+}
+
+#[test]
+fn a_closed_room_is_told_to_each_of_its_peers_and_gone() {
+    let node = Node::new();
+    node.join(1, "r", "ann").unwrap();
+    node.join(2, "r", "bob").unwrap();
+    node.join(2, "s", "bob").unwrap();
+    let applied = node.rooms.close(&room("r")).unwrap();
+    assert_eq!(told(&applied), "1 2: the room is closed; : ann closed; : bob closed");
+    drop(applied);
+    assert!(node.rooms.close(&room("r")).is_none());
+    assert_eq!(node.counts(), (1, 1));
+    assert_eq!(node.rooms.of(connection(2)), [room("s")]);
+    assert_eq!(node.offer(1, None, "bob"), Err(RoomError::NotInAnyRoom));
+}
+
+#[test]
+fn who_is_gone_joins_nothing() {
+    let node = Node::new();
+    node.end(1, LeaveReason::Disconnected);
+    assert_eq!(node.join(1, "r", "ann"), Err(RoomError::ConnectionEnded));
+    assert_eq!(node.counts(), (0, 0));
+}
+
+#[test]
+fn what_a_peer_says_of_itself_has_a_limit() {
+    let node = Node::with(Limits { profile_bytes: 10, ..Limits::default() });
+    let join = |text: &str| Command::Join { room: room("r"), peer: None, profile: Profile::new(text) };
+    assert_eq!(node.apply(1, join("01234567890")), Err(RoomError::ProfileTooLarge { max: 10 }));
+    assert!(node.apply(1, join("0123456789")).is_ok());
+}
+
+#[test]
+fn rooms_are_listed_newest_first_a_page_at_a_time() {
+    let node = Node::new();
+    for id in ["a", "b", "c", "d"] {
+        node.rooms.create(node.now, Some(room(id)), None).unwrap();
+    }
+    let page = |after: Option<&str>, limit| {
+        let rooms = node.rooms.list(after.map(room).as_ref(), limit);
+        rooms.map(|rooms| rooms.iter().map(|room| room.id.to_string()).collect::<String>())
+    };
+    assert_eq!(page(None, 3).as_deref(), Some("dcb"));
+    assert_eq!(page(Some("b"), 3).as_deref(), Some("a"));
+    assert_eq!(page(Some("a"), 3).as_deref(), Some(""));
+    assert_eq!(page(Some("nowhere"), 3), None);
+}
+
+#[test]
+fn a_signal_goes_to_one_without_a_list() {
+    let node = Node::new();
+    node.join(1, "r", "ann").unwrap();
+    node.join(2, "r", "bob").unwrap();
+    let signal = Signal { kind: SignalKind::Answer, body: "sdp".into(), note: 7 };
+    let target = Some(Target::new(PeerId::new("bob").unwrap()));
+    let command = Command::Relay { room: None, target, signal: signal.clone() };
+    let applied = node.rooms.apply(node.now, connection(1), command).unwrap();
+    assert_eq!(applied.deliveries[0].to, Recipients::One(connection(2)));
+    let Event::SignalRelayed { signal: relayed, .. } = &applied.deliveries[0].event else { panic!() };
+    assert_eq!(**relayed, signal, "untouched");
+}

@@ -1,0 +1,103 @@
+//! No input makes decoding panic, and what is relayed is always JSON.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parlor::dialect::socketio::{Request, encode};
+use parlor::id::{ConnectionId, PeerId, RoomId};
+use parlor::room::{Command, Event, FoundBy, Peer, Profile};
+use proptest::prelude::*;
+
+/// JSON of any shape, the keys of the contract among its keys.
+fn json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        ".*".prop_map(Into::into),
+    ];
+    let key = prop_oneof![
+        prop::sample::select(vec![
+            "roomId",
+            "room",
+            "userId",
+            "peerId",
+            "targetId",
+            "target",
+            "to",
+            "targetSocketId",
+            "offer",
+            "answer",
+            "candidate",
+            "from",
+            "senderId",
+            "sdp",
+            "id",
+        ])
+        .prop_map(str::to_owned),
+        ".*",
+    ];
+    leaf.prop_recursive(4, 64, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Into::into),
+            prop::collection::hash_map(key.clone(), inner, 0..8)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn event_name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec!["join-room", "leave-room", "offer", "answer", "ice-candidate"])
+            .prop_map(str::to_owned),
+        ".*",
+    ]
+}
+
+/// Decodes, and encodes whatever came of it as if its sender were in the room `r`.
+fn pass(text: &str) {
+    let Some(request) = Request::read(text) else { return };
+    let _ = request.room();
+    let Ok(command) = request.command() else { return };
+    let peer = |profile| {
+        let (id, connection) = (PeerId::new("ann").unwrap(), ConnectionId::from_u128(1));
+        Arc::new(Peer { id, connection, joined_at: SystemTime::UNIX_EPOCH, profile })
+    };
+    let room = RoomId::new("r").unwrap();
+    let event = match command {
+        Command::Join { profile, .. } => Event::PeerJoined { room, peer: peer(profile) },
+        Command::Relay { signal, .. } => {
+            let (from, signal) = (peer(Profile::default()), Arc::new(signal));
+            Event::SignalRelayed { room, from, found_by: FoundBy::PeerId, signal }
+        }
+        Command::Leave { .. } => return,
+    };
+    let frame = encode::event(&event);
+    let written: serde_json::Value = serde_json::from_str(&frame).unwrap_or_else(|error| panic!("{error}: {frame}"));
+    assert_eq!(written[1]["roomId"], "r");
+    assert_eq!(written[1]["userId"], "ann");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn any_text_is_read_without_a_panic(text in ".*") {
+        pass(&text);
+    }
+
+    #[test]
+    fn any_event_is_read_without_a_panic(name in event_name(), arguments in prop::collection::vec(json(), 0..4)) {
+        let mut event = vec![serde_json::Value::from(name)];
+        event.extend(arguments);
+        pass(&serde_json::Value::Array(event).to_string());
+    }
+
+    #[test]
+    fn any_event_cut_short_is_read_without_a_panic(name in event_name(), argument in json(), cut in any::<prop::sample::Index>()) {
+        let text = serde_json::json!([name, argument]).to_string();
+        let cut = (0..=cut.index(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        pass(&text[..cut]);
+    }
+}

@@ -1,0 +1,156 @@
+//! Recorded frames of the Socket.IO dialect, both ways.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parlor::dialect::socketio::{Request, encode};
+use parlor::id::{ConnectionId, PeerId, RoomId};
+use parlor::room::{Code, Command, Event, FoundBy, LeaveReason, Peer, Profile, RemovalReason, SignalKind, Snapshot};
+
+/// The cases of a fixture: two lines each, marked with these characters.
+fn cases(text: &'static str, first: &str, second: &str) -> Vec<(&'static str, &'static str)> {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let marked =
+        |line: &'static str, mark: &str| line.strip_prefix(mark).unwrap_or_else(|| panic!("{mark} expected: {line}"));
+    let case = |pair: &[&'static str]| (marked(pair[0], first), marked(pair[1], second));
+    lines.chunks(2).map(case).collect()
+}
+
+fn understood(text: &str) -> String {
+    let Some(request) = Request::read(text) else {
+        return "ignored".to_owned();
+    };
+    match request.command() {
+        Err(error) => error.to_string(),
+        Ok(Command::Join { room, peer, profile }) => {
+            let peer = peer.map(|peer| format!(" as {peer}")).unwrap_or_default();
+            let saying =
+                if profile == Profile::default() { String::new() } else { format!(" saying {}", profile.as_str()) };
+            format!("join {room}{peer}{saying}")
+        }
+        Ok(Command::Leave { room }) => format!("leave {}", room.map_or("all".to_owned(), |room| room.to_string())),
+        Ok(Command::Relay { room, target, signal }) => {
+            let kind = match signal.kind {
+                SignalKind::Offer => "offer",
+                SignalKind::Answer => "answer",
+                SignalKind::Candidate => "candidate",
+            };
+            let room = room.map(|room| format!(" in {room}")).unwrap_or_default();
+            let target = target.map(|target| format!(" to {target}")).unwrap_or_default();
+            format!("{kind}{room}{target}: {}", signal.body)
+        }
+    }
+}
+
+#[test]
+fn what_clients_send_is_understood() {
+    let cases = cases(include_str!("../fixtures/socketio/decode.txt"), "< ", "= ");
+    assert!(cases.len() > 40);
+    for (frame, expected) in cases {
+        assert_eq!(understood(frame), expected, "{frame}");
+    }
+}
+
+fn when() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_678)
+}
+
+fn peer(number: u128, id: &str, profile: &str) -> Arc<Peer> {
+    let connection = ConnectionId::from_u128(number);
+    Arc::new(Peer { id: PeerId::new(id).unwrap(), connection, joined_at: when(), profile: Profile::new(profile) })
+}
+
+fn snapshot(me: Arc<Peer>, others: Vec<Arc<Peer>>) -> Arc<Snapshot> {
+    Arc::new(Snapshot { room: RoomId::new("r").unwrap(), created_at: when(), capacity: 2, me, others })
+}
+
+#[test]
+fn what_clients_are_told_is_written() {
+    let room = RoomId::new("r").unwrap();
+    let (ann, bob) = (peer(1, "ann", ""), peer(2, "bob \"B\"", r#""name":"Bob","tags":[1]"#));
+    let joined = snapshot(Arc::clone(&bob), vec![Arc::clone(&ann)]);
+    let written = |case: &str| match case {
+        "joined an empty room" => encode::event(&Event::Joined(snapshot(Arc::clone(&ann), vec![]))),
+        "joined" => encode::event(&Event::Joined(Arc::clone(&joined))),
+        "acknowledged join" => encode::ack_joined(&joined),
+        "acknowledged" => encode::ack(),
+        "acknowledged error" => encode::ack_error(Code::TargetNotFound, "no peer of that id in the room"),
+        "error" => encode::error(Code::NotInRoom, "not in a room of that id", Some("offer"), Some(&room)),
+        "peer joined" => encode::event(&Event::PeerJoined { room: room.clone(), peer: Arc::clone(&bob) }),
+        "peer left" => encode::event(&Event::PeerLeft {
+            room: room.clone(),
+            peer: Arc::clone(&bob),
+            reason: LeaveReason::TimedOut,
+        }),
+        "replaced" => encode::event(&Event::Removed { room: room.clone(), reason: RemovalReason::Replaced }),
+        "room closed" => encode::event(&Event::Removed { room: room.clone(), reason: RemovalReason::Closed }),
+        other => panic!("no such case: {other}"),
+    };
+    let cases = cases(include_str!("../fixtures/socketio/encode.txt"), "= ", "> ");
+    assert_eq!(cases.len(), 10);
+    for (case, frame) in cases {
+        assert_eq!(written(case), frame, "{case}");
+    }
+}
+
+/// Decodes a signal of connection 1 called ann, and writes what its target reads.
+fn relayed(sent: &str, found_by: FoundBy) -> String {
+    let Ok(Command::Relay { signal, .. }) = Request::read(sent).unwrap().command() else { panic!("{sent}") };
+    let room = RoomId::new("r").unwrap();
+    encode::event(&Event::SignalRelayed { room, from: peer(1, "ann", ""), found_by, signal: Arc::new(signal) })
+}
+
+#[test]
+fn a_relayed_signal_names_its_sender_as_the_sender_names_others() {
+    const C: &str = "00000000000000000000000000000001";
+    for (sent, found_by, expected) in [
+        (
+            r#"["offer",{"offer":1}]"#,
+            FoundBy::PeerId,
+            format!(r#"["offer",{{"offer":1,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r"}}]"#),
+        ),
+        (
+            r#"["offer",{"to":"bob","offer":1}]"#,
+            FoundBy::ConnectionId,
+            format!(r#"["offer",{{"to":"bob","offer":1,"from":"{C}","userId":"ann","socketId":"{C}","roomId":"r"}}]"#),
+        ),
+        (
+            r#"["answer",{"targetId":"bob","answer":1}]"#,
+            FoundBy::ConnectionId,
+            format!(
+                r#"["answer",{{"targetId":"bob","answer":1,"from":"{C}","userId":"ann","socketId":"{C}","roomId":"r","fromId":"{C}","senderId":"{C}"}}]"#
+            ),
+        ),
+        (
+            r#"["ice-candidate",{"targetSocketId":"bob","candidate":null}]"#,
+            FoundBy::PeerId,
+            format!(
+                r#"["ice-candidate",{{"targetSocketId":"bob","candidate":null,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r","fromSocketId":"{C}","senderSocketId":"{C}"}}]"#
+            ),
+        ),
+        (
+            r#"["offer",{"targetUserId":"bob","offer":1}]"#,
+            FoundBy::PeerId,
+            format!(
+                r#"["offer",{{"targetUserId":"bob","offer":1,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r","fromUserId":"ann"}}]"#
+            ),
+        ),
+        // What a client claims of the sender is overwritten, even where it would not be written otherwise.
+        (
+            r#"["offer",{"from":"eve","senderId":"eve","roomId":"r","fromUserId":{"x":1},"offer":1,"from":"eve"}]"#,
+            FoundBy::PeerId,
+            format!(
+                r#"["offer",{{"offer":1,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r","senderId":"ann","fromUserId":"ann"}}]"#
+            ),
+        ),
+    ] {
+        assert_eq!(relayed(sent, found_by), expected, "{sent}");
+    }
+}
+
+#[test]
+fn a_body_is_relayed_to_the_letter() {
+    let body = r#"{"type":"offer","sdp":"v=0\r\n\u00e9😀","n":1.0e+2,"big":12345678901234567890,"z":{"b":1,"a":2}, "gap" : [ ]}"#;
+    let frame = relayed(&format!(r#"["offer",{{"to":"bob","offer":{body}}}]"#), FoundBy::PeerId);
+    assert!(frame.contains(&format!(r#""offer":{body},"#)), "{frame}");
+}

@@ -1,0 +1,7 @@
+//! A server to test against, and a client that sees frames.
+
+pub(crate) mod client;
+pub(crate) mod server;
+
+pub(crate) use client::Client;
+pub(crate) use server::TestServer;

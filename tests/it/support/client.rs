@@ -1,0 +1,146 @@
+//! A Socket.IO client over WebSocket that shows its user every frame.
+
+use std::collections::VecDeque;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::TestServer;
+use super::server::LIMIT;
+
+pub(crate) type WebSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+pub(crate) struct Client {
+    socket: WebSocket,
+    /// As peers are told it.
+    pub(crate) id: String,
+    /// As the Engine.IO handshake told it: the secret.
+    pub(crate) sid: String,
+    next_ack: u64,
+    /// Events that came while something else was waited for.
+    early: VecDeque<Value>,
+}
+
+/// A WebSocket to the endpoint, nothing said on it yet.
+pub(crate) async fn websocket(server: &TestServer, query: &str) -> WebSocket {
+    let url = format!("ws://{}/socket.io/?transport=websocket&{query}", server.address());
+    tokio_tungstenite::connect_async(url).await.expect("the handshake is answered").0
+}
+
+/// The next text frame, heartbeats answered.
+pub(crate) async fn text(socket: &mut WebSocket) -> String {
+    let waiting = async {
+        loop {
+            match socket.next().await.expect("the connection is open").expect("a frame") {
+                Message::Text(text) if text == "2" => {
+                    socket.send(Message::text("3")).await.expect("the connection is open");
+                }
+                Message::Text(text) => return text.to_string(),
+                Message::Close(frame) => panic!("closed: {frame:?}"),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, waiting).await.expect("a frame comes in time")
+}
+
+impl Client {
+    pub(crate) async fn connect(server: &TestServer) -> Self {
+        let mut socket = websocket(server, "EIO=4").await;
+        let open: Value = serde_json::from_str(&text(&mut socket).await[1..]).unwrap();
+        socket.send(Message::text("40")).await.unwrap();
+        let connected = text(&mut socket).await;
+        let reply: Value =
+            serde_json::from_str(connected.strip_prefix("40").unwrap_or_else(|| panic!("connected, not {connected}")))
+                .unwrap();
+        Self {
+            socket,
+            id: reply["sid"].as_str().unwrap().to_owned(),
+            sid: open["sid"].as_str().unwrap().to_owned(),
+            next_ack: 0,
+            early: VecDeque::new(),
+        }
+    }
+
+    /// Connects and joins under a name.
+    pub(crate) async fn joined(server: &TestServer, room: &str, user: &str) -> Self {
+        let mut client = Self::connect(server).await;
+        let answer = client.ask("join-room", json!({ "roomId": room, "userId": user })).await;
+        assert_eq!(answer["ok"], true, "{answer}");
+        client
+    }
+
+    /// Sends a frame as it is.
+    pub(crate) async fn send(&mut self, frame: impl Into<String>) {
+        self.socket.send(Message::text(frame.into())).await.expect("the connection is open");
+    }
+
+    /// Sends an event that asks for no acknowledgement.
+    pub(crate) async fn tell(&mut self, event: &str, argument: Value) {
+        self.send(format!("42{}", json!([event, argument]))).await;
+    }
+
+    /// Sends an event and waits for its acknowledgement.
+    pub(crate) async fn ask(&mut self, event: &str, argument: Value) -> Value {
+        self.ask_raw(&json!([event, argument]).to_string()).await
+    }
+
+    /// The same, the array of the event as text.
+    pub(crate) async fn ask_raw(&mut self, array: &str) -> Value {
+        let id = self.next_ack;
+        self.next_ack += 1;
+        self.send(format!("42{id}{array}")).await;
+        let head = format!("43{id}[");
+        loop {
+            let frame = text(&mut self.socket).await;
+            if let Some(rest) = frame.strip_prefix(&head) {
+                let answers: Vec<Value> = serde_json::from_str(&format!("[{rest}")).unwrap();
+                return answers.into_iter().next().expect("an acknowledgement has an argument");
+            }
+            self.early.push_back(event_of(&frame));
+        }
+    }
+
+    /// The next event, which must have this name: its arguments.
+    pub(crate) async fn told(&mut self, name: &str) -> Vec<Value> {
+        let event = match self.early.pop_front() {
+            Some(event) => event,
+            None => event_of(&text(&mut self.socket).await),
+        };
+        let mut event = event.as_array().expect("an event is an array").clone();
+        assert_eq!(event.remove(0), name, "{event:?}");
+        event
+    }
+
+    /// Whether nothing was told that has not been looked at: all that the server had to say came before this answer.
+    pub(crate) async fn nothing_more(&mut self) {
+        self.ask("leave-room", json!("no such room")).await;
+        assert!(self.early.is_empty(), "{:?}", self.early);
+    }
+
+    /// Closes as a browser does.
+    pub(crate) async fn close(mut self) {
+        self.socket.close(None).await.ok();
+        let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
+    }
+
+    /// The socket itself.
+    pub(crate) fn into_socket(self) -> WebSocket {
+        self.socket
+    }
+
+    /// Waits until the server has ended the connection.
+    pub(crate) async fn ended(mut self) {
+        let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        tokio::time::timeout(LIMIT, rest).await.expect("the server ends the connection");
+    }
+}
+
+fn event_of(frame: &str) -> Value {
+    let array = frame.strip_prefix("42").unwrap_or_else(|| panic!("an event, not {frame}"));
+    serde_json::from_str(array).unwrap()
+}

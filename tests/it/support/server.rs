@@ -1,0 +1,70 @@
+//! A real server on a free port, that must hold nothing when a test is done with it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parlor::config;
+use parlor::server::{Held, Server};
+
+/// How long anything may take that is waited for.
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+
+pub(crate) struct TestServer {
+    server: Option<Server>,
+    address: std::net::SocketAddr,
+}
+
+impl TestServer {
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With flags beside those that every test needs.
+    pub(crate) fn with(flags: &[&str]) -> Self {
+        let flags = ["--host=127.0.0.1", "--port=0"].iter().chain(flags).map(Into::into);
+        let loaded = config::load_from(flags, BTreeMap::new(), BTreeMap::new()).expect("the settings are valid");
+        let server = Server::bind(loaded.config).expect("a free port");
+        Self { address: server.local_addr(), server: Some(server) }
+    }
+
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn held(&self) -> Held {
+        self.server.as_ref().expect("the server runs until the test is done").held()
+    }
+
+    /// Waits until the server holds what is expected.
+    pub(crate) async fn until(&self, what: &str, is_so: impl Fn(Held) -> bool) {
+        let waiting = async {
+            while !is_so(self.held()) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(LIMIT, waiting).await.is_ok();
+        assert!(in_time, "{what}: still not so, the server holds {:?}", self.held());
+    }
+
+    /// Shuts down under whatever is connected; whether nothing was left.
+    pub(crate) async fn stop(mut self) -> bool {
+        self.server.take().expect("stopped once").shutdown().await
+    }
+
+    /// All clients are gone: so must be all that the server held for them.
+    pub(crate) async fn finish(mut self) {
+        self.until("nothing is left", |held| held == Held::NOTHING).await;
+        let server = self.server.take().expect("finished once");
+        assert!(server.shutdown().await, "every task ends within the limit of a shutdown");
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        assert!(self.server.is_none() || std::thread::panicking(), "a test ends with `finish`");
+    }
+}
