@@ -78,9 +78,6 @@ pub enum RoomError {
     /// No such peer in the sender's room.
     #[error("no peer of that id in the room")]
     TargetNotFound,
-    /// The wanted peer id is how another peer is found already.
-    #[error("userId: is the connection id of another peer")]
-    PeerIdReserved,
     /// The node holds as many rooms as it may.
     #[error("too many rooms on this server, it holds {max}")]
     TooManyRooms {
@@ -112,7 +109,7 @@ impl RoomError {
             Self::RoomExists => Code::RoomExists,
             Self::RoomFull { .. } => Code::RoomFull,
             Self::NotInRoom | Self::NotInAnyRoom => Code::NotInRoom,
-            Self::AmbiguousRoom | Self::PeerIdReserved => Code::InvalidMessage,
+            Self::AmbiguousRoom => Code::InvalidMessage,
             Self::TargetNotFound => Code::TargetNotFound,
             Self::TooManyRooms { .. } | Self::TooManyRoomsPerConnection { .. } => Code::LimitReached,
             Self::ProfileTooLarge { .. } => Code::PayloadTooLarge,

@@ -91,13 +91,7 @@ impl Room {
             return Ok(Joined { snapshot, deliveries, change: Change::None });
         }
         let peer = peer.unwrap_or_else(|| connection.into());
-        // A peer that took another's connection id for its own name would receive what is addressed to that id.
         let holder = self.connections.get(&peer).copied();
-        if holder.is_none()
-            && ConnectionId::parse(peer.as_str()).is_some_and(|id| id != connection && self.contains(id))
-        {
-            return Err(RoomError::PeerIdReserved);
-        }
         if holder.is_none() && self.peers.len() >= self.capacity {
             return Err(RoomError::RoomFull { capacity: self.capacity });
         }

@@ -1,7 +1,7 @@
 //! How much waits for one connection, and who waits for it to get less.
 //!
-//! A sender that finds the queue of its peer half full stops being read until the queue has emptied, so that a burst
-//! is carried at the pace of the slower side instead of being refused. A peer that stays slow holds nobody up for long:
+//! A sender that finds the queue of its peer half full stops being read until the queue has shrunk, so that a burst is
+//! carried at the pace of the slower side instead of being refused. A peer that stays slow holds nobody up for long:
 //! after [`PATIENCE`] its backlog counts as stuck, nobody pauses for it until it has emptied once, and what does not
 //! fit its queue is refused to the sender.
 
@@ -12,12 +12,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// How long a sender pauses for a slow peer.
-pub const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a sender pauses for a slow peer. Far more than a peer needs that is well, on a machine that is busy; and it
+/// comes only once for a peer that is not.
+pub const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The fill of one outgoing queue.
-///
-/// An upper estimate: it counts what was queued since the queue was last seen empty.
+/// The fill of one outgoing queue: what was queued and has not been seen written.
 #[derive(Debug)]
 pub struct Backlog {
     waiting: AtomicUsize,
@@ -37,24 +36,38 @@ impl Backlog {
         })
     }
 
-    /// Counts a frame that was queued.
-    pub fn queued(&self) {
+    /// Queues a frame by `queue`, and counts it if that succeeds.
+    pub fn queue<E>(&self, queue: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        // Counted first: it may have been written by the time that `queue` returns.
         self.waiting.fetch_add(1, Ordering::Relaxed);
+        queue().inspect_err(|_| self.less(1))
     }
 
-    /// Notes that all that was queued has been written, or that nothing will be any more.
-    pub fn emptied(&self) {
-        self.waiting.store(0, Ordering::Relaxed);
+    /// How many frames wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Notes that so many frames have been written; those queued meanwhile are not among them.
+    pub fn written(&self, frames: usize) {
+        self.less(frames);
         self.stuck.store(false, Ordering::Relaxed);
-        self.wake();
+        if !self.is_high() {
+            self.wake();
+        }
+    }
+
+    /// Notes that nothing will be written any more, so that nobody need pause.
+    pub fn close(&self) {
+        self.written(usize::MAX);
     }
 
     /// Whether senders should pause.
     pub fn is_high(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) >= self.high && !self.stuck.load(Ordering::Relaxed)
+        self.waiting() >= self.high && !self.stuck.load(Ordering::Relaxed)
     }
 
-    /// Lets nobody pause for this queue until it has emptied.
+    /// Lets nobody pause for this queue until something of it was written.
     pub fn give_up(&self) {
         self.stuck.store(true, Ordering::Relaxed);
         self.wake();
@@ -76,6 +89,13 @@ impl Backlog {
         Poll::Pending
     }
 
+    /// Never below zero: the library writes frames of its own, too.
+    fn less(&self, frames: usize) {
+        let less = |waiting: usize| Some(waiting.saturating_sub(frames));
+        // The closure always gives a value.
+        _ = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     fn wake(&self) {
         let waiters = std::mem::take(&mut *self.waiters.lock());
         for waker in waiters {
@@ -90,16 +110,21 @@ mod tests {
 
     use super::*;
 
+    fn queue_one(backlog: &Backlog) {
+        backlog.queue(|| Ok::<(), ()>(())).unwrap();
+    }
+
     #[test]
-    fn a_sender_pauses_from_half_full_until_empty() {
+    fn a_sender_pauses_while_it_is_half_full() {
         let backlog = Backlog::new(4);
         let mut context = Context::from_waker(Waker::noop());
-        backlog.queued();
+        queue_one(&backlog);
         assert!(backlog.poll_relief(&mut context).is_ready());
-        backlog.queued();
+        queue_one(&backlog);
         assert!(backlog.is_high());
         assert!(backlog.poll_relief(&mut context).is_pending());
-        backlog.emptied();
+        queue_one(&backlog);
+        backlog.written(2);
         assert!(backlog.poll_relief(&mut context).is_ready());
         assert!(backlog.waiters.lock().is_empty());
     }
@@ -107,11 +132,13 @@ mod tests {
     #[test]
     fn nobody_pauses_for_a_queue_that_is_stuck() {
         let backlog = Backlog::new(2);
-        backlog.queued();
+        queue_one(&backlog);
         backlog.give_up();
         assert!(!backlog.is_high());
-        backlog.emptied();
-        backlog.queued();
+        backlog.written(1);
+        queue_one(&backlog);
         assert!(backlog.is_high());
+        backlog.close();
+        assert!(!backlog.is_high());
     }
 }

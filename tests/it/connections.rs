@@ -210,7 +210,7 @@ async fn an_upgrade_that_is_never_finished_does_not_cost_the_connection() {
 
 #[tokio::test]
 async fn an_upgrade_that_fails_half_way_leaves_nothing() {
-    let server = TestServer::start();
+    let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
     let http = reqwest::Client::new();
     let open = http.get(server.url("/socket.io/?EIO=4&transport=polling")).send().await.unwrap().text().await.unwrap();
     let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();

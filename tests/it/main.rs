@@ -6,7 +6,10 @@ mod support;
 
 mod architecture;
 mod connections;
+mod hostile;
 mod order;
+mod program;
+mod rest;
 mod rooms;
 mod socketio_decode;
 mod socketio_frames;

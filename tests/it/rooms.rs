@@ -168,13 +168,15 @@ fn without_a_name_a_peer_is_known_by_its_connection() {
 }
 
 #[test]
-fn nobody_is_called_as_another_is_connected() {
+fn a_target_is_looked_for_first_among_peer_ids() {
     let node = Node::new();
     node.join(1, "r", "ann").unwrap();
-    let name = connection(1).to_string();
-    assert_eq!(node.join(2, "r", &name), Err(RoomError::PeerIdReserved));
-    assert_eq!(node.join(1, "other", &name).map(|_| ()), Ok(()), "one may be called by one's own connection");
-    assert_eq!(node.counts(), (2, 2));
+    let namesake = connection(1).to_string();
+    node.join(2, "r", &namesake).unwrap();
+    node.join(3, "r", "cid").unwrap();
+    assert_eq!(node.offer(3, None, &namesake), ok("2: offer of cid"));
+    node.leave(2, "r").unwrap();
+    assert_eq!(node.offer(3, None, &namesake), ok("1: offer of cid by connection"));
 }
 
 #[test]

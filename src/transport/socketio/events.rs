@@ -138,11 +138,10 @@ fn refuse(error: DecodeError) -> Handled {
 
 /// Queues an answer. One that finds no place ends the connection: an answer that was asked for is never just missing.
 fn answer(link: &Link, send: impl FnOnce() -> Result<(), crate::session::QueueFull>) {
-    if send().is_err() {
+    if link.backlog().queue(send).is_err() {
         warn!(connection = %link.id, "closing: the client does not read its answers");
         link.close();
         return;
     }
-    link.backlog().queued();
     link.pause_for_own_queue();
 }

@@ -112,6 +112,10 @@ impl Link {
         self.session.get()
     }
 
+    pub(super) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     pub(super) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
@@ -155,7 +159,7 @@ impl Link {
             session.end(reason);
         }
         // Whoever paused for this connection need not any more.
-        self.backlog.emptied();
+        self.backlog.close();
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -169,7 +173,7 @@ impl Link {
             return;
         }
         self.reader.wake();
-        self.backlog.emptied();
+        self.backlog.close();
         self.close_polling();
     }
 
@@ -194,7 +198,7 @@ impl Link {
         });
     }
 
-    /// Reads no more of this connection until `backlog` has emptied, or for a bounded time.
+    /// Reads no more of this connection while `backlog` is high, or for a bounded time.
     pub(super) fn pause(&self, backlog: Arc<Backlog>) {
         let is_bounded = !Arc::ptr_eq(&backlog, &self.backlog);
         *self.pause.lock() = Some(Pause { backlog, is_bounded });
@@ -234,7 +238,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.backlog.emptied();
+        self.backlog.close();
         if let Some(sid) = self.sid.get() {
             self.inner.links.remove(sid);
         }
@@ -251,9 +255,7 @@ struct Outbound {
 
 impl Outbox for Outbound {
     fn send(&self, frame: String) -> Result<(), QueueFull> {
-        self.wire.event(self.sid, frame)?;
-        self.backlog.queued();
-        Ok(())
+        self.backlog.queue(|| self.wire.event(self.sid, frame))
     }
 
     fn close(&self) {

@@ -55,7 +55,11 @@ async fn open(inner: &Arc<Inner>, protocol: Protocol, uri: Uri) -> Response {
 async fn fetch(inner: &Inner, link: &Link, uri: Uri) -> Response {
     let slim = slim_request(Method::GET, &uri, Body::empty());
     let (mut response, mut body) = call(inner, slim).await;
-    link.backlog().emptied();
+    // The library hands over all that waits, up to a limit. Where packets can be told apart they are counted.
+    link.backlog().written(match link.protocol() {
+        Protocol::V3 => link.backlog().waiting(),
+        Protocol::V4 => body.split(|byte| *byte == SEPARATOR).count(),
+    });
     if !link.is_connected()
         && let Some(replaced) = replace_connect_reply(&body, link)
     {

@@ -32,6 +32,7 @@ pub(super) struct Seam<S> {
     reply: Option<ReplyFilter>,
     stall: Option<Pin<Box<Sleep>>>,
     has_failed: bool,
+    written: FrameCounter,
     pause: Option<Pin<Box<Sleep>>>,
     /// Whether the connection began with polling, so that the library must be told if the upgrade came to nothing.
     is_upgrade: bool,
@@ -40,7 +41,17 @@ pub(super) struct Seam<S> {
 impl<S> Seam<S> {
     pub(super) fn new(io: S, early: Bytes, link: Arc<Link>, is_upgrade: bool) -> Self {
         let reply = (!link.is_connected()).then(ReplyFilter::default);
-        Self { io, early, link, reply, stall: None, has_failed: false, pause: None, is_upgrade }
+        Self {
+            io,
+            early,
+            link,
+            reply,
+            stall: None,
+            has_failed: false,
+            written: FrameCounter::default(),
+            pause: None,
+            is_upgrade,
+        }
     }
 }
 
@@ -50,9 +61,13 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
         match Pin::new(&mut self.io).poll_write(context, bytes) {
             Poll::Ready(Ok(written)) => {
                 self.stall = None;
+                let frames = self.written.count(&bytes[..written]);
+                if frames > 0 {
+                    self.link.backlog().written(frames);
+                }
                 return Poll::Ready(written);
             }
-            Poll::Ready(Err(_)) => self.fail(LeaveReason::Disconnected),
+            Poll::Ready(Err(error)) => self.fail(reason_of(&error)),
             Poll::Pending => {
                 let limit = if self.link.is_closed() { FAREWELL_STALL } else { WRITE_STALL };
                 let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
@@ -88,6 +103,11 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
     }
 }
 
+/// The kernel has its own limit on the time for data to arrive, and may be the first to find a stalled reader.
+fn reason_of(error: &io::Error) -> LeaveReason {
+    if error.kind() == io::ErrorKind::TimedOut { LeaveReason::TimedOut } else { LeaveReason::Disconnected }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -108,9 +128,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         let before = buffer.filled().len();
         let outcome = ready!(Pin::new(&mut this.io).poll_read(context, buffer));
         // A failure reads as the end: see the type's doc.
-        if outcome.is_err() || buffer.filled().len() == before {
-            // The library hears of it too, but tells us only once its writer has finished, which may be stalling.
-            this.link.end(LeaveReason::Disconnected);
+        // The library hears of the end too, but tells us only once its writer has finished, which may be stalling.
+        match outcome {
+            Ok(()) if buffer.filled().len() > before => {}
+            Ok(()) => this.link.end(LeaveReason::Disconnected),
+            Err(error) => this.link.end(reason_of(&error)),
         }
         Poll::Ready(Ok(()))
     }
@@ -138,11 +160,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Seam<S> {
             if this.reply.is_some() {
                 ready!(this.poll_filtered(context));
             }
-            if ready!(Pin::new(&mut this.io).poll_flush(context)).is_err() {
-                this.fail(LeaveReason::Disconnected);
+            if let Err(error) = ready!(Pin::new(&mut this.io).poll_flush(context)) {
+                this.fail(reason_of(&error));
             }
         }
-        this.link.backlog().emptied();
         Poll::Ready(Ok(()))
     }
 
@@ -157,6 +178,36 @@ impl<S> Drop for Seam<S> {
             // An upgrade that fails half-way leaves the library with a session that polls in vain and has no heartbeat.
             self.link.close_polling();
         }
+    }
+}
+
+/// Counts the frames of a stream that comes in pieces.
+#[derive(Default)]
+struct FrameCounter {
+    /// The beginning of a head that has not come whole yet.
+    head: Vec<u8>,
+    payload_left: usize,
+}
+
+impl FrameCounter {
+    /// How many frames end in these bytes.
+    fn count(&mut self, mut bytes: &[u8]) -> usize {
+        let mut frames = 0;
+        while !bytes.is_empty() {
+            if self.payload_left > 0 {
+                let here = self.payload_left.min(bytes.len());
+                self.payload_left -= here;
+                bytes = &bytes[here..];
+            } else {
+                self.head.push(bytes[0]);
+                bytes = &bytes[1..];
+                let Some((_, length)) = frame_head(&self.head) else { continue };
+                self.head.clear();
+                self.payload_left = length;
+            }
+            frames += usize::from(self.payload_left == 0);
+        }
+        frames
     }
 }
 
@@ -190,11 +241,52 @@ impl ReplyFilter {
 
 /// Where the payload of the first frame begins and where it ends, if all of it is there.
 fn frame_bounds(bytes: &[u8]) -> Option<(usize, usize)> {
-    let (head, length): (usize, usize) = match bytes.get(1)? & 0x7f {
-        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
-        127 => (10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
-        length => (2, usize::from(length)),
-    };
+    let (head, length) = frame_head(bytes)?;
     let end = head.checked_add(length)?;
     (bytes.len() >= end).then_some((head, end))
+}
+
+/// The lengths of a frame's head and of its payload (RFC 6455, section 5.2), if the head is there.
+fn frame_head(bytes: &[u8]) -> Option<(usize, usize)> {
+    match bytes.get(1)? & 0x7f {
+        126 => Some((4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)))),
+        127 => Some((10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?)),
+        length => Some((2, usize::from(length))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server's text frame of so many bytes.
+    fn frame(length: usize) -> Vec<u8> {
+        let mut frame = vec![0x81];
+        match length {
+            0..126 => frame.push(u8::try_from(length).unwrap()),
+            126..65_536 => {
+                frame.push(126);
+                frame.extend(u16::try_from(length).unwrap().to_be_bytes());
+            }
+            _ => {
+                frame.push(127);
+                frame.extend((length as u64).to_be_bytes());
+            }
+        }
+        frame.resize(frame.len() + length, b'x');
+        frame
+    }
+
+    #[test]
+    fn frames_are_counted_however_they_are_cut() {
+        let lengths = [0, 1, 125, 126, 4_000, 65_535, 65_536, 0, 7];
+        let stream: Vec<u8> = lengths.iter().flat_map(|length| frame(*length)).collect();
+        for piece in [1, 2, 3, 7, 1024, stream.len()] {
+            let mut counter = FrameCounter::default();
+            let total: usize = stream.chunks(piece).map(|piece| counter.count(piece)).sum();
+            assert_eq!(total, lengths.len(), "in pieces of {piece}");
+        }
+        let mut counter = FrameCounter::default();
+        assert_eq!(counter.count(&stream[..2]), 1, "an empty frame ends with its head");
+    }
 }

@@ -1,0 +1,29 @@
+// The whole call: both ends alike in every cell, then every client with every other.
+
+import { describe } from 'node:test'
+import { wholeCall } from '../call.js'
+import { CELLS, matrix, scenarios, suite, within } from '../support.js'
+
+async function call({ room, create }, calling, called) {
+  const caller = create('caller', calling)
+  const callee = create('callee', called)
+  const connected = (peer) => within(peer.connected, () => `${peer.name} does not connect`)
+  await Promise.all([connected(caller), connected(callee)])
+  await wholeCall({ room, caller, callee, halfway: () => Promise.all([caller.settled(), callee.settled()]) })
+}
+
+suite('a whole call', {}, (server) => {
+  matrix(server, (scenario, cell) => {
+    scenario('between two of a kind', (world) => call(world, cell, cell))
+  })
+
+  describe('between clients that differ', () => {
+    const scenario = scenarios(server)
+    for (const [index, calling] of CELLS.entries()) {
+      // Four on is the next version on the next transport, eight on the one before on the one before.
+      for (const called of [4, 8].map((on) => CELLS[(index + on) % CELLS.length])) {
+        scenario(`${calling.name} calls ${called.name}`, (world) => call(world, calling, called))
+      }
+    }
+  })
+})

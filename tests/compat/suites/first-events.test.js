@@ -1,0 +1,56 @@
+// What a client emits before it is connected, or at once when it is: all of it is handled, in order.
+//
+// The limits are out of the way: a client that sends thousands in one packet is beyond what they allow, and here the
+// question is whether the server is ready before the first event can reach it.
+
+import assert from 'node:assert/strict'
+import { matrix, suite } from '../support.js'
+
+const MANY = 2_000
+const CROWD = 80
+const EACH = 5
+const SETTINGS = { MESSAGES_PER_SECOND: '0', SEND_QUEUE: '20000', MAX_MESSAGE_BYTES: '8388608' }
+
+suite('first events', SETTINGS, (server) => {
+  matrix(server, (scenario) => {
+    scenario(`${MANY} of one client, emitted before it is connected`, async ({ room, create, members }) => {
+      const [watcher] = await members({ userId: 'watcher' })
+      const sender = create('sender')
+      await assertHandled(sender, room, MANY)
+      assert.equal((await watcher.next('user-joined')).id, 'sender')
+      for (let index = 0; index < MANY; index++) assert.equal((await watcher.next('ice-candidate')).candidate, index)
+    })
+
+    scenario(`${MANY} of one client, emitted on connect`, async ({ room, create, members }) => {
+      const [watcher] = await members({ userId: 'watcher' })
+      const sender = create('sender')
+      await new Promise((resolve, reject) => {
+        sender.socket.once('connect', () => assertHandled(sender, room, MANY).then(resolve, reject))
+      })
+      assert.equal((await watcher.next('user-joined')).id, 'sender')
+      for (let index = 0; index < MANY; index++) assert.equal((await watcher.next('ice-candidate')).candidate, index)
+    })
+
+    scenario(`of ${CROWD} clients at once`, async ({ room, create }) => {
+      const crowd = Array.from({ length: CROWD }, (_, index) => create(`client ${index}`))
+      await Promise.all(crowd.map((peer, index) => assertHandled(peer, `${room}-${index}`, EACH)))
+    })
+  })
+})
+
+/** Emits a join and `count` candidates in one go; every acknowledgement comes, in the order of the questions. */
+async function assertHandled(sender, room, count) {
+  const order = []
+  const asked = [sender.ask('join-room', { roomId: room, userId: 'sender' })]
+  for (let index = 0; index < count; index++) {
+    asked.push(sender.ask('ice-candidate', { candidate: index }))
+  }
+  const answers = await Promise.all(asked.map(async (answer, index) => {
+    const { ok, code } = await answer
+    order.push(index)
+    return ok ? 'ok' : code
+  }))
+  assert.deepEqual(answers, Array(count + 1).fill('ok'))
+  assert.deepEqual(order, [...order.keys()])
+  await sender.next('room-users')
+}

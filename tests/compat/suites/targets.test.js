@@ -1,0 +1,94 @@
+// Whom a signal is for, and under which names its sender is told.
+
+import assert from 'node:assert/strict'
+import { assertSameBody, matrix, relayed, suite } from '../support.js'
+
+const KEYS = ['targetId', 'target', 'to', 'targetUserId', 'targetSocketId']
+const FORGED = {
+  from: 'mallory', userId: 'mallory', socketId: 'mallory', fromId: 'mallory', senderId: 'mallory',
+  fromSocketId: 'mallory', senderSocketId: 'mallory', fromUserId: 'mallory',
+}
+
+suite('targets', {}, (server) => {
+  matrix(server, (scenario) => {
+    for (const key of KEYS) {
+      scenario(`${key}: reaches one, who can reply to what it reads`, async ({ room, members }) => {
+        const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' }, { userId: 'bystander' })
+        for (const [found, id] of [['peer', 'bob'], ['connection', bob.connection]]) {
+          const offer = { [key]: id, offer: { sdp: 'x' }, extra: { kept: true } }
+          await alice.granted('offer', offer)
+          const offered = await bob.next('offer')
+          assertSameBody(offered, relayed(offer, alice, room, found))
+
+          const answer = { [key]: offered.from, answer: { sdp: 'y' } }
+          await bob.granted('answer', answer)
+          assertSameBody(await alice.next('answer'), relayed(answer, bob, room, found))
+        }
+      })
+
+      scenario(`${key}: who it comes from cannot be forged`, async ({ room, members }) => {
+        const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
+        for (const [found, id] of [['peer', 'bob'], ['connection', bob.connection]]) {
+          await alice.granted('ice-candidate', { ...FORGED, [key]: id, candidate: null })
+          const read = await bob.next('ice-candidate')
+          assert(!Object.values(read).includes('mallory'), `a forged name got through: ${JSON.stringify(read)}`)
+          const honest = relayed({ [key]: id, candidate: null }, alice, room, found)
+          for (const [name, value] of Object.entries(honest)) assert.equal(read[name], value, name)
+        }
+      })
+    }
+
+    scenario('the first key of targetId, target, to, targetUserId, targetSocketId wins', async ({ members }) => {
+      const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' }, { userId: 'bystander' })
+      for (const [index, key] of KEYS.entries()) {
+        const others = Object.fromEntries(KEYS.slice(index + 1).reverse().map((later) => [later, 'bystander']))
+        await alice.granted('ice-candidate', { ...others, [key]: 'bob', candidate: index })
+        assert.equal((await bob.next('ice-candidate')).candidate, index)
+      }
+    })
+
+    scenario('a peer that is known by its connection id alone', async ({ room, connect }) => {
+      const bob = await connect('bob')
+      await bob.join(room)
+      const alice = await connect('alice')
+      await alice.join(room)
+      await bob.next('user-joined')
+      const offer = { to: bob.connection, offer: 1 }
+      await alice.granted('offer', offer)
+      assertSameBody(await bob.next('offer'), relayed(offer, alice, room))
+    })
+
+    scenario('a peer id is looked up before a connection id', async ({ room, connect, members }) => {
+      const [alice] = await members({ userId: 'alice' })
+      const [namesake, bob] = [await connect('namesake'), await connect('bob')]
+      await bob.join(`${room}-elsewhere`, 'bob')
+      await namesake.join(room, bob.connection)
+      await bob.join(room, 'bob')
+      for (const peer of [alice, alice, namesake]) await peer.next('user-joined')
+      await alice.granted('offer', { targetId: bob.connection, offer: 1 })
+      assert.equal((await namesake.next('offer')).from, 'alice')
+    })
+
+    scenario('no key: everyone else', async ({ room, members }) => {
+      const [bob, carol, alice] = await members({ userId: 'bob' }, { userId: 'carol' }, { userId: 'alice' })
+      const offer = { offer: { sdp: 'x' }, note: 'ü' }
+      await alice.granted('offer', offer)
+      for (const other of [bob, carol]) assertSameBody(await other.next('offer'), relayed(offer, alice, room))
+    })
+
+    scenario('unknown: TARGET_NOT_FOUND, and nobody hears of it', async ({ members }) => {
+      const [, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
+      for (const key of KEYS) {
+        await alice.refused('TARGET_NOT_FOUND', 'offer', { [key]: 'nobody', offer: 1 })
+      }
+    })
+
+    scenario('one who has left: TARGET_NOT_FOUND', async ({ members }) => {
+      const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
+      await bob.granted('leave-room')
+      await alice.next('user-left')
+      await alice.refused('TARGET_NOT_FOUND', 'offer', { targetId: 'bob', offer: 1 })
+      await alice.refused('TARGET_NOT_FOUND', 'offer', { targetId: bob.connection, offer: 1 })
+    })
+  })
+})

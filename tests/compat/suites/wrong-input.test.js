@@ -1,0 +1,68 @@
+// What no sound client sends: it is answered or ignored, and the connection lives on.
+
+import assert from 'node:assert/strict'
+import { assertErrorEvent, assertRefusal, matrix, suite } from '../support.js'
+
+const WRONG = [[], [null], [true], [[]], [['a', 'b']], [{}], [{ roomId: null }], [{ roomId: {} }], ['']]
+const NO_OBJECT = [[], [null], [true], [7], ['text'], [['a']]]
+
+suite('wrong input', {}, (server) => {
+  matrix(server, (scenario) => {
+    scenario('join-room with nothing or wrong types: INVALID_MESSAGE', async ({ room, connect }) => {
+      const peer = await connect('peer')
+      for (const args of WRONG) {
+        await peer.refused('INVALID_MESSAGE', 'join-room', ...args)
+        peer.tell('join-room', ...args)
+        assertErrorEvent(await peer.next('error'), 'INVALID_MESSAGE', 'join-room')
+      }
+      await peer.join(room)
+    })
+
+    for (const event of ['offer', 'answer', 'ice-candidate']) {
+      scenario(`${event} with nothing or wrong types: INVALID_MESSAGE`, async ({ members }) => {
+        const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
+        for (const args of NO_OBJECT) {
+          await alice.refused('INVALID_MESSAGE', event, ...args)
+          alice.tell(event, ...args)
+          assertErrorEvent(await alice.next('error'), 'INVALID_MESSAGE', event)
+        }
+        await alice.granted(event, { targetId: 'bob', offer: 1, answer: 1, candidate: 1 })
+        await bob.next(event)
+      })
+    }
+
+    scenario('leave-room with wrong types: INVALID_MESSAGE, and one stays', async ({ members }) => {
+      const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
+      for (const args of [[true], [[]], [['a']], ['']]) await alice.refused('INVALID_MESSAGE', 'leave-room', ...args)
+      await alice.granted('offer', { targetId: 'bob', offer: 1 })
+      await bob.next('offer')
+    })
+
+    scenario('unknown events are ignored', async ({ members }) => {
+      const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
+      alice.tell('no-such-event', { targetId: 'bob' })
+      alice.tell('')
+      alice.tell('message', 'hello', { deep: [1, [2]] }, null)
+      alice.tell('constructor')
+      alice.tell('😀', 1)
+      await alice.granted('offer', { targetId: 'bob', offer: 1 })
+      await bob.next('offer')
+    })
+
+    scenario('more arguments than anyone asked for', async ({ room, connect }) => {
+      const peer = await connect('peer')
+      await peer.join({ roomId: room, userId: 'alice' }, 'second', { third: 3 }, null)
+      await peer.granted('offer', { offer: 1 }, 'second', 3)
+      await peer.granted('leave-room', room, 'alice', 'third')
+    })
+
+    scenario('binary data does no harm', async ({ members }) => {
+      const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
+      alice.tell('no-such-event', Buffer.from([0, 1, 255]))
+      const ack = await alice.ask('join-room', Buffer.from('room'))
+      assertRefusal(ack, 'INVALID_MESSAGE')
+      await alice.granted('offer', { targetId: 'bob', offer: 1 })
+      assert.equal((await bob.next('offer')).offer, 1)
+    })
+  })
+})

@@ -1,0 +1,363 @@
+// What the suites share: the server under test, the clients that talk to it, and the words in which a suite is written.
+//
+// A peer keeps what it hears in one ordered inbox, and `next(name)` demands that the oldest unread event has that name. So a
+// surplus event, a missing one or a wrong order fails where it happens. That something did NOT come is proven by `quiet()`:
+// a question whose answer the server sends after everything it sent before.
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { after, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import io2 from 'socket.io-client-2'
+import { io as io3 } from 'socket.io-client-3'
+import { io as io4 } from 'socket.io-client-4'
+
+export const HERE = path.dirname(fileURLToPath(import.meta.url))
+export const REPOSITORY = path.resolve(HERE, '../..')
+const BINARY = path.resolve(HERE, process.env.PARLOR_BIN ?? '../../target/debug/parlor')
+const PATIENCE_MS = 20_000
+
+// A suite that is stopped takes its server and its clients along: theirs is the `exit` below.
+process.once('SIGTERM', () => process.exit(143))
+
+const IO = { 2: io2, 3: io3, 4: io4 }
+const EVENTS = [
+  'room-users', 'user-joined', 'user-left', 'user-away', 'user-back', 'offer', 'answer', 'ice-candidate', 'error',
+]
+
+/** Every client on every way it can travel. `transports` left out is the client's default: polling, then the upgrade. */
+export const CELLS = [2, 3, 4].flatMap((major) => [
+  { name: `client ${major}, polling`, major, transports: ['polling'] },
+  { name: `client ${major}, websocket`, major, transports: ['websocket'] },
+  { name: `client ${major}, upgrade`, major, upgrades: true },
+])
+
+/** Fails with `what()` unless `promise` settles in time. */
+export async function within(promise, what, patience = PATIENCE_MS) {
+  let timer
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`nothing after ${patience} ms: ${what()}`)), patience)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------- server
+
+export class Server {
+  output = ''
+  /** A scenario failed; what it left behind is not held against the next ones. */
+  spoiled = false
+  #child
+  #exited
+
+  constructor(settings = {}, cwd = REPOSITORY) {
+    this.settings = settings
+    this.cwd = cwd
+  }
+
+  async start() {
+    const { PATH, HOME } = process.env
+    const env = { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...this.settings }
+    this.#child = spawn(BINARY, [], { cwd: this.cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.#exited = new Promise((resolve) => {
+      this.#child.once('exit', (code, signal) => resolve({ code, signal }))
+      this.#child.once('error', (error) => resolve({ error: error.message }))
+    })
+    process.once('exit', () => this.#child.kill('SIGKILL'))
+    const listening = new Promise((resolve) => {
+      let stdout = ''
+      this.#child.stdout.on('data', (chunk) => {
+        stdout += chunk
+        const found = /listening on (http:\/\/127\.0\.0\.1:\d+)/.exec(stdout)
+        if (found) resolve(found[1])
+      })
+    })
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream.on('data', (chunk) => (this.output += chunk))
+    }
+    const ended = this.#exited.then((end) => {
+      throw new Error(`the server ended before it listened: ${JSON.stringify(end)}\n${this.output}`)
+    })
+    this.url = await within(Promise.race([listening, ended]), () => `no "listening on" line in:\n${this.output}`)
+  }
+
+  /** Waits until /health says that nobody and nothing is left. */
+  async idle() {
+    const until = Date.now() + PATIENCE_MS
+    for (;;) {
+      const { rooms, participants, connections } = await (await fetch(`${this.url}/health`)).json()
+      if (rooms === 0 && participants === 0 && connections === 0) return
+      const figures = JSON.stringify({ rooms, participants, connections })
+      assert(Date.now() < until, `the server keeps something of what has ended: ${figures}`)
+      await pause(5)
+    }
+  }
+
+  /** Waits until /health counts so many connections. */
+  async connections(count) {
+    const until = Date.now() + PATIENCE_MS
+    for (;;) {
+      const { connections } = await (await fetch(`${this.url}/health`)).json()
+      if (connections === count) return
+      assert(Date.now() < until, `/health says ${connections} connections and not ${count}`)
+      await pause(5)
+    }
+  }
+
+  async stop() {
+    try {
+      if (this.url) await this.idle()
+    } finally {
+      this.#child.kill('SIGTERM')
+      const end = await within(this.#exited, () => 'the server does not end after SIGTERM').catch((error) => {
+        this.#child.kill('SIGKILL')
+        throw error
+      })
+      assert.deepEqual(end, { code: 0, signal: null }, `SIGTERM must end the server with 0\n${this.output}`)
+    }
+  }
+
+  rest(method, address, body) {
+    const headers = body ? { 'content-type': 'application/json' } : {}
+    return fetch(this.url + address, { method, headers, body: body && JSON.stringify(body) })
+  }
+}
+
+// ----------------------------------------------------------------------------------------------------------------- peers
+
+/** A client as the suites see it, whatever its language. Below it: `send(event, args, acknowledge?)` and `close()`. */
+export class Peer {
+  inbox = []
+  heard = []
+  #waiting
+
+  constructor(name) {
+    this.name = name
+  }
+
+  receive(event, args) {
+    this.inbox.push({ event, args })
+    this.#waiting?.()
+  }
+
+  /** The arguments of the oldest unread event, which must be `event`. */
+  async nextArguments(event) {
+    if (this.inbox.length === 0) {
+      const arrival = new Promise((resolve) => (this.#waiting = resolve))
+      await within(arrival, () => `${this.name} waits for "${event}"\n${this.story()}`)
+    }
+    const oldest = this.inbox.shift()
+    assert.equal(oldest.event, event, `${this.name} got ${JSON.stringify(oldest)}\n${this.story()}`)
+    return oldest.args
+  }
+
+  async next(event) {
+    return (await this.nextArguments(event))[0]
+  }
+
+  tell(event, ...args) {
+    this.send(event, args)
+  }
+
+  /** Emits with an acknowledgement callback and waits for it. */
+  ask(event, ...args) {
+    const answer = new Promise((resolve) => this.send(event, args, resolve))
+    return within(answer, () => `${this.name} has no acknowledgement of ${event} ${JSON.stringify(args)}\n${this.story()}`)
+  }
+
+  async refused(code, event, ...args) {
+    assertRefusal(await this.ask(event, ...args), code)
+  }
+
+  async granted(event, ...args) {
+    assert.deepEqual(await this.ask(event, ...args), { ok: true, success: true })
+  }
+
+  /** Joins and reads its `room-users`; returns the acknowledgement. */
+  async join(...args) {
+    const ack = await this.ask('join-room', ...args)
+    assert.equal(ack.ok, true, `${this.name} cannot join: ${JSON.stringify(ack)}`)
+    const [users, self] = await this.nextArguments('room-users')
+    assert.deepEqual(users, ack.users)
+    assert.deepEqual(
+      [self.roomId, self.userId, self.socketId], [ack.roomId, ack.userId, ack.socketId],
+    )
+    this.id = ack.userId
+    this.connection = ack.socketId
+    return ack
+  }
+
+  /** Everything the server had to say has arrived, and all of it was read. */
+  async quiet() {
+    await this.refused('NOT_IN_ROOM', 'ice-candidate', { roomId: 'a room that nobody joins', candidate: null })
+    assert.deepEqual(this.inbox, [], `${this.name} heard more than it should`)
+  }
+
+  story() {
+    return `last heard by ${this.name}:\n  ${this.heard.slice(-20).join('\n  ')}`
+  }
+}
+
+/** One of the official JavaScript clients. */
+class OfficialClient extends Peer {
+  constructor(url, cell, name) {
+    super(`${name} (${cell.name})`)
+    this.cell = cell
+    const { transports } = cell
+    this.socket = IO[cell.major](url, { forceNew: true, reconnection: false, ...(transports && { transports }) })
+    this.engine = this.socket.io.engine
+    this.engine.on('packet', ({ type, data }) => this.heard.push(`${type} ${data ?? ''}`))
+    for (const event of EVENTS) this.socket.on(event, (...args) => this.receive(event, args))
+    this.connected = new Promise((resolve, reject) => {
+      this.socket.once('connect', () => {
+        /** The Engine.IO session id: the secret that authorises requests. */
+        this.session = this.engine.id
+        resolve()
+      })
+      this.socket.once('connect_error', (error) => reject(new Error(`${this.name}: ${error.message ?? error}`)))
+    })
+    this.connected.catch(() => {})
+    this.upgraded = new Promise((resolve) => this.engine.once('upgrade', resolve))
+  }
+
+  /** Connected, and over the upgrade where this client does one. */
+  async settled() {
+    await within(this.connected, () => `${this.name} does not connect\n${this.story()}`)
+    if (!this.cell.upgrades) return
+    const transport = await within(this.upgraded, () => `${this.name} does not upgrade\n${this.story()}`)
+    assert.equal(transport.name, 'websocket')
+  }
+
+  get alive() {
+    return this.socket.connected
+  }
+
+  send(event, args, acknowledge) {
+    this.socket.emit(event, ...args, ...(acknowledge ? [acknowledge] : []))
+  }
+
+  close() {
+    this.socket.disconnect()
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------- suites
+
+/** One server with these settings, for everything that `define(server)` describes. */
+export function suite(name, settings, define, cwd) {
+  describe(name, () => {
+    const server = new Server(settings, cwd)
+    before(() => server.start())
+    define(server)
+    after(() => server.stop())
+  })
+}
+
+let serial = 0
+
+/**
+ * Returns `scenario(title, body)` for one cell. The body gets a world: `room`, a fresh name; `connect(name, cell?)`, a settled
+ * client; `members(...joins)`, settled clients that joined `room` one after the other and have read all about it.
+ * At its end every client that is still there must be quiet, and after it the server must be empty.
+ */
+export function scenarios(server, cell = CELLS[7]) {
+  return (title, body) => test(title, async () => {
+    const peers = []
+    const room = `room-${++serial}`
+    const create = (name, on = cell) => {
+      const peer = new OfficialClient(server.url, on, name)
+      peers.push(peer)
+      return peer
+    }
+    const connect = async (name, on) => {
+      const peer = create(name, on)
+      await peer.settled()
+      return peer
+    }
+    const members = async (...joins) => {
+      const joined = []
+      for (const details of joins) {
+        const peer = await connect(details.userId ?? `member ${joined.length}`)
+        await peer.join({ roomId: room, ...details })
+        for (const earlier of joined) await earlier.next('user-joined')
+        joined.push(peer)
+      }
+      return joined
+    }
+    try {
+      await body({ server, cell, room, create, connect, members, adopt: (peer) => peers.push(peer) })
+      for (const peer of peers) if (peer.alive) await peer.quiet()
+      for (const peer of peers) peer.close()
+      if (!server.spoiled) await server.idle()
+    } catch (error) {
+      for (const peer of peers) peer.close()
+      server.spoiled = true
+      error.message += `\n--- the server said:\n${server.output.slice(-4_000)}`
+      throw error
+    }
+  })
+}
+
+/** The same scenarios in every cell. */
+export function matrix(server, define) {
+  for (const cell of CELLS) describe(cell.name, () => define(scenarios(server, cell), cell))
+}
+
+// ---------------------------------------------------------------------------------------------------------- expectations
+
+export function assertRefusal(ack, code) {
+  assert.equal(ack?.code, code, `expected a refusal with ${code}, got ${JSON.stringify(ack)}`)
+  assert.deepEqual(Object.keys(ack).sort(), ['code', 'error', 'ok', 'success'])
+  assert.deepEqual([ack.ok, ack.success], [false, false])
+  assertText(ack.error)
+}
+
+/** An `error` event: `{ code, message, event, roomId? }`. */
+export function assertErrorEvent(error, code, event) {
+  assert.equal(error.code, code, JSON.stringify(error))
+  assertText(error.message)
+  if (event) assert.equal(error.event, event)
+  const known = ['code', 'event', 'message', 'roomId']
+  assert.deepEqual(Object.keys(error).filter((key) => !known.includes(key)), [])
+}
+
+function assertText(text) {
+  assert.equal(typeof text, 'string')
+  assert.notEqual(text, '')
+}
+
+/** ISO 8601, and about now. */
+export function assertRecent(time) {
+  assert.match(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/)
+  assert(Math.abs(Date.parse(time) - Date.now()) < 60_000, `${time} is not now`)
+}
+
+/** Equal, and every value's own text too: the order of keys inside it, the way a number is written. */
+export function assertSameBody(actual, expected) {
+  assert.deepEqual(actual, expected)
+  for (const [key, value] of Object.entries(expected)) {
+    assert.equal(JSON.stringify(actual[key]), JSON.stringify(value), `the value of ${key} was written anew`)
+  }
+}
+
+/** What the target of `sent` must read; `found` says in which namespace it was looked up: `peer` or `connection`. */
+export function relayed(sent, sender, room, found = 'peer') {
+  const from = found === 'connection' ? sender.connection : sender.id
+  const set = { from, userId: sender.id, socketId: sender.connection, roomId: room }
+  if ('targetId' in sent) Object.assign(set, { fromId: from, senderId: from })
+  if ('targetSocketId' in sent) Object.assign(set, { fromSocketId: sender.connection, senderSocketId: sender.connection })
+  if ('targetUserId' in sent) Object.assign(set, { fromUserId: sender.id })
+  return { ...sent, ...set }
+}
+
+/** A peer as others see it; `joinedAt` is checked for its form alone. */
+export function assertPeer(actual, { id, connection, room, ...rest }) {
+  assertRecent(actual.joinedAt)
+  assertSameBody(actual, { id, userId: id, socketId: connection, roomId: room, joinedAt: actual.joinedAt, ...rest })
+}

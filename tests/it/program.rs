@@ -1,0 +1,138 @@
+//! The program itself: how it starts, what it prints, how it ends.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Output, Stdio};
+
+fn parlor() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
+    command.env_clear().current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    parlor().args(arguments).envs(environment.iter().copied()).output().unwrap()
+}
+
+/// A running server: its first line, which says the address, and the rest of what it prints.
+struct Running {
+    child: Child,
+    out: BufReader<std::process::ChildStdout>,
+    first: String,
+}
+
+fn start(environment: &[(&str, &str)]) -> Running {
+    let mut child = parlor()
+        .envs([("HOST", "127.0.0.1"), ("PORT", "0")])
+        .envs(environment.iter().copied())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    out.read_line(&mut first).unwrap();
+    Running { child, out, first }
+}
+
+impl Running {
+    fn port(&self) -> String {
+        let (_, rest) =
+            self.first.split_once("listening on http://127.0.0.1:").expect("the first line says the address");
+        rest.chars().take_while(char::is_ascii_digit).collect()
+    }
+
+    /// Ends it as a service manager does; what else it printed.
+    fn stop(mut self) -> String {
+        let killed = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "a shutdown ends with 0");
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        rest
+    }
+}
+
+#[test]
+fn a_wrong_setting_stops_the_start_with_one_line() {
+    for (arguments, environment, named) in [
+        (vec![], vec![("PORT", "70000")], "PORT"),
+        (vec![], vec![("MAX_ROOM_SIZE", "many")], "MAX_ROOM_SIZE"),
+        (vec![], vec![("CLIENT_URL", "app.example.com")], "CLIENT_URL"),
+        (vec![], vec![("LOG_LEVEL", "loud")], "LOG_LEVEL"),
+        (vec!["--demo=perhaps"], vec![], "DEMO"),
+        (vec!["--max-rooms"], vec![], "--max-rooms"),
+        (vec!["--such-flag"], vec![], "--such-flag"),
+        (vec!["dance"], vec![], "dance"),
+    ] {
+        let output = run(&arguments, &environment);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.trim_end().lines().count() == 1 && said.contains(named), "{said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_in_one_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = run(&["--host=127.0.0.1", "--port", &port], &[]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.trim_end().lines().count() == 1 && said.contains(&port) && said.contains("in use"), "{said}");
+}
+
+#[test]
+fn check_prints_what_is_in_force_and_no_secret() {
+    let output = run(&["check", "--port", "81"], &[("API_TOKEN", "hunter2"), ("MAX_ROOMSIZE", "3")]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(said.contains("PORT=81\n") && said.contains("API_TOKEN=********\n"), "{said}");
+    assert!(said.contains("did you mean MAX_ROOM_SIZE?") && !said.contains("hunter2"), "{said}");
+    assert_eq!(run(&["check"], &[("PORT", "x")]).status.code(), Some(2));
+}
+
+#[test]
+fn help_lists_every_setting_under_a_heading() {
+    let said = String::from_utf8(run(&["--help"], &[]).stdout).unwrap();
+    for part in ["Where to listen:", "Rooms:", "Limits:", "--max-room-size <COUNT>", "MAX_ROOM_SIZE"] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+}
+
+#[test]
+fn it_serves_says_where_and_ends_when_told() {
+    let running = start(&[]);
+    let port = running.port();
+    assert_eq!(run(&["health", "--port", &port], &[]).status.code(), Some(0));
+    let rest = running.stop();
+    assert!(rest.contains("allowed origins  http://localhost:3000"), "{rest}");
+    let output = run(&["health", "--port", &port], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no server answers"));
+}
+
+#[test]
+fn in_production_every_line_is_json_and_what_is_open_is_warned_about() {
+    let running = start(&[("NODE_ENV", "production"), ("LOG_LEVEL", "warn"), ("CLIENT_URL", "*")]);
+    let first: serde_json::Value = serde_json::from_str(&running.first).unwrap();
+    assert!(first["message"].as_str().unwrap().starts_with("listening on http://127.0.0.1:"), "whatever the level");
+    let rest = running.stop();
+    for line in rest.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+    assert!(rest.contains("CLIENT_URL=*") && rest.contains("API_TOKEN is not set"), "{rest}");
+}
+
+#[test]
+fn settings_are_read_from_a_file_in_the_working_directory() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("with-dot-env");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(".env"), "PORT=81\nMAX_ROOM_SIZE=7\n").unwrap();
+    let output = parlor().arg("check").env("PORT", "82").current_dir(&folder).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("PORT=82\n") && said.contains("MAX_ROOM_SIZE=7\n"), "{said}");
+    std::fs::write(folder.join(".env"), "PORT=\"81\n").unwrap();
+    let output = parlor().arg("check").current_dir(&folder).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
