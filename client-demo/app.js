@@ -1,0 +1,179 @@
+/**
+ * The page: lobby → call → lobby, or farewell. Everything else is in a module of its own:
+ *
+ * - `signaling.js` the wire, `peer.js` one connection, `mesh.js` everybody: no DOM in any of them
+ * - `media.js` this computer's devices
+ * - `lobby.js`, `call.js`, `tiles.js`, `people.js`, `plot.js`, `chat.js`, `panel.js` what one sees
+ *
+ * @module app
+ */
+import { Call } from "./call.js";
+import { announce, byId, copy, icon } from "./dom.js";
+import { explain } from "./errors.js";
+import { forget, inventRoom, remember, remembered, uuid } from "./identity.js";
+import { Lobby } from "./lobby.js";
+import { LocalMedia } from "./media.js";
+import { Signaling } from "./signaling.js";
+
+const query = new URLSearchParams(location.search);
+const media = new LocalMedia();
+const stun = query.get("stun");
+
+/**
+ * Our `userId`. It belongs to the tab and outlives a reload, so that a reloaded page takes its own place back instead of being
+ * another person.
+ */
+const userId = remembered("session", "parlor.userId") ?? remember("session", "parlor.userId", uuid());
+
+/** @type {Call | null} */
+let call = null;
+let room = query.get("room")?.trim() ?? "";
+
+const lobby = new Lobby({
+  media,
+  name: remembered("local", "parlor.name") ?? "",
+  room: room || inventRoom(),
+  invited: !!room,
+});
+lobby.addEventListener("join", ({ detail }) => join(detail));
+media.addEventListener("change", () => call && rememberCall());
+
+/**
+ * For tests and the console, and to be read only: who this page is, and its connections by the others' `userId`.
+ */
+window.parlor = Object.freeze({
+  userId,
+  /** @returns {string} the room one is in, or an empty string */
+  room: () => (call ? room : ""),
+  /** @returns {Map<string, RTCPeerConnection>} a copy */
+  peers: () => call?.connections() ?? new Map(),
+});
+
+async function start() {
+  const interrupted = JSON.parse(remembered("session", "parlor.call") ?? "null");
+  lobby.show();
+  if (interrupted?.room !== room || !room) return media.open();
+  // This page was reloaded in the middle of a call: straight back, with what had been switched on.
+  lobby.busy(true);
+  await media.open({ audio: interrupted.microphone, video: interrupted.camera });
+  await join({ name: interrupted.name ?? "Guest", room });
+}
+
+/** @param {{ name: string, room: string }} wanted */
+async function join({ name, room: wanted }) {
+  lobby.busy(true);
+  room = wanted;
+  remember("local", "parlor.name", name);
+  const signaling = new Signaling({ userId, name, token: query.get("token") ?? undefined });
+  const joining = new Call({
+    signaling,
+    media,
+    self: { id: userId, name },
+    room,
+    link: roomLink(),
+    iceServers: stun ? [{ urls: stun.startsWith("stun:") ? stun : `stun:${stun}` }] : undefined,
+  });
+  try {
+    await signaling.join(room);
+  } catch (error) {
+    joining.close();
+    forget("session", "parlor.call");
+    lobby.show(explain(error));
+    return;
+  }
+  call = joining;
+  call.addEventListener("leave", leave);
+  call.addEventListener("ended", ({ detail }) => farewell(detail));
+  lobby.hide();
+  byId("farewell").hidden = true;
+  call.show();
+  rememberCall();
+  query.set("room", room);
+  history.replaceState(null, "", `?${query}`);
+  document.title = `${room} · Parlor`;
+  announce(`You are in ${room}`);
+}
+
+/** Out of the call by one's own wish. */
+function leave() {
+  end();
+  lobby.show();
+  byId("join").focus();
+}
+
+/** Out of the call by someone else's. @param {import("./signaling.js").SignalingError} error */
+function farewell(error) {
+  end();
+  media.stop();
+  byId("farewell-title").textContent = error.code === "REPLACED" ? "You are somewhere else now" : "The call has ended";
+  byId("farewell-text").textContent = explain(error);
+  byId("farewell-again").textContent = error.code === "REPLACED" ? "Take it back" : "Join again";
+  byId("farewell").hidden = false;
+  byId("farewell-title").focus();
+}
+
+function end() {
+  call?.close();
+  call = null;
+  media.stopScreen();
+  forget("session", "parlor.call");
+  document.title = "Parlor";
+}
+
+byId("farewell-again").addEventListener("click", async () => {
+  byId("farewell").hidden = true;
+  lobby.show();
+  lobby.busy(true);
+  await media.open();
+  await join({ name: byId("name").value.trim(), room });
+});
+byId("farewell-lobby").addEventListener("click", () => {
+  byId("farewell").hidden = true;
+  lobby.show();
+  media.open();
+});
+
+// A closed or reloaded tab says goodbye, so that the others need not wait for a timeout to notice.
+addEventListener("pagehide", () => call?.close());
+// A page that the browser had kept and shows again finds itself hung up: it starts anew.
+addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
+
+document.addEventListener("click", async ({ target }) => {
+  const button = target.closest("[data-copy-link]");
+  if (!button) return;
+  const done = await copy(roomLink());
+  const [was, label] = [button.querySelector(".icon"), button.querySelector("span")];
+  if (button.dataset.busy) return;
+  button.dataset.busy = "true";
+  const [oldIcon, oldText] = [was, label.textContent];
+  was.replaceWith(icon(done ? "check" : "alert"));
+  label.textContent = done ? "Copied" : "Not copied";
+  announce(done ? "The link is on the clipboard" : "The link could not be copied");
+  setTimeout(() => {
+    button.querySelector(".icon").replaceWith(oldIcon);
+    label.textContent = oldText;
+    delete button.dataset.busy;
+  }, 1800);
+});
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input, select, textarea") && event.key !== "Escape";
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  const key = event.key.toLowerCase();
+  const known = call ? call.shortcut(key) : !byId("lobby").hidden && lobby.shortcut(key);
+  if (known) event.preventDefault();
+});
+
+/** What others open to come here. Nothing of ours is in it but the room. */
+function roomLink() {
+  const name = call ? room : byId("room").value.trim() || room;
+  return `${location.origin}${location.pathname}?room=${encodeURIComponent(name)}`;
+}
+
+/** For the page that comes after a reload. */
+function rememberCall() {
+  const state = { room, name: remembered("local", "parlor.name"), microphone: media.microphoneOn, camera: media.cameraOn };
+  remember("session", "parlor.call", JSON.stringify(state));
+}
+
+start();

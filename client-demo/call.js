@@ -1,0 +1,273 @@
+/**
+ * The call on the page: what the mesh, the media and the wire tell, shown; what is clicked, done.
+ *
+ * @module call
+ */
+import { Chat } from "./chat.js";
+import { announce, byId, dress, say } from "./dom.js";
+import { explainDeparture, explainDevices } from "./errors.js";
+import { Mesh } from "./mesh.js";
+import { Panel } from "./panel.js";
+import { People, stateOf } from "./people.js";
+import { Tiles } from "./tiles.js";
+
+const STATS_INTERVAL_MS = 1000;
+const SPEAKING_INTERVAL_MS = 200;
+const SPEAKING_LEVEL = 0.03;
+const NOTICE_MS = 6000;
+/** From this width on the panel does not cover the pictures, so it starts open. */
+const ROOMY = "(min-width: 1000px)";
+
+/** Events: `leave`; `ended`, detail: the SignalingError that says why. */
+export class Call extends EventTarget {
+  #signaling;
+  #media;
+  #self;
+  #link;
+  #mesh;
+  #tiles = new Tiles(byId("tiles"));
+  #people = new People();
+  #chat = new Chat();
+  #panel = new Panel();
+  #selfStream = new MediaStream();
+  #abort = new AbortController();
+  #timers = [];
+  #noticeTimer = 0;
+  #unread = 0;
+
+  /**
+   * Made before joining, so that no event of the room is missed.
+   * @param {{ signaling: import("./signaling.js").Signaling, media: import("./media.js").LocalMedia,
+   *   self: { id: string, name: string }, room: string, link: string, iceServers?: RTCIceServer[] }} options
+   */
+  constructor({ signaling, media, self, room, link, iceServers }) {
+    super();
+    this.#signaling = signaling;
+    this.#media = media;
+    this.#self = self;
+    this.#link = link;
+    this.#mesh = new Mesh({ signaling, selfId: self.id, iceServers });
+    byId("room-name").textContent = room;
+    this.#listen();
+    this.#drawSelf();
+  }
+
+  /** @returns {Map<string, RTCPeerConnection>} */
+  connections() {
+    const present = [...this.#mesh.members.values()].filter(({ peer }) => peer);
+    return new Map(present.map(({ id, peer }) => [id, peer.connection]));
+  }
+
+  show() {
+    byId("call").hidden = false;
+    this.#drawServer("online");
+    if (matchMedia(ROOMY).matches) this.#panel.open("people");
+    else this.#drawTools();
+    this.#drawInvite();
+    this.#timers.push(setInterval(() => this.#measure(), STATS_INTERVAL_MS));
+    this.#timers.push(setInterval(() => this.#listenForVoices(), SPEAKING_INTERVAL_MS));
+  }
+
+  /** Hangs up, and leaves the page as it was. */
+  close() {
+    this.#abort.abort();
+    this.#timers.forEach(clearInterval);
+    clearTimeout(this.#noticeTimer);
+    this.#mesh.close();
+    this.#signaling.leave();
+    this.#tiles.clear();
+    this.#people.clear();
+    this.#chat.clear();
+    this.#panel.dispose();
+    byId("call").hidden = true;
+  }
+
+  /** @param {string} key @returns {boolean} whether it meant something */
+  shortcut(key) {
+    if (key === "escape") this.#panel.close();
+    const button = { m: "mic", v: "camera", s: "screen", p: "people", c: "chat" }[key];
+    if (button) byId(`tool-${button}`).click();
+    if (key === "l") byId("copy-link-call").click();
+    return !!button || key === "l" || key === "escape";
+  }
+
+  #listen() {
+    const { signal } = this.#abort;
+    const on = (target, type, handle) => target.addEventListener(type, (event) => handle(event.detail, event), { signal });
+
+    on(this.#mesh, "joined", (member) => {
+      this.#drawMember(member);
+      this.#drawInvite();
+      announce(`${member.name} joined`);
+    });
+    on(this.#mesh, "changed", (member) => this.#drawMember(member));
+    on(this.#mesh, "stream", (member) => this.#drawMember(member));
+    on(this.#mesh, "left", ({ id, name, reason }) => {
+      this.#tiles.remove(id);
+      this.#people.remove(id);
+      this.#drawInvite();
+      announce(explainDeparture(name, reason));
+    });
+    on(this.#mesh, "chat", ({ member, text }) => this.#receiveChat(member, text));
+
+    on(this.#signaling, "offline", () => this.#drawServer("offline"));
+    on(this.#signaling, "online", () => this.#drawServer("online"));
+    on(this.#signaling, "ended", (error) => this.dispatchEvent(new CustomEvent("ended", { detail: error })));
+
+    on(this.#media, "change", () => this.#drawSelf());
+    on(this.#media, "lost", (kind) => this.#notice(`Your ${kind === "audio" ? "microphone" : "camera"} went away.`));
+    on(this.#chat, "send", (text) => this.#sendChat(text));
+    on(this.#panel, "change", () => this.#drawTools());
+    on(this.#tiles, "blocked", () => this.#offerSound());
+
+    on(byId("tool-mic"), "click", () => this.#switchDevice("audio", this.#media.setMicrophone(!this.#media.microphoneOn)));
+    on(byId("tool-camera"), "click", () => this.#switchDevice("video", this.#media.setCamera(!this.#media.cameraOn)));
+    on(byId("tool-screen"), "click", () => this.#switchScreen());
+    on(byId("tool-people"), "click", () => this.#panel.toggle("people"));
+    on(byId("tool-chat"), "click", () => this.#panel.toggle("chat"));
+    on(byId("tool-leave"), "click", () => this.dispatchEvent(new Event("leave")));
+  }
+
+  /** Our own side has changed: to the others, to the tile, to the list, to the buttons. */
+  #drawSelf() {
+    const media = this.#media;
+    const sends = { audio: media.microphoneOn, video: !!media.video, screen: !!media.screen };
+    this.#mesh.send({ audio: media.microphone, video: media.video }, sends);
+
+    const [shown] = this.#selfStream.getVideoTracks();
+    if (shown !== (media.video ?? undefined)) this.#selfStream = new MediaStream(media.video ? [media.video] : []);
+    this.#tiles.show({
+      ...this.#self,
+      self: true,
+      stream: this.#selfStream,
+      video: sends.video,
+      screen: sends.screen,
+      muted: !sends.audio,
+      state: "",
+    });
+    this.#people.showSelf({ ...this.#self, microphone: sends.audio, camera: sends.video, screen: sends.screen });
+    this.#drawTools();
+  }
+
+  /** @param {import("./mesh.js").Member} member */
+  #drawMember(member) {
+    const stream = member.peer?.stream ?? null;
+    const track = stream?.getVideoTracks()[0];
+    this.#tiles.show({
+      id: member.id,
+      name: member.name,
+      self: false,
+      stream,
+      // Who says what they send is believed; other clients do not say, and there the track itself tells.
+      video: !!track && (member.sends ? member.sends.video : !track.muted),
+      screen: !!track && !!member.sends?.screen,
+      muted: !!member.sends && !member.sends.audio,
+      state: member.peer?.state === "connected" ? "" : stateOf(member),
+    });
+    this.#people.show(member);
+  }
+
+  #drawTools() {
+    const { microphoneOn, cameraOn, screen, canShareScreen } = this.#media;
+    const look = (id, options) => dress(byId(`tool-${id}`), options);
+    look("mic", {
+      name: microphoneOn ? "mic" : "mic-off", word: microphoneOn ? "Mute" : "Unmute",
+      label: "Microphone", title: microphoneOn ? "Mute" : "Unmute", key: "m", pressed: microphoneOn,
+    });
+    look("camera", {
+      name: cameraOn ? "camera" : "camera-off", word: "Camera",
+      label: "Camera", title: cameraOn ? "Camera off" : "Camera on", key: "v", pressed: cameraOn,
+    });
+    look("screen", {
+      name: "screen", word: screen ? "Stop" : "Share", label: "Share screen",
+      title: screen ? "Stop sharing your screen" : "Share your screen", key: "s", pressed: !!screen,
+    });
+    byId("tool-screen").hidden = !canShareScreen;
+    const { shown } = this.#panel;
+    if (shown === "chat") this.#unread = 0;
+    look("people", { name: "people", word: "People", label: "People", title: "People", key: "p" });
+    look("chat", {
+      name: "chat", word: "Chat", label: this.#unread ? `Chat, ${this.#unread} unread` : "Chat", title: "Chat", key: "c",
+    });
+    byId("tool-people").setAttribute("aria-expanded", String(shown === "people"));
+    byId("tool-chat").setAttribute("aria-expanded", String(shown === "chat"));
+    byId("tool-chat").dataset.unread = this.#unread ? String(Math.min(this.#unread, 99)) : "";
+    look("leave", { name: "leave", word: "Leave", label: "Leave the call", title: "Leave the call" });
+  }
+
+  #drawInvite() {
+    this.#tiles.invite(this.#mesh.members.size ? "" : this.#link);
+  }
+
+  /** @param {"online" | "offline"} state */
+  #drawServer(state) {
+    const place = byId("server-state");
+    place.dataset.state = state;
+    place.textContent = state === "online" ? "Connected" : "Reconnecting…";
+    if (state === "online") this.#notice("");
+    else this.#notice("The server is out of reach. Your call goes on; nobody new can join until it is back.", { stays: true });
+  }
+
+  #notice(text, { stays = false } = {}) {
+    clearTimeout(this.#noticeTimer);
+    say(byId("call-notice"), text);
+    if (text && !stays) this.#noticeTimer = setTimeout(() => say(byId("call-notice"), ""), NOTICE_MS);
+  }
+
+  async #switchDevice(kind, done) {
+    await done;
+    const problem = this.#media.problems[kind];
+    if (problem) this.#notice(explainDevices({ audio: null, video: null, [kind]: problem }));
+  }
+
+  async #switchScreen() {
+    if (this.#media.screen) return this.#media.stopScreen();
+    try {
+      await this.#media.startScreen();
+    } catch (error) {
+      this.#notice(`Your screen could not be shared (${error.message}).`);
+    }
+  }
+
+  #sendChat(text) {
+    const readers = this.#mesh.chat(text);
+    const note = readers ? "" : "Nobody was here to read this.";
+    this.#chat.add({ ...this.#self, text, self: true, note });
+  }
+
+  #receiveChat(member, text) {
+    this.#chat.add({ id: member.id, name: member.name, text, self: false });
+    if (this.#panel.shown === "chat") return;
+    this.#unread += 1;
+    this.#drawTools();
+    announce(`${member.name} says: ${text}`);
+  }
+
+  /** Autoplay with sound takes a click; after a reload there has not been one. */
+  #offerSound() {
+    const place = byId("call-notice");
+    this.#notice("Your browser holds back the sound. ", { stays: true });
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button button-small";
+    button.textContent = "Turn it on";
+    button.addEventListener("click", () => {
+      this.#notice("");
+      this.#tiles.play();
+    });
+    place.append(button);
+  }
+
+  async #measure() {
+    for (const member of [...this.#mesh.members.values()]) {
+      const stats = await member.peer?.stats().catch(() => null);
+      if (stats) this.#people.measure(member, stats);
+    }
+  }
+
+  #listenForVoices() {
+    for (const { id, peer } of this.#mesh.members.values()) {
+      this.#tiles.speaking(id, (peer?.audioLevel ?? 0) > SPEAKING_LEVEL);
+    }
+  }
+}

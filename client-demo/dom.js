@@ -1,0 +1,99 @@
+/**
+ * The few things every part of the page does with the document.
+ *
+ * @module dom
+ */
+
+/** @param {string} id */
+export const byId = (id) => document.getElementById(id);
+
+/**
+ * The one element in a template, copied.
+ * @param {string} id
+ */
+export const fromTemplate = (id) => byId(id).content.firstElementChild.cloneNode(true);
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** @param {string} name a symbol of icons.svg */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `icons.svg#${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/**
+ * A button that is an icon, perhaps with a word under it.
+ * @param {HTMLElement} button
+ * @param {{ name: string, label: string, title: string, key?: string, pressed?: boolean, word?: string }} look
+ *   `label` is for those who hear the page, `title` for those who point at it, `key` the shortcut
+ */
+export function dress(button, { name, label, title, key, pressed, word }) {
+  const children = [icon(name)];
+  if (word) {
+    const text = document.createElement("span");
+    text.className = "tool-word";
+    text.textContent = word;
+    children.push(text);
+  }
+  button.replaceChildren(...children);
+  button.title = key ? `${title} (${key.toUpperCase()})` : title;
+  button.setAttribute("aria-label", label);
+  if (key) button.setAttribute("aria-keyshortcuts", key);
+  if (pressed !== undefined) button.setAttribute("aria-pressed", String(pressed));
+}
+
+/** Says something to those who hear the page. @param {string} text */
+export function announce(text) {
+  byId("announcer").textContent = text;
+}
+
+/**
+ * Shows a text in its place, or hides the place.
+ * @param {HTMLElement} place
+ * @param {string} text
+ */
+export function say(place, text) {
+  place.textContent = text;
+  place.hidden = !text;
+}
+
+/**
+ * A round picture of someone without a camera: initials, on a colour of their own.
+ * @param {HTMLElement} element
+ * @param {string} id
+ * @param {string} name
+ */
+export function drawFace(element, id, name) {
+  const words = name.split(/\s+/).filter(Boolean);
+  const letters = words.length > 1 ? [words[0], words.at(-1)] : words;
+  element.textContent = letters.map((word) => [...word][0].toUpperCase()).join("");
+  let hash = 0;
+  for (const character of id) hash = (hash * 31 + character.codePointAt(0)) >>> 0;
+  element.style.setProperty("--hue", String(hash % 360));
+}
+
+/**
+ * Puts a text on the clipboard, also where the page did not come over https.
+ * @param {string} text
+ * @returns {Promise<boolean>}
+ */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.className = "visually-hidden";
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * Every way in which this can go wrong, in words for the person in front of it: what happened, and what can be done.
+ *
+ * @module errors
+ */
+
+const SIGNALING = {
+  ROOM_FULL: "This room is full. Ask someone to leave, or choose another room.",
+  ROOM_NOT_FOUND: "There is no such room. Check the link, or ask for a new one.",
+  INVALID_MESSAGE: "The server did not accept the room or the name. Both may have up to 128 ordinary characters.",
+  UNAUTHORIZED: "This server asks for a token, and yours is missing or has expired. Ask for a new link.",
+  FORBIDDEN: "Your token does not allow this room.",
+  RATE_LIMITED: "Too much at once. Wait a moment and try again.",
+  LIMIT_REACHED: "The server has as many rooms as it can hold. Try again later.",
+  REPLACED: "You joined this room from another tab or device, and the call went on there.",
+  ROOM_CLOSED: "The room was closed by its operator.",
+  SHUTTING_DOWN: "The server is restarting. Try again in a moment.",
+  PAYLOAD_TOO_LARGE: "That was more than the server takes in one message.",
+  UNREACHABLE: "The server cannot be reached. Check your network, then try again.",
+  OFFLINE: "The connection to the server broke off. Try again.",
+  TIMEOUT: "The server did not answer in time. Try again.",
+};
+
+/**
+ * @param {{ code?: string, message?: string }} error a SignalingError
+ * @returns {string}
+ */
+export function explain(error) {
+  return SIGNALING[error.code] ?? `Something went wrong on the server (${error.message || error.code || "no reason given"}).`;
+}
+
+const DEVICES = { audio: "microphone", video: "camera", both: "camera or microphone" };
+
+/**
+ * @param {{ audio: Error | null, video: Error | null }} problems why a device could not be opened, by kind
+ * @returns {string} empty if nothing is wrong
+ */
+export function explainDevices({ audio, video }) {
+  const same = audio && video && audio.name === video.name;
+  if (same) return explainDevice(audio, DEVICES.both);
+  return [audio && explainDevice(audio, DEVICES.audio), video && explainDevice(video, DEVICES.video)].filter(Boolean).join(" ");
+}
+
+function explainDevice(error, device) {
+  switch (error.name) {
+    case "NotAllowedError":
+      return `The browser refused access to your ${device.replace(" or ", " and ")}. Allow it beside the address bar, then try again.`;
+    case "NotFoundError":
+    case "OverconstrainedError":
+      return `No ${device} was found.`;
+    case "NotReadableError":
+    case "AbortError":
+      return `Your ${device} is in use by another program.`;
+    case "NotSupportedError":
+      return "This page did not come over https, so the browser gives it no camera and no microphone.";
+    default:
+      return `Your ${device} could not be opened (${error.message || error.name}).`;
+  }
+}
+
+/** Said after a device problem, wherever joining is still possible: it always is. */
+export const CAN_STILL_JOIN = "You can join all the same: you will see and hear the others.";
+
+const DEPARTURES = { timeout: "lost the connection", disconnected: "lost the connection", kicked: "was removed" };
+
+/**
+ * @param {string} name
+ * @param {string} reason of `user-left`
+ */
+export function explainDeparture(name, reason) {
+  return `${name} ${DEPARTURES[reason] ?? "left"}`;
+}

@@ -1,0 +1,64 @@
+/**
+ * Who this tab is and what it remembers.
+ *
+ * @module identity
+ */
+
+/**
+ * Storage may be switched off, and then even naming it throws. Nothing is remembered in that case, and everything else works.
+ * @param {"session" | "local"} storage the tab's, which outlives a reload, or the browser's
+ * @param {string} key
+ * @returns {string | null}
+ */
+export function remembered(storage, key) {
+  try {
+    return window[`${storage}Storage`].getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * @param {"session" | "local"} storage
+ * @param {string} key
+ * @param {string} value
+ * @returns {string} the value
+ */
+export function remember(storage, key, value) {
+  try {
+    window[`${storage}Storage`].setItem(key, value);
+  } catch {
+    // See remembered().
+  }
+  return value;
+}
+
+/**
+ * @param {"session" | "local"} storage
+ * @param {string} key
+ */
+export function forget(storage, key) {
+  try {
+    window[`${storage}Storage`].removeItem(key);
+  } catch {
+    // See remembered().
+  }
+}
+
+/** `crypto.randomUUID` is kept from pages that did not come over https; this is not. */
+export function uuid() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+const FIRST = ["amber", "brass", "cedar", "coral", "ivory", "linen", "maple", "olive", "pearl", "slate", "umber", "walnut"];
+const SECOND = ["alcove", "atrium", "cabinet", "gallery", "hearth", "lantern", "mantel", "parquet", "settee", "veranda"];
+
+/** A room name that can be said over the telephone, and is one of some ten million. */
+export function inventRoom() {
+  const below = (limit) => crypto.getRandomValues(new Uint32Array(1))[0] % limit;
+  return `${FIRST[below(FIRST.length)]}-${SECOND[below(SECOND.length)]}-${10_000 + below(90_000)}`;
+}

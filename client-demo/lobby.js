@@ -1,0 +1,157 @@
+/**
+ * Before the call: who one is, which room, and what the others will see and hear.
+ *
+ * @module lobby
+ */
+import { byId, dress, say } from "./dom.js";
+import { CAN_STILL_JOIN, explainDevices } from "./errors.js";
+import { meter } from "./media.js";
+
+const METER_BARS = 5;
+const METER_INTERVAL_MS = 100;
+
+/** Event: `join`, detail `{ name, room }`. */
+export class Lobby extends EventTarget {
+  #media;
+  #meter = null;
+  #meterTimer = 0;
+  #open = false;
+  #invited;
+
+  /**
+   * @param {{ media: import("./media.js").LocalMedia, name: string, room: string, invited: boolean }} options
+   *   `invited`: the room came with the link
+   */
+  constructor({ media, name, room, invited }) {
+    super();
+    this.#media = media;
+    this.#invited = invited;
+    byId("name").value = name;
+    byId("room").value = room;
+    this.#drawTitle();
+    byId("preview-meter").replaceChildren(...Array.from({ length: METER_BARS }, () => document.createElement("i")));
+
+    byId("room").addEventListener("input", () => {
+      this.#invited = false;
+      this.#drawTitle();
+    });
+    byId("join-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    byId("preview-mic").addEventListener("click", () => media.setMicrophone(!media.microphoneOn));
+    byId("preview-camera").addEventListener("click", () => media.setCamera(!media.cameraOn));
+    byId("retry-devices").addEventListener("click", () => media.open());
+    byId("camera-choice").addEventListener("change", ({ target }) => media.choose("video", target.value));
+    byId("microphone-choice").addEventListener("change", ({ target }) => media.choose("audio", target.value));
+    media.addEventListener("change", () => this.#open && this.#draw());
+    navigator.mediaDevices?.addEventListener("devicechange", () => this.#open && this.#drawDevices());
+  }
+
+  /** @param {string} [problem] why one is here and not in the call */
+  show(problem = "") {
+    this.#open = true;
+    byId("lobby").hidden = false;
+    this.busy(false);
+    say(byId("lobby-error"), problem);
+    this.#draw();
+  }
+
+  hide() {
+    this.#open = false;
+    byId("lobby").hidden = true;
+    byId("preview-video").srcObject = null;
+    this.#stopMeter();
+  }
+
+  /** @param {boolean} joining */
+  busy(joining) {
+    byId("join").disabled = joining;
+    byId("join").textContent = joining ? "Joining…" : "Join";
+    if (joining) say(byId("lobby-error"), "");
+  }
+
+  /** M and V, as in the call. @param {string} key @returns {boolean} whether it meant something */
+  shortcut(key) {
+    const button = { m: "preview-mic", v: "preview-camera" }[key];
+    if (button) byId(button).click();
+    return !!button;
+  }
+
+  #submit() {
+    const name = byId("name").value.trim();
+    const room = byId("room").value.trim();
+    const empty = !name ? "name" : !room ? "room" : null;
+    byId("name").setAttribute("aria-invalid", String(!name));
+    byId("room").setAttribute("aria-invalid", String(!room));
+    if (empty) {
+      say(byId("lobby-error"), empty === "name" ? "Say who you are: the others will see this name." : "A room needs a name.");
+      byId(empty).focus();
+      return;
+    }
+    this.dispatchEvent(new CustomEvent("join", { detail: { name, room } }));
+  }
+
+  #drawTitle() {
+    byId("lobby-title").textContent = this.#invited ? "You are invited" : "Start a call";
+    byId("lobby-lead").textContent = this.#invited
+      ? "Check your picture and your sound, then join the others in this room."
+      : "Everyone with the link to a room can join it. There is nothing to install and no account.";
+  }
+
+  #draw() {
+    const media = this.#media;
+    const video = byId("preview-video");
+    if (video.srcObject?.getVideoTracks()[0] !== (media.camera ?? undefined)) {
+      video.srcObject = media.camera && new MediaStream([media.camera]);
+    }
+    video.hidden = !media.camera;
+
+    const problem = explainDevices(media.problems);
+    say(byId("preview-note"), media.camera ? "" : media.problems.video ? "No picture of you" : "Your camera is off");
+    say(byId("device-error"), problem && `${problem} ${CAN_STILL_JOIN}`);
+    byId("retry-devices").hidden = !problem;
+
+    const mic = media.microphoneOn;
+    dress(byId("preview-mic"), {
+      name: mic ? "mic" : "mic-off", label: "Microphone", title: mic ? "Mute" : "Unmute", key: "m", pressed: mic,
+    });
+    const camera = media.cameraOn;
+    dress(byId("preview-camera"), {
+      name: camera ? "camera" : "camera-off", label: "Camera", title: camera ? "Camera off" : "Camera on", key: "v", pressed: camera,
+    });
+    this.#drawDevices();
+    this.#startMeter();
+  }
+
+  async #drawDevices() {
+    let any = false;
+    for (const [kind, id, none] of [["video", "camera-choice", "No camera"], ["audio", "microphone-choice", "No microphone"]]) {
+      const devices = await this.#media.devices(kind);
+      const options = devices.map(({ id: value, label, chosen }) => new Option(label, value, chosen, chosen));
+      byId(id).replaceChildren(...(options.length ? options : [new Option(none, "")]));
+      byId(id).disabled = !options.length;
+      any ||= options.length > 0;
+    }
+    // With nothing to choose from, the room is better used.
+    byId("devices").hidden = !any;
+  }
+
+  #startMeter() {
+    this.#stopMeter();
+    const bars = [...byId("preview-meter").children];
+    byId("preview-meter").hidden = !this.#media.microphoneOn;
+    if (!this.#media.microphoneOn) return;
+    this.#meter = meter(this.#media.microphone);
+    this.#meterTimer = setInterval(() => {
+      const lit = Math.ceil(this.#meter.level() * bars.length);
+      bars.forEach((bar, index) => bar.classList.toggle("lit", index < lit));
+    }, METER_INTERVAL_MS);
+  }
+
+  #stopMeter() {
+    clearInterval(this.#meterTimer);
+    this.#meter?.stop();
+    this.#meter = null;
+  }
+}

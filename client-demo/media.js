@@ -1,0 +1,213 @@
+/**
+ * The camera, the microphone and the screen of this computer. No DOM beyond `navigator.mediaDevices`, no network.
+ *
+ * A device that is missing or refused is not a failure of the call: its track stays null and {@link LocalMedia#problems} says why.
+ *
+ * @module media
+ */
+
+/** @typedef {"audio" | "video"} Kind */
+
+/** A mesh encodes the picture once for every other person; a small machine is better off beginning with a small one. */
+const SMALL = navigator.hardwareConcurrency <= 4;
+
+const WANTED = {
+  audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true },
+  video: {
+    width: { ideal: SMALL ? 640 : 1280 },
+    height: { ideal: SMALL ? 360 : 720 },
+    frameRate: { ideal: 24, max: 30 },
+  },
+};
+
+/** Event: `change`, after anything here has become different; `lost` (detail: a {@link Kind}), when a device went away. */
+export class LocalMedia extends EventTarget {
+  /** Null, or present and perhaps muted. @type {MediaStreamTrack | null} */
+  microphone = null;
+  /** Null while the camera is off: the light beside it is off too. @type {MediaStreamTrack | null} */
+  camera = null;
+  /** @type {MediaStreamTrack | null} */
+  screen = null;
+  /** Why a device could not be opened. @type {Record<Kind, Error | null>} */
+  problems = { audio: null, video: null };
+
+  /** @type {Record<Kind, string>} */
+  #deviceIds = { audio: "", video: "" };
+
+  /** What others are to see: the screen goes before the camera. */
+  get video() {
+    return this.screen ?? this.camera;
+  }
+
+  get microphoneOn() {
+    return !!this.microphone?.enabled;
+  }
+
+  get cameraOn() {
+    return !!this.camera;
+  }
+
+  /** Whether this browser can share a screen at all; most phones cannot. */
+  get canShareScreen() {
+    return !!navigator.mediaDevices?.getDisplayMedia;
+  }
+
+  /**
+   * Asks for both at once, so that the browser asks its question once; then for each alone, where only one is there.
+   * @param {{ audio?: boolean, video?: boolean }} [wanted]
+   */
+  async open({ audio = true, video = true } = {}) {
+    const kinds = [audio && "audio", video && "video"].filter(Boolean);
+    if (!kinds.length) return;
+    const failed = await this.#acquire(kinds);
+    if (failed && kinds.length > 1 && failed.name !== "NotAllowedError" && failed.name !== "NotSupportedError") {
+      for (const kind of kinds) await this.#acquire([kind]);
+    }
+    this.#changed();
+  }
+
+  /** @param {boolean} on */
+  async setMicrophone(on) {
+    if (on && !this.microphone) await this.#acquire(["audio"]);
+    if (this.microphone) this.microphone.enabled = on;
+    this.#changed();
+  }
+
+  /** @param {boolean} on */
+  async setCamera(on) {
+    if (on && !this.camera) await this.#acquire(["video"]);
+    if (!on) this.#release("video");
+    this.#changed();
+  }
+
+  /**
+   * Changes to another device, at once if its kind is in use.
+   * @param {Kind} kind
+   * @param {string} deviceId
+   */
+  async choose(kind, deviceId) {
+    this.#deviceIds[kind] = deviceId;
+    if (kind === "video" && !this.camera) return;
+    const muted = kind === "audio" && this.microphone && !this.microphoneOn;
+    this.#release(kind);
+    await this.#acquire([kind]);
+    if (muted && this.microphone) this.microphone.enabled = false;
+    this.#changed();
+  }
+
+  /** @returns {Promise<boolean>} false if the person thought better of it */
+  async startScreen() {
+    try {
+      const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { max: 15 } } });
+      [this.screen] = stream.getVideoTracks();
+    } catch (error) {
+      if (error.name === "NotAllowedError") return false;
+      throw error;
+    }
+    // Text has to stay readable: rather fewer frames than fewer pixels.
+    this.screen.contentHint = "detail";
+    this.screen.addEventListener("ended", () => this.stopScreen());
+    this.#changed();
+    return true;
+  }
+
+  stopScreen() {
+    this.screen?.stop();
+    this.screen = null;
+    this.#changed();
+  }
+
+  /**
+   * What there is to choose from. Names come only with a permission.
+   * @param {Kind} kind
+   * @returns {Promise<{ id: string, label: string, chosen: boolean }[]>}
+   */
+  async devices(kind) {
+    const all = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+    const current = (kind === "audio" ? this.microphone : this.camera)?.getSettings().deviceId ?? this.#deviceIds[kind];
+    return all
+      .filter((one) => one.kind === `${kind}input` && one.deviceId && one.label)
+      .map((one) => ({ id: one.deviceId, label: one.label, chosen: one.deviceId === current }));
+  }
+
+  /** Lets go of everything. */
+  stop() {
+    this.#release("audio");
+    this.#release("video");
+    this.screen?.stop();
+    this.screen = null;
+  }
+
+  /**
+   * @param {Kind[]} kinds
+   * @returns {Promise<Error | null>} why not
+   */
+  async #acquire(kinds) {
+    try {
+      if (!navigator.mediaDevices) throw new DOMException("not a secure context", "NotSupportedError");
+      const constraints = Object.fromEntries(kinds.map((kind) => [kind, this.#constraints(kind)]));
+      const stream = await navigator.mediaDevices.getUserMedia(constraints);
+      for (const track of stream.getTracks()) this.#keep(track);
+      return null;
+    } catch (error) {
+      for (const kind of kinds) this.problems[kind] = error;
+      return error;
+    }
+  }
+
+  #constraints(kind) {
+    const deviceId = this.#deviceIds[kind];
+    return deviceId ? { ...WANTED[kind], deviceId: { exact: deviceId } } : WANTED[kind];
+  }
+
+  #keep(track) {
+    this.#release(track.kind);
+    this.problems[track.kind] = null;
+    if (track.kind === "audio") this.microphone = track;
+    else this.camera = track;
+    // Fires when the device is unplugged or the permission withdrawn, not when we stop the track.
+    track.addEventListener("ended", () => {
+      this.#release(track.kind);
+      this.#changed();
+      this.dispatchEvent(new CustomEvent("lost", { detail: track.kind }));
+    });
+  }
+
+  #release(kind) {
+    if (kind === "audio") {
+      this.microphone?.stop();
+      this.microphone = null;
+    } else {
+      this.camera?.stop();
+      this.camera = null;
+    }
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+/**
+ * How loud a microphone is.
+ * @param {MediaStreamTrack} track
+ * @returns {{ level(): number, stop(): void }} `level` is 0 to 1
+ */
+export function meter(track) {
+  const context = new AudioContext();
+  const analyser = context.createAnalyser();
+  analyser.fftSize = 512;
+  context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+  // Browsers hold it back until the first click or key.
+  context.resume().catch(() => {});
+  const samples = new Float32Array(analyser.fftSize);
+  return {
+    level() {
+      analyser.getFloatTimeDomainData(samples);
+      const power = samples.reduce((total, sample) => total + sample * sample, 0) / samples.length;
+      // Decibels, as the ear has it: -60 dB and below is nothing, -10 dB is a lot.
+      return power ? Math.min(1, Math.max(0, (10 * Math.log10(power) + 60) / 50)) : 0;
+    },
+    stop: () => context.close(),
+  };
+}

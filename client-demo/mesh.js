@@ -1,0 +1,277 @@
+/**
+ * A mesh call: everybody in the room, and one {@link Peer} to each. This is where the wire and the connections meet.
+ *
+ * - the newcomer offers to everyone in `room-users`; those who were there wait for that offer after `user-joined`
+ * - a signal carries a `link`, naming the RTCPeerConnection at each end, so that a page that was reloaded is not mistaken for the
+ *   connection its predecessor had, and one that only lost the server goes on as it was
+ * - media does not need the server: someone who is off the list stays as long as the connection to them lives
+ *
+ * No DOM.
+ *
+ * @module mesh
+ */
+import { Peer } from "./peer.js";
+
+/** How long to wait before a signal that the server refused is made up for. */
+const RETRY_MS = 1500;
+
+/**
+ * Someone in the call.
+ * @typedef {object} Member
+ * @property {string} id the `userId`
+ * @property {string} name
+ * @property {Peer | null} peer null until the first offer
+ * @property {boolean} away lost the server, may come back; media may well flow
+ * @property {{ audio: boolean, video: boolean, screen: boolean } | null} sends what they say they send; null: has not said
+ */
+
+/**
+ * Events, each a `CustomEvent`: `joined`, `changed`, `stream` (detail: a {@link Member}), `left` (detail: the {@link Member} and its
+ * `reason`), `chat` (detail: `{ member, text }`).
+ */
+export class Mesh extends EventTarget {
+  /** @type {Map<string, Member>} */
+  members = new Map();
+
+  #signaling;
+  #selfId;
+  /** Ties our sound and picture together on the other side. */
+  #outgoing = new MediaStream();
+  #tracks = { audio: null, video: null };
+  #sends = { audio: false, video: false, screen: false };
+  /** @type {RTCIceServer[] | undefined} */
+  #iceServers;
+  #fixedIceServers;
+  /** @type {Set<Peer>} whose lost signals are about to be made up for */
+  #makingUp = new Set();
+  #abort = new AbortController();
+
+  /**
+   * @param {{ signaling: import("./signaling.js").Signaling, selfId: string, iceServers?: RTCIceServer[] }} options
+   *   `iceServers` take the place of those the server names
+   */
+  constructor({ signaling, selfId, iceServers }) {
+    super();
+    this.#signaling = signaling;
+    this.#selfId = selfId;
+    this.#fixedIceServers = iceServers;
+    this.#listen();
+  }
+
+  /**
+   * What everybody gets from now on.
+   * @param {{ audio: MediaStreamTrack | null, video: MediaStreamTrack | null }} tracks
+   * @param {{ audio: boolean, video: boolean, screen: boolean }} sends
+   */
+  send(tracks, sends) {
+    this.#tracks = tracks;
+    this.#sends = sends;
+    for (const { peer } of this.members.values()) {
+      if (!peer) continue;
+      this.#fill(peer);
+      peer.send({ type: "sends", ...sends });
+    }
+    this.#spread();
+  }
+
+  /**
+   * @param {string} text
+   * @returns {number} how many will read it
+   */
+  chat(text) {
+    return [...this.members.values()].filter(({ peer }) => peer?.send({ type: "chat", text })).length;
+  }
+
+  /** Ends every connection. The signaling is left alone. */
+  close() {
+    this.#abort.abort();
+    for (const member of this.members.values()) member.peer?.close();
+    this.members.clear();
+  }
+
+  #listen() {
+    const on = (type, handle) =>
+      this.#signaling.addEventListener(type, ({ detail }) => handle(detail), { signal: this.#abort.signal });
+
+    on("room-users", ({ users, iceServers }) => {
+      this.#iceServers = this.#fixedIceServers ?? iceServers;
+      const listed = new Set(users.map((user) => user.userId));
+      for (const member of this.members.values()) {
+        if (listed.has(member.id)) continue;
+        // After a restart of the server the list begins empty, and the others are about to come back to it.
+        this.#lose(member, "timeout");
+      }
+      for (const user of users) {
+        const member = this.#admit(user);
+        if (member.peer) member.peer.resume(this.#iceServers);
+        else this.#connect(member).call();
+      }
+    });
+
+    on("user-joined", (user) => this.#admit(user).peer?.resume());
+    on("user-back", (user) => this.#admit(user).peer?.resume());
+    on("user-away", ({ userId }) => this.#update(userId, { away: true }));
+    on("user-left", ({ userId, reason }) => {
+      const member = this.members.get(userId);
+      if (member) this.#lose(member, reason);
+    });
+
+    on("offer", ({ from, offer, link }) => this.#receiveOffer(from, offer, link));
+    on("answer", ({ from, answer, link }) => this.#deliver(from, link, (peer) => peer.receiveDescription(answer)));
+    on("ice-candidate", ({ from, candidate, link }) => this.#deliver(from, link, (peer) => peer.receiveCandidate(candidate)));
+  }
+
+  /** Someone is on the server's list: new, or still there, or back. */
+  #admit(user) {
+    const known = this.members.get(user.userId);
+    if (known) {
+      this.#update(user.userId, { away: false, name: nameOf(user) });
+      return known;
+    }
+    /** @type {Member} */
+    const member = { id: user.userId, name: nameOf(user), peer: null, away: false, sends: null };
+    this.members.set(member.id, member);
+    this.#tell("joined", member);
+    this.#spread();
+    return member;
+  }
+
+  #update(id, change) {
+    const member = this.members.get(id);
+    if (!member) return;
+    Object.assign(member, change);
+    this.#tell("changed", member);
+  }
+
+  /** Someone is off the list. Who said goodbye is gone; who only lost the server stays while the connection lives. */
+  #lose(member, reason) {
+    const goodbye = reason === "left" || reason === "kicked" || reason === "closed";
+    if (!goodbye && member.peer?.alive) this.#update(member.id, { away: true });
+    else this.#remove(member, reason);
+  }
+
+  #remove(member, reason) {
+    if (this.members.get(member.id) !== member) return;
+    this.members.delete(member.id);
+    member.peer?.close();
+    this.dispatchEvent(new CustomEvent("left", { detail: { ...member, reason } }));
+    this.#spread();
+  }
+
+  /** A new connection to a member, in place of the one there may be. */
+  #connect(member) {
+    member.peer?.close();
+    const peer = new Peer({
+      // Any rule does by which exactly one of two is polite.
+      polite: this.#selfId < member.id,
+      iceServers: this.#iceServers,
+      outgoing: this.#outgoing,
+    });
+    member.peer = peer;
+    member.sends = null;
+    this.#fill(peer);
+    this.#spread();
+
+    const current = () => member.peer === peer && this.members.has(member.id);
+    const on = (type, handle) => peer.addEventListener(type, ({ detail }) => current() && handle(detail));
+    const link = () => ({ link: { from: peer.id, to: peer.remoteId } });
+    on("description", (description) => {
+      const sent =
+        description.type === "offer"
+          ? this.#signaling.offer(member.id, description.toJSON(), link())
+          : this.#signaling.answer(member.id, description.toJSON(), link());
+      sent.catch((error) => this.#makeUp(peer, error));
+    });
+    on("candidate", (candidate) => {
+      this.#signaling.candidate(member.id, candidate, link()).catch((error) => this.#makeUp(peer, error));
+    });
+    on("state", (state) => {
+      // Away and without media: nothing is left of them.
+      if (member.away && (state === "failed" || state === "disconnected")) this.#remove(member, "timeout");
+      else this.#tell("changed", member);
+    });
+    on("closed", () => {
+      // The other page hung up. Whether that person is still here is for the server to say, if it still speaks of them.
+      if (member.away) this.#remove(member, "left");
+    });
+    on("stream", () => this.#tell("stream", member));
+    on("open", () => peer.send({ type: "sends", ...this.#sends }));
+    on("message", (message) => this.#receiveMessage(member, message));
+    return peer;
+  }
+
+  /** @param {{ from: string, to: string | null } | undefined} link absent where the other side is not this page */
+  async #receiveOffer(from, offer, link) {
+    const member = this.members.get(from);
+    if (!member) return;
+    const { peer } = member;
+    if (link?.to && link.to !== peer?.id) {
+      // They go on with a connection of which this side is gone, so it has to be a new one. It may be on its way already.
+      if (!peer?.calling) this.#connect(member).call();
+      return;
+    }
+    // They began anew: a reloaded page, most likely.
+    const stale = !peer || (link && peer.remoteId && peer.remoteId !== link.from);
+    const receiver = stale ? this.#connect(member) : peer;
+    receiver.remoteId = link?.from ?? null;
+    try {
+      await receiver.receiveDescription(offer);
+    } catch (error) {
+      console.warn("an offer could not be taken", error);
+    }
+  }
+
+  /** Answers and candidates, which mean something to one connection only. */
+  async #deliver(from, link, handle) {
+    const peer = this.members.get(from)?.peer;
+    if (!peer) return;
+    if (link && (link.to ? link.to !== peer.id : link.from !== peer.remoteId)) return;
+    if (link) peer.remoteId = link.from;
+    try {
+      await handle(peer);
+    } catch (error) {
+      console.warn("a signal could not be taken", error);
+    }
+  }
+
+  #receiveMessage(member, message) {
+    if (message?.type === "chat" && typeof message.text === "string") {
+      this.#tell("chat", { member, text: message.text });
+    } else if (message?.type === "sends") {
+      const { audio, video, screen } = message;
+      this.#update(member.id, { sends: { audio: !!audio, video: !!video, screen: !!screen } });
+    }
+  }
+
+  /** A signal did not get through. Offline, the re-join makes up for it; someone who is gone needs nothing. */
+  #makeUp(peer, error) {
+    if (error.code === "OFFLINE" || error.code === "TARGET_NOT_FOUND" || this.#makingUp.has(peer)) return;
+    console.warn("a signal was refused", error.code, error.message);
+    this.#makingUp.add(peer);
+    setTimeout(() => {
+      this.#makingUp.delete(peer);
+      if (peer.state !== "closed") peer.resume();
+    }, error.retryAfterMs ?? RETRY_MS);
+  }
+
+  #fill(peer) {
+    for (const [kind, track] of Object.entries(this.#tracks)) {
+      peer.setTrack(kind, track).catch((error) => console.warn("a track could not be sent", error));
+    }
+  }
+
+  /** In a mesh every pixel is encoded and sent once per member, so the more there are, the smaller the picture; a screen must be read. */
+  #spread() {
+    const count = this.members.size;
+    const scale = this.#sends.screen || count < 2 ? 1 : count < 4 ? 2 : 3;
+    for (const { peer } of this.members.values()) peer?.setVideoScale(scale);
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+function nameOf(user) {
+  return (typeof user.name === "string" && user.name.trim()) || `Guest ${user.userId.slice(0, 4)}`;
+}

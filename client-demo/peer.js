@@ -1,0 +1,316 @@
+/**
+ * One RTCPeerConnection to one other person: perfect negotiation, ICE restart, a data channel, statistics.
+ *
+ * Knows nothing of the DOM and nothing of the wire: it hands out descriptions and candidates as events, and whoever holds it brings
+ * them to the other side. To use it elsewhere, copy this file; it imports nothing.
+ *
+ * - {@link Peer#call} makes the first offer; the side that waits just gives what arrives to {@link Peer#receiveDescription}
+ * - either side may renegotiate at any time; when both do, the impolite one's offer wins and the polite one rolls back
+ * - a connection that fails restarts ICE by itself; {@link Peer#resume} helps when signaling had been away
+ *
+ * @module peer
+ */
+
+/** @typedef {"audio" | "video"} Kind */
+
+/** @type {Kind[]} */
+const KINDS = ["audio", "video"];
+
+/** How long `disconnected` may last before ICE is restarted: short losses heal alone, and a restart would only add to the noise. */
+const DISCONNECTED_GRACE_MS = 2500;
+
+/** Longest data channel message taken from the other side, in characters. */
+const MESSAGE_LIMIT = 16384;
+
+/**
+ * Events, each a `CustomEvent` whose `detail` is
+ *
+ * | event | detail |
+ * |---|---|
+ * | `description` | the RTCSessionDescription to send, an offer or an answer |
+ * | `candidate` | the RTCIceCandidateInit to send, `null` at the end |
+ * | `state` | the connection's `connectionState` |
+ * | `stream` | {@link Peer#stream}, whose tracks have changed |
+ * | `open`, `closed` | none: the data channel opened, or the other side closed it |
+ * | `message` | what the other side gave to {@link Peer#send} |
+ */
+export class Peer extends EventTarget {
+  /** Names this end of the connection, so that a signal meant for an earlier one can be told apart. */
+  id = Math.random().toString(36).slice(2, 10);
+  /** The other end's {@link Peer#id}, once known. @type {string | null} */
+  remoteId = null;
+  /** What is received. */
+  stream = new MediaStream();
+
+  /** @type {RTCPeerConnection} */
+  #connection;
+  #polite;
+  #outgoing;
+  /** What is sent. @type {Record<Kind, MediaStreamTrack | null>} */
+  #tracks = { audio: null, video: null };
+  /** Where it is sent. @type {Partial<Record<Kind, RTCRtpTransceiver>>} */
+  #transceivers = {};
+  /** @type {RTCDataChannel | null} */
+  #channel = null;
+  #called = false;
+  #makingOffer = false;
+  #ignoringOffer = false;
+  #settingAnswer = false;
+  #videoScale = 1;
+  #restartTimer = 0;
+  #lastStats = null;
+
+  /**
+   * @param {{ polite: boolean, iceServers?: RTCIceServer[], outgoing: MediaStream }} options exactly one of the two sides is polite;
+   *   `outgoing` only ties sound and picture together for lip-sync, its tracks are not read.
+   */
+  constructor({ polite, iceServers = [], outgoing }) {
+    super();
+    this.#polite = polite;
+    this.#outgoing = outgoing;
+    this.#connection = new RTCPeerConnection({ iceServers });
+    this.#listen();
+  }
+
+  /** The connection itself, to look at. */
+  get connection() {
+    return this.#connection;
+  }
+
+  get state() {
+    return this.#connection.connectionState;
+  }
+
+  /** Whether the other side can be told to be there without asking the server. */
+  get alive() {
+    return this.state === "connected" && this.#channel?.readyState !== "closed";
+  }
+
+  /** True from {@link Peer#call} until the other side has answered for the first time. */
+  get calling() {
+    return this.#called && !this.#connection.currentRemoteDescription;
+  }
+
+  /** Starts the connection from this side: everything it needs is added, and the offer follows by itself. */
+  call() {
+    this.#called = true;
+    this.#openChannel();
+    for (const kind of KINDS) {
+      const track = this.#tracks[kind];
+      // addTrack and not addTransceiver: only what addTrack made is matched with the other side's offer when ours is rolled back.
+      if (track) {
+        const sender = this.#connection.addTrack(track, this.#outgoing);
+        this.#transceivers[kind] = this.#connection.getTransceivers().find((one) => one.sender === sender);
+      } else {
+        this.#transceivers[kind] = this.#connection.addTransceiver(kind, { direction: "recvonly" });
+      }
+    }
+  }
+
+  /**
+   * An offer or an answer from the other side.
+   * @param {RTCSessionDescriptionInit} description
+   */
+  async receiveDescription(description) {
+    const connection = this.#connection;
+    const isOffer = description.type === "offer";
+    const ready = !this.#makingOffer && (connection.signalingState === "stable" || this.#settingAnswer);
+    this.#ignoringOffer = isOffer && !ready && !this.#polite;
+    if (this.#ignoringOffer) return;
+
+    this.#settingAnswer = !isOffer;
+    try {
+      await connection.setRemoteDescription(description);
+    } finally {
+      this.#settingAnswer = false;
+    }
+    if (isOffer) {
+      if (description.sdp?.includes("m=application")) this.#openChannel();
+      this.#adoptTransceivers();
+      await connection.setLocalDescription();
+      this.#tell("description", connection.localDescription);
+    }
+    this.#applyVideoScale();
+  }
+
+  /**
+   * A candidate from the other side; null or empty is the end of candidates.
+   * @param {RTCIceCandidateInit | null} candidate
+   */
+  async receiveCandidate(candidate) {
+    try {
+      await this.#connection.addIceCandidate(candidate ?? undefined);
+    } catch (error) {
+      // Candidates of an offer that was ignored belong to nothing here.
+      if (!this.#ignoringOffer) throw error;
+    }
+  }
+
+  /**
+   * Sends this track from now on, or nothing. Renegotiates only when a kind is sent for the first time.
+   * @param {Kind} kind
+   * @param {MediaStreamTrack | null} track
+   */
+  async setTrack(kind, track) {
+    this.#tracks[kind] = track;
+    const transceiver = this.#transceivers[kind];
+    if (transceiver) await this.#fill(transceiver, track);
+  }
+
+  /**
+   * Sends the video smaller by this factor.
+   * @param {number} factor 1 or more
+   */
+  setVideoScale(factor) {
+    this.#videoScale = factor;
+    this.#applyVideoScale();
+  }
+
+  /**
+   * Signaling is back, or the other side is: repeats an offer that may be lost, and restarts ICE where media does not flow.
+   * @param {RTCIceServer[]} [iceServers] newer ones: the credentials of a TURN server are good for a limited time
+   */
+  resume(iceServers) {
+    if (iceServers) this.#connection.setConfiguration({ iceServers });
+    if (this.#connection.signalingState === "have-local-offer") this.#tell("description", this.#connection.localDescription);
+    else if (this.state === "failed" || this.state === "disconnected") this.#connection.restartIce();
+  }
+
+  /**
+   * @param {unknown} message anything JSON can carry
+   * @returns {boolean} whether the data channel took it
+   */
+  send(message) {
+    if (this.#channel?.readyState !== "open") return false;
+    this.#channel.send(JSON.stringify(message));
+    return true;
+  }
+
+  /**
+   * What went over the connection since the last call; rates are bits per second, `roundTripTime` is in seconds.
+   * @returns {Promise<{ bitrateIn: number, bitrateOut: number, roundTripTime: number | null, path: string, width?: number,
+   *   height?: number, framesPerSecond?: number }>}
+   */
+  async stats() {
+    const report = await this.#connection.getStats();
+    const all = [...report.values()];
+    const sum = (type, key) => all.filter((one) => one.type === type).reduce((total, one) => total + (one[key] ?? 0), 0);
+    const transport = all.find((one) => one.type === "transport");
+    const pair =
+      report.get(transport?.selectedCandidatePairId) ??
+      all.find((one) => one.type === "candidate-pair" && one.nominated && one.state === "succeeded");
+    const video = all.find((one) => one.type === "inbound-rtp" && one.kind === "video");
+
+    const now = { at: performance.now(), received: sum("inbound-rtp", "bytesReceived"), sent: sum("outbound-rtp", "bytesSent") };
+    const last = this.#lastStats ?? now;
+    this.#lastStats = now;
+    const rate = (key) => (now.at > last.at ? Math.max(0, ((now[key] - last[key]) * 8000) / (now.at - last.at)) : 0);
+    const relayed = [pair?.localCandidateId, pair?.remoteCandidateId].some((id) => report.get(id)?.candidateType === "relay");
+    return {
+      bitrateIn: rate("received"),
+      bitrateOut: rate("sent"),
+      roundTripTime: pair?.currentRoundTripTime ?? null,
+      path: pair ? (relayed ? "relayed" : "direct") : "",
+      width: video?.frameWidth,
+      height: video?.frameHeight,
+      framesPerSecond: video?.framesPerSecond,
+    };
+  }
+
+  /** How loud the other side is right now, 0 to 1. */
+  get audioLevel() {
+    const source = this.#transceivers.audio?.receiver.getSynchronizationSources?.()[0];
+    // A source that fell silent keeps its last level; its timestamp gives it away.
+    if (!source || performance.timeOrigin + performance.now() - source.timestamp > 1000) return 0;
+    return source.audioLevel ?? 0;
+  }
+
+  /** Ends it; the other side's data channel closes at once. */
+  close() {
+    clearTimeout(this.#restartTimer);
+    this.#connection.close();
+  }
+
+  #listen() {
+    const connection = this.#connection;
+
+    connection.addEventListener("negotiationneeded", async () => {
+      try {
+        this.#makingOffer = true;
+        await connection.setLocalDescription();
+        // The other side's offer may have come in between; then this would be an answer, and is told elsewhere.
+        if (connection.localDescription.type === "offer") this.#tell("description", connection.localDescription);
+      } catch (error) {
+        if (connection.signalingState !== "closed") console.warn("negotiation failed", error);
+      } finally {
+        this.#makingOffer = false;
+      }
+    });
+
+    connection.addEventListener("icecandidate", ({ candidate }) => this.#tell("candidate", candidate?.toJSON() ?? null));
+
+    connection.addEventListener("track", ({ track }) => {
+      for (const old of this.stream.getTracks()) if (old.kind === track.kind) this.stream.removeTrack(old);
+      this.stream.addTrack(track);
+      for (const change of ["mute", "unmute", "ended"]) track.addEventListener(change, () => this.#tell("stream", this.stream));
+      this.#tell("stream", this.stream);
+    });
+
+    connection.addEventListener("connectionstatechange", () => {
+      clearTimeout(this.#restartTimer);
+      if (this.state === "failed") connection.restartIce();
+      if (this.state === "disconnected") this.#restartTimer = setTimeout(() => connection.restartIce(), DISCONNECTED_GRACE_MS);
+      this.#tell("state", this.state);
+    });
+  }
+
+  /** The data channel has the same number on both sides, so neither has to wait for the other to open it. */
+  #openChannel() {
+    if (this.#channel) return;
+    this.#channel = this.#connection.createDataChannel("parlor", { negotiated: true, id: 0 });
+    this.#channel.addEventListener("open", () => this.#tell("open"));
+    this.#channel.addEventListener("close", () => this.#tell("closed"));
+    this.#channel.addEventListener("message", ({ data }) => {
+      if (typeof data !== "string" || data.length > MESSAGE_LIMIT) return;
+      try {
+        this.#tell("message", JSON.parse(data));
+      } catch {
+        // Not ours; another client may use the channel in its own way.
+      }
+    });
+  }
+
+  /** After an offer: answers into the transceivers it brought, and lets go of those that a roll-back has left over. */
+  #adoptTransceivers() {
+    const all = this.#connection.getTransceivers();
+    for (const one of all) if (one.mid === null) one.stop();
+    for (const kind of KINDS) {
+      if (this.#transceivers[kind]?.mid) continue;
+      const transceiver = all.find((one) => one.mid !== null && one.receiver.track.kind === kind);
+      this.#transceivers[kind] = transceiver;
+      if (transceiver) this.#fill(transceiver, this.#tracks[kind]);
+    }
+  }
+
+  async #fill(transceiver, track) {
+    if (track && !transceiver.direction.startsWith("send")) {
+      transceiver.sender.setStreams?.(this.#outgoing);
+      transceiver.direction = "sendrecv";
+    }
+    await transceiver.sender.replaceTrack(track);
+    this.#applyVideoScale();
+  }
+
+  #applyVideoScale() {
+    const sender = this.#transceivers.video?.sender;
+    const parameters = sender?.getParameters();
+    if (!parameters?.encodings?.length || (parameters.encodings[0].scaleResolutionDownBy ?? 1) === this.#videoScale) return;
+    parameters.encodings[0].scaleResolutionDownBy = this.#videoScale;
+    // Refused while a negotiation is under way; it is applied again at its end.
+    sender.setParameters(parameters).catch(() => {});
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

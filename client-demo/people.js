@@ -1,0 +1,120 @@
+/**
+ * The list of who is here, with the state of the connection to each and how it has been doing.
+ *
+ * @module people
+ */
+import { byId, drawFace, fromTemplate, icon } from "./dom.js";
+import { Plot } from "./plot.js";
+
+/** What `connectionState` means to someone who has not read the specification. */
+const STATES = {
+  new: "Connecting…",
+  connecting: "Connecting…",
+  connected: "Connected",
+  disconnected: "Connection lost, trying again…",
+  failed: "No way through, trying again…",
+  closed: "Left",
+};
+
+/** @param {import("./mesh.js").Member} member */
+export function stateOf(member) {
+  const state = STATES[member.peer?.state ?? "new"];
+  return member.away && member.peer?.state === "connected" ? "Connected, away from the server" : state;
+}
+
+export class People {
+  /** @type {Map<string, { row: HTMLElement, incoming: Plot, roundTrip: Plot }>} */
+  #rows = new Map();
+
+  /** @param {{ id: string, name: string, microphone: boolean, camera: boolean, screen: boolean }} self */
+  showSelf({ id, name, microphone, camera, screen }) {
+    const { row } = this.#row(id, false);
+    row.querySelector(".person-name").textContent = `${name} (you)`;
+    row.querySelector(".person-state").textContent = "";
+    drawFace(row.querySelector(".face"), id, name);
+    drawSends(row, { audio: microphone, video: camera, screen });
+    this.#count();
+  }
+
+  /** @param {import("./mesh.js").Member} member */
+  show(member) {
+    const { row } = this.#row(member.id, true);
+    row.querySelector(".person-name").textContent = member.name;
+    const state = row.querySelector(".person-state");
+    state.dataset.state = member.away ? "away" : (member.peer?.state ?? "new");
+    state.textContent = stateOf(member);
+    drawFace(row.querySelector(".face"), member.id, member.name);
+    drawSends(row, member.sends);
+    this.#count();
+  }
+
+  /**
+   * @param {import("./mesh.js").Member} member
+   * @param {Awaited<ReturnType<import("./peer.js").Peer["stats"]>>} stats
+   */
+  measure(member, stats) {
+    const entry = this.#rows.get(member.id);
+    if (!entry) return;
+    const connected = member.peer?.state === "connected";
+    entry.incoming.push(connected ? stats.bitrateIn + stats.bitrateOut : null);
+    entry.roundTrip.push(connected && stats.roundTripTime !== null ? stats.roundTripTime * 1000 : null);
+    if (connected && !member.away) {
+      const size = stats.framesPerSecond ? `${stats.width}×${stats.height}, ${Math.round(stats.framesPerSecond)} fps` : "";
+      const parts = [stats.path && `Connected, ${stats.path}`, size].filter(Boolean);
+      entry.row.querySelector(".person-state").textContent = parts.join(" · ") || "Connected";
+    }
+  }
+
+  /** @param {string} id */
+  remove(id) {
+    this.#rows.get(id)?.row.remove();
+    this.#rows.delete(id);
+    this.#count();
+  }
+
+  clear() {
+    for (const id of [...this.#rows.keys()]) this.remove(id);
+  }
+
+  #row(id, plotted) {
+    let entry = this.#rows.get(id);
+    if (entry) return entry;
+    entry = {
+      row: fromTemplate("person-template"),
+      incoming: new Plot({ label: "Bitrate", kind: "bitrate", format: bitrate, floor: 100_000 }),
+      roundTrip: new Plot({ label: "Round trip", kind: "round-trip", format: milliseconds, floor: 20 }),
+    };
+    entry.row.dataset.userId = id;
+    if (plotted) entry.row.querySelector(".plots").append(entry.incoming.element, entry.roundTrip.element);
+    this.#rows.set(id, entry);
+    byId("people-list").append(entry.row);
+    return entry;
+  }
+
+  #count() {
+    byId("people-count").textContent = String(this.#rows.size);
+  }
+}
+
+function drawSends(row, sends) {
+  const icons = sends
+    ? [[sends.screen, "screen", "shares a screen"], [!sends.audio, "mic-off", "muted"], [!sends.video, "camera-off", "no picture"]]
+    : [];
+  row.querySelector(".person-sends").replaceChildren(
+    ...icons.filter(([shown]) => shown).map(([, name, label]) => {
+      const svg = icon(name);
+      svg.removeAttribute("aria-hidden");
+      svg.setAttribute("role", "img");
+      svg.setAttribute("aria-label", label);
+      return svg;
+    }),
+  );
+}
+
+function bitrate(bitsPerSecond) {
+  return bitsPerSecond >= 1e6 ? `${(bitsPerSecond / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bitsPerSecond / 1000)} kbit/s`;
+}
+
+function milliseconds(value) {
+  return value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`;
+}

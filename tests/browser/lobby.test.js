@@ -1,0 +1,134 @@
+/**
+ * What can be in the way of joining: no camera, no permission, no room, no server.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { launch, Person } from "./support/people.js";
+import { startServer } from "./support/server.js";
+
+describe("joining when something is in the way", { timeout: 120_000 }, () => {
+  let server, browser, ada;
+
+  before(async () => {
+    server = await startServer({ env: { MAX_ROOM_SIZE: "2" } });
+    browser = await launch();
+    ada = await Person.arrive(browser, "Ada");
+    await ada.join(server.url, "salon");
+  });
+
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  for (const [devices, what, message] of [
+    ["none", "without a camera and a microphone", /No camera or microphone was found\. You can join all the same/],
+    ["refused", "with the permission refused", /refused access to your camera and microphone.*You can join all the same/],
+  ]) {
+    test(`one ${what} joins, sees and writes`, async () => {
+      const bare = await launch(devices);
+      try {
+        const guest = await Person.arrive(bare, "Guest");
+        await guest.join(server.url, "salon");
+        assert.match(await guest.page.locator("#device-error").textContent(), message);
+        await guest.sees([ada]);
+        await ada.tile(guest).locator(".tile-face").waitFor({ state: "visible" });
+        await guest.say(`I am here, ${what}`);
+        await ada.reads(guest, `I am here, ${what}`);
+        const departure = await ada.watchDeparture(guest);
+        await guest.page.getByRole("button", { name: "Leave the call" }).click();
+        await departure();
+      } finally {
+        await bare.close();
+      }
+    });
+  }
+
+  test("another camera is chosen, and a link is copied", async () => {
+    const grace = await Person.arrive(browser, "Grace", {
+      permissions: ["camera", "microphone", "clipboard-read", "clipboard-write"],
+    });
+    await grace.page.goto(`${server.url}/?room=salon`);
+    const label = () => document.getElementById("preview-video").srcObject?.getVideoTracks()[0].label;
+    const first = await grace.until("the preview is there", label);
+    const choice = grace.page.locator("#camera-choice");
+    await choice.locator("option").nth(1).waitFor({ state: "attached" });
+    const names = await choice.locator("option").allTextContents();
+    const second = names.find((name) => name !== first);
+    assert.ok(second, `a second camera among ${names}`);
+    await choice.selectOption({ label: second });
+    await grace.until(`the preview is of ${second}`, (wanted) =>
+      document.getElementById("preview-video").srcObject?.getVideoTracks()[0].label === wanted, second);
+    await grace.page.getByRole("button", { name: "Copy link" }).click();
+    await grace.page.getByRole("button", { name: "Copied" }).waitFor();
+    assert.equal(await grace.page.evaluate(() => navigator.clipboard.readText()), `${server.url}/?room=salon`);
+    await grace.leave();
+  });
+
+  test("a camera that is off at first is seen once it is switched on", async () => {
+    const grace = await Person.arrive(browser, "Grace");
+    await grace.page.goto(server.url);
+    await grace.until("the preview is there", () => !document.getElementById("preview-video").hidden);
+    await grace.page.getByRole("button", { name: "Camera" }).click();
+    await grace.until("the preview is gone", () => document.getElementById("preview-video").hidden);
+    await grace.page.getByLabel("Your name").fill("Grace");
+    await grace.page.getByLabel("Room", { exact: true }).fill("salon");
+    await grace.page.keyboard.press("Enter");
+    await grace.inCall();
+    await grace.sees([ada]);
+    await ada.tile(grace).locator(".tile-face").waitFor({ state: "visible" });
+    await grace.page.getByRole("button", { name: "Camera" }).click();
+    await ada.sees([grace]);
+    const departure = await ada.watchDeparture(grace);
+    await grace.leave();
+    await departure();
+  });
+
+  test("a full room says so, and the lobby stays usable", async () => {
+    const grace = await Person.arrive(browser, "Grace");
+    await grace.join(server.url, "salon");
+    const alan = await Person.arrive(browser, "Alan");
+    await alan.ask(server.url, "salon");
+    const error = alan.page.locator("#lobby-error");
+    await error.waitFor({ state: "visible" });
+    assert.match(await error.textContent(), /This room is full/);
+    await alan.page.getByLabel("Room", { exact: true }).fill("kitchen");
+    await alan.page.getByRole("button", { name: "Join", exact: true }).click();
+    await alan.inCall();
+    await alan.page.getByRole("heading", { name: "You are alone here" }).waitFor();
+    const departure = await ada.watchDeparture(grace);
+    await Promise.all([grace.leave(), alan.leave()]);
+    await departure();
+  });
+
+  test("the same person in a second tab takes the place, and the first is told", async () => {
+    const grace = await Person.arrive(browser, "Grace");
+    await grace.join(server.url, "salon");
+    await ada.sees([grace]);
+    const second = await Person.arrive(browser, "Grace", {});
+    // As when a tab is duplicated: the browser copies its session storage.
+    await second.page.addInitScript((id) => sessionStorage.setItem("parlor.userId", id), grace.id);
+    await second.join(server.url, "salon");
+    await grace.page.getByText("You joined this room from another tab or device").waitFor();
+    await ada.sees([second]);
+    await second.sees([ada]);
+
+    await grace.page.getByRole("button", { name: "Take it back" }).click();
+    await grace.inCall();
+    await second.page.getByText("You joined this room from another tab or device").waitFor();
+    await ada.sees([grace]);
+    const departure = await ada.watchDeparture(grace);
+    await Promise.all([grace.leave(), second.leave()]);
+    await departure();
+  });
+
+  test("a server that is gone is said in words", async () => {
+    const lonely = await Person.arrive(browser, "Lonely");
+    await lonely.page.goto(server.url);
+    await lonely.until("the preview is there", () => !document.getElementById("preview-video").hidden);
+    await server.stop("SIGKILL");
+    await lonely.page.getByLabel("Your name").fill("Lonely");
+    await lonely.page.getByRole("button", { name: "Join", exact: true }).click();
+    await lonely.page.getByText("The server cannot be reached").waitFor();
+  });
+});

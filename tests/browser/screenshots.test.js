@@ -1,0 +1,85 @@
+/**
+ * Pictures for people to look at, in screenshots/: the lobby and a call, large and small, dark and light. And what of a layout a
+ * machine can tell: nothing sticks out sideways, and nothing that can be pressed lies outside of the window.
+ */
+import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { launch, Person } from "./support/people.js";
+import { startServer } from "./support/server.js";
+
+const FOLDER = fileURLToPath(new URL("screenshots/", import.meta.url));
+const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
+
+describe("what it looks like", { timeout: 120_000 }, () => {
+  let server, browser, ada;
+
+  before(async () => {
+    await mkdir(FOLDER, { recursive: true });
+    server = await startServer();
+    browser = await launch();
+    ada = await Person.arrive(browser, "Ada Lovelace", { reducedMotion: "reduce" });
+  });
+
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  async function photograph(name) {
+    for (const [size, viewport] of Object.entries(SIZES)) {
+      await ada.page.setViewportSize(viewport);
+      for (const colorScheme of ["dark", "light"]) {
+        await ada.page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+        await ada.until(`the page is ${colorScheme}`, (wanted) => document.documentElement.dataset.theme === wanted, colorScheme);
+        await ada.page.screenshot({ path: `${FOLDER}${name}-${size}-${colorScheme}.png` });
+      }
+      assert.deepEqual(await ada.page.evaluate(outside), [], `${name}, ${size}: outside of the window`);
+    }
+  }
+
+  test("the lobby", async () => {
+    await ada.page.goto(`${server.url}/?room=walnut-hearth-10423`);
+    await ada.until("the preview is there", () => document.getElementById("preview-video").videoWidth > 0);
+    await ada.page.getByLabel("Your name").fill(ada.name);
+    await photograph("lobby");
+  });
+
+  test("alone", async () => {
+    await ada.page.getByRole("button", { name: "Join", exact: true }).click();
+    await ada.inCall();
+    await photograph("alone");
+  });
+
+  test("a call", async () => {
+    const guests = await Promise.all(["Grace Hopper", "Dorothea Wolfeschlegelsteinhausenberger"].map((name) => Person.arrive(browser, name)));
+    await Promise.all(guests.map((guest) => guest.join(server.url, "walnut-hearth-10423")));
+    await ada.sees(guests);
+    await guests[0].say("Good evening. Can you all see the compiler?");
+    await guests[1].page.keyboard.press("Escape");
+    await guests[1].page.getByRole("button", { name: "Camera" }).click();
+    await ada.tile(guests[1]).locator(".tile-face").waitFor({ state: "visible" });
+    await ada.page.keyboard.press("Escape");
+    await photograph("call");
+    await ada.page.keyboard.press("p");
+    await ada.until("the plots have something to show", () =>
+      [...document.querySelectorAll(".plot-bitrate .plot-line")].every((line) => (line.getAttribute("d").match(/L/g) ?? []).length > 2));
+    await photograph("call-people");
+    await ada.page.keyboard.press("c");
+    await ada.say("Brightly. It even compiles.");
+    await photograph("call-chat");
+    await Promise.all(guests.map((guest) => guest.leave()));
+  });
+});
+
+/** Runs in the page: whatever can be pressed and does not lie in the window, and the page itself if it scrolls sideways. */
+function outside() {
+  const { clientWidth, scrollWidth } = document.documentElement;
+  const found = scrollWidth > clientWidth ? [`the page is ${scrollWidth} wide in ${clientWidth}`] : [];
+  for (const element of document.querySelectorAll("button, input, select")) {
+    const { left, right, width } = element.getBoundingClientRect();
+    if (width && (left < -1 || right > clientWidth + 1)) found.push(`${element.id || element.className} from ${left} to ${right}`);
+  }
+  return found;
+}

@@ -1,0 +1,190 @@
+/**
+ * Chromium, and people who use the demo page in it: through the lobby, with the mouse and the keyboard.
+ */
+import { chromium } from "playwright-core";
+
+const EXECUTABLE = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
+const ALWAYS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--autoplay-policy=no-user-gesture-required",
+  "--allow-loopback-in-peer-connection",
+  // Pages that are not in front must go on decoding.
+  "--disable-renderer-backgrounding",
+  "--disable-backgrounding-occluded-windows",
+];
+const DEVICES = {
+  fake: ["--use-fake-device-for-media-stream=device-count=2,fps=10,display-media-type=browser", "--use-fake-ui-for-media-stream"],
+  refused: ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream=deny"],
+  none: ["--use-fake-ui-for-media-stream"],
+};
+
+/** Long enough for a busy machine; every wait ends at its event, not here. */
+export const PATIENCE_MS = 20_000;
+const POLL_MS = 100;
+
+/**
+ * @param {keyof typeof DEVICES} devices
+ */
+export function launch(devices = "fake") {
+  return chromium.launch({ executablePath: EXECUTABLE, args: [...ALWAYS, ...DEVICES[devices]] });
+}
+
+export class Person {
+  /** What their page complained about. @type {string[]} */
+  complaints = [];
+
+  /**
+   * @param {import("playwright-core").Browser} browser
+   * @param {string} name
+   * @param {import("playwright-core").BrowserContextOptions} [options]
+   */
+  static async arrive(browser, name, options = {}) {
+    const person = new Person();
+    person.name = name;
+    // Small, for every frame of every page is drawn without a graphics card.
+    person.context = await browser.newContext({ viewport: { width: 640, height: 480 }, ...options });
+    person.page = await person.context.newPage();
+    person.page.setDefaultTimeout(PATIENCE_MS);
+    person.page.on("pageerror", (error) => person.complaints.push(`${name}: ${error.stack ?? error}`));
+    person.page.on("console", (message) => {
+      if (["error", "warning"].includes(message.type())) person.complaints.push(`${name}: ${message.text()}`);
+    });
+    return person;
+  }
+
+  /** Types a name and a room into the lobby and clicks Join; does not wait for what becomes of it. */
+  async ask(url, room) {
+    await this.page.goto(url);
+    // The camera first, as one does: the preview shows it, or a message says why not.
+    await this.until("the lobby has asked for the devices", () => {
+      const shown = (id) => !document.getElementById(id).hidden;
+      return shown("preview-video") || shown("device-error");
+    });
+    await this.page.getByLabel("Your name").fill(this.name);
+    await this.page.getByLabel("Room", { exact: true }).fill(room);
+    await this.page.getByRole("button", { name: "Join", exact: true }).click();
+  }
+
+  async join(url, room) {
+    await this.ask(url, room);
+    await this.inCall();
+  }
+
+  async inCall() {
+    await this.until("is in the call", () => window.parlor?.room() !== "");
+    this.id = await this.page.evaluate(() => window.parlor.userId);
+  }
+
+  /**
+   * Waits until something is so in the page.
+   * @param {string} what named when it fails
+   * @param {(argument: any) => unknown} predicate runs in the page
+   * @param {any} [argument]
+   */
+  async until(what, predicate, argument, timeout = PATIENCE_MS) {
+    // Not waitForFunction, which takes the promise of an asynchronous predicate for a yes.
+    const end = Date.now() + timeout;
+    let refusal = null;
+    while (Date.now() < end) {
+      try {
+        const answer = await this.page.evaluate(predicate, argument);
+        if (answer) return answer;
+        refusal = null;
+      } catch (error) {
+        // In the middle of a reload there is nobody to answer.
+        refusal = error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+    const seen = await this.page.evaluate(describe).catch(() => "the page is gone");
+    const lines = [`${this.name}: ${what}: not within ${timeout} ms`, refusal && String(refusal), `seen: ${seen}`];
+    throw new Error([...lines, ...this.complaints.slice(-8)].filter(Boolean).join("\n    "));
+  }
+
+  /**
+   * Waits until video of exactly these people is decoded here: `frames` more from each than there were.
+   * @param {Person[]} others
+   */
+  sees(others, frames = 4) {
+    const names = others.map(({ name }) => name).join(" and ");
+    return this.until(`decodes video of ${names}`, decodesMore, { ids: others.map(({ id }) => id), frames, key: Math.random() });
+  }
+
+  tile(other) {
+    return this.page.locator(`.tile[data-user-id="${other.id}"]`);
+  }
+
+  async say(text) {
+    if (!(await this.page.locator("#chat").isVisible())) await this.page.locator("#tool-chat").click();
+    await this.page.getByLabel("Message everyone").fill(text);
+    await this.page.keyboard.press("Enter");
+  }
+
+  reads(author, text) {
+    return this.until(`reads "${text}" from ${author.name}`, (wanted) =>
+      [...document.querySelectorAll("#chat-log .message-text")].some((one) => one.textContent === wanted), text);
+  }
+
+  /**
+   * Starts to watch for someone's disappearance; the promise tells the time of it, by the clock of this machine.
+   * @param {Person} other
+   */
+  async watchDeparture(other) {
+    await this.page.evaluate((id) => {
+      const there = () => document.querySelector(`.tile[data-user-id="${id}"]`);
+      window.departure = new Promise((resolve) => {
+        const observer = new MutationObserver(() => {
+          if (there()) return;
+          observer.disconnect();
+          resolve(Date.now());
+        });
+        observer.observe(document.getElementById("tiles"), { childList: true });
+      });
+    }, other.id);
+    return () => this.page.evaluate(() => window.departure);
+  }
+
+  leave() {
+    return this.context.close();
+  }
+}
+
+/** Runs in the page: has every one of these people sent `frames` more frames since the first time of asking? */
+async function decodesMore({ ids, frames, key }) {
+  const peers = window.parlor.peers();
+  const now = {};
+  for (const [id, connection] of peers) {
+    now[id] = 0;
+    for (const report of (await connection.getStats()).values()) {
+      if (report.type === "inbound-rtp" && report.kind === "video") now[id] += report.framesDecoded ?? 0;
+    }
+  }
+  const seen = (window.seenFrames ??= {});
+  const first = (seen[key] ??= {});
+  for (const id of ids) first[id] ??= now[id];
+  if (peers.size !== ids.length || !ids.every((id) => peers.has(id))) return null;
+  // A new connection counts from zero.
+  const more = Object.fromEntries(ids.map((id) => [id, now[id] - (now[id] < first[id] ? 0 : first[id])]));
+  return ids.every((id) => more[id] >= frames) ? more : null;
+}
+
+/** Runs in the page: what there is to see, for the message of a failed test. */
+async function describe() {
+  const lines = [`room "${window.parlor?.room()}", server ${document.getElementById("server-state")?.dataset.state}`];
+  for (const place of ["lobby-error", "device-error", "call-notice"]) {
+    const text = document.getElementById(place)?.textContent;
+    if (text) lines.push(`${place}: ${text}`);
+  }
+  for (const [id, connection] of window.parlor?.peers() ?? []) {
+    let frames = 0;
+    for (const report of (await connection.getStats()).values()) frames += report.framesDecoded ?? 0;
+    lines.push(`${id.slice(0, 8)} ${connection.connectionState}/${connection.signalingState} ${frames} frames`);
+  }
+  return lines.join("; ");
+}
