@@ -20,7 +20,8 @@ struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Client {
     async fn connect(url: &str) -> anyhow::Result<Self> {
-        let mut client = Self(tokio_tungstenite::connect_async(url).await?.0);
+        // Without Nagle's algorithm, as browsers do: with it, small frames wait for acknowledgements.
+        let mut client = Self(tokio_tungstenite::connect_async_with_config(url, None, true).await?.0);
         client.0.send(Message::text("40")).await?;
         client.until("40").await?;
         Ok(client)

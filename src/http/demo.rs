@@ -57,13 +57,16 @@ async fn only_pages(request: Request, next: Next) -> Response {
     if !is_read || !is_public || !(path == "/" || is_page(path)) {
         return ApiError::NotFound.into_response();
     }
-    let mut response = next.run(request).await;
-    if response.status() == StatusCode::OK {
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    }
+    let mut response = fresh(next.run(request).await);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    response
+}
+
+/// A file that is what it says it is, and is asked for again each time: the answer is mostly that it has not changed.
+fn fresh(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 
@@ -75,8 +78,7 @@ pub async fn bundle(State(folder): State<PathBuf>, UrlPath(file): UrlPath<String
     }
     let Ok(response) = ServeFile::new(folder.join(BUNDLES).join(file)).oneshot(request).await;
     if response.status() == StatusCode::NOT_FOUND {
-        ApiError::NotFound.into_response()
-    } else {
-        response.into_response()
+        return ApiError::NotFound.into_response();
     }
+    fresh(response.into_response())
 }

@@ -16,8 +16,9 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
 /// A running server: its first line, which says the address, and the rest of what it prints.
 struct Running {
     child: Child,
-    out: BufReader<std::process::ChildStdout>,
     first: String,
+    /// Reads on from the start, so that the server never waits for its log to be read.
+    rest: std::thread::JoinHandle<String>,
 }
 
 fn start(environment: &[(&str, &str)]) -> Running {
@@ -30,7 +31,12 @@ fn start(environment: &[(&str, &str)]) -> Running {
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut first = String::new();
     out.read_line(&mut first).unwrap();
-    Running { child, out, first }
+    let rest = std::thread::spawn(move || {
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).unwrap();
+        rest
+    });
+    Running { child, first, rest }
 }
 
 impl Running {
@@ -46,9 +52,7 @@ impl Running {
         assert!(killed.success());
         let status = self.child.wait().unwrap();
         assert_eq!(status.code(), Some(0), "a shutdown ends with 0");
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).unwrap();
-        rest
+        self.rest.join().unwrap()
     }
 }
 
@@ -110,6 +114,38 @@ fn it_serves_says_where_and_ends_when_told() {
     let output = run(&["health", "--port", &port], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("no server answers"));
+}
+
+#[tokio::test]
+async fn the_log_has_a_line_for_each_coming_and_going_and_no_bodies() {
+    use serde_json::json;
+
+    let running = start(&[("LOG_LEVEL", "trace"), ("NODE_ENV", "production")]);
+    let address = format!("127.0.0.1:{}", running.port()).parse().unwrap();
+    let mut ann = crate::support::Client::connect_at(address).await;
+    ann.ask("join-room", json!({ "roomId": "r", "userId": "ann", "name": "the-name" })).await;
+    ann.ask("offer", json!({ "offer": "the-body" })).await;
+    ann.ask("leave-room", json!("r")).await;
+    let (id, sid) = (ann.id.clone(), ann.sid.clone());
+    ann.close().await;
+    let log = running.stop();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (message, more) in [
+        ("connected", json!({ "dialect": "socketio" })),
+        ("joined", json!({ "room": "r", "peer": "ann" })),
+        ("left", json!({ "room": "r", "peer": "ann", "reason": "left" })),
+        ("disconnected", json!({ "reason": "disconnected" })),
+    ] {
+        let of_ann: Vec<_> =
+            lines.iter().filter(|line| line["message"] == message && line["connection"] == id).collect();
+        assert_eq!(of_ann.len(), 1, "{message}\n{log}");
+        for (key, value) in more.as_object().unwrap() {
+            assert_eq!(&of_ann[0][key], value, "{message}\n{log}");
+        }
+    }
+    for secret in ["the-body", "the-name", &sid] {
+        assert!(!log.contains(secret), "{secret}\n{log}");
+    }
 }
 
 #[test]

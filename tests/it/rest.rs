@@ -31,6 +31,17 @@ async fn health_counts_what_there_is() {
 }
 
 #[tokio::test]
+async fn both_versions_of_ip_are_served() {
+    let server = TestServer::with(&["--host=::"]);
+    let port = server.address().port();
+    for host in ["127.0.0.1", "[::1]"] {
+        let answer = reqwest::get(format!("http://{host}:{port}/healthz")).await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), "ok", "{host}");
+    }
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn rooms_are_made_shown_listed_and_closed() {
     let server = TestServer::start();
     let http = Http::new();

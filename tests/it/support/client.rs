@@ -1,6 +1,7 @@
 //! A Socket.IO client over WebSocket that shows its user every frame.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -26,7 +27,11 @@ pub(crate) struct Client {
 
 /// A WebSocket to the endpoint, nothing said on it yet.
 pub(crate) async fn websocket(server: &TestServer, query: &str) -> WebSocket {
-    let url = format!("ws://{}/socket.io/?transport=websocket&{query}", server.address());
+    websocket_at(server.address(), query).await
+}
+
+async fn websocket_at(address: SocketAddr, query: &str) -> WebSocket {
+    let url = format!("ws://{address}/socket.io/?transport=websocket&{query}");
     tokio_tungstenite::connect_async(url).await.expect("the handshake is answered").0
 }
 
@@ -49,7 +54,11 @@ pub(crate) async fn text(socket: &mut WebSocket) -> String {
 
 impl Client {
     pub(crate) async fn connect(server: &TestServer) -> Self {
-        let mut socket = websocket(server, "EIO=4").await;
+        Self::connect_at(server.address()).await
+    }
+
+    pub(crate) async fn connect_at(address: SocketAddr) -> Self {
+        let mut socket = websocket_at(address, "EIO=4").await;
         let open: Value = serde_json::from_str(&text(&mut socket).await[1..]).unwrap();
         socket.send(Message::text("40")).await.unwrap();
         let connected = text(&mut socket).await;

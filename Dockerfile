@@ -1,0 +1,30 @@
+# syntax=docker/dockerfile:1
+
+# The official Socket.IO client, which the server offers to pages at /socket.io/socket.io.js.
+FROM node:20-bookworm-slim AS client
+WORKDIR /client-demo
+COPY client-demo/package.json client-demo/package-lock.json client-demo/.npmrc ./
+RUN npm ci --omit=dev
+COPY client-demo .
+
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+# The tests and the example that Cargo.toml names need not be there to build the program.
+RUN mkdir -p tests/it && touch tests/it/main.rs
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/build/target \
+    cargo build --release --locked --bin parlor && cp target/release/parlor /parlor
+
+FROM debian:bookworm-slim
+RUN useradd --system --uid 10001 --no-create-home parlor
+WORKDIR /app
+COPY --from=build /parlor /usr/local/bin/parlor
+COPY --from=client /client-demo client-demo
+USER parlor
+ENV NODE_ENV=production PORT=4000
+EXPOSE 4000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["parlor", "health"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["parlor"]

@@ -1,0 +1,50 @@
+# `make run` and `make test` do everything on a machine with a Rust toolchain, Node with npm, and apt.
+
+.DEFAULT_GOAL := help
+.PHONY: help run dev check test test-rust test-compat test-browser
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+CHROMIUM ?= /usr/bin/chromium
+NPM_CI := npm ci --no-audit --no-fund --loglevel=error
+
+help:
+	@echo 'make run    install what the demo needs, build, serve everything on port 4000'
+	@echo 'make dev    the same, built again and restarted on each change'
+	@echo 'make check  format, lints, docs'
+	@echo 'make test   install what the tests need, run all of them'
+
+run: client-demo/node_modules
+	cargo run --release --locked
+
+dev: client-demo/node_modules
+	@command -v inotifywait >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq inotify-tools; }
+	scripts/dev
+
+check:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
+
+test: test-rust test-compat test-browser
+
+test-rust: client-demo/node_modules
+	cargo test --locked
+
+test-compat: client-demo/node_modules tests/compat/node_modules target/debug/parlor
+	@python3 -c 'import venv, ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq python3-venv; }
+	npm test --prefix tests/compat
+
+test-browser: client-demo/node_modules tests/browser/node_modules target/debug/parlor $(CHROMIUM)
+	CHROMIUM_BIN=$(CHROMIUM) npm test --prefix tests/browser
+
+.PHONY: target/debug/parlor
+target/debug/parlor:
+	cargo build --locked
+
+%/node_modules: %/package-lock.json
+	cd $* && $(NPM_CI)
+	@touch $@
+
+$(CHROMIUM):
+	$(SUDO) apt-get update -qq
+	$(SUDO) apt-get install -yqq --no-install-recommends chromium
