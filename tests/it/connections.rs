@@ -209,6 +209,33 @@ async fn an_upgrade_that_is_never_finished_does_not_cost_the_connection() {
 }
 
 #[tokio::test]
+async fn a_poll_that_is_hung_up_ends_its_connection() {
+    let server = TestServer::start();
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let http = reqwest::Client::new();
+    let open = http.get(server.url("/socket.io/?EIO=4&transport=polling")).send().await.unwrap().text().await.unwrap();
+    let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
+    let poll = server.url(&format!("/socket.io/?EIO=4&transport=polling&sid={}", open["sid"].as_str().unwrap()));
+    http.post(&poll).body("40").send().await.unwrap();
+    while !http.get(&poll).send().await.unwrap().text().await.unwrap().contains("40{") {}
+    http.post(&poll).body(r#"42["join-room","r","bob"]"#).send().await.unwrap();
+    ann.told("user-joined").await;
+    // All that waits is fetched, then a poll finds nothing, and a round trip on another connection shows it was read.
+    http.get(&poll).send().await.unwrap();
+    let mut waiting = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    let path = poll.strip_prefix(&server.url("")).unwrap();
+    waiting.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    for _ in 0..3 {
+        http.get(server.url("/healthz")).send().await.unwrap();
+    }
+    drop((waiting, http));
+    assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn an_upgrade_that_fails_half_way_leaves_nothing() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
     let http = reqwest::Client::new();

@@ -17,6 +17,7 @@ use tower::ServiceExt;
 
 use super::link::Link;
 use super::{Inner, Protocol, Query, READ_BUFFER, engine_error, slim_request};
+use crate::room::LeaveReason;
 
 /// Separates packets of a payload in Engine.IO 4.
 const SEPARATOR: u8 = 0x1e;
@@ -54,7 +55,10 @@ async fn open(inner: &Arc<Inner>, protocol: Protocol, uri: Uri) -> Response {
 /// What waits for a connection, its CONNECT reply with our id in it.
 async fn fetch(inner: &Inner, link: &Link, uri: Uri) -> Response {
     let slim = slim_request(Method::GET, &uri, Body::empty());
+    let unanswered = Unanswered(link);
     let (mut response, mut body) = call(inner, slim).await;
+    // Answered: nothing is to be ended.
+    std::mem::forget(unanswered);
     // The library hands over all that waits, up to a limit. Where packets can be told apart they are counted.
     link.backlog().written(match link.protocol() {
         Protocol::V3 => link.backlog().waiting(),
@@ -67,6 +71,17 @@ async fn fetch(inner: &Inner, link: &Link, uri: Uri) -> Response {
         body = replaced;
     }
     response.map(|()| Body::from(body))
+}
+
+/// A poll that was not answered yet. Dropped with its request when the client hangs up, as a closed tab does: nobody would
+/// learn of that before the next heartbeat otherwise.
+struct Unanswered<'a>(&'a Link);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.0.end(LeaveReason::Disconnected);
+        self.0.close();
+    }
 }
 
 /// What a connection sends. Its head is kept, since it says how the body is to be read.
