@@ -12,8 +12,10 @@
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, ValueEnum};
+use ipnet::IpNet;
 
 use crate::room::Limits as RoomLimits;
+use crate::room::limits::SessionLimits;
 
 mod layers;
 mod values;
@@ -21,7 +23,7 @@ mod values;
 pub use layers::{Invalid, Loaded, load, load_from};
 pub use values::{ClientUrl, Secret};
 
-use values::{client_url, count, flag, log_level, megabytes, milliseconds, port, queue, seconds};
+use values::{client_url, count, flag, log_level, megabytes, milliseconds, network, port, queue, seconds};
 
 /// What the program is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -90,6 +92,12 @@ pub struct Http {
     /// Serve the demo page at `/` [default: unless in production]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = flag)]
     pub demo: Option<bool>,
+    /// Refuse `/signal` handshakes that did not come over TLS, by the word of a trusted proxy
+    #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = flag)]
+    pub require_tls: bool,
+    /// Networks (CIDR) whose `X-Forwarded-Proto` is believed, comma-separated
+    #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = network)]
+    pub trusted_proxies: Vec<IpNet>,
     /// Token that guards everything under `/api/`, as `Authorization: Bearer <token>`
     #[arg(long, value_name = "SECRET")]
     pub api_token: Option<Secret>,
@@ -126,6 +134,15 @@ pub struct Limits {
     /// Bytes that a peer may say of itself when it joins
     #[arg(long, value_name = "BYTES", default_value = "4096", value_parser = megabytes::<1>)]
     pub max_metadata_bytes: usize,
+    /// Signals that wait in a session of `/signal` for the side that is away
+    #[arg(long, value_name = "COUNT", default_value = "256", value_parser = count::<1>)]
+    pub session_queue_messages: usize,
+    /// Bytes of all that wait in a session
+    #[arg(long, value_name = "BYTES", default_value = "262144", value_parser = megabytes::<16>)]
+    pub session_queue_bytes: usize,
+    /// How long a signal waits in a session
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds::<1>)]
+    pub session_queue_ttl_seconds: Duration,
     /// Messages that wait for one slow connection
     #[arg(long, value_name = "COUNT", default_value = "128", value_parser = queue)]
     pub send_queue: usize,
@@ -141,6 +158,9 @@ pub struct Times {
     /// Time for the answer to a Socket.IO heartbeat
     #[arg(long, value_name = "MS", default_value = "20000", value_parser = milliseconds)]
     pub ping_timeout_ms: Duration,
+    /// Time between two heartbeats of a plain WebSocket; one that misses two is closed
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds::<1>)]
+    pub ws_ping_seconds: Duration,
     /// Time for a request's headers, an upgrade, and the first message
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::<1>)]
     pub handshake_timeout_seconds: Duration,
@@ -201,6 +221,11 @@ impl Config {
             rooms_per_connection: self.rooms.max_rooms_per_connection,
             profile_bytes: self.limits.max_metadata_bytes,
             empty_room_ttl: self.rooms.empty_room_ttl_seconds,
+            session: SessionLimits {
+                messages: self.limits.session_queue_messages,
+                bytes: self.limits.session_queue_bytes,
+                ttl: self.limits.session_queue_ttl_seconds,
+            },
         }
     }
 

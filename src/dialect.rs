@@ -9,22 +9,107 @@
 //!
 //! The guarantee that is easy to break: no input makes `decode` panic.
 
-use crate::id::IdError;
-use crate::room::{Code, Event};
+use std::time::{Duration, SystemTime};
 
+use crate::id::{ConnectionId, IdError};
+use crate::room::{Answer, Code, Command, Event, RoomError, Snapshot};
+
+pub mod content;
+pub mod envelope;
 pub mod json;
+pub mod session;
 pub mod socketio;
+pub mod topic;
 
-/// How events are written for one kind of client.
+/// How events are written for one kind of client, and what it can bear.
 #[derive(Debug)]
 pub struct Dialect {
-    /// The name in logs and metrics.
+    /// The name in logs and metrics; also [`Signal::origin`](crate::room::Signal::origin).
     pub name: &'static str,
-    /// Writes one event.
-    pub encode: fn(&Event) -> String,
-    /// Writes an error that answers no request, such as the last word of a server that is going.
-    pub farewell: fn(Code, &str) -> String,
+    /// Writes one event; `None` where this wire has no word for it. The time is for wires that stamp what they send.
+    pub encode: fn(&Event, SystemTime) -> Option<Frame>,
+    /// Writes the last word of a server that is going.
+    pub farewell: fn(&str, SystemTime) -> Frame,
+    /// How long a client pauses for a peer whose queue is filling up.
+    pub patience: Duration,
+    /// Whether a client that cannot be told who came or went must go itself, since it believes that it knows.
+    pub presence_is_vital: bool,
 }
+
+/// What is written to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// A message.
+    Text(String),
+    /// The end of the connection, with a code of RFC 6455, section 7.4, and a reason.
+    Close(u16, &'static str),
+}
+
+/// What a handshake says.
+#[derive(Debug)]
+pub struct Hello<'a> {
+    /// The connection's id.
+    pub connection: ConnectionId,
+    /// What follows the endpoint in the path, decoded, where something does.
+    pub segment: Option<&'a str>,
+    /// The pairs of the query, decoded.
+    pub query: &'a [(String, String)],
+    /// When it came.
+    pub now: SystemTime,
+    /// Time between two heartbeats.
+    pub heartbeat: Duration,
+}
+
+impl Hello<'_> {
+    /// The first value of a key of the query.
+    pub fn query(&self, key: &str) -> Option<&str> {
+        self.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Something that a conversation wants done. What comes of a command is told to [`Conversation::answer`].
+#[derive(Debug)]
+pub enum Step {
+    /// Take this to the rooms.
+    Do(Command),
+    /// Tell the client this.
+    Tell(Frame),
+    /// Tell the client this, and then close with this code and reason.
+    Last(String, u16, &'static str),
+}
+
+/// The server's side of one plain WebSocket connection, without the socket: what is said, and what is answered.
+pub trait Conversation: Send {
+    /// How events are written at first.
+    fn dialect(&self) -> &'static Dialect;
+
+    /// How events are written by now: another manner of the same wire, perhaps, that its first message chose.
+    fn speaks(&self) -> &'static Dialect {
+        self.dialect()
+    }
+
+    /// What to do as soon as the connection is open.
+    fn open(&mut self) -> Vec<Step>;
+
+    /// What to do about a message.
+    fn receive(&mut self, text: &str, now: SystemTime) -> Option<Step>;
+
+    /// What to tell a joiner before anything else of the room, in place of the event; called while the room is locked.
+    fn welcome(&self, _: &Snapshot, _: SystemTime) -> Option<String> {
+        None
+    }
+
+    /// What to do about what came of the last command.
+    fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step>;
+
+    /// Whether the client has said what it is here for.
+    fn is_settled(&self) -> bool {
+        true
+    }
+}
+
+/// Begins a conversation, or refuses the handshake.
+pub type Begin = fn(&Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError>;
 
 /// What is wrong with a message, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +150,40 @@ impl DecodeError {
         match self {
             Self::TooLarge { .. } => Code::PayloadTooLarge,
             Self::Missing(_) | Self::WrongType { .. } | Self::BadId { .. } | Self::Binary => Code::InvalidMessage,
+        }
+    }
+}
+
+/// Why a request came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// It could not be understood.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A room refused it.
+    #[error(transparent)]
+    Room(#[from] RoomError),
+    /// The queue of a recipient was full.
+    #[error("not delivered to {failed} of {recipients}: too much waits for them already")]
+    DeliveryFailed {
+        /// For how many it was lost.
+        failed: usize,
+        /// For how many it was meant.
+        recipients: usize,
+    },
+    /// A defect of ours.
+    #[error("internal error")]
+    Internal,
+}
+
+impl RequestError {
+    /// The contract's code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Decode(error) => error.code(),
+            Self::Room(error) => error.code(),
+            Self::DeliveryFailed { .. } => Code::DeliveryFailed,
+            Self::Internal => Code::Internal,
         }
     }
 }

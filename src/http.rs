@@ -8,21 +8,24 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{any, get};
+use axum::routing::{MethodRouter, any, get};
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer};
 
 use crate::config::Config;
+use crate::dialect::{envelope, session, topic};
 use crate::session::Hub;
-use crate::transport::socketio;
+use crate::transport::{socketio, websocket};
 
 pub mod demo;
 pub mod error;
 pub mod health;
 pub mod origin;
+pub mod proxies;
 pub mod rooms;
 
 use self::error::ApiError;
 use self::origin::Origins;
+use self::proxies::Proxies;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -36,7 +39,7 @@ pub struct Shared {
 }
 
 /// Every route.
-pub fn router(shared: Shared, socketio: socketio::Endpoint) -> Router {
+pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket::Endpoint) -> Router {
     let config = Arc::clone(&shared.config);
     let origins = Arc::new(Origins::new(&config.http.client_url));
     let guard = middleware::from_fn_with_state(Arc::clone(&origins), origin::guard);
@@ -44,8 +47,15 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint) -> Router {
     let sockets = Router::new()
         .route(socketio::PATH, any(socketio::serve))
         .route(socketio::PATH.trim_end_matches('/'), any(socketio::serve))
-        .route_layer(guard)
         .with_state(socketio);
+
+    // One line a dialect.
+    let wires = Router::new()
+        .route("/signal", tls_required(&config, websocket::route(session::begin)))
+        .route("/ws", websocket::route(envelope::begin))
+        .route("/ws/{topic}", websocket::route(topic::begin))
+        .with_state(websocket);
+    let sockets = sockets.merge(wires).route_layer(guard);
 
     let api = Router::new()
         .route("/api/rooms", get(rooms::list).post(rooms::create))
@@ -71,6 +81,14 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint) -> Router {
     }
     // Outermost: a preflight must not reach anything else.
     router.method_not_allowed_fallback(method_not_allowed).layer(cors(origins))
+}
+
+fn tls_required<S: Clone + Send + Sync + 'static>(config: &Config, route: MethodRouter<S>) -> MethodRouter<S> {
+    if !config.http.require_tls {
+        return route;
+    }
+    let proxies = Arc::new(Proxies::new(&config.http.trusted_proxies));
+    route.layer(middleware::from_fn_with_state(proxies, proxies::require_tls))
 }
 
 fn cors(origins: Arc<Origins>) -> CorsLayer {

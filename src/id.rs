@@ -121,6 +121,11 @@ impl ConnectionId {
         Uuid::try_parse(text).ok().map(Self)
     }
 
+    /// The id as a number.
+    pub fn to_u128(self) -> u128 {
+        self.0.as_u128()
+    }
+
     /// An id with a value of one's choice, for tests whose output must be the same each time.
     #[doc(hidden)]
     pub const fn from_u128(value: u128) -> Self {

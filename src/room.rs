@@ -16,8 +16,9 @@ pub mod event;
 pub mod limits;
 pub mod registry;
 pub mod state;
+mod waiting;
 
-pub use command::{Command, Profile, Signal, SignalKind, Target};
+pub use command::{Command, Profile, RoomKind, Signal, SignalKind, Target};
 pub use error::{Code, RoomError};
 pub use event::{Answer, Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
 pub use limits::Limits;

@@ -10,9 +10,9 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::http::{self, Shared};
 use crate::lifecycle::Lifecycle;
-use crate::room::{Code, Rooms};
+use crate::room::Rooms;
 use crate::session::Hub;
-use crate::transport::{listener, socketio};
+use crate::transport::{listener, socketio, websocket};
 
 /// How often rooms that wait for a first peer are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -58,8 +58,10 @@ impl Server {
         let hub = Arc::new(Hub::new(Rooms::new(config.room_limits())));
         let socketio = socketio::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings(&config));
         let (header_timeout, shutdown_limit) = (config.times.handshake_timeout_seconds, config.times.shutdown_seconds);
+        let websocket_settings = websocket_settings(&config);
         let shared = Shared { hub: Arc::clone(&hub), config: Arc::new(config), started: Instant::now() };
-        let router = http::router(shared, socketio.clone());
+        let websocket = websocket::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), websocket_settings);
+        let router = http::router(shared, socketio.clone(), websocket);
         lifecycle.spawn(listener::serve(listener, router, lifecycle.clone(), header_timeout));
         lifecycle.spawn(sweep(Arc::clone(&hub), lifecycle.clone()));
         Ok(Self { hub, socketio, lifecycle, address, shutdown_limit })
@@ -86,7 +88,7 @@ impl Server {
     /// `SHUTDOWN_SECONDS`. `true` if nothing is left.
     pub async fn shutdown(self) -> bool {
         info!("shutting down");
-        self.hub.drain(|dialect| (dialect.farewell)(Code::ShuttingDown, "the server is shutting down"));
+        self.hub.drain("the server is shutting down");
         let is_clean = self.lifecycle.shut_down(self.shutdown_limit).await;
         if !is_clean {
             warn!(tasks = self.lifecycle.running(), "some connections did not end in time");
@@ -101,6 +103,15 @@ fn socketio_settings(config: &Config) -> socketio::Settings {
         send_queue: config.limits.send_queue,
         ping_interval: config.times.ping_interval_ms,
         ping_timeout: config.times.ping_timeout_ms,
+        handshake_timeout: config.times.handshake_timeout_seconds,
+    }
+}
+
+fn websocket_settings(config: &Config) -> websocket::Settings {
+    websocket::Settings {
+        max_message_bytes: config.limits.max_message_bytes,
+        send_queue: config.limits.send_queue,
+        heartbeat: config.times.ws_ping_seconds,
         handshake_timeout: config.times.handshake_timeout_seconds,
     }
 }

@@ -15,9 +15,9 @@ use std::time::SystemTime;
 use dashmap::DashMap;
 use tracing::{debug, info};
 
-use crate::dialect::{DecodeError, Dialect};
+use crate::dialect::{Dialect, Frame, RequestError};
 use crate::id::{ConnectionId, RoomId};
-use crate::room::{Answer, Applied, Code, Command, Delivery, Event, LeaveReason, RoomError, Rooms};
+use crate::room::{Answer, Applied, Command, Delivery, Event, LeaveReason, RoomError, RoomKind, Rooms, Snapshot};
 
 pub mod backlog;
 
@@ -26,53 +26,24 @@ pub use backlog::Backlog;
 /// Where what is told to one connection waits to be written.
 pub trait Outbox: Send + Sync + 'static {
     /// Puts a frame at the end of the queue, without waiting.
-    fn send(&self, frame: String) -> Result<(), QueueFull>;
+    fn send(&self, frame: Frame) -> Result<(), QueueFull>;
 
     /// Asks for the connection to be closed. Must only ask: rooms may be locked.
     fn close(&self);
 
     /// How much waits.
     fn backlog(&self) -> &Arc<Backlog>;
+
+    /// Whether the client owes the answer to a heartbeat.
+    fn is_overdue(&self) -> bool {
+        false
+    }
 }
 
 /// The frame was not queued, since as many wait as may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the queue is full")]
 pub struct QueueFull;
-
-/// Why a request came to nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    /// It could not be understood.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// A room refused it.
-    #[error(transparent)]
-    Room(#[from] RoomError),
-    /// The queue of a recipient was full.
-    #[error("not delivered to {failed} of {recipients}: too much waits for them already")]
-    DeliveryFailed {
-        /// For how many it was lost.
-        failed: usize,
-        /// For how many it was meant.
-        recipients: usize,
-    },
-    /// A defect of ours.
-    #[error("internal error")]
-    Internal,
-}
-
-impl RequestError {
-    /// The contract's code.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::Decode(error) => error.code(),
-            Self::Room(error) => error.code(),
-            Self::DeliveryFailed { .. } => Code::DeliveryFailed,
-            Self::Internal => Code::Internal,
-        }
-    }
-}
 
 /// Everything that sessions share: the rooms of this node and its open connections.
 pub struct Hub {
@@ -144,14 +115,13 @@ impl Hub {
         Some(Session { hub: Arc::clone(self), id, dialect, ended: AtomicBool::new(false) })
     }
 
-    /// Refuses newcomers from now on, and asks every open connection to close after one last frame that `farewell`
-    /// writes.
-    pub fn drain(&self, farewell: impl Fn(&'static Dialect) -> String) {
+    /// Refuses newcomers from now on, and asks every open connection to close after one last word.
+    pub fn drain(&self, farewell: &str) {
         self.draining.store(true, Ordering::Relaxed);
         let connections: Vec<Connection> = self.connections.iter().map(|entry| entry.value().clone()).collect();
         for Connection { dialect, outbox } in connections {
             // It is leaving either way: one whose queue is full goes without a word.
-            let _ = outbox.send(farewell(dialect));
+            _ = outbox.send((dialect.farewell)(farewell, SystemTime::now()));
             outbox.close();
         }
     }
@@ -161,24 +131,52 @@ impl Hub {
         let Some(applied) = self.rooms.close(id) else {
             return false;
         };
-        self.deliver(&applied);
+        self.deliver(&applied, None);
         info!(room = %id, "room closed");
         true
     }
 
-    /// Queues what came of a command, in order. Consumes no lock: `applied` keeps the room locked for as long.
-    fn deliver(&self, applied: &Applied) -> Delivered {
+    /// Makes a place in a session that is full, if one of its sides owes the answer to a heartbeat: the one that joined
+    /// first gives way. `false` where none does.
+    fn make_way(&self, room: &RoomId) -> bool {
+        let overdue = |id: &ConnectionId| self.connections.get(id).is_some_and(|entry| entry.outbox.is_overdue());
+        let Some(stale) = self.rooms.connections_in(room).into_iter().find(overdue) else {
+            return false;
+        };
+        if let Some(applied) = self.rooms.leave(stale, room, LeaveReason::TimedOut) {
+            self.deliver(&applied, None);
+        }
+        if let Some(connection) = self.connections.get(&stale).map(|entry| entry.clone()) {
+            connection.outbox.close();
+        }
+        true
+    }
+
+    /// Queues what came of a command, in order. Consumes no lock: `applied` keeps the room locked for as long. `welcome` is
+    /// what a joiner is told in place of the event.
+    fn deliver(&self, applied: &Applied, mut welcome: Option<String>) -> Delivered {
         let mut delivered = Delivered::default();
+        let now = SystemTime::now();
         for delivery in &applied.deliveries {
             log(&delivery.event);
-            self.deliver_one(delivery, &mut delivered);
+            let frame = match delivery.event {
+                Event::Joined(_) => welcome.take(),
+                _ => None,
+            };
+            self.deliver_one(delivery, frame, now, &mut delivered);
         }
         delivered
     }
 
-    fn deliver_one(&self, Delivery { to, event }: &Delivery, delivered: &mut Delivered) {
+    fn deliver_one(
+        &self,
+        Delivery { to, event }: &Delivery,
+        mut written: Option<String>,
+        now: SystemTime,
+        delivered: &mut Delivered,
+    ) {
         let is_signal = matches!(event, Event::SignalRelayed { .. });
-        let mut encoded: Option<(&'static Dialect, String)> = None;
+        let mut encoded: Option<(&'static Dialect, Option<Frame>)> = None;
         let recipients = to.as_slice();
         for (index, recipient) in recipients.iter().enumerate() {
             // A connection that is just ending; its rooms hear of that next.
@@ -186,13 +184,15 @@ impl Hub {
             else {
                 continue;
             };
-            let frame = match encoded.take() {
-                Some((written_for, frame)) if std::ptr::eq(written_for, dialect) => frame,
-                _ => (dialect.encode)(event),
+            let frame = match (written.take(), encoded.take()) {
+                (Some(written), _) => Some(Frame::Text(written)),
+                (None, Some((written_for, frame))) if std::ptr::eq(written_for, dialect) => frame,
+                (None, _) => (dialect.encode)(event, now),
             };
             if index + 1 < recipients.len() {
                 encoded = Some((dialect, frame.clone()));
             }
+            let Some(frame) = frame else { continue };
             let sent = outbox.send(frame);
             if outbox.backlog().is_high() {
                 delivered.congested = Some(Arc::clone(outbox.backlog()));
@@ -200,6 +200,7 @@ impl Hub {
             match sent {
                 Ok(()) => {}
                 Err(QueueFull) if is_signal => delivered.failed += 1,
+                Err(QueueFull) if !dialect.presence_is_vital => {}
                 Err(QueueFull) => {
                     // Without this event its picture of the room would be wrong from here on, and nothing would tell
                     // it. It can join again.
@@ -259,18 +260,47 @@ impl Session {
         self.id
     }
 
-    /// Carries out a command.
-    pub fn handle(&self, command: Command) -> Handled {
+    /// How long this client pauses for a peer whose queue fills up.
+    pub fn patience(&self) -> std::time::Duration {
+        self.dialect.patience
+    }
+
+    /// Has events written in another manner from now on.
+    pub fn speak(&self, dialect: &'static Dialect) {
+        if let Some(mut connection) = self.hub.connections.get_mut(&self.id)
+            && !std::ptr::eq(connection.dialect, dialect)
+        {
+            connection.dialect = dialect;
+        }
+    }
+
+    /// Carries out a command. `welcome` writes what a joiner is told in place of the event.
+    pub fn handle(&self, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
         let rooms = self.hub.rooms();
         if let Command::Leave { room: None } = command {
             let congested = self.leave_all(&rooms.of(self.id), LeaveReason::Left);
             return Handled { result: Ok(Answer::Left), congested };
         }
-        let applied = match rooms.apply(SystemTime::now(), self.id, command) {
+        // Only a session's joiner may have to try twice.
+        let again = match &command {
+            Command::Join { room, kind, .. } if *kind != RoomKind::Group => Some((room.clone(), command.clone())),
+            _ => None,
+        };
+        let mut applied = rooms.apply(SystemTime::now(), self.id, command);
+        if let (Err(RoomError::RoomFull { .. }), Some((room, command))) = (&applied, again)
+            && self.hub.make_way(&room)
+        {
+            applied = rooms.apply(SystemTime::now(), self.id, command);
+        }
+        let applied = match applied {
             Ok(applied) => applied,
             Err(error) => return Handled { result: Err(error.into()), congested: None },
         };
-        let Delivered { recipients, failed, congested } = self.hub.deliver(&applied);
+        let welcome = match &applied.answer {
+            Answer::Joined(snapshot) => welcome(snapshot),
+            Answer::Inspected(_) | Answer::Left | Answer::Relayed => None,
+        };
+        let Delivered { recipients, failed, congested } = self.hub.deliver(&applied, welcome);
         let result = match failed {
             0 => Ok(applied.answer),
             failed => Err(RequestError::DeliveryFailed { failed, recipients }),
@@ -294,7 +324,7 @@ impl Session {
         let mut congested = None;
         for room in rooms {
             if let Some(applied) = self.hub.rooms.leave(self.id, room, reason) {
-                congested = self.hub.deliver(&applied).congested.or(congested);
+                congested = self.hub.deliver(&applied, None).congested.or(congested);
             }
         }
         congested

@@ -1,4 +1,6 @@
 //! What carries bytes: the listener, and for each kind of client the code between its socket and its session.
 
+mod handshake;
 pub mod listener;
 pub mod socketio;
+pub mod websocket;

@@ -15,11 +15,9 @@ const SECRETS: [&str; 1] = ["API_TOKEN"];
 const STAND_INS: [(&str, &str); 2] = [("HOST", "WS_HOST"), ("PORT", "WS_PORT")];
 
 /// Variables of features that this version does not have. Nobody should believe that they are in force.
-const NOT_YET: [&str; 30] = [
+const NOT_YET: [&str; 24] = [
     "TLS_CERT",
     "TLS_KEY",
-    "REQUIRE_TLS",
-    "TRUSTED_PROXIES",
     "JWT_SECRET",
     "JWT_PUBLIC_KEY",
     "JWT_JWKS",
@@ -33,10 +31,6 @@ const NOT_YET: [&str; 30] = [
     "MAX_CONNECTIONS_PER_IP",
     "MESSAGES_PER_SECOND",
     "MESSAGE_BURST",
-    "WS_PING_SECONDS",
-    "SESSION_QUEUE_MESSAGES",
-    "SESSION_QUEUE_BYTES",
-    "SESSION_QUEUE_TTL_SECONDS",
     "RESUME_SECONDS",
     "RESUME_MESSAGES",
     "RESUME_BYTES",

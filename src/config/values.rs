@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use http::Uri;
+use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 /// A value that is never shown.
@@ -77,6 +78,14 @@ fn origin(text: &str) -> Option<String> {
 
 pub(super) fn port(text: &str) -> Result<u16, String> {
     whole(text, 0, u64::from(u16::MAX)).map(|port| u16::try_from(port).expect("the range is that of the type"))
+}
+
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| "networks such as 10.0.0.0/8 or 127.0.0.1, comma-separated".to_owned())
 }
 
 pub(super) fn count<const LEAST: usize>(text: &str) -> Result<usize, String> {

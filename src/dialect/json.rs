@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -38,20 +39,43 @@ impl<'a> Members<'a> {
         self.0.iter().any(|(name, _)| name == key)
     }
 
+    /// The object as text, less the members that `skip` names, and where in it the value of `key` stands (the last one, if
+    /// it stands twice).
+    pub fn object_without(&self, skip: impl Fn(&str) -> bool, key: &str) -> (Box<str>, Range<usize>) {
+        let mut object = String::with_capacity(self.length() + 2);
+        object.push('{');
+        let found = self.write(&mut object, skip, key);
+        object.push('}');
+        (object.into(), found)
+    }
+
     /// The members as text without the braces, those left out that `skip` names. Values are copied as they came.
     pub fn text_without(&self, skip: impl Fn(&str) -> bool) -> String {
-        let kept = || self.0.iter().filter(|(key, _)| !skip(key));
-        let length = kept().map(|(key, value)| key.len() + value.get().len() + 4).sum();
-        let mut text = String::with_capacity(length);
-        for (key, value) in kept() {
-            if !text.is_empty() {
-                text.push(',');
-            }
-            push_string(&mut text, key);
-            text.push(':');
-            text.push_str(value.get());
-        }
+        let mut text = String::with_capacity(self.length());
+        self.write(&mut text, skip, "");
         text
+    }
+
+    fn length(&self) -> usize {
+        self.0.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum()
+    }
+
+    fn write(&self, out: &mut String, skip: impl Fn(&str) -> bool, wanted: &str) -> Range<usize> {
+        let mut found = 0..0;
+        let mut is_first = true;
+        for (key, value) in self.0.iter().filter(|(key, _)| !skip(key)) {
+            if !std::mem::take(&mut is_first) {
+                out.push(',');
+            }
+            push_string(out, key);
+            out.push(':');
+            let start = out.len();
+            out.push_str(value.get());
+            if key == wanted {
+                found = start..out.len();
+            }
+        }
+        found
     }
 }
 
@@ -162,6 +186,27 @@ pub fn id<T>(
     id.map_err(|problem| DecodeError::BadId { field, problem })
 }
 
+/// The members of an object, as text without the braces, less some of them.
+pub fn without<'a>(members: &'a str, names: &[&str]) -> Cow<'a, str> {
+    // Most objects hold none of them, and no key with escapes: those are told without being read.
+    if !members.contains('\\') && !names.iter().any(|name| members.contains(name)) {
+        return Cow::Borrowed(members);
+    }
+    let object = format!("{{{members}}}");
+    let read: Option<Members<'_>> = serde_json::from_str(&object).ok();
+    Cow::Owned(read.map(|read| read.text_without(|key| names.contains(&key))).unwrap_or_default())
+}
+
+/// Reads a string; `None` for anything else.
+pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    serde_json::from_str(value.get()).ok().map(|Key(text)| text)
+}
+
+/// Whether a value is a string.
+pub fn is_string(value: &RawValue) -> bool {
+    value.get().starts_with('"')
+}
+
 /// Whether a value is `null`.
 pub fn is_null(value: &RawValue) -> bool {
     value.get() == "null"
@@ -184,14 +229,24 @@ pub fn push_string(out: &mut String, text: &str) {
     }
 }
 
-/// Appends a member `"key":"text"`, with a comma before it unless it is the first of its object. The key must need no
-/// escape.
-pub fn push_member(out: &mut String, key: &'static str, text: &str) {
+/// Appends a member `"key":value` whose value is JSON already.
+pub fn push_raw(out: &mut String, key: &'static str, value: &str) {
+    push_key(out, key);
+    out.push_str(value);
+}
+
+fn push_key(out: &mut String, key: &'static str) {
     if !out.ends_with('{') {
         out.push(',');
     }
     out.push('"');
     out.push_str(key);
     out.push_str("\":");
+}
+
+/// Appends a member `"key":"text"`, with a comma before it unless it is the first of its object. The key must need no
+/// escape.
+pub fn push_member(out: &mut String, key: &'static str, text: &str) {
+    push_key(out, key);
     push_string(out, text);
 }

@@ -13,14 +13,21 @@ pub mod encode;
 
 pub use decode::{ClientEvent, Request};
 
-use super::Dialect;
+use std::time::Duration;
+
+use super::{Dialect, Frame};
+use crate::room::Code;
 
 /// Writes events for Socket.IO clients.
 pub static DIALECT: Dialect = Dialect {
-    name: "socketio",
-    encode: encode::event,
-    farewell: |code, message| encode::error(code, message, None, None),
+    name: NAME,
+    encode: |event, _| Some(Frame::Text(encode::event(event))),
+    farewell: |message, _| Frame::Text(encode::error(Code::ShuttingDown, message, None, None)),
+    patience: Duration::from_secs(1),
+    presence_is_vital: true,
 };
+
+const NAME: &str = "socketio";
 
 /// The sender fields that a relayed signal carries beside those that every one carries, as a set of bits: the note
 /// that decoding leaves for encoding.
@@ -73,6 +80,11 @@ impl SenderFields {
             }
         }
         Self(bits)
+    }
+
+    /// Those that every signal carries.
+    fn always() -> Self {
+        Self::wanted(|_| false)
     }
 
     fn iter(self) -> impl Iterator<Item = &'static SenderField> {

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+use crate::dialect::DecodeError;
 use crate::id::IdError;
 use crate::room::{Code, RoomError};
 
@@ -44,6 +45,18 @@ pub enum ApiError {
     /// The page that asks is of no allowed origin.
     #[error("this origin is not allowed; CLIENT_URL lists those that are")]
     ForeignOrigin,
+    /// The request is no WebSocket handshake, and should be one.
+    #[error("a WebSocket handshake is expected here")]
+    NotAHandshake,
+    /// The query cannot be read.
+    #[error("the query cannot be read")]
+    BadQuery,
+    /// What a handshake says is wrong.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The request must come over TLS.
+    #[error("TLS is required here")]
+    TlsRequired,
     /// The rooms refuse it.
     #[error(transparent)]
     Room(#[from] RoomError),
@@ -57,10 +70,13 @@ impl ApiError {
         match self {
             Self::NotFound => Code::NotFound,
             Self::MethodNotAllowed => Code::MethodNotAllowed,
-            Self::BadRoomId(_) | Self::Invalid(_) | Self::BadBody(_) => Code::InvalidMessage,
+            Self::BadRoomId(_) | Self::Invalid(_) | Self::BadBody(_) | Self::NotAHandshake | Self::BadQuery => {
+                Code::InvalidMessage
+            }
+            Self::Decode(error) => error.code(),
             Self::TooLarge { .. } => Code::PayloadTooLarge,
             Self::Unauthorized => Code::Unauthorized,
-            Self::WritesDisabled | Self::ForeignOrigin => Code::Forbidden,
+            Self::WritesDisabled | Self::ForeignOrigin | Self::TlsRequired => Code::Forbidden,
             Self::Room(error) => error.code(),
             Self::ShuttingDown => Code::ShuttingDown,
         }
@@ -76,7 +92,9 @@ impl ApiError {
             Code::Forbidden => StatusCode::FORBIDDEN,
             Code::RoomExists | Code::RoomFull | Code::Replaced => StatusCode::CONFLICT,
             Code::RoomClosed => StatusCode::GONE,
-            Code::LimitReached | Code::ShuttingDown | Code::DeliveryFailed => StatusCode::SERVICE_UNAVAILABLE,
+            Code::LimitReached | Code::ShuttingDown | Code::DeliveryFailed | Code::TransportError => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

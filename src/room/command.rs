@@ -15,10 +15,22 @@ pub enum Command {
         peer: Option<PeerId>,
         /// What the others are told of the peer.
         profile: Profile,
+        /// What kind of room it is to be.
+        kind: RoomKind,
+    },
+    /// Be told the list again.
+    Inspect {
+        /// The room.
+        room: RoomId,
     },
     /// Leave a room, or with `None` every room the connection is in.
     Leave {
         /// The room, or all of them.
+        room: Option<RoomId>,
+    },
+    /// End a session for both of its sides; anywhere else, leave.
+    HangUp {
+        /// The room; `None` means the only one the connection is in.
         room: Option<RoomId>,
     },
     /// Send a signal to one peer of a room, or with no target to all others.
@@ -30,6 +42,19 @@ pub enum Command {
         /// What is sent.
         signal: Signal,
     },
+}
+
+/// What a joiner takes a room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RoomKind {
+    /// A group of any size.
+    #[default]
+    Group,
+    /// A call of two: nobody joins where two are, and what is said to nobody waits for the other. One that has ended
+    /// begins afresh.
+    Session,
+    /// The same, but one that has ended stays so.
+    SessionUnlessEnded,
 }
 
 /// How a client names another peer: looked up first as a peer id, then as a connection id.
@@ -73,14 +98,18 @@ pub enum SignalKind {
 pub struct Signal {
     /// Which of the three.
     pub kind: SignalKind,
+    /// The name of the dialect that it was sent in: only that one reads `body` and `note`.
+    pub origin: &'static str,
     /// The sender's message as its dialect left it after taking the addressing off. Opaque to rooms.
     pub body: Box<str>,
+    /// Where in `body` the description or candidate itself stands, for the other dialects.
+    pub content: std::ops::Range<usize>,
     /// A note from a dialect's `decode` to its `encode`. Opaque to rooms.
     pub note: u16,
 }
 
-/// What a peer says of itself when it joins (a name, an avatar, a role): raw text of its dialect, opaque to rooms, of
-/// which only the length counts.
+/// What a peer says of itself when it joins (a name, an avatar, a role): the members of a JSON object, as text without
+/// the braces. Opaque to rooms; only its length counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile(Option<Arc<str>>);
 

@@ -18,6 +18,7 @@ pub enum Code {
     RoomClosed,
     ShuttingDown,
     Internal,
+    TransportError,
     /// REST only: a room of that id exists.
     RoomExists,
     /// REST only: no such path.
@@ -44,6 +45,7 @@ impl Code {
             Self::RoomClosed => "ROOM_CLOSED",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Internal => "INTERNAL",
+            Self::TransportError => "TRANSPORT_ERROR",
             Self::RoomExists => "ROOM_EXISTS",
             Self::NotFound => "NOT_FOUND",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
@@ -78,6 +80,12 @@ pub enum RoomError {
     /// No such peer in the sender's room.
     #[error("no peer of that id in the room")]
     TargetNotFound,
+    /// As much waits for the absent side of a session as may.
+    #[error("the other is away, and too much waits for it already")]
+    SessionQueueFull,
+    /// The session was, and has ended.
+    #[error("session ended")]
+    SessionEnded,
     /// The node holds as many rooms as it may.
     #[error("too many rooms on this server, it holds {max}")]
     TooManyRooms {
@@ -105,7 +113,8 @@ impl RoomError {
     /// The contract's code.
     pub fn code(&self) -> Code {
         match self {
-            Self::RoomNotFound => Code::RoomNotFound,
+            Self::RoomNotFound | Self::SessionEnded => Code::RoomNotFound,
+            Self::SessionQueueFull => Code::DeliveryFailed,
             Self::RoomExists => Code::RoomExists,
             Self::RoomFull { .. } => Code::RoomFull,
             Self::NotInRoom | Self::NotInAnyRoom => Code::NotInRoom,

@@ -30,8 +30,15 @@ pub struct Snapshot {
     pub capacity: usize,
     /// The joiner.
     pub me: Arc<Peer>,
-    /// Everyone else, in the order they joined.
-    pub others: Vec<Arc<Peer>>,
+    /// Everyone, the joiner included, in the order they joined.
+    pub peers: Vec<Arc<Peer>>,
+}
+
+impl Snapshot {
+    /// Everyone but the joiner.
+    pub fn others(&self) -> impl Iterator<Item = &Arc<Peer>> {
+        self.peers.iter().filter(|peer| peer.connection != self.me.connection)
+    }
 }
 
 /// Something that happened in a room.
@@ -90,13 +97,15 @@ pub enum LeaveReason {
     Kicked,
     /// The room was closed.
     Closed,
+    /// It hung up: the call is over, not just its part in it.
+    HungUp,
 }
 
 impl LeaveReason {
     /// The contract's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Left => "left",
+            Self::Left | Self::HungUp => "left",
             Self::Disconnected => "disconnected",
             Self::TimedOut => "timeout",
             Self::Replaced => "replaced",
@@ -113,6 +122,8 @@ pub enum RemovalReason {
     Replaced,
     /// An operator closed the room.
     Closed,
+    /// One side of the session hung up: this one, or the other.
+    HungUp,
 }
 
 /// The namespace in which a target was found.
@@ -157,6 +168,8 @@ impl Recipients {
 pub enum Answer {
     /// In the room now.
     Joined(Arc<Snapshot>),
+    /// The list that was asked for.
+    Inspected(Arc<Snapshot>),
     /// Out of the room now.
     Left,
     /// On its way.

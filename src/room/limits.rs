@@ -17,6 +17,25 @@ pub struct Limits {
     pub profile_bytes: usize,
     /// How long a room that was created ahead waits for its first peer.
     pub empty_room_ttl: Duration,
+    /// What waits in a session for the side that is away.
+    pub session: SessionLimits,
+}
+
+/// The bounds of what waits in a session.
+#[derive(Debug, Clone)]
+pub struct SessionLimits {
+    /// The most signals.
+    pub messages: usize,
+    /// The most bytes of all their bodies.
+    pub bytes: usize,
+    /// How long one waits.
+    pub ttl: Duration,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self { messages: 256, bytes: 262_144, ttl: Duration::from_mins(2) }
+    }
 }
 
 impl Default for Limits {
@@ -27,7 +46,8 @@ impl Default for Limits {
             rooms: Some(100_000),
             rooms_per_connection: 8,
             profile_bytes: 4096,
-            empty_room_ttl: Duration::from_secs(300),
+            empty_room_ttl: Duration::from_mins(5),
+            session: SessionLimits::default(),
         }
     }
 }

@@ -9,9 +9,10 @@ use std::time::SystemTime;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use indexmap::IndexSet;
 use parking_lot::{ArcMutexGuard, Mutex, RawMutex};
 
-use super::command::{Command, Profile, Signal, Target};
+use super::command::{Command, Profile, RoomKind, Signal, Target};
 use super::error::RoomError;
 use super::event::{Answer, Delivery, LeaveReason};
 use super::limits::Limits;
@@ -29,7 +30,12 @@ pub struct Rooms {
     room_count: AtomicUsize,
     peer_count: AtomicUsize,
     next_serial: AtomicU64,
+    /// The last sessions that ended, the longest ago first: who still speaks to one is told so.
+    ended: Mutex<IndexSet<RoomId>>,
 }
+
+/// How many ended sessions are remembered, at the least; at the most twice that.
+const ENDED_SESSIONS: usize = 4096;
 
 /// A room as the map lists it.
 #[derive(Debug, Clone)]
@@ -113,6 +119,7 @@ impl Rooms {
             room_count: AtomicUsize::new(0),
             peer_count: AtomicUsize::new(0),
             next_serial: AtomicU64::new(0),
+            ended: Mutex::new(IndexSet::new()),
         }
     }
 
@@ -143,12 +150,18 @@ impl Rooms {
     /// leaves them one by one ([`Rooms::of`]), since two rooms are never locked at once.
     pub fn apply(&self, now: SystemTime, connection: ConnectionId, command: Command) -> Result<Applied, RoomError> {
         match command {
-            Command::Join { room, peer, profile } => self.join(now, connection, &room, peer, profile),
+            Command::Join { room, peer, profile, kind } => self.join(now, connection, &room, peer, profile, kind),
+            Command::Inspect { room } => {
+                let kept = self.lock(&room).ok_or(RoomError::NotInRoom)?;
+                let answer = Answer::Inspected(kept.room.inspect(connection)?);
+                Ok(Applied { deliveries: Vec::new(), answer, _room: kept })
+            }
+            Command::HangUp { room } => self.hang_up(connection, room),
             Command::Leave { room } => {
                 let room = self.resolve(connection, room)?;
                 self.leave(connection, &room, LeaveReason::Left).ok_or(RoomError::NotInRoom)
             }
-            Command::Relay { room, target, signal } => self.relay(connection, room, target.as_ref(), signal),
+            Command::Relay { room, target, signal } => self.relay(now, connection, room, target.as_ref(), signal),
         }
     }
 
@@ -159,10 +172,14 @@ impl Rooms {
         id: &RoomId,
         peer: Option<PeerId>,
         profile: Profile,
+        kind: RoomKind,
     ) -> Result<Applied, RoomError> {
         let max = self.limits.profile_bytes;
         if profile.as_str().len() > max {
             return Err(RoomError::ProfileTooLarge { max });
+        }
+        if kind == RoomKind::SessionUnlessEnded && self.ended.lock().contains(id) {
+            return Err(RoomError::SessionEnded);
         }
         let mut kept = loop {
             let listed = match self.by_id.get(id) {
@@ -176,7 +193,10 @@ impl Rooms {
             }
         };
         // From here on the room may be new and empty: every way out passes `settle`.
-        let joined = self.reserve(connection, &kept.room).and_then(|()| kept.room.join(now, connection, peer, profile));
+        let limits = &self.limits.session;
+        let joined = self
+            .reserve(connection, &kept.room)
+            .and_then(|()| kept.room.join(now, connection, peer, profile, kind, limits));
         let joined = match joined {
             Ok(joined) => joined,
             Err(error) => {
@@ -186,6 +206,9 @@ impl Rooms {
             }
         };
         kept.keep = Keep::WhileInUse;
+        if kind == RoomKind::Session {
+            self.ended.lock().shift_remove(id);
+        }
         match joined.change {
             Change::None => {}
             Change::Added => _ = self.peer_count.fetch_add(1, Ordering::Relaxed),
@@ -204,17 +227,34 @@ impl Rooms {
         Some(Applied { deliveries: vec![left], answer: Answer::Left, _room: kept })
     }
 
+    fn hang_up(&self, connection: ConnectionId, room: Option<RoomId>) -> Result<Applied, RoomError> {
+        let id = self.resolve(connection, room)?;
+        let mut kept = self.lock(&id).ok_or_else(|| self.not_there(&id))?;
+        let members: Vec<ConnectionId> = kept.room.peers().map(|peer| peer.connection).collect();
+        if !members.contains(&connection) {
+            return Err(RoomError::NotInRoom);
+        }
+        let deliveries = kept.room.hang_up(connection);
+        for member in members.into_iter().filter(|member| !kept.room.contains(*member)) {
+            self.peer_count.fetch_sub(1, Ordering::Relaxed);
+            self.forget_membership(member, &id);
+        }
+        self.settle(&mut kept);
+        Ok(Applied { deliveries, answer: Answer::Left, _room: kept })
+    }
+
     fn relay(
         &self,
+        now: SystemTime,
         connection: ConnectionId,
         room: Option<RoomId>,
         target: Option<&Target>,
         signal: Signal,
     ) -> Result<Applied, RoomError> {
         let room = self.resolve(connection, room)?;
-        let kept = self.lock(&room).ok_or(RoomError::NotInRoom)?;
-        let delivery = kept.room.relay(connection, target, signal)?;
-        Ok(Applied { deliveries: vec![delivery], answer: Answer::Relayed, _room: kept })
+        let mut kept = self.lock(&room).ok_or_else(|| self.not_there(&room))?;
+        let delivery = kept.room.relay(now, connection, target, signal, &self.limits.session)?;
+        Ok(Applied { deliveries: delivery.into_iter().collect(), answer: Answer::Relayed, _room: kept })
     }
 
     /// Creates a room ahead of its first peer; without an id, one that nobody can guess.
@@ -278,6 +318,16 @@ impl Rooms {
     /// How many rooms and peers there are.
     pub fn counts(&self) -> Counts {
         Counts { rooms: self.room_count.load(Ordering::Relaxed), peers: self.peer_count.load(Ordering::Relaxed) }
+    }
+
+    /// The connections in a room, in the order they joined.
+    pub fn connections_in(&self, id: &RoomId) -> Vec<ConnectionId> {
+        self.lock(id).map(|kept| kept.room.peers().map(|peer| peer.connection).collect()).unwrap_or_default()
+    }
+
+    /// Why a room that is not there cannot be spoken in.
+    fn not_there(&self, id: &RoomId) -> RoomError {
+        if self.ended.lock().contains(id) { RoomError::SessionEnded } else { RoomError::NotInRoom }
     }
 
     /// The room a command means.
@@ -348,6 +398,13 @@ impl Rooms {
     fn settle(&self, kept: &mut RoomGuard) {
         if kept.keep == Keep::WhileInUse && kept.room.peers().len() == 0 {
             kept.keep = Keep::Forgotten;
+            if kept.room.is_session() {
+                let mut ended = self.ended.lock();
+                ended.insert(kept.room.id().clone());
+                if ended.len() > 2 * ENDED_SESSIONS {
+                    ended.drain(..ENDED_SESSIONS);
+                }
+            }
             self.by_id.remove(kept.room.id());
             self.room_count.fetch_sub(1, Ordering::Relaxed);
         }

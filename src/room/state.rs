@@ -6,9 +6,11 @@ use std::time::SystemTime;
 
 use indexmap::IndexMap;
 
-use super::command::{Profile, Signal, Target};
+use super::command::{Profile, RoomKind, Signal, Target};
 use super::error::RoomError;
 use super::event::{Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
+use super::limits::SessionLimits;
+use super::waiting::Waiting;
 use crate::id::{ConnectionId, PeerId, RoomId};
 
 /// One room: its peers in the order they joined, found by connection or by peer id.
@@ -19,7 +21,12 @@ pub struct Room {
     capacity: usize,
     peers: IndexMap<ConnectionId, Arc<Peer>>,
     connections: HashMap<PeerId, ConnectionId>,
+    /// What was said to nobody, where that waits for somebody: in a session.
+    waiting: Option<Waiting>,
 }
+
+/// The most peers of a session.
+const SESSION_SIZE: usize = 2;
 
 /// What came of a join.
 #[derive(Debug)]
@@ -46,7 +53,7 @@ pub enum Change {
 impl Room {
     /// An empty room.
     pub fn new(id: RoomId, created_at: SystemTime, capacity: usize) -> Self {
-        Self { id, created_at, capacity, peers: IndexMap::new(), connections: HashMap::new() }
+        Self { id, created_at, capacity, peers: IndexMap::new(), connections: HashMap::new(), waiting: None }
     }
 
     /// Its id.
@@ -62,6 +69,11 @@ impl Room {
     /// The most peers it holds.
     pub fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// Whether someone joined it as a session.
+    pub fn is_session(&self) -> bool {
+        self.waiting.is_some()
     }
 
     /// Its peers, in the order they joined.
@@ -84,6 +96,8 @@ impl Room {
         connection: ConnectionId,
         peer: Option<PeerId>,
         profile: Profile,
+        kind: RoomKind,
+        limits: &SessionLimits,
     ) -> Result<Joined, RoomError> {
         if let Some(me) = self.peers.get(&connection) {
             let snapshot = self.snapshot(Arc::clone(me));
@@ -92,8 +106,13 @@ impl Room {
         }
         let peer = peer.unwrap_or_else(|| connection.into());
         let holder = self.connections.get(&peer).copied();
-        if holder.is_none() && self.peers.len() >= self.capacity {
-            return Err(RoomError::RoomFull { capacity: self.capacity });
+        let capacity = if kind == RoomKind::Group { self.capacity } else { self.capacity.min(SESSION_SIZE) };
+        if holder.is_none() && self.peers.len() >= capacity {
+            return Err(RoomError::RoomFull { capacity });
+        }
+        if kind != RoomKind::Group {
+            self.capacity = capacity;
+            self.waiting.get_or_insert_default();
         }
 
         let mut deliveries = Vec::with_capacity(4);
@@ -103,14 +122,17 @@ impl Room {
             deliveries.extend(self.remove(older, LeaveReason::Replaced));
         }
         let me = Arc::new(Peer { id: peer.clone(), connection, joined_at: now, profile });
+        let others = self.everyone();
+        self.connections.insert(peer, connection);
+        self.peers.insert(connection, Arc::clone(&me));
         let snapshot = self.snapshot(Arc::clone(&me));
         deliveries.push(Self::welcome(&snapshot));
-        deliveries.push(Delivery {
-            to: self.everyone(),
-            event: Event::PeerJoined { room: self.id.clone(), peer: Arc::clone(&me) },
-        });
-        self.connections.insert(peer, connection);
-        self.peers.insert(connection, me);
+        deliveries.push(Delivery { to: others, event: Event::PeerJoined { room: self.id.clone(), peer: me } });
+        let waited = self.waiting.as_mut().map(|waiting| waiting.take(now, limits)).unwrap_or_default();
+        deliveries.extend(waited.into_iter().map(|(from, signal)| Delivery {
+            to: Recipients::One(connection),
+            event: Event::SignalRelayed { room: self.id.clone(), from, found_by: FoundBy::PeerId, signal },
+        }));
         Ok(Joined { snapshot, deliveries, change: holder.map_or(Change::Added, Change::Replaced) })
     }
 
@@ -123,24 +145,50 @@ impl Room {
         Some(Delivery { to: self.everyone(), event })
     }
 
+    /// Ends a session for both of its sides. In any other room, or where the connection is in none, it is a leave.
+    pub fn hang_up(&mut self, connection: ConnectionId) -> Vec<Delivery> {
+        if !self.is_session() {
+            return self.remove(connection, LeaveReason::Left).into_iter().collect();
+        }
+        let ended = Event::Removed { room: self.id.clone(), reason: RemovalReason::HungUp };
+        let everyone = self.everyone();
+        let mut deliveries: Vec<Delivery> = self.remove(connection, LeaveReason::HungUp).into_iter().collect();
+        deliveries.push(Delivery { to: everyone, event: ended });
+        deliveries.extend(self.remove_all(LeaveReason::HungUp));
+        deliveries
+    }
+
+    /// The room as one of its peers finds it.
+    pub fn inspect(&self, connection: ConnectionId) -> Result<Arc<Snapshot>, RoomError> {
+        let me = self.peers.get(&connection).ok_or(RoomError::NotInRoom)?;
+        Ok(self.snapshot(Arc::clone(me)))
+    }
+
     /// Empties the room at an operator's word: each peer is told, and none hears of the others' going.
     pub fn close(&mut self) -> Vec<Delivery> {
         let event = Event::Removed { room: self.id.clone(), reason: RemovalReason::Closed };
         let mut deliveries = vec![Delivery { to: self.everyone(), event }];
-        let members: Vec<ConnectionId> = self.peers.keys().copied().collect();
-        for left in members.into_iter().filter_map(|member| self.remove(member, LeaveReason::Closed)) {
-            deliveries.push(Delivery { to: Recipients::Many(Vec::new()), ..left });
-        }
+        deliveries.extend(self.remove_all(LeaveReason::Closed));
         deliveries
     }
 
-    /// Sends a signal on to a target, or with none to everyone else.
+    /// Takes everyone out, and tells nobody of the others.
+    fn remove_all(&mut self, reason: LeaveReason) -> Vec<Delivery> {
+        let members: Vec<ConnectionId> = self.peers.keys().copied().collect();
+        let left = members.into_iter().filter_map(|member| self.remove(member, reason));
+        left.map(|left| Delivery { to: Recipients::Many(Vec::new()), ..left }).collect()
+    }
+
+    /// Sends a signal on to a target, or with none to everyone else. In a session, what is for everyone else waits while
+    /// there is nobody else: `None`.
     pub fn relay(
-        &self,
+        &mut self,
+        now: SystemTime,
         connection: ConnectionId,
         target: Option<&Target>,
         signal: Signal,
-    ) -> Result<Delivery, RoomError> {
+        limits: &SessionLimits,
+    ) -> Result<Option<Delivery>, RoomError> {
         let from = Arc::clone(self.peers.get(&connection).ok_or(RoomError::NotInRoom)?);
         let (to, found_by) = match target {
             Some(target) => {
@@ -149,8 +197,13 @@ impl Room {
             }
             None => (self.others(connection), FoundBy::PeerId),
         };
-        let event = Event::SignalRelayed { room: self.id.clone(), from, found_by, signal: Arc::new(signal) };
-        Ok(Delivery { to, event })
+        let signal = Arc::new(signal);
+        if let (Some(waiting), [], None) = (&mut self.waiting, to.as_slice(), target) {
+            waiting.push(now, from, signal, limits)?;
+            return Ok(None);
+        }
+        let event = Event::SignalRelayed { room: self.id.clone(), from, found_by, signal };
+        Ok(Some(Delivery { to, event }))
     }
 
     /// A target is looked up first as a peer id, then as a connection id.
@@ -171,7 +224,7 @@ impl Room {
             room: self.id.clone(),
             created_at: self.created_at,
             capacity: self.capacity,
-            others: self.peers.values().filter(|peer| peer.connection != me.connection).cloned().collect(),
+            peers: self.peers.values().cloned().collect(),
             me,
         })
     }

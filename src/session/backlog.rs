@@ -2,19 +2,14 @@
 //!
 //! A sender that finds the queue of its peer half full stops being read until the queue has shrunk, so that a burst is
 //! carried at the pace of the slower side instead of being refused. A peer that stays slow holds nobody up for long:
-//! after [`PATIENCE`] its backlog counts as stuck, nobody pauses for it until it has emptied once, and what does not
+//! after the sender's [patience](crate::dialect::Dialect::patience) its backlog counts as stuck, nobody pauses for it until it has emptied once, and what does not
 //! fit its queue is refused to the sender.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use parking_lot::Mutex;
-
-/// How long a sender pauses for a slow peer. Far more than a peer needs that is well, on a machine that is busy; and it
-/// comes only once for a peer that is not.
-pub const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The fill of one outgoing queue: what was queued and has not been seen written.
 #[derive(Debug)]

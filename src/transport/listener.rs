@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use crate::http::proxies::PeerAddress;
 use crate::lifecycle::Lifecycle;
 
 /// What is accepted. Later, also TLS over it.
@@ -71,12 +72,12 @@ pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle, 
             () = lifecycle.stopping() => return,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 if let Err(error) = prepare(&stream) {
                     debug!(%error, "the connection ended at once");
                     continue;
                 }
-                let connection = serve_connection(stream, router.clone(), lifecycle.clone(), header_timeout);
+                let connection = serve_connection(stream, address, router.clone(), lifecycle.clone(), header_timeout);
                 lifecycle.spawn(connection);
             }
             Err(error) => {
@@ -95,10 +96,18 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-async fn serve_connection(stream: Stream, router: Router, lifecycle: Lifecycle, header_timeout: Duration) {
-    let service = TowerToHyperService::new(
-        router.map_request(|request: http::Request<Incoming>| request.map(axum::body::Body::new)),
-    );
+async fn serve_connection(
+    stream: Stream,
+    address: SocketAddr,
+    router: Router,
+    lifecycle: Lifecycle,
+    header_timeout: Duration,
+) {
+    let service = TowerToHyperService::new(router.map_request(move |request: http::Request<Incoming>| {
+        let mut request = request.map(axum::body::Body::new);
+        request.extensions_mut().insert(PeerAddress(address));
+        request
+    }));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)

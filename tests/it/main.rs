@@ -6,10 +6,14 @@ mod support;
 
 mod architecture;
 mod connections;
+mod conversations;
 mod hostile;
 mod order;
+mod plain_wires;
 mod program;
 mod rest;
 mod rooms;
+mod session_wire;
 mod socketio_decode;
 mod socketio_frames;
+mod wires;

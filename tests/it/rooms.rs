@@ -3,9 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use parlor::id::{ConnectionId, PeerId, RoomId};
+use parlor::room::limits::SessionLimits;
 use parlor::room::{
-    Applied, Command, Event, FoundBy, LeaveReason, Limits, Profile, Recipients, RemovalReason, RoomError, Rooms,
-    Signal, SignalKind, Target,
+    Applied, Command, Event, FoundBy, LeaveReason, Limits, Profile, Recipients, RemovalReason, RoomError, RoomKind,
+    Rooms, Signal, SignalKind, Target,
 };
 
 /// A node whose connections are called 1, 2, 3 …
@@ -16,6 +17,10 @@ struct Node {
 
 fn connection(number: u128) -> ConnectionId {
     ConnectionId::from_u128(number)
+}
+
+fn signal(kind: SignalKind) -> Signal {
+    Signal { kind, origin: "test", body: "sdp".into(), content: 0..3, note: 7 }
 }
 
 fn room(id: &str) -> RoomId {
@@ -41,7 +46,15 @@ impl Node {
 
     fn join(&self, who: u128, id: &str, name: &str) -> Result<String, RoomError> {
         let peer = (!name.is_empty()).then(|| PeerId::new(name).unwrap());
-        self.apply(who, Command::Join { room: room(id), peer, profile: Profile::default() })
+        self.apply(who, Command::Join { room: room(id), peer, profile: Profile::default(), kind: RoomKind::Group })
+    }
+
+    fn call(&self, who: u128, id: &str, kind: RoomKind) -> Result<String, RoomError> {
+        self.apply(who, Command::Join { room: room(id), peer: None, profile: Profile::default(), kind })
+    }
+
+    fn hang_up(&self, who: u128, id: &str) -> Result<String, RoomError> {
+        self.apply(who, Command::HangUp { room: Some(room(id)) })
     }
 
     fn leave(&self, who: u128, id: &str) -> Result<String, RoomError> {
@@ -50,7 +63,7 @@ impl Node {
 
     fn offer(&self, who: u128, id: Option<&str>, target: &str) -> Result<String, RoomError> {
         let target = (!target.is_empty()).then(|| Target::new(PeerId::new(target).unwrap()));
-        let signal = Signal { kind: SignalKind::Offer, body: "sdp".into(), note: 0 };
+        let signal = signal(SignalKind::Offer);
         self.apply(who, Command::Relay { room: id.map(room), target, signal })
     }
 
@@ -78,7 +91,7 @@ fn told(applied: &Applied) -> String {
             .collect();
         let what = match &delivery.event {
             Event::Joined(snapshot) => {
-                let others: Vec<&str> = snapshot.others.iter().map(|peer| peer.id.as_str()).collect();
+                let others: Vec<&str> = snapshot.others().map(|peer| peer.id.as_str()).collect();
                 format!("you are {} in {} with [{}]", snapshot.me.id, snapshot.room, others.join(" "))
             }
             Event::PeerJoined { peer, .. } => format!("{} joined", peer.id),
@@ -89,6 +102,7 @@ fn told(applied: &Applied) -> String {
             }
             Event::Removed { reason: RemovalReason::Replaced, .. } => "you are replaced".to_owned(),
             Event::Removed { reason: RemovalReason::Closed, .. } => "the room is closed".to_owned(),
+            Event::Removed { reason: RemovalReason::HungUp, .. } => "the call is over".to_owned(),
         };
         format!("{}: {what}", to.join(" "))
     };
@@ -257,13 +271,13 @@ fn where_rooms_must_exist_they_are_created_ahead() {
 #[test]
 fn a_room_that_waits_in_vain_is_forgotten() {
     let node =
-        Node::with(Limits { empty_room_ttl: Duration::from_secs(300), rooms_per_connection: 1, ..Limits::default() });
+        Node::with(Limits { empty_room_ttl: Duration::from_mins(5), rooms_per_connection: 1, ..Limits::default() });
     node.rooms.create(node.now, Some(room("r")), None).unwrap();
     node.rooms.create(node.now, Some(room("s")), None).unwrap();
     node.join(1, "s", "ann").unwrap();
     assert!(node.join(1, "r", "ann").is_err(), "a refused join");
     assert_eq!(node.rooms.expire(node.now + Duration::from_secs(299)), 0, "does not end the waiting");
-    assert_eq!(node.rooms.expire(node.now + Duration::from_secs(300)), 1);
+    assert_eq!(node.rooms.expire(node.now + Duration::from_mins(5)), 1);
     assert_eq!(node.counts(), (1, 1));
 }
 
@@ -293,7 +307,8 @@ fn who_is_gone_joins_nothing() {
 #[test]
 fn what_a_peer_says_of_itself_has_a_limit() {
     let node = Node::with(Limits { profile_bytes: 10, ..Limits::default() });
-    let join = |text: &str| Command::Join { room: room("r"), peer: None, profile: Profile::new(text) };
+    let join =
+        |text: &str| Command::Join { room: room("r"), peer: None, profile: Profile::new(text), kind: RoomKind::Group };
     assert_eq!(node.apply(1, join("01234567890")), Err(RoomError::ProfileTooLarge { max: 10 }));
     assert!(node.apply(1, join("0123456789")).is_ok());
 }
@@ -319,11 +334,107 @@ fn a_signal_goes_to_one_without_a_list() {
     let node = Node::new();
     node.join(1, "r", "ann").unwrap();
     node.join(2, "r", "bob").unwrap();
-    let signal = Signal { kind: SignalKind::Answer, body: "sdp".into(), note: 7 };
+    let signal = signal(SignalKind::Answer);
     let target = Some(Target::new(PeerId::new("bob").unwrap()));
     let command = Command::Relay { room: None, target, signal: signal.clone() };
     let applied = node.rooms.apply(node.now, connection(1), command).unwrap();
     assert_eq!(applied.deliveries[0].to, Recipients::One(connection(2)));
     let Event::SignalRelayed { signal: relayed, .. } = &applied.deliveries[0].event else { panic!() };
     assert_eq!(**relayed, signal, "untouched");
+}
+
+/// A connection's name where it gave itself none, shortened.
+fn short(told: Result<String, RoomError>) -> Result<String, RoomError> {
+    told.map(|told| {
+        (1..=9).fold(told, |told, number| told.replace(&connection(number).to_string(), &format!("#{number}")))
+    })
+}
+
+#[test]
+fn what_is_said_in_a_session_waits_for_the_other() {
+    let node = Node::new();
+    assert_eq!(short(node.call(1, "s", RoomKind::Session)), ok("1: you are #1 in s with []; : #1 joined"));
+    assert_eq!(node.offer(1, Some("s"), ""), ok(""), "nobody is told yet");
+    assert_eq!(node.offer(1, Some("s"), ""), ok(""));
+    assert_eq!(
+        short(node.call(2, "s", RoomKind::Session)),
+        ok("2: you are #2 in s with [#1]; 1: #2 joined; 2: offer of #1; 2: offer of #1")
+    );
+    assert_eq!(node.end(2, LeaveReason::Disconnected).split(':').next(), Some("1"));
+    assert_eq!(node.offer(1, Some("s"), ""), ok(""), "it is filled again");
+    assert_eq!(short(node.join(3, "s", "bob")), ok("3: you are bob in s with [#1]; 1: bob joined; 3: offer of #1"));
+    assert_eq!(node.leave(3, "s"), ok("1: bob left"));
+    assert_eq!(node.join(3, "s", "bob").map(|told| told.contains("offer")), Ok(false), "delivered once is gone");
+}
+
+#[test]
+fn a_session_holds_two_and_a_group_of_two_is_none_for_a_third() {
+    let node = Node::new();
+    node.call(1, "s", RoomKind::Session).unwrap();
+    node.join(2, "s", "bob").unwrap();
+    assert_eq!(node.call(3, "s", RoomKind::Session), Err(RoomError::RoomFull { capacity: 2 }));
+    assert_eq!(node.join(3, "s", "cid"), Err(RoomError::RoomFull { capacity: 2 }));
+    node.join(4, "g", "dan").unwrap();
+    node.join(5, "g", "eve").unwrap();
+    assert_eq!(node.call(6, "g", RoomKind::Session), Err(RoomError::RoomFull { capacity: 2 }));
+    assert!(node.join(6, "g", "fay").is_ok(), "a refused session changes nothing");
+}
+
+#[test]
+fn hanging_up_ends_a_session_for_both() {
+    let node = Node::new();
+    node.call(1, "s", RoomKind::Session).unwrap();
+    node.call(2, "s", RoomKind::Session).unwrap();
+    assert_eq!(short(node.hang_up(1, "s")), ok("2: #1 left; 1 2: the call is over; : #2 left"));
+    assert_eq!(node.counts(), (0, 0));
+    assert_eq!(node.offer(2, Some("s"), ""), Err(RoomError::SessionEnded));
+    assert_eq!(node.hang_up(2, "s"), Err(RoomError::SessionEnded));
+    assert_eq!(node.offer(2, Some("never"), ""), Err(RoomError::NotInRoom));
+    assert_eq!(node.call(3, "s", RoomKind::SessionUnlessEnded), Err(RoomError::SessionEnded));
+    assert!(node.call(3, "s", RoomKind::Session).is_ok(), "a join starts afresh");
+    assert!(node.call(4, "s", RoomKind::SessionUnlessEnded).is_ok());
+}
+
+#[test]
+fn a_session_ends_with_its_last_peer_and_what_waited_is_gone() {
+    let node = Node::new();
+    node.call(1, "s", RoomKind::Session).unwrap();
+    node.offer(1, Some("s"), "").unwrap();
+    node.leave(1, "s").unwrap();
+    assert_eq!(node.offer(1, Some("s"), ""), Err(RoomError::SessionEnded));
+    let told = node.call(2, "s", RoomKind::Session).unwrap();
+    assert!(!told.contains("offer"), "{told}");
+}
+
+#[test]
+fn hanging_up_in_a_group_is_leaving_it() {
+    let node = Node::new();
+    node.join(1, "g", "ann").unwrap();
+    node.join(2, "g", "bob").unwrap();
+    assert_eq!(node.hang_up(1, "g"), ok("2: ann left"));
+    assert_eq!(node.hang_up(1, "g"), Err(RoomError::NotInRoom));
+    assert_eq!(node.counts(), (1, 1));
+}
+
+#[test]
+fn what_waits_is_bounded_in_count_in_bytes_and_in_age() {
+    let session = SessionLimits { messages: 2, bytes: 7, ttl: Duration::from_mins(2) };
+    let mut node = Node::with(Limits { session, ..Limits::default() });
+    node.call(1, "s", RoomKind::Session).unwrap();
+    assert_eq!(node.offer(1, None, ""), ok(""));
+    assert_eq!(node.offer(1, None, ""), ok(""));
+    assert_eq!(node.offer(1, None, ""), Err(RoomError::SessionQueueFull));
+    node.now += Duration::from_secs(121);
+    assert_eq!(node.offer(1, None, ""), ok(""), "the old ones are gone");
+    let told = node.call(2, "s", RoomKind::Session).unwrap();
+    assert_eq!(told.matches("offer").count(), 1, "{told}");
+}
+
+#[test]
+fn a_peer_asks_for_the_list_of_its_own_room_only() {
+    let node = Node::new();
+    node.join(1, "r", "ann").unwrap();
+    let inspect = |who| node.apply(who, Command::Inspect { room: room("r") });
+    assert_eq!(inspect(1), ok(""));
+    assert_eq!(inspect(2), Err(RoomError::NotInRoom));
 }

@@ -71,7 +71,7 @@ fn pass(text: &str) {
             let (from, signal) = (peer(Profile::default()), Arc::new(signal));
             Event::SignalRelayed { room, from, found_by: FoundBy::PeerId, signal }
         }
-        Command::Leave { .. } => return,
+        Command::Leave { .. } | Command::Inspect { .. } | Command::HangUp { .. } => return,
     };
     let frame = encode::event(&event);
     let written: serde_json::Value = serde_json::from_str(&frame).unwrap_or_else(|error| panic!("{error}: {frame}"));

@@ -1,20 +1,12 @@
 //! Recorded frames of the Socket.IO dialect, both ways.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use parlor::dialect::socketio::{Request, encode};
 use parlor::id::{ConnectionId, PeerId, RoomId};
-use parlor::room::{Code, Command, Event, FoundBy, LeaveReason, Peer, Profile, RemovalReason, SignalKind, Snapshot};
+use parlor::room::{Code, Command, Event, FoundBy, LeaveReason, Peer, Profile, RemovalReason, Snapshot};
 
-/// The cases of a fixture: two lines each, marked with these characters.
-fn cases(text: &'static str, first: &str, second: &str) -> Vec<(&'static str, &'static str)> {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let marked =
-        |line: &'static str, mark: &str| line.strip_prefix(mark).unwrap_or_else(|| panic!("{mark} expected: {line}"));
-    let case = |pair: &[&'static str]| (marked(pair[0], first), marked(pair[1], second));
-    lines.chunks(2).map(case).collect()
-}
+use crate::support::frames::{cases, line, when};
 
 fn understood(text: &str) -> String {
     let Some(request) = Request::read(text) else {
@@ -22,23 +14,7 @@ fn understood(text: &str) -> String {
     };
     match request.command() {
         Err(error) => error.to_string(),
-        Ok(Command::Join { room, peer, profile }) => {
-            let peer = peer.map(|peer| format!(" as {peer}")).unwrap_or_default();
-            let saying =
-                if profile == Profile::default() { String::new() } else { format!(" saying {}", profile.as_str()) };
-            format!("join {room}{peer}{saying}")
-        }
-        Ok(Command::Leave { room }) => format!("leave {}", room.map_or("all".to_owned(), |room| room.to_string())),
-        Ok(Command::Relay { room, target, signal }) => {
-            let kind = match signal.kind {
-                SignalKind::Offer => "offer",
-                SignalKind::Answer => "answer",
-                SignalKind::Candidate => "candidate",
-            };
-            let room = room.map(|room| format!(" in {room}")).unwrap_or_default();
-            let target = target.map(|target| format!(" to {target}")).unwrap_or_default();
-            format!("{kind}{room}{target}: {}", signal.body)
-        }
+        Ok(command) => line(command),
     }
 }
 
@@ -51,17 +27,19 @@ fn what_clients_send_is_understood() {
     }
 }
 
-fn when() -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_678)
-}
-
 fn peer(number: u128, id: &str, profile: &str) -> Arc<Peer> {
     let connection = ConnectionId::from_u128(number);
     Arc::new(Peer { id: PeerId::new(id).unwrap(), connection, joined_at: when(), profile: Profile::new(profile) })
 }
 
 fn snapshot(me: Arc<Peer>, others: Vec<Arc<Peer>>) -> Arc<Snapshot> {
-    Arc::new(Snapshot { room: RoomId::new("r").unwrap(), created_at: when(), capacity: 2, me, others })
+    Arc::new(Snapshot {
+        room: RoomId::new("r").unwrap(),
+        created_at: when(),
+        capacity: 2,
+        peers: others.into_iter().chain([Arc::clone(&me)]).collect(),
+        me,
+    })
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! A server to test against, and a client that sees frames.
 
 pub(crate) mod client;
+pub(crate) mod frames;
 pub(crate) mod server;
+pub(crate) mod wire;
 
 pub(crate) use client::Client;
 pub(crate) use server::TestServer;

@@ -2,11 +2,11 @@
 
 use serde_json::value::RawValue;
 
-use super::{SENDER_FIELDS, SenderFields};
+use super::{NAME, SENDER_FIELDS, SenderFields};
 use crate::dialect::DecodeError;
 use crate::dialect::json::{self, Arguments, Members};
 use crate::id::{PeerId, RoomId};
-use crate::room::{Command, Profile, Signal, SignalKind, Target};
+use crate::room::{Command, Profile, RoomKind, Signal, SignalKind, Target};
 
 /// An event that clients send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ const ROOM_KEYS: [&str; 2] = ["roomId", "room"];
 const PEER_KEYS: [&str; 2] = ["userId", "peerId"];
 const TARGET_KEYS: [&str; 5] = ["targetId", "target", "to", "targetUserId", "targetSocketId"];
 /// What the server says of a peer: a client cannot say it of itself.
-const PEER_FIELDS: [&str; 6] = ["id", "userId", "socketId", "roomId", "joinedAt", "reason"];
+pub(super) const PEER_FIELDS: [&str; 6] = ["id", "userId", "socketId", "roomId", "joinedAt", "reason"];
 
 /// The keys under which frontends send the body of a signal. The first is the contract's; the others let pages work
 /// that name it differently, since the body is relayed under the key that it came with.
@@ -106,7 +106,7 @@ impl<'a> Request<'a> {
         if !json::is_object(first) {
             let room = json::id("roomId", first, RoomId::new)?;
             let peer = self.second.map(|value| json::id("userId", value, PeerId::new)).transpose()?;
-            return Ok(Command::Join { room, peer, profile: Profile::default() });
+            return Ok(Command::Join { room, peer, profile: Profile::default(), kind: RoomKind::Group });
         }
         let members = object(first)?;
         let (room_key, room) = members.first_of(&ROOM_KEYS).ok_or(DecodeError::Missing("roomId"))?;
@@ -116,7 +116,7 @@ impl<'a> Request<'a> {
         let peer = peer.map(|(_, value)| json::id("userId", value, PeerId::new)).transpose()?;
         let profile =
             members.text_without(|key| PEER_FIELDS.contains(&key) || key == room_key || Some(key) == peer_key);
-        Ok(Command::Join { room, peer, profile: Profile::new(&profile) })
+        Ok(Command::Join { room, peer, profile: Profile::new(&profile), kind: RoomKind::Group })
     }
 
     fn leave(&self) -> Result<Command, DecodeError> {
@@ -135,13 +135,15 @@ impl<'a> Request<'a> {
             .first_of(&TARGET_KEYS)
             .map(|(key, value)| json::id(key, value, PeerId::new).map(Target::new))
             .transpose()?;
-        if members.first_of(keys).is_none() {
-            return Err(DecodeError::Missing(keys[0]));
-        }
+        let (key, value) = members.first_of(keys).ok_or(DecodeError::Missing(keys[0]))?;
         let is_sender_field = |key: &str| SENDER_FIELDS.iter().any(|field| field.name == key);
-        let body = members.text_without(is_sender_field).into_boxed_str();
+        let (body, mut content) = members.object_without(is_sender_field, key);
+        // The fields of a candidate sent beside each other: the object itself is the candidate.
+        if kind == SignalKind::Candidate && json::is_string(value) && members.has("sdpMid") {
+            content = 0..body.len();
+        }
         let note = SenderFields::wanted(|key| members.has(key)).0;
-        Ok(Command::Relay { room, target, signal: Signal { kind, body, note } })
+        Ok(Command::Relay { room, target, signal: Signal { kind, origin: NAME, body, content, note } })
     }
 }
 

@@ -2,11 +2,12 @@
 
 use humantime::format_rfc3339_millis;
 
-use super::decode::signal_name;
-use super::{Says, SenderFields};
-use crate::dialect::json::push_member;
+use super::decode::{PEER_FIELDS, signal_name};
+use super::{NAME, Says, SenderFields};
+use crate::dialect::content;
+use crate::dialect::json::{push_member, push_raw, without};
 use crate::id::RoomId;
-use crate::room::{Code, Event, FoundBy, LeaveReason, Peer, RemovalReason, Signal, Snapshot};
+use crate::room::{Code, Event, FoundBy, LeaveReason, Peer, RemovalReason, Signal, SignalKind, Snapshot};
 
 /// What most frames other than signals fit into, in bytes.
 const SMALL: usize = 512;
@@ -22,6 +23,7 @@ pub fn event(event: &Event) -> String {
             let (code, message) = match reason {
                 RemovalReason::Replaced => (Code::Replaced, "the same user joined from a newer connection"),
                 RemovalReason::Closed => (Code::RoomClosed, "the room was closed"),
+                RemovalReason::HungUp => (Code::RoomClosed, "the call was ended"),
             };
             error(code, message, None, Some(room))
         }
@@ -61,7 +63,7 @@ pub fn ack() -> String {
 
 /// The acknowledgement of a join.
 pub fn ack_joined(snapshot: &Snapshot) -> String {
-    let mut out = String::with_capacity(SMALL * (snapshot.others.len() + 1));
+    let mut out = String::with_capacity(SMALL * snapshot.peers.len());
     out.push_str(r#"[{"ok":true,"success":true"#);
     push_member(&mut out, "roomId", snapshot.room.as_str());
     push_member(&mut out, "userId", snapshot.me.id.as_str());
@@ -73,7 +75,7 @@ pub fn ack_joined(snapshot: &Snapshot) -> String {
 }
 
 fn room_users(snapshot: &Snapshot) -> String {
-    let mut out = String::with_capacity(SMALL * (snapshot.others.len() + 1));
+    let mut out = String::with_capacity(SMALL * snapshot.peers.len());
     out.push_str(r#"["room-users","#);
     push_peers(&mut out, snapshot);
     out.push_str(",{");
@@ -87,7 +89,7 @@ fn room_users(snapshot: &Snapshot) -> String {
 
 fn push_peers(out: &mut String, snapshot: &Snapshot) {
     out.push('[');
-    for (index, peer) in snapshot.others.iter().enumerate() {
+    for (index, peer) in snapshot.others().enumerate() {
         if index > 0 {
             out.push(',');
         }
@@ -116,10 +118,11 @@ fn push_peer(out: &mut String, room: &RoomId, peer: &Peer, reason: Option<LeaveR
     if let Some(reason) = reason {
         push_member(out, "reason", reason.as_str());
     }
-    let profile = peer.profile.as_str();
+    // Other wires let their clients say anything of themselves, but here these names are the server's.
+    let profile = without(peer.profile.as_str(), &PEER_FIELDS);
     if !profile.is_empty() {
         out.push(',');
-        out.push_str(profile);
+        out.push_str(&profile);
     }
     out.push('}');
 }
@@ -133,9 +136,20 @@ fn relayed(room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> St
     let mut out = String::with_capacity(signal.body.len() + SMALL);
     out.push_str("[\"");
     out.push_str(signal_name(signal.kind));
-    out.push_str("\",{");
-    out.push_str(&signal.body);
-    for field in SenderFields(signal.note).iter() {
+    out.push_str("\",");
+    let fields = if signal.origin == NAME {
+        out.push_str(&signal.body[..signal.body.len() - 1]);
+        SenderFields(signal.note)
+    } else {
+        out.push('{');
+        match signal.kind {
+            SignalKind::Offer => push_raw(&mut out, "offer", &content::description(signal)),
+            SignalKind::Answer => push_raw(&mut out, "answer", &content::description(signal)),
+            SignalKind::Candidate => push_raw(&mut out, "candidate", &content::candidate(signal)),
+        }
+        SenderFields::always()
+    };
+    for field in fields.iter() {
         let text = match field.says {
             Says::Reply => reply,
             Says::Connection => &connection,

@@ -11,10 +11,10 @@ use tracing::{error, warn};
 
 use super::link::Link;
 use super::wire::Wire;
-use crate::dialect::DecodeError;
 use crate::dialect::socketio::{Request, encode};
+use crate::dialect::{DecodeError, RequestError};
 use crate::room::{Answer, LeaveReason};
-use crate::session::{Handled, RequestError, Session};
+use crate::session::{Handled, Session};
 
 /// Lets connections in, and registers for their events.
 ///
@@ -108,7 +108,7 @@ fn handle(link: &Link, sid: Sid, value: &Value, ack: Option<i64>) {
         (Ok(done), Some(ack)) => {
             let frame = match done {
                 Answer::Joined(snapshot) => encode::ack_joined(snapshot),
-                Answer::Left | Answer::Relayed => encode::ack(),
+                Answer::Inspected(_) | Answer::Left | Answer::Relayed => encode::ack(),
             };
             answer(link, || link.wire().ack(sid, ack, frame));
         }
@@ -127,7 +127,7 @@ fn handle(link: &Link, sid: Sid, value: &Value, ack: Option<i64>) {
 
 fn carry_out(session: &Session, request: &Request<'_>) -> Handled {
     match request.command() {
-        Ok(command) => session.handle(command),
+        Ok(command) => session.handle(command, |_| None),
         Err(error) => refuse(error),
     }
 }

@@ -16,9 +16,10 @@ use tracing::debug;
 
 use super::wire::Wire;
 use super::{Inner, PATH, Protocol, slim_request};
+use crate::dialect::Frame;
+use crate::dialect::socketio::DIALECT;
 use crate::id::ConnectionId;
 use crate::room::LeaveReason;
-use crate::session::backlog::PATIENCE;
 use crate::session::{Backlog, Outbox, QueueFull, Session};
 
 /// One Engine.IO connection. It travels in the extensions of the connection's first request, and so lives as long as
@@ -51,7 +52,7 @@ mod connect_reply {
 /// Why the connection is not read.
 struct Pause {
     backlog: Arc<Backlog>,
-    /// Whether to wait no longer than [`PATIENCE`].
+    /// Whether to wait no longer than the dialect's patience.
     is_bounded: bool,
 }
 
@@ -95,8 +96,7 @@ impl Link {
             backlog: Arc::clone(&self.backlog),
             link: Arc::downgrade(self),
         });
-        let dialect = &crate::dialect::socketio::DIALECT;
-        let Some(session) = self.inner.hub.open(self.id, dialect, outbox) else {
+        let Some(session) = self.inner.hub.open(self.id, &DIALECT, outbox) else {
             return false;
         };
         if self.session.set(session).is_err() {
@@ -221,7 +221,7 @@ impl Link {
             if !pause.is_bounded {
                 return Poll::Pending;
             }
-            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(DIALECT.patience)));
             ready!(timer.as_mut().poll(context));
             pause.backlog.give_up();
         }
@@ -254,8 +254,14 @@ struct Outbound {
 }
 
 impl Outbox for Outbound {
-    fn send(&self, frame: String) -> Result<(), QueueFull> {
-        self.backlog.queue(|| self.wire.event(self.sid, frame))
+    fn send(&self, frame: Frame) -> Result<(), QueueFull> {
+        match frame {
+            Frame::Text(text) => self.backlog.queue(|| self.wire.event(self.sid, text)),
+            Frame::Close(..) => {
+                self.close();
+                Ok(())
+            }
+        }
     }
 
     fn close(&self) {

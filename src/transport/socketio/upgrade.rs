@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, Method, header};
+use hyper::upgrade::OnUpgrade;
 use tokio::io::AsyncReadExt;
 use tower::Service;
 use tracing::debug;
-use tungstenite::handshake::derive_accept_key;
 
 use super::link::Link;
 use super::seam::Seam;
 use super::{Inner, Query, engine_error, slim_request};
+use crate::transport::handshake::{accept_key, into_stream, switching};
 use crate::transport::listener::Stream;
 
 /// Answers a handshake, and hands the stream to the library once the HTTP side has let go of it.
@@ -41,12 +40,7 @@ pub(super) fn serve(inner: &Arc<Inner>, query: &Query, mut request: Request) -> 
             link.abandon_upgrade();
         }
     });
-    let headers = [
-        (header::UPGRADE, HeaderValue::from_static("websocket")),
-        (header::CONNECTION, HeaderValue::from_static("Upgrade")),
-        (header::SEC_WEBSOCKET_ACCEPT, accept),
-    ];
-    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+    switching(accept)
 }
 
 async fn hand_over(
@@ -68,13 +62,6 @@ async fn hand_over(
     Service::<(Seam<Stream>, http::Request<()>)>::call(&mut service, (seam, request)).await.ok()
 }
 
-/// The socket, and what hyper had read of it beyond the request.
-fn into_stream(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
-    // A copy: the rest of hyper's buffer goes.
-    Some((parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf)))
-}
-
 async fn first_bytes(stream: &mut Stream, inner: &Inner) -> Option<Bytes> {
     let mut bytes = BytesMut::with_capacity(64);
     let read = stream.read_buf(&mut bytes);
@@ -82,20 +69,6 @@ async fn first_bytes(stream: &mut Stream, inner: &Inner) -> Option<Bytes> {
         Ok(Ok(length)) if length > 0 => Some(bytes.freeze()),
         _ => None,
     }
-}
-
-/// The value of `Sec-WebSocket-Accept`, if the request is a handshake (RFC 6455, section 4.2.1).
-fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
-    let has = |name, token: &str| {
-        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
-    };
-    let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
-    let is_handshake = has(header::CONNECTION, "upgrade")
-        && has(header::UPGRADE, "websocket")
-        && has(header::SEC_WEBSOCKET_VERSION, "13")
-        && key.len() == 24;
-    is_handshake.then(|| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()).flatten()
 }
 
 fn not_a_handshake() -> Response {

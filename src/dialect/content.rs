@@ -1,0 +1,90 @@
+//! What a signal says, for a wire that it was not sent on.
+//!
+//! Within a dialect a signal's body passes as it came. Between dialects only the frame around it changes: an SDP stands as
+//! text or as `{type, sdp}`, a candidate as text or as an `RTCIceCandidateInit`, and null is the end of candidates. Nothing
+//! of a description or a candidate is parsed: its members are found, and their text is copied.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::json::{self, Members, push_raw};
+use crate::room::{Signal, SignalKind};
+
+/// The description or candidate as it stands in the body.
+fn raw(signal: &Signal) -> &str {
+    signal.body.get(signal.content.clone()).filter(|text| !text.is_empty()).unwrap_or("null")
+}
+
+fn members(text: &str) -> Option<Members<'_>> {
+    serde_json::from_str::<&RawValue>(text).ok().and_then(Members::read)
+}
+
+/// The type of a description as a JSON string, where the sender did not say it.
+fn type_of(kind: SignalKind) -> &'static str {
+    match kind {
+        SignalKind::Offer => r#""offer""#,
+        SignalKind::Answer => r#""answer""#,
+        SignalKind::Candidate => "null",
+    }
+}
+
+/// The text of the SDP and its type, each as JSON.
+pub fn sdp(signal: &Signal) -> (Cow<'_, str>, Cow<'_, str>) {
+    let text = raw(signal);
+    let read = members(text);
+    let member = |key| read.as_ref().and_then(|members| members.get(key)).filter(|value| json::is_string(value));
+    match member("sdp") {
+        Some(sdp) => {
+            let kind = member("type").map_or(Cow::Borrowed(type_of(signal.kind)), |kind| kind.get().to_owned().into());
+            (sdp.get().to_owned().into(), kind)
+        }
+        None => (text.into(), type_of(signal.kind).into()),
+    }
+}
+
+/// A description as `{type, sdp}`.
+pub fn description(signal: &Signal) -> Cow<'_, str> {
+    let text = raw(signal);
+    if members(text).is_some_and(|members| members.get("sdp").is_none()) {
+        // No description that we know: it is handed on as it is.
+        return text.into();
+    }
+    let (sdp, kind) = sdp(signal);
+    let mut out = String::with_capacity(sdp.len() + 32);
+    out.push('{');
+    push_raw(&mut out, "type", &kind);
+    push_raw(&mut out, "sdp", &sdp);
+    out.push('}');
+    out.into()
+}
+
+/// The members of an `RTCIceCandidateInit` that every wire carries.
+pub const CANDIDATE_MEMBERS: [&str; 4] = ["candidate", "sdpMid", "sdpMLineIndex", "usernameFragment"];
+
+/// A candidate as an `RTCIceCandidateInit`, or null for the end of candidates.
+pub fn candidate(signal: &Signal) -> Cow<'_, str> {
+    let text = raw(signal);
+    if text.starts_with('"') {
+        // Without a media line a browser takes none: with bundling, the first is that of all.
+        return format!(r#"{{"candidate":{text},"sdpMid":null,"sdpMLineIndex":0}}"#).into();
+    }
+    match members(text) {
+        Some(members) if members.get("candidate").is_none_or(json::is_null) => "null".into(),
+        Some(members) => format!("{{{}}}", members.text_without(|key| !CANDIDATE_MEMBERS.contains(&key))).into(),
+        None => text.into(),
+    }
+}
+
+/// The members of a candidate, each as JSON: the text and the place. Null is the end of candidates.
+pub fn candidate_members(signal: &Signal) -> [(&'static str, Cow<'_, str>); 3] {
+    let text = raw(signal);
+    let read = members(text);
+    let member = |key| {
+        let value = read.as_ref().and_then(|members| members.get(key));
+        value.map_or(Cow::Borrowed("null"), |value| value.get().to_owned().into())
+    };
+    let candidate = if read.is_some() { member("candidate") } else { text.into() };
+    let index = if text.starts_with('"') { "0".into() } else { member("sdpMLineIndex") };
+    [("candidate", candidate), ("sdpMid", member("sdpMid")), ("sdpMLineIndex", index)]
+}

@@ -1,0 +1,157 @@
+//! The envelope dialect, `/ws`: typed JSON envelopes with request/response correlation.
+//!
+//! `{ "type", "payload", "timestamp", "correlationId"? }`. Where a request carries a correlation id, exactly one answer
+//! carries it back. Types are written with colons; a client that begins with dots is answered with dots. A signal's
+//! payload passes as it came, less the sender's fields; read as a signal of another wire, the payload itself is the
+//! description or the candidate.
+
+pub mod decode;
+pub mod encode;
+
+use std::time::{Duration, SystemTime};
+
+use self::decode::{Problem, Request};
+use self::encode::{Envelope, Style};
+use super::{Conversation, DecodeError, Dialect, Frame, Hello, RequestError, Step};
+use crate::id::{ConnectionId, RoomId};
+use crate::room::{Answer, Code, Command, Snapshot};
+
+const NAME: &str = "envelope";
+
+/// How events are written for envelope clients.
+pub static DIALECT: Dialect = dialect(Style::Colons);
+/// The same, for those that began with dots.
+static WITH_DOTS: Dialect = dialect(Style::Dots);
+
+const fn dialect(style: Style) -> Dialect {
+    Dialect {
+        name: NAME,
+        encode: match style {
+            Style::Colons => |event, now| encode::event(Style::Colons, event, now),
+            Style::Dots => |event, now| encode::event(Style::Dots, event, now),
+        },
+        farewell: |_, _| Frame::Close(1001, "SHUTTING_DOWN"),
+        patience: Duration::from_secs(1),
+        presence_is_vital: true,
+    }
+}
+
+/// One client of `/ws`.
+pub struct Typed {
+    connection: ConnectionId,
+    heartbeat: Duration,
+    now: SystemTime,
+    /// Unknown until the first message.
+    style: Option<Style>,
+    is_settled: bool,
+    /// The correlation id of the request in hand.
+    correlation: Option<String>,
+    /// The room that the request in hand leaves.
+    leaving: Option<RoomId>,
+}
+
+/// Begins.
+pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
+    Ok(Box::new(Typed {
+        connection: hello.connection,
+        heartbeat: hello.heartbeat,
+        now: hello.now,
+        style: None,
+        is_settled: false,
+        correlation: None,
+        leaving: None,
+    }))
+}
+
+impl Conversation for Typed {
+    fn dialect(&self) -> &'static Dialect {
+        &DIALECT
+    }
+
+    fn open(&mut self) -> Vec<Step> {
+        vec![Step::Tell(encode::acknowledged(self.connection, self.heartbeat, self.now))]
+    }
+
+    fn receive(&mut self, text: &str, now: SystemTime) -> Option<Step> {
+        (self.correlation, self.leaving, self.now) = (None, None, now);
+        let read = decode::read(text);
+        let style = match read.style {
+            Some(style) => *self.style.get_or_insert(style),
+            None => self.style(),
+        };
+        self.correlation = read.correlation;
+        match read.request {
+            Err(problems) => Some(self.invalid(&problems)),
+            Ok(Request::Authenticate { role }) => {
+                self.is_settled = true;
+                Some(self.tell("auth:response", |out| encode::authenticated(out, self.connection, role.as_deref())))
+            }
+            Ok(Request::Ping(payload)) => Some(self.tell("pong", |out| out.push_str(&payload))),
+            Ok(Request::Sfu) => Some(self.error(Code::TransportError, "no media server configured", &[])),
+            Ok(Request::Command(command)) => {
+                self.is_settled |= matches!(command, Command::Join { .. });
+                if let Command::Leave { room } = &command {
+                    self.leaving.clone_from(room);
+                }
+                debug_assert_eq!(style, self.style());
+                Some(Step::Do(command))
+            }
+        }
+    }
+
+    fn speaks(&self) -> &'static Dialect {
+        match self.style() {
+            Style::Colons => &DIALECT,
+            Style::Dots => &WITH_DOTS,
+        }
+    }
+
+    fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<String> {
+        Some(self.envelope("room:state", now).with(|out| encode::room_state(out, snapshot)))
+    }
+
+    fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step> {
+        self.now = now;
+        match result {
+            // Told already, before anything else of the room: see `welcome`.
+            Ok(Answer::Joined(_)) => None,
+            Ok(Answer::Inspected(snapshot)) => Some(self.tell("room:state", |out| encode::room_state(out, &snapshot))),
+            Ok(Answer::Left) => {
+                let room = self.leaving.take()?;
+                Some(self.tell("room:state", |out| encode::room_left(out, &room)))
+            }
+            Ok(Answer::Relayed) => {
+                self.correlation.as_ref()?;
+                Some(self.tell("ok", |out| out.push_str("{}")))
+            }
+            Err(error) => Some(self.error(error.code(), &error.to_string(), &[])),
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+}
+
+impl Typed {
+    fn style(&self) -> Style {
+        self.style.unwrap_or(Style::Colons)
+    }
+
+    fn envelope<'a>(&'a self, kind: &'a str, now: SystemTime) -> Envelope<'a> {
+        Envelope { style: self.style(), kind, now, correlation: self.correlation.as_deref() }
+    }
+
+    fn tell(&self, kind: &str, payload: impl FnOnce(&mut String)) -> Step {
+        Step::Tell(Frame::Text(self.envelope(kind, self.now).with(payload)))
+    }
+
+    fn error(&self, code: Code, message: &str, problems: &[Problem]) -> Step {
+        self.tell("error", |out| encode::error(out, code, message, problems))
+    }
+
+    fn invalid(&self, problems: &[Problem]) -> Step {
+        let message = problems.first().map(ToString::to_string).unwrap_or_default();
+        self.error(Code::InvalidMessage, &message, problems)
+    }
+}

@@ -1,0 +1,300 @@
+//! Envelopes in, requests out; every field is checked before anything happens.
+
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::NAME;
+use super::encode::Style;
+use crate::dialect::json::{self, Members, push_member, push_raw};
+use crate::id::{IdError, PeerId, RoomId};
+use crate::room::{Command, Profile, RoomKind, Signal, SignalKind, Target};
+
+/// What is wrong with a field, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Such as `payload.roomId`; empty for the message as a whole.
+    pub path: &'static str,
+    /// Such as `missing`.
+    pub problem: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.path {
+            "" => f.write_str(&self.problem),
+            path => write!(f, "{path}: {}", self.problem),
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub enum Request {
+    /// `auth:request`
+    Authenticate {
+        /// The role that the client gives itself.
+        role: Option<String>,
+    },
+    /// `ping`, with its payload as it came.
+    Ping(String),
+    /// One of the messages to a selective forwarding unit.
+    Sfu,
+    /// Anything for the rooms.
+    Command(Command),
+}
+
+/// What could be read of a message.
+#[derive(Debug)]
+pub struct Read {
+    /// How its type was written, where that can be told.
+    pub style: Option<Style>,
+    /// Its correlation id, if it has a good one.
+    pub correlation: Option<String>,
+    /// What is asked, or what is wrong with it.
+    pub request: Result<Request, Vec<Problem>>,
+}
+
+/// Messages of later versions, and of the media server that this one does not have.
+const SFU: [&str; 20] = [
+    "router:capabilities",
+    "transport:create",
+    "transport:connect",
+    "transport:restart-ice",
+    "transport:close",
+    "produce",
+    "consume",
+    "consumer:resume",
+    "consumer:pause",
+    "consumer:close",
+    "consumer:layers",
+    "consumer:keyframe",
+    "producer:pause",
+    "producer:resume",
+    "producer:close",
+    "producers:list",
+    "consumer:layers-changed",
+    "new:producer",
+    "transport:connected",
+    "transport:created",
+];
+
+/// What the server says of a sender: a client cannot say it of itself.
+const SENDER_FIELDS: [&str; 3] = ["fromUserId", "roomId", "sentAt"];
+
+/// Checks one object, and collects what is wrong.
+struct Checker<'a> {
+    members: Members<'a>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(members: Members<'a>) -> Self {
+        Self { members, problems: Vec::new() }
+    }
+
+    fn wrong(&mut self, path: &'static str, problem: impl Into<String>) {
+        self.problems.push(Problem { path, problem: problem.into() });
+    }
+
+    fn id<T>(&mut self, path: &'static str, new: impl FnOnce(&str) -> Result<T, IdError>) -> Option<T> {
+        let value = self.members.get(field(path))?;
+        match json::id("", value, new) {
+            Ok(id) => Some(id),
+            Err(error) => {
+                self.wrong(path, error.to_string().trim_start_matches(": "));
+                None
+            }
+        }
+    }
+
+    fn required<T>(&mut self, path: &'static str, new: impl FnOnce(&str) -> Result<T, IdError>) -> Option<T> {
+        if !self.members.has(field(path)) {
+            self.wrong(path, "missing");
+        }
+        self.id(path, new)
+    }
+
+    /// A field that is a string, where it is there.
+    fn text(&mut self, path: &'static str) -> Option<String> {
+        let value = self.members.get(field(path))?;
+        let text = json::string(value);
+        if text.is_none() {
+            self.wrong(path, "must be a string");
+        }
+        text.map(Into::into)
+    }
+
+    fn object(&mut self, path: &'static str) -> Option<Members<'a>> {
+        let value = self.members.get(field(path))?;
+        let object = Members::read(value);
+        if object.is_none() {
+            self.wrong(path, "must be an object");
+        }
+        object
+    }
+
+    fn done<T>(self, value: impl FnOnce() -> T) -> Result<T, Vec<Problem>> {
+        if self.problems.is_empty() { Ok(value()) } else { Err(self.problems) }
+    }
+}
+
+/// The last part of a path.
+fn field(path: &'static str) -> &'static str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+/// Reads a message.
+pub fn read(text: &str) -> Read {
+    let nothing = |problem: &str| Read {
+        style: None,
+        correlation: None,
+        request: Err(vec![Problem { path: "", problem: problem.to_owned() }]),
+    };
+    let Ok(raw) = serde_json::from_str::<&RawValue>(text) else { return nothing("not JSON") };
+    let Some(members) = Members::read(raw) else { return nothing("must be an object") };
+    let mut envelope = Checker::new(members);
+    let correlation = envelope.text("correlationId");
+    let is_uuid = correlation.as_deref().is_none_or(|id| Uuid::try_parse(id).is_ok());
+    let correlation = correlation.filter(|_| is_uuid);
+    if !is_uuid {
+        envelope.wrong("correlationId", "must be a UUID");
+    }
+    if envelope.members.get("timestamp").is_some_and(|value| !is_number(value)) {
+        envelope.wrong("timestamp", "must be a number");
+    }
+    if !envelope.members.has("type") {
+        envelope.wrong("type", "missing");
+    }
+    let kind = envelope.text("type");
+    let style = kind.as_deref().and_then(Style::of);
+    let request = match kind {
+        Some(kind) if envelope.problems.is_empty() => request(&kind.replace('.', ":"), &envelope.members),
+        _ => Err(envelope.problems),
+    };
+    Read { style, correlation, request }
+}
+
+fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> {
+    if kind == "ping" {
+        let payload = envelope.get("payload").map_or("{}", RawValue::get);
+        return Ok(Request::Ping(payload.to_owned()));
+    }
+    if SFU.contains(&kind) {
+        return Ok(Request::Sfu);
+    }
+    let signal = match kind {
+        "sdp:offer" => Some(SignalKind::Offer),
+        "sdp:answer" => Some(SignalKind::Answer),
+        "ice:candidate" => Some(SignalKind::Candidate),
+        _ => None,
+    };
+    if signal.is_none() && !["auth:request", "room:join", "room:leave", "room:state"].contains(&kind) {
+        return Err(vec![Problem { path: "type", problem: "unknown".to_owned() }]);
+    }
+    let mut outer = Checker::new(Members::default());
+    let payload = match envelope.get("payload") {
+        Some(value) => Members::read(value),
+        None => Some(Members::default()),
+    };
+    let Some(payload) = payload else {
+        outer.wrong("payload", "must be an object");
+        return Err(outer.problems);
+    };
+    let mut payload = Checker::new(payload);
+    match (kind, signal) {
+        (_, Some(signal)) => relay(signal, payload, envelope.get("timestamp")),
+        ("auth:request", _) => {
+            payload.text("payload.token");
+            let role = payload.text("payload.role");
+            payload.id("payload.roomId", RoomId::new);
+            payload.done(|| Request::Authenticate { role })
+        }
+        ("room:join", _) => join(payload),
+        ("room:leave", _) => {
+            let room = payload.required("payload.roomId", RoomId::new);
+            payload.done(|| Request::Command(Command::Leave { room }))
+        }
+        _ => {
+            let room = payload.required("payload.roomId", RoomId::new);
+            let problems = payload.problems;
+            match room {
+                Some(room) if problems.is_empty() => Ok(Request::Command(Command::Inspect { room })),
+                _ => Err(problems),
+            }
+        }
+    }
+}
+
+fn join(mut payload: Checker<'_>) -> Result<Request, Vec<Problem>> {
+    let room = payload.required("payload.roomId", RoomId::new);
+    let mut display_name = payload.text("payload.displayName");
+    let metadata = payload.object("payload.metadata").unwrap_or_default();
+    let mut peer = None;
+    let mut role = None;
+    if let Some(user) = payload.object("payload.user") {
+        let mut user = Checker::new(user);
+        peer = user.id("payload.user.id", PeerId::new);
+        display_name = user.text("payload.user.displayName").or(display_name);
+        role = user.text("payload.user.role");
+        payload.problems.extend(user.problems);
+    }
+    let mut profile = String::from("{");
+    profile.push_str(&metadata.text_without(|key| {
+        (display_name.is_some() && (key == "displayName" || key == "name")) || (role.is_some() && key == "role")
+    }));
+    if let Some(name) = &display_name {
+        push_member(&mut profile, "displayName", name);
+        push_member(&mut profile, "name", name);
+    }
+    if let Some(role) = &role {
+        push_member(&mut profile, "role", role);
+    }
+    let Some(room) = room.filter(|_| payload.problems.is_empty()) else { return Err(payload.problems) };
+    let profile = Profile::new(&profile[1..]);
+    Ok(Request::Command(Command::Join { room, peer, profile, kind: RoomKind::Group }))
+}
+
+fn relay(kind: SignalKind, mut payload: Checker<'_>, timestamp: Option<&RawValue>) -> Result<Request, Vec<Problem>> {
+    let room = payload.id("payload.roomId", RoomId::new);
+    let target = payload.id("payload.targetUserId", PeerId::new).map(Target::new);
+    let is_nullable = |value: &RawValue, is_good: fn(&RawValue) -> bool| json::is_null(value) || is_good(value);
+    if kind == SignalKind::Candidate {
+        match payload.members.get("candidate") {
+            None => payload.wrong("payload.candidate", "missing"),
+            Some(value) if !is_nullable(value, json::is_string) => {
+                payload.wrong("payload.candidate", "must be a string or null");
+            }
+            Some(_) => {}
+        }
+        if payload.members.get("sdpMid").is_some_and(|value| !is_nullable(value, json::is_string)) {
+            payload.wrong("payload.sdpMid", "must be a string or null");
+        }
+        if payload.members.get("sdpMLineIndex").is_some_and(|value| !is_nullable(value, is_number)) {
+            payload.wrong("payload.sdpMLineIndex", "must be a number or null");
+        }
+    } else {
+        match payload.members.get("sdp") {
+            None => payload.wrong("payload.sdp", "missing"),
+            Some(value) if !json::is_string(value) || value.get() == "\"\"" => {
+                payload.wrong("payload.sdp", "must be a string that is not empty");
+            }
+            Some(_) => {}
+        }
+        if payload.members.get("type").is_some_and(|value| !json::is_string(value)) {
+            payload.wrong("payload.type", "must be a string");
+        }
+    }
+    let mut body = String::from("{");
+    body.push_str(&payload.members.text_without(|key| SENDER_FIELDS.contains(&key)));
+    if let Some(timestamp) = timestamp {
+        push_raw(&mut body, "sentAt", timestamp.get());
+    }
+    body.push('}');
+    let content = 0..body.len();
+    let signal = Signal { kind, origin: NAME, body: body.into(), content, note: 0 };
+    payload.done(|| Request::Command(Command::Relay { room, target, signal }))
+}
+
+fn is_number(value: &RawValue) -> bool {
+    value.get().starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}

@@ -1,0 +1,201 @@
+//! Events and answers out, as envelopes.
+
+use std::time::{Duration, SystemTime};
+
+use humantime::format_rfc3339_millis;
+use serde_json::value::RawValue;
+
+use super::NAME;
+use super::decode::Problem;
+use crate::dialect::json::{self, Members, push_member, push_raw, push_string};
+use crate::dialect::{Frame, content};
+use crate::id::{ConnectionId, RoomId};
+use crate::room::{Code, Event, Peer, RemovalReason, Signal, SignalKind, Snapshot};
+
+/// How a client writes the types of its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// `room:join`
+    Colons,
+    /// `room.join`
+    Dots,
+}
+
+impl Style {
+    /// The style of a type; `None` where it has but one word.
+    pub fn of(kind: &str) -> Option<Self> {
+        if kind.contains(':') { Some(Self::Colons) } else { kind.contains('.').then_some(Self::Dots) }
+    }
+}
+
+/// The head of an envelope.
+#[derive(Debug)]
+pub struct Envelope<'a> {
+    /// How its type is written.
+    pub style: Style,
+    /// Its type, with colons.
+    pub kind: &'a str,
+    /// When it is sent.
+    pub now: SystemTime,
+    /// What it answers.
+    pub correlation: Option<&'a str>,
+}
+
+impl Envelope<'_> {
+    /// Writes it around a payload.
+    pub fn with(&self, payload: impl FnOnce(&mut String)) -> String {
+        let mut out = String::with_capacity(256);
+        out.push_str(r#"{"type":"#);
+        match self.style {
+            Style::Colons => push_string(&mut out, self.kind),
+            Style::Dots => push_string(&mut out, &self.kind.replace(':', ".")),
+        }
+        out.push_str(r#","payload":"#);
+        payload(&mut out);
+        let since_epoch = self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        push_raw(&mut out, "timestamp", &since_epoch.as_millis().to_string());
+        if let Some(correlation) = self.correlation {
+            push_member(&mut out, "correlationId", correlation);
+        }
+        out.push('}');
+        out
+    }
+}
+
+/// `connection:ack`, the first word of the server.
+pub fn acknowledged(connection: ConnectionId, heartbeat: Duration, now: SystemTime) -> Frame {
+    let envelope = Envelope { style: Style::Colons, kind: "connection:ack", now, correlation: None };
+    Frame::Text(envelope.with(|out| {
+        out.push('{');
+        push_member(out, "connectionId", &connection.to_string());
+        push_raw(out, "heartbeatSeconds", &heartbeat.as_secs().to_string());
+        out.push('}');
+    }))
+}
+
+/// The payload of an `auth:response` where nothing is checked.
+pub fn authenticated(out: &mut String, connection: ConnectionId, role: Option<&str>) {
+    out.push_str(r#"{"success":true"#);
+    push_member(out, "userId", &connection.to_string());
+    if let Some(role) = role {
+        push_member(out, "role", role);
+    }
+    out.push('}');
+}
+
+/// The payload of an `error`.
+pub fn error(out: &mut String, code: Code, message: &str, problems: &[Problem]) {
+    out.push('{');
+    push_member(out, "code", code.as_str());
+    push_member(out, "message", message);
+    if !problems.is_empty() {
+        out.push_str(r#","details":["#);
+        for (index, Problem { path, problem }) in problems.iter().enumerate() {
+            out.push_str(if index > 0 { ",{" } else { "{" });
+            push_member(out, "path", path);
+            push_member(out, "problem", problem);
+            out.push('}');
+        }
+        out.push(']');
+    }
+    out.push('}');
+}
+
+/// The payload of a `room:state`.
+pub fn room_state(out: &mut String, snapshot: &Snapshot) {
+    out.push('{');
+    push_member(out, "roomId", snapshot.room.as_str());
+    out.push_str(r#","participants":["#);
+    for (index, peer) in snapshot.peers.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        participant(out, peer);
+    }
+    out.push_str(r#"],"roomConfig":{"#);
+    push_raw(out, "capacity", &snapshot.capacity.to_string());
+    push_member(out, "createdAt", &format_rfc3339_millis(snapshot.created_at).to_string());
+    out.push_str("}}");
+}
+
+/// The payload of the `room:state` of someone who has left.
+pub fn room_left(out: &mut String, room: &RoomId) {
+    out.push('{');
+    push_member(out, "roomId", room.as_str());
+    out.push_str(r#","participants":[]}"#);
+}
+
+/// What is not said is the peer's id for a name, and the role of everyone else.
+fn participant(out: &mut String, peer: &Peer) {
+    let profile = format!("{{{}}}", peer.profile.as_str());
+    let said = serde_json::from_str::<&RawValue>(&profile).ok().and_then(Members::read).unwrap_or_default();
+    let text = |key| said.get(key).and_then(json::string);
+    let name = text("displayName").or_else(|| text("name")).unwrap_or(peer.id.as_str().into());
+    out.push('{');
+    push_member(out, "userId", peer.id.as_str());
+    push_member(out, "displayName", &name);
+    push_member(out, "role", &text("role").unwrap_or("participant".into()));
+    push_member(out, "joinedAt", &format_rfc3339_millis(peer.joined_at).to_string());
+    push_raw(out, "metadata", &profile);
+    out.push('}');
+}
+
+/// Writes an event.
+pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
+    let write = |kind, payload: &dyn Fn(&mut String)| {
+        Some(Frame::Text(Envelope { style, kind, now, correlation: None }.with(payload)))
+    };
+    match event {
+        Event::Joined(snapshot) => write("room:state", &|out| room_state(out, snapshot)),
+        Event::PeerJoined { room, peer } => write("room:participant-joined", &|out| {
+            out.push('{');
+            push_member(out, "roomId", room.as_str());
+            out.push_str(r#","participant":"#);
+            participant(out, peer);
+            out.push('}');
+        }),
+        Event::PeerLeft { room, peer, reason } => write("room:participant-left", &|out| {
+            out.push('{');
+            push_member(out, "roomId", room.as_str());
+            push_member(out, "userId", peer.id.as_str());
+            push_member(out, "reason", reason.as_str());
+            out.push('}');
+        }),
+        Event::SignalRelayed { room, from, signal, .. } => {
+            let kind = match signal.kind {
+                SignalKind::Offer => "sdp:offer",
+                SignalKind::Answer => "sdp:answer",
+                SignalKind::Candidate => "ice:candidate",
+            };
+            write(kind, &|out| relayed(out, room, from, signal))
+        }
+        Event::Removed { reason, .. } => {
+            let (code, message) = match reason {
+                RemovalReason::Replaced => (Code::Replaced, "the same user joined from a newer connection"),
+                RemovalReason::Closed => (Code::RoomClosed, "the room was closed"),
+                RemovalReason::HungUp => (Code::RoomClosed, "the call was ended"),
+            };
+            write("error", &|out| error(out, code, message, &[]))
+        }
+    }
+}
+
+fn relayed(out: &mut String, room: &RoomId, from: &Peer, signal: &Signal) {
+    if signal.origin == NAME {
+        out.push_str(&signal.body[..signal.body.len() - 1]);
+    } else {
+        out.push('{');
+        if signal.kind == SignalKind::Candidate {
+            for (key, value) in content::candidate_members(signal) {
+                push_raw(out, key, &value);
+            }
+        } else {
+            let (sdp, kind) = content::sdp(signal);
+            push_raw(out, "sdp", &sdp);
+            push_raw(out, "type", &kind);
+        }
+    }
+    push_member(out, "fromUserId", from.id.as_str());
+    push_member(out, "roomId", room.as_str());
+    out.push('}');
+}

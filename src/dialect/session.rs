@@ -1,0 +1,200 @@
+//! The session dialect, `/signal`: one-to-one calls over a shared link.
+//!
+//! A session is a room of two whose signals wait while the other is away. Nobody has a name here: a peer is known to
+//! other wires by its connection's id, and nothing of it travels on this one. A message passes as it came, other keys
+//! included; read as a signal of another wire, its `sdp` is a description (text or an object) and its `candidate` a
+//! candidate.
+
+use std::time::{Duration, SystemTime};
+
+use super::json::{self, Members, push_member, push_raw, push_string};
+use super::{Conversation, DecodeError, Dialect, Frame, Hello, RequestError, Step, content};
+use crate::id::RoomId;
+use crate::room::{Answer, Code, Command, Event, Profile, RemovalReason, RoomError, RoomKind, Signal, SignalKind};
+
+const NAME: &str = "session";
+
+/// How events are written for session clients.
+pub static DIALECT: Dialect = Dialect {
+    name: NAME,
+    encode: |event, _| encode(event),
+    farewell: |_, _| Frame::Close(1001, "SHUTTING_DOWN"),
+    patience: Duration::from_secs(1),
+    presence_is_vital: true,
+};
+
+/// One client of a session.
+pub struct Session {
+    /// The session it is in, or was in last.
+    current: Option<RoomId>,
+    is_settled: bool,
+    /// The session that the message in hand names.
+    named: Option<RoomId>,
+    /// A signal that waits for its sender to be let in.
+    first: Option<Command>,
+}
+
+/// Begins; with a session in the query, in it.
+pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
+    let bad = |problem| DecodeError::BadId { field: "sessionId", problem };
+    let named = hello.query("sessionId").map(RoomId::new).transpose().map_err(bad)?;
+    Ok(Box::new(Session { current: None, is_settled: named.is_some(), named, first: None }))
+}
+
+impl Conversation for Session {
+    fn dialect(&self) -> &'static Dialect {
+        &DIALECT
+    }
+
+    fn open(&mut self) -> Vec<Step> {
+        self.named.clone().map(|session| join(session, RoomKind::Session)).into_iter().collect()
+    }
+
+    fn receive(&mut self, text: &str, _: SystemTime) -> Option<Step> {
+        self.named = None;
+        match self.decode(text) {
+            Ok(step) => {
+                self.is_settled = true;
+                Some(step)
+            }
+            Err(error) => Some(self.error(error.code(), &error.to_string())),
+        }
+    }
+
+    fn answer(&mut self, result: Result<Answer, RequestError>, _: SystemTime) -> Option<Step> {
+        match result {
+            Ok(Answer::Joined(snapshot)) => {
+                self.current = Some(snapshot.room.clone());
+                self.first.take().map(Step::Do)
+            }
+            Ok(_) => None,
+            Err(RequestError::Room(error @ RoomError::RoomFull { .. })) => {
+                self.first = None;
+                // Both: what is wrong, and the end of it.
+                Some(Step::Last(self.error_text(error.code(), &error.to_string()), 1008, "ROOM_FULL"))
+            }
+            Err(RequestError::Room(RoomError::NotInRoom)) => Some(self.error(Code::RoomNotFound, "session not found")),
+            Err(error) => {
+                self.first = None;
+                Some(self.error(error.code(), &error.to_string()))
+            }
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+}
+
+fn join(room: RoomId, kind: RoomKind) -> Step {
+    Step::Do(Command::Join { room, peer: None, profile: Profile::default(), kind })
+}
+
+impl Session {
+    fn decode(&mut self, text: &str) -> Result<Step, DecodeError> {
+        const NOT_AN_OBJECT: DecodeError = DecodeError::WrongType { field: "the message", expected: "a JSON object" };
+        let members: Members<'_> = serde_json::from_str(text).map_err(|_| NOT_AN_OBJECT)?;
+        let kind = members.get("type").ok_or(DecodeError::Missing("type"))?;
+        let kind = json::string(kind).ok_or(DecodeError::WrongType { field: "type", expected: "a string" })?;
+        let session = members.get("sessionId").ok_or(DecodeError::Missing("sessionId"))?;
+        let session = json::id("sessionId", session, RoomId::new)?;
+        self.named = Some(session.clone());
+        let kind = match &*kind {
+            "join" => return Ok(join(session, RoomKind::Session)),
+            "leave" => return Ok(Step::Do(Command::Leave { room: Some(session) })),
+            "hangup" => return Ok(Step::Do(Command::HangUp { room: Some(session) })),
+            "offer" => SignalKind::Offer,
+            "answer" => SignalKind::Answer,
+            "candidate" => SignalKind::Candidate,
+            _ => {
+                let expected = "join, leave, offer, answer, candidate or hangup";
+                return Err(DecodeError::WrongType { field: "type", expected });
+            }
+        };
+        let relay = Command::Relay { room: Some(session.clone()), target: None, signal: signal(kind, &members)? };
+        if self.current.is_some() {
+            return Ok(Step::Do(relay));
+        }
+        // The first signal joins too, unless the session that it speaks of is over.
+        self.first = Some(relay);
+        Ok(join(session, RoomKind::SessionUnlessEnded))
+    }
+
+    fn error_text(&self, code: Code, message: &str) -> String {
+        let mut out = String::from(r#"{"type":"error""#);
+        if let Some(session) = &self.named {
+            push_member(&mut out, "sessionId", session.as_str());
+        }
+        push_member(&mut out, "code", code.as_str());
+        push_member(&mut out, "message", message);
+        out.push('}');
+        out
+    }
+
+    fn error(&self, code: Code, message: &str) -> Step {
+        Step::Tell(Frame::Text(self.error_text(code, message)))
+    }
+}
+
+fn signal(kind: SignalKind, members: &Members<'_>) -> Result<Signal, DecodeError> {
+    let key = if kind == SignalKind::Candidate { "candidate" } else { "sdp" };
+    let value = members.get(key).ok_or(DecodeError::Missing(key))?;
+    let is_text = json::is_string(value);
+    match kind {
+        SignalKind::Candidate if is_text || json::is_object(value) || json::is_null(value) => {}
+        SignalKind::Candidate => {
+            return Err(DecodeError::WrongType { field: key, expected: "a string, an object or null" });
+        }
+        SignalKind::Offer | SignalKind::Answer => {
+            if !is_text && !json::is_object(value) {
+                return Err(DecodeError::WrongType { field: key, expected: "a string or {type, sdp}" });
+            }
+            let text = if is_text { Some(value) } else { Members::read(value).and_then(|object| object.get("sdp")) };
+            if text.is_none_or(|text| !json::is_string(text) || text.get() == "\"\"") {
+                return Err(DecodeError::WrongType { field: key, expected: "a session description that is not empty" });
+            }
+        }
+    }
+    let (body, content) = members.object_without(|key| key == "type" || key == "sessionId", key);
+    Ok(Signal { kind, origin: NAME, body, content, note: 0 })
+}
+
+fn encode(event: &Event) -> Option<Frame> {
+    let mut out = String::new();
+    match event {
+        // Nobody is spoken of on this wire.
+        Event::Joined(_) | Event::PeerJoined { .. } | Event::PeerLeft { .. } => return None,
+        Event::SignalRelayed { room, signal, .. } => {
+            out.reserve(signal.body.len() + 64);
+            begin_message(&mut out, kind_name(signal.kind), room);
+            if signal.origin == NAME {
+                out.push(',');
+                out.push_str(&signal.body[1..]);
+                return Some(Frame::Text(out));
+            }
+            match signal.kind {
+                SignalKind::Offer | SignalKind::Answer => push_raw(&mut out, "sdp", &content::description(signal)),
+                SignalKind::Candidate => push_raw(&mut out, "candidate", &content::candidate(signal)),
+            }
+        }
+        Event::Removed { room, reason: RemovalReason::HungUp } => begin_message(&mut out, "hangup", room),
+        Event::Removed { reason: RemovalReason::Replaced, .. } => return Some(Frame::Close(1008, "REPLACED")),
+        Event::Removed { reason: RemovalReason::Closed, .. } => return Some(Frame::Close(1008, "ROOM_CLOSED")),
+    }
+    out.push('}');
+    Some(Frame::Text(out))
+}
+
+fn begin_message(out: &mut String, kind: &str, session: &RoomId) {
+    out.push_str(r#"{"type":"#);
+    push_string(out, kind);
+    push_member(out, "sessionId", session.as_str());
+}
+
+fn kind_name(kind: SignalKind) -> &'static str {
+    match kind {
+        SignalKind::Offer => "offer",
+        SignalKind::Answer => "answer",
+        SignalKind::Candidate => "candidate",
+    }
+}

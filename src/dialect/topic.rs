@@ -1,0 +1,182 @@
+//! The topic dialect, `/ws/{topic}`: peer discovery and relay, nothing else.
+//!
+//! Connecting joins, closing leaves. A peer is named by a ULID that the server makes; its metadata is what it says of
+//! itself. A signal's `payload` passes as it came, with its `msgId`; read as a signal of another wire it is a
+//! description or a candidate.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::value::RawValue;
+use ulid::Ulid;
+
+use super::json::{self, Members, push_member, push_raw, push_string};
+use super::{Conversation, DecodeError, Dialect, Frame, Hello, RequestError, Step, content};
+use crate::id::{PeerId, RoomId};
+use crate::room::{Answer, Code, Command, Event, Peer, Profile, RoomKind, Signal, SignalKind, Snapshot, Target};
+
+const NAME: &str = "topic";
+
+/// How events are written for topic clients. Best effort: a slow reader loses news of who comes and goes.
+pub static DIALECT: Dialect = Dialect {
+    name: NAME,
+    encode: |event, _| Some(encode(event)),
+    farewell: |_, _| Frame::Close(1001, "SHUTTING_DOWN"),
+    patience: Duration::from_millis(100),
+    presence_is_vital: false,
+};
+
+/// The kinds of messages, the same in both directions.
+const KINDS: [(&str, SignalKind); 3] =
+    [("offer", SignalKind::Offer), ("answer", SignalKind::Answer), ("ice-candidate", SignalKind::Candidate)];
+
+/// One client of a topic.
+pub struct Topic {
+    room: RoomId,
+    peer: PeerId,
+    profile: Profile,
+    /// The `msgId` of the message in hand, as JSON.
+    message: Option<String>,
+}
+
+/// Begins with the topic of the path and the metadata of the query.
+pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
+    let bad = |problem| DecodeError::BadId { field: "topic", problem };
+    let room = RoomId::new(hello.segment.unwrap_or_default()).map_err(bad)?;
+    let metadata = hello.query("metadata").filter(|text| !text.is_empty()).unwrap_or("{}");
+    let expected = DecodeError::WrongType { field: "metadata", expected: "a JSON object" };
+    let metadata: &RawValue = serde_json::from_str(metadata).map_err(|_| expected.clone())?;
+    let profile = Profile::new(&Members::read(metadata).ok_or(expected)?.text_without(|_| false));
+    Ok(Box::new(Topic { room, peer: ulid(hello), profile, message: None }))
+}
+
+/// A ULID of the time of the handshake and the random bits of the connection's id.
+fn ulid(hello: &Hello<'_>) -> PeerId {
+    let since_epoch = hello.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let milliseconds = u64::try_from(since_epoch.as_millis()).unwrap_or_default();
+    let ulid = Ulid::from_parts(milliseconds, hello.connection.to_u128());
+    PeerId::new(&ulid.to_string()).expect("a ULID is 26 letters and digits")
+}
+
+impl Conversation for Topic {
+    fn dialect(&self) -> &'static Dialect {
+        &DIALECT
+    }
+
+    fn open(&mut self) -> Vec<Step> {
+        let mut welcome = String::from(r#"{"type":"welcome""#);
+        push_member(&mut welcome, "selfId", self.peer.as_str());
+        welcome.push('}');
+        let (room, peer, profile) = (self.room.clone(), Some(self.peer.clone()), self.profile.clone());
+        let join = Command::Join { room, peer, profile, kind: RoomKind::Group };
+        vec![Step::Tell(Frame::Text(welcome)), Step::Do(join)]
+    }
+
+    fn receive(&mut self, text: &str, _: SystemTime) -> Option<Step> {
+        self.message = None;
+        match self.decode(text) {
+            Ok(command) => Some(Step::Do(command)),
+            Err((code, message)) => Some(self.error(code, message)),
+        }
+    }
+
+    fn answer(&mut self, result: Result<Answer, RequestError>, _: SystemTime) -> Option<Step> {
+        let error = result.err()?;
+        Some(match error.code() {
+            Code::TargetNotFound => self.error("target_not_found", "peer not found"),
+            Code::DeliveryFailed => self.error("dropped", "the peer's queue is full"),
+            // What is left refuses the join itself: there is nothing to be here for.
+            code => Step::Tell(Frame::Close(1008, code.as_str())),
+        })
+    }
+}
+
+impl Topic {
+    fn decode(&mut self, text: &str) -> Result<Command, (&'static str, &'static str)> {
+        const INVALID: (&str, &str) = ("invalid_type", "must be an object of type offer, answer or ice-candidate");
+        let members: Members<'_> = serde_json::from_str(text).map_err(|_| INVALID)?;
+        self.message = members.get("msgId").map(|value| value.get().to_owned());
+        let name = members.get("type").and_then(json::string).ok_or(INVALID)?;
+        let (_, kind) = *KINDS.iter().find(|(known, _)| *known == name).ok_or(INVALID)?;
+        let to = members.get("to").filter(|value| json::is_string(value));
+        let to = to.ok_or(("missing_target", "to: the id of a peer is required"))?;
+        // An id that nobody can have is one that nobody has.
+        let to = json::id("to", to, PeerId::new).map_err(|_| ("target_not_found", "peer not found"))?;
+        let (body, content) = members.object_without(|key| !["payload", "msgId"].contains(&key), "payload");
+        let signal = Signal { kind, origin: NAME, body, content, note: 0 };
+        Ok(Command::Relay { room: Some(self.room.clone()), target: Some(Target::new(to)), signal })
+    }
+
+    fn error(&self, code: &str, message: &str) -> Step {
+        let mut out = String::from(r#"{"type":"error""#);
+        push_member(&mut out, "code", code);
+        push_member(&mut out, "message", message);
+        if let Some(message) = &self.message {
+            push_raw(&mut out, "msgId", message);
+        }
+        out.push('}');
+        Step::Tell(Frame::Text(out))
+    }
+}
+
+fn encode(event: &Event) -> Frame {
+    let text = match event {
+        Event::Joined(snapshot) => peer_list(snapshot),
+        Event::PeerJoined { peer, .. } => peer_event("peer-joined", peer, true),
+        Event::PeerLeft { peer, .. } => peer_event("peer-left", peer, false),
+        Event::SignalRelayed { from, signal, .. } => relayed(from, signal),
+        // Leaving is closing: who is out of the topic has nothing to stay for.
+        Event::Removed { .. } => return Frame::Close(1008, Code::RoomClosed.as_str()),
+    };
+    Frame::Text(text)
+}
+
+fn peer_list(snapshot: &Snapshot) -> String {
+    let mut out = String::from(r#"{"type":"peer-list","peers":["#);
+    for (index, peer) in snapshot.others().enumerate() {
+        out.push_str(if index > 0 { ",{" } else { "{" });
+        push_member(&mut out, "id", peer.id.as_str());
+        push_metadata(&mut out, peer);
+        out.push('}');
+    }
+    out.push_str("]}");
+    out
+}
+
+fn peer_event(kind: &str, peer: &Peer, with_metadata: bool) -> String {
+    let mut out = String::from(r#"{"type":"#);
+    push_string(&mut out, kind);
+    push_member(&mut out, "peerId", peer.id.as_str());
+    if with_metadata {
+        push_metadata(&mut out, peer);
+    }
+    out.push('}');
+    out
+}
+
+fn push_metadata(out: &mut String, peer: &Peer) {
+    out.push_str(r#","metadata":{"#);
+    out.push_str(peer.profile.as_str());
+    out.push('}');
+}
+
+fn relayed(from: &Peer, signal: &Signal) -> String {
+    let mut out = String::with_capacity(signal.body.len() + 128);
+    out.push_str(r#"{"type":"#);
+    let (name, _) = KINDS.iter().find(|(_, kind)| *kind == signal.kind).expect("each kind has a name");
+    push_string(&mut out, name);
+    push_member(&mut out, "from", from.id.as_str());
+    if signal.origin == NAME {
+        if signal.body.len() > 2 {
+            out.push(',');
+        }
+        out.push_str(&signal.body[1..]);
+    } else {
+        let payload = match signal.kind {
+            SignalKind::Offer | SignalKind::Answer => content::description(signal),
+            SignalKind::Candidate => content::candidate(signal),
+        };
+        push_raw(&mut out, "payload", &payload);
+        out.push('}');
+    }
+    out
+}

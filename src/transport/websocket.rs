@@ -1,0 +1,93 @@
+//! Plain WebSocket connections: one transport for every dialect that is not Socket.IO.
+//!
+//! - [`route`] answers handshakes to one endpoint, and begins a [`Conversation`] for each;
+//! - [`connection`] is the life of one: it reads, has the conversation decide, and writes what waits in its queue.
+//!
+//! The guarantee that is easy to break: all that a client is told goes through its one queue, answers too, so that nothing
+//! overtakes.
+
+mod connection;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+
+use self::connection::Connection;
+use super::handshake::{accept_key, into_stream, switching};
+use crate::dialect::{Begin, Conversation, Hello};
+use crate::http::error::ApiError;
+use crate::id::ConnectionId;
+use crate::lifecycle::Lifecycle;
+use crate::session::Hub;
+
+/// The settings of plain WebSocket connections.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The most bytes of one message.
+    pub max_message_bytes: usize,
+    /// The most frames that wait for one connection.
+    pub send_queue: usize,
+    /// Time between two heartbeats; a connection that misses two is closed.
+    pub heartbeat: Duration,
+    /// Time for the first message.
+    pub handshake_timeout: Duration,
+}
+
+/// What all endpoints share.
+#[derive(Clone)]
+pub struct Endpoint {
+    hub: Arc<Hub>,
+    lifecycle: Lifecycle,
+    settings: Arc<Settings>,
+}
+
+impl Endpoint {
+    /// Endpoints whose connections meet in `hub`.
+    pub fn new(hub: Arc<Hub>, lifecycle: Lifecycle, settings: Settings) -> Self {
+        Self { hub, lifecycle, settings: Arc::new(settings) }
+    }
+}
+
+/// An endpoint for the clients of one dialect.
+pub fn route(begin: Begin) -> MethodRouter<Endpoint> {
+    get(async move |State(endpoint): State<Endpoint>, segment: Option<Path<String>>, request: Request| {
+        let segment = segment.map(|Path(segment)| segment);
+        endpoint.accept(begin, segment.as_deref(), request).unwrap_or_else(IntoResponse::into_response)
+    })
+}
+
+impl Endpoint {
+    fn accept(&self, begin: Begin, segment: Option<&str>, mut request: Request) -> Result<Response, ApiError> {
+        if self.hub.is_draining() {
+            return Err(ApiError::ShuttingDown);
+        }
+        let accept = accept_key(request.headers()).ok_or(ApiError::NotAHandshake)?;
+        let query: Vec<(String, String)> =
+            serde_urlencoded::from_str(request.uri().query().unwrap_or_default()).map_err(|_| ApiError::BadQuery)?;
+        let id = ConnectionId::random();
+        let (now, heartbeat) = (SystemTime::now(), self.settings.heartbeat);
+        let conversation = begin(&Hello { connection: id, segment, query: &query, now, heartbeat })?;
+        let upgrade = hyper::upgrade::on(&mut request);
+        let endpoint = self.clone();
+        self.lifecycle.spawn(async move {
+            let Some((stream, early)) = upgrade.await.ok().and_then(into_stream) else { return };
+            endpoint.serve(id, stream, early, conversation).await;
+        });
+        Ok(switching(accept))
+    }
+
+    async fn serve(
+        self,
+        id: ConnectionId,
+        stream: super::listener::Stream,
+        early: bytes::Bytes,
+        conversation: Box<dyn Conversation>,
+    ) {
+        if let Some(connection) = Connection::open(&self.hub, &self.settings, id, stream, early, conversation).await {
+            connection.run(&self.settings).await;
+        }
+    }
+}

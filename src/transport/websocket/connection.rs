@@ -1,0 +1,293 @@
+//! The life of one plain WebSocket connection.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::AsyncReadExt;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tracing::{debug, error};
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tungstenite::{Error, Message};
+
+use super::Settings;
+use crate::dialect::{Conversation, Frame, Step};
+use crate::id::ConnectionId;
+use crate::room::LeaveReason;
+use crate::session::{Backlog, Handled, Hub, Outbox, QueueFull, Session};
+use crate::transport::listener::Stream;
+
+/// What is read of a connection at a time, in bytes: each connection has a buffer of that size.
+const READ_BUFFER: usize = 1024;
+
+/// How long a write may make no progress before its connection is given up.
+const WRITE_STALL: Duration = Duration::from_secs(8);
+
+/// How long a connection that we end is read on, so that its last word arrives before the reset that unread data causes.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How many heartbeats may go unanswered.
+const MISSED_HEARTBEATS: u32 = 2;
+
+/// The queue of a connection, as the rest of the server sees it.
+struct Outbound {
+    queue: mpsc::Sender<Frame>,
+    backlog: Arc<Backlog>,
+    is_overdue: AtomicBool,
+    closing: Notify,
+}
+
+impl Outbox for Outbound {
+    fn send(&self, frame: Frame) -> Result<(), QueueFull> {
+        self.backlog.queue(|| match self.queue.try_send(frame) {
+            Err(mpsc::error::TrySendError::Full(_)) => Err(QueueFull),
+            // One that is gone takes nothing and is no error: its session is just ending.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        })
+    }
+
+    fn close(&self) {
+        self.closing.notify_one();
+    }
+
+    fn backlog(&self) -> &Arc<Backlog> {
+        &self.backlog
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.is_overdue.load(Ordering::Relaxed)
+    }
+}
+
+pub(super) struct Connection {
+    socket: WebSocketStream<Stream>,
+    session: Session,
+    conversation: Box<dyn Conversation>,
+    outbox: Arc<Outbound>,
+    queue: mpsc::Receiver<Frame>,
+    /// A queue that fills up: nothing is read until it has shrunk, or until then.
+    pause: Option<(Arc<Backlog>, Instant)>,
+    missed: u32,
+}
+
+/// How a connection ends.
+struct End {
+    reason: LeaveReason,
+    /// What to tell the client; nothing where it is gone.
+    close: Option<(u16, &'static str)>,
+}
+
+impl End {
+    fn gone(reason: LeaveReason) -> Self {
+        Self { reason, close: None }
+    }
+
+    fn told(code: u16, why: &'static str) -> Self {
+        Self { reason: LeaveReason::Kicked, close: Some((code, why)) }
+    }
+}
+
+impl Connection {
+    pub(super) async fn open(
+        hub: &Arc<Hub>,
+        settings: &Settings,
+        id: ConnectionId,
+        stream: Stream,
+        early: Bytes,
+        conversation: Box<dyn Conversation>,
+    ) -> Option<Self> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .max_message_size(Some(settings.max_message_bytes))
+            .max_frame_size(Some(settings.max_message_bytes));
+        let socket = WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config)).await;
+        let (sender, queue) = mpsc::channel(settings.send_queue);
+        let outbox = Arc::new(Outbound {
+            queue: sender,
+            backlog: Backlog::new(settings.send_queue),
+            is_overdue: AtomicBool::new(false),
+            closing: Notify::new(),
+        });
+        let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>)?;
+        Some(Self { socket, session, conversation, outbox, queue, pause: None, missed: 0 })
+    }
+
+    /// Serves until the connection ends.
+    pub(super) async fn run(mut self, settings: &Settings) {
+        let end = self.serve(settings).await;
+        self.session.end(end.reason);
+        self.outbox.backlog.close();
+        if let Some((code, why)) = end.close {
+            let frame = CloseFrame { code: CloseCode::from(code), reason: why.into() };
+            let farewell = async {
+                self.socket.close(Some(frame)).await.ok();
+                let mut rest = [0; READ_BUFFER];
+                while self.socket.get_mut().read(&mut rest).await.is_ok_and(|length| length > 0) {}
+            };
+            timeout(LINGER, farewell).await.ok();
+        }
+    }
+
+    async fn serve(&mut self, settings: &Settings) -> End {
+        let opening = self.conversation.open();
+        if let Err(end) = self.guarded(|this| opening.into_iter().try_for_each(|step| this.take(Some(step)))) {
+            return end;
+        }
+        let mut heartbeat = tokio::time::interval_at(Instant::now() + settings.heartbeat, settings.heartbeat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let first_message = Instant::now() + settings.handshake_timeout;
+        loop {
+            let outbox = Arc::clone(&self.outbox);
+            let pause = self.pause.clone();
+            let is_settled = self.conversation.is_settled();
+            let done = tokio::select! {
+                biased;
+                Some(frame) = self.queue.recv() => self.write(frame).await,
+                () = outbox.closing.notified() => self.flush_and_close().await,
+                () = relief(pause.as_ref()), if pause.is_some() => {
+                    self.pause = None;
+                    Ok(())
+                }
+                message = self.socket.next(), if pause.is_none() => self.read(message),
+                _ = heartbeat.tick() => self.beat().await,
+                () = tokio::time::sleep_until(first_message), if !is_settled => {
+                    Err(End::told(1008, "the first message took too long"))
+                }
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    /// Runs what decides about a message; a panic in it ends this connection and no other.
+    fn guarded(&mut self, decide: impl FnOnce(&mut Self) -> Result<(), End>) -> Result<(), End> {
+        catch_unwind(AssertUnwindSafe(|| decide(self))).unwrap_or_else(|_| {
+            error!(connection = %self.session.id(), "a defect in the handling of a message; closing the connection");
+            Err(End::told(1011, "internal error"))
+        })
+    }
+
+    fn read(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
+        self.missed = 0;
+        self.outbox.is_overdue.store(false, Ordering::Relaxed);
+        match message {
+            Some(Ok(Message::Text(text))) => self.guarded(|this| {
+                let step = this.conversation.receive(&text, SystemTime::now());
+                this.take(step)
+            }),
+            Some(Ok(Message::Binary(_))) => Err(End::told(1003, "binary messages are not accepted")),
+            // Pings are answered by the library; what follows a close is its own end.
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => Ok(()),
+            Some(Err(Error::Capacity(_))) => Err(End::told(1009, "the message is too large")),
+            Some(Err(Error::Utf8(_))) => Err(End::told(1003, "not UTF-8")),
+            Some(Err(Error::Protocol(problem))) => {
+                debug!(connection = %self.session.id(), %problem, "not WebSocket");
+                Err(End::gone(LeaveReason::Disconnected))
+            }
+            Some(Err(Error::Io(error))) if error.kind() == std::io::ErrorKind::TimedOut => {
+                Err(End::gone(LeaveReason::TimedOut))
+            }
+            Some(Err(_)) | None => Err(End::gone(LeaveReason::Disconnected)),
+        }
+    }
+
+    /// Carries out a step, and those that follow from it.
+    fn take(&mut self, mut next: Option<Step>) -> Result<(), End> {
+        while let Some(step) = next.take() {
+            match step {
+                Step::Tell(frame) => self.tell(frame)?,
+                Step::Last(text, code, reason) => {
+                    self.tell(Frame::Text(text))?;
+                    self.tell(Frame::Close(code, reason))?;
+                }
+                Step::Do(command) => {
+                    let conversation = &self.conversation;
+                    self.session.speak(conversation.speaks());
+                    let now = SystemTime::now();
+                    let Handled { result, congested } =
+                        self.session.handle(command, |snapshot| conversation.welcome(snapshot, now));
+                    if let Some(backlog) = congested {
+                        self.pause = Some((backlog, Instant::now() + self.session.patience()));
+                    }
+                    next = self.conversation.answer(result, now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues an answer. Who does not read its answers is not read either, until it does.
+    fn tell(&mut self, frame: Frame) -> Result<(), End> {
+        self.outbox.send(frame).map_err(|QueueFull| End::told(1008, "answers are not read"))?;
+        if self.outbox.backlog.is_high() {
+            self.pause = Some((Arc::clone(&self.outbox.backlog), Instant::now() + WRITE_STALL));
+        }
+        Ok(())
+    }
+
+    /// Writes a frame and all that wait behind it.
+    async fn write(&mut self, first: Frame) -> Result<(), End> {
+        let mut next = Some(first);
+        let mut frames = 0;
+        while let Some(frame) = next.take() {
+            match frame {
+                Frame::Text(text) => self.bounded(async |socket| socket.feed(Message::text(text)).await).await?,
+                Frame::Close(code, reason) => {
+                    self.bounded(async |socket| socket.flush().await).await?;
+                    return Err(End::told(code, reason));
+                }
+            }
+            frames += 1;
+            next = self.queue.try_recv().ok();
+        }
+        self.bounded(async |socket| socket.flush().await).await?;
+        self.outbox.backlog.written(frames);
+        Ok(())
+    }
+
+    /// Writes for a bounded time without progress.
+    async fn bounded(
+        &mut self,
+        write: impl AsyncFnOnce(&mut WebSocketStream<Stream>) -> Result<(), Error>,
+    ) -> Result<(), End> {
+        match timeout(WRITE_STALL, write(&mut self.socket)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::gone(LeaveReason::Disconnected)),
+            Err(_) => Err(End::gone(LeaveReason::TimedOut)),
+        }
+    }
+
+    /// The server wants the connection closed: what is queued still goes out.
+    async fn flush_and_close(&mut self) -> Result<(), End> {
+        if let Ok(frame) = self.queue.try_recv() {
+            self.write(frame).await?;
+        }
+        Err(End::told(1008, "closed by the server"))
+    }
+
+    async fn beat(&mut self) -> Result<(), End> {
+        if self.missed >= MISSED_HEARTBEATS {
+            return Err(End::gone(LeaveReason::TimedOut));
+        }
+        self.missed += 1;
+        // Late is who has not answered by the time of the next.
+        self.outbox.is_overdue.store(self.missed > 1, Ordering::Relaxed);
+        self.bounded(async |socket| socket.send(Message::Ping(Bytes::new())).await).await
+    }
+}
+
+/// Resolves when there is no reason to pause any more. One that has waited too long lets nobody else wait.
+async fn relief(pause: Option<&(Arc<Backlog>, Instant)>) {
+    let Some((backlog, until)) = pause else { return };
+    if tokio::time::timeout_at(*until, poll_fn(|context| backlog.poll_relief(context))).await.is_err() {
+        backlog.give_up();
+    }
+}

@@ -1,0 +1,236 @@
+//! The plain WebSocket dialects without a socket: recorded frames both ways, and any input.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parlor::dialect::{Begin, Conversation, Dialect, Frame, Hello, Step, envelope, session, socketio, topic};
+use parlor::id::{ConnectionId, PeerId, RoomId};
+use parlor::room::{
+    Answer, Command, Event, FoundBy, LeaveReason, Peer, Profile, RemovalReason, Signal, SignalKind, Snapshot,
+};
+use proptest::prelude::*;
+
+use crate::support::frames::{cases, line, when};
+
+fn begin(begin: Begin) -> Box<dyn Conversation> {
+    let connection = ConnectionId::from_u128(1);
+    let hello = Hello { connection, segment: Some("r"), query: &[], now: when(), heartbeat: Duration::from_secs(30) };
+    begin(&hello).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn frame(frame: Frame) -> String {
+    match frame {
+        Frame::Text(text) => text,
+        Frame::Close(code, reason) => format!("close {code} {reason}"),
+    }
+}
+
+/// What a new conversation makes of its first message.
+fn made_of(open: Begin, text: &str) -> String {
+    let mut conversation = begin(open);
+    match conversation.receive(text, when()) {
+        Some(Step::Tell(told)) => format!("tell {}", frame(told)),
+        Some(Step::Do(command @ Command::Join { .. })) => {
+            let joined = line(command);
+            match conversation.answer(Ok(Answer::Joined(snapshot())), when()) {
+                Some(Step::Do(next)) => format!("{joined}, then {}", line(next)),
+                None => joined,
+                other => panic!("{other:?}"),
+            }
+        }
+        Some(Step::Do(command)) => line(command),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_clients_send_is_understood() {
+    for (open, frames) in [
+        (topic::begin as Begin, include_str!("../fixtures/topic/decode.txt")),
+        (session::begin, include_str!("../fixtures/session/decode.txt")),
+        (envelope::begin, include_str!("../fixtures/envelope/decode.txt")),
+    ] {
+        for (text, expected) in cases(frames, "< ", "= ") {
+            assert_eq!(made_of(open, text), expected, "{text}");
+        }
+    }
+}
+
+fn peer(number: u128, id: &str, profile: &str) -> Arc<Peer> {
+    let connection = ConnectionId::from_u128(number);
+    Arc::new(Peer { id: PeerId::new(id).unwrap(), connection, joined_at: when(), profile: Profile::new(profile) })
+}
+
+fn ann() -> Arc<Peer> {
+    peer(1, "ann", r#""name":"Ann","id":"hers""#)
+}
+
+fn room() -> RoomId {
+    RoomId::new("r").unwrap()
+}
+
+fn snapshot() -> Arc<Snapshot> {
+    let me = peer(2, "bob", "");
+    Arc::new(Snapshot { room: room(), created_at: when(), capacity: 2, peers: vec![ann(), Arc::clone(&me)], me })
+}
+
+fn relayed(kind: SignalKind, dialect: &Dialect, body: &str, content: &str) -> Event {
+    let start = body.find(content).expect("the content is in the body");
+    let content = start..start + content.len();
+    let signal = Arc::new(Signal { kind, origin: dialect.name, body: body.into(), content, note: 0 });
+    Event::SignalRelayed { room: room(), from: ann(), found_by: FoundBy::PeerId, signal }
+}
+
+fn event(case: &str, dialect: &Dialect) -> Event {
+    match case {
+        "joined" => Event::Joined(snapshot()),
+        "joined an empty room" => {
+            let me = ann();
+            let peers = vec![Arc::clone(&me)];
+            Event::Joined(Arc::new(Snapshot { room: room(), created_at: when(), capacity: 2, peers, me }))
+        }
+        "peer joined" => Event::PeerJoined { room: room(), peer: ann() },
+        "peer left" => Event::PeerLeft { room: room(), peer: ann(), reason: LeaveReason::TimedOut },
+        "replaced" => Event::Removed { room: room(), reason: RemovalReason::Replaced },
+        "room closed" => Event::Removed { room: room(), reason: RemovalReason::Closed },
+        "hung up" => Event::Removed { room: room(), reason: RemovalReason::HungUp },
+        "offer of its own" => {
+            let body = match dialect.name {
+                "topic" => r#"{"payload":{"type":"offer","sdp":"v=0"},"msgId":"m1"}"#,
+                "session" => r#"{"sdp":"v=0","mine":{"a":1}}"#,
+                _ => r#"{"sdp":"v=0","x":1,"sentAt":5}"#,
+            };
+            relayed(SignalKind::Offer, dialect, body, body)
+        }
+        "offer of another" => {
+            let body = r#"{"targetId":"bob","offer":{"type":"offer","sdp":"v=0\r\n"},"mine":1}"#;
+            relayed(SignalKind::Offer, &socketio::DIALECT, body, r#"{"type":"offer","sdp":"v=0\r\n"}"#)
+        }
+        "candidate of another" => {
+            let body = r#"{"candidate":{"candidate":"c","sdpMid":"0","sdpMLineIndex":0}}"#;
+            relayed(
+                SignalKind::Candidate,
+                &socketio::DIALECT,
+                body,
+                r#"{"candidate":"c","sdpMid":"0","sdpMLineIndex":0}"#,
+            )
+        }
+        "end of candidates of another" => {
+            relayed(SignalKind::Candidate, &socketio::DIALECT, r#"{"candidate":null}"#, "null")
+        }
+        other => panic!("no such case: {other}"),
+    }
+}
+
+#[test]
+fn what_clients_are_told_is_written() {
+    for (dialect, frames) in [
+        (&topic::DIALECT, include_str!("../fixtures/topic/encode.txt")),
+        (&session::DIALECT, include_str!("../fixtures/session/encode.txt")),
+        (&envelope::DIALECT, include_str!("../fixtures/envelope/encode.txt")),
+    ] {
+        for (case, expected) in cases(frames, "= ", "> ") {
+            let told = (dialect.encode)(&event(case, dialect), when()).map_or("nothing".to_owned(), frame);
+            assert_eq!(told, expected, "{}: {case}", dialect.name);
+        }
+    }
+}
+
+#[test]
+fn who_begins_with_dots_is_answered_with_dots() {
+    let mut conversation = begin(envelope::begin);
+    let Some(Step::Do(_)) = conversation.receive(r#"{"type":"room.join","payload":{"roomId":"r"}}"#, when()) else {
+        panic!()
+    };
+    let welcome = conversation.welcome(&snapshot(), when()).unwrap();
+    assert!(welcome.starts_with(r#"{"type":"room.state""#), "{welcome}");
+    let told = (conversation.speaks().encode)(&event("peer joined", &envelope::DIALECT), when()).map(frame).unwrap();
+    assert!(told.starts_with(r#"{"type":"room.participant-joined""#), "{told}");
+    // What it writes later changes nothing.
+    conversation.receive(r#"{"type":"room:state","payload":{"roomId":"r"}}"#, when());
+    let Some(Step::Tell(told)) = conversation.answer(Ok(Answer::Inspected(snapshot())), when()) else { panic!() };
+    assert!(frame(told).starts_with(r#"{"type":"room.state""#));
+}
+
+/// What a Socket.IO peer says of itself cannot pass for what the server says of it.
+#[test]
+fn what_a_topic_peer_says_of_itself_names_nobody_else() {
+    let event = Event::PeerJoined { room: room(), peer: ann() };
+    let told = (socketio::DIALECT.encode)(&event, when()).map(frame).unwrap();
+    assert!(told.contains(r#""id":"ann""#) && !told.contains("hers"), "{told}");
+}
+
+/// Words of the wires between arbitrary ones.
+fn message() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "type",
+        "payload",
+        "to",
+        "msgId",
+        "sessionId",
+        "sdp",
+        "candidate",
+        "roomId",
+        "targetUserId",
+        "correlationId",
+        "user",
+        "id",
+        "metadata",
+        "timestamp",
+        "room:join",
+        "room.state",
+        "sdp:offer",
+        "ice:candidate",
+        "offer",
+        "answer",
+        "join",
+        "hangup",
+        "ping",
+        "auth:request",
+        "produce",
+        "ice-candidate",
+    ]);
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        word.clone().prop_map(Into::into),
+        ".*".prop_map(Into::into),
+    ];
+    let json = leaf.prop_recursive(4, 48, 8, move |inner| {
+        let key = prop_oneof![3 => word.clone().prop_map(str::to_owned), 1 => ".*"];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+            prop::collection::hash_map(key, inner, 0..8)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    });
+    prop_oneof![4 => json.prop_map(|json| json.to_string()), 1 => ".*"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// No message makes a conversation panic, and whatever is relayed is JSON on every wire.
+    #[test]
+    fn any_message_is_read_without_a_panic(text in message(), cut in any::<prop::sample::Index>()) {
+        let cut = (0..=cut.index(text.len() + 1)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        for open in [topic::begin as Begin, session::begin, envelope::begin] {
+            for text in [&text[..], &text[..cut]] {
+                let mut conversation = begin(open);
+                let mut step = conversation.receive(text, when());
+                if let Some(Step::Do(Command::Join { .. })) = step {
+                    step = conversation.answer(Ok(Answer::Joined(snapshot())), when());
+                }
+                let Some(Step::Do(Command::Relay { signal, .. })) = step else { continue };
+                let signal = Arc::new(signal);
+                let event = Event::SignalRelayed { room: room(), from: ann(), found_by: FoundBy::PeerId, signal };
+                for dialect in [&topic::DIALECT, &session::DIALECT, &envelope::DIALECT, &socketio::DIALECT] {
+                    let told = (dialect.encode)(&event, when()).map(frame).unwrap();
+                    serde_json::from_str::<serde_json::Value>(&told)
+                        .unwrap_or_else(|error| panic!("{error}: {told} of {text}"));
+                }
+            }
+        }
+    }
+}

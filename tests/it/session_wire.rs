@@ -1,0 +1,189 @@
+//! What only `/signal` has: a queue, a take-over, an end for both.
+
+use futures_util::SinkExt;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::support::TestServer;
+use crate::support::client::WebSocket;
+use crate::support::wire::{message, open, told};
+
+async fn say(socket: &mut WebSocket, message: Value) {
+    socket.send(Message::text(message.to_string())).await.unwrap();
+}
+
+/// Whether all that was said has been handled: the answer to something wrong comes after it.
+async fn settled(socket: &mut WebSocket) {
+    say(socket, json!({})).await;
+    assert_eq!(told(socket).await["message"], "type: missing");
+}
+
+async fn close(sockets: impl IntoIterator<Item = WebSocket>) {
+    for mut socket in sockets {
+        socket.close(None).await.ok();
+        while message(&mut socket).await.is_ok() {}
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_to_nobody_waits_and_comes_in_order() {
+    let server = TestServer::start();
+    let mut ann = open(&server, "/signal").await;
+    // The first signal joins.
+    say(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0", "mine": [1] })).await;
+    for number in 0..30 {
+        say(&mut ann, json!({ "type": "candidate", "sessionId": "s", "candidate": number.to_string() })).await;
+    }
+    settled(&mut ann).await;
+    let mut bob = open(&server, "/signal?sessionId=s").await;
+    assert_eq!(told(&mut bob).await, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0", "mine": [1] }));
+    for number in 0..30 {
+        assert_eq!(told(&mut bob).await["candidate"], number.to_string());
+    }
+    // It drops, and comes back: what was said meanwhile is there, what was delivered is not.
+    drop(bob);
+    server.until("one is left", |held| held.sessions == 1).await;
+    say(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "again" })).await;
+    settled(&mut ann).await;
+    let mut bob = open(&server, "/signal?sessionId=s").await;
+    assert_eq!(told(&mut bob).await["sdp"], "again");
+    settled(&mut bob).await;
+    close([ann, bob]).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn the_queue_refuses_what_does_not_fit_and_loses_nothing() {
+    let server = TestServer::with(&["--session-queue-messages=2"]);
+    let mut ann = open(&server, "/signal?sessionId=s").await;
+    for sdp in ["one", "two", "three"] {
+        say(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": sdp })).await;
+    }
+    let error = told(&mut ann).await;
+    assert_eq!((&error["code"], &error["sessionId"]), (&json!("DELIVERY_FAILED"), &json!("s")));
+    let mut bob = open(&server, "/signal?sessionId=s").await;
+    assert_eq!(told(&mut bob).await["sdp"], "one");
+    assert_eq!(told(&mut bob).await["sdp"], "two");
+    settled(&mut bob).await;
+    close([ann, bob]).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_third_is_refused_and_closed() {
+    let server = TestServer::start();
+    let mut ann = open(&server, "/signal?sessionId=s").await;
+    let mut bob = open(&server, "/signal").await;
+    say(&mut bob, json!({ "type": "join", "sessionId": "s" })).await;
+    settled(&mut ann).await;
+    settled(&mut bob).await;
+    let mut third = open(&server, "/signal?sessionId=s").await;
+    let error = told(&mut third).await;
+    assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("ROOM_FULL")));
+    assert_eq!(message(&mut third).await, Err(1008));
+    close([ann, bob, third]).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn hanging_up_reaches_both_and_ends_the_session() {
+    let server = TestServer::start();
+    let mut ann = open(&server, "/signal?sessionId=s").await;
+    let mut bob = open(&server, "/signal?sessionId=s").await;
+    settled(&mut bob).await;
+    say(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
+    for socket in [&mut ann, &mut bob] {
+        assert_eq!(told(socket).await, json!({ "type": "hangup", "sessionId": "s" }));
+    }
+    say(&mut bob, json!({ "type": "candidate", "sessionId": "s", "candidate": null })).await;
+    assert_eq!(told(&mut bob).await["message"], "session ended");
+    say(&mut bob, json!({ "type": "candidate", "sessionId": "never", "candidate": null })).await;
+    assert_eq!(told(&mut bob).await["message"], "session not found");
+    let mut late = open(&server, "/signal").await;
+    say(&mut late, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" })).await;
+    assert_eq!(told(&mut late).await["message"], "session ended");
+    // A join starts afresh.
+    for socket in [&mut bob, &mut late] {
+        say(socket, json!({ "type": "join", "sessionId": "s" })).await;
+        settled(socket).await;
+    }
+    say(&mut late, json!({ "type": "offer", "sessionId": "s", "sdp": "v=1" })).await;
+    assert_eq!(told(&mut bob).await["sdp"], "v=1");
+    close([ann, bob, late]).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn who_comes_back_takes_the_place_of_the_socket_that_is_overdue() {
+    let server = TestServer::with(&["--ws-ping-seconds=1"]);
+    let mut ann = open(&server, "/signal?sessionId=s").await;
+    // Reads nothing, and so answers no heartbeat.
+    let dead = open(&server, "/signal?sessionId=s").await;
+    let back = loop {
+        // Reading is what answers ann's heartbeats.
+        settled(&mut ann).await;
+        let mut back = open(&server, "/signal?sessionId=s").await;
+        say(&mut back, json!({})).await;
+        match told(&mut back).await["code"].as_str() {
+            Some("ROOM_FULL") => drop(back),
+            _ => break back,
+        }
+    };
+    let mut back = back;
+    say(&mut back, json!({ "type": "offer", "sessionId": "s", "sdp": "back" })).await;
+    assert_eq!(told(&mut ann).await["sdp"], "back");
+    drop(dead);
+    close([ann, back]).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn bad_input_is_answered_and_the_connection_stays() {
+    let server = TestServer::start();
+    let mut ann = open(&server, "/signal?sessionId=s").await;
+    for text in ["", "nonsense", "[]", "{}", r#"{"type":"join"}"#, r#"{"type":"offer","sessionId":"s","sdp":""}"#] {
+        ann.send(Message::text(text)).await.unwrap();
+        assert_eq!(told(&mut ann).await["code"], "INVALID_MESSAGE", "{text}");
+    }
+    close([ann]).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn who_names_no_session_in_time_is_closed() {
+    let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
+    let mut silent = open(&server, "/signal").await;
+    assert_eq!(message(&mut silent).await, Err(1008));
+    drop(silent);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn where_tls_is_required_a_trusted_proxy_must_say_so() {
+    for (flags, proto, expected) in [
+        (vec!["--require-tls"], Some("https"), 403),
+        (vec!["--require-tls", "--trusted-proxies=10.0.0.0/8"], Some("https"), 403),
+        (vec!["--require-tls", "--trusted-proxies=127.0.0.1"], None, 403),
+        (vec!["--require-tls", "--trusted-proxies=127.0.0.0/8,::1"], Some("http"), 403),
+        (vec!["--require-tls", "--trusted-proxies=127.0.0.0/8,::1"], Some("https, http"), 403),
+        (vec!["--require-tls", "--trusted-proxies=127.0.0.0/8,::1"], Some("https"), 101),
+        (vec![], None, 101),
+    ] {
+        use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+        let server = TestServer::with(&flags);
+        let mut request = format!("ws://{}/signal", server.address()).into_client_request().unwrap();
+        if let Some(proto) = proto {
+            request.headers_mut().insert("x-forwarded-proto", proto.parse().unwrap());
+        }
+        let status = match tokio_tungstenite::connect_async(request).await {
+            Ok((_, answer)) => answer.status(),
+            Err(Error::Http(answer)) => answer.status(),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(status, expected, "{flags:?} {proto:?}");
+        // Other wires are not concerned.
+        drop(open(&server, "/ws/t").await);
+        server.finish().await;
+    }
+}

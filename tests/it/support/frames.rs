@@ -1,0 +1,45 @@
+//! Reading recorded frames, and what a command is in a line of text.
+
+use std::time::{Duration, SystemTime};
+
+use parlor::room::{Command, Profile, RoomKind, SignalKind};
+
+/// The cases of a fixture: two lines each, marked with these characters.
+pub(crate) fn cases(text: &'static str, first: &str, second: &str) -> Vec<(&'static str, &'static str)> {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let marked =
+        |line: &'static str, mark: &str| line.strip_prefix(mark).unwrap_or_else(|| panic!("{mark} expected: {line}"));
+    let case = |pair: &[&'static str]| (marked(pair[0], first), marked(pair[1], second));
+    lines.chunks(2).map(case).collect()
+}
+
+/// When everything in the fixtures happens.
+pub(crate) fn when() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_678)
+}
+
+/// A command in a line.
+pub(crate) fn line(command: Command) -> String {
+    match command {
+        Command::Join { room, peer, profile, kind } => {
+            let peer = peer.map(|peer| format!(" as {peer}")).unwrap_or_default();
+            let saying =
+                if profile == Profile::default() { String::new() } else { format!(" saying {}", profile.as_str()) };
+            let unless = if kind == RoomKind::SessionUnlessEnded { " unless it has ended" } else { "" };
+            format!("join {room}{peer}{saying}{unless}")
+        }
+        Command::Leave { room } => format!("leave {}", room.map_or("all".to_owned(), |room| room.to_string())),
+        Command::HangUp { room } => format!("hang up {}", room.expect("a session is named")),
+        Command::Inspect { room } => format!("inspect {room}"),
+        Command::Relay { room, target, signal } => {
+            let kind = match signal.kind {
+                SignalKind::Offer => "offer",
+                SignalKind::Answer => "answer",
+                SignalKind::Candidate => "candidate",
+            };
+            let room = room.map(|room| format!(" in {room}")).unwrap_or_default();
+            let target = target.map(|target| format!(" to {target}")).unwrap_or_default();
+            format!("{kind}{room}{target}: {}", signal.body)
+        }
+    }
+}
