@@ -11,6 +11,8 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+# The program carries the pages of /docs.
+COPY docs docs
 # The tests and the example that Cargo.toml names need not be there to build the program.
 RUN mkdir -p tests/it && touch tests/it/main.rs
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

@@ -1,7 +1,7 @@
 # `make run` and `make test` do everything on a machine with a Rust toolchain, Node with npm, and apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev check test test-rust test-compat test-browser
+.PHONY: help run dev check test test-rust test-compat test-wires test-browser venv
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CHROMIUM ?= /usr/bin/chromium
@@ -26,14 +26,19 @@ check:
 	cargo clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 
-test: test-rust test-compat test-browser
+test: test-rust test-compat test-wires test-browser
 
 test-rust: client-demo/node_modules
 	cargo test --locked
 
-test-compat: client-demo/node_modules tests/compat/node_modules target/debug/parlor
-	@python3 -c 'import venv, ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq python3-venv; }
+test-compat: client-demo/node_modules tests/compat/node_modules target/debug/parlor venv
 	npm test --prefix tests/compat
+
+test-wires: target/debug/parlor venv
+	python3 tests/wires/run.py
+
+venv:
+	@python3 -c 'import venv, ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq python3-venv; }
 
 test-browser: client-demo/node_modules tests/browser/node_modules target/debug/parlor $(CHROMIUM)
 	CHROMIUM_BIN=$(CHROMIUM) npm test --prefix tests/browser

@@ -1,7 +1,8 @@
 //! HTTP: every route and what it passes through, on one page.
 //!
 //! - [`origin`] decides which pages may talk to us: as CORS headers for REST, as a refusal for Socket.IO;
-//! - [`rooms`] and [`health`] are for operators; [`demo`] serves the demo page and the official client's bundle;
+//! - [`rooms`] and [`health`] are for operators; [`demo`] serves the demo page and the official client's bundle, [`docs`]
+//!   the wire contracts;
 //! - [`error`] is the one form in which requests are refused.
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::session::Hub;
 use crate::transport::{socketio, websocket};
 
 pub mod demo;
+pub mod docs;
 pub mod error;
 pub mod health;
 pub mod origin;
@@ -67,6 +69,7 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket
         .route("/health", get(health::report))
         .route("/healthz", get(health::probe))
         .with_state(shared)
+        .merge(docs::pages())
         .merge(sockets)
         .merge(api);
     if let Some(folder) = demo::folder() {

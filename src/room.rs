@@ -16,10 +16,12 @@ pub mod event;
 pub mod limits;
 pub mod registry;
 pub mod state;
+pub mod summary;
 mod waiting;
 
 pub use command::{Command, Profile, RoomKind, Signal, SignalKind, Target};
 pub use error::{Code, RoomError};
 pub use event::{Answer, Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
 pub use limits::Limits;
-pub use registry::{Applied, Counts, Rooms, Summary};
+pub use registry::{Applied, Rooms};
+pub use summary::{Counts, Summary};

@@ -17,6 +17,7 @@ use super::error::RoomError;
 use super::event::{Answer, Delivery, LeaveReason};
 use super::limits::Limits;
 use super::state::{Change, Room};
+use super::summary::{Counts, Summary};
 use crate::id::{ConnectionId, PeerId, RoomId};
 
 /// Every room of this node.
@@ -74,39 +75,6 @@ pub struct Applied {
     /// What the one who asked is answered.
     pub answer: Answer,
     _room: RoomGuard,
-}
-
-/// How much there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Rooms, those that wait for a first peer included.
-    pub rooms: usize,
-    /// Peers over all rooms.
-    pub peers: usize,
-}
-
-/// A room as operators see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
-    /// Its id.
-    pub id: RoomId,
-    /// Its peers, in the order they joined.
-    pub peers: Vec<PeerId>,
-    /// The most peers it holds.
-    pub capacity: usize,
-    /// When it was created.
-    pub created_at: SystemTime,
-}
-
-impl From<&Room> for Summary {
-    fn from(room: &Room) -> Self {
-        Self {
-            id: room.id().clone(),
-            peers: room.peers().map(|peer| peer.id.clone()).collect(),
-            capacity: room.capacity(),
-            created_at: room.created_at(),
-        }
-    }
 }
 
 impl Rooms {

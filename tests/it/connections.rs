@@ -163,13 +163,18 @@ async fn a_reader_that_stalls_is_dropped_and_nobody_waits_for_it() {
     server.finish().await;
 }
 
+/// A polling connection that has not connected to the namespace yet: its session id.
+async fn open_by_polling(server: &TestServer, http: &reqwest::Client) -> String {
+    let open = http.get(server.url("/socket.io/?EIO=4&transport=polling")).send().await.unwrap().text().await.unwrap();
+    let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
+    open["sid"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn an_upgrade_that_is_never_finished_does_not_cost_the_connection() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
     let http = reqwest::Client::new();
-    let open = http.get(server.url("/socket.io/?EIO=4&transport=polling")).send().await.unwrap().text().await.unwrap();
-    let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
-    let sid = open["sid"].as_str().unwrap();
+    let sid = open_by_polling(&server, &http).await;
     let poll = server.url(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"));
     http.post(&poll).body("40").send().await.unwrap();
 
@@ -181,7 +186,7 @@ async fn an_upgrade_that_is_never_finished_does_not_cost_the_connection() {
             break packet.to_owned();
         }
     };
-    assert!(!connected.contains(sid), "{connected}");
+    assert!(!connected.contains(&sid), "{connected}");
     http.post(&poll).body("3\u{1e}421[\"join-room\",\"r\"]").send().await.unwrap();
     let joined = loop {
         let body = http.get(&poll).send().await.unwrap().text().await.unwrap();
@@ -214,9 +219,8 @@ async fn a_poll_that_is_hung_up_ends_its_connection() {
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.told("room-users").await;
     let http = reqwest::Client::new();
-    let open = http.get(server.url("/socket.io/?EIO=4&transport=polling")).send().await.unwrap().text().await.unwrap();
-    let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
-    let poll = server.url(&format!("/socket.io/?EIO=4&transport=polling&sid={}", open["sid"].as_str().unwrap()));
+    let sid = open_by_polling(&server, &http).await;
+    let poll = server.url(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"));
     http.post(&poll).body("40").send().await.unwrap();
     while !http.get(&poll).send().await.unwrap().text().await.unwrap().contains("40{") {}
     http.post(&poll).body(r#"42["join-room","r","bob"]"#).send().await.unwrap();
@@ -239,9 +243,7 @@ async fn a_poll_that_is_hung_up_ends_its_connection() {
 async fn an_upgrade_that_fails_half_way_leaves_nothing() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
     let http = reqwest::Client::new();
-    let open = http.get(server.url("/socket.io/?EIO=4&transport=polling")).send().await.unwrap().text().await.unwrap();
-    let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
-    let sid = open["sid"].as_str().unwrap().to_owned();
+    let sid = open_by_polling(&server, &http).await;
     let mut upgrade = websocket(&server, &format!("EIO=4&sid={sid}")).await;
     upgrade.send(Message::text("2probe")).await.unwrap();
     assert_eq!(text(&mut upgrade).await, "3probe");

@@ -7,6 +7,7 @@ mod support;
 mod architecture;
 mod connections;
 mod conversations;
+mod docs;
 mod hostile;
 mod order;
 mod plain_wires;

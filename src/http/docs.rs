@@ -1,0 +1,39 @@
+//! The wire contracts as readable pages, at `/docs`: the program carries them, so that they are those of its version.
+
+use axum::Router;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{MethodRouter, get};
+use http::{HeaderValue, header};
+
+/// `OpenAPI` 3.1, of REST.
+pub const OPENAPI: &str = include_str!("../../docs/openapi.json");
+
+/// `AsyncAPI` 3.0, of the plain WebSocket wires.
+pub const ASYNCAPI: &str = include_str!("../../docs/asyncapi.json");
+
+/// What the page may load: its own files.
+const POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'self'; img-src 'self' data:; frame-ancestors 'self'");
+
+/// The page, what it loads, and the two documents.
+pub fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/docs", get(async || Redirect::permanent("/docs/")))
+        .route("/docs/", file("text/html; charset=utf-8", include_str!("../../docs/site/index.html")))
+        .route("/docs/docs.css", file("text/css; charset=utf-8", include_str!("../../docs/site/docs.css")))
+        .route("/docs/docs.js", file("text/javascript; charset=utf-8", include_str!("../../docs/site/docs.js")))
+        .route("/docs/openapi.json", file("application/json", OPENAPI))
+        .route("/docs/asyncapi.json", file("application/json", ASYNCAPI))
+}
+
+fn file<S: Clone + Send + Sync + 'static>(kind: &'static str, text: &'static str) -> MethodRouter<S> {
+    get(async move || -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+            (header::CONTENT_SECURITY_POLICY, POLICY),
+            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        ];
+        (headers, text).into_response()
+    })
+}
