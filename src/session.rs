@@ -17,7 +17,9 @@ use tracing::{debug, info};
 
 use crate::dialect::{Dialect, Frame, RequestError};
 use crate::id::{ConnectionId, RoomId};
-use crate::room::{Answer, Applied, Command, Delivery, Event, LeaveReason, RoomError, RoomKind, Rooms, Snapshot};
+use crate::room::{
+    Answer, Applied, Command, Delivery, Event, LeaveReason, RemovalReason, RoomError, RoomKind, Rooms, Snapshot,
+};
 
 pub mod backlog;
 
@@ -146,8 +148,13 @@ impl Hub {
         if let Some(applied) = self.rooms.leave(stale, room, LeaveReason::TimedOut) {
             self.deliver(&applied, None);
         }
-        if let Some(connection) = self.connections.get(&stale).map(|entry| entry.clone()) {
-            connection.outbox.close();
+        if let Some(Connection { dialect, outbox }) = self.connections.get(&stale).map(|entry| entry.clone()) {
+            let event = Event::Removed { room: room.clone(), reason: RemovalReason::Replaced };
+            if let Some(frame) = (dialect.encode)(&event, SystemTime::now()) {
+                // It most likely reads no more; if it does, it learns why.
+                _ = outbox.send(frame);
+            }
+            outbox.close();
         }
         true
     }

@@ -39,8 +39,18 @@ pub fn sdp(signal: &Signal) -> (Cow<'_, str>, Cow<'_, str>) {
             let kind = member("type").map_or(Cow::Borrowed(type_of(signal.kind)), |kind| kind.get().to_owned().into());
             (sdp.get().to_owned().into(), kind)
         }
-        None => (text.into(), type_of(signal.kind).into()),
+        None => (as_text(text), type_of(signal.kind).into()),
     }
+}
+
+/// A JSON value that is no text, as one: a typed client is never handed anything else.
+fn as_text(value: &str) -> Cow<'_, str> {
+    if value.starts_with('"') {
+        return value.into();
+    }
+    let mut text = String::new();
+    json::push_string(&mut text, value);
+    text.into()
 }
 
 /// A description as `{type, sdp}`.
@@ -80,11 +90,15 @@ pub fn candidate(signal: &Signal) -> Cow<'_, str> {
 pub fn candidate_members(signal: &Signal) -> [(&'static str, Cow<'_, str>); 3] {
     let text = raw(signal);
     let read = members(text);
-    let member = |key| {
-        let value = read.as_ref().and_then(|members| members.get(key));
-        value.map_or(Cow::Borrowed("null"), |value| value.get().to_owned().into())
+    let member = |key, is_good: fn(&RawValue) -> bool| -> Cow<'_, str> {
+        let value = read.as_ref().and_then(|members| members.get(key)).filter(|value| is_good(value));
+        value.map_or("null".into(), |value| value.get().to_owned().into())
     };
-    let candidate = if read.is_some() { member("candidate") } else { text.into() };
-    let index = if text.starts_with('"') { "0".into() } else { member("sdpMLineIndex") };
-    [("candidate", candidate), ("sdpMid", member("sdpMid")), ("sdpMLineIndex", index)]
+    let candidate = match &read {
+        Some(_) => member("candidate", json::is_string),
+        None if text == "null" => text.into(),
+        None => as_text(text),
+    };
+    let index = if text.starts_with('"') { "0".into() } else { member("sdpMLineIndex", json::is_number) };
+    [("candidate", candidate), ("sdpMid", member("sdpMid", json::is_string)), ("sdpMLineIndex", index)]
 }

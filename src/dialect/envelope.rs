@@ -147,7 +147,7 @@ impl Typed {
     }
 
     fn error(&self, code: Code, message: &str, problems: &[Problem]) -> Step {
-        self.tell("error", |out| encode::error(out, code, message, problems))
+        self.tell("error", |out| encode::error(out, code, message, None, problems))
     }
 
     fn invalid(&self, problems: &[Problem]) -> Step {

@@ -207,6 +207,11 @@ pub fn is_string(value: &RawValue) -> bool {
     value.get().starts_with('"')
 }
 
+/// Whether a value is a number.
+pub fn is_number(value: &RawValue) -> bool {
+    value.get().starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}
+
 /// Whether a value is `null`.
 pub fn is_null(value: &RawValue) -> bool {
     value.get() == "null"

@@ -4,6 +4,7 @@
 //! itself. A signal's `payload` passes as it came, with its `msgId`; read as a signal of another wire it is a
 //! description or a candidate.
 
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use serde_json::value::RawValue;
@@ -101,9 +102,24 @@ impl Topic {
         let to = to.ok_or(("missing_target", "to: the id of a peer is required"))?;
         // An id that nobody can have is one that nobody has.
         let to = json::id("to", to, PeerId::new).map_err(|_| ("target_not_found", "peer not found"))?;
-        let (body, content) = members.object_without(|key| !["payload", "msgId"].contains(&key), "payload");
+        let (body, content) = if members.has("payload") {
+            members.object_without(|key| !["payload", "msgId"].contains(&key), "payload")
+        } else {
+            self.nothing()
+        };
         let signal = Signal { kind, origin: NAME, body, content, note: 0 };
         Ok(Command::Relay { room: Some(self.room.clone()), target: Some(Target::new(to)), signal })
+    }
+
+    /// A body without a payload says so: others read null.
+    fn nothing(&self) -> (Box<str>, Range<usize>) {
+        let mut body = String::from(r#"{"payload":null"#);
+        let content = body.len() - "null".len()..body.len();
+        if let Some(message) = &self.message {
+            push_raw(&mut body, "msgId", message);
+        }
+        body.push('}');
+        (body.into(), content)
     }
 
     fn error(&self, code: &str, message: &str) -> Step {

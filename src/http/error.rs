@@ -22,8 +22,16 @@ pub enum ApiError {
     #[error("Method not allowed")]
     MethodNotAllowed,
     /// A room id out of bounds.
-    #[error("roomId: {0}")]
-    BadRoomId(IdError),
+    #[error("{field}: {problem}")]
+    BadRoomId {
+        /// What it came as.
+        field: &'static str,
+        /// Which bound.
+        problem: IdError,
+    },
+    /// The path is no text.
+    #[error("the path cannot be read")]
+    BadPath,
     /// A field that cannot be read.
     #[error("{0}")]
     Invalid(&'static str),
@@ -70,9 +78,12 @@ impl ApiError {
         match self {
             Self::NotFound => Code::NotFound,
             Self::MethodNotAllowed => Code::MethodNotAllowed,
-            Self::BadRoomId(_) | Self::Invalid(_) | Self::BadBody(_) | Self::NotAHandshake | Self::BadQuery => {
-                Code::InvalidMessage
-            }
+            Self::BadRoomId { .. }
+            | Self::BadPath
+            | Self::Invalid(_)
+            | Self::BadBody(_)
+            | Self::NotAHandshake
+            | Self::BadQuery => Code::InvalidMessage,
             Self::Decode(error) => error.code(),
             Self::TooLarge { .. } => Code::PayloadTooLarge,
             Self::Unauthorized => Code::Unauthorized,

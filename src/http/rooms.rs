@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -79,6 +79,18 @@ fn bears(headers: &HeaderMap, token: &str) -> bool {
     scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(given.ct_eq(token.as_bytes()))
 }
 
+/// The room that a path names.
+type Named = Result<Path<String>, PathRejection>;
+
+fn named(room: Named) -> Result<RoomId, ApiError> {
+    let Path(room) = room.map_err(|_| ApiError::BadPath)?;
+    room_id("roomId", &room)
+}
+
+fn room_id(field: &'static str, text: &str) -> Result<RoomId, ApiError> {
+    RoomId::new(text).map_err(|problem| ApiError::BadRoomId { field, problem })
+}
+
 /// Where in the list to begin, and how much of it is wanted.
 #[derive(Deserialize)]
 pub struct Paging {
@@ -91,13 +103,13 @@ pub async fn list(
     State(shared): State<Shared>,
     paging: Result<Query<Paging>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    const BAD_LIMIT: ApiError = ApiError::Invalid("limit: must be a number from 1 to 1000");
+    const BAD_LIMIT: ApiError = ApiError::Invalid("limit: must be a number, at least 1");
     let Query(Paging { limit, after }) = paging.map_err(|_| BAD_LIMIT)?;
     let limit = match limit.unwrap_or(PAGE) {
         0 => return Err(BAD_LIMIT),
         limit => limit.min(MAX_PAGE),
     };
-    let after = after.as_deref().map(RoomId::new).transpose().map_err(ApiError::BadRoomId)?;
+    let after = after.as_deref().map(|text| room_id("after", text)).transpose()?;
     let rooms = shared.hub.rooms();
     let page = rooms.list(after.as_ref(), limit).ok_or(crate::room::RoomError::RoomNotFound)?;
     let page: Vec<Room> = page.into_iter().map(Room::from).collect();
@@ -105,8 +117,8 @@ pub async fn list(
 }
 
 /// `GET /api/rooms/{roomId}`: one room.
-pub async fn show(State(shared): State<Shared>, Path(room): Path<String>) -> Result<Response, ApiError> {
-    let id = RoomId::new(&room).map_err(ApiError::BadRoomId)?;
+pub async fn show(State(shared): State<Shared>, room: Named) -> Result<Response, ApiError> {
+    let id = named(room)?;
     let room = shared.hub.rooms().summary(&id).ok_or(crate::room::RoomError::RoomNotFound)?;
     Ok(Json(Room::from(room)).into_response())
 }
@@ -125,17 +137,22 @@ pub async fn create(State(shared): State<Shared>, body: Body) -> Result<Response
     let body = axum::body::to_bytes(body, max).await.map_err(|_| ApiError::TooLarge { max })?;
     let wanted: Wanted = if body.trim_ascii().is_empty() {
         Wanted::default()
+    } else if !body.trim_ascii().starts_with(b"{") {
+        // An array of the right length would pass for the object.
+        return Err(ApiError::Invalid("the body must be a JSON object"));
     } else {
         serde_json::from_slice(&body).map_err(|error| ApiError::BadBody(error.to_string()))?
     };
     let id = wanted.room_id.map(|value| match value {
-        serde_json::Value::String(text) => RoomId::new(&text).map_err(ApiError::BadRoomId),
-        serde_json::Value::Number(number) => RoomId::new(&number.to_string()).map_err(ApiError::BadRoomId),
+        serde_json::Value::String(text) => room_id("roomId", &text),
+        serde_json::Value::Number(number) => room_id("roomId", &number.to_string()),
         _ => Err(ApiError::Invalid("roomId: must be a string or a number")),
     });
     let largest = shared.config.limits.max_room_size;
     let capacity = wanted.capacity.map(|value| {
-        let capacity = value.as_u64().and_then(|capacity| usize::try_from(capacity).ok());
+        // 10 and 10.0 are the same number.
+        let text = if value.is_number() { value.to_string() } else { String::new() };
+        let capacity = text.strip_suffix(".0").unwrap_or(&text).parse().ok();
         capacity
             .filter(|capacity| (1..=largest).contains(capacity))
             .ok_or(ApiError::Invalid("capacity: must be a whole number from 1 to MAX_ROOM_SIZE"))
@@ -147,8 +164,8 @@ pub async fn create(State(shared): State<Shared>, body: Body) -> Result<Response
 }
 
 /// `DELETE /api/rooms/{roomId}`: everyone is told, and out.
-pub async fn close(State(shared): State<Shared>, Path(room): Path<String>) -> Result<StatusCode, ApiError> {
-    let id = RoomId::new(&room).map_err(ApiError::BadRoomId)?;
+pub async fn close(State(shared): State<Shared>, room: Named) -> Result<StatusCode, ApiError> {
+    let id = named(room)?;
     if shared.hub.close_room(&id) {
         Ok(StatusCode::NO_CONTENT)
     } else {

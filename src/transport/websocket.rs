@@ -3,6 +3,9 @@
 //! - [`route`] answers handshakes to one endpoint, and begins a [`Conversation`] for each;
 //! - [`connection`] is the life of one: it reads, has the conversation decide, and writes what waits in its queue.
 //!
+//! The library is tokio-tungstenite, as under Socket.IO: it takes a stream that was read from, with a read buffer of a
+//! kibibyte an idle connection costs it under three, and it hands on text without looking into it.
+//!
 //! The guarantee that is easy to break: all that a client is told goes through its one queue, answers too, so that nothing
 //! overtakes.
 
@@ -11,6 +14,7 @@ mod connection;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
@@ -51,10 +55,16 @@ impl Endpoint {
     }
 }
 
+/// What follows the endpoint in the path, where something does.
+type Segment = Result<Option<Path<String>>, PathRejection>;
+
 /// An endpoint for the clients of one dialect.
 pub fn route(begin: Begin) -> MethodRouter<Endpoint> {
-    get(async move |State(endpoint): State<Endpoint>, segment: Option<Path<String>>, request: Request| {
-        let segment = segment.map(|Path(segment)| segment);
+    get(async move |State(endpoint): State<Endpoint>, segment: Segment, request: Request| {
+        let segment = match segment {
+            Ok(segment) => segment.map(|Path(segment)| segment),
+            Err(_) => return ApiError::BadPath.into_response(),
+        };
         endpoint.accept(begin, segment.as_deref(), request).unwrap_or_else(IntoResponse::into_response)
     })
 }

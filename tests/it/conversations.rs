@@ -160,6 +160,26 @@ fn what_a_topic_peer_says_of_itself_names_nobody_else() {
     assert!(told.contains(r#""id":"ann""#) && !told.contains("hers"), "{told}");
 }
 
+/// A typed client is handed text where text is promised, whatever a topic peer sent.
+#[test]
+fn what_is_no_description_is_text_to_a_typed_client() {
+    for (kind, payload, expected) in [
+        (SignalKind::Offer, "7", r#""sdp":"7","type":"offer""#),
+        (SignalKind::Answer, r#"{"a":1}"#, r#""sdp":"{\"a\":1}","type":"answer""#),
+        (SignalKind::Candidate, "7", r#""candidate":"7","sdpMid":null,"sdpMLineIndex":null"#),
+        (
+            SignalKind::Candidate,
+            r#"{"candidate":"c","sdpMid":5,"sdpMLineIndex":"x"}"#,
+            r#""candidate":"c","sdpMid":null,"sdpMLineIndex":null"#,
+        ),
+        (SignalKind::Candidate, r#""c""#, r#""candidate":"c","sdpMid":null,"sdpMLineIndex":0"#),
+    ] {
+        let event = relayed(kind, &topic::DIALECT, &format!(r#"{{"payload":{payload}}}"#), payload);
+        let told = (envelope::DIALECT.encode)(&event, when()).map(frame).unwrap();
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
 /// Words of the wires between arbitrary ones.
 fn message() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![

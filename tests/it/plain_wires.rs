@@ -121,6 +121,7 @@ async fn a_topic_that_cannot_be_joined_is_refused_at_the_door_or_closed() {
     let http = reqwest::Client::new();
     for (path, status) in [
         ("/ws/%20", 400),
+        ("/ws/%FF", 400),
         ("/ws/t?metadata=nonsense", 400),
         ("/ws/t?metadata=[]", 400),
         ("/ws/", 404),

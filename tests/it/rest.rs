@@ -57,7 +57,7 @@ async fn rooms_are_made_shown_listed_and_closed() {
     assert_eq!(shown["participants"], json!([]));
 
     // An id that needs escapes in a path.
-    let made = http.post(&rooms).body(r#"{"roomId":"Räume/1 & 2","capacity":2}"#).send().await.unwrap();
+    let made = http.post(&rooms).body(r#"{"roomId":"Räume/1 & 2","capacity":2.0}"#).send().await.unwrap();
     let location = server.url(made.headers()["location"].to_str().unwrap());
     assert_eq!(body(http.get(&location).send().await.unwrap()).await["id"], "Räume/1 & 2");
     let again = http.post(&rooms).json(&json!({ "roomId": "Räume/1 & 2" })).send().await.unwrap();
@@ -111,6 +111,9 @@ async fn what_is_wrong_is_said_as_json() {
         (Method::GET, "/api/rooms?after=nowhere", "", 404, "ROOM_NOT_FOUND"),
         (Method::POST, "/api/rooms", "{", 400, "INVALID_MESSAGE"),
         (Method::POST, "/api/rooms", "[]", 400, "INVALID_MESSAGE"),
+        (Method::POST, "/api/rooms", "[null,null]", 400, "INVALID_MESSAGE"),
+        (Method::POST, "/api/rooms", r#"{"capacity":2.5}"#, 400, "INVALID_MESSAGE"),
+        (Method::GET, "/api/rooms/%FF", "", 400, "INVALID_MESSAGE"),
         (Method::POST, "/api/rooms", r#"{"capacity":0}"#, 400, "INVALID_MESSAGE"),
         (Method::POST, "/api/rooms", r#"{"capacity":51}"#, 400, "INVALID_MESSAGE"),
         (Method::POST, "/api/rooms", r#"{"capacity":"2"}"#, 400, "INVALID_MESSAGE"),

@@ -153,13 +153,16 @@ pub fn read(text: &str) -> Read {
     let Ok(raw) = serde_json::from_str::<&RawValue>(text) else { return nothing("not JSON") };
     let Some(members) = Members::read(raw) else { return nothing("must be an object") };
     let mut envelope = Checker::new(members);
-    let correlation = envelope.text("correlationId");
+    // Serializers of typed languages write null for what is left out.
+    let is_given = |key| envelope.members.get(key).is_some_and(|value| !json::is_null(value));
+    let (has_correlation, has_timestamp) = (is_given("correlationId"), is_given("timestamp"));
+    let correlation = if has_correlation { envelope.text("correlationId") } else { None };
     let is_uuid = correlation.as_deref().is_none_or(|id| Uuid::try_parse(id).is_ok());
     let correlation = correlation.filter(|_| is_uuid);
     if !is_uuid {
         envelope.wrong("correlationId", "must be a UUID");
     }
-    if envelope.members.get("timestamp").is_some_and(|value| !is_number(value)) {
+    if has_timestamp && envelope.members.get("timestamp").is_some_and(|value| !json::is_number(value)) {
         envelope.wrong("timestamp", "must be a number");
     }
     if !envelope.members.has("type") {
@@ -202,7 +205,7 @@ fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> 
     };
     let mut payload = Checker::new(payload);
     match (kind, signal) {
-        (_, Some(signal)) => relay(signal, payload, envelope.get("timestamp")),
+        (_, Some(signal)) => relay(signal, payload, envelope.get("timestamp").filter(|value| !json::is_null(value))),
         ("auth:request", _) => {
             payload.text("payload.token");
             let role = payload.text("payload.role");
@@ -269,7 +272,7 @@ fn relay(kind: SignalKind, mut payload: Checker<'_>, timestamp: Option<&RawValue
         if payload.members.get("sdpMid").is_some_and(|value| !is_nullable(value, json::is_string)) {
             payload.wrong("payload.sdpMid", "must be a string or null");
         }
-        if payload.members.get("sdpMLineIndex").is_some_and(|value| !is_nullable(value, is_number)) {
+        if payload.members.get("sdpMLineIndex").is_some_and(|value| !is_nullable(value, json::is_number)) {
             payload.wrong("payload.sdpMLineIndex", "must be a number or null");
         }
     } else {
@@ -293,8 +296,4 @@ fn relay(kind: SignalKind, mut payload: Checker<'_>, timestamp: Option<&RawValue
     let content = 0..body.len();
     let signal = Signal { kind, origin: NAME, body: body.into(), content, note: 0 };
     payload.done(|| Request::Command(Command::Relay { room, target, signal }))
-}
-
-fn is_number(value: &RawValue) -> bool {
-    value.get().starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }

@@ -83,11 +83,14 @@ pub fn authenticated(out: &mut String, connection: ConnectionId, role: Option<&s
     out.push('}');
 }
 
-/// The payload of an `error`.
-pub fn error(out: &mut String, code: Code, message: &str, problems: &[Problem]) {
+/// The payload of an `error`; of a room where it is told unasked.
+pub fn error(out: &mut String, code: Code, message: &str, room: Option<&RoomId>, problems: &[Problem]) {
     out.push('{');
     push_member(out, "code", code.as_str());
     push_member(out, "message", message);
+    if let Some(room) = room {
+        push_member(out, "roomId", room.as_str());
+    }
     if !problems.is_empty() {
         out.push_str(r#","details":["#);
         for (index, Problem { path, problem }) in problems.iter().enumerate() {
@@ -169,13 +172,13 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
             };
             write(kind, &|out| relayed(out, room, from, signal))
         }
-        Event::Removed { reason, .. } => {
+        Event::Removed { room, reason } => {
             let (code, message) = match reason {
                 RemovalReason::Replaced => (Code::Replaced, "the same user joined from a newer connection"),
                 RemovalReason::Closed => (Code::RoomClosed, "the room was closed"),
                 RemovalReason::HungUp => (Code::RoomClosed, "the call was ended"),
             };
-            write("error", &|out| error(out, code, message, &[]))
+            write("error", &|out| error(out, code, message, Some(room), &[]))
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -128,6 +128,8 @@ impl Connection {
             let frame = CloseFrame { code: CloseCode::from(code), reason: why.into() };
             let farewell = async {
                 self.socket.close(Some(frame)).await.ok();
+                // The client hears that all is said, and answers by ending its side: RFC 6455, section 7.1.1.
+                self.socket.get_mut().shutdown().await.ok();
                 let mut rest = [0; READ_BUFFER];
                 while self.socket.get_mut().read(&mut rest).await.is_ok_and(|length| length > 0) {}
             };

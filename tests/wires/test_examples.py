@@ -1,0 +1,57 @@
+"""The Python clients of the pages, as they stand there."""
+
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from documents import DOCS
+from support import PATIENCE, EnvelopePeer, SessionPeer, TopicPeer
+
+
+def session(server, party):
+    peer = party(SessionPeer(server, "blue-otter"))
+    peer.tell("join")
+    peer.next("offer")
+    peer.tell("answer", sdp="v=0")
+    return "'type': 'answer'"
+
+
+def envelope(server, party):
+    peer = party(EnvelopePeer(server))
+    peer.join("standup", user={"id": "ann"})
+    return "'userId': 'ann'"
+
+
+def topic(server, party):
+    peer = party(TopicPeer(server, "standup"))
+    peer.next("offer")
+    return peer.id
+
+
+@pytest.mark.parametrize("page, meet, first", [("session", session, None), ("envelope", envelope, "room:state"), ("topic", topic, "peer-list")])
+def test_the_python_client_of_a_page(server, party, page, meet, first):
+    [source] = re.findall(r"^```python\n(.*?)^```", (DOCS / f"{page}.md").read_text(), re.M | re.S)
+    source = source.replace("ws://localhost:4000", "ws" + server.url.removeprefix("http"))
+    client = subprocess.Popen([sys.executable, "-c", source], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    timer = threading.Timer(PATIENCE, client.kill)
+    timer.start()
+    lines = []
+
+    def read_until(text):
+        for line in client.stdout:
+            lines.append(line)
+            if text in line:
+                return
+        raise AssertionError(f"the client of {page}.md does not print {text}:\n{''.join(lines)}")
+
+    try:
+        if first:
+            read_until(first)
+        read_until(meet(server, party))
+    finally:
+        timer.cancel()
+        client.kill()
+        client.wait()

@@ -1,0 +1,109 @@
+"""REST against its document: schemathesis, and what it does not try."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from openapi_spec_validator import validate
+
+from documents import DOCS, OPENAPI
+from support import HERE, Server
+
+TOKEN = "a token of the test"
+SECONDS = "12"
+
+
+def test_the_document_is_openapi():
+    validate(OPENAPI)
+
+
+def schemathesis(tmp_path, server, document, *options):
+    """Fails with what it found; its working directory is the test's own."""
+    path = tmp_path / "openapi.json"
+    path.write_text(json.dumps(document))
+    program = Path(sys.executable).parent / "schemathesis"
+    seed = os.environ.get("SCHEMATHESIS_SEED", "4000")
+    command = [str(program), "run", str(path), "--url", server.url, "--checks", "all", "--continue-on-failure", "--seed", seed, *options]
+    env = {**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
+    run = subprocess.run(command, cwd=tmp_path, env=env, text=True, capture_output=True, timeout=60)
+    if run.returncode:
+        pytest.fail(f"schemathesis found something (SCHEMATHESIS_SEED={seed})\n{run.stdout}\n{run.stderr}", pytrace=False)
+
+
+def test_schemathesis_without_a_token(tmp_path):
+    server = Server()
+    try:
+        schemathesis(tmp_path, server, OPENAPI, "--max-time", SECONDS)
+    finally:
+        server.stop()
+
+
+def test_schemathesis_with_a_token(tmp_path):
+    # Where a token is set it is needed: in the document that is for every server it is optional.
+    document = copy.deepcopy(OPENAPI)
+    for path in document["paths"].values():
+        for operation in path.values():
+            if isinstance(operation, dict) and operation["security"]:
+                operation["security"] = [{"bearer": []}]
+    server = Server(API_TOKEN=TOKEN)
+    try:
+        schemathesis(tmp_path, server, document, "--max-time", SECONDS, "--header", f"Authorization: Bearer {TOKEN}")
+    finally:
+        server.stop()
+
+
+def test_schemathesis_in_production(tmp_path):
+    server = Server(NODE_ENV="production")
+    try:
+        schemathesis(tmp_path, server, OPENAPI, "--phases", "examples,coverage")
+        status, _, body = server.rest("POST", "/api/rooms", {})
+        assert (status, json.loads(body)["code"]) == (403, "FORBIDDEN")
+    finally:
+        server.stop()
+
+
+def is_error(answer, status, code):
+    assert (answer[0], answer[1]["Content-Type"], json.loads(answer[2])["code"]) == (status, "application/json", code), answer
+    assert list(json.loads(answer[2])) == ["error", "code"]
+
+
+@pytest.mark.parametrize("path, allow", [("/health", "GET,HEAD"), ("/healthz", "GET,HEAD"), ("/api/rooms", "GET,HEAD,POST"), ("/api/rooms/x", "DELETE,GET,HEAD")])
+def test_a_wrong_method(server, path, allow):
+    answer = server.rest("PUT", path)
+    is_error(answer, 405, "METHOD_NOT_ALLOWED")
+    assert sorted(answer[1]["Allow"].split(",")) == allow.split(",")
+
+
+def test_an_id_that_is_no_utf_8(server):
+    is_error(server.rest("GET", "/api/rooms/%FF"), 400, "INVALID_MESSAGE")
+
+
+def test_a_body_too_large(server):
+    is_error(server.rest("POST", "/api/rooms", {"roomId": "x" * 70_000}), 413, "PAYLOAD_TOO_LARGE")
+
+
+def test_too_many_rooms():
+    server = Server(MAX_ROOMS="1")
+    try:
+        status, headers, _ = server.rest("POST", "/api/rooms", {"roomId": "a room"})
+        assert (status, headers["Location"]) == (201, "/api/rooms/a%20room")
+        is_error(server.rest("POST", "/api/rooms", {"roomId": "a room"}), 409, "ROOM_EXISTS")
+        refused = server.rest("POST", "/api/rooms", {"roomId": "another"})
+        is_error(refused, 503, "LIMIT_REACHED")
+        assert int(refused[1]["Retry-After"]) > 0
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("path, kind, file", [
+    ("/docs", "text/html", "site/index.html"), ("/docs/docs.css", "text/css", "site/docs.css"), ("/docs/docs.js", "text/javascript", "site/docs.js"),
+    ("/docs/openapi.json", "application/json", "openapi.json"), ("/docs/asyncapi.json", "application/json", "asyncapi.json"),
+])
+def test_the_documents_are_served(server, path, kind, file):
+    status, headers, body = server.rest("GET", path)
+    assert (status, headers.get_content_type()) == (200, kind)
+    assert body == (DOCS / file).read_bytes(), f"{path} is not docs/{file}"
