@@ -2,6 +2,7 @@
  * The page: lobby → call → lobby, or farewell. Everything else is in a module of its own:
  *
  * - `signaling.js` the wire, `peer.js` one connection, `mesh.js` everybody: no DOM in any of them
+ * - `wires.js` the other wires that can take the place of `signaling.js`
  * - `media.js` this computer's devices
  * - `lobby.js`, `call.js`, `tiles.js`, `people.js`, `plot.js`, `chat.js`, `panel.js` what one sees
  *
@@ -13,7 +14,7 @@ import { explain } from "./errors.js";
 import { forget, inventRoom, remember, remembered, uuid } from "./identity.js";
 import { Lobby } from "./lobby.js";
 import { LocalMedia } from "./media.js";
-import { Signaling } from "./signaling.js";
+import { WIRES, wireOf } from "./wires.js";
 
 const query = new URLSearchParams(location.search);
 const media = new LocalMedia();
@@ -28,13 +29,16 @@ const userId = remembered("session", "parlor.userId") ?? remember("session", "pa
 /** @type {Call | null} */
 let call = null;
 let room = query.get("room")?.trim() ?? "";
+let wire = initialWire();
 
 const lobby = new Lobby({
   media,
   name: remembered("local", "parlor.name") ?? "",
   room: room || inventRoom(),
   invited: !!room,
+  wire,
 });
+lobby.addEventListener("wire", ({ detail }) => chooseWire(detail));
 lobby.addEventListener("join", ({ detail }) => join(detail));
 media.addEventListener("change", () => call && rememberCall());
 
@@ -42,7 +46,10 @@ media.addEventListener("change", () => call && rememberCall());
  * For tests and the console, and to be read only: who this page is, and its connections by the others' `userId`.
  */
 window.parlor = Object.freeze({
-  userId,
+  /** The wire's own, where the server gives them; while there is none, the tab's. */
+  get userId() {
+    return call?.userId ?? userId;
+  },
   /** @returns {string} the room one is in, or an empty string */
   room: () => (call ? room : ""),
   /** @returns {Map<string, RTCPeerConnection>} a copy */
@@ -64,12 +71,13 @@ async function join({ name, room: wanted }) {
   lobby.busy(true);
   room = wanted;
   remember("local", "parlor.name", name);
-  const signaling = new Signaling({ userId, name, token: query.get("token") ?? undefined });
+  const signaling = new wire.Signaling({ userId, name, token: query.get("token") ?? undefined });
   const joining = new Call({
     signaling,
     media,
     self: { id: userId, name },
     room,
+    wire,
     link: roomLink(),
     iceServers: stun ? [{ urls: stun.startsWith("stun:") ? stun : `stun:${stun}` }] : undefined,
   });
@@ -89,9 +97,31 @@ async function join({ name, room: wanted }) {
   call.show();
   rememberCall();
   query.set("room", room);
-  history.replaceState(null, "", `?${query}`);
+  showAddress();
   document.title = `${room} · Parlor`;
   announce(`You are in ${room}`);
+}
+
+/** The address says it; without a word there, the tab remembers. */
+function initialWire() {
+  const last = wireOf(remembered("session", "parlor.wire"));
+  // Someone who follows a link to a room does not mean to close it behind them.
+  const fits = last && !(room && last.forTwo);
+  return wireOf(query.get("wire")) ?? (fits ? last : WIRES[0]);
+}
+
+/** @param {import("./wires.js").Wire} chosen */
+function chooseWire(chosen) {
+  wire = chosen;
+  remember("session", "parlor.wire", wire.id);
+  showAddress();
+}
+
+/** The page's own address: enough to come back to the same place in the same way. */
+function showAddress() {
+  if (wire === WIRES[0]) query.delete("wire");
+  else query.set("wire", wire.id);
+  history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
 }
 
 /** Out of the call by one's own wish. */
@@ -134,7 +164,7 @@ byId("farewell-lobby").addEventListener("click", () => {
 });
 
 // A closed or reloaded tab says goodbye, so that the others need not wait for a timeout to notice.
-addEventListener("pagehide", () => call?.close());
+addEventListener("pagehide", () => call?.close({ mayComeBack: true }));
 // A page that the browser had kept and shows again finds itself hung up: it starts anew.
 addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
 
@@ -164,10 +194,11 @@ document.addEventListener("keydown", (event) => {
   if (known) event.preventDefault();
 });
 
-/** What others open to come here. Nothing of ours is in it but the room. */
+/** What others open to come here. Nothing of ours is in it but the room, and that it is for two. */
 function roomLink() {
   const name = call ? room : byId("room").value.trim() || room;
-  return `${location.origin}${location.pathname}?room=${encodeURIComponent(name)}`;
+  const forTwo = wire.forTwo ? `&wire=${wire.id}` : "";
+  return `${location.origin}${location.pathname}?room=${encodeURIComponent(name)}${forTwo}`;
 }
 
 /** For the page that comes after a reload. */

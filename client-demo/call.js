@@ -18,12 +18,16 @@ const NOTICE_MS = 6000;
 /** From this width on the panel does not cover the pictures, so it starts open. */
 const ROOMY = "(min-width: 1000px)";
 
+/** What to say to someone who waits alone in a call for two. */
+const FOR_TWO = { title: "Nobody has come yet", text: "This call waits for the one person who opens its link." };
+
 /** Events: `leave`; `ended`, detail: the SignalingError that says why. */
 export class Call extends EventTarget {
   #signaling;
   #media;
   #self;
   #link;
+  #wire;
   #mesh;
   #tiles = new Tiles(byId("tiles"));
   #people = new People();
@@ -38,18 +42,24 @@ export class Call extends EventTarget {
   /**
    * Made before joining, so that no event of the room is missed.
    * @param {{ signaling: import("./signaling.js").Signaling, media: import("./media.js").LocalMedia,
-   *   self: { id: string, name: string }, room: string, link: string, iceServers?: RTCIceServer[] }} options
+   *   self: { id: string, name: string }, room: string, wire: import("./wires.js").Wire, link: string, iceServers?: RTCIceServer[] }} options
    */
-  constructor({ signaling, media, self, room, link, iceServers }) {
+  constructor({ signaling, media, self, room, wire, link, iceServers }) {
     super();
     this.#signaling = signaling;
     this.#media = media;
     this.#self = self;
     this.#link = link;
-    this.#mesh = new Mesh({ signaling, selfId: self.id, iceServers });
+    this.#wire = wire;
+    this.#mesh = new Mesh({ signaling, name: self.name, iceServers });
     byId("room-name").textContent = room;
     this.#listen();
     this.#drawSelf();
+  }
+
+  /** By which the others know this page; undefined on a wire where nobody has an id. */
+  get userId() {
+    return this.#signaling.userId;
   }
 
   /** @returns {Map<string, RTCPeerConnection>} */
@@ -68,13 +78,17 @@ export class Call extends EventTarget {
     this.#timers.push(setInterval(() => this.#listenForVoices(), SPEAKING_INTERVAL_MS));
   }
 
-  /** Hangs up, and leaves the page as it was. */
-  close() {
+  /**
+   * Hangs up, and leaves the page as it was.
+   * @param {{ mayComeBack?: boolean }} [options] whether the other one of a call for two should wait
+   */
+  close({ mayComeBack = false } = {}) {
     this.#abort.abort();
     this.#timers.forEach(clearInterval);
     clearTimeout(this.#noticeTimer);
     this.#mesh.close();
-    this.#signaling.leave();
+    if (this.#signaling.hangUp && !mayComeBack) this.#signaling.hangUp();
+    else this.#signaling.leave();
     this.#tiles.clear();
     this.#people.clear();
     this.#chat.clear();
@@ -196,14 +210,14 @@ export class Call extends EventTarget {
   }
 
   #drawInvite() {
-    this.#tiles.invite(this.#mesh.members.size ? "" : this.#link);
+    this.#tiles.invite(this.#mesh.members.size ? "" : this.#link, this.#wire.forTwo ? FOR_TWO : undefined);
   }
 
   /** @param {"online" | "offline"} state */
   #drawServer(state) {
     const place = byId("server-state");
     place.dataset.state = state;
-    place.textContent = state === "online" ? "Connected" : "Reconnecting…";
+    place.textContent = state === "online" ? `Connected over ${this.#wire.name}` : "Reconnecting…";
     if (state === "online") this.#notice("");
     else this.#notice("The server is out of reach. Your call goes on; nobody new can join until it is back.", { stays: true });
   }

@@ -13,6 +13,7 @@ const SIGNALING = {
   RATE_LIMITED: "Too much at once. Wait a moment and try again.",
   LIMIT_REACHED: "The server has as many rooms as it can hold. Try again later.",
   REPLACED: "You joined this room from another tab or device, and the call went on there.",
+  HUNG_UP: "The other one hung up.",
   ROOM_CLOSED: "The room was closed by its operator.",
   SHUTTING_DOWN: "The server is restarting. Try again in a moment.",
   PAYLOAD_TOO_LARGE: "That was more than the server takes in one message.",

@@ -3,37 +3,54 @@
  *
  * @module lobby
  */
-import { byId, dress, say } from "./dom.js";
+import { byId, dress, fromTemplate, say } from "./dom.js";
 import { CAN_STILL_JOIN, explainDevices } from "./errors.js";
 import { meter } from "./media.js";
+import { WIRES, wireOf } from "./wires.js";
 
 const METER_BARS = 5;
 const METER_INTERVAL_MS = 100;
 
-/** Event: `join`, detail `{ name, room }`. */
+/** What the form says, by what is on offer. */
+const WORDS = {
+  room: { label: "Room", title: "Start a call", lead: "Everyone with the link to a room can join it. There is nothing to install and no account." },
+  roomInvited: { label: "Room", title: "You are invited", lead: "Check your picture and your sound, then join the others in this room." },
+  two: { label: "Call", title: "Call someone", lead: "A call for two: send the link to one person. The call waits for them, and nobody else can come in." },
+  twoInvited: { label: "Call", title: "Someone calls you", lead: "Check your picture and your sound, then join. This call is for the two of you only." },
+};
+
+/** Events: `join`, detail `{ name, room }`; `wire`, detail: the {@link import("./wires.js").Wire} that was chosen. */
 export class Lobby extends EventTarget {
   #media;
   #meter = null;
   #meterTimer = 0;
   #open = false;
   #invited;
+  #wire;
 
   /**
-   * @param {{ media: import("./media.js").LocalMedia, name: string, room: string, invited: boolean }} options
+   * @param {{ media: import("./media.js").LocalMedia, name: string, room: string, invited: boolean, wire: import("./wires.js").Wire }} options
    *   `invited`: the room came with the link
    */
-  constructor({ media, name, room, invited }) {
+  constructor({ media, name, room, invited, wire }) {
     super();
     this.#media = media;
     this.#invited = invited;
+    this.#wire = wire;
     byId("name").value = name;
     byId("room").value = room;
+    byId("wire-options").replaceChildren(...WIRES.map((one) => wireOption(one, one === wire)));
     this.#drawTitle();
     byId("preview-meter").replaceChildren(...Array.from({ length: METER_BARS }, () => document.createElement("i")));
 
     byId("room").addEventListener("input", () => {
       this.#invited = false;
       this.#drawTitle();
+    });
+    byId("wire-options").addEventListener("change", ({ target }) => {
+      this.#wire = wireOf(target.value);
+      this.#drawTitle();
+      this.dispatchEvent(new CustomEvent("wire", { detail: this.#wire }));
     });
     byId("join-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -85,7 +102,7 @@ export class Lobby extends EventTarget {
     byId("name").setAttribute("aria-invalid", String(!name));
     byId("room").setAttribute("aria-invalid", String(!room));
     if (empty) {
-      say(byId("lobby-error"), empty === "name" ? "Say who you are: the others will see this name." : "A room needs a name.");
+      say(byId("lobby-error"), empty === "name" ? "Say who you are: the others will see this name." : this.#wire.forTwo ? "A call needs a name." : "A room needs a name.");
       byId(empty).focus();
       return;
     }
@@ -93,10 +110,11 @@ export class Lobby extends EventTarget {
   }
 
   #drawTitle() {
-    byId("lobby-title").textContent = this.#invited ? "You are invited" : "Start a call";
-    byId("lobby-lead").textContent = this.#invited
-      ? "Check your picture and your sound, then join the others in this room."
-      : "Everyone with the link to a room can join it. There is nothing to install and no account.";
+    const words = WORDS[(this.#wire.forTwo ? "two" : "room") + (this.#invited ? "Invited" : "")];
+    byId("lobby-title").textContent = words.title;
+    byId("lobby-lead").textContent = words.lead;
+    byId("room-label").textContent = words.label;
+    byId("wire-chosen").textContent = this.#wire.name;
   }
 
   #draw() {
@@ -154,4 +172,14 @@ export class Lobby extends EventTarget {
     this.#meter?.stop();
     this.#meter = null;
   }
+}
+
+function wireOption({ id, name, line }, chosen) {
+  const option = fromTemplate("wire-template");
+  const input = option.querySelector("input");
+  input.value = id;
+  input.checked = chosen;
+  option.querySelector(".wire-name").textContent = name;
+  option.querySelector(".wire-line").textContent = line;
+  return option;
 }

@@ -3,7 +3,8 @@
  *
  * - the newcomer offers to everyone in `room-users`; those who were there wait for that offer after `user-joined`
  * - a signal carries a `link`, naming the RTCPeerConnection at each end, so that a page that was reloaded is not mistaken for the
- *   connection its predecessor had, and one that only lost the server goes on as it was
+ *   connection its predecessor had, and one that only lost the server goes on as it was. Where a wire, or the way from one wire to
+ *   another, does not carry it, the certificate's fingerprint in the description tells the same, a moment later
  * - media does not need the server: someone who is off the list stays as long as the connection to them lives
  *
  * No DOM.
@@ -15,6 +16,12 @@ import { Peer } from "./peer.js";
 /** How long to wait before a signal that the server refused is made up for. */
 const RETRY_MS = 1500;
 
+/** Refusals after which there is nothing to make up for: a re-join does, or whoever it was for is gone, or the call is over. */
+const BESIDE_THE_POINT = new Set(["OFFLINE", "TARGET_NOT_FOUND", "ROOM_CLOSED", "HUNG_UP"]);
+
+/** Longest name taken from someone whom the server does not name, in characters; the lobby's own limit. */
+const NAME_LIMIT = 40;
+
 /**
  * Someone in the call.
  * @typedef {object} Member
@@ -23,6 +30,9 @@ const RETRY_MS = 1500;
  * @property {Peer | null} peer null until the first offer
  * @property {boolean} away lost the server, may come back; media may well flow
  * @property {{ audio: boolean, video: boolean, screen: boolean } | null} sends what they say they send; null: has not said
+ * @property {boolean} unnamed the server knows no name of theirs, so they may say it themselves
+ * @property {boolean} anonymous the server does not even say whether they are here: the connection to them is all there is
+ * @property {boolean} expected called, and not heard of yet; such a one is not shown
  */
 
 /**
@@ -30,10 +40,11 @@ const RETRY_MS = 1500;
  * `reason`), `chat` (detail: `{ member, text }`).
  */
 export class Mesh extends EventTarget {
-  /** @type {Map<string, Member>} */
-  members = new Map();
-
   #signaling;
+  #name;
+  /** With those who are only expected. @type {Map<string, Member>} */
+  #members = new Map();
+  /** What the others last knew this page by, on a wire where the server chooses. @type {string | undefined} */
   #selfId;
   /** Ties our sound and picture together on the other side. */
   #outgoing = new MediaStream();
@@ -47,15 +58,20 @@ export class Mesh extends EventTarget {
   #abort = new AbortController();
 
   /**
-   * @param {{ signaling: import("./signaling.js").Signaling, selfId: string, iceServers?: RTCIceServer[] }} options
-   *   `iceServers` take the place of those the server names
+   * @param {{ signaling: import("./signaling.js").Signaling, name: string, iceServers?: RTCIceServer[] }} options
+   *   `signaling`: any of the wires; `iceServers` take the place of those the server names
    */
-  constructor({ signaling, selfId, iceServers }) {
+  constructor({ signaling, name, iceServers }) {
     super();
     this.#signaling = signaling;
-    this.#selfId = selfId;
+    this.#name = name;
     this.#fixedIceServers = iceServers;
     this.#listen();
+  }
+
+  /** Who is in the call. @returns {Map<string, Member>} a copy */
+  get members() {
+    return new Map([...this.#members].filter(([, member]) => !member.expected));
   }
 
   /**
@@ -66,7 +82,7 @@ export class Mesh extends EventTarget {
   send(tracks, sends) {
     this.#tracks = tracks;
     this.#sends = sends;
-    for (const { peer } of this.members.values()) {
+    for (const { peer } of this.#members.values()) {
       if (!peer) continue;
       this.#fill(peer);
       peer.send({ type: "sends", ...sends });
@@ -85,26 +101,29 @@ export class Mesh extends EventTarget {
   /** Ends every connection. The signaling is left alone. */
   close() {
     this.#abort.abort();
-    for (const member of this.members.values()) member.peer?.close();
-    this.members.clear();
+    for (const member of this.#members.values()) member.peer?.close();
+    this.#members.clear();
   }
 
   #listen() {
     const on = (type, handle) =>
       this.#signaling.addEventListener(type, ({ detail }) => handle(detail), { signal: this.#abort.signal });
 
-    on("room-users", ({ users, iceServers }) => {
+    on("room-users", ({ users, iceServers, userId }) => {
       this.#iceServers = this.#fixedIceServers ?? iceServers;
+      // Someone new to the others, who know nothing of the connections there were under the old id.
+      const renamed = !!this.#selfId && this.#selfId !== userId;
+      this.#selfId = userId;
       const listed = new Set(users.map((user) => user.userId));
-      for (const member of this.members.values()) {
+      for (const member of [...this.#members.values()]) {
         if (listed.has(member.id)) continue;
         // After a restart of the server the list begins empty, and the others are about to come back to it.
         this.#lose(member, "timeout");
       }
       for (const user of users) {
         const member = this.#admit(user);
-        if (member.peer) member.peer.resume(this.#iceServers);
-        else this.#connect(member).call();
+        if (member.peer && !renamed) member.peer.resume(this.#iceServers);
+        else if (!user.calling) this.#connect(member).call();
       }
     });
 
@@ -112,35 +131,64 @@ export class Mesh extends EventTarget {
     on("user-back", (user) => this.#admit(user).peer?.resume());
     on("user-away", ({ userId }) => this.#update(userId, { away: true }));
     on("user-left", ({ userId, reason }) => {
-      const member = this.members.get(userId);
+      const member = this.#members.get(userId);
       if (member) this.#lose(member, reason);
     });
 
-    on("offer", ({ from, offer, link }) => this.#receiveOffer(from, offer, link));
-    on("answer", ({ from, answer, link }) => this.#deliver(from, link, (peer) => peer.receiveDescription(answer)));
+    on("offer", ({ from, user, offer, link }) => this.#receiveOffer(user ? this.#admit(user) : this.#members.get(from), offer, link));
+    on("answer", ({ from, answer, link }) =>
+      this.#deliver(from, link, (peer, member) => {
+        // It was given by a page that was reloaded, to an offer meant for its predecessor.
+        if (!link && peer.isStranger(answer)) return this.#connect(member).call();
+        return peer.receiveDescription(answer);
+      }));
     on("ice-candidate", ({ from, candidate, link }) => this.#deliver(from, link, (peer) => peer.receiveCandidate(candidate)));
   }
 
-  /** Someone is on the server's list: new, or still there, or back. */
+  /** Someone is on the server's list: new, or still there, or back. On a wire without a list, someone who is expected, or calls. */
   #admit(user) {
-    const known = this.members.get(user.userId);
+    const known = this.#members.get(user.userId);
     if (known) {
-      this.#update(user.userId, { away: false, name: nameOf(user) });
+      if (!user.expected) this.#meet(known);
+      const name = nameOf(user);
+      this.#update(user.userId, { away: false, ...(name && { name }) });
       return known;
     }
+    const name = nameOf(user);
+    const anonymous = !!user.anonymous;
     /** @type {Member} */
-    const member = { id: user.userId, name: nameOf(user), peer: null, away: false, sends: null };
-    this.members.set(member.id, member);
-    this.#tell("joined", member);
+    const member = {
+      id: user.userId,
+      name: name || (anonymous ? "Guest" : `Guest ${user.userId.slice(-4)}`),
+      peer: null,
+      away: false,
+      sends: null,
+      unnamed: !name,
+      anonymous,
+      expected: !!user.expected,
+    };
+    this.#members.set(member.id, member);
+    if (!member.expected) this.#tell("joined", member);
     this.#spread();
     return member;
   }
 
+  /** Something was heard of someone. */
+  #meet(member) {
+    if (!member.expected) return;
+    member.expected = false;
+    this.#tell("joined", member);
+  }
+
   #update(id, change) {
-    const member = this.members.get(id);
+    const member = this.#members.get(id);
     if (!member) return;
     Object.assign(member, change);
-    this.#tell("changed", member);
+    this.#changed(member);
+  }
+
+  #changed(member) {
+    if (!member.expected) this.#tell("changed", member);
   }
 
   /** Someone is off the list. Who said goodbye is gone; who only lost the server stays while the connection lives. */
@@ -151,28 +199,23 @@ export class Mesh extends EventTarget {
   }
 
   #remove(member, reason) {
-    if (this.members.get(member.id) !== member) return;
-    this.members.delete(member.id);
+    if (this.#members.get(member.id) !== member) return;
+    this.#members.delete(member.id);
     member.peer?.close();
-    this.dispatchEvent(new CustomEvent("left", { detail: { ...member, reason } }));
+    if (!member.expected) this.#tell("left", { ...member, reason });
     this.#spread();
   }
 
   /** A new connection to a member, in place of the one there may be. */
   #connect(member) {
     member.peer?.close();
-    const peer = new Peer({
-      // Any rule does by which exactly one of two is polite.
-      polite: this.#selfId < member.id,
-      iceServers: this.#iceServers,
-      outgoing: this.#outgoing,
-    });
+    const peer = new Peer({ iceServers: this.#iceServers, outgoing: this.#outgoing });
     member.peer = peer;
     member.sends = null;
     this.#fill(peer);
     this.#spread();
 
-    const current = () => member.peer === peer && this.members.has(member.id);
+    const current = () => member.peer === peer && this.#members.get(member.id) === member;
     const on = (type, handle) => peer.addEventListener(type, ({ detail }) => current() && handle(detail));
     const link = () => ({ link: { from: peer.id, to: peer.remoteId } });
     on("description", (description) => {
@@ -188,22 +231,29 @@ export class Mesh extends EventTarget {
     on("state", (state) => {
       // Away and without media: nothing is left of them.
       if (member.away && (state === "failed" || state === "disconnected")) this.#remove(member, "timeout");
-      else this.#tell("changed", member);
+      else this.#changed(member);
     });
     on("closed", () => {
-      // The other page hung up. Whether that person is still here is for the server to say, if it still speaks of them.
-      if (member.away) this.#remove(member, "left");
+      // The other page hung up. Whether that person is still here is for the server to say, if it (still) speaks of them.
+      if (member.away || member.anonymous) this.#remove(member, "left");
     });
     on("stream", () => this.#tell("stream", member));
-    on("open", () => peer.send({ type: "sends", ...this.#sends }));
+    on("open", () => {
+      peer.send({ type: "name", name: this.#name });
+      peer.send({ type: "sends", ...this.#sends });
+    });
     on("message", (message) => this.#receiveMessage(member, message));
     return peer;
   }
 
-  /** @param {{ from: string, to: string | null } | undefined} link absent where the other side is not this page */
-  async #receiveOffer(from, offer, link) {
-    const member = this.members.get(from);
+  /**
+   * @param {Member | undefined} member
+   * @param {RTCSessionDescriptionInit} offer
+   * @param {{ from: string, to: string | null } | undefined} link absent where the other side is not this page, or on another wire
+   */
+  async #receiveOffer(member, offer, link) {
     if (!member) return;
+    this.#meet(member);
     const { peer } = member;
     if (link?.to && link.to !== peer?.id) {
       // They go on with a connection of which this side is gone, so it has to be a new one. It may be on its way already.
@@ -211,7 +261,7 @@ export class Mesh extends EventTarget {
       return;
     }
     // They began anew: a reloaded page, most likely.
-    const stale = !peer || (link && peer.remoteId && peer.remoteId !== link.from);
+    const stale = !peer || (link ? peer.remoteId && peer.remoteId !== link.from : peer.isStranger(offer));
     const receiver = stale ? this.#connect(member) : peer;
     receiver.remoteId = link?.from ?? null;
     try {
@@ -223,12 +273,14 @@ export class Mesh extends EventTarget {
 
   /** Answers and candidates, which mean something to one connection only. */
   async #deliver(from, link, handle) {
-    const peer = this.members.get(from)?.peer;
+    const member = this.#members.get(from);
+    const peer = member?.peer;
     if (!peer) return;
     if (link && (link.to ? link.to !== peer.id : link.from !== peer.remoteId)) return;
     if (link) peer.remoteId = link.from;
+    this.#meet(member);
     try {
-      await handle(peer);
+      await handle(peer, member);
     } catch (error) {
       console.warn("a signal could not be taken", error);
     }
@@ -237,6 +289,9 @@ export class Mesh extends EventTarget {
   #receiveMessage(member, message) {
     if (message?.type === "chat" && typeof message.text === "string") {
       this.#tell("chat", { member, text: message.text });
+    } else if (message?.type === "name" && typeof message.name === "string") {
+      const name = message.name.trim().slice(0, NAME_LIMIT);
+      if (member.unnamed && name) this.#update(member.id, { name });
     } else if (message?.type === "sends") {
       const { audio, video, screen } = message;
       this.#update(member.id, { sends: { audio: !!audio, video: !!video, screen: !!screen } });
@@ -245,7 +300,7 @@ export class Mesh extends EventTarget {
 
   /** A signal did not get through. Offline, the re-join makes up for it; someone who is gone needs nothing. */
   #makeUp(peer, error) {
-    if (error.code === "OFFLINE" || error.code === "TARGET_NOT_FOUND" || this.#makingUp.has(peer)) return;
+    if (BESIDE_THE_POINT.has(error.code) || this.#makingUp.has(peer)) return;
     console.warn("a signal was refused", error.code, error.message);
     this.#makingUp.add(peer);
     setTimeout(() => {
@@ -262,9 +317,9 @@ export class Mesh extends EventTarget {
 
   /** In a mesh every pixel is encoded and sent once per member, so the more there are, the smaller the picture; a screen must be read. */
   #spread() {
-    const count = this.members.size;
+    const count = this.#members.size;
     const scale = this.#sends.screen || count < 2 ? 1 : count < 4 ? 2 : 3;
-    for (const { peer } of this.members.values()) peer?.setVideoScale(scale);
+    for (const { peer } of this.#members.values()) peer?.setVideoScale(scale);
   }
 
   #tell(type, detail) {
@@ -272,6 +327,7 @@ export class Mesh extends EventTarget {
   }
 }
 
+/** The name the server gives someone, or an empty string. */
 function nameOf(user) {
-  return (typeof user.name === "string" && user.name.trim()) || `Guest ${user.userId.slice(0, 4)}`;
+  return typeof user.name === "string" ? user.name.trim() : "";
 }

@@ -6,6 +6,7 @@
  *
  * - {@link Peer#call} makes the first offer; the side that waits just gives what arrives to {@link Peer#receiveDescription}
  * - either side may renegotiate at any time; when both do, the impolite one's offer wins and the polite one rolls back
+ * - what arrives is taken in the order in which it arrived, one after the other
  * - a connection that fails restarts ICE by itself; {@link Peer#resume} helps when signaling had been away
  *
  * @module peer
@@ -18,6 +19,12 @@ const KINDS = ["audio", "video"];
 
 /** How long `disconnected` may last before ICE is restarted: short losses heal alone, and a restart would only add to the noise. */
 const DISCONNECTED_GRACE_MS = 2500;
+
+/** How long an offer that won over the other side's may stay without an answer before it is repeated: it may never have arrived. */
+const REPEAT_MS = 1500;
+
+/** How long to wait at most for the first candidate of an offer that gives way, in milliseconds. */
+const GATHERING_MS = 1000;
 
 /** Longest data channel message taken from the other side, in characters. */
 const MESSAGE_LIMIT = 16384;
@@ -53,15 +60,20 @@ export class Peer extends EventTarget {
   /** @type {RTCDataChannel | null} */
   #channel = null;
   #called = false;
-  #makingOffer = false;
-  #ignoringOffer = false;
-  #settingAnswer = false;
+  /** Ends when no offer is being made; never fails. @type {Promise<unknown>} */
+  #offering = Promise.resolve();
+  /** Ends when all that has arrived is taken; never fails. @type {Promise<unknown>} */
+  #taking = Promise.resolve();
   #videoScale = 1;
+  /** Ends with the first local candidate. @type {Promise<void>} */
+  #gathered;
   #restartTimer = 0;
+  #repeatTimer = 0;
   #lastStats = null;
 
   /**
-   * @param {{ polite: boolean, iceServers?: RTCIceServer[], outgoing: MediaStream }} options exactly one of the two sides is polite;
+   * @param {{ polite?: boolean, iceServers?: RTCIceServer[], outgoing: MediaStream }} options exactly one of the two sides is polite;
+   *   left out on both, it is the one whose certificate has the smaller fingerprint, which both know once their offers have met.
    *   `outgoing` only ties sound and picture together for lip-sync, its tracks are not read.
    */
   constructor({ polite, iceServers = [], outgoing }) {
@@ -86,6 +98,15 @@ export class Peer extends EventTarget {
     return this.state === "connected" && this.#channel?.readyState !== "closed";
   }
 
+  /**
+   * Whether a description comes from another RTCPeerConnection than the one at the other end of this: each has a certificate of its own.
+   * @param {RTCSessionDescriptionInit} description
+   */
+  isStranger(description) {
+    const [known, given] = [fingerprint(this.#connection.remoteDescription), fingerprint(description)];
+    return !!known && !!given && known !== given;
+  }
+
   /** True from {@link Peer#call} until the other side has answered for the first time. */
   get calling() {
     return this.#called && !this.#connection.currentRemoteDescription;
@@ -108,42 +129,25 @@ export class Peer extends EventTarget {
   }
 
   /**
-   * An offer or an answer from the other side.
+   * An offer or an answer from the other side. An answer to what has been answered is let go.
    * @param {RTCSessionDescriptionInit} description
    */
-  async receiveDescription(description) {
-    const connection = this.#connection;
-    const isOffer = description.type === "offer";
-    const ready = !this.#makingOffer && (connection.signalingState === "stable" || this.#settingAnswer);
-    this.#ignoringOffer = isOffer && !ready && !this.#polite;
-    if (this.#ignoringOffer) return;
-
-    this.#settingAnswer = !isOffer;
-    try {
-      await connection.setRemoteDescription(description);
-    } finally {
-      this.#settingAnswer = false;
-    }
-    if (isOffer) {
-      if (description.sdp?.includes("m=application")) this.#openChannel();
-      this.#adoptTransceivers();
-      await connection.setLocalDescription();
-      this.#tell("description", connection.localDescription);
-    }
-    this.#applyVideoScale();
+  receiveDescription(description) {
+    return this.#inTurn(() => (description.type === "offer" ? this.#takeOffer(description) : this.#takeAnswer(description)));
   }
 
   /**
-   * A candidate from the other side; null or empty is the end of candidates.
+   * A candidate from the other side; null or empty is the end of candidates. One that belongs to no description taken here is let go:
+   * its offer lost against ours, or its connection is no more.
    * @param {RTCIceCandidateInit | null} candidate
    */
-  async receiveCandidate(candidate) {
-    try {
+  receiveCandidate(candidate) {
+    return this.#inTurn(async () => {
+      const lines = this.#connection.remoteDescription?.sdp.split(/\r?\n/) ?? [];
+      const ufrag = candidate?.usernameFragment ?? / ufrag (\S+)/.exec(candidate?.candidate)?.[1];
+      if (!lines.length || (ufrag && !lines.includes(`a=ice-ufrag:${ufrag}`))) return;
       await this.#connection.addIceCandidate(candidate ?? undefined);
-    } catch (error) {
-      // Candidates of an offer that was ignored belong to nothing here.
-      if (!this.#ignoringOffer) throw error;
-    }
+    });
   }
 
   /**
@@ -228,25 +232,18 @@ export class Peer extends EventTarget {
   /** Ends it; the other side's data channel closes at once. */
   close() {
     clearTimeout(this.#restartTimer);
+    clearTimeout(this.#repeatTimer);
     this.#connection.close();
   }
 
   #listen() {
     const connection = this.#connection;
 
-    connection.addEventListener("negotiationneeded", async () => {
-      try {
-        this.#makingOffer = true;
-        await connection.setLocalDescription();
-        // The other side's offer may have come in between; then this would be an answer, and is told elsewhere.
-        if (connection.localDescription.type === "offer") this.#tell("description", connection.localDescription);
-      } catch (error) {
-        if (connection.signalingState !== "closed") console.warn("negotiation failed", error);
-      } finally {
-        this.#makingOffer = false;
-      }
+    connection.addEventListener("negotiationneeded", () => {
+      this.#offering = this.#offer();
     });
 
+    this.#gathered = new Promise((found) => connection.addEventListener("icecandidate", () => found(), { once: true }));
     connection.addEventListener("icecandidate", ({ candidate }) => this.#tell("candidate", candidate?.toJSON() ?? null));
 
     connection.addEventListener("track", ({ track }) => {
@@ -262,6 +259,63 @@ export class Peer extends EventTarget {
       if (this.state === "disconnected") this.#restartTimer = setTimeout(() => connection.restartIce(), DISCONNECTED_GRACE_MS);
       this.#tell("state", this.state);
     });
+  }
+
+  async #offer() {
+    const connection = this.#connection;
+    try {
+      await connection.setLocalDescription();
+      // The other side's offer may have come in between; then this would be an answer, and is told elsewhere.
+      if (connection.localDescription.type === "offer") this.#tell("description", connection.localDescription);
+    } catch (error) {
+      if (connection.signalingState !== "closed") console.warn("negotiation failed", error);
+    }
+  }
+
+  async #takeOffer(offer) {
+    const connection = this.#connection;
+    // Both offers have to be there to be compared.
+    await this.#offering;
+    if (connection.signalingState === "have-local-offer") {
+      if (!this.#isPoliteTo(offer)) return this.#repeatLater();
+      // Chromium: rolled back before it has found the first network, a new connection never finds any.
+      await Promise.race([this.#gathered, new Promise((end) => setTimeout(end, GATHERING_MS))]);
+      if (connection.signalingState === "closed") return;
+    }
+    await connection.setRemoteDescription(offer);
+    if (offer.sdp?.includes("m=application")) this.#openChannel();
+    this.#adoptTransceivers();
+    await connection.setLocalDescription();
+    this.#tell("description", connection.localDescription);
+    this.#applyVideoScale();
+  }
+
+  async #takeAnswer(answer) {
+    // An offer that was repeated is answered twice.
+    if (this.#connection.signalingState !== "have-local-offer") return;
+    await this.#connection.setRemoteDescription(answer);
+    this.#applyVideoScale();
+  }
+
+  /** Both sides made an offer: whether ours gives way. */
+  #isPoliteTo(offer) {
+    return this.#polite ?? fingerprint(this.#connection.localDescription) < fingerprint(offer);
+  }
+
+  #repeatLater() {
+    clearTimeout(this.#repeatTimer);
+    this.#repeatTimer = setTimeout(() => {
+      if (this.#connection.signalingState === "have-local-offer") this.#tell("description", this.#connection.localDescription);
+    }, REPEAT_MS);
+  }
+
+  /** One thing after the other, so that a candidate finds its description taken. @param {() => Promise<void>} take */
+  #inTurn(take) {
+    const taken = this.#taking.then(() => {
+      if (this.#connection.signalingState !== "closed") return take();
+    });
+    this.#taking = taken.catch(() => {});
+    return taken;
   }
 
   /** The data channel has the same number on both sides, so neither has to wait for the other to open it. */
@@ -313,4 +367,12 @@ export class Peer extends EventTarget {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/**
+ * The fingerprint of the certificate with which a description's connection will prove who it is; empty if there is none.
+ * @param {RTCSessionDescriptionInit | null} description
+ */
+function fingerprint(description) {
+  return /^a=fingerprint:(.+?)\s*$/m.exec(description?.sdp ?? "")?.[1].toLowerCase() ?? "";
 }

@@ -2,7 +2,8 @@
  * The wire between this page and Parlor: one Socket.IO connection, one room.
  *
  * Knows nothing of the DOM and nothing of WebRTC: descriptions and candidates pass through as they are. To use it elsewhere, copy
- * this file and point the import at your own copy of socket.io-client.
+ * this file and point the import at your own copy of socket.io-client. `signaling-topic.js`, `signaling-envelope.js` and
+ * `signaling-session.js` do the same over a plain WebSocket, with the same methods and events.
  *
  * Guarantee: after a dropped connection the room is joined again, under the same `userId`, before `online` is told.
  *
@@ -85,6 +86,11 @@ export class Signaling extends EventTarget {
       auth: token ? { token } : undefined,
     });
     this.#listen();
+  }
+
+  /** By which the others know one. */
+  get userId() {
+    return this.#userId;
   }
 
   /** Whether the connection is up at this moment. */

@@ -93,12 +93,16 @@ export class Tiles extends EventTarget {
   }
 
   /** The empty seat beside oneself. @param {string} link empty: nobody needs inviting */
-  invite(link) {
+  invite(link, words) {
     if (!!link === !!this.#invite) return;
     this.#invite?.remove();
     this.#invite = null;
     if (link) {
       this.#invite = fromTemplate("invite-template");
+      if (words) {
+        this.#invite.querySelector("h2").textContent = words.title;
+        this.#invite.querySelector("p").textContent = words.text;
+      }
       this.#invite.querySelector(".invite-link").textContent = link.replace(/^https?:\/\//, "");
       this.#list.append(this.#invite);
     }

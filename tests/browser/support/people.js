@@ -58,21 +58,33 @@ export class Person {
     return person;
   }
 
-  /** Types a name and a room into the lobby and clicks Join; does not wait for what becomes of it. */
-  async ask(url, room) {
+  /**
+   * Types a name and a room into the lobby and clicks Join; does not wait for what becomes of it.
+   * @param {string} url
+   * @param {string} room
+   * @param {string} [wire] the name of the one to choose; by default, the one the lobby comes with
+   */
+  async ask(url, room, wire) {
     await this.page.goto(url);
     // The camera first, as one does: the preview shows it, or a message says why not.
     await this.until("the lobby has asked for the devices", () => {
       const shown = (id) => !document.getElementById(id).hidden;
       return shown("preview-video") || shown("device-error");
     });
+    if (wire) await this.chooseWire(wire);
     await this.page.getByLabel("Your name").fill(this.name);
-    await this.page.getByLabel("Room", { exact: true }).fill(room);
+    await this.page.getByLabel(wire === "Session" ? "Call" : "Room", { exact: true }).fill(room);
     await this.page.getByRole("button", { name: "Join", exact: true }).click();
   }
 
-  async join(url, room) {
-    await this.ask(url, room);
+  async chooseWire(wire) {
+    const options = this.page.getByRole("group", { name: "Wire" });
+    if (!(await options.isVisible())) await this.page.locator("summary", { hasText: "Wire" }).click();
+    await options.getByRole("radio", { name: wire }).check();
+  }
+
+  async join(url, room, wire) {
+    await this.ask(url, room, wire);
     await this.inCall();
   }
 
@@ -116,6 +128,11 @@ export class Person {
     return this.until(`decodes video of ${names}`, decodesMore, { ids: others.map(({ id }) => id), frames, key: Math.random() });
   }
 
+  /** Waits until video of one person, whoever it is, is decoded here: `frames` more than there were. */
+  seesOne(frames = 4) {
+    return this.until("decodes video of somebody", decodesMore, { ids: null, frames, key: Math.random() });
+  }
+
   tile(other) {
     return this.page.locator(`.tile[data-user-id="${other.id}"]`);
   }
@@ -155,9 +172,11 @@ export class Person {
   }
 }
 
-/** Runs in the page: has every one of these people sent `frames` more frames since the first time of asking? */
-async function decodesMore({ ids, frames, key }) {
+/** Runs in the page: has every one of these people sent `frames` more frames since the first time of asking? Without ids: one person. */
+async function decodesMore({ ids: known, frames, key }) {
   const peers = window.parlor.peers();
+  const ids = known ?? [...peers.keys()];
+  if (!ids.length) return null;
   const now = {};
   for (const [id, connection] of peers) {
     now[id] = 0;
@@ -168,7 +187,7 @@ async function decodesMore({ ids, frames, key }) {
   const seen = (window.seenFrames ??= {});
   const first = (seen[key] ??= {});
   for (const id of ids) first[id] ??= now[id];
-  if (peers.size !== ids.length || !ids.every((id) => peers.has(id))) return null;
+  if (peers.size !== (known?.length ?? 1) || !ids.every((id) => peers.has(id))) return null;
   // A new connection counts from zero.
   const more = Object.fromEntries(ids.map((id) => [id, now[id] - (now[id] < first[id] ? 0 : first[id])]));
   return ids.every((id) => more[id] >= frames) ? more : null;

@@ -1,0 +1,119 @@
+/**
+ * The same call over every wire, and from one wire to another: two pages, each on the wire it chose in the lobby, meet in one room.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { launch, Person } from "./support/people.js";
+import { eventually, startServer } from "./support/server.js";
+
+/** Who is there first, and who comes. On the session wire it makes a difference: one's call waits there for the other. */
+const PAIRS = [
+  ["Topic", "Topic"],
+  ["Topic", "Socket.IO"],
+  ["Envelope", "Envelope"],
+  ["Socket.IO", "Envelope"],
+  ["Envelope", "Topic"],
+  ["Session", "Session"],
+  ["Session", "Socket.IO"],
+  ["Socket.IO", "Session"],
+  ["Session", "Envelope"],
+  ["Topic", "Session"],
+];
+
+describe("every wire meets every other", { timeout: 120_000 }, () => {
+  let server, browser, ada, grace;
+
+  before(async () => {
+    server = await startServer();
+    browser = await launch();
+    [ada, grace] = await Promise.all(["Ada", "Grace"].map((name) => Person.arrive(browser, name)));
+  });
+
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  const seeEachOther = () => Promise.all([ada.seesOne(), grace.seesOne()]);
+  const readsName = (person, other) =>
+    person.until(`reads the name of ${other.name}`, (name) =>
+      [...document.querySelectorAll(".tile-name")].some(({ textContent }) => textContent === name), other.name);
+  const isAlone = (person) =>
+    person.until("is alone, or was told that the call is over", () =>
+      !document.getElementById("farewell").hidden || !document.querySelector('.tile:not([data-user-id="' + CSS.escape(window.parlor.userId) + '"]):not(.tile-invite):not(.tile-self)'));
+
+  for (const [first, second] of PAIRS) {
+    test(`${first} and ${second}`, async (t) => {
+      const room = `${first}-${second}`.toLowerCase();
+      const began = Date.now();
+      await ada.join(server.url, room, first);
+      await grace.join(server.url, room, second);
+      await seeEachOther();
+      t.diagnostic(`saw each other after ${Date.now() - began} ms`);
+      assert.equal((await server.participants(room)).length, 2, "participants by REST");
+      await Promise.all([readsName(ada, grace), readsName(grace, ada)]);
+      assert.match(await ada.page.locator("#server-state").textContent(), new RegExp(`^Connected over ${first}`));
+
+      await ada.say(`From ${first}`);
+      await grace.reads(ada, `From ${first}`);
+      await grace.say(`From ${second}`);
+      await ada.reads(grace, `From ${second}`);
+
+      for (const person of [grace, ada]) {
+        const reloaded = Date.now();
+        await person.page.reload();
+        await person.inCall();
+        await seeEachOther();
+        t.diagnostic(`${person.name} reloaded, and they saw each other again, in ${Date.now() - reloaded} ms`);
+      }
+      assert.equal((await server.participants(room)).length, 2, "participants by REST");
+
+      await grace.page.getByRole("button", { name: "Leave the call" }).click();
+      await isAlone(ada);
+      if (first === second && first === "Session") await ada.page.getByText("The other one hung up").waitFor();
+      else await ada.page.goto("about:blank");
+      await eventually("nobody is left in the room", () => server.participants(room), (ids) => ids.length === 0);
+    });
+  }
+
+  test("the wire is in the address, and in a link only if the call is for two", async () => {
+    await ada.page.goto(`${server.url}/?room=salon&wire=envelope`);
+    const chosen = () => document.getElementById("wire-chosen").textContent;
+    await ada.until("the lobby has read the address", (read) => document.getElementById("wire-chosen").textContent === read, "Envelope");
+    await ada.chooseWire("Topic");
+    assert.match(ada.page.url(), /wire=topic/);
+    await ada.page.goto(server.url);
+    await ada.until("the tab remembers", (read) => document.getElementById("wire-chosen").textContent === read, "Topic");
+    // With the keyboard alone: the next one is the arrow key away.
+    await ada.page.locator("summary", { hasText: "Wire" }).press("Enter");
+    await ada.page.keyboard.press("Tab");
+    await ada.page.keyboard.press("ArrowDown");
+    await ada.page.keyboard.press("ArrowDown");
+    assert.equal(await ada.page.evaluate(chosen), "Session");
+    assert.match(ada.page.url(), /wire=session/);
+    await ada.page.getByRole("heading", { name: "Call someone" }).waitFor();
+    await ada.page.goto(`${server.url}/?room=salon`);
+    await ada.until("a link to a room is not a call for two", (read) => document.getElementById("wire-chosen").textContent === read, "Socket.IO");
+  });
+
+  test("a third one is not let into a call for two", async () => {
+    const alan = await Person.arrive(browser, "Alan");
+    await ada.join(server.url, "tea-for-two", "Session");
+    await ada.page.getByRole("heading", { name: "Nobody has come yet" }).waitFor();
+    await grace.page.goto(`${server.url}/?${new URL(`http://${await ada.page.locator(".invite-link").textContent()}`).searchParams}`);
+    await grace.page.getByRole("heading", { name: "Someone calls you" }).waitFor();
+    await grace.page.getByRole("button", { name: "Join", exact: true }).click();
+    await grace.inCall();
+    await seeEachOther();
+    await alan.ask(server.url, "tea-for-two", "Session");
+    await alan.page.getByText("This room is full").waitFor();
+    await Promise.all([seeEachOther(), alan.leave()]);
+  });
+
+  test("nothing is left on the server when all have gone, and no page had anything to complain of", async () => {
+    await Promise.all([ada.leave(), grace.leave()]);
+    await eventually("rooms, participants and connections are 0 on /health", server.health, (health) =>
+      health.rooms === 0 && health.participants === 0 && health.connections === 0);
+    assert.deepEqual([...ada.complaints, ...grace.complaints], []);
+  });
+});
