@@ -1,6 +1,6 @@
 //! The seam between wires and rooms.
 //!
-//! A dialect is pure: text in, [`Command`](crate::room::Command) out (`decode`); [`Event`] in, text out (`encode`). It
+//! A dialect is pure: text in, [`Command`] out (`decode`); [`Event`] in, text out (`encode`). It
 //! does no I/O, looks nothing up and keeps no state, so that recorded frames test it whole.
 //!
 //! - `decode` checks everything that can be checked without a room, and says in a [`DecodeError`] which field is wrong;
