@@ -3,34 +3,40 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { openLine } from "./support/line.js";
 import { launch, Person } from "./support/people.js";
 import { eventually, startServer } from "./support/server.js";
 
-/** Who is there first, and who comes. On the session wire it makes a difference: one's call waits there for the other. */
+/**
+ * Who is there first, and who comes: on the session wire it makes a difference, for one's call waits there for the other. Then, what
+ * happens to whom in the middle of the call.
+ */
 const PAIRS = [
-  ["Topic", "Topic"],
-  ["Topic", "Socket.IO"],
-  ["Envelope", "Envelope"],
-  ["Socket.IO", "Envelope"],
-  ["Envelope", "Topic"],
-  ["Session", "Session"],
-  ["Session", "Socket.IO"],
-  ["Socket.IO", "Session"],
-  ["Session", "Envelope"],
-  ["Topic", "Session"],
+  ["Topic", "Topic", "Grace reloads"],
+  ["Topic", "Socket.IO", "Ada reloads", "Ada's line is cut"],
+  ["Envelope", "Envelope", "Grace reloads", "Ada's line is cut"],
+  ["Socket.IO", "Envelope", "Ada reloads"],
+  ["Envelope", "Topic", "Ada reloads"],
+  ["Session", "Session", "Grace reloads", "Ada's line is cut"],
+  ["Session", "Socket.IO", "Ada reloads"],
+  ["Socket.IO", "Session", "Grace reloads"],
+  ["Session", "Envelope", "Grace reloads"],
+  ["Topic", "Session", "Ada reloads"],
 ];
 
 describe("every wire meets every other", { timeout: 120_000 }, () => {
-  let server, browser, ada, grace;
+  let server, line, browser, ada, grace;
 
   before(async () => {
     server = await startServer();
+    line = await openLine(server.port);
     browser = await launch();
     [ada, grace] = await Promise.all(["Ada", "Grace"].map((name) => Person.arrive(browser, name)));
   });
 
   after(async () => {
     await browser?.close();
+    await line?.close();
     await server?.stop();
   });
 
@@ -40,14 +46,39 @@ describe("every wire meets every other", { timeout: 120_000 }, () => {
       [...document.querySelectorAll(".tile-name")].some(({ textContent }) => textContent === name), other.name);
   const isAlone = (person) =>
     person.until("is alone, or was told that the call is over", () =>
-      !document.getElementById("farewell").hidden || !document.querySelector('.tile:not([data-user-id="' + CSS.escape(window.parlor.userId) + '"]):not(.tile-invite):not(.tile-self)'));
+      !document.getElementById("farewell").hidden || !document.querySelector(".tile:not(.tile-invite, .tile-self)"));
 
-  for (const [first, second] of PAIRS) {
+  const happenings = {
+    "Ada reloads": () => reload(ada),
+    "Grace reloads": () => reload(grace),
+    async "Ada's line is cut"(wire) {
+      await ada.page.evaluate(() => (window.connectionBefore = [...window.parlor.peers().values()][0]));
+      await ada.page.evaluate(() => {
+        window.states = [];
+        const place = document.getElementById("server-state");
+        new MutationObserver(() => window.states.push(place.dataset.state)).observe(place, { attributeFilter: ["data-state"] });
+      });
+      line.cut();
+      await ada.until("noticed, and is back", () => window.states[0] === "offline" && window.states.at(-1) === "online");
+      await seeEachOther();
+      // Under a new id, one is somebody new.
+      const same = await ada.page.evaluate(() => window.connectionBefore === [...window.parlor.peers().values()][0]);
+      assert.equal(same, wire !== "Topic", "the connection between the two was kept");
+    },
+  };
+  async function reload(person) {
+    await person.page.reload();
+    await person.inCall();
+    await seeEachOther();
+  }
+
+  for (const [first, second, ...what] of PAIRS) {
     test(`${first} and ${second}`, async (t) => {
       const room = `${first}-${second}`.toLowerCase();
       const began = Date.now();
-      await ada.join(server.url, room, first);
-      await grace.join(server.url, room, second);
+      await Promise.all([ada.prepare(line.url, room, first), grace.prepare(server.url, room, second)]);
+      await ada.enter();
+      await grace.enter();
       await seeEachOther();
       t.diagnostic(`saw each other after ${Date.now() - began} ms`);
       assert.equal((await server.participants(room)).length, 2, "participants by REST");
@@ -59,12 +90,10 @@ describe("every wire meets every other", { timeout: 120_000 }, () => {
       await grace.say(`From ${second}`);
       await ada.reads(grace, `From ${second}`);
 
-      for (const person of [grace, ada]) {
-        const reloaded = Date.now();
-        await person.page.reload();
-        await person.inCall();
-        await seeEachOther();
-        t.diagnostic(`${person.name} reloaded, and they saw each other again, in ${Date.now() - reloaded} ms`);
+      for (const happening of what) {
+        const happened = Date.now();
+        await happenings[happening](first);
+        t.diagnostic(`${happening}, and they saw each other again after ${Date.now() - happened} ms`);
       }
       assert.equal((await server.participants(room)).length, 2, "participants by REST");
 
@@ -102,8 +131,7 @@ describe("every wire meets every other", { timeout: 120_000 }, () => {
     await ada.page.getByRole("heading", { name: "Nobody has come yet" }).waitFor();
     await grace.page.goto(`${server.url}/?${new URL(`http://${await ada.page.locator(".invite-link").textContent()}`).searchParams}`);
     await grace.page.getByRole("heading", { name: "Someone calls you" }).waitFor();
-    await grace.page.getByRole("button", { name: "Join", exact: true }).click();
-    await grace.inCall();
+    await grace.enter();
     await seeEachOther();
     await alan.ask(server.url, "tea-for-two", "Session");
     await alan.page.getByText("This room is full").waitFor();

@@ -59,12 +59,12 @@ export class Person {
   }
 
   /**
-   * Types a name and a room into the lobby and clicks Join; does not wait for what becomes of it.
+   * Types a name and a room into the lobby.
    * @param {string} url
    * @param {string} room
    * @param {string} [wire] the name of the one to choose; by default, the one the lobby comes with
    */
-  async ask(url, room, wire) {
+  async prepare(url, room, wire) {
     await this.page.goto(url);
     // The camera first, as one does: the preview shows it, or a message says why not.
     await this.until("the lobby has asked for the devices", () => {
@@ -74,7 +74,18 @@ export class Person {
     if (wire) await this.chooseWire(wire);
     await this.page.getByLabel("Your name").fill(this.name);
     await this.page.getByLabel(wire === "Session" ? "Call" : "Room", { exact: true }).fill(room);
+  }
+
+  /** Clicks Join besides; does not wait for what becomes of it. The parameters are those of {@link Person#prepare}. */
+  async ask(url, room, wire) {
+    await this.prepare(url, room, wire);
     await this.page.getByRole("button", { name: "Join", exact: true }).click();
+  }
+
+  /** From the lobby, where all is filled in, into the call. */
+  async enter() {
+    await this.page.getByRole("button", { name: "Join", exact: true }).click();
+    await this.inCall();
   }
 
   async chooseWire(wire) {
@@ -84,8 +95,8 @@ export class Person {
   }
 
   async join(url, room, wire) {
-    await this.ask(url, room, wire);
-    await this.inCall();
+    await this.prepare(url, room, wire);
+    await this.enter();
   }
 
   async inCall() {
