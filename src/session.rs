@@ -159,7 +159,7 @@ impl Hub {
         true
     }
 
-    /// Queues what came of a command, in order. Consumes no lock: `applied` keeps the room locked for as long. `welcome` is
+    /// Queues what came of a command, in order; `applied` keeps the room locked meanwhile. `welcome` is
     /// what a joiner is told in place of the event.
     fn deliver(&self, applied: &Applied, mut welcome: Option<String>) -> Delivered {
         let mut delivered = Delivered::default();

@@ -75,10 +75,7 @@ impl Conversation for Typed {
     fn receive(&mut self, text: &str, now: SystemTime) -> Option<Step> {
         (self.correlation, self.leaving, self.now) = (None, None, now);
         let read = decode::read(text);
-        let style = match read.style {
-            Some(style) => *self.style.get_or_insert(style),
-            None => self.style(),
-        };
+        self.style = self.style.or(read.style);
         self.correlation = read.correlation;
         match read.request {
             Err(problems) => Some(self.invalid(&problems)),
@@ -93,7 +90,6 @@ impl Conversation for Typed {
                 if let Command::Leave { room } = &command {
                     self.leaving.clone_from(room);
                 }
-                debug_assert_eq!(style, self.style());
                 Some(Step::Do(command))
             }
         }

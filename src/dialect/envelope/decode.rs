@@ -194,14 +194,12 @@ fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> 
     if signal.is_none() && !["auth:request", "room:join", "room:leave", "room:state"].contains(&kind) {
         return Err(vec![Problem { path: "type", problem: "unknown".to_owned() }]);
     }
-    let mut outer = Checker::new(Members::default());
     let payload = match envelope.get("payload") {
         Some(value) => Members::read(value),
         None => Some(Members::default()),
     };
     let Some(payload) = payload else {
-        outer.wrong("payload", "must be an object");
-        return Err(outer.problems);
+        return Err(vec![Problem { path: "payload", problem: "must be an object".to_owned() }]);
     };
     let mut payload = Checker::new(payload);
     match (kind, signal) {
