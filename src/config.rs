@@ -9,21 +9,25 @@
 //!
 //! This is the only place that reads the environment.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, ValueEnum};
 use ipnet::IpNet;
 
 use crate::room::Limits as RoomLimits;
-use crate::room::limits::SessionLimits;
+use crate::room::limits::SessionLimits as SessionQueueLimits;
+use crate::session::{Limits as SessionLimits, MessageRate};
 
 mod layers;
 mod values;
 
 pub use layers::{Invalid, Loaded, load, load_from};
-pub use values::{ClientUrl, Secret};
+pub use values::{ClientUrl, HostAndPort, Secret};
 
-use values::{client_url, count, flag, log_level, megabytes, milliseconds, network, port, queue, seconds};
+use values::{
+    client_url, count, flag, host_and_port, log_level, megabytes, milliseconds, network, port, queue, rate, seconds,
+};
 
 /// What the program is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -95,12 +99,15 @@ pub struct Http {
     /// Refuse `/signal` handshakes that did not come over TLS, by the word of a trusted proxy
     #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = flag)]
     pub require_tls: bool,
-    /// Networks (CIDR) whose `X-Forwarded-Proto` is believed, comma-separated
+    /// Networks (CIDR) whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, comma-separated
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
     /// Token that guards everything under `/api/`, as `Authorization: Bearer <token>`
     #[arg(long, value_name = "SECRET")]
     pub api_token: Option<Secret>,
+    /// Serve `/metrics` on an address of its own, without a token; else it is on the main port, guarded by `API_TOKEN`
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    pub metrics_addr: Option<HostAndPort>,
 }
 
 /// Rooms.
@@ -125,6 +132,18 @@ pub struct Rooms {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
+    /// Connections to this server; 0 = as many as the system allows
+    #[arg(long, value_name = "COUNT", default_value = "0", value_parser = count::<0>)]
+    pub max_connections: usize,
+    /// Connections from one address (of IPv6, one /64); behind trusted proxies the client's; 0 = no limit
+    #[arg(long, value_name = "COUNT", default_value = "0", value_parser = count::<0>)]
+    pub max_connections_per_ip: usize,
+    /// Messages that one connection may send for as long as it likes; 0 = no limit
+    #[arg(long, value_name = "COUNT", default_value = "100", value_parser = rate)]
+    pub messages_per_second: u32,
+    /// Messages that one connection may send at once; 0 = no limit
+    #[arg(long, value_name = "COUNT", default_value = "200", value_parser = rate)]
+    pub message_burst: u32,
     /// Peers in a room
     #[arg(long, value_name = "COUNT", default_value = "50", value_parser = count::<1>)]
     pub max_room_size: usize,
@@ -221,11 +240,22 @@ impl Config {
             rooms_per_connection: self.rooms.max_rooms_per_connection,
             profile_bytes: self.limits.max_metadata_bytes,
             empty_room_ttl: self.rooms.empty_room_ttl_seconds,
-            session: SessionLimits {
+            session: SessionQueueLimits {
                 messages: self.limits.session_queue_messages,
                 bytes: self.limits.session_queue_bytes,
                 ttl: self.limits.session_queue_ttl_seconds,
             },
+        }
+    }
+
+    /// The limits of connections.
+    pub fn session_limits(&self) -> SessionLimits {
+        let Limits { max_connections, max_connections_per_ip, messages_per_second, message_burst, .. } = self.limits;
+        let rate = NonZeroU32::new(messages_per_second).zip(NonZeroU32::new(message_burst));
+        SessionLimits {
+            connections: (max_connections > 0).then_some(max_connections),
+            connections_per_address: (max_connections_per_ip > 0).then_some(max_connections_per_ip),
+            message_rate: rate.map(|(per_second, burst)| MessageRate { per_second, burst }),
         }
     }
 
@@ -243,6 +273,9 @@ impl Config {
             }
             if self.http.api_token.is_none() {
                 exposures.push("API_TOKEN is not set: anyone can list the rooms; changing them is refused".to_owned());
+            }
+            if self.http.api_token.is_none() && self.http.metrics_addr.is_none() {
+                exposures.push("anyone can read /metrics: set METRICS_ADDR, or API_TOKEN".to_owned());
             }
         } else if !is_local && self.http.api_token.is_none() {
             exposures.push(

@@ -74,8 +74,34 @@ pub enum Step {
     Do(Command),
     /// Tell the client this.
     Tell(Frame),
+    /// Tell the client this: its message was not understood.
+    Refuse(Code, Frame),
     /// Tell the client this, and then close with this code and reason.
     Last(String, u16, &'static str),
+}
+
+/// An error as every wire tells it.
+#[derive(Debug)]
+pub struct Failure<'a> {
+    /// The contract's code.
+    pub code: Code,
+    /// For people.
+    pub message: std::borrow::Cow<'a, str>,
+    /// After how many milliseconds to try again, where that is known.
+    pub retry_after_ms: Option<u128>,
+}
+
+impl<'a> Failure<'a> {
+    /// An error of which no more is known.
+    pub fn new(code: Code, message: &'a str) -> Self {
+        Self { code, message: message.into(), retry_after_ms: None }
+    }
+}
+
+impl From<&RequestError> for Failure<'_> {
+    fn from(error: &RequestError) -> Self {
+        Self { code: error.code(), message: error.to_string().into(), retry_after_ms: error.retry_after_ms() }
+    }
 }
 
 /// The server's side of one plain WebSocket connection, without the socket: what is said, and what is answered.
@@ -93,6 +119,9 @@ pub trait Conversation: Send {
 
     /// What to do about a message.
     fn receive(&mut self, text: &str, now: SystemTime) -> Option<Step>;
+
+    /// What to answer to a message that is refused unread: nothing of it but what names the request counts.
+    fn refuse(&mut self, text: &str, error: RequestError, now: SystemTime) -> Option<Step>;
 
     /// What to tell a joiner before anything else of the room, in place of the event; called while the room is locked.
     fn welcome(&self, _: &Snapshot, _: SystemTime) -> Option<String> {
@@ -171,6 +200,12 @@ pub enum RequestError {
         /// For how many it was meant.
         recipients: usize,
     },
+    /// The client sends too much.
+    #[error("too many messages")]
+    RateLimited {
+        /// When the next may come.
+        retry_after: Duration,
+    },
     /// A defect of ours.
     #[error("internal error")]
     Internal,
@@ -183,7 +218,16 @@ impl RequestError {
             Self::Decode(error) => error.code(),
             Self::Room(error) => error.code(),
             Self::DeliveryFailed { .. } => Code::DeliveryFailed,
+            Self::RateLimited { .. } => Code::RateLimited,
             Self::Internal => Code::Internal,
+        }
+    }
+
+    /// The milliseconds after which to try again, at least one, where that is known.
+    pub fn retry_after_ms(&self) -> Option<u128> {
+        match self {
+            Self::RateLimited { retry_after } => Some(retry_after.as_micros().div_ceil(1000).max(1)),
+            Self::Decode(_) | Self::Room(_) | Self::DeliveryFailed { .. } | Self::Internal => None,
         }
     }
 }

@@ -1,19 +1,26 @@
 //! HTTP: every route and what it passes through, on one page.
 //!
 //! - [`origin`] decides which pages may talk to us: as CORS headers for REST, as a refusal for Socket.IO;
-//! - [`rooms`] and [`health`] are for operators; [`demo`] serves the demo page and the official client's bundle, [`docs`]
+//! - [`rooms`], [`health`] and [`metrics`] are for operators; [`demo`] serves the demo page and the official client's bundle, [`docs`]
 //!   the wire contracts;
 //! - [`error`] is the one form in which requests are refused.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::middleware;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
+use http::{HeaderMap, HeaderValue, header};
+use subtle::ConstantTimeEq;
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer};
 
 use crate::config::Config;
 use crate::dialect::{envelope, session, topic};
+use crate::metrics::Held;
 use crate::session::Hub;
 use crate::transport::{socketio, websocket};
 
@@ -21,6 +28,7 @@ pub mod demo;
 pub mod docs;
 pub mod error;
 pub mod health;
+pub mod metrics;
 pub mod origin;
 pub mod proxies;
 pub mod rooms;
@@ -38,6 +46,8 @@ pub struct Shared {
     pub config: Arc<Config>,
     /// When the server started.
     pub started: std::time::Instant,
+    /// What it holds now.
+    pub now: Arc<dyn Fn() -> Held + Send + Sync>,
 }
 
 /// Every route.
@@ -57,21 +67,22 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket
         .route("/ws", websocket::route(envelope::begin))
         .route("/ws/{topic}", websocket::route(topic::begin))
         .with_state(websocket);
-    let sockets = sockets.merge(wires).route_layer(guard);
+    let proxies = Arc::new(Proxies::new(&config.http.trusted_proxies));
+    let find_client = middleware::from_fn_with_state(proxies, proxies::find_client);
+    let sockets = sockets.merge(wires).route_layer(find_client).route_layer(guard);
 
     let api = Router::new()
         .route("/api/rooms", get(rooms::list).post(rooms::create))
         .route("/api/rooms/{room}", get(rooms::show).delete(rooms::close))
         .route_layer(middleware::from_fn_with_state(shared.clone(), rooms::authorize))
+        .route_layer(middleware::from_fn_with_state(config.times.handshake_timeout_seconds, in_time))
         .with_state(shared.clone());
 
-    let mut router = Router::new()
-        .route("/health", get(health::report))
-        .route("/healthz", get(health::probe))
-        .with_state(shared)
-        .merge(docs::pages())
-        .merge(sockets)
-        .merge(api);
+    let mut router = Router::new().route("/health", get(health::report)).route("/healthz", get(health::probe));
+    if config.http.metrics_addr.is_none() {
+        router = router.route("/metrics", get(metrics::guarded));
+    }
+    let mut router = router.with_state(shared.clone()).merge(docs::pages()).merge(sockets).merge(api);
     if let Some(folder) = demo::folder() {
         router = router.route("/socket.io/{file}", get(demo::bundle).with_state(folder.clone()));
         if config.http.demo() {
@@ -82,8 +93,32 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket
     } else {
         router = router.fallback(not_found);
     }
-    // Outermost: a preflight must not reach anything else.
-    router.method_not_allowed_fallback(method_not_allowed).layer(cors(origins))
+    let count_errors = middleware::from_fn_with_state(shared.clone(), metrics::count_errors);
+    let contain = CatchPanicLayer::custom(move |_| defect(&shared));
+    // CORS outermost: a preflight must not reach anything else.
+    router.method_not_allowed_fallback(method_not_allowed).layer(contain).layer(count_errors).layer(cors(origins))
+}
+
+/// The routes of the listener for metrics.
+pub fn metrics_router(shared: Shared) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics::open))
+        .route("/healthz", get(health::probe))
+        .with_state(shared)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+}
+
+/// What is answered where a handler panicked.
+fn defect(shared: &Shared) -> Response {
+    shared.hub.metrics().panic();
+    tracing::error!("a defect in the handling of a request");
+    ApiError::Internal.into_response()
+}
+
+/// Bounds the time for a request whose answer waits for nobody, that for its body included.
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Result<Response, ApiError> {
+    tokio::time::timeout(limit, next.run(request)).await.map_err(|_| ApiError::TooSlow)
 }
 
 fn tls_required<S: Clone + Send + Sync + 'static>(config: &Config, route: MethodRouter<S>) -> MethodRouter<S> {
@@ -112,4 +147,11 @@ async fn not_found() -> ApiError {
 
 async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
+}
+
+/// Whether the request carries the token, found out in a time that does not tell how much of it is right.
+fn bears(headers: &HeaderMap, token: &str) -> bool {
+    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let Some((scheme, given)) = given.split_at_checked(7) else { return false };
+    scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(given.ct_eq(token.as_bytes()))
 }

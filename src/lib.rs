@@ -21,6 +21,7 @@ pub mod health;
 pub mod http;
 pub mod id;
 pub mod lifecycle;
+pub mod metrics;
 pub mod room;
 pub mod server;
 pub mod session;

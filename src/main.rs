@@ -3,10 +3,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use parlor::config::{self, Action, Config, Loaded};
+use parlor::config::{self, Action, Loaded};
 use parlor::server::Server;
-use parlor::{health, telemetry};
+use parlor::{health, lifecycle, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -41,10 +40,12 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(Loaded { config, warnings, .. }: Loaded) -> anyhow::Result<()> {
     telemetry::init(&config);
+    telemetry::log_panics();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let server = Server::bind(config.clone()).with_context(|| cannot_listen(&config))?;
+    let server = Server::bind(config.clone())?;
     telemetry::announce(&config, server.local_addr(), &warnings);
+    lifecycle::raise_open_files();
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -55,10 +56,6 @@ async fn run(Loaded { config, warnings, .. }: Loaded) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
-}
-
-fn cannot_listen(config: &Config) -> String {
-    format!("cannot listen on HOST={} PORT={}", config.network.host, config.network.port)
 }
 
 /// To the standard output, if anybody still reads it.

@@ -5,14 +5,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::net::TcpListener;
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, HostAndPort};
 use crate::http::{self, Shared};
 use crate::lifecycle::Lifecycle;
+pub use crate::metrics::Held;
+use crate::metrics::Metrics;
 use crate::room::Rooms;
 use crate::session::Hub;
-use crate::transport::{listener, socketio, websocket};
+use crate::transport::listener::{self, Acceptor};
+use crate::transport::{socketio, websocket};
 
 /// How often rooms that wait for a first peer are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -23,48 +27,50 @@ pub struct Server {
     socketio: socketio::Endpoint,
     lifecycle: Lifecycle,
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     shutdown_limit: Duration,
 }
 
-/// What a server still holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
-    /// Rooms.
-    pub rooms: usize,
-    /// Peers in them.
-    pub peers: usize,
-    /// Open sessions.
-    pub sessions: usize,
-    /// Engine.IO connections known by their session id.
-    pub links: usize,
-    /// Running tasks of ours, those that serve for as long as the server runs left out.
-    pub tasks: usize,
-}
-
-impl Held {
-    /// Nothing at all.
-    pub const NOTHING: Self = Self { rooms: 0, peers: 0, sessions: 0, links: 0, tasks: 0 };
+/// A port that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {setting}={host}:{port}")]
+pub struct BindError {
+    setting: &'static str,
+    host: String,
+    port: u16,
+    source: io::Error,
 }
 
 impl Server {
-    /// Tasks that run for as long as the server: the accept loop and the sweep.
-    const LASTING_TASKS: usize = 2;
-
-    /// Binds the port and serves.
-    pub fn bind(config: Config) -> io::Result<Self> {
-        let listener = listener::bind(&config.network.host, config.network.port)?;
-        let address = listener.local_addr()?;
+    /// Binds the ports and serves.
+    pub fn bind(config: Config) -> Result<Self, BindError> {
+        let (listener, address) = bind("HOST:PORT", &config.network.host, config.network.port)?;
+        let metrics = config.http.metrics_addr.as_ref();
+        let metrics = metrics.map(|HostAndPort { host, port }| bind("METRICS_ADDR", host, *port)).transpose()?;
+        let (metrics_listener, metrics_address) = metrics.unzip();
         let lifecycle = Lifecycle::default();
-        let hub = Arc::new(Hub::new(Rooms::new(config.room_limits())));
+        let metrics = Arc::new(Metrics::new());
+        let rooms = Rooms::new(config.room_limits());
+        let hub = Arc::new(Hub::new(rooms, config.session_limits(), metrics));
         let socketio = socketio::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings(&config));
         let (header_timeout, shutdown_limit) = (config.times.handshake_timeout_seconds, config.times.shutdown_seconds);
         let websocket_settings = websocket_settings(&config);
-        let shared = Shared { hub: Arc::clone(&hub), config: Arc::new(config), started: Instant::now() };
+        let now = {
+            let (hub, socketio, lifecycle) = (Arc::clone(&hub), socketio.clone(), lifecycle.clone());
+            Arc::new(move || held(&hub, &socketio, &lifecycle))
+        };
+        let shared = Shared { hub: Arc::clone(&hub), config: Arc::new(config), started: Instant::now(), now };
         let websocket = websocket::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), websocket_settings);
-        let router = http::router(shared, socketio.clone(), websocket);
-        lifecycle.spawn(listener::serve(listener, router, lifecycle.clone(), header_timeout));
-        lifecycle.spawn(sweep(Arc::clone(&hub), lifecycle.clone()));
-        Ok(Self { hub, socketio, lifecycle, address, shutdown_limit })
+        let listening = |listener, router| {
+            let acceptor = Acceptor { router, lifecycle: lifecycle.clone(), hub: Arc::clone(&hub), header_timeout };
+            lifecycle.spawn_lasting(acceptor.serve(listener));
+        };
+        if let Some(listener) = metrics_listener {
+            listening(listener, http::metrics_router(shared.clone()));
+        }
+        listening(listener, http::router(shared, socketio.clone(), websocket));
+        lifecycle.spawn_lasting(sweep(Arc::clone(&hub), lifecycle.clone()));
+        Ok(Self { hub, socketio, lifecycle, address, metrics_address, shutdown_limit })
     }
 
     /// Where it listens.
@@ -72,16 +78,19 @@ impl Server {
         self.address
     }
 
+    /// Where `/metrics` has a listener of its own.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// Its rooms and connections: for programs that have more to say to them than comes over the network.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
     /// What it holds now.
     pub fn held(&self) -> Held {
-        let counts = self.hub.rooms().counts();
-        Held {
-            rooms: counts.rooms,
-            peers: counts.peers,
-            sessions: self.hub.open_connections(),
-            links: self.socketio.open_links(),
-            tasks: self.lifecycle.running().saturating_sub(Self::LASTING_TASKS),
-        }
+        held(&self.hub, &self.socketio, &self.lifecycle)
     }
 
     /// Refuses newcomers, tells every client, closes every connection, and waits for all tasks, at most for
@@ -94,6 +103,25 @@ impl Server {
             warn!(tasks = self.lifecycle.running(), "some connections did not end in time");
         }
         is_clean
+    }
+}
+
+fn bind(setting: &'static str, host: &str, port: u16) -> Result<(TcpListener, SocketAddr), BindError> {
+    let bound = listener::bind(host, port).and_then(|listener| {
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    });
+    bound.map_err(|source| BindError { setting, host: host.to_owned(), port, source })
+}
+
+fn held(hub: &Hub, socketio: &socketio::Endpoint, lifecycle: &Lifecycle) -> Held {
+    let counts = hub.rooms().counts();
+    Held {
+        rooms: counts.rooms,
+        peers: counts.peers,
+        sessions: hub.open_connections(),
+        links: socketio.open_links(),
+        tasks: lifecycle.running(),
     }
 }
 

@@ -8,22 +8,31 @@
 //! The guarantee that is easy to break: deliveries are queued while the room they come from is still locked. What
 //! queues them must therefore neither wait nor come back here: an [`Outbox`] only puts into a queue, or sets a flag.
 
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use dashmap::DashMap;
-use tracing::{debug, info};
+use tracing::{error, info};
 
-use crate::dialect::{Dialect, Frame, RequestError};
+use crate::dialect::{DecodeError, Dialect, Frame, RequestError};
 use crate::id::{ConnectionId, RoomId};
+use crate::metrics::{DialectMetrics, Kind, Limit, Metrics};
 use crate::room::{
     Answer, Applied, Command, Delivery, Event, LeaveReason, RemovalReason, RoomError, RoomKind, Rooms, Snapshot,
 };
 
+pub mod admission;
 pub mod backlog;
+pub mod pace;
 
+pub use admission::{Admission, AdmissionError, Place};
 pub use backlog::Backlog;
+pub use pace::{Excess, MessageRate};
+
+use pace::Pace;
 
 /// Where what is told to one connection waits to be written.
 pub trait Outbox: Send + Sync + 'static {
@@ -52,8 +61,21 @@ pub struct Hub {
     rooms: Rooms,
     connections: DashMap<ConnectionId, Connection>,
     open: AtomicUsize,
-    ignored: AtomicU64,
     draining: AtomicBool,
+    limits: Limits,
+    admission: Arc<Admission>,
+    metrics: Arc<Metrics>,
+}
+
+/// What bounds connections.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Connections on this node, from their handshake on; `None` is no limit.
+    pub connections: Option<usize>,
+    /// Connections from one address.
+    pub connections_per_address: Option<usize>,
+    /// Messages of one connection.
+    pub message_rate: Option<MessageRate>,
 }
 
 #[derive(Clone)]
@@ -64,14 +86,44 @@ struct Connection {
 
 impl Hub {
     /// A hub over rooms.
-    pub fn new(rooms: Rooms) -> Self {
+    pub fn new(rooms: Rooms, limits: Limits, metrics: Arc<Metrics>) -> Self {
         Self {
             rooms,
             connections: DashMap::new(),
             open: AtomicUsize::new(0),
-            ignored: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            limits,
+            admission: Admission::new(limits.connections, limits.connections_per_address),
+            metrics,
         }
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// A place for a newcomer from an address, to be held until its connection ends.
+    pub fn admit(&self, address: IpAddr) -> Result<Place, AdmissionError> {
+        self.admission.admit(address).inspect_err(|refused| {
+            self.metrics.limit(match refused {
+                AdmissionError::TooMany { .. } => Limit::Connections,
+                AdmissionError::TooManyFromAddress { .. } => Limit::ConnectionsPerIp,
+            });
+        })
+    }
+
+    /// Does something that concerns a connection so that a defect in it, a panic, goes no further: it is logged with the
+    /// connection's id and counted. `None` where there was one; the connection is then to end.
+    pub fn contain<T>(&self, connection: ConnectionId, work: impl FnOnce() -> T) -> Option<T> {
+        // What it may have left half done is the connection's own, and goes with it: rooms are changed in steps that
+        // cannot fail half-way.
+        let done = catch_unwind(AssertUnwindSafe(work));
+        if done.is_err() {
+            self.metrics.panic();
+            error!(%connection, "a defect; closing the connection that it concerns");
+        }
+        done.ok()
     }
 
     /// The rooms.
@@ -82,17 +134,6 @@ impl Hub {
     /// How many sessions are open.
     pub fn open_connections(&self) -> usize {
         self.open.load(Ordering::Relaxed)
-    }
-
-    /// How many messages of no known kind were ignored since the start.
-    pub fn ignored_messages(&self) -> u64 {
-        self.ignored.load(Ordering::Relaxed)
-    }
-
-    /// Counts a message of no known kind.
-    pub fn ignore(&self, connection: ConnectionId) {
-        self.ignored.fetch_add(1, Ordering::Relaxed);
-        debug!(%connection, "unknown event ignored");
     }
 
     /// Whether newcomers are refused.
@@ -113,8 +154,11 @@ impl Hub {
         self.rooms.connect(id);
         self.connections.insert(id, Connection { dialect, outbox });
         self.open.fetch_add(1, Ordering::Relaxed);
+        let metrics = self.metrics.dialect(dialect.name);
+        metrics.opened();
         info!(connection = %id, dialect = dialect.name, "connected");
-        Some(Session { hub: Arc::clone(self), id, dialect, ended: AtomicBool::new(false) })
+        let pace = Pace::new(self.limits.message_rate);
+        Some(Session { hub: Arc::clone(self), id, dialect, metrics, pace, ended: AtomicBool::new(false) })
     }
 
     /// Refuses newcomers from now on, and asks every open connection to close after one last word.
@@ -191,34 +235,58 @@ impl Hub {
             else {
                 continue;
             };
-            let frame = match (written.take(), encoded.take()) {
+            let (written, known) = (written.take(), encoded.take());
+            let frame = self.contain(*recipient, || match (written, known) {
                 (Some(written), _) => Some(Frame::Text(written)),
                 (None, Some((written_for, frame))) if std::ptr::eq(written_for, dialect) => frame,
                 (None, _) => (dialect.encode)(event, now),
+            });
+            let Some(frame) = frame else {
+                delivered.failed += usize::from(is_signal);
+                outbox.close();
+                continue;
             };
             if index + 1 < recipients.len() {
                 encoded = Some((dialect, frame.clone()));
             }
             let Some(frame) = frame else { continue };
-            let sent = outbox.send(frame);
+            if self.queue(*recipient, dialect, &*outbox, frame, is_signal).is_err() && is_signal {
+                delivered.failed += 1;
+            }
             if outbox.backlog().is_high() {
                 delivered.congested = Some(Arc::clone(outbox.backlog()));
-            }
-            match sent {
-                Ok(()) => {}
-                Err(QueueFull) if is_signal => delivered.failed += 1,
-                Err(QueueFull) if !dialect.presence_is_vital => {}
-                Err(QueueFull) => {
-                    // Without this event its picture of the room would be wrong from here on, and nothing would tell
-                    // it. It can join again.
-                    info!(connection = %recipient, "closing: too slow to be told who is in the room");
-                    outbox.close();
-                }
             }
         }
         if is_signal {
             delivered.recipients += recipients.len();
         }
+    }
+
+    /// Queues a frame for one connection. Where that is full, decides what becomes of it.
+    fn queue(
+        &self,
+        recipient: ConnectionId,
+        dialect: &Dialect,
+        outbox: &dyn Outbox,
+        frame: Frame,
+        is_signal: bool,
+    ) -> Result<(), QueueFull> {
+        let sent = outbox.send(frame);
+        if sent.is_err() {
+            self.metrics.dialect(dialect.name).queue_full();
+            if outbox.backlog().stays_full(Instant::now()) {
+                info!(connection = %recipient, "closing: its queue stays full");
+                self.metrics.limit(Limit::SendQueue);
+                outbox.close();
+            } else if !is_signal && dialect.presence_is_vital {
+                // Without this event its picture of the room would be wrong from here on, and nothing would tell it.
+                // It can join again.
+                info!(connection = %recipient, "closing: too slow to be told who is in the room");
+                self.metrics.limit(Limit::SendQueue);
+                outbox.close();
+            }
+        }
+        sent
     }
 }
 
@@ -248,9 +316,46 @@ fn log(event: &Event) {
 pub struct Handled {
     /// What to answer.
     pub result: Result<Answer, RequestError>,
+    /// For how many recipients a signal was queued.
+    pub reached: usize,
     /// A queue that this request found filling up. A transport that can should read no more of the sender until it has
     /// emptied: so a fast sender is slowed to the pace of its peers, and nothing is lost.
     pub congested: Option<Arc<Backlog>>,
+}
+
+impl Handled {
+    /// Nothing came of it.
+    pub fn refused(error: RequestError) -> Self {
+        Self { result: Err(error), reached: 0, congested: None }
+    }
+}
+
+fn kind_of(command: &Command) -> Kind {
+    match command {
+        Command::Join { .. } => Kind::Join,
+        Command::Inspect { .. } => Kind::Inspect,
+        Command::Leave { .. } => Kind::Leave,
+        Command::HangUp { .. } => Kind::HangUp,
+        Command::Relay { signal, .. } => Kind::Signal(signal.kind),
+    }
+}
+
+/// The limit that a request was refused by, if it was one.
+fn limit_of(error: &RequestError) -> Option<Limit> {
+    match error {
+        RequestError::Decode(DecodeError::TooLarge { .. }) => Some(Limit::MessageBytes),
+        RequestError::Room(RoomError::RoomFull { .. }) => Some(Limit::RoomSize),
+        RequestError::Room(RoomError::SessionQueueFull) => Some(Limit::SessionQueue),
+        RequestError::Room(RoomError::TooManyRooms { .. }) => Some(Limit::Rooms),
+        RequestError::Room(RoomError::TooManyRoomsPerConnection { .. }) => Some(Limit::RoomsPerConnection),
+        RequestError::Room(RoomError::ProfileTooLarge { .. }) => Some(Limit::MetadataBytes),
+        // Counted where they arise, or no limits.
+        RequestError::Decode(_)
+        | RequestError::Room(_)
+        | RequestError::DeliveryFailed { .. }
+        | RequestError::RateLimited { .. }
+        | RequestError::Internal => None,
+    }
 }
 
 /// An open connection. Ends when it is dropped, if not before.
@@ -258,6 +363,8 @@ pub struct Session {
     hub: Arc<Hub>,
     id: ConnectionId,
     dialect: &'static Dialect,
+    metrics: Arc<DialectMetrics>,
+    pace: Pace,
     ended: AtomicBool,
 }
 
@@ -268,8 +375,31 @@ impl Session {
     }
 
     /// How long this client pauses for a peer whose queue fills up.
-    pub fn patience(&self) -> std::time::Duration {
+    pub fn patience(&self) -> Duration {
         self.dialect.patience
+    }
+
+    /// Lets a message of the client pass, or says that it has sent too many.
+    pub fn admit(&self) -> Result<(), Excess> {
+        self.pace.admit().inspect_err(|excess| {
+            self.hub.metrics.limit(match excess {
+                Excess::Wait(_) => Limit::MessageRate,
+                Excess::Flood(_) => Limit::Flood,
+            });
+        })
+    }
+
+    /// Counts a message that is no command.
+    pub fn received(&self, kind: Kind) {
+        self.metrics.received(kind);
+    }
+
+    /// Counts an error that the client is told.
+    pub fn refused(&self, error: &RequestError) {
+        self.hub.metrics.error(error.code());
+        if let Some(limit) = limit_of(error) {
+            self.hub.metrics.limit(limit);
+        }
     }
 
     /// Has events written in another manner from now on.
@@ -281,12 +411,29 @@ impl Session {
         }
     }
 
-    /// Carries out a command. `welcome` writes what a joiner is told in place of the event.
-    pub fn handle(&self, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
+    /// Carries out a command that was received at an instant. `welcome` writes what a joiner is told in place of the
+    /// event.
+    pub fn handle(
+        &self,
+        received: Instant,
+        command: Command,
+        welcome: impl Fn(&Snapshot) -> Option<String>,
+    ) -> Handled {
+        let kind = kind_of(&command);
+        self.metrics.received(kind);
+        let handled = self.carry_out(command, welcome);
+        if let Kind::Signal(kind) = kind {
+            self.hub.metrics.relay_took(received.elapsed());
+            self.metrics.relayed(kind, handled.reached);
+        }
+        handled
+    }
+
+    fn carry_out(&self, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
         let rooms = self.hub.rooms();
         if let Command::Leave { room: None } = command {
             let congested = self.leave_all(&rooms.of(self.id), LeaveReason::Left);
-            return Handled { result: Ok(Answer::Left), congested };
+            return Handled { result: Ok(Answer::Left), reached: 0, congested };
         }
         // Only a session's joiner may have to try twice.
         let again = match &command {
@@ -301,7 +448,7 @@ impl Session {
         }
         let applied = match applied {
             Ok(applied) => applied,
-            Err(error) => return Handled { result: Err(error.into()), congested: None },
+            Err(error) => return Handled::refused(error.into()),
         };
         let welcome = match &applied.answer {
             Answer::Joined(snapshot) => welcome(snapshot),
@@ -312,7 +459,7 @@ impl Session {
             0 => Ok(applied.answer),
             failed => Err(RequestError::DeliveryFailed { failed, recipients }),
         };
-        Handled { result, congested }
+        Handled { result, reached: recipients - failed, congested }
     }
 
     /// Ends the connection's part in every room. Only the first call does anything: a late end is silent.
@@ -323,6 +470,7 @@ impl Session {
         self.hub.connections.remove(&self.id);
         self.leave_all(&self.hub.rooms.disconnect(self.id), reason);
         self.hub.open.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.closed(reason.as_str());
         info!(connection = %self.id, dialect = self.dialect.name, reason = reason.as_str(), "disconnected");
     }
 
@@ -330,9 +478,12 @@ impl Session {
     fn leave_all(&self, rooms: &[RoomId], reason: LeaveReason) -> Option<Arc<Backlog>> {
         let mut congested = None;
         for room in rooms {
-            if let Some(applied) = self.hub.rooms.leave(self.id, room, reason) {
-                congested = self.hub.deliver(&applied, None).congested.or(congested);
-            }
+            // A defect in one must not leave a ghost in the next.
+            let left = self.hub.contain(self.id, || {
+                let applied = self.hub.rooms.leave(self.id, room, reason)?;
+                self.hub.deliver(&applied, None).congested
+            });
+            congested = left.flatten().or(congested);
         }
         congested
     }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
@@ -20,6 +20,14 @@ pub fn init(config: &Config) {
         LogFormat::Pretty => builder.with_target(false).with_ansi(io::stdout().is_terminal()).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
+}
+
+/// Has defects logged like everything else, by the place in the code alone: what a panic says may hold parts of a message.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        error!(place, "panic");
+    }));
 }
 
 /// Says where the server is, who may use it, and what an operator should look at.

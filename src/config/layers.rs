@@ -15,7 +15,7 @@ const SECRETS: [&str; 1] = ["API_TOKEN"];
 const STAND_INS: [(&str, &str); 2] = [("HOST", "WS_HOST"), ("PORT", "WS_PORT")];
 
 /// Variables of features that this version does not have. Nobody should believe that they are in force.
-const NOT_YET: [&str; 24] = [
+const NOT_YET: [&str; 19] = [
     "TLS_CERT",
     "TLS_KEY",
     "JWT_SECRET",
@@ -27,10 +27,6 @@ const NOT_YET: [&str; 24] = [
     "TURN_URLS",
     "TURN_SECRET",
     "TURN_TTL_SECONDS",
-    "MAX_CONNECTIONS",
-    "MAX_CONNECTIONS_PER_IP",
-    "MESSAGES_PER_SECOND",
-    "MESSAGE_BURST",
     "RESUME_SECONDS",
     "RESUME_MESSAGES",
     "RESUME_BYTES",
@@ -39,7 +35,6 @@ const NOT_YET: [&str; 24] = [
     "SFU_PORT",
     "SFU_ANNOUNCED_ADDRESS",
     "SFU_MAX_BITRATE_KBPS",
-    "METRICS_ADDR",
 ];
 
 /// How far a name may be from a setting's to be taken for it, misspelt: two slips of the hand.

@@ -80,6 +80,26 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
     whole(text, 0, u64::from(u16::MAX)).map(|port| u16::try_from(port).expect("the range is that of the type"))
 }
 
+/// An address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostAndPort {
+    /// An address or a name.
+    pub host: String,
+    /// 0 takes a free one.
+    pub port: u16,
+}
+
+pub(super) fn host_and_port(text: &str) -> Result<HostAndPort, String> {
+    const ACCEPTED: &str = "an address and a port, such as 127.0.0.1:9100 or [::1]:9100";
+    let (host, port) = text.trim().rsplit_once(':').ok_or(ACCEPTED)?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is_plain = !host.is_empty() && host.chars().all(|letter| letter.is_alphanumeric() || ".-:%_".contains(letter));
+    match self::port(port) {
+        Ok(port) if is_plain => Ok(HostAndPort { host: host.to_owned(), port }),
+        _ => Err(ACCEPTED.to_owned()),
+    }
+}
+
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let text = text.trim();
     let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
@@ -90,6 +110,11 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 
 pub(super) fn count<const LEAST: usize>(text: &str) -> Result<usize, String> {
     size(text, LEAST, 1_000_000_000)
+}
+
+/// At most a million: beyond that there is no limit to speak of.
+pub(super) fn rate(text: &str) -> Result<u32, String> {
+    whole(text, 0, 1_000_000).map(|number| u32::try_from(number).expect("the range fits the type"))
 }
 
 /// A size in bytes, from 1 KiB (256 bytes would not hold a session description) to so many MiB.
@@ -168,6 +193,17 @@ mod tests {
         assert!(count::<1>("0").is_err());
         assert!(count::<1>("-1").is_err());
         assert!(seconds::<0>("1.5").is_err());
+    }
+
+    #[test]
+    fn an_address_to_listen_on_has_a_host_and_a_port() {
+        let parts = |text| host_and_port(text).map(|address| (address.host, address.port)).ok();
+        assert_eq!(parts("127.0.0.1:9100"), Some(("127.0.0.1".to_owned(), 9100)));
+        assert_eq!(parts("[::1]:0"), Some(("::1".to_owned(), 0)));
+        assert_eq!(parts("localhost:1"), Some(("localhost".to_owned(), 1)));
+        for wrong in ["9100", ":9100", "localhost", "localhost:x", "a b:1", "http://localhost:1"] {
+            assert_eq!(parts(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

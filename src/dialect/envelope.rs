@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use self::decode::{Problem, Request};
 use self::encode::{Envelope, Style};
-use super::{Conversation, DecodeError, Dialect, Frame, Hello, RequestError, Step};
+use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, RequestError, Step};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{Answer, Code, Command, Snapshot};
 
@@ -73,18 +73,17 @@ impl Conversation for Typed {
     }
 
     fn receive(&mut self, text: &str, now: SystemTime) -> Option<Step> {
-        (self.correlation, self.leaving, self.now) = (None, None, now);
-        let read = decode::read(text);
-        self.style = self.style.or(read.style);
-        self.correlation = read.correlation;
-        match read.request {
+        match self.read(text, now) {
             Err(problems) => Some(self.invalid(&problems)),
             Ok(Request::Authenticate { role }) => {
                 self.is_settled = true;
                 Some(self.tell("auth:response", |out| encode::authenticated(out, self.connection, role.as_deref())))
             }
             Ok(Request::Ping(payload)) => Some(self.tell("pong", |out| out.push_str(&payload))),
-            Ok(Request::Sfu) => Some(self.error(Code::TransportError, "no media server configured", &[])),
+            Ok(Request::Sfu) => {
+                let failure = Failure::new(Code::TransportError, "no media server configured");
+                Some(Step::Refuse(failure.code, self.error(&failure, &[])))
+            }
             Ok(Request::Command(command)) => {
                 self.is_settled |= matches!(command, Command::Join { .. });
                 if let Command::Leave { room } = &command {
@@ -93,6 +92,12 @@ impl Conversation for Typed {
                 Some(Step::Do(command))
             }
         }
+    }
+
+    fn refuse(&mut self, text: &str, error: RequestError, now: SystemTime) -> Option<Step> {
+        // Read for its correlation id alone.
+        _ = self.read(text, now);
+        self.answer(Err(error), now)
     }
 
     fn speaks(&self) -> &'static Dialect {
@@ -120,7 +125,7 @@ impl Conversation for Typed {
                 self.correlation.as_ref()?;
                 Some(self.tell("ok", |out| out.push_str("{}")))
             }
-            Err(error) => Some(self.error(error.code(), &error.to_string(), &[])),
+            Err(error) => Some(Step::Tell(self.error(&Failure::from(&error), &[]))),
         }
     }
 
@@ -130,6 +135,14 @@ impl Conversation for Typed {
 }
 
 impl Typed {
+    /// Reads a message, and keeps what its answer needs.
+    fn read(&mut self, text: &str, now: SystemTime) -> Result<Request, Vec<Problem>> {
+        let decode::Read { style, correlation, request } = decode::read(text);
+        self.style = self.style.or(style);
+        (self.correlation, self.leaving, self.now) = (correlation, None, now);
+        request
+    }
+
     fn style(&self) -> Style {
         self.style.unwrap_or(Style::Colons)
     }
@@ -142,12 +155,13 @@ impl Typed {
         Step::Tell(Frame::Text(self.envelope(kind, self.now).with(payload)))
     }
 
-    fn error(&self, code: Code, message: &str, problems: &[Problem]) -> Step {
-        self.tell("error", |out| encode::error(out, code, message, None, problems))
+    fn error(&self, failure: &Failure<'_>, problems: &[Problem]) -> Frame {
+        Frame::Text(self.envelope("error", self.now).with(|out| encode::error(out, failure, None, problems)))
     }
 
     fn invalid(&self, problems: &[Problem]) -> Step {
         let message = problems.first().map(ToString::to_string).unwrap_or_default();
-        self.error(Code::InvalidMessage, &message, problems)
+        let failure = Failure::new(Code::InvalidMessage, &message);
+        Step::Refuse(failure.code, self.error(&failure, problems))
     }
 }

@@ -10,7 +10,7 @@ use std::ops::Range;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::DecodeError;
+use super::{DecodeError, Failure};
 use crate::id::IdError;
 
 /// The members of a JSON object, in the order they came, each value unread.
@@ -247,6 +247,20 @@ fn push_key(out: &mut String, key: &'static str) {
     out.push('"');
     out.push_str(key);
     out.push_str("\":");
+}
+
+/// Appends the members that tell an error.
+pub fn push_failure(out: &mut String, failure: &Failure<'_>) {
+    push_member(out, "code", failure.code.as_str());
+    push_member(out, "message", &failure.message);
+    push_retry(out, failure);
+}
+
+/// Appends the time after which to try again, where it is known.
+pub fn push_retry(out: &mut String, failure: &Failure<'_>) {
+    if let Some(milliseconds) = failure.retry_after_ms {
+        push_raw(out, "retryAfterMs", &milliseconds.to_string());
+    }
 }
 
 /// Appends a member `"key":"text"`, with a comma before it unless it is the first of its object. The key must need no

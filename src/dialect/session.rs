@@ -7,8 +7,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::json::{self, Members, push_member, push_raw, push_string};
-use super::{Conversation, DecodeError, Dialect, Frame, Hello, RequestError, Step, content};
+use super::json::{self, Members, push_failure, push_member, push_raw, push_string};
+use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, RequestError, Step, content};
 use crate::id::RoomId;
 use crate::room::{Answer, Code, Command, Event, Profile, RemovalReason, RoomError, RoomKind, Signal, SignalKind};
 
@@ -57,8 +57,17 @@ impl Conversation for Session {
                 self.is_settled = true;
                 Some(step)
             }
-            Err(error) => Some(self.error(error.code(), &error.to_string())),
+            Err(error) => {
+                let failure = Failure::from(&RequestError::Decode(error));
+                Some(Step::Refuse(failure.code, self.error(&failure)))
+            }
         }
+    }
+
+    fn refuse(&mut self, text: &str, error: RequestError, now: SystemTime) -> Option<Step> {
+        let members: Option<Members<'_>> = serde_json::from_str(text).ok();
+        self.named = members.and_then(|members| json::id("sessionId", members.get("sessionId")?, RoomId::new).ok());
+        self.answer(Err(error), now)
     }
 
     fn answer(&mut self, result: Result<Answer, RequestError>, _: SystemTime) -> Option<Step> {
@@ -71,12 +80,14 @@ impl Conversation for Session {
             Err(RequestError::Room(error @ RoomError::RoomFull { .. })) => {
                 self.first = None;
                 // Both: what is wrong, and the end of it.
-                Some(Step::Last(self.error_text(error.code(), &error.to_string()), 1008, "ROOM_FULL"))
+                Some(Step::Last(self.error_text(&Failure::from(&RequestError::Room(error))), 1008, "ROOM_FULL"))
             }
-            Err(RequestError::Room(RoomError::NotInRoom)) => Some(self.error(Code::RoomNotFound, "session not found")),
+            Err(RequestError::Room(RoomError::NotInRoom)) => {
+                Some(Step::Tell(self.error(&Failure::new(Code::RoomNotFound, "session not found"))))
+            }
             Err(error) => {
                 self.first = None;
-                Some(self.error(error.code(), &error.to_string()))
+                Some(Step::Tell(self.error(&Failure::from(&error))))
             }
         }
     }
@@ -120,19 +131,18 @@ impl Session {
         Ok(join(session, RoomKind::SessionUnlessEnded))
     }
 
-    fn error_text(&self, code: Code, message: &str) -> String {
+    fn error_text(&self, failure: &Failure<'_>) -> String {
         let mut out = String::from(r#"{"type":"error""#);
         if let Some(session) = &self.named {
             push_member(&mut out, "sessionId", session.as_str());
         }
-        push_member(&mut out, "code", code.as_str());
-        push_member(&mut out, "message", message);
+        push_failure(&mut out, failure);
         out.push('}');
         out
     }
 
-    fn error(&self, code: Code, message: &str) -> Step {
-        Step::Tell(Frame::Text(self.error_text(code, message)))
+    fn error(&self, failure: &Failure<'_>) -> Frame {
+        Frame::Text(self.error_text(failure))
     }
 }
 

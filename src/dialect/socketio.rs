@@ -15,14 +15,14 @@ pub use decode::{ClientEvent, Request};
 
 use std::time::Duration;
 
-use super::{Dialect, Frame};
+use super::{Dialect, Failure, Frame};
 use crate::room::Code;
 
 /// Writes events for Socket.IO clients.
 pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| Some(Frame::Text(encode::event(event))),
-    farewell: |message, _| Frame::Text(encode::error(Code::ShuttingDown, message, None, None)),
+    farewell: |message, _| Frame::Text(encode::error(&Failure::new(Code::ShuttingDown, message), None, None)),
     patience: Duration::from_secs(1),
     presence_is_vital: true,
 };

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
-use super::json::{self, Members, push_member, push_raw, push_string};
-use super::{Conversation, DecodeError, Dialect, Frame, Hello, RequestError, Step, content};
+use super::json::{self, Members, push_member, push_raw, push_retry, push_string};
+use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, RequestError, Step, content};
 use crate::id::{PeerId, RoomId};
 use crate::room::{Answer, Code, Command, Event, Peer, Profile, RoomKind, Signal, SignalKind, Snapshot, Target};
 
@@ -76,15 +76,31 @@ impl Conversation for Topic {
         self.message = None;
         match self.decode(text) {
             Ok(command) => Some(Step::Do(command)),
-            Err((code, message)) => Some(self.error(code, message)),
+            Err((code, message)) => {
+                let told = match code {
+                    "target_not_found" => Code::TargetNotFound,
+                    _ => Code::InvalidMessage,
+                };
+                Some(Step::Refuse(told, self.error(code, message, None)))
+            }
         }
+    }
+
+    fn refuse(&mut self, text: &str, error: RequestError, now: SystemTime) -> Option<Step> {
+        let members: Option<Members<'_>> = serde_json::from_str(text).ok();
+        self.message = members.and_then(|members| Some(members.get("msgId")?.get().to_owned()));
+        self.answer(Err(error), now)
     }
 
     fn answer(&mut self, result: Result<Answer, RequestError>, _: SystemTime) -> Option<Step> {
         let error = result.err()?;
         Some(match error.code() {
-            Code::TargetNotFound => self.error("target_not_found", "peer not found"),
-            Code::DeliveryFailed => self.error("dropped", "the peer's queue is full"),
+            Code::TargetNotFound => Step::Tell(self.error("target_not_found", "peer not found", None)),
+            Code::DeliveryFailed => Step::Tell(self.error("dropped", "the peer's queue is full", None)),
+            Code::RateLimited => {
+                let failure = Failure::from(&error);
+                Step::Tell(self.error("dropped", &failure.message, Some(&failure)))
+            }
             // What is left refuses the join itself: there is nothing to be here for.
             code => Step::Tell(Frame::Close(1008, code.as_str())),
         })
@@ -122,15 +138,18 @@ impl Topic {
         (body.into(), content)
     }
 
-    fn error(&self, code: &str, message: &str) -> Step {
+    fn error(&self, code: &str, message: &str, failure: Option<&Failure<'_>>) -> Frame {
         let mut out = String::from(r#"{"type":"error""#);
         push_member(&mut out, "code", code);
         push_member(&mut out, "message", message);
+        if let Some(failure) = failure {
+            push_retry(&mut out, failure);
+        }
         if let Some(message) = &self.message {
             push_raw(&mut out, "msgId", message);
         }
         out.push('}');
-        Step::Tell(Frame::Text(out))
+        Frame::Text(out)
     }
 }
 

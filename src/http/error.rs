@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::dialect::DecodeError;
 use crate::id::IdError;
 use crate::room::{Code, RoomError};
+use crate::session::AdmissionError;
 
 /// How long a client should wait before it tries another time, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -71,6 +72,15 @@ pub enum ApiError {
     /// Newcomers are refused.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// There are too many connections.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// The body took too long to come.
+    #[error("the request took too long")]
+    TooSlow,
+    /// A defect of ours.
+    #[error("internal error")]
+    Internal,
 }
 
 impl ApiError {
@@ -83,17 +93,25 @@ impl ApiError {
             | Self::Invalid(_)
             | Self::BadBody(_)
             | Self::NotAHandshake
-            | Self::BadQuery => Code::InvalidMessage,
+            | Self::BadQuery
+            | Self::TooSlow => Code::InvalidMessage,
             Self::Decode(error) => error.code(),
             Self::TooLarge { .. } => Code::PayloadTooLarge,
             Self::Unauthorized => Code::Unauthorized,
             Self::WritesDisabled | Self::ForeignOrigin | Self::TlsRequired => Code::Forbidden,
             Self::Room(error) => error.code(),
             Self::ShuttingDown => Code::ShuttingDown,
+            Self::Admission(_) => Code::LimitReached,
+            Self::Internal => Code::Internal,
         }
     }
 
     fn status(&self) -> StatusCode {
+        match self {
+            Self::Admission(AdmissionError::TooManyFromAddress { .. }) => return StatusCode::TOO_MANY_REQUESTS,
+            Self::TooSlow => return StatusCode::REQUEST_TIMEOUT,
+            _ => {}
+        }
         match self.code() {
             Code::NotFound | Code::RoomNotFound | Code::NotInRoom | Code::TargetNotFound => StatusCode::NOT_FOUND,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -102,6 +120,7 @@ impl ApiError {
             Code::Unauthorized => StatusCode::UNAUTHORIZED,
             Code::Forbidden => StatusCode::FORBIDDEN,
             Code::RoomExists | Code::RoomFull | Code::Replaced => StatusCode::CONFLICT,
+            Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Code::RoomClosed => StatusCode::GONE,
             Code::LimitReached | Code::ShuttingDown | Code::DeliveryFailed | Code::TransportError => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -122,7 +141,9 @@ impl IntoResponse for ApiError {
         let status = self.status();
         let body = Body { error: self.to_string(), code: self.code().as_str() };
         let mut response = (status, Json(body)).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        // For what counts errors, further out.
+        response.extensions_mut().insert(self.code());
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         if status == StatusCode::UNAUTHORIZED {

@@ -8,10 +8,9 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, Method, StatusCode, header};
 use humantime::format_rfc3339_millis;
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 
 use super::Shared;
 use super::error::ApiError;
@@ -60,7 +59,7 @@ struct Created {
 /// Lets a request through that may read or change rooms.
 pub async fn authorize(State(shared): State<Shared>, request: Request, next: Next) -> Result<Response, ApiError> {
     match &shared.config.http.api_token {
-        Some(token) if !bears(request.headers(), token.as_str()) => return Err(ApiError::Unauthorized),
+        Some(token) if !super::bears(request.headers(), token.as_str()) => return Err(ApiError::Unauthorized),
         Some(_) => {}
         None => {
             let is_write = matches!(*request.method(), Method::POST | Method::DELETE);
@@ -70,13 +69,6 @@ pub async fn authorize(State(shared): State<Shared>, request: Request, next: Nex
         }
     }
     Ok(next.run(request).await)
-}
-
-/// Whether the request carries the token, found out in a time that does not tell how much of it is right.
-fn bears(headers: &HeaderMap, token: &str) -> bool {
-    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    let Some((scheme, given)) = given.split_at_checked(7) else { return false };
-    scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(given.ct_eq(token.as_bytes()))
 }
 
 /// The room that a path names.

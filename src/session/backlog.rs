@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -17,8 +18,19 @@ pub struct Backlog {
     waiting: AtomicUsize,
     high: usize,
     stuck: AtomicBool,
-    waiters: Mutex<Vec<Waker>>,
+    watch: Mutex<Watch>,
 }
+
+#[derive(Debug, Default)]
+struct Watch {
+    /// Who pauses.
+    waiters: Vec<Waker>,
+    /// Since when what came found no place, until the queue shrinks to less than half.
+    full_since: Option<Instant>,
+}
+
+/// How long a queue may stay full.
+const STAYS_FULL: Duration = Duration::from_secs(10);
 
 impl Backlog {
     /// An empty backlog of a queue that holds `capacity` frames.
@@ -27,7 +39,7 @@ impl Backlog {
             waiting: AtomicUsize::new(0),
             high: (capacity / 2).max(1),
             stuck: AtomicBool::new(false),
-            waiters: Mutex::new(Vec::new()),
+            watch: Mutex::default(),
         })
     }
 
@@ -48,7 +60,7 @@ impl Backlog {
         self.less(frames);
         self.stuck.store(false, Ordering::Relaxed);
         if !self.is_high() {
-            self.wake();
+            self.wake(|watch| watch.full_since = None);
         }
     }
 
@@ -65,7 +77,14 @@ impl Backlog {
     /// Lets nobody pause for this queue until something of it was written.
     pub fn give_up(&self) {
         self.stuck.store(true, Ordering::Relaxed);
-        self.wake();
+        self.wake(|_| {});
+    }
+
+    /// Notes that a frame found no place; whether that has been so for ten seconds. Nobody can be expected to wait any
+    /// longer for a client that reads so little.
+    pub fn stays_full(&self, now: Instant) -> bool {
+        let since = *self.watch.lock().full_since.get_or_insert(now);
+        now.duration_since(since) >= STAYS_FULL
     }
 
     /// Ready when there is no reason to pause.
@@ -73,7 +92,7 @@ impl Backlog {
         if !self.is_high() {
             return Poll::Ready(());
         }
-        let mut waiters = self.waiters.lock();
+        let waiters = &mut self.watch.lock().waiters;
         // Looked at again under the lock: whoever empties the queue in between takes it to wake us.
         if !self.is_high() {
             return Poll::Ready(());
@@ -91,8 +110,11 @@ impl Backlog {
         _ = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
-    fn wake(&self) {
-        let waiters = std::mem::take(&mut *self.waiters.lock());
+    fn wake(&self, note: impl FnOnce(&mut Watch)) {
+        let mut watch = self.watch.lock();
+        note(&mut watch);
+        let waiters = std::mem::take(&mut watch.waiters);
+        drop(watch);
         for waker in waiters {
             waker.wake();
         }
@@ -121,7 +143,23 @@ mod tests {
         queue_one(&backlog);
         backlog.written(2);
         assert!(backlog.poll_relief(&mut context).is_ready());
-        assert!(backlog.waiters.lock().is_empty());
+        assert!(backlog.watch.lock().waiters.is_empty());
+    }
+
+    #[test]
+    fn a_queue_that_stays_full_is_told_from_one_that_was_full() {
+        let backlog = Backlog::new(4);
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        (0..4).for_each(|_| queue_one(&backlog));
+        assert!(!backlog.stays_full(at(0)));
+        assert!(!backlog.stays_full(at(9)));
+        assert!(backlog.stays_full(at(10)));
+        // Not half of it was read.
+        backlog.written(2);
+        assert!(backlog.stays_full(at(11)));
+        backlog.written(1);
+        assert!(!backlog.stays_full(at(12)));
     }
 
     #[test]

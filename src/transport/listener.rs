@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -19,6 +20,8 @@ use tracing::{debug, warn};
 
 use crate::http::proxies::PeerAddress;
 use crate::lifecycle::Lifecycle;
+use crate::metrics::Limit;
+use crate::session::Hub;
 
 /// What is accepted. Later, also TLS over it.
 pub type Stream = TcpStream;
@@ -64,26 +67,72 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts connections until the server stops.
-pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle, header_timeout: Duration) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = lifecycle.stopping() => return,
-        };
-        match accepted {
-            Ok((stream, address)) => {
-                if let Err(error) = prepare(&stream) {
-                    debug!(%error, "the connection ended at once");
-                    continue;
+/// What accepted connections are served with.
+#[derive(Clone)]
+pub struct Acceptor {
+    /// Every route.
+    pub router: Router,
+    /// Where their tasks run.
+    pub lifecycle: Lifecycle,
+    /// Where limits that are hit are counted.
+    pub hub: Arc<Hub>,
+    /// Time for a request's head.
+    pub header_timeout: Duration,
+}
+
+impl Acceptor {
+    /// Accepts connections until the server stops.
+    pub async fn serve(self, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.lifecycle.stopping() => return,
+            };
+            match accepted {
+                Ok((stream, address)) => {
+                    if let Err(error) = prepare(&stream) {
+                        debug!(%error, "the connection ended at once");
+                        continue;
+                    }
+                    self.lifecycle.spawn(self.clone().serve_connection(stream, address));
                 }
-                let connection = serve_connection(stream, address, router.clone(), lifecycle.clone(), header_timeout);
-                lifecycle.spawn(connection);
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    self.hub.metrics().limit(Limit::OpenFiles);
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
             }
-            Err(error) => {
-                warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
+        }
+    }
+
+    async fn serve_connection(self, stream: Stream, address: SocketAddr) {
+        let Self { router, lifecycle, hub, header_timeout } = self;
+        let service = TowerToHyperService::new(router.map_request(move |request: http::Request<Incoming>| {
+            let mut request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(PeerAddress(address));
+            request
+        }));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_timeout)
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        tokio::pin!(connection);
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = lifecycle.stopping() => {
+                // The response under way is finished, and no further request is read.
+                connection.as_mut().graceful_shutdown();
+                connection.await
             }
+        };
+        if let Err(error) = result {
+            if error.is_timeout() {
+                hub.metrics().limit(Limit::HandshakeTime);
+            }
+            debug!(%error, "the HTTP connection ended");
         }
     }
 }
@@ -94,37 +143,4 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT))?;
     Ok(())
-}
-
-async fn serve_connection(
-    stream: Stream,
-    address: SocketAddr,
-    router: Router,
-    lifecycle: Lifecycle,
-    header_timeout: Duration,
-) {
-    let service = TowerToHyperService::new(router.map_request(move |request: http::Request<Incoming>| {
-        let mut request = request.map(axum::body::Body::new);
-        request.extensions_mut().insert(PeerAddress(address));
-        request
-    }));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = lifecycle.stopping() => {
-            // The response under way is finished, and no further request is read.
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        debug!(%error, "the HTTP connection ended");
-    }
 }

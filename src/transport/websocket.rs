@@ -23,9 +23,10 @@ use self::connection::Connection;
 use super::handshake::{accept_key, into_stream, switching};
 use crate::dialect::{Begin, Conversation, Hello};
 use crate::http::error::ApiError;
+use crate::http::proxies::client_address;
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
-use crate::session::Hub;
+use crate::session::{Hub, Place};
 
 /// The settings of plain WebSocket connections.
 #[derive(Debug, Clone)]
@@ -77,6 +78,7 @@ impl Endpoint {
         let accept = accept_key(request.headers()).ok_or(ApiError::NotAHandshake)?;
         let query: Vec<(String, String)> =
             serde_urlencoded::from_str(request.uri().query().unwrap_or_default()).map_err(|_| ApiError::BadQuery)?;
+        let place = self.hub.admit(client_address(&request))?;
         let id = ConnectionId::random();
         let (now, heartbeat) = (SystemTime::now(), self.settings.heartbeat);
         let conversation = begin(&Hello { connection: id, segment, query: &query, now, heartbeat })?;
@@ -84,7 +86,7 @@ impl Endpoint {
         let endpoint = self.clone();
         self.lifecycle.spawn(async move {
             let Some((stream, early)) = upgrade.await.ok().and_then(into_stream) else { return };
-            endpoint.serve(id, stream, early, conversation).await;
+            endpoint.serve(id, place, stream, early, conversation).await;
         });
         Ok(switching(accept))
     }
@@ -92,11 +94,13 @@ impl Endpoint {
     async fn serve(
         self,
         id: ConnectionId,
+        place: Place,
         stream: super::listener::Stream,
         early: bytes::Bytes,
         conversation: Box<dyn Conversation>,
     ) {
-        if let Some(connection) = Connection::open(&self.hub, &self.settings, id, stream, early, conversation).await {
+        let opened = Connection::open(&self.hub, place, &self.settings, id, stream, early, conversation).await;
+        if let Some(connection) = opened {
             connection.run(&self.settings).await;
         }
     }

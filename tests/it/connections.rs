@@ -139,7 +139,7 @@ async fn a_shutdown_tells_everyone_and_leaves_nobody() {
 
 #[tokio::test]
 async fn a_reader_that_stalls_is_dropped_and_nobody_waits_for_it() {
-    let server = TestServer::with(&["--send-queue=8"]);
+    let server = TestServer::with(&["--send-queue=8", "--messages-per-second=0"]);
     let stalled = Client::joined(&server, "r", "stalled").await;
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.told("room-users").await;

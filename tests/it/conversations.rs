@@ -29,7 +29,7 @@ fn frame(frame: Frame) -> String {
 fn made_of(open: Begin, text: &str) -> String {
     let mut conversation = begin(open);
     match conversation.receive(text, when()) {
-        Some(Step::Tell(told)) => format!("tell {}", frame(told)),
+        Some(Step::Tell(told) | Step::Refuse(_, told)) => format!("tell {}", frame(told)),
         Some(Step::Do(command @ Command::Join { .. })) => {
             let joined = line(command);
             match conversation.answer(Ok(Answer::Joined(snapshot())), when()) {

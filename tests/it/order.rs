@@ -13,7 +13,7 @@ const SIGNALS: u64 = 20_000;
 /// Each sender sends as fast as it can, without waiting for anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signals_of_three_fast_senders_arrive_all_and_in_order() {
-    let server = TestServer::start();
+    let server = TestServer::with(&["--messages-per-second=0"]);
     let receiver = Client::joined(&server, "r", "receiver").await;
     let mut senders = Vec::new();
     for number in 0..SENDERS {

@@ -146,7 +146,7 @@ async fn a_topic_that_cannot_be_joined_is_refused_at_the_door_or_closed() {
 /// The target's queue stays full for 100 ms: the sender is told, and only then.
 #[tokio::test]
 async fn a_topic_drops_what_a_full_queue_cannot_take() {
-    let server = TestServer::with(&["--send-queue=8"]);
+    let server = TestServer::with(&["--send-queue=8", "--messages-per-second=0"]);
     let mut stalled = open(&server, "/ws/t").await;
     let to = told(&mut stalled).await["selfId"].take();
     let mut ann = open(&server, "/ws/t").await;

@@ -18,7 +18,14 @@ struct Running {
     child: Child,
     first: String,
     /// Reads on from the start, so that the server never waits for its log to be read.
-    rest: std::thread::JoinHandle<String>,
+    rest: Option<std::thread::JoinHandle<String>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Of a test that failed: nobody else would end it.
+        self.child.kill().ok();
+    }
 }
 
 fn start(environment: &[(&str, &str)]) -> Running {
@@ -36,7 +43,7 @@ fn start(environment: &[(&str, &str)]) -> Running {
         out.read_to_string(&mut rest).unwrap();
         rest
     });
-    Running { child, first, rest }
+    Running { child, first, rest: Some(rest) }
 }
 
 impl Running {
@@ -52,7 +59,7 @@ impl Running {
         assert!(killed.success());
         let status = self.child.wait().unwrap();
         assert_eq!(status.code(), Some(0), "a shutdown ends with 0");
-        self.rest.join().unwrap()
+        self.rest.take().expect("stopped once").join().unwrap()
     }
 }
 

@@ -115,7 +115,7 @@ async fn hanging_up_reaches_both_and_ends_the_session() {
 
 #[tokio::test]
 async fn who_comes_back_takes_the_place_of_the_socket_that_is_overdue() {
-    let server = TestServer::with(&["--ws-ping-seconds=1"]);
+    let server = TestServer::with(&["--ws-ping-seconds=1", "--messages-per-second=0"]);
     let mut ann = open(&server, "/signal?sessionId=s").await;
     // Reads nothing, and so answers no heartbeat.
     let dead = open(&server, "/signal?sessionId=s").await;

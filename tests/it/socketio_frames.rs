@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parlor::dialect::Failure;
 use parlor::dialect::socketio::{Request, encode};
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{Code, Command, Event, FoundBy, LeaveReason, Peer, Profile, RemovalReason, Snapshot};
@@ -52,8 +53,12 @@ fn what_clients_are_told_is_written() {
         "joined" => encode::event(&Event::Joined(Arc::clone(&joined))),
         "acknowledged join" => encode::ack_joined(&joined),
         "acknowledged" => encode::ack(),
-        "acknowledged error" => encode::ack_error(Code::TargetNotFound, "no peer of that id in the room"),
-        "error" => encode::error(Code::NotInRoom, "not in a room of that id", Some("offer"), Some(&room)),
+        "acknowledged error" => {
+            encode::ack_error(&Failure::new(Code::TargetNotFound, "no peer of that id in the room"))
+        }
+        "error" => {
+            encode::error(&Failure::new(Code::NotInRoom, "not in a room of that id"), Some("offer"), Some(&room))
+        }
         "peer joined" => encode::event(&Event::PeerJoined { room: room.clone(), peer: Arc::clone(&bob) }),
         "peer left" => encode::event(&Event::PeerLeft {
             room: room.clone(),

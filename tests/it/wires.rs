@@ -157,7 +157,7 @@ async fn a_message_over_the_limit_is_refused() {
 async fn a_reader_that_stalls_is_dropped() {
     // All at once: each takes as long as a write may stall.
     let stalls = WIRES.map(|wire| async move {
-        let server = TestServer::with(&["--send-queue=8"]);
+        let server = TestServer::with(&["--send-queue=8", "--messages-per-second=0"]);
         let stalled = Peer::join(&server, wire, "r", "stalled").await;
         let mut ann = Peer::join(&server, Wire::Envelope, "r", "ann").await;
         let to = ann.list[0].clone();

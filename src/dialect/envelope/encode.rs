@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::NAME;
 use super::decode::Problem;
-use crate::dialect::json::{self, Members, push_member, push_raw, push_string};
-use crate::dialect::{Frame, content};
+use crate::dialect::json::{self, Members, push_failure, push_member, push_raw, push_string};
+use crate::dialect::{Failure, Frame, content};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{Code, Event, Peer, RemovalReason, Signal, SignalKind, Snapshot};
 
@@ -84,10 +84,9 @@ pub fn authenticated(out: &mut String, connection: ConnectionId, role: Option<&s
 }
 
 /// The payload of an `error`; of a room where it is told unasked.
-pub fn error(out: &mut String, code: Code, message: &str, room: Option<&RoomId>, problems: &[Problem]) {
+pub fn error(out: &mut String, failure: &Failure<'_>, room: Option<&RoomId>, problems: &[Problem]) {
     out.push('{');
-    push_member(out, "code", code.as_str());
-    push_member(out, "message", message);
+    push_failure(out, failure);
     if let Some(room) = room {
         push_member(out, "roomId", room.as_str());
     }
@@ -178,7 +177,7 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
                 RemovalReason::Closed => (Code::RoomClosed, "the room was closed"),
                 RemovalReason::HungUp => (Code::RoomClosed, "the call was ended"),
             };
-            write("error", &|out| error(out, code, message, Some(room), &[]))
+            write("error", &|out| error(out, &Failure::new(code, message), Some(room), &[]))
         }
     }
 }

@@ -4,8 +4,8 @@ use humantime::format_rfc3339_millis;
 
 use super::decode::{PEER_FIELDS, signal_name};
 use super::{NAME, Says, SenderFields};
-use crate::dialect::content;
-use crate::dialect::json::{push_member, push_raw, without};
+use crate::dialect::json::{push_failure, push_member, push_raw, push_retry, without};
+use crate::dialect::{Failure, content};
 use crate::id::RoomId;
 use crate::room::{Code, Event, FoundBy, LeaveReason, Peer, RemovalReason, Signal, SignalKind, Snapshot};
 
@@ -25,17 +25,16 @@ pub fn event(event: &Event) -> String {
                 RemovalReason::Closed => (Code::RoomClosed, "the room was closed"),
                 RemovalReason::HungUp => (Code::RoomClosed, "the call was ended"),
             };
-            error(code, message, None, Some(room))
+            error(&Failure::new(code, message), None, Some(room))
         }
     }
 }
 
 /// The `error` event; `event` is the request that went wrong.
-pub fn error(code: Code, message: &str, event: Option<&str>, room: Option<&RoomId>) -> String {
+pub fn error(failure: &Failure<'_>, event: Option<&str>, room: Option<&RoomId>) -> String {
     let mut out = String::with_capacity(SMALL);
     out.push_str(r#"["error",{"#);
-    push_member(&mut out, "code", code.as_str());
-    push_member(&mut out, "message", message);
+    push_failure(&mut out, failure);
     if let Some(event) = event {
         push_member(&mut out, "event", event);
     }
@@ -47,11 +46,12 @@ pub fn error(code: Code, message: &str, event: Option<&str>, room: Option<&RoomI
 }
 
 /// The acknowledgement of a request that failed.
-pub fn ack_error(code: Code, message: &str) -> String {
+pub fn ack_error(failure: &Failure<'_>) -> String {
     let mut out = String::with_capacity(SMALL);
     out.push_str(r#"[{"ok":false,"success":false"#);
-    push_member(&mut out, "error", message);
-    push_member(&mut out, "code", code.as_str());
+    push_member(&mut out, "error", &failure.message);
+    push_member(&mut out, "code", failure.code.as_str());
+    push_retry(&mut out, failure);
     out.push_str("}]");
     out
 }

@@ -2,19 +2,20 @@
 
 use std::fmt::Display;
 use std::future::ready;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use socketioxide::handler::{ConnectMiddleware, MessageHandler, Value};
 use socketioxide::socket::{DisconnectReason, Sid, Socket};
-use tracing::{error, warn};
+use tracing::{debug, warn};
 
 use super::link::Link;
 use super::wire::Wire;
 use crate::dialect::socketio::{Request, encode};
-use crate::dialect::{DecodeError, RequestError};
-use crate::room::{Answer, LeaveReason};
-use crate::session::{Handled, Session};
+use crate::dialect::{DecodeError, Failure, RequestError};
+use crate::metrics::{Kind, Limit};
+use crate::room::{Answer, Code, LeaveReason};
+use crate::session::{Excess, Handled, Session};
 
 /// Lets connections in, and registers for their events.
 ///
@@ -42,7 +43,7 @@ impl ConnectMiddleware<Wire, Inline> for Accept {
         }
         socket.on_fallback(Events(Arc::clone(&link)));
         socket.on_disconnect(move |reason: DisconnectReason| {
-            link.end(leave_reason(reason));
+            link.end(if link.is_closed() { LeaveReason::Kicked } else { leave_reason(reason) });
             // A client that left the namespace has nothing more to say here: one connection is one session.
             link.close();
             ready(())
@@ -71,9 +72,8 @@ impl MessageHandler<Wire, Inline> for Events {
     fn call(&self, socket: Arc<Socket<Wire>>, value: Value, ack: Option<i64>) {
         let Self(link) = self;
         // A panic here would kill the library's reader and leave the connection half alive.
-        let outcome = catch_unwind(AssertUnwindSafe(|| handle(link, socket.id, &value, ack)));
-        if outcome.is_err() {
-            error!(connection = %link.id, "a defect in the handling of an event; closing the connection");
+        let handled = link.inner().hub.contain(link.id, || handle(link, socket.id, &value, ack));
+        if handled.is_none() {
             link.end(LeaveReason::Kicked);
             link.close();
         }
@@ -84,62 +84,97 @@ fn handle(link: &Link, sid: Sid, value: &Value, ack: Option<i64>) {
     let (Some(session), Value::Str(text, attachments)) = (link.session(), value) else {
         return;
     };
-    let text = text.as_str();
+    let (text, received) = (text.as_str(), Instant::now());
+    let admitted = session.admit();
     let Some(request) = Request::read(text) else {
-        link.inner().hub.ignore(link.id);
-        if let Some(ack) = ack {
-            let error = encode::ack_error(crate::room::Code::InvalidMessage, "unknown event");
-            answer(link, || link.wire().ack(sid, ack, error));
-        }
+        ignore(link, session, sid, ack, admitted);
         return;
     };
     let max = link.inner().settings.max_message_bytes;
-    let Handled { result, congested } = if text.len() > max {
-        refuse(DecodeError::TooLarge { max })
+    let Handled { result, congested, .. } = if let Err(excess) = admitted {
+        session.received(Kind::Refused);
+        Handled::refused(rate_limited(excess))
+    } else if text.len() > max {
+        refuse(session, DecodeError::TooLarge { max })
     } else if attachments.as_ref().is_some_and(|attachments| !attachments.is_empty()) {
-        refuse(DecodeError::Binary)
+        refuse(session, DecodeError::Binary)
     } else {
-        carry_out(session, &request)
+        carry_out(session, received, &request)
     };
     if let Some(backlog) = congested {
         link.pause(backlog);
     }
-    match (&result, ack) {
-        (Ok(done), Some(ack)) => {
-            let frame = match done {
-                Answer::Joined(snapshot) => encode::ack_joined(snapshot),
-                Answer::Inspected(_) | Answer::Left | Answer::Relayed => encode::ack(),
-            };
-            answer(link, || link.wire().ack(sid, ack, frame));
+    match &result {
+        Ok(done) => {
+            if let Some(ack) = ack {
+                let frame = match done {
+                    Answer::Joined(snapshot) => encode::ack_joined(snapshot),
+                    Answer::Inspected(_) | Answer::Left | Answer::Relayed => encode::ack(),
+                };
+                answer(link, || link.wire().ack(sid, ack, frame));
+            }
         }
-        (Ok(_), None) => {}
-        (Err(error), Some(ack)) => {
-            let frame = encode::ack_error(error.code(), &error.to_string());
-            answer(link, || link.wire().ack(sid, ack, frame));
+        Err(error) => {
+            session.refused(error);
+            tell_error(link, sid, ack, &Failure::from(error), Some(&request));
         }
-        (Err(error), None) => {
-            let (event, room) = (request.event.name(), request.room());
-            let frame = encode::error(error.code(), &error.to_string(), Some(event), room.as_ref());
-            answer(link, || link.wire().event(sid, frame));
-        }
+    }
+    if let Err(Excess::Flood(_)) = admitted {
+        link.close();
     }
 }
 
-fn carry_out(session: &Session, request: &Request<'_>) -> Handled {
+/// An event that is none of ours: not a word, unless one is asked for.
+fn ignore(link: &Link, session: &Session, sid: Sid, ack: Option<i64>, admitted: Result<(), Excess>) {
+    session.received(Kind::Unknown);
+    debug!(connection = %link.id, "unknown event ignored");
+    if ack.is_some() {
+        let failure = match admitted {
+            Ok(()) => Failure::new(Code::InvalidMessage, "unknown event"),
+            Err(excess) => Failure::from(&rate_limited(excess)),
+        };
+        link.inner().hub.metrics().error(failure.code);
+        tell_error(link, sid, ack, &failure, None);
+    }
+    if let Err(Excess::Flood(_)) = admitted {
+        link.close();
+    }
+}
+
+/// An error, as the acknowledgement where one was asked for, else as an event.
+fn tell_error(link: &Link, sid: Sid, ack: Option<i64>, failure: &Failure<'_>, request: Option<&Request<'_>>) {
+    if let Some(ack) = ack {
+        let frame = encode::ack_error(failure);
+        answer(link, || link.wire().ack(sid, ack, frame));
+    } else {
+        let room = request.and_then(Request::room);
+        let frame = encode::error(failure, request.map(|request| request.event.name()), room.as_ref());
+        answer(link, || link.wire().event(sid, frame));
+    }
+}
+
+fn rate_limited(excess: Excess) -> RequestError {
+    let (Excess::Wait(retry_after) | Excess::Flood(retry_after)) = excess;
+    RequestError::RateLimited { retry_after }
+}
+
+fn carry_out(session: &Session, received: Instant, request: &Request<'_>) -> Handled {
     match request.command() {
-        Ok(command) => session.handle(command, |_| None),
-        Err(error) => refuse(error),
+        Ok(command) => session.handle(received, command, |_| None),
+        Err(error) => refuse(session, error),
     }
 }
 
-fn refuse(error: DecodeError) -> Handled {
-    Handled { result: Err(RequestError::Decode(error)), congested: None }
+fn refuse(session: &Session, error: DecodeError) -> Handled {
+    session.received(Kind::Refused);
+    Handled::refused(RequestError::Decode(error))
 }
 
 /// Queues an answer. One that finds no place ends the connection: an answer that was asked for is never just missing.
 fn answer(link: &Link, send: impl FnOnce() -> Result<(), crate::session::QueueFull>) {
     if link.backlog().queue(send).is_err() {
         warn!(connection = %link.id, "closing: the client does not read its answers");
+        link.inner().hub.metrics().limit(Limit::SendQueue);
         link.close();
         return;
     }

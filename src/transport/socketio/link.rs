@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use axum::body::Body;
 use futures_util::task::AtomicWaker;
@@ -19,8 +20,9 @@ use super::{Inner, PATH, Protocol, slim_request};
 use crate::dialect::Frame;
 use crate::dialect::socketio::DIALECT;
 use crate::id::ConnectionId;
+use crate::metrics::Limit;
 use crate::room::LeaveReason;
-use crate::session::{Backlog, Outbox, QueueFull, Session};
+use crate::session::{Backlog, Outbox, Place, QueueFull, Session};
 
 /// One Engine.IO connection. It travels in the extensions of the connection's first request, and so lives as long as
 /// the library keeps that; when the library forgets the connection without a word, dropping this ends the session.
@@ -28,6 +30,8 @@ pub(super) struct Link {
     pub(super) id: ConnectionId,
     protocol: Protocol,
     inner: Arc<Inner>,
+    _place: Place,
+    began: Instant,
     /// The Engine.IO session id, where the connection began with polling. Its owner's secret: never logged.
     sid: OnceLock<Sid>,
     session: OnceLock<Session>,
@@ -57,7 +61,7 @@ struct Pause {
 }
 
 impl Link {
-    pub(super) fn new(inner: &Arc<Inner>, protocol: Protocol) -> Arc<Self> {
+    pub(super) fn new(inner: &Arc<Inner>, place: Place, protocol: Protocol) -> Arc<Self> {
         let connect_reply = match protocol {
             // The reply of the older protocol names no id.
             Protocol::V3 => connect_reply::DONE,
@@ -67,6 +71,8 @@ impl Link {
             id: ConnectionId::random(),
             protocol,
             inner: Arc::clone(inner),
+            _place: place,
+            began: Instant::now(),
             sid: OnceLock::new(),
             session: OnceLock::new(),
             connect_reply: AtomicU8::new(connect_reply),
@@ -239,6 +245,9 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.backlog.close();
+        if self.session.get().is_none() && self.began.elapsed() >= self.inner.settings.handshake_timeout {
+            self.inner.hub.metrics().limit(Limit::HandshakeTime);
+        }
         if let Some(sid) = self.sid.get() {
             self.inner.links.remove(sid);
         }

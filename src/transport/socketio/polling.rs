@@ -6,9 +6,9 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Uri, header};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use socketioxide::socket::Sid;
@@ -17,7 +17,11 @@ use tower::ServiceExt;
 
 use super::link::Link;
 use super::{Inner, Protocol, Query, READ_BUFFER, engine_error, slim_request};
+use crate::http::error::ApiError;
+use crate::http::proxies::client_address;
+use crate::metrics::Limit;
 use crate::room::LeaveReason;
+use crate::session::Place;
 
 /// Separates packets of a payload in Engine.IO 4.
 const SEPARATOR: u8 = 0x1e;
@@ -26,7 +30,10 @@ const SEPARATOR: u8 = 0x1e;
 pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> Response {
     let method = request.method().clone();
     let response = match (method, &query.sid) {
-        (Method::GET, None) => open(&inner, query.protocol, request.uri().clone()).await,
+        (Method::GET, None) => match inner.hub.admit(client_address(&request)) {
+            Ok(place) => open(&inner, place, query.protocol, request.uri().clone()).await,
+            Err(refused) => ApiError::from(refused).into_response(),
+        },
         (Method::GET, Some(_)) => match query.link(&inner) {
             Some(link) => fetch(&inner, &link, request.uri().clone()).await,
             None => engine_error(1, "Session ID unknown"),
@@ -41,8 +48,8 @@ pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> 
 }
 
 /// A new connection.
-async fn open(inner: &Arc<Inner>, protocol: Protocol, uri: Uri) -> Response {
-    let link = Link::new(inner, protocol);
+async fn open(inner: &Arc<Inner>, place: Place, protocol: Protocol, uri: Uri) -> Response {
+    let link = Link::new(inner, place, protocol);
     let mut slim = slim_request(Method::GET, &uri, Body::empty());
     slim.extensions_mut().insert(Arc::clone(&link));
     let (response, body) = call(inner, slim).await;
@@ -87,8 +94,11 @@ impl Drop for Unanswered<'_> {
 /// What a connection sends. Its head is kept, since it says how the body is to be read.
 async fn post(inner: &Arc<Inner>, link: Arc<Link>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let paced = Paced { body, rest: Bytes::new(), link, pause: None };
+    let paced = Paced { body, rest: Bytes::new(), link, pause: None, deadline: None };
     let (response, body) = call(inner, http::Request::from_parts(head, Body::new(paced))).await;
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        inner.hub.metrics().limit(Limit::MessageBytes);
+    }
     response.map(|()| Body::from(body))
 }
 
@@ -134,13 +144,29 @@ fn no_store(mut response: Response) -> Response {
     response
 }
 
-/// A body that is handed on in small pieces, and not while its sender is paused.
+/// A body that is handed on in small pieces, not while its sender is paused, and for a bounded time otherwise.
 #[derive(Debug)]
 struct Paced {
     body: Body,
     rest: Bytes,
     link: Arc<Link>,
     pause: Option<Pin<Box<Sleep>>>,
+    /// When all of the body must have come; begins anew after a pause.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Paced {
+    /// A body that takes too long ends its connection: part of what was sent may have been handled already.
+    fn poll_too_slow(&mut self, context: &mut Context<'_>) -> Poll<axum::Error> {
+        let inner = self.link.inner();
+        let limit = inner.settings.handshake_timeout;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(deadline.as_mut().poll(context));
+        inner.hub.metrics().limit(Limit::HandshakeTime);
+        self.link.end(LeaveReason::TimedOut);
+        self.link.close();
+        Poll::Ready(axum::Error::new(ApiError::TooSlow))
+    }
 }
 
 impl http_body::Body for Paced {
@@ -152,12 +178,16 @@ impl http_body::Body for Paced {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = &mut *self;
-        ready!(this.link.poll_pause(&mut this.pause, context));
+        if this.link.poll_pause(&mut this.pause, context).is_pending() {
+            this.deadline = None;
+            return Poll::Pending;
+        }
         while this.rest.is_empty() {
-            match ready!(Pin::new(&mut this.body).poll_frame(context)) {
-                Some(Ok(frame)) => this.rest = frame.into_data().unwrap_or_default(),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
+            match Pin::new(&mut this.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => this.rest = frame.into_data().unwrap_or_default(),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return this.poll_too_slow(context).map(|error| Some(Err(error))),
             }
         }
         let length = this.rest.len().min(READ_BUFFER);

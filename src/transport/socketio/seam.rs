@@ -11,14 +11,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::link::Link;
+use crate::metrics::Limit;
 use crate::room::LeaveReason;
 
 /// How long a write may make no progress before its connection is given up: a reader that stalls is found within ten
 /// seconds of traffic.
 const WRITE_STALL: Duration = Duration::from_secs(8);
 
-/// The same for a connection that is being closed, and has a last word to say.
-const FAREWELL_STALL: Duration = Duration::from_secs(1);
+/// How long a connection that is being closed may take to read all that still waits for it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A WebSocket's stream as the library sees it.
 ///
@@ -31,6 +32,8 @@ pub(super) struct Seam<S> {
     link: Arc<Link>,
     reply: Option<ReplyFilter>,
     stall: Option<Pin<Box<Sleep>>>,
+    /// Whether `stall` is for all that is still to be written, not for the next progress.
+    is_farewell: bool,
     has_failed: bool,
     written: FrameCounter,
     pause: Option<Pin<Box<Sleep>>>,
@@ -47,6 +50,7 @@ impl<S> Seam<S> {
             link,
             reply,
             stall: None,
+            is_farewell: false,
             has_failed: false,
             written: FrameCounter::default(),
             pause: None,
@@ -60,7 +64,9 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
     fn poll_write_bounded(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<usize> {
         match Pin::new(&mut self.io).poll_write(context, bytes) {
             Poll::Ready(Ok(written)) => {
-                self.stall = None;
+                if !self.is_farewell {
+                    self.stall = None;
+                }
                 let frames = self.written.count(&bytes[..written]);
                 if frames > 0 {
                     self.link.backlog().written(frames);
@@ -69,9 +75,14 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
             }
             Poll::Ready(Err(error)) => self.fail(reason_of(&error)),
             Poll::Pending => {
-                let limit = if self.link.is_closed() { FAREWELL_STALL } else { WRITE_STALL };
+                if self.link.is_closed() && !self.is_farewell {
+                    self.is_farewell = true;
+                    self.stall = None;
+                }
+                let limit = if self.is_farewell { FAREWELL } else { WRITE_STALL };
                 let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
                 ready!(stall.as_mut().poll(context));
+                self.link.inner().hub.metrics().limit(Limit::WriteTime);
                 self.fail(LeaveReason::TimedOut);
             }
         }
@@ -117,6 +128,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         let this = &mut *self;
         this.link.register_reader(context);
         if this.link.is_closed() {
+            // Its peers need not wait until the writer has finished, too.
+            this.link.end(LeaveReason::Kicked);
             return Poll::Ready(Ok(()));
         }
         ready!(this.link.poll_pause(&mut this.pause, context));

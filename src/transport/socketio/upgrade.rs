@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, header};
 use hyper::upgrade::OnUpgrade;
@@ -14,6 +14,8 @@ use tracing::debug;
 use super::link::Link;
 use super::seam::Seam;
 use super::{Inner, Query, engine_error, slim_request};
+use crate::http::error::ApiError;
+use crate::http::proxies::client_address;
 use crate::transport::handshake::{accept_key, into_stream, switching};
 use crate::transport::listener::Stream;
 
@@ -22,15 +24,18 @@ pub(super) fn serve(inner: &Arc<Inner>, query: &Query, mut request: Request) -> 
     let Some(accept) = accept_key(request.headers()) else {
         return not_a_handshake();
     };
-    let upgrade = hyper::upgrade::on(&mut request);
     let (link, is_upgrade) = match query.sid {
-        None => (Link::new(inner, query.protocol), false),
+        None => match inner.hub.admit(client_address(&request)) {
+            Ok(place) => (Link::new(inner, place, query.protocol), false),
+            Err(refused) => return ApiError::from(refused).into_response(),
+        },
         Some(_) => match query.link(inner) {
             Some(link) if link.begin_upgrade() => (link, true),
             Some(_) => return engine_error(3, "Bad request"),
             None => return engine_error(1, "Session ID unknown"),
         },
     };
+    let upgrade = hyper::upgrade::on(&mut request);
     let mut request = slim_request(Method::GET, request.uri(), ());
     request.extensions_mut().insert(Arc::clone(&link));
     let inner = Arc::clone(inner);

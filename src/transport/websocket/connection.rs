@@ -1,7 +1,6 @@
 //! The life of one plain WebSocket connection.
 
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -12,16 +11,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tracing::{debug, error};
+use tracing::debug;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
 use super::Settings;
-use crate::dialect::{Conversation, Frame, Step};
+use crate::dialect::{Conversation, Frame, RequestError, Step};
 use crate::id::ConnectionId;
+use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
-use crate::session::{Backlog, Handled, Hub, Outbox, QueueFull, Session};
+use crate::session::{Backlog, Excess, Handled, Hub, Outbox, Place, QueueFull, Session};
 use crate::transport::listener::Stream;
 
 /// What is read of a connection at a time, in bytes: each connection has a buffer of that size.
@@ -41,7 +41,18 @@ struct Outbound {
     queue: mpsc::Sender<Frame>,
     backlog: Arc<Backlog>,
     is_overdue: AtomicBool,
+    is_closing: AtomicBool,
     closing: Notify,
+}
+
+impl Outbound {
+    /// Resolves when the connection is to be closed, and at once from then on.
+    async fn closing(&self) {
+        while !self.is_closing.load(Ordering::Acquire) {
+            // Who was notified before it waited does not wait: one permit is kept.
+            self.closing.notified().await;
+        }
+    }
 }
 
 impl Outbox for Outbound {
@@ -54,6 +65,7 @@ impl Outbox for Outbound {
     }
 
     fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
         self.closing.notify_one();
     }
 
@@ -67,6 +79,8 @@ impl Outbox for Outbound {
 }
 
 pub(super) struct Connection {
+    hub: Arc<Hub>,
+    _place: Place,
     socket: WebSocketStream<Stream>,
     session: Session,
     conversation: Box<dyn Conversation>,
@@ -85,6 +99,8 @@ struct End {
 }
 
 impl End {
+    const FLOOD: Self = Self { reason: LeaveReason::Kicked, close: Some((1008, "RATE_LIMITED")) };
+
     fn gone(reason: LeaveReason) -> Self {
         Self { reason, close: None }
     }
@@ -97,6 +113,7 @@ impl End {
 impl Connection {
     pub(super) async fn open(
         hub: &Arc<Hub>,
+        place: Place,
         settings: &Settings,
         id: ConnectionId,
         stream: Stream,
@@ -113,10 +130,12 @@ impl Connection {
             queue: sender,
             backlog: Backlog::new(settings.send_queue),
             is_overdue: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
             closing: Notify::new(),
         });
         let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>)?;
-        Some(Self { socket, session, conversation, outbox, queue, pause: None, missed: 0 })
+        let hub = Arc::clone(hub);
+        Some(Self { hub, _place: place, socket, session, conversation, outbox, queue, pause: None, missed: 0 })
     }
 
     /// Serves until the connection ends.
@@ -139,7 +158,10 @@ impl Connection {
 
     async fn serve(&mut self, settings: &Settings) -> End {
         let opening = self.conversation.open();
-        if let Err(end) = self.guarded(|this| opening.into_iter().try_for_each(|step| this.take(Some(step)))) {
+        if let Err(end) = self.guarded(|this| {
+            let opened = Instant::now();
+            opening.into_iter().try_for_each(|step| this.take(opened, Some(step)))
+        }) {
             return end;
         }
         let mut heartbeat = tokio::time::interval_at(Instant::now() + settings.heartbeat, settings.heartbeat);
@@ -152,7 +174,7 @@ impl Connection {
             let done = tokio::select! {
                 biased;
                 Some(frame) = self.queue.recv() => self.write(frame).await,
-                () = outbox.closing.notified() => self.flush_and_close().await,
+                () = outbox.closing() => self.flush_and_close().await,
                 () = relief(pause.as_ref()), if pause.is_some() => {
                     self.pause = None;
                     Ok(())
@@ -160,6 +182,7 @@ impl Connection {
                 message = self.socket.next(), if pause.is_none() => self.read(message),
                 _ = heartbeat.tick() => self.beat().await,
                 () = tokio::time::sleep_until(first_message), if !is_settled => {
+                    self.hub.metrics().limit(Limit::HandshakeTime);
                     Err(End::told(1008, "the first message took too long"))
                 }
             };
@@ -171,24 +194,27 @@ impl Connection {
 
     /// Runs what decides about a message; a panic in it ends this connection and no other.
     fn guarded(&mut self, decide: impl FnOnce(&mut Self) -> Result<(), End>) -> Result<(), End> {
-        catch_unwind(AssertUnwindSafe(|| decide(self))).unwrap_or_else(|_| {
-            error!(connection = %self.session.id(), "a defect in the handling of a message; closing the connection");
-            Err(End::told(1011, "internal error"))
-        })
+        let (hub, id) = (Arc::clone(&self.hub), self.session.id());
+        hub.contain(id, || decide(self)).unwrap_or_else(|| Err(End::told(1011, "internal error")))
     }
 
     fn read(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         self.missed = 0;
         self.outbox.is_overdue.store(false, Ordering::Relaxed);
         match message {
-            Some(Ok(Message::Text(text))) => self.guarded(|this| {
-                let step = this.conversation.receive(&text, SystemTime::now());
-                this.take(step)
-            }),
+            Some(Ok(Message::Text(text))) => self.guarded(|this| this.receive(&text)),
             Some(Ok(Message::Binary(_))) => Err(End::told(1003, "binary messages are not accepted")),
-            // Pings are answered by the library; what follows a close is its own end.
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => Ok(()),
-            Some(Err(Error::Capacity(_))) => Err(End::told(1009, "the message is too large")),
+            // Answered by the library, but counted: a flood of them is a flood.
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => match self.session.admit() {
+                Ok(()) | Err(Excess::Wait(_)) => Ok(()),
+                Err(Excess::Flood(_)) => Err(End::FLOOD),
+            },
+            // What follows a close is its own end.
+            Some(Ok(Message::Close(_) | Message::Frame(_))) => Ok(()),
+            Some(Err(Error::Capacity(_))) => {
+                self.hub.metrics().limit(Limit::MessageBytes);
+                Err(End::told(1009, "the message is too large"))
+            }
             Some(Err(Error::Utf8(_))) => Err(End::told(1003, "not UTF-8")),
             Some(Err(Error::Protocol(problem))) => {
                 debug!(connection = %self.session.id(), %problem, "not WebSocket");
@@ -201,11 +227,37 @@ impl Connection {
         }
     }
 
+    fn receive(&mut self, text: &str) -> Result<(), End> {
+        let (received, now) = (Instant::now(), SystemTime::now());
+        let step = match self.session.admit() {
+            Ok(()) => self.conversation.receive(text, now),
+            Err(Excess::Flood(_)) => return Err(End::FLOOD),
+            Err(Excess::Wait(retry_after)) => {
+                let error = RequestError::RateLimited { retry_after };
+                self.session.received(Kind::Refused);
+                self.session.refused(&error);
+                let step = self.conversation.refuse(text, error, now);
+                return self.take(received, step);
+            }
+        };
+        match &step {
+            // Counted when it is carried out.
+            Some(Step::Do(_)) => {}
+            Some(Step::Refuse(..)) => self.session.received(Kind::Refused),
+            Some(Step::Tell(_) | Step::Last(..)) | None => self.session.received(Kind::Other),
+        }
+        self.take(received, step)
+    }
+
     /// Carries out a step, and those that follow from it.
-    fn take(&mut self, mut next: Option<Step>) -> Result<(), End> {
+    fn take(&mut self, received: Instant, mut next: Option<Step>) -> Result<(), End> {
         while let Some(step) = next.take() {
             match step {
                 Step::Tell(frame) => self.tell(frame)?,
+                Step::Refuse(code, frame) => {
+                    self.hub.metrics().error(code);
+                    self.tell(frame)?;
+                }
                 Step::Last(text, code, reason) => {
                     self.tell(Frame::Text(text))?;
                     self.tell(Frame::Close(code, reason))?;
@@ -214,8 +266,11 @@ impl Connection {
                     let conversation = &self.conversation;
                     self.session.speak(conversation.speaks());
                     let now = SystemTime::now();
-                    let Handled { result, congested } =
-                        self.session.handle(command, |snapshot| conversation.welcome(snapshot, now));
+                    let Handled { result, congested, .. } =
+                        self.session.handle(received.into(), command, |snapshot| conversation.welcome(snapshot, now));
+                    if let Err(error) = &result {
+                        self.session.refused(error);
+                    }
                     if let Some(backlog) = congested {
                         self.pause = Some((backlog, Instant::now() + self.session.patience()));
                     }
@@ -255,22 +310,36 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes for a bounded time without progress.
+    /// Writes for a bounded time, and no longer than for a last word once the connection is to be closed.
     async fn bounded(
         &mut self,
         write: impl AsyncFnOnce(&mut WebSocketStream<Stream>) -> Result<(), Error>,
     ) -> Result<(), End> {
-        match timeout(WRITE_STALL, write(&mut self.socket)).await {
+        let outbox = Arc::clone(&self.outbox);
+        let closing = async {
+            outbox.closing().await;
+            tokio::time::sleep(LINGER).await;
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = timeout(WRITE_STALL, write(&mut self.socket)) => outcome,
+            () = closing => return Err(End::gone(LeaveReason::Kicked)),
+        };
+        match outcome {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::gone(LeaveReason::Disconnected)),
-            Err(_) => Err(End::gone(LeaveReason::TimedOut)),
+            Err(_) => {
+                self.hub.metrics().limit(Limit::WriteTime);
+                Err(End::gone(LeaveReason::TimedOut))
+            }
         }
     }
 
     /// The server wants the connection closed: what is queued still goes out.
     async fn flush_and_close(&mut self) -> Result<(), End> {
         if let Ok(frame) = self.queue.try_recv() {
-            self.write(frame).await?;
+            // As long as all of it takes, not each: who reads a little at a time does not stay for that.
+            timeout(LINGER, self.write(frame)).await.unwrap_or_else(|_| Err(End::gone(LeaveReason::Kicked)))?;
         }
         Err(End::told(1008, "closed by the server"))
     }

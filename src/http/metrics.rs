@@ -1,0 +1,37 @@
+//! `GET /metrics`, as Prometheus reads it, and the counting of errors that leave by HTTP.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, header};
+
+use super::Shared;
+use super::error::ApiError;
+use crate::room::Code;
+
+/// The text format of Prometheus.
+const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// On the main port: with the token, where one is set.
+pub async fn guarded(State(shared): State<Shared>, headers: HeaderMap) -> Result<Response, ApiError> {
+    match &shared.config.http.api_token {
+        Some(token) if !super::bears(&headers, token.as_str()) => Err(ApiError::Unauthorized),
+        _ => Ok(open(State(shared)).await),
+    }
+}
+
+/// On a listener of its own.
+pub async fn open(State(shared): State<Shared>) -> Response {
+    let text = shared.hub.metrics().render((shared.now)());
+    ([(header::CONTENT_TYPE, FORMAT), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], text)
+        .into_response()
+}
+
+/// Counts the errors of all routes.
+pub async fn count_errors(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(code) = response.extensions().get::<Code>() {
+        shared.hub.metrics().error(*code);
+    }
+    response
+}

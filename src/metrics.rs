@@ -1,0 +1,337 @@
+//! Figures for operators, in the Prometheus text format.
+//!
+//! - [`Metrics`] has what is counted for the server as a whole, and writes everything out;
+//! - [`DialectMetrics`] has what is counted per dialect, its counters found once per connection: counting a message is
+//!   one addition.
+//!
+//! What is there now (rooms, peers, tasks) is not counted along but read when the figures are written: [`Held`].
+//!
+//! The guarantee that is easy to break: no label has a value that a client can choose, so that the number of series is
+//! bounded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::room::{Code, SignalKind};
+
+/// What a message is, as far as it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A join.
+    Join,
+    /// A leave.
+    Leave,
+    /// The question who is in a room.
+    Inspect,
+    /// The end of a session.
+    HangUp,
+    /// A signal.
+    Signal(SignalKind),
+    /// Anything else that is understood: a `ping`, an authentication.
+    Other,
+    /// Of a kind that the dialect does not know, and ignored.
+    Unknown,
+    /// Refused before it came to a room: not understood, too large, or too many.
+    Refused,
+}
+
+impl Kind {
+    /// Their names in the label, each at its index.
+    const NAMES: [&'static str; 10] =
+        ["join", "leave", "inspect", "hangup", "offer", "answer", "candidate", "other", "unknown", "refused"];
+
+    fn index(self) -> usize {
+        match self {
+            Self::Join => 0,
+            Self::Leave => 1,
+            Self::Inspect => 2,
+            Self::HangUp => 3,
+            Self::Signal(kind) => 4 + signal_index(kind),
+            Self::Other => 7,
+            Self::Unknown => 8,
+            Self::Refused => 9,
+        }
+    }
+}
+
+/// The names of signals in the label, each at its index.
+const SIGNALS: [&str; 3] = ["offer", "answer", "candidate"];
+
+fn signal_index(kind: SignalKind) -> usize {
+    match kind {
+        SignalKind::Offer => 0,
+        SignalKind::Answer => 1,
+        SignalKind::Candidate => 2,
+    }
+}
+
+/// A limit that was hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named after its setting; docs/operators.md explains them")]
+pub enum Limit {
+    Connections,
+    ConnectionsPerIp,
+    MessageBytes,
+    MetadataBytes,
+    MessageRate,
+    /// Too many messages for so long that the connection was ended.
+    Flood,
+    Rooms,
+    RoomsPerConnection,
+    RoomSize,
+    SessionQueue,
+    /// A queue that stayed full, so that its connection was ended.
+    SendQueue,
+    /// A head, a body, an upgrade or a first message that took too long.
+    HandshakeTime,
+    /// A write that made no progress.
+    WriteTime,
+    /// Open files, as the system allows them.
+    OpenFiles,
+}
+
+impl Limit {
+    /// Its name in the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerIp => "connections_per_ip",
+            Self::MessageBytes => "message_bytes",
+            Self::MetadataBytes => "metadata_bytes",
+            Self::MessageRate => "message_rate",
+            Self::Flood => "flood",
+            Self::Rooms => "rooms",
+            Self::RoomsPerConnection => "rooms_per_connection",
+            Self::RoomSize => "room_size",
+            Self::SessionQueue => "session_queue",
+            Self::SendQueue => "send_queue",
+            Self::HandshakeTime => "handshake_time",
+            Self::WriteTime => "write_time",
+            Self::OpenFiles => "open_files",
+        }
+    }
+}
+
+/// What a server holds at the moment of asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Rooms.
+    pub rooms: usize,
+    /// Peers in them.
+    pub peers: usize,
+    /// Open sessions.
+    pub sessions: usize,
+    /// Engine.IO sessions that began with polling and are not forgotten yet.
+    pub links: usize,
+    /// Running tasks of ours, those that serve for as long as the server runs left out.
+    pub tasks: usize,
+}
+
+impl Held {
+    /// Nothing at all.
+    pub const NOTHING: Self = Self { rooms: 0, peers: 0, sessions: 0, links: 0, tasks: 0 };
+}
+
+/// Everything that is counted. One for each server.
+pub struct Metrics {
+    registry: Registry,
+    rooms: IntGauge,
+    peers: IntGauge,
+    tasks: IntGauge,
+    polling_sessions: IntGauge,
+    connections: IntGaugeVec,
+    opened: IntCounterVec,
+    closed: IntCounterVec,
+    received: IntCounterVec,
+    relayed: IntCounterVec,
+    queue_full: IntCounterVec,
+    errors: IntCounterVec,
+    limits: IntCounterVec,
+    panics: IntCounter,
+    relay_seconds: Histogram,
+    dialects: RwLock<Vec<(&'static str, Arc<DialectMetrics>)>>,
+}
+
+/// What is counted for the connections of one dialect.
+pub struct DialectMetrics {
+    name: &'static str,
+    open: IntGauge,
+    opened: IntCounter,
+    closed: IntCounterVec,
+    received: [IntCounter; Kind::NAMES.len()],
+    relayed: [IntCounter; SIGNALS.len()],
+    queue_full: IntCounter,
+}
+
+/// The bounds of the histogram of relay times, in seconds: ten microseconds to a second.
+const RELAY_BUCKETS: [f64; 14] =
+    [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.25, 1.0];
+
+/// Why nothing below can fail.
+const CONSTANT: &str = "names and labels are constant, valid, and registered once";
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Nothing counted yet.
+    ///
+    /// # Panics
+    ///
+    /// Never: the names are constant.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help).expect(CONSTANT);
+            registry.register(Box::new(gauge.clone())).expect(CONSTANT);
+            gauge
+        };
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels).expect(CONSTANT);
+            registry.register(Box::new(counters.clone())).expect(CONSTANT);
+            counters
+        };
+        let connections = IntGaugeVec::new(Opts::new("parlor_connections", "Open connections."), &["dialect"]);
+        let connections = connections.expect(CONSTANT);
+        registry.register(Box::new(connections.clone())).expect(CONSTANT);
+        let panics = IntCounter::new("parlor_panics_total", "Defects that were contained.").expect(CONSTANT);
+        registry.register(Box::new(panics.clone())).expect(CONSTANT);
+        let relay_seconds = Histogram::with_opts(
+            HistogramOpts::new(
+                "parlor_relay_seconds",
+                "Time from receiving a signal to having queued it for its recipients.",
+            )
+            .buckets(RELAY_BUCKETS.to_vec()),
+        )
+        .expect(CONSTANT);
+        registry.register(Box::new(relay_seconds.clone())).expect(CONSTANT);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self())).expect(CONSTANT);
+        Self {
+            rooms: gauge("parlor_rooms", "Rooms."),
+            peers: gauge("parlor_peers", "Peers in rooms."),
+            tasks: gauge("parlor_tasks", "Tasks that serve connections, that of this request among them."),
+            polling_sessions: gauge("parlor_polling_sessions", "Engine.IO sessions that began with polling."),
+            connections,
+            opened: counters("parlor_connections_opened_total", "Connections let in.", &["dialect"]),
+            closed: counters(
+                "parlor_connections_closed_total",
+                "Connections ended, by reason.",
+                &["dialect", "reason"],
+            ),
+            received: counters("parlor_messages_received_total", "Messages of clients, by kind.", &["dialect", "kind"]),
+            relayed: counters(
+                "parlor_messages_relayed_total",
+                "Signals queued for a recipient, by the sender's dialect and kind.",
+                &["dialect", "kind"],
+            ),
+            queue_full: counters(
+                "parlor_queue_full_total",
+                "Messages dropped because the recipient's queue was full, by its dialect.",
+                &["dialect"],
+            ),
+            errors: counters("parlor_errors_total", "Errors told to clients, by code.", &["code"]),
+            limits: counters("parlor_limits_hit_total", "Limits hit, by name.", &["limit"]),
+            panics,
+            relay_seconds,
+            registry,
+            dialects: RwLock::new(Vec::new()),
+        }
+    }
+
+    /// The counters of one dialect.
+    pub fn dialect(&self, name: &'static str) -> Arc<DialectMetrics> {
+        let find = |known: &[(&str, Arc<DialectMetrics>)]| {
+            known.iter().find(|(known, _)| *known == name).map(|(_, metrics)| Arc::clone(metrics))
+        };
+        if let Some(known) = find(&self.dialects.read()) {
+            return known;
+        }
+        let mut dialects = self.dialects.write();
+        // Another may have been quicker.
+        if let Some(known) = find(&dialects) {
+            return known;
+        }
+        let metrics = Arc::new(DialectMetrics {
+            name,
+            open: self.connections.with_label_values(&[name]),
+            opened: self.opened.with_label_values(&[name]),
+            closed: self.closed.clone(),
+            received: Kind::NAMES.map(|kind| self.received.with_label_values(&[name, kind])),
+            relayed: SIGNALS.map(|kind| self.relayed.with_label_values(&[name, kind])),
+            queue_full: self.queue_full.with_label_values(&[name]),
+        });
+        dialects.push((name, Arc::clone(&metrics)));
+        metrics
+    }
+
+    /// Counts an error that is told to a client.
+    pub fn error(&self, code: Code) {
+        self.errors.with_label_values(&[code.as_str()]).inc();
+    }
+
+    /// Counts a limit that was hit.
+    pub fn limit(&self, limit: Limit) {
+        self.limits.with_label_values(&[limit.as_str()]).inc();
+    }
+
+    /// Counts a defect that was contained.
+    pub fn panic(&self) {
+        self.panics.inc();
+    }
+
+    /// Notes how long a signal took from its receipt into the queues of its recipients.
+    pub fn relay_took(&self, time: Duration) {
+        self.relay_seconds.observe(time.as_secs_f64());
+    }
+
+    /// Everything, as Prometheus reads it (text format 0.0.4).
+    pub fn render(&self, held: Held) -> String {
+        let set = |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.rooms, held.rooms);
+        set(&self.peers, held.peers);
+        set(&self.tasks, held.tasks);
+        set(&self.polling_sessions, held.links);
+        // What could not be written would be a defect of the library; the figures before it are still good.
+        let mut text = String::new();
+        _ = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
+        text
+    }
+}
+
+impl DialectMetrics {
+    /// Counts a connection that was let in.
+    pub fn opened(&self) {
+        self.opened.inc();
+        self.open.inc();
+    }
+
+    /// Counts the end of one.
+    pub fn closed(&self, reason: &str) {
+        self.closed.with_label_values(&[self.name, reason]).inc();
+        self.open.dec();
+    }
+
+    /// Counts a message of a client.
+    pub fn received(&self, kind: Kind) {
+        self.received[kind.index()].inc();
+    }
+
+    /// Counts a signal for each recipient that it was queued for.
+    pub fn relayed(&self, kind: SignalKind, recipients: usize) {
+        self.relayed[signal_index(kind)].inc_by(recipients as u64);
+    }
+
+    /// Counts a message that found no place in a queue.
+    pub fn queue_full(&self) {
+        self.queue_full.inc();
+    }
+}
