@@ -221,39 +221,40 @@ impl Hub {
 
     fn deliver_one(
         &self,
-        Delivery { to, event }: &Delivery,
+        delivery: &Delivery,
         mut written: Option<String>,
         now: SystemTime,
         delivered: &mut Delivered,
     ) {
-        let is_signal = matches!(event, Event::SignalRelayed { .. });
+        let is_signal = matches!(delivery.event, Event::SignalRelayed { .. });
         let mut encoded: Option<(&'static Dialect, Option<Frame>)> = None;
-        let recipients = to.as_slice();
+        let recipients = delivery.to.as_slice();
         for (index, recipient) in recipients.iter().enumerate() {
             // A connection that is just ending; its rooms hear of that next.
             let Some(Connection { dialect, outbox }) = self.connections.get(recipient).map(|entry| entry.clone())
             else {
                 continue;
             };
-            let (written, known) = (written.take(), encoded.take());
-            let frame = self.contain(*recipient, || match (written, known) {
-                (Some(written), _) => Some(Frame::Text(written)),
-                (None, Some((written_for, frame))) if std::ptr::eq(written_for, dialect) => frame,
-                (None, _) => (dialect.encode)(event, now),
+            // A defect in telling one must not keep it from the others.
+            let told = self.contain(*recipient, || {
+                let frame = match (written.take(), encoded.take()) {
+                    (Some(written), _) => Some(Frame::Text(written)),
+                    (None, Some((written_for, frame))) if std::ptr::eq(written_for, dialect) => frame,
+                    (None, _) => (dialect.encode)(&delivery.event, now),
+                };
+                if index + 1 < recipients.len() {
+                    encoded = Some((dialect, frame.clone()));
+                }
+                let sent = frame.map(|frame| self.queue(*recipient, dialect, &*outbox, frame, is_signal));
+                (sent, outbox.backlog().is_high())
             });
-            let Some(frame) = frame else {
+            let Some((sent, is_high)) = told else {
                 delivered.failed += usize::from(is_signal);
                 outbox.close();
                 continue;
             };
-            if index + 1 < recipients.len() {
-                encoded = Some((dialect, frame.clone()));
-            }
-            let Some(frame) = frame else { continue };
-            if self.queue(*recipient, dialect, &*outbox, frame, is_signal).is_err() && is_signal {
-                delivered.failed += 1;
-            }
-            if outbox.backlog().is_high() {
+            delivered.failed += usize::from(is_signal && sent == Some(Err(QueueFull)));
+            if sent.is_some() && is_high {
                 delivered.congested = Some(Arc::clone(outbox.backlog()));
             }
         }

@@ -6,9 +6,12 @@ mod support;
 
 mod architecture;
 mod connections;
+mod containment;
 mod conversations;
 mod docs;
 mod hostile;
+mod limits;
+mod metrics;
 mod order;
 mod plain_wires;
 mod program;

@@ -30,7 +30,7 @@ pub(super) struct Link {
     pub(super) id: ConnectionId,
     protocol: Protocol,
     inner: Arc<Inner>,
-    _place: Place,
+    place: Mutex<Option<Place>>,
     began: Instant,
     /// The Engine.IO session id, where the connection began with polling. Its owner's secret: never logged.
     sid: OnceLock<Sid>,
@@ -71,7 +71,7 @@ impl Link {
             id: ConnectionId::random(),
             protocol,
             inner: Arc::clone(inner),
-            _place: place,
+            place: Mutex::new(Some(place)),
             began: Instant::now(),
             sid: OnceLock::new(),
             session: OnceLock::new(),
@@ -112,6 +112,11 @@ impl Link {
         let (from, to) = (connect_reply::AWAITED, connect_reply::QUEUED);
         _ = self.connect_reply.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
         true
+    }
+
+    /// Gives the connection's place to another: its transport is gone, whatever the library still keeps of it.
+    pub(super) fn release_place(&self) {
+        *self.place.lock() = None;
     }
 
     pub(super) fn session(&self) -> Option<&Session> {

@@ -187,6 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Seam<S> {
 
 impl<S> Drop for Seam<S> {
     fn drop(&mut self) {
+        self.link.release_place();
         if self.is_upgrade {
             // An upgrade that fails half-way leaves the library with a session that polls in vain and has no heartbeat.
             self.link.close_polling();

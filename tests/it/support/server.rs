@@ -1,10 +1,12 @@
 //! A real server on a free port, that must hold nothing when a test is done with it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parlor::config;
-use parlor::server::{Held, Server};
+pub(crate) use parlor::server::Held;
+use parlor::server::Server;
 
 /// How long anything may take that is waited for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
@@ -33,6 +35,14 @@ impl TestServer {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn metrics_address(&self) -> Option<std::net::SocketAddr> {
+        self.server.as_ref().expect("the server runs until the test is done").metrics_addr()
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<parlor::session::Hub> {
+        self.server.as_ref().expect("the server runs until the test is done").hub()
     }
 
     pub(crate) fn held(&self) -> Held {

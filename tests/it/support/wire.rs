@@ -94,41 +94,57 @@ fn text(value: &Value) -> String {
 }
 
 impl Peer {
+    /// Where a client connects, and what it says to join: each after the server's answer to the one before.
+    pub(crate) fn joining(wire: Wire, room: &str, name: &str) -> (String, Vec<String>) {
+        match wire {
+            Wire::SocketIo => {
+                let join = json!(["join-room", { "roomId": room, "userId": name, "name": name }]);
+                ("/socket.io/?EIO=4&transport=websocket".to_owned(), vec!["40".to_owned(), format!("42{join}")])
+            }
+            Wire::Envelope => {
+                let payload = json!({ "roomId": room, "user": { "id": name, "displayName": name } });
+                ("/ws".to_owned(), vec![json!({ "type": "room:join", "payload": payload }).to_string()])
+            }
+            Wire::Topic => (format!("/ws/{room}?metadata=%7B%22name%22%3A%22{name}%22%7D"), Vec::new()),
+            Wire::Session => (format!("/signal?sessionId={room}"), Vec::new()),
+        }
+    }
+
+    /// Says what joins: the first at once, each other after an answer.
+    pub(crate) async fn say_all(socket: &mut WebSocket, words: Vec<String>) {
+        for (index, word) in words.into_iter().enumerate() {
+            if index > 0 {
+                message(socket).await.unwrap();
+            }
+            socket.send(Message::text(word)).await.ok();
+        }
+    }
+
     pub(crate) async fn join(server: &TestServer, wire: Wire, room: &str, name: &str) -> Self {
-        let path = match wire {
-            Wire::SocketIo => "/socket.io/?EIO=4&transport=websocket".to_owned(),
-            Wire::Envelope => "/ws".to_owned(),
-            Wire::Topic => format!("/ws/{room}?metadata=%7B%22name%22%3A%22{name}%22%7D"),
-            Wire::Session => format!("/signal?sessionId={room}"),
-        };
+        let (path, words) = Self::joining(wire, room, name);
         let mut socket = open(server, &path).await;
+        // What is said first by a server that speaks first.
+        let hello = match wire {
+            Wire::SocketIo | Wire::Envelope | Wire::Topic => message(&mut socket).await.unwrap(),
+            Wire::Session => String::new(),
+        };
+        Self::say_all(&mut socket, words).await;
         let (mut id, mut list) = (name.to_owned(), Vec::new());
         match wire {
             Wire::SocketIo => {
-                message(&mut socket).await.unwrap();
-                socket.send(Message::text("40")).await.unwrap();
-                assert!(message(&mut socket).await.unwrap().starts_with("40{"));
-                let join = json!(["join-room", { "roomId": room, "userId": name, "name": name }]);
-                socket.send(Message::text(format!("42{join}"))).await.unwrap();
                 let users = message(&mut socket).await.unwrap();
                 let users: Value = serde_json::from_str(users.strip_prefix("42").unwrap()).unwrap();
                 assert_eq!(users[0], "room-users");
                 list = users[1].as_array().unwrap().iter().map(|user| text(&user["userId"])).collect();
             }
             Wire::Envelope => {
-                assert_eq!(told(&mut socket).await["type"], "connection:ack");
-                let payload = json!({ "roomId": room, "user": { "id": name, "displayName": name } });
-                socket
-                    .send(Message::text(json!({ "type": "room:join", "payload": payload }).to_string()))
-                    .await
-                    .unwrap();
                 let state = told(&mut socket).await;
                 assert_eq!(state["type"], "room:state", "{state}");
                 let participants = state["payload"]["participants"].as_array().unwrap();
                 list = participants.iter().map(|one| text(&one["userId"])).filter(|one| one != name).collect();
             }
             Wire::Topic => {
-                let welcome = told(&mut socket).await;
+                let welcome: Value = serde_json::from_str(&hello).unwrap();
                 assert_eq!(welcome["type"], "welcome");
                 id = text(&welcome["selfId"]);
                 let peers = told(&mut socket).await;
@@ -138,6 +154,17 @@ impl Peer {
             Wire::Session => NAMELESS.clone_into(&mut id),
         }
         Self { wire, room: room.to_owned(), id, list, socket }
+    }
+
+    /// The next message as it came.
+    pub(crate) async fn read_raw(&mut self) -> String {
+        message(&mut self.socket).await.unwrap_or_else(|code| panic!("closed with {code}"))
+    }
+
+    /// Waits until the server has ended the connection.
+    pub(crate) async fn ended(mut socket: WebSocket) {
+        let rest = async { while let Some(Ok(_)) = socket.next().await {} };
+        tokio::time::timeout(LIMIT, rest).await.expect("the server ends the connection");
     }
 
     async fn send(&mut self, message: Value) {

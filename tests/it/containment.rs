@@ -1,0 +1,154 @@
+//! A defect in the handling of one message ends one connection, and nothing else.
+//!
+//! The defect is a log that panics: it is written in the middle of handling, after the room has changed and before
+//! anybody is told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parlor::dialect::{Dialect, Frame};
+use parlor::id::{ConnectionId, RoomId};
+use parlor::room::{Command, Profile, RoomKind};
+use parlor::session::{Backlog, Outbox, QueueFull};
+use tracing::field::{Field, Visit};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::support::TestServer;
+use crate::support::scrape::Scrape;
+use crate::support::wire::{Heard, Peer, WIRES, Wire, message, open};
+
+/// Panics once, at a message.
+struct Bomb {
+    at: &'static str,
+    is_armed: Arc<AtomicBool>,
+}
+
+struct Is<'a>(&'a str, bool);
+
+impl Visit for Is<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.1 |= field.name() == "message" && format!("{value:?}") == self.0;
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Bomb {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut is = Is(self.at, false);
+        event.record(&mut is);
+        assert!(!(is.1 && self.is_armed.swap(false, Ordering::SeqCst)), "a defect, as ordered");
+    }
+}
+
+/// Puts a bomb into the log of this thread, on which the server runs, too.
+fn bomb(at: &'static str) -> (Arc<AtomicBool>, DefaultGuard) {
+    let is_armed = Arc::new(AtomicBool::new(false));
+    let bomb = Bomb { at, is_armed: Arc::clone(&is_armed) };
+    (is_armed, tracing::subscriber::set_default(tracing_subscriber::registry().with(bomb)))
+}
+
+#[tokio::test]
+async fn a_defect_in_a_join_ends_that_connection_and_leaves_no_ghost() {
+    for wire in WIRES {
+        let (is_armed, _guard) = bomb("joined");
+        let server = TestServer::start();
+        let mut ann = Peer::join(&server, wire, "r", "ann").await;
+        let (path, join) = Peer::joining(wire, "r", "bob");
+        is_armed.store(true, Ordering::SeqCst);
+        let mut socket = open(&server, &path).await;
+        if wire == Wire::SocketIo {
+            message(&mut socket).await.unwrap();
+        }
+        Peer::say_all(&mut socket, join).await;
+        Peer::ended(socket).await;
+        assert!(!is_armed.load(Ordering::SeqCst), "{wire:?}: the defect happened");
+        server.until("the ghost is out", |held| held.peers == 1 && held.sessions == 1).await;
+        assert_eq!(Scrape::of(&server).await.count("parlor_panics_total"), 1);
+        // All goes on for the others.
+        if wire.speaks_of_peers() {
+            assert!(matches!(ann.hear().await, Heard::Left(_)), "{wire:?}");
+        }
+        let mut carol = Peer::join(&server, wire, "r", "carol").await;
+        ann.hear_of_peers(Heard::Joined(carol.id.clone())).await;
+        ann.offer(&carol.id, "sdp").await;
+        assert_eq!(carol.hear().await, Heard::Offer { from: ann.id.clone(), sdp: "sdp".to_owned() }, "{wire:?}");
+        carol.close().await;
+        ann.close().await;
+        server.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_defect_in_a_request_is_answered_as_one() {
+    let (is_armed, _guard) = bomb("room closed");
+    let server = TestServer::start();
+    let mut ann = Peer::join(&server, WIRES[0], "r", "ann").await;
+    is_armed.store(true, Ordering::SeqCst);
+    let answer = reqwest::Client::new().delete(server.url("/api/rooms/r")).send().await.unwrap();
+    assert_eq!(answer.status(), 500);
+    let body: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(body, serde_json::json!({ "error": "internal error", "code": "INTERNAL" }));
+    let scrape = Scrape::of(&server).await;
+    assert_eq!(scrape.count("parlor_panics_total"), 1);
+    assert_eq!(scrape.count(r#"parlor_errors_total{code="INTERNAL"}"#), 1);
+    assert_eq!(ann.hear().await, Heard::Error("ROOM_CLOSED".to_owned()));
+    ann.close().await;
+    server.finish().await;
+}
+
+/// A client whose events cannot be written.
+static BROKEN: Dialect = Dialect {
+    name: "broken",
+    encode: |_, _| panic!("a defect, as ordered"),
+    farewell: |_, _| Frame::Close(1001, ""),
+    patience: Duration::ZERO,
+    presence_is_vital: false,
+};
+
+struct Counted {
+    closed: AtomicUsize,
+    backlog: Arc<Backlog>,
+}
+
+impl Outbox for Counted {
+    fn send(&self, _: Frame) -> Result<(), QueueFull> {
+        Ok(())
+    }
+
+    fn close(&self) {
+        self.closed.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn backlog(&self) -> &Arc<Backlog> {
+        &self.backlog
+    }
+}
+
+#[tokio::test]
+async fn a_defect_in_telling_one_does_not_keep_it_from_the_others() {
+    let server = TestServer::start();
+    let outbox = Arc::new(Counted { closed: AtomicUsize::new(0), backlog: Backlog::new(8) });
+    let id = ConnectionId::random();
+    let broken = server.hub().open(id, &BROKEN, Arc::clone(&outbox) as Arc<dyn Outbox>).unwrap();
+    let join = Command::Join {
+        room: RoomId::new("r").unwrap(),
+        peer: None,
+        profile: Profile::default(),
+        kind: RoomKind::Group,
+    };
+    assert!(broken.handle(Instant::now(), join, |_| Some(String::new())).result.is_ok());
+
+    let mut ann = Peer::join(&server, WIRES[0], "r", "ann").await;
+    let bob = Peer::join(&server, WIRES[0], "r", "bob").await;
+    assert_eq!(ann.hear().await, Heard::Joined("bob".to_owned()), "though the broken one came first");
+    ann.offer(&id.to_string(), "sdp").await;
+    assert_eq!(ann.hear().await, Heard::Error("DELIVERY_FAILED".to_owned()));
+    assert!(outbox.closed.load(Ordering::SeqCst) >= 1, "the connection that cannot be told is asked to go");
+    drop(broken);
+    assert_eq!(ann.hear().await, Heard::Left(id.to_string()));
+    bob.close().await;
+    ann.close().await;
+    server.finish().await;
+}

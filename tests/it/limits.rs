@@ -1,0 +1,222 @@
+//! Each limit that an operator sets: what is over it is refused with its code and counted, and what is under it passes.
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::support::TestServer;
+use crate::support::scrape::Scrape;
+use crate::support::wire::{Peer, WIRES, Wire, told};
+
+/// A handshake with a header: the status, and the error of one that was refused.
+async fn shake_hands(server: &TestServer, path: &str, forwarded_for: Option<&str>) -> Result<Socket, (u16, Value)> {
+    let mut request = format!("ws://{}{path}", server.address()).into_client_request().unwrap();
+    if let Some(address) = forwarded_for {
+        request.headers_mut().insert("x-forwarded-for", address.parse().unwrap());
+    }
+    match tokio_tungstenite::connect_async(request).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(refused)) => {
+            assert!(refused.headers().contains_key("retry-after"), "{refused:?}");
+            let body = serde_json::from_slice(refused.body().as_deref().unwrap()).unwrap();
+            Err((refused.status().as_u16(), body))
+        }
+        Err(error) => panic!("{path}: {error}"),
+    }
+}
+
+type Socket = crate::support::client::WebSocket;
+
+const PATHS: [&str; 4] = ["/socket.io/?EIO=4&transport=websocket", "/ws", "/ws/t", "/signal?sessionId=s"];
+const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
+
+#[tokio::test]
+async fn a_server_that_is_full_says_so_at_the_door_of_every_wire() {
+    let server = TestServer::with(&["--max-connections=1", "--handshake-timeout-seconds=1"]);
+    for path in PATHS {
+        let held = shake_hands(&server, path, None).await.unwrap();
+        for other in PATHS {
+            let (status, error) = shake_hands(&server, other, None).await.unwrap_err();
+            assert_eq!((status, &error["code"]), (503, &json!("LIMIT_REACHED")), "{path} {other}");
+        }
+        let polling = reqwest::get(server.url(POLLING)).await.unwrap();
+        assert_eq!(polling.status(), 503);
+        assert!(polling.headers().contains_key("retry-after"));
+        drop((held, polling));
+        server.until("the place is free again", |held| held.sessions == 0 && held.tasks == 0).await;
+    }
+    // A polling connection has a place, too, until it is forgotten.
+    let first = reqwest::get(server.url(POLLING)).await.unwrap();
+    assert_eq!(first.status(), 200);
+    assert_eq!(shake_hands(&server, "/ws", None).await.unwrap_err().0, 503);
+    drop(first);
+    server.until("it is forgotten", |held| held.links == 0).await;
+    drop(shake_hands(&server, "/ws", None).await.unwrap());
+    let scrape = Scrape::of(&server).await;
+    assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="connections"}"#), 21);
+    assert_eq!(scrape.count(r#"parlor_errors_total{code="LIMIT_REACHED"}"#), 21);
+    // The polling one, and perhaps a Socket.IO one that was dropped before it connected.
+    assert!(scrape.count(r#"parlor_limits_hit_total{limit="handshake_time"}"#) >= 1);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_connections_and_behind_a_proxy_it_is_the_clients() {
+    let server = TestServer::with(&["--max-connections-per-ip=1", "--trusted-proxies=127.0.0.1"]);
+    for path in PATHS {
+        let held = shake_hands(&server, path, Some("198.51.100.1")).await.unwrap();
+        for told in ["198.51.100.1", "203.0.113.7, 198.51.100.1", "198.51.100.1:4711, 127.0.0.1"] {
+            let (status, error) = shake_hands(&server, "/ws", Some(told)).await.unwrap_err();
+            assert_eq!((status, &error["code"]), (429, &json!("LIMIT_REACHED")), "{told}");
+        }
+        let other = shake_hands(&server, path, Some("198.51.100.1, 198.51.100.2")).await.unwrap();
+        drop((held, other));
+        server.until("the places are free again", |held| held.sessions == 0 && held.tasks == 0).await;
+    }
+    let scrape = Scrape::of(&server).await;
+    assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="connections_per_ip"}"#), 12);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_believes_what_a_stranger_says_of_its_address() {
+    let server = TestServer::with(&["--max-connections-per-ip=1"]);
+    let held = shake_hands(&server, "/ws", Some("198.51.100.1")).await.unwrap();
+    assert_eq!(shake_hands(&server, "/ws", Some("198.51.100.2")).await.unwrap_err().0, 429);
+    drop(held);
+    server.finish().await;
+}
+
+/// Says something that is answered, on each wire.
+async fn ask(peer: &mut Peer) -> Value {
+    let message = match peer.wire {
+        Wire::SocketIo => r#"427["leave-room","elsewhere"]"#.to_owned(),
+        Wire::Envelope => {
+            json!({ "type": "room:leave", "payload": { "roomId": "elsewhere" }, "correlationId": ID }).to_string()
+        }
+        Wire::Topic => json!({ "type": "offer", "to": "nobody", "msgId": 7 }).to_string(),
+        Wire::Session => json!({ "type": "leave", "sessionId": "elsewhere" }).to_string(),
+    };
+    peer.send_raw(Message::text(message)).await;
+    let answer = peer.read_raw().await;
+    match peer.wire {
+        Wire::SocketIo => serde_json::from_str(answer.strip_prefix("437").expect("the acknowledgement")).unwrap(),
+        _ => serde_json::from_str(&answer).unwrap(),
+    }
+}
+
+const ID: &str = "6f1c0000-0000-4000-8000-000000000000";
+
+#[tokio::test]
+async fn a_message_too_many_is_refused_with_the_time_to_wait() {
+    for wire in WIRES {
+        // A token every second, and no more than four.
+        let server = TestServer::with(&["--messages-per-second=1", "--message-burst=4"]);
+        let mut ann = Peer::join(&server, wire, "r", "ann").await;
+        let mut refused = 0;
+        let wait = loop {
+            let answer = ask(&mut ann).await;
+            let error = match wire {
+                Wire::SocketIo => &answer[0],
+                Wire::Envelope => {
+                    assert_eq!(answer["correlationId"], ID);
+                    &answer["payload"]
+                }
+                Wire::Topic => {
+                    assert_eq!(answer["msgId"], 7);
+                    &answer
+                }
+                Wire::Session => {
+                    assert_eq!(answer["sessionId"], "elsewhere");
+                    &answer
+                }
+            };
+            refused += 1;
+            let expected = if wire == Wire::Topic { "dropped" } else { "RATE_LIMITED" };
+            if error["code"] == expected {
+                break error["retryAfterMs"].as_u64().expect("the time to wait");
+            }
+            assert!(refused <= 4, "{wire:?}: {answer}");
+        };
+        assert!((1..=1000).contains(&wait), "{wait}");
+        // Who waits is let through again.
+        tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+        assert!(!ask(&mut ann).await.to_string().contains("retryAfterMs"), "{wire:?}");
+        let scrape = Scrape::of(&server).await;
+        assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="message_rate"}"#), 1);
+        assert_eq!(scrape.count(r#"parlor_errors_total{code="RATE_LIMITED"}"#), 1);
+        ann.close().await;
+        server.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_burst_as_browsers_send_it_passes() {
+    let server = TestServer::start();
+    let mut ann = Peer::join(&server, Wire::SocketIo, "r", "ann").await;
+    let mut bob = Peer::join(&server, Wire::SocketIo, "r", "bob").await;
+    assert_eq!(bob.list, ["ann"]);
+    ann.hear().await;
+    for number in 0..199 {
+        bob.candidate("ann", Some(&number.to_string())).await;
+    }
+    for number in 0..199 {
+        let heard = ann.hear().await;
+        assert!(format!("{heard:?}").contains(&format!("\"{number}\"")), "{heard:?}");
+    }
+    bob.close().await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn an_error_without_an_acknowledgement_has_the_time_to_wait_as_well() {
+    let server = TestServer::with(&["--messages-per-second=1", "--message-burst=1"]);
+    let mut ann = Peer::join(&server, Wire::SocketIo, "r", "ann").await;
+    ann.send_raw(Message::text(r#"42["offer",{"roomId":"r","offer":1}]"#)).await;
+    let error = ann.read_raw().await;
+    let error: Value = serde_json::from_str(error.strip_prefix("42").unwrap()).unwrap();
+    assert_eq!(
+        (&error[0], &error[1]["code"], &error[1]["event"], &error[1]["roomId"]),
+        (&json!("error"), &json!("RATE_LIMITED"), &json!("offer"), &json!("r"))
+    );
+    assert!(error[1]["retryAfterMs"].is_u64());
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn metadata_rooms_and_places_in_them_are_counted_where_they_end() {
+    let flags = ["--max-rooms=2", "--max-rooms-per-connection=1", "--max-room-size=1", "--max-metadata-bytes=1024"];
+    let server = TestServer::with(&flags);
+    let mut ann = crate::support::Client::joined(&server, "a", "ann").await;
+    let code = async |client: &mut crate::support::Client, join: Value| {
+        client.ask("join-room", join).await["code"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(code(&mut ann, json!("b")).await, "LIMIT_REACHED");
+    let mut bob = crate::support::Client::connect(&server).await;
+    assert_eq!(code(&mut bob, json!("a")).await, "ROOM_FULL");
+    assert_eq!(code(&mut bob, json!({ "roomId": "b", "about": "x".repeat(1024) })).await, "PAYLOAD_TOO_LARGE");
+    assert_eq!(bob.ask("join-room", json!("b")).await["ok"], true);
+    let mut carol = crate::support::Client::connect(&server).await;
+    assert_eq!(code(&mut carol, json!("c")).await, "LIMIT_REACHED");
+    let scrape = Scrape::of(&server).await;
+    for limit in ["rooms_per_connection", "room_size", "metadata_bytes", "rooms"] {
+        assert_eq!(scrape.count(&format!("parlor_limits_hit_total{{limit=\"{limit}\"}}")), 1, "{limit}");
+    }
+    for client in [ann, bob, carol] {
+        client.close().await;
+    }
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_first_message_that_never_comes_is_counted() {
+    let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
+    let mut silent = crate::support::wire::open(&server, "/ws").await;
+    assert_eq!(told(&mut silent).await["type"], "connection:ack");
+    assert_eq!(crate::support::wire::message(&mut silent).await, Err(1008));
+    assert_eq!(Scrape::of(&server).await.count(r#"parlor_limits_hit_total{limit="handshake_time"}"#), 1);
+    drop(silent);
+    server.finish().await;
+}
