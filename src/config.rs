@@ -162,7 +162,7 @@ pub struct Limits {
     /// How long a signal waits in a session
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds::<1>)]
     pub session_queue_ttl_seconds: Duration,
-    /// Messages that wait for one slow connection
+    /// Messages that wait for one slow connection, at most 16 times `MAX_MESSAGE_BYTES` in all (or 1 MiB)
     #[arg(long, value_name = "COUNT", default_value = "128", value_parser = queue)]
     pub send_queue: usize,
 }
@@ -246,6 +246,13 @@ impl Config {
                 ttl: self.limits.session_queue_ttl_seconds,
             },
         }
+    }
+
+    /// The most bytes that wait for one slow connection: `SEND_QUEUE` messages of full size would be far more than any
+    /// call needs, and an invitation to have the server hold them.
+    pub fn send_queue_bytes(&self) -> usize {
+        const LEAST: usize = 1024 * 1024;
+        self.limits.max_message_bytes.saturating_mul(16).max(LEAST)
     }
 
     /// The limits of connections.

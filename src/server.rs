@@ -129,6 +129,7 @@ fn socketio_settings(config: &Config) -> socketio::Settings {
     socketio::Settings {
         max_message_bytes: config.limits.max_message_bytes,
         send_queue: config.limits.send_queue,
+        send_queue_bytes: config.send_queue_bytes(),
         ping_interval: config.times.ping_interval_ms,
         ping_timeout: config.times.ping_timeout_ms,
         handshake_timeout: config.times.handshake_timeout_seconds,
@@ -139,6 +140,7 @@ fn websocket_settings(config: &Config) -> websocket::Settings {
     websocket::Settings {
         max_message_bytes: config.limits.max_message_bytes,
         send_queue: config.limits.send_queue,
+        send_queue_bytes: config.send_queue_bytes(),
         heartbeat: config.times.ws_ping_seconds,
         handshake_timeout: config.times.handshake_timeout_seconds,
     }

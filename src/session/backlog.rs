@@ -12,11 +12,15 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::QueueFull;
+
 /// The fill of one outgoing queue: what was queued and has not been seen written.
 #[derive(Debug)]
 pub struct Backlog {
     waiting: AtomicUsize,
     high: usize,
+    bytes: AtomicUsize,
+    max_bytes: usize,
     stuck: AtomicBool,
     watch: Mutex<Watch>,
 }
@@ -33,21 +37,26 @@ struct Watch {
 const STAYS_FULL: Duration = Duration::from_secs(10);
 
 impl Backlog {
-    /// An empty backlog of a queue that holds `capacity` frames.
-    pub fn new(capacity: usize) -> Arc<Self> {
+    /// An empty backlog of a queue that holds so many frames, and so many bytes in them unless it is one alone.
+    pub fn new(max_frames: usize, max_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             waiting: AtomicUsize::new(0),
-            high: (capacity / 2).max(1),
+            high: (max_frames / 2).max(1),
+            bytes: AtomicUsize::new(0),
+            max_bytes,
             stuck: AtomicBool::new(false),
             watch: Mutex::default(),
         })
     }
 
-    /// Queues a frame by `queue`, and counts it if that succeeds.
-    pub fn queue<E>(&self, queue: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    /// Queues a frame of so many bytes by `queue`, and counts it if that succeeds.
+    pub fn queue(&self, bytes: usize, queue: impl FnOnce() -> Result<(), QueueFull>) -> Result<(), QueueFull> {
         // Counted first: it may have been written by the time that `queue` returns.
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        queue().inspect_err(|_| self.less(1))
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before == 0 || before.saturating_add(bytes) <= self.max_bytes;
+        let queued = if fits { queue() } else { Err(QueueFull) };
+        queued.inspect_err(|_| self.less(1, bytes))
     }
 
     /// How many frames wait.
@@ -55,9 +64,9 @@ impl Backlog {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Notes that so many frames have been written; those queued meanwhile are not among them.
-    pub fn written(&self, frames: usize) {
-        self.less(frames);
+    /// Notes that so many frames, and so many bytes of them, have been written.
+    pub fn written(&self, frames: usize, bytes: usize) {
+        self.less(frames, bytes);
         self.stuck.store(false, Ordering::Relaxed);
         if !self.is_high() {
             self.wake(|watch| watch.full_since = None);
@@ -66,12 +75,13 @@ impl Backlog {
 
     /// Notes that nothing will be written any more, so that nobody need pause.
     pub fn close(&self) {
-        self.written(usize::MAX);
+        self.written(usize::MAX, usize::MAX);
     }
 
     /// Whether senders should pause.
     pub fn is_high(&self) -> bool {
-        self.waiting() >= self.high && !self.stuck.load(Ordering::Relaxed)
+        let is_high = self.waiting() >= self.high || self.bytes.load(Ordering::Relaxed) > self.max_bytes / 2;
+        is_high && !self.stuck.load(Ordering::Relaxed)
     }
 
     /// Lets nobody pause for this queue until something of it was written.
@@ -104,10 +114,11 @@ impl Backlog {
     }
 
     /// Never below zero: the library writes frames of its own, too.
-    fn less(&self, frames: usize) {
-        let less = |waiting: usize| Some(waiting.saturating_sub(frames));
-        // The closure always gives a value.
-        _ = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    fn less(&self, frames: usize, bytes: usize) {
+        for (count, less) in [(&self.waiting, frames), (&self.bytes, bytes)] {
+            // The closure always gives a value.
+            _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| Some(count.saturating_sub(less)));
+        }
     }
 
     fn wake(&self, note: impl FnOnce(&mut Watch)) {
@@ -128,12 +139,12 @@ mod tests {
     use super::*;
 
     fn queue_one(backlog: &Backlog) {
-        backlog.queue(|| Ok::<(), ()>(())).unwrap();
+        backlog.queue(1, || Ok(())).unwrap();
     }
 
     #[test]
     fn a_sender_pauses_while_it_is_half_full() {
-        let backlog = Backlog::new(4);
+        let backlog = Backlog::new(4, 1000);
         let mut context = Context::from_waker(Waker::noop());
         queue_one(&backlog);
         assert!(backlog.poll_relief(&mut context).is_ready());
@@ -141,14 +152,14 @@ mod tests {
         assert!(backlog.is_high());
         assert!(backlog.poll_relief(&mut context).is_pending());
         queue_one(&backlog);
-        backlog.written(2);
+        backlog.written(2, 2);
         assert!(backlog.poll_relief(&mut context).is_ready());
         assert!(backlog.watch.lock().waiters.is_empty());
     }
 
     #[test]
     fn a_queue_that_stays_full_is_told_from_one_that_was_full() {
-        let backlog = Backlog::new(4);
+        let backlog = Backlog::new(4, 1000);
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         (0..4).for_each(|_| queue_one(&backlog));
@@ -156,19 +167,34 @@ mod tests {
         assert!(!backlog.stays_full(at(9)));
         assert!(backlog.stays_full(at(10)));
         // Not half of it was read.
-        backlog.written(2);
+        backlog.written(2, 2);
         assert!(backlog.stays_full(at(11)));
-        backlog.written(1);
+        backlog.written(1, 1);
         assert!(!backlog.stays_full(at(12)));
     }
 
     #[test]
+    fn a_queue_holds_so_many_bytes_or_one_frame() {
+        let backlog = Backlog::new(100, 10);
+        assert_eq!(backlog.queue(50, || Ok(())), Ok(()), "alone");
+        assert!(backlog.is_high());
+        assert_eq!(backlog.queue(1, || panic!("not even tried")), Err(QueueFull));
+        backlog.written(1, 50);
+        assert_eq!(backlog.queue(5, || Ok(())), Ok(()));
+        assert!(!backlog.is_high());
+        assert_eq!(backlog.queue(5, || Ok(())), Ok(()));
+        assert!(backlog.is_high());
+        assert_eq!(backlog.queue(1, || Ok(())), Err(QueueFull));
+        assert_eq!(backlog.waiting(), 2);
+    }
+
+    #[test]
     fn nobody_pauses_for_a_queue_that_is_stuck() {
-        let backlog = Backlog::new(2);
+        let backlog = Backlog::new(2, 1000);
         queue_one(&backlog);
         backlog.give_up();
         assert!(!backlog.is_high());
-        backlog.written(1);
+        backlog.written(1, 1);
         queue_one(&backlog);
         assert!(backlog.is_high());
         backlog.close();

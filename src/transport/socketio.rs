@@ -54,6 +54,8 @@ pub struct Settings {
     pub max_message_bytes: usize,
     /// The most frames that wait for one connection.
     pub send_queue: usize,
+    /// The most bytes of all those frames.
+    pub send_queue_bytes: usize,
     /// Time between two heartbeats.
     pub ping_interval: Duration,
     /// Time for the answer to a heartbeat.

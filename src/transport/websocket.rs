@@ -35,6 +35,8 @@ pub struct Settings {
     pub max_message_bytes: usize,
     /// The most frames that wait for one connection.
     pub send_queue: usize,
+    /// The most bytes of all those frames.
+    pub send_queue_bytes: usize,
     /// Time between two heartbeats; a connection that misses two is closed.
     pub heartbeat: Duration,
     /// Time for the first message.

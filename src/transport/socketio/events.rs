@@ -111,7 +111,7 @@ fn handle(link: &Link, sid: Sid, value: &Value, ack: Option<i64>) {
                     Answer::Joined(snapshot) => encode::ack_joined(snapshot),
                     Answer::Inspected(_) | Answer::Left | Answer::Relayed => encode::ack(),
                 };
-                answer(link, || link.wire().ack(sid, ack, frame));
+                answer(link, frame, |frame| link.wire().ack(sid, ack, frame));
             }
         }
         Err(error) => {
@@ -145,11 +145,11 @@ fn ignore(link: &Link, session: &Session, sid: Sid, ack: Option<i64>, admitted: 
 fn tell_error(link: &Link, sid: Sid, ack: Option<i64>, failure: &Failure<'_>, request: Option<&Request<'_>>) {
     if let Some(ack) = ack {
         let frame = encode::ack_error(failure);
-        answer(link, || link.wire().ack(sid, ack, frame));
+        answer(link, frame, |frame| link.wire().ack(sid, ack, frame));
     } else {
         let room = request.and_then(Request::room);
         let frame = encode::error(failure, request.map(|request| request.event.name()), room.as_ref());
-        answer(link, || link.wire().event(sid, frame));
+        answer(link, frame, |frame| link.wire().event(sid, frame));
     }
 }
 
@@ -171,8 +171,8 @@ fn refuse(session: &Session, error: DecodeError) -> Handled {
 }
 
 /// Queues an answer. One that finds no place ends the connection: an answer that was asked for is never just missing.
-fn answer(link: &Link, send: impl FnOnce() -> Result<(), crate::session::QueueFull>) {
-    if link.backlog().queue(send).is_err() {
+fn answer(link: &Link, frame: String, send: impl FnOnce(String) -> Result<(), crate::session::QueueFull>) {
+    if link.queue(frame, send).is_err() {
         warn!(connection = %link.id, "closing: the client does not read its answers");
         link.inner().hub.metrics().limit(Limit::SendQueue);
         link.close();

@@ -24,6 +24,9 @@ use crate::metrics::Limit;
 use crate::room::LeaveReason;
 use crate::session::{Backlog, Outbox, Place, QueueFull, Session};
 
+/// What the library writes before an event: `42`. Before an acknowledgement also its number, which is not counted.
+const PACKET_HEAD: usize = 2;
+
 /// One Engine.IO connection. It travels in the extensions of the connection's first request, and so lives as long as
 /// the library keeps that; when the library forgets the connection without a word, dropping this ends the session.
 pub(super) struct Link {
@@ -79,7 +82,7 @@ impl Link {
             upgrading: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             reader: AtomicWaker::new(),
-            backlog: Backlog::new(inner.settings.send_queue),
+            backlog: Backlog::new(inner.settings.send_queue, inner.settings.send_queue_bytes),
             pause: Mutex::new(None),
         })
     }
@@ -137,6 +140,15 @@ impl Link {
 
     pub(super) fn backlog(&self) -> &Backlog {
         &self.backlog
+    }
+
+    /// Queues an answer.
+    pub(super) fn queue(
+        &self,
+        frame: String,
+        send: impl FnOnce(String) -> Result<(), QueueFull>,
+    ) -> Result<(), QueueFull> {
+        self.backlog.queue(frame.len() + PACKET_HEAD, || send(frame))
     }
 
     /// Whether the CONNECT reply has gone by, so that nothing need be looked at any more.
@@ -270,7 +282,7 @@ struct Outbound {
 impl Outbox for Outbound {
     fn send(&self, frame: Frame) -> Result<(), QueueFull> {
         match frame {
-            Frame::Text(text) => self.backlog.queue(|| self.wire.event(self.sid, text)),
+            Frame::Text(text) => self.backlog.queue(text.len() + PACKET_HEAD, || self.wire.event(self.sid, text)),
             Frame::Close(..) => {
                 self.close();
                 Ok(())

@@ -67,10 +67,14 @@ async fn fetch(inner: &Inner, link: &Link, uri: Uri) -> Response {
     // Answered: nothing is to be ended.
     std::mem::forget(unanswered);
     // The library hands over all that waits, up to a limit. Where packets can be told apart they are counted.
-    link.backlog().written(match link.protocol() {
-        Protocol::V3 => link.backlog().waiting(),
-        Protocol::V4 => body.split(|byte| *byte == SEPARATOR).count(),
-    });
+    let (packets, bytes) = match link.protocol() {
+        Protocol::V3 => (link.backlog().waiting(), usize::MAX),
+        Protocol::V4 => {
+            let packets = body.split(|byte| *byte == SEPARATOR).count();
+            (packets, body.len() - (packets - 1))
+        }
+    };
+    link.backlog().written(packets, bytes);
     if !link.is_connected()
         && let Some(replaced) = replace_connect_reply(&body, link)
     {

@@ -67,9 +67,9 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
                 if !self.is_farewell {
                     self.stall = None;
                 }
-                let frames = self.written.count(&bytes[..written]);
-                if frames > 0 {
-                    self.link.backlog().written(frames);
+                let (frames, payload) = self.written.count(&bytes[..written]);
+                if frames > 0 || payload > 0 {
+                    self.link.backlog().written(frames, payload);
                 }
                 return Poll::Ready(written);
             }
@@ -204,13 +204,14 @@ struct FrameCounter {
 }
 
 impl FrameCounter {
-    /// How many frames end in these bytes.
-    fn count(&mut self, mut bytes: &[u8]) -> usize {
-        let mut frames = 0;
+    /// How many frames end in these bytes, and how many of the bytes are payload.
+    fn count(&mut self, mut bytes: &[u8]) -> (usize, usize) {
+        let (mut frames, mut payload) = (0, 0);
         while !bytes.is_empty() {
             if self.payload_left > 0 {
                 let here = self.payload_left.min(bytes.len());
                 self.payload_left -= here;
+                payload += here;
                 bytes = &bytes[here..];
             } else {
                 self.head.push(bytes[0]);
@@ -221,7 +222,7 @@ impl FrameCounter {
             }
             frames += usize::from(self.payload_left == 0);
         }
-        frames
+        (frames, payload)
     }
 }
 
@@ -297,10 +298,13 @@ mod tests {
         let stream: Vec<u8> = lengths.iter().flat_map(|length| frame(*length)).collect();
         for piece in [1, 2, 3, 7, 1024, stream.len()] {
             let mut counter = FrameCounter::default();
-            let total: usize = stream.chunks(piece).map(|piece| counter.count(piece)).sum();
-            assert_eq!(total, lengths.len(), "in pieces of {piece}");
+            let total = stream
+                .chunks(piece)
+                .map(|piece| counter.count(piece))
+                .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            assert_eq!(total, (lengths.len(), lengths.iter().sum()), "in pieces of {piece}");
         }
         let mut counter = FrameCounter::default();
-        assert_eq!(counter.count(&stream[..2]), 1, "an empty frame ends with its head");
+        assert_eq!(counter.count(&stream[..2]), (1, 0), "an empty frame ends with its head");
     }
 }

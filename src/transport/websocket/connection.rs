@@ -55,9 +55,17 @@ impl Outbound {
     }
 }
 
+/// How much of the queue's bytes a frame takes.
+fn length(frame: &Frame) -> usize {
+    match frame {
+        Frame::Text(text) => text.len(),
+        Frame::Close(..) => 0,
+    }
+}
+
 impl Outbox for Outbound {
     fn send(&self, frame: Frame) -> Result<(), QueueFull> {
-        self.backlog.queue(|| match self.queue.try_send(frame) {
+        self.backlog.queue(length(&frame), || match self.queue.try_send(frame) {
             Err(mpsc::error::TrySendError::Full(_)) => Err(QueueFull),
             // One that is gone takes nothing and is no error: its session is just ending.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
@@ -128,7 +136,7 @@ impl Connection {
         let (sender, queue) = mpsc::channel(settings.send_queue);
         let outbox = Arc::new(Outbound {
             queue: sender,
-            backlog: Backlog::new(settings.send_queue),
+            backlog: Backlog::new(settings.send_queue, settings.send_queue_bytes),
             is_overdue: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             closing: Notify::new(),
@@ -293,8 +301,9 @@ impl Connection {
     /// Writes a frame and all that wait behind it.
     async fn write(&mut self, first: Frame) -> Result<(), End> {
         let mut next = Some(first);
-        let mut frames = 0;
+        let (mut frames, mut bytes) = (0, 0);
         while let Some(frame) = next.take() {
+            bytes += length(&frame);
             match frame {
                 Frame::Text(text) => self.bounded(async |socket| socket.feed(Message::text(text)).await).await?,
                 Frame::Close(code, reason) => {
@@ -306,7 +315,7 @@ impl Connection {
             next = self.queue.try_recv().ok();
         }
         self.bounded(async |socket| socket.flush().await).await?;
-        self.outbox.backlog.written(frames);
+        self.outbox.backlog.written(frames, bytes);
         Ok(())
     }
 
