@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(Loaded { config, warnings, .. }: Loaded) -> anyhow::Result<()> {
-    telemetry::init(&config);
+    let _log = telemetry::init(&config);
     telemetry::log_panics();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

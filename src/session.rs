@@ -405,9 +405,7 @@ impl Session {
 
     /// Has events written in another manner from now on.
     pub fn speak(&self, dialect: &'static Dialect) {
-        if let Some(mut connection) = self.hub.connections.get_mut(&self.id)
-            && !std::ptr::eq(connection.dialect, dialect)
-        {
+        if let Some(mut connection) = self.hub.connections.get_mut(&self.id) {
             connection.dialect = dialect;
         }
     }

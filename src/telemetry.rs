@@ -4,22 +4,31 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 
 use tracing::{error, info, warn};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
 
-/// Starts logging to the standard output.
+/// How many lines wait for a standard output that is read slowly. What comes on top of them is lost: a log that nobody
+/// reads must not stop the server.
+const WAITING_LINES: usize = 16_384;
+
+/// Starts logging to the standard output, by a thread of its own. What waits is written when the guard is dropped.
 ///
 /// # Panics
 ///
 /// If logging was started before.
-pub fn init(config: &Config) {
+#[must_use = "the last lines are written when this is dropped"]
+pub fn init(config: &Config) -> WorkerGuard {
+    let (output, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true).finish(io::stdout());
     let filter = EnvFilter::try_new(&config.log.log_level).expect("the filter was checked with the settings");
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(output);
     match config.log_format() {
         LogFormat::Pretty => builder.with_target(false).with_ansi(io::stdout().is_terminal()).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
+    guard
 }
 
 /// Has defects logged like everything else, by the place in the code alone: what a panic says may hold parts of a message.

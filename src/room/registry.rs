@@ -1,10 +1,11 @@
 //! All rooms of a node: finding, creating, locking and forgetting them, and which connection is in which.
 //!
 //! Locks, in the order in which they are taken: a room's own, then (briefly, never the other way round) a shard of one
-//! of the two maps. Two rooms are never locked at once.
+//! of the two maps or their order. Two rooms are never locked at once.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use dashmap::DashMap;
@@ -25,12 +26,12 @@ use crate::id::{ConnectionId, PeerId, RoomId};
 pub struct Rooms {
     limits: Limits,
     by_id: DashMap<RoomId, Listed>,
+    order: Mutex<Order>,
     /// The rooms of each open connection. An entry exists from [`Rooms::connect`] to [`Rooms::disconnect`], and it is
     /// changed only while the room concerned is locked.
     memberships: DashMap<ConnectionId, Vec<RoomId>>,
     room_count: AtomicUsize,
     peer_count: AtomicUsize,
-    next_serial: AtomicU64,
     /// The last sessions that ended, the longest ago first: who still speaks to one is told so.
     ended: Mutex<IndexSet<RoomId>>,
 }
@@ -38,10 +39,39 @@ pub struct Rooms {
 /// How many ended sessions are remembered, at the least; at the most twice that.
 const ENDED_SESSIONS: usize = 4096;
 
+/// The rooms in their order, beside the map: neither a page of them nor the search for those whose time is over need
+/// look at all. Locked last, and for nothing but a look or an entry.
+#[derive(Debug, Default)]
+struct Order {
+    next_serial: u64,
+    by_age: BTreeMap<u64, RoomId>,
+    /// Rooms created ahead, by the end of their time. One that was used meanwhile stays until then.
+    waiting: BTreeSet<(SystemTime, RoomId)>,
+}
+
+impl Order {
+    /// Puts a room at the end.
+    fn push(&mut self, id: RoomId, keep: Keep) -> u64 {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        if let Keep::Until(end) = keep {
+            self.waiting.insert((end, id.clone()));
+        }
+        self.by_age.insert(serial, id);
+        serial
+    }
+
+    /// Takes out the next room whose time is over.
+    fn pop_waiting(&mut self, now: SystemTime) -> Option<RoomId> {
+        let is_over = self.waiting.first().is_some_and(|(end, _)| *end <= now);
+        if is_over { self.waiting.pop_first().map(|(_, id)| id) } else { None }
+    }
+}
+
 /// A room as the map lists it.
 #[derive(Debug, Clone)]
 struct Listed {
-    /// Rises with each room created: the order of listings, without locking the rooms.
+    /// Rises with each room created: its place in listings.
     serial: u64,
     room: Arc<Mutex<Kept>>,
 }
@@ -50,6 +80,7 @@ struct Listed {
 #[derive(Debug)]
 struct Kept {
     room: Room,
+    serial: u64,
     keep: Keep,
 }
 
@@ -83,10 +114,10 @@ impl Rooms {
         Self {
             limits,
             by_id: DashMap::new(),
+            order: Mutex::default(),
             memberships: DashMap::new(),
             room_count: AtomicUsize::new(0),
             peer_count: AtomicUsize::new(0),
-            next_serial: AtomicU64::new(0),
             ended: Mutex::new(IndexSet::new()),
         }
     }
@@ -252,17 +283,17 @@ impl Rooms {
 
     /// Forgets the rooms whose first peer never came. Returns how many.
     pub fn expire(&self, now: SystemTime) -> usize {
-        let all: Vec<Listed> = self.by_id.iter().map(|entry| entry.value().clone()).collect();
         let mut expired = 0;
-        for listed in all {
-            let mut kept = listed.room.lock_arc();
+        loop {
+            // A step of its own: the lock is not held while a room is.
+            let Some(id) = self.order.lock().pop_waiting(now) else { return expired };
+            let Some(mut kept) = self.lock(&id) else { continue };
             if matches!(kept.keep, Keep::Until(end) if end <= now) {
                 kept.keep = Keep::WhileInUse;
                 self.settle(&mut kept);
                 expired += 1;
             }
         }
-        expired
     }
 
     /// One room.
@@ -277,10 +308,10 @@ impl Rooms {
             Some(id) => self.by_id.get(id)?.serial,
             None => u64::MAX,
         };
-        let mut all: Vec<Listed> =
-            self.by_id.iter().map(|entry| entry.value().clone()).filter(|listed| listed.serial < before).collect();
-        all.sort_unstable_by_key(|listed| std::cmp::Reverse(listed.serial));
-        Some(all.iter().take(limit).map(|listed| Summary::from(&listed.room.lock().room)).collect())
+        let page: Vec<RoomId> =
+            self.order.lock().by_age.range(..before).rev().take(limit).map(|(_, id)| id.clone()).collect();
+        // What has gone meanwhile is left out.
+        Some(page.iter().filter_map(|id| self.summary(id)).collect())
     }
 
     /// How many rooms and peers there are.
@@ -327,8 +358,8 @@ impl Rooms {
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < max).then_some(count + 1))
                     .map_err(|_| RoomError::TooManyRooms { max })?;
                 let room = Room::new(entry.key().clone(), now, capacity);
-                let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
-                let listed = Listed { serial, room: Arc::new(Mutex::new(Kept { room, keep })) };
+                let serial = self.order.lock().push(entry.key().clone(), keep);
+                let listed = Listed { serial, room: Arc::new(Mutex::new(Kept { room, serial, keep })) };
                 entry.insert(listed.clone());
                 Ok((listed, true))
             }
@@ -374,6 +405,7 @@ impl Rooms {
                 }
             }
             self.by_id.remove(kept.room.id());
+            self.order.lock().by_age.remove(&kept.serial);
             self.room_count.fetch_sub(1, Ordering::Relaxed);
         }
     }

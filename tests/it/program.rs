@@ -91,6 +91,31 @@ fn a_port_that_is_taken_is_said_in_one_line() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(said.trim_end().lines().count() == 1 && said.contains(&port) && said.contains("in use"), "{said}");
+    let address = format!("127.0.0.1:{port}");
+    let output = run(&["--host=127.0.0.1", "--port=0", "--metrics-addr", &address], &[]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains(&format!("METRICS_ADDR={address}")) && said.contains("in use"), "{said}");
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nothing() {
+    let mut child = parlor()
+        .envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("LOG_LEVEL", "debug")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    out.read_line(&mut first).unwrap();
+    let running = Running { child, first, rest: None };
+    // Far more lines than the pipe holds, and from here on nobody reads any.
+    let address = format!("127.0.0.1:{}", running.port()).parse().unwrap();
+    for _ in 0..300 {
+        let mut ann = crate::support::Client::connect_at(address).await;
+        assert_eq!(ann.ask("join-room", serde_json::json!("a room with a long name ".repeat(5))).await["ok"], true);
+        ann.close().await;
+    }
 }
 
 #[test]

@@ -54,8 +54,8 @@ pub struct Read {
     pub request: Result<Request, Vec<Problem>>,
 }
 
-/// Messages of later versions, and of the media server that this one does not have.
-const SFU: [&str; 20] = [
+/// Messages to the media server that this version does not have.
+const SFU: [&str; 16] = [
     "router:capabilities",
     "transport:create",
     "transport:connect",
@@ -72,10 +72,6 @@ const SFU: [&str; 20] = [
     "producer:resume",
     "producer:close",
     "producers:list",
-    "consumer:layers-changed",
-    "new:producer",
-    "transport:connected",
-    "transport:created",
 ];
 
 /// What the server says of a sender: a client cannot say it of itself.

@@ -17,7 +17,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
 use super::Settings;
-use crate::dialect::{Conversation, Frame, RequestError, Step};
+use crate::dialect::{Conversation, Dialect, Frame, RequestError, Step};
 use crate::id::ConnectionId;
 use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
@@ -92,6 +92,8 @@ pub(super) struct Connection {
     socket: WebSocketStream<Stream>,
     session: Session,
     conversation: Box<dyn Conversation>,
+    /// How events are written, as far as the session knows.
+    speaks: &'static Dialect,
     outbox: Arc<Outbound>,
     queue: mpsc::Receiver<Frame>,
     /// A queue that fills up: nothing is read until it has shrunk, or until then.
@@ -142,8 +144,8 @@ impl Connection {
             closing: Notify::new(),
         });
         let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>)?;
-        let hub = Arc::clone(hub);
-        Some(Self { hub, _place: place, socket, session, conversation, outbox, queue, pause: None, missed: 0 })
+        let (hub, speaks) = (Arc::clone(hub), conversation.dialect());
+        Some(Self { hub, _place: place, socket, session, conversation, speaks, outbox, queue, pause: None, missed: 0 })
     }
 
     /// Serves until the connection ends.
@@ -272,7 +274,11 @@ impl Connection {
                 }
                 Step::Do(command) => {
                     let conversation = &self.conversation;
-                    self.session.speak(conversation.speaks());
+                    let speaks = conversation.speaks();
+                    if !std::ptr::eq(speaks, self.speaks) {
+                        self.speaks = speaks;
+                        self.session.speak(speaks);
+                    }
                     let now = SystemTime::now();
                     let Handled { result, congested, .. } =
                         self.session.handle(received.into(), command, |snapshot| conversation.welcome(snapshot, now));
