@@ -12,6 +12,7 @@
 //! The guarantee that is easy to break: nothing here may panic or block, since it runs in the library's reader.
 
 mod events;
+mod lengths;
 mod link;
 mod polling;
 mod seam;
