@@ -177,7 +177,9 @@ impl Query {
     /// The connection that the request belongs to, where it says so and it lives.
     fn link(&self, inner: &Inner) -> Option<Arc<Link>> {
         let sid = self.sid.as_ref()?.as_ref().ok()?;
-        inner.links.get(sid)?.upgrade().filter(|link| !link.is_closed())
+        // A step of its own: the last of a link takes it out of the map, which must not be locked then.
+        let link = inner.links.get(sid)?.upgrade();
+        link.filter(|link| !link.is_closed())
     }
 }
 

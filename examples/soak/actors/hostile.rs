@@ -268,8 +268,12 @@ async fn abandoned_polling(world: &World, mut choices: SmallRng) -> anyhow::Resu
 
 async fn abandoned_upgrade(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let stage = choices.random_range(0..=3);
+    let began = std::time::Instant::now();
     let polling = some_polling(world, stage).await?;
-    let mut socket = connect(world.address, &polling.upgrade_path(), None).await?;
+    let took = began.elapsed();
+    let mut socket = connect(world.address, &polling.upgrade_path(), None)
+        .await
+        .with_context(|| format!("the upgrade, at stage {stage}, {took:?} to get there"))?;
     if choices.random_bool(0.7) {
         socket.send(Message::text("2probe")).await?;
         until(&mut socket, "3probe").await.with_context(|| format!("the probe, at stage {stage}"))?;

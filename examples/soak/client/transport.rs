@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::bail;
 use futures_util::{SinkExt, StreamExt};
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::polling::Polling;
 use super::wire::Ended;
@@ -56,7 +57,14 @@ pub(crate) async fn dial(address: SocketAddr, receive_buffer: Option<u32>) -> st
 
 pub(crate) async fn connect(address: SocketAddr, path: &str, receive_buffer: Option<u32>) -> anyhow::Result<WebSocket> {
     let stream = dial(address, receive_buffer).await?;
-    Ok(tokio_tungstenite::client_async(format!("ws://{address}{path}"), stream).await?.0)
+    match tokio_tungstenite::client_async(format!("ws://{address}{path}"), stream).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(refused)) => {
+            let body = refused.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+            bail!("{path} is refused with {}: {body}", refused.status())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Ends a TCP connection so that the other side gets a reset.

@@ -291,9 +291,10 @@ impl Outbox for Outbound {
     }
 
     fn close(&self) {
-        if let Some(link) = self.link.upgrade() {
-            link.close();
-        }
+        let Some(link) = self.link.upgrade() else { return };
+        // In a task of its own: should this turn out to be the last of the link, its session ends with it, and that
+        // locks the rooms which may be locked now.
+        link.inner.lifecycle.clone().spawn(async move { link.close() });
     }
 
     fn backlog(&self) -> &Arc<Backlog> {
