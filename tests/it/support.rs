@@ -4,6 +4,8 @@ pub(crate) mod bystander;
 pub(crate) mod client;
 pub(crate) mod engine;
 pub(crate) mod frames;
+pub(crate) mod model;
+pub(crate) mod properties;
 pub(crate) mod raw;
 pub(crate) mod scrape;
 pub(crate) mod server;

@@ -290,6 +290,15 @@ impl Outbox for Outbound {
         }
     }
 
+    fn send_promised(&self, frame: Frame) -> Result<(), QueueFull> {
+        match frame {
+            Frame::Text(text) => {
+                self.backlog.queue_promised(text.len() + PACKET_HEAD, || self.wire.event(self.sid, text))
+            }
+            Frame::Close(..) => self.send(frame),
+        }
+    }
+
     fn close(&self) {
         let Some(link) = self.link.upgrade() else { return };
         // In a task of its own: should this turn out to be the last of the link, its session ends with it, and that
