@@ -33,8 +33,10 @@ check:
 
 test: test-rust test-compat test-wires test-browser test-soak
 
+# The attacks one after the other: under each of them others must be served as if nothing were.
 test-rust: client-demo/node_modules
-	cargo test --locked
+	cargo test --locked -- --skip attacks::
+	cargo test --locked --test it attacks:: -- --test-threads=1
 
 test-compat: client-demo/node_modules tests/compat/node_modules target/debug/parlor venv
 	npm test --prefix tests/compat

@@ -101,12 +101,15 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket
 }
 
 /// Refuses what does not say exactly once whom it is for (RFC 9112, section 3.2): proxies and [`origin`] go by it.
-async fn addressed_once(request: Request, next: Next) -> Result<Response, ApiError> {
+async fn addressed_once(request: Request, next: Next) -> Response {
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts == 1 || (hosts == 0 && request.version() != Version::HTTP_11) {
-        return Ok(next.run(request).await);
+        return next.run(request).await;
     }
-    Err(ApiError::Invalid("Host: must be given, and once"))
+    let mut response = ApiError::Invalid("Host: must be given, and once").into_response();
+    // Nothing more is believed of who speaks so.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The routes of the listener for metrics.

@@ -74,7 +74,8 @@ async fn costs(attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
     println!("{before} KiB, {at_height} at the height, {after} in the end");
     assert!(at_height < before + MOST_GROWTH, "from {before} KiB to {at_height}");
     assert!(after < before + MOST_GROWTH, "from {before} KiB to {after}");
-    bystander.finish().await;
+    let report = bystander.finish().await;
+    println!("{report:?}");
     program.stop();
 }
 
