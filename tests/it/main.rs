@@ -4,11 +4,13 @@
 
 mod support;
 
+mod activation;
 mod architecture;
 mod connections;
 mod containment;
 mod conversations;
 mod docs;
+mod drain;
 mod hostile;
 mod limits;
 mod metrics;
@@ -20,4 +22,5 @@ mod rooms;
 mod session_wire;
 mod socketio_decode;
 mod socketio_frames;
+mod tls;
 mod wires;

@@ -2,8 +2,10 @@
 
 pub(crate) mod client;
 pub(crate) mod frames;
+pub(crate) mod program;
 pub(crate) mod scrape;
 pub(crate) mod server;
+pub(crate) mod tls;
 pub(crate) mod wire;
 
 pub(crate) use client::Client;

@@ -22,7 +22,7 @@ use crate::id::ConnectionId;
 use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
 use crate::session::{Backlog, Excess, Handled, Hub, Outbox, Place, QueueFull, Session};
-use crate::transport::listener::Stream;
+use crate::transport::stream::Stream;
 
 /// What is read of a connection at a time, in bytes: each connection has a buffer of that size.
 const READ_BUFFER: usize = 1024;
@@ -134,7 +134,7 @@ impl Connection {
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(settings.max_message_bytes))
             .max_frame_size(Some(settings.max_message_bytes));
-        let socket = WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config)).await;
+        let mut socket = WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config)).await;
         let (sender, queue) = mpsc::channel(settings.send_queue);
         let outbox = Arc::new(Outbound {
             queue: sender,
@@ -143,7 +143,12 @@ impl Connection {
             is_closing: AtomicBool::new(false),
             closing: Notify::new(),
         });
-        let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>)?;
+        let Some(session) = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>) else {
+            // The handshake was answered before newcomers were refused.
+            let close = CloseFrame { code: CloseCode::Restart, reason: "SHUTTING_DOWN".into() };
+            timeout(LINGER, socket.close(Some(close))).await.ok();
+            return None;
+        };
         let (hub, speaks) = (Arc::clone(hub), conversation.dialect());
         Some(Self { hub, _place: place, socket, session, conversation, speaks, outbox, queue, pause: None, missed: 0 })
     }
