@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::support::TestServer;
-use crate::support::client::WebSocket;
+use crate::support::client::{Client, WebSocket};
 use crate::support::program::{Program, parlor};
 use crate::support::server::LIMIT;
 use crate::support::wire::{Peer, WIRES, Wire, message};
@@ -148,36 +149,27 @@ async fn they_go_one_after_the_other_while_newcomers_are_turned_away() {
 
 #[tokio::test]
 async fn clients_that_no_longer_read_do_not_hold_it_up() {
-    let program = start(&["--shutdown-seconds=3", "--send-queue=64", "--messages-per-second=0"]);
+    let program = start(&["--shutdown-seconds=3", "--send-queue=8", "--messages-per-second=0"]);
     let address = program.address();
-    // One of each kind is never read from; another of the same room talks to it until it is full.
-    let mut stalled = Vec::new();
-    for topic in ["a", "b"] {
-        let mut unread = connect(address, &format!("/ws/{topic}")).await;
-        message(&mut unread).await.unwrap();
-        let mut talker = connect(address, &format!("/ws/{topic}")).await;
-        message(&mut talker).await.unwrap();
-        let list: serde_json::Value = serde_json::from_str(&message(&mut talker).await.unwrap()).unwrap();
-        let to = list["peers"][0]["id"].as_str().unwrap().to_owned();
-        let offer = serde_json::json!({ "type": "offer", "to": to, "payload": "x".repeat(60_000) }).to_string();
-        // Until one is refused.
-        let full = async {
-            loop {
-                talker.send(Message::text(offer.clone())).await.unwrap();
-                let next = tokio::time::timeout(Duration::from_millis(1), message(&mut talker)).await;
-                if next.is_ok_and(|told| told.is_ok_and(|told| told.contains("dropped"))) {
-                    break;
-                }
-            }
-        };
+    // One on each of the two kinds of socket is never read from again; another talks to it until its queue is full.
+    let mut unread = connect(address, "/ws/r").await;
+    message(&mut unread).await.unwrap();
+    let mut unread_too = Client::connect_at(address).await;
+    let mut talker = Client::connect_at(address).await;
+    let users = talker.ask("join-room", json!("r")).await["users"].clone();
+    let topic_peer = users[0]["userId"].as_str().unwrap().to_owned();
+    unread_too.ask("join-room", json!({ "roomId": "r", "userId": "unread" })).await;
+    let body = "x".repeat(60_000);
+    for target in [topic_peer.as_str(), "unread"] {
+        let full =
+            async { while talker.ask("offer", json!({ "targetId": target, "offer": body })).await["ok"] == true {} };
         tokio::time::timeout(LIMIT, full).await.expect("its queue fills");
-        stalled.push((unread, talker));
     }
     let asked = Instant::now();
     program.signal("TERM");
     assert_eq!(tokio::task::spawn_blocking(|| program.ended()).await.unwrap().code(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
-    drop(stalled);
+    drop((unread, unread_too, talker));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::Method;
@@ -56,6 +57,18 @@ async fn an_http2_connection_that_is_not_used_is_ended() {
     server.until("it is ended", |held| held == Held::NOTHING).await;
     drop(https);
     server.finish().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_no_http2_connection_that_is_only_open() {
+    let (authority, identity) = set_up("tls-shutdown");
+    let server = TestServer::secure(&authority, &identity, &[]);
+    let https = Https::connect(server.address(), authority.client(&[&TLS13]), true).await;
+    assert_eq!(https.get(&server.url("/healthz")).await.0, 200);
+    let asked = Instant::now();
+    assert!(server.stop().await, "nothing is left");
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    drop(https);
 }
 
 #[tokio::test]
