@@ -140,28 +140,20 @@ impl Hub {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Lets a connection in; `None` while draining.
-    pub fn open(
-        self: &Arc<Self>,
-        id: ConnectionId,
-        dialect: &'static Dialect,
-        outbox: Arc<dyn Outbox>,
-    ) -> Option<Session> {
-        if self.is_draining() {
-            return None;
-        }
+    /// Lets a connection in. One that comes while newcomers are refused, since its handshake was answered before, is
+    /// asked to go at once.
+    pub fn open(self: &Arc<Self>, id: ConnectionId, dialect: &'static Dialect, outbox: Arc<dyn Outbox>) -> Session {
         self.rooms.connect(id);
         self.connections.insert(id, Connection { dialect, outbox });
         self.open.fetch_add(1, Ordering::Relaxed);
         if self.is_draining() {
-            // Only just: whoever dismisses the others may not have seen it.
             self.dismiss_one(id);
         }
         let metrics = self.metrics.dialect(dialect.name);
         metrics.opened();
         info!(connection = %id, dialect = dialect.name, "connected");
         let pace = Pace::new(self.limits.message_rate);
-        Some(Session { hub: Arc::clone(self), id, dialect, metrics, pace, ended: AtomicBool::new(false) })
+        Session { hub: Arc::clone(self), id, dialect, metrics, pace, ended: AtomicBool::new(false) }
     }
 
     /// Closes a room at an operator's word; `false` where there is none of that id.

@@ -3,6 +3,9 @@
 //! The guarantee that is easy to break: whoever was let in is told. A connection that is let in while the drain begins
 //! is seen by the one or by the other: [`Hub::open`] looks whether newcomers are refused after it has put the connection
 //! where [`Hub::dismiss`] looks for it.
+//!
+//! A handshake that was answered already is let in and told, not refused: to official Socket.IO clients a refusal of
+//! CONNECT is final, while they come back by themselves after a lost transport.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};

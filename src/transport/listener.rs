@@ -133,6 +133,8 @@ pub struct Acceptor {
 impl Acceptor {
     /// Accepts connections until the door is closed or the server stops.
     pub async fn serve(self, listener: TcpListener) {
+        // Whom this loop is just accepting is a newcomer already.
+        let newcomer = Newcomer(self.door.newcomers.token());
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -146,7 +148,7 @@ impl Acceptor {
                         debug!(%error, "the connection ended at once");
                         continue;
                     }
-                    self.lifecycle.spawn(self.clone().serve_connection(stream, address));
+                    self.lifecycle.spawn(self.clone().serve_connection(stream, address, newcomer.clone()));
                 }
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
@@ -157,8 +159,8 @@ impl Acceptor {
         }
     }
 
-    async fn serve_connection(self, stream: TcpStream, address: SocketAddr) {
-        let newcomer = Arc::new(Mutex::new(Some(Newcomer(self.door.newcomers.token()))));
+    async fn serve_connection(self, stream: TcpStream, address: SocketAddr, newcomer: Newcomer) {
+        let newcomer = Arc::new(Mutex::new(Some(newcomer)));
         let stream = match &self.tls {
             None => Stream::Plain(stream),
             // In boxes, here and below: a plain connection is not to be larger for what it does not do.

@@ -91,11 +91,9 @@ impl Endpoint {
         self.lifecycle.spawn(async move {
             let Some((stream, early)) = upgrade.await.ok().and_then(into_stream) else { return };
             let Self { hub, settings, .. } = endpoint;
-            let opened = Connection::open(&hub, place, &settings, id, stream, early, conversation).await;
+            let connection = Connection::open(&hub, place, &settings, id, stream, early, conversation).await;
             drop(newcomer);
-            if let Some(connection) = opened {
-                connection.run(&settings).await;
-            }
+            connection.run(&settings).await;
         });
         Ok(switching(accept))
     }

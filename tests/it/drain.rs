@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -189,6 +189,32 @@ async fn a_second_signal_ends_it_at_once_and_so_does_no_time() {
         assert!(asked.elapsed() < Duration::from_millis(1_500), "{flags:?}: {:?}", asked.elapsed());
         drop(sockets);
     }
+}
+
+#[tokio::test]
+async fn a_connect_that_comes_too_late_is_not_refused_for_good() {
+    let server = TestServer::start();
+    let open = "/socket.io/?EIO=4&transport=websocket";
+    let mut late = connect(server.address(), open).await;
+    message(&mut late).await.unwrap();
+    // Enough others that the server is still there.
+    let others = join_all((0..50).map(|_| connect(server.address(), "/ws/t"))).await;
+    server.until("they are in", |held| held.sessions == 50).await;
+    let hub = Arc::clone(server.hub());
+    let stopping = tokio::spawn(server.stop());
+    let mut others = join_all(others.into_iter().map(farewell)).boxed();
+    while !hub.is_draining() {
+        tokio::select! {
+            _ = &mut others => panic!("they go one after the other"),
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    }
+    late.send(Message::text("40")).await.unwrap();
+    let (told, ..) = farewell(late).await;
+    // The transport ends without CONNECT_ERROR, after which official clients do not come back by themselves.
+    assert!(!told.iter().any(|packet| packet.starts_with("44")), "{told:?}");
+    others.await;
+    assert!(stopping.await.unwrap());
 }
 
 #[tokio::test]

@@ -309,6 +309,17 @@ fn health_is_asked_over_tls() {
 }
 
 #[test]
+fn a_hangup_does_not_end_a_server_without_a_certificate() {
+    let mut command = parlor();
+    command.args(["--host=127.0.0.1", "--port=0"]);
+    let program = Program::start(command);
+    program.signal("HUP");
+    program.until_printed("nothing to read again");
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(0));
+}
+
+#[test]
 fn a_certificate_that_cannot_be_used_stops_the_start_with_one_line() {
     let folder = folder("tls-wrong");
     let authority = Authority::new();

@@ -129,12 +129,12 @@ impl Connection {
         stream: Stream,
         early: Bytes,
         conversation: Box<dyn Conversation>,
-    ) -> Option<Self> {
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(settings.max_message_bytes))
             .max_frame_size(Some(settings.max_message_bytes));
-        let mut socket = WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config)).await;
+        let socket = WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config)).await;
         let (sender, queue) = mpsc::channel(settings.send_queue);
         let outbox = Arc::new(Outbound {
             queue: sender,
@@ -143,14 +143,9 @@ impl Connection {
             is_closing: AtomicBool::new(false),
             closing: Notify::new(),
         });
-        let Some(session) = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>) else {
-            // The handshake was answered before newcomers were refused.
-            let close = CloseFrame { code: CloseCode::Restart, reason: "SHUTTING_DOWN".into() };
-            timeout(LINGER, socket.close(Some(close))).await.ok();
-            return None;
-        };
+        let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>);
         let (hub, speaks) = (Arc::clone(hub), conversation.dialect());
-        Some(Self { hub, _place: place, socket, session, conversation, speaks, outbox, queue, pause: None, missed: 0 })
+        Self { hub, _place: place, socket, session, conversation, speaks, outbox, queue, pause: None, missed: 0 }
     }
 
     /// Serves until the connection ends.
