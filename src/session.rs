@@ -41,6 +41,10 @@ pub trait Outbox: Send + Sync + 'static {
     /// Puts a frame at the end of the queue, without waiting.
     fn send(&self, frame: Frame) -> Result<(), QueueFull>;
 
+    /// The same for a frame that was accepted when its recipient was not there. There is a place for as many of those
+    /// as a session holds.
+    fn send_promised(&self, frame: Frame) -> Result<(), QueueFull>;
+
     /// Asks for the connection to be closed. Must only ask: rooms may be locked.
     fn close(&self);
 
@@ -190,7 +194,9 @@ impl Hub {
     /// Queues what came of a command, in order; `applied` keeps the room locked meanwhile. `welcome` is
     /// what a joiner is told in place of the event.
     fn deliver(&self, applied: &Applied, mut welcome: Option<String>) -> Delivered {
-        let mut delivered = Delivered::default();
+        // Signals that a join brings have waited for the joiner.
+        let mut delivered =
+            Delivered { are_promised: matches!(applied.answer, Answer::Joined(_)), ..Delivered::default() };
         let now = SystemTime::now();
         for delivery in &applied.deliveries {
             log(&delivery.event);
@@ -229,7 +235,12 @@ impl Hub {
                 if index + 1 < recipients.len() {
                     encoded = Some((dialect, frame.clone()));
                 }
-                let sent = frame.map(|frame| self.queue(*recipient, dialect, &*outbox, frame, is_signal));
+                let sent = frame.map(|frame| {
+                    if is_signal && delivered.are_promised {
+                        return outbox.send_promised(frame);
+                    }
+                    self.queue(*recipient, dialect, &*outbox, frame, is_signal)
+                });
                 (sent, outbox.backlog().is_high())
             });
             let Some((sent, is_high)) = told else {
@@ -278,6 +289,8 @@ impl Hub {
 /// How the delivery of one command went.
 #[derive(Default)]
 struct Delivered {
+    /// Whether signals among it were accepted earlier.
+    are_promised: bool,
     recipients: usize,
     failed: usize,
     congested: Option<Arc<Backlog>>,
@@ -437,7 +450,7 @@ impl Session {
             Answer::Joined(snapshot) => welcome(snapshot),
             Answer::Inspected(_) | Answer::Left | Answer::Relayed => None,
         };
-        let Delivered { recipients, failed, congested } = self.hub.deliver(&applied, welcome);
+        let Delivered { recipients, failed, congested, .. } = self.hub.deliver(&applied, welcome);
         let result = match failed {
             0 => Ok(applied.answer),
             failed => Err(RequestError::DeliveryFailed { failed, recipients }),

@@ -45,11 +45,13 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     }
 }
 
-/// Serves one connection until it ends, until nothing was asked for `idle_limit`, or until the server stops.
+/// Serves one connection until it ends, until nothing was asked for `head_limit` at its beginning or for
+/// `idle_limit` later, or until the server stops.
 pub(super) async fn serve<S>(
     stream: Stream,
     service: S,
     lifecycle: &Lifecycle,
+    head_limit: Duration,
     idle_limit: Duration,
 ) -> Result<(), hyper::Error>
 where
@@ -76,7 +78,7 @@ where
     let mut connection = pin!(connection);
     tokio::select! {
         result = connection.as_mut() => return result,
-        () = idle(requests.subscribe(), idle_limit) => {}
+        () = idle(requests.subscribe(), head_limit, idle_limit) => {}
         () = lifecycle.stopping() => {}
     }
     connection.as_mut().graceful_shutdown();
@@ -99,12 +101,14 @@ impl Drop for UnderWay {
     }
 }
 
-/// Resolves when nothing was under way for so long.
-async fn idle(mut requests: watch::Receiver<usize>, limit: Duration) {
+/// Resolves when nothing was under way for so long: before the first request, and after it.
+async fn idle(mut requests: watch::Receiver<usize>, first: Duration, later: Duration) {
+    let mut limit = first;
     // Its sender lives as long as the connection that this is waited for with.
     while requests.wait_for(|count| *count == 0).await.is_ok() {
         if timeout(limit, requests.changed()).await.is_err() {
             return;
         }
+        limit = later;
     }
 }

@@ -12,6 +12,7 @@
 //! The guarantee that is easy to break: nothing here may panic or block, since it runs in the library's reader.
 
 mod events;
+mod lengths;
 mod link;
 mod polling;
 mod seam;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub send_queue: usize,
     /// The most bytes of all those frames.
     pub send_queue_bytes: usize,
+    /// The most frames that may have been promised to a connection before it came.
+    pub promised: usize,
     /// Time between two heartbeats.
     pub ping_interval: Duration,
     /// Time for the answer to a heartbeat.
@@ -95,7 +98,7 @@ impl Endpoint {
                     .packet_completion_timeout(settings.handshake_timeout),
             )
             .with_adapter::<Wire>(Arc::clone(&published))
-            .max_buffer_size(settings.send_queue)
+            .max_buffer_size(settings.send_queue + settings.promised)
             .max_payload(transport_limit as u64)
             .ws_max_message_size(transport_limit)
             .ws_max_frame_size(transport_limit)
@@ -176,7 +179,9 @@ impl Query {
     /// The connection that the request belongs to, where it says so and it lives.
     fn link(&self, inner: &Inner) -> Option<Arc<Link>> {
         let sid = self.sid.as_ref()?.as_ref().ok()?;
-        inner.links.get(sid)?.upgrade().filter(|link| !link.is_closed())
+        // A step of its own: the last of a link takes it out of the map, which must not be locked then.
+        let link = inner.links.get(sid)?.upgrade();
+        link.filter(|link| !link.is_closed())
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Settings {
     pub send_queue: usize,
     /// The most bytes of all those frames.
     pub send_queue_bytes: usize,
+    /// The most frames that may have been promised to a connection before it came.
+    pub promised: usize,
     /// Time between two heartbeats; a connection that misses two is closed.
     pub heartbeat: Duration,
     /// Time for the first message.
@@ -78,7 +80,7 @@ impl Endpoint {
         if self.hub.is_draining() {
             return Err(ApiError::ShuttingDown);
         }
-        let accept = accept_key(request.headers()).ok_or(ApiError::NotAHandshake)?;
+        let accept = accept_key(&request).ok_or(ApiError::NotAHandshake)?;
         let query: Vec<(String, String)> =
             serde_urlencoded::from_str(request.uri().query().unwrap_or_default()).map_err(|_| ApiError::BadQuery)?;
         let place = self.hub.admit(client_address(&request))?;

@@ -288,10 +288,20 @@ impl Outbox for Outbound {
         }
     }
 
-    fn close(&self) {
-        if let Some(link) = self.link.upgrade() {
-            link.close();
+    fn send_promised(&self, frame: Frame) -> Result<(), QueueFull> {
+        match frame {
+            Frame::Text(text) => {
+                self.backlog.queue_promised(text.len() + PACKET_HEAD, || self.wire.event(self.sid, text))
+            }
+            Frame::Close(..) => self.send(frame),
         }
+    }
+
+    fn close(&self) {
+        let Some(link) = self.link.upgrade() else { return };
+        // In a task of its own: should this turn out to be the last of the link, its session ends with it, and that
+        // locks the rooms which may be locked now.
+        link.inner.lifecycle.clone().spawn(async move { link.close() });
     }
 
     fn backlog(&self) -> &Arc<Backlog> {

@@ -63,13 +63,23 @@ fn length(frame: &Frame) -> usize {
     }
 }
 
-impl Outbox for Outbound {
-    fn send(&self, frame: Frame) -> Result<(), QueueFull> {
-        self.backlog.queue(length(&frame), || match self.queue.try_send(frame) {
+impl Outbound {
+    fn queue(&self, frame: Frame) -> Result<(), QueueFull> {
+        match self.queue.try_send(frame) {
             Err(mpsc::error::TrySendError::Full(_)) => Err(QueueFull),
             // One that is gone takes nothing and is no error: its session is just ending.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
-        })
+        }
+    }
+}
+
+impl Outbox for Outbound {
+    fn send(&self, frame: Frame) -> Result<(), QueueFull> {
+        self.backlog.queue(length(&frame), || self.queue(frame))
+    }
+
+    fn send_promised(&self, frame: Frame) -> Result<(), QueueFull> {
+        self.backlog.queue_promised(length(&frame), || self.queue(frame))
     }
 
     fn close(&self) {
@@ -135,7 +145,7 @@ impl Connection {
             .max_message_size(Some(settings.max_message_bytes))
             .max_frame_size(Some(settings.max_message_bytes));
         let socket = WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config)).await;
-        let (sender, queue) = mpsc::channel(settings.send_queue);
+        let (sender, queue) = mpsc::channel(settings.send_queue + settings.promised);
         let outbox = Arc::new(Outbound {
             queue: sender,
             backlog: Backlog::new(settings.send_queue, settings.send_queue_bytes),
@@ -225,7 +235,7 @@ impl Connection {
                 self.hub.metrics().limit(Limit::MessageBytes);
                 Err(End::told(1009, "the message is too large"))
             }
-            Some(Err(Error::Utf8(_))) => Err(End::told(1003, "not UTF-8")),
+            Some(Err(Error::Utf8(_))) => Err(End::told(1007, "not UTF-8")),
             Some(Err(Error::Protocol(problem))) => {
                 debug!(connection = %self.session.id(), %problem, "not WebSocket");
                 Err(End::gone(LeaveReason::Disconnected))
@@ -342,6 +352,10 @@ impl Connection {
         };
         match outcome {
             Ok(Ok(())) => Ok(()),
+            // The kernel has its own limit, and may be the first to find a stalled reader.
+            Ok(Err(Error::Io(error))) if error.kind() == std::io::ErrorKind::TimedOut => {
+                Err(End::gone(LeaveReason::TimedOut))
+            }
             Ok(Err(_)) => Err(End::gone(LeaveReason::Disconnected)),
             Err(_) => {
                 self.hub.metrics().limit(Limit::WriteTime);
