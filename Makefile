@@ -56,7 +56,7 @@ soak:
 venv:
 	@python3 -c 'import venv, ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq python3-venv; }
 
-test-browser: client-demo/node_modules tests/browser/node_modules target/debug/parlor $(CHROMIUM)
+test-browser: client-demo/node_modules tests/browser/node_modules target/debug/parlor $(CHROMIUM) /usr/bin/certutil
 	CHROMIUM_BIN=$(CHROMIUM) npm test --prefix tests/browser
 
 .PHONY: target/debug/parlor
@@ -78,6 +78,10 @@ cargo-fuzz:
 %/node_modules: %/package-lock.json
 	cd $* && $(NPM_CI)
 	@touch $@
+
+/usr/bin/certutil:
+	$(SUDO) apt-get update -qq
+	$(SUDO) apt-get install -yqq --no-install-recommends libnss3-tools openssl
 
 $(CHROMIUM):
 	$(SUDO) apt-get update -qq

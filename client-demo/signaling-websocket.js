@@ -27,7 +27,7 @@ const PASSING = new Set(["TIMEOUT", "OFFLINE", "UNREACHABLE", "RATE_LIMITED", "L
 const FINAL = new Set(["REPLACED", "ROOM_CLOSED", "UNAUTHORIZED", "FORBIDDEN"]);
 
 /** What a close code says where no error was told before. */
-const CLOSED = { 1000: "ROOM_CLOSED", 1001: "SHUTTING_DOWN", 1008: "REFUSED", 1009: "PAYLOAD_TOO_LARGE", 1011: "INTERNAL" };
+const CLOSED = { 1000: "ROOM_CLOSED", 1008: "REFUSED", 1009: "PAYLOAD_TOO_LARGE", 1011: "INTERNAL", 1012: "SHUTTING_DOWN" };
 
 /**
  * A request that was refused. `code` is one of the contract's codes, or `TIMEOUT`, `OFFLINE`, `UNREACHABLE`, `REFUSED` made here.

@@ -12,8 +12,8 @@
 //! 5. [`session`] has each event encoded by the dialect of its recipient, and queues it in that one's outbox;
 //! 6. [`transport`] writes it.
 //!
-//! Around that: [`server`] wires everything, [`config`] reads the settings, [`http`] has the routes, [`lifecycle`] the
-//! tasks. Who may know whom is told in `ARCHITECTURE.md`, and tested.
+//! Around that: [`server`] wires everything, [`config`] reads the settings, [`http`] has the routes, [`tls`] the
+//! certificate, [`lifecycle`] the tasks. Who may know whom is told in `ARCHITECTURE.md`, and tested.
 
 pub mod config;
 pub mod dialect;
@@ -26,4 +26,5 @@ pub mod room;
 pub mod server;
 pub mod session;
 pub mod telemetry;
+pub mod tls;
 pub mod transport;

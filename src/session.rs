@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use dashmap::DashMap;
+use tokio::sync::Notify;
 use tracing::{error, info};
 
 use crate::dialect::{DecodeError, Dialect, Frame, RequestError};
@@ -26,6 +27,7 @@ use crate::room::{
 
 pub mod admission;
 pub mod backlog;
+pub mod drain;
 pub mod pace;
 
 pub use admission::{Admission, AdmissionError, Place};
@@ -66,6 +68,7 @@ pub struct Hub {
     connections: DashMap<ConnectionId, Connection>,
     open: AtomicUsize,
     draining: AtomicBool,
+    ended: Notify,
     limits: Limits,
     admission: Arc<Admission>,
     metrics: Arc<Metrics>,
@@ -96,6 +99,7 @@ impl Hub {
             connections: DashMap::new(),
             open: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            ended: Notify::new(),
             limits,
             admission: Admission::new(limits.connections, limits.connections_per_address),
             metrics,
@@ -140,40 +144,20 @@ impl Hub {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Whether newcomers are refused.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// Lets a connection in; `None` while draining.
-    pub fn open(
-        self: &Arc<Self>,
-        id: ConnectionId,
-        dialect: &'static Dialect,
-        outbox: Arc<dyn Outbox>,
-    ) -> Option<Session> {
-        if self.is_draining() {
-            return None;
-        }
+    /// Lets a connection in. One that comes while newcomers are refused, since its handshake was answered before, is
+    /// asked to go at once.
+    pub fn open(self: &Arc<Self>, id: ConnectionId, dialect: &'static Dialect, outbox: Arc<dyn Outbox>) -> Session {
         self.rooms.connect(id);
         self.connections.insert(id, Connection { dialect, outbox });
         self.open.fetch_add(1, Ordering::Relaxed);
+        if self.is_draining() {
+            self.dismiss_one(id);
+        }
         let metrics = self.metrics.dialect(dialect.name);
         metrics.opened();
         info!(connection = %id, dialect = dialect.name, "connected");
         let pace = Pace::new(self.limits.message_rate);
-        Some(Session { hub: Arc::clone(self), id, dialect, metrics, pace, ended: AtomicBool::new(false) })
-    }
-
-    /// Refuses newcomers from now on, and asks every open connection to close after one last word.
-    pub fn drain(&self, farewell: &str) {
-        self.draining.store(true, Ordering::Relaxed);
-        let connections: Vec<Connection> = self.connections.iter().map(|entry| entry.value().clone()).collect();
-        for Connection { dialect, outbox } in connections {
-            // It is leaving either way: one whose queue is full goes without a word.
-            _ = outbox.send((dialect.farewell)(farewell, SystemTime::now()));
-            outbox.close();
-        }
+        Session { hub: Arc::clone(self), id, dialect, metrics, pace, ended: AtomicBool::new(false) }
     }
 
     /// Closes a room at an operator's word; `false` where there is none of that id.
@@ -482,6 +466,7 @@ impl Session {
         self.hub.connections.remove(&self.id);
         self.leave_all(&self.hub.rooms.disconnect(self.id), reason);
         self.hub.open.fetch_sub(1, Ordering::Relaxed);
+        self.hub.ended.notify_waiters();
         self.metrics.closed(reason.as_str());
         info!(connection = %self.id, dialect = self.dialect.name, reason = reason.as_str(), "disconnected");
     }

@@ -15,9 +15,7 @@ const SECRETS: [&str; 1] = ["API_TOKEN"];
 const STAND_INS: [(&str, &str); 2] = [("HOST", "WS_HOST"), ("PORT", "WS_PORT")];
 
 /// Variables of features that this version does not have. Nobody should believe that they are in force.
-const NOT_YET: [&str; 19] = [
-    "TLS_CERT",
-    "TLS_KEY",
+const NOT_YET: [&str; 17] = [
     "JWT_SECRET",
     "JWT_PUBLIC_KEY",
     "JWT_JWKS",
@@ -124,6 +122,9 @@ pub fn load_from(
 
     if config.limits.max_metadata_bytes > config.limits.max_message_bytes {
         return Err(invalid("MAX_METADATA_BYTES must not be more than MAX_MESSAGE_BYTES"));
+    }
+    if config.network.tls_cert.is_some() != config.network.tls_key.is_some() {
+        return Err(invalid("TLS_CERT and TLS_KEY belong together: both are to be set, or neither"));
     }
     let in_force = command
         .get_arguments()

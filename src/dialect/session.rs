@@ -18,7 +18,7 @@ const NAME: &str = "session";
 pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| encode(event),
-    farewell: |_, _| Frame::Close(1001, "SHUTTING_DOWN"),
+    farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
     patience: Duration::from_secs(1),
     presence_is_vital: true,
 };

@@ -21,7 +21,7 @@ const NAME: &str = "topic";
 pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| Some(encode(event)),
-    farewell: |_, _| Frame::Close(1001, "SHUTTING_DOWN"),
+    farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
     patience: Duration::from_millis(100),
     presence_is_vital: false,
 };

@@ -1,6 +1,6 @@
 //! Plain WebSocket connections: one transport for every dialect that is not Socket.IO.
 //!
-//! - [`route`] answers handshakes to one endpoint, and begins a [`Conversation`] for each;
+//! - [`route`] answers handshakes to one endpoint, and begins a [`Conversation`](crate::dialect::Conversation) for each;
 //! - [`connection`] is the life of one: it reads, has the conversation decide, and writes what waits in its queue.
 //!
 //! The library is tokio-tungstenite, as under Socket.IO: it takes a stream that was read from, with a read buffer of a
@@ -21,12 +21,13 @@ use axum::routing::{MethodRouter, get};
 
 use self::connection::Connection;
 use super::handshake::{accept_key, into_stream, switching};
-use crate::dialect::{Begin, Conversation, Hello};
+use super::listener::Newcomer;
+use crate::dialect::{Begin, Hello};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
-use crate::session::{Hub, Place};
+use crate::session::Hub;
 
 /// The settings of plain WebSocket connections.
 #[derive(Debug, Clone)]
@@ -87,25 +88,15 @@ impl Endpoint {
         let (now, heartbeat) = (SystemTime::now(), self.settings.heartbeat);
         let conversation = begin(&Hello { connection: id, segment, query: &query, now, heartbeat })?;
         let upgrade = hyper::upgrade::on(&mut request);
+        let newcomer = request.extensions_mut().remove::<Newcomer>();
         let endpoint = self.clone();
         self.lifecycle.spawn(async move {
             let Some((stream, early)) = upgrade.await.ok().and_then(into_stream) else { return };
-            endpoint.serve(id, place, stream, early, conversation).await;
+            let Self { hub, settings, .. } = endpoint;
+            let connection = Connection::open(&hub, place, &settings, id, stream, early, conversation).await;
+            drop(newcomer);
+            connection.run(&settings).await;
         });
         Ok(switching(accept))
-    }
-
-    async fn serve(
-        self,
-        id: ConnectionId,
-        place: Place,
-        stream: super::listener::Stream,
-        early: bytes::Bytes,
-        conversation: Box<dyn Conversation>,
-    ) {
-        let opened = Connection::open(&self.hub, place, &self.settings, id, stream, early, conversation).await;
-        if let Some(connection) = opened {
-            connection.run(&self.settings).await;
-        }
     }
 }

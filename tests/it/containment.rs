@@ -135,7 +135,7 @@ async fn a_defect_in_telling_one_does_not_keep_it_from_the_others() {
     let server = TestServer::start();
     let outbox = Arc::new(Counted { closed: AtomicUsize::new(0), backlog: Backlog::new(8, 1024) });
     let id = ConnectionId::random();
-    let broken = server.hub().open(id, &BROKEN, Arc::clone(&outbox) as Arc<dyn Outbox>).unwrap();
+    let broken = server.hub().open(id, &BROKEN, Arc::clone(&outbox) as Arc<dyn Outbox>);
     let join = Command::Join {
         room: RoomId::new("r").unwrap(),
         peer: None,

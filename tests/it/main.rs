@@ -4,6 +4,7 @@
 
 mod support;
 
+mod activation;
 mod architecture;
 mod attacks;
 mod connections;
@@ -11,6 +12,7 @@ mod containment;
 mod conversations;
 mod corpus;
 mod docs;
+mod drain;
 mod limits;
 mod metrics;
 mod order;
@@ -22,4 +24,5 @@ mod rooms_model;
 mod session_wire;
 mod socketio_decode;
 mod socketio_frames;
+mod tls;
 mod wires;

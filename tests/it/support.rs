@@ -5,10 +5,12 @@ pub(crate) mod client;
 pub(crate) mod engine;
 pub(crate) mod frames;
 pub(crate) mod model;
+pub(crate) mod program;
 pub(crate) mod properties;
 pub(crate) mod raw;
 pub(crate) mod scrape;
 pub(crate) mod server;
+pub(crate) mod tls;
 pub(crate) mod wire;
 
 pub(crate) use bystander::{Bystander, besieged};

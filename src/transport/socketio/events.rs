@@ -37,9 +37,7 @@ impl ConnectMiddleware<Wire, Inline> for Accept {
             return Err(Box::new("INTERNAL: internal error"));
         };
         if !link.open(socket.id) {
-            let draining = link.inner().hub.is_draining();
-            let why = if draining { "SHUTTING_DOWN: the server is draining" } else { "this connection has ended" };
-            return Err(Box::new(why));
+            return Err(Box::new("this connection has ended"));
         }
         socket.on_fallback(Events(Arc::clone(&link)));
         socket.on_disconnect(move |reason: DisconnectReason| {

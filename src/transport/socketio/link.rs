@@ -94,7 +94,7 @@ impl Link {
         }
     }
 
-    /// Opens the session; `false` where the connection has had one, or newcomers are refused.
+    /// Opens the session; `false` where the connection has had one.
     pub(super) fn open(self: &Arc<Self>, sid: Sid) -> bool {
         if self.session.get().is_some() || self.is_closed() {
             return false;
@@ -105,9 +105,7 @@ impl Link {
             backlog: Arc::clone(&self.backlog),
             link: Arc::downgrade(self),
         });
-        let Some(session) = self.inner.hub.open(self.id, &DIALECT, outbox) else {
-            return false;
-        };
+        let session = self.inner.hub.open(self.id, &DIALECT, outbox);
         if self.session.set(session).is_err() {
             return false;
         }

@@ -17,7 +17,7 @@ use super::{Inner, Query, engine_error, slim_request};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
 use crate::transport::handshake::{accept_key, into_stream, switching};
-use crate::transport::listener::Stream;
+use crate::transport::stream::Stream;
 
 /// Answers a handshake, and hands the stream to the library once the HTTP side has let go of it.
 pub(super) fn serve(inner: &Arc<Inner>, query: &Query, mut request: Request) -> Response {

@@ -22,7 +22,7 @@ use crate::id::ConnectionId;
 use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
 use crate::session::{Backlog, Excess, Handled, Hub, Outbox, Place, QueueFull, Session};
-use crate::transport::listener::Stream;
+use crate::transport::stream::Stream;
 
 /// What is read of a connection at a time, in bytes: each connection has a buffer of that size.
 const READ_BUFFER: usize = 1024;
@@ -139,7 +139,7 @@ impl Connection {
         stream: Stream,
         early: Bytes,
         conversation: Box<dyn Conversation>,
-    ) -> Option<Self> {
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(settings.max_message_bytes))
@@ -153,9 +153,9 @@ impl Connection {
             is_closing: AtomicBool::new(false),
             closing: Notify::new(),
         });
-        let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>)?;
+        let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>);
         let (hub, speaks) = (Arc::clone(hub), conversation.dialect());
-        Some(Self { hub, _place: place, socket, session, conversation, speaks, outbox, queue, pause: None, missed: 0 })
+        Self { hub, _place: place, socket, session, conversation, speaks, outbox, queue, pause: None, missed: 0 }
     }
 
     /// Serves until the connection ends.
