@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             print(&loaded.to_string());
             Ok(())
         }
+        Action::Token => loaded.config.token().map(|token| print(&token)).map_err(anyhow::Error::new),
         Action::Health => health::check(&loaded.config).map_err(anyhow::Error::new),
     };
     match done {

@@ -21,9 +21,11 @@ use axum::routing::{MethodRouter, get};
 
 use self::connection::Connection;
 use super::handshake::{accept_key, into_stream, switching};
+use crate::auth::Grant;
 use crate::dialect::{Begin, Conversation, Hello};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
+use crate::http::token::token_of;
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
 use crate::session::{Hub, Place};
@@ -83,12 +85,24 @@ impl Endpoint {
         let place = self.hub.admit(client_address(&request))?;
         let id = ConnectionId::random();
         let (now, heartbeat) = (SystemTime::now(), self.settings.heartbeat);
-        let conversation = begin(&Hello { connection: id, segment, query: &query, now, heartbeat })?;
+        let token = token_of(&request);
+        // One that is brought must be good; where there is none, some clients may bring it later.
+        let grant = match &token {
+            Some(_) => self.hub.identify(token.as_deref()).map_err(|_| ApiError::Unauthorized)?,
+            None => None,
+        };
+        let needs_token = self.hub.requires_tokens() && grant.is_none();
+        let ice_servers = self.hub.ice_servers();
+        let hello = Hello { connection: id, segment, query: &query, now, heartbeat, needs_token, ice_servers };
+        let conversation = begin(&hello)?;
+        if needs_token && !conversation.takes_tokens() {
+            return Err(ApiError::Unauthorized);
+        }
         let upgrade = hyper::upgrade::on(&mut request);
         let endpoint = self.clone();
         self.lifecycle.spawn(async move {
             let Some((stream, early)) = upgrade.await.ok().and_then(into_stream) else { return };
-            endpoint.serve(id, place, stream, early, conversation).await;
+            endpoint.serve(id, place, stream, early, (conversation, grant)).await;
         });
         Ok(switching(accept))
     }
@@ -99,10 +113,11 @@ impl Endpoint {
         place: Place,
         stream: super::listener::Stream,
         early: bytes::Bytes,
-        conversation: Box<dyn Conversation>,
+        (conversation, grant): (Box<dyn Conversation>, Option<Grant>),
     ) {
         let opened = Connection::open(&self.hub, place, &self.settings, id, stream, early, conversation).await;
         if let Some(connection) = opened {
+            connection.identify(grant);
             connection.run(&self.settings).await;
         }
     }

@@ -5,11 +5,14 @@
 mod support;
 
 mod architecture;
+mod auth;
+mod auth_keys;
 mod connections;
 mod containment;
 mod conversations;
 mod docs;
 mod hostile;
+mod ice;
 mod limits;
 mod metrics;
 mod order;

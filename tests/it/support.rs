@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod frames;
 pub(crate) mod scrape;
 pub(crate) mod server;
+pub(crate) mod tokens;
 pub(crate) mod wire;
 
 pub(crate) use client::Client;
