@@ -126,6 +126,10 @@ impl Verifier {
     /// Checks a token at the door.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Grant, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|error| reason(&error))?;
+        if header.crit.is_some() {
+            // It says that it must not be taken without understanding extensions, and we know none (RFC 7515, 4.1.11).
+            return Err(TokenError::Malformed);
+        }
         let key = match &self.keys {
             Keys::Secret(key) | Keys::Public(PublicKey(key)) => key.clone(),
             Keys::Set(set) => set.find(header.kid.as_deref(), header.alg).ok_or(TokenError::UnknownKey)?,

@@ -22,8 +22,8 @@ use crate::id::PeerId;
 /// The most bytes of a user name: RFC 8489, section 14.3, has fewer than 509.
 const MAX_USER_NAME: usize = 508;
 
-/// What clients are told.
-#[derive(Debug, Clone)]
+/// What clients are told. They may hold passwords, and are not shown.
+#[derive(Clone)]
 pub struct IceServers {
     /// As JSON, with commas between.
     fixed: String,
@@ -31,16 +31,16 @@ pub struct IceServers {
 }
 
 /// TURN servers that share a secret with us.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Turn {
     urls: String,
     secret: hmac::Key,
     ttl: Duration,
 }
 
-impl fmt::Debug for Turn {
+impl fmt::Debug for IceServers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Turn").field("urls", &self.urls).field("ttl", &self.ttl).finish_non_exhaustive()
+        f.debug_struct("IceServers").finish_non_exhaustive()
     }
 }
 

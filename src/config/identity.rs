@@ -44,8 +44,8 @@ pub struct Tokens {
 #[command(next_help_heading = "ICE servers")]
 pub struct Ice {
     /// Servers given to clients as they are: a JSON array as for `RTCPeerConnection`
-    #[arg(long, value_name = "JSON", value_parser = ice::list)]
-    pub ice_servers: Option<String>,
+    #[arg(long, value_name = "JSON", value_parser = ice_servers)]
+    pub ice_servers: Option<Secret>,
     /// TURN servers that share `TURN_SECRET`, comma-separated
     #[arg(long, value_name = "URLS", value_delimiter = ',', value_parser = ice::turn_url)]
     pub turn_urls: Vec<String>,
@@ -73,6 +73,12 @@ pub struct TokenOrder {
     /// What the others call the peer
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+}
+
+/// As secret as what it may hold.
+fn ice_servers(text: &str) -> Result<Secret, String> {
+    let Ok(list) = ice::list(text)?.parse();
+    Ok(list)
 }
 
 fn public_key(text: &str) -> Result<PublicKey, String> {
@@ -111,7 +117,7 @@ impl Ice {
     pub fn servers(&self) -> Option<IceServers> {
         let turn = self.turn_secret.as_ref().filter(|_| !self.turn_urls.is_empty());
         let turn = turn.map(|secret| Turn::new(&self.turn_urls, secret.as_str(), self.turn_ttl_seconds));
-        IceServers::new(self.ice_servers.as_deref(), turn)
+        IceServers::new(self.ice_servers.as_ref().map(Secret::as_str), turn)
     }
 }
 

@@ -268,7 +268,16 @@ mod tests {
 
     #[test]
     fn secrets_are_masked() {
-        let loaded = with(&[], &[("API_TOKEN", "hunter2"), ("JWT_SECRET", "hunter2")], &[]).unwrap();
+        let loaded = with(
+            &[],
+            &[
+                ("API_TOKEN", "hunter2"),
+                ("JWT_SECRET", "hunter2"),
+                ("ICE_SERVERS", r#"[{"urls":"turn:t","credential":"hunter2"}]"#),
+            ],
+            &[],
+        )
+        .unwrap();
         assert!(!format!("{loaded:?}").contains("hunter2"));
         assert!(loaded.in_force.contains(&("API_TOKEN".to_owned(), "********".to_owned())));
     }

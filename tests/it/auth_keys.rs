@@ -7,8 +7,11 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use parlor::auth::{KeySet, Keys, Verifier};
-use serde_json::json;
+use parlor::auth::{Key, KeySet, Keys, Verifier};
+use parlor::id::RoomId;
+use parlor::room::Profile;
+use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use crate::support::TestServer;
 use crate::support::tokens::{Issuer, SECRET, connect_socketio};
@@ -261,4 +264,49 @@ async fn no_token_and_no_secret_is_logged() {
         }
     }
     assert!(!log.contains(SECRET) && !log.contains("a secret of the turn servers"), "{log}");
+}
+
+/// Any JSON that a claim may be.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        prop_oneof![Just("*".to_owned()), ".*"].prop_map(Value::from),
+    ];
+    let key =
+        prop_oneof![prop::sample::select(vec!["name", "displayName", "sub", "role"]).prop_map(str::to_owned), ".*"];
+    leaf.prop_recursive(3, 32, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::hash_map(key.clone(), inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// Whoever signs may sign anything: it is taken or refused, and what peers are told is JSON, in which the token wins.
+    #[test]
+    fn any_claims_are_read_without_a_panic(
+        claims in prop::collection::hash_map(
+            prop::sample::select(vec!["exp", "nbf", "iat", "room", "rooms", "name", "metadata", "capacity"]), any_json(), 0..4),
+        said in prop::collection::hash_map(prop::sample::select(vec!["name", "role", "sub", "x"]), any_json(), 0..4),
+        with_subject in any::<bool>(),
+    ) {
+        let issuer = Issuer::secret(SECRET);
+        let verifier = Verifier::new(Keys::Secret(Key::secret(SECRET)), None, Vec::new());
+        let claims = serde_json::to_value(claims).unwrap();
+        let Ok(grant) = verifier.verify(&issuer.token("ann", &claims), SystemTime::now()) else { return Ok(()) };
+        _ = grant.allows(&RoomId::new("r").unwrap());
+        let said = serde_json::to_string(&said).unwrap();
+        let profile = grant.profile(&Profile::new(&said[1..said.len() - 1]), with_subject);
+        let told: Value = serde_json::from_str(&format!("{{{}}}", profile.as_str())).unwrap();
+        if let Some(name) = claims["name"].as_str() {
+            assert_eq!(told["name"], name);
+        }
+        assert_eq!(told["sub"], if with_subject { json!("ann") } else { Value::Null });
+    }
 }
