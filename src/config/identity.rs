@@ -140,6 +140,10 @@ impl Config {
     /// What does not go together, in a line.
     pub(super) fn contradiction(&self) -> Option<&'static str> {
         let Tokens { jwt_secret, jwt_public_key, jwt_jwks, jwt_issuer, jwt_audience } = &self.tokens;
+        let is_empty = |secret: &Option<Secret>| secret.as_ref().is_some_and(|secret| secret.as_str().is_empty());
+        if is_empty(jwt_secret) || is_empty(&self.ice.turn_secret) {
+            return Some("JWT_SECRET and TURN_SECRET must not be empty where they are given");
+        }
         let kinds = [jwt_secret.is_some(), jwt_public_key.is_some(), jwt_jwks.is_some()];
         if kinds.into_iter().filter(|is_set| *is_set).count() > 1 {
             return Some("tokens are checked in one way: set one of JWT_SECRET, JWT_PUBLIC_KEY and JWT_JWKS");

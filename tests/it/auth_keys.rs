@@ -166,6 +166,9 @@ fn settings_that_cannot_be_meant_stop_the_start_with_one_line() {
         assert!(said.starts_with("parlor: ") && said.lines().count() == 1 && said.contains(named), "{said}");
         assert!(!said.contains(SECRET) && !said.contains("MC4CAQ"), "{said}");
     }
+    // As a flag: an empty variable is one that is not set.
+    let empty = parlor(&["check", "--jwt-secret="], &[]);
+    assert_eq!(empty.status.code(), Some(2), "{empty:?}");
     // PEM itself, with line breaks or with what stands for them in many files.
     for pem in [ec.public.clone(), ec.public.replace('\n', "\\n")] {
         assert_eq!(parlor(&["check"], &[("JWT_PUBLIC_KEY", &pem)]).status.code(), Some(0));

@@ -7,13 +7,13 @@ import { once } from "node:events";
 import { eventually } from "./server.js";
 
 const BINARY = process.env.TURNSERVER_BIN ?? "/usr/bin/turnserver";
-const ANSWER_TIMEOUT_MS = 500;
+const ANSWER_TIMEOUT_MS = 200;
 
 /** @param {string} secret what credentials are made with */
 export async function startTurn(secret) {
   const port = await freePort();
   const child = spawn(BINARY, [
-    "-n", "--no-cli", "--no-tls", "--no-dtls", "--log-file=stdout", "--pidfile=/dev/null",
+    "-n", "--no-cli", "--no-tcp", "--no-tls", "--no-dtls", "--log-file=stdout", "--pidfile=/dev/null",
     "--use-auth-secret", `--static-auth-secret=${secret}`, "--realm=test",
     "--listening-ip=127.0.0.1", `--listening-port=${port}`, "--relay-ip=127.0.0.1",
     // Both ends of a call are on this machine, which is not let through otherwise.
@@ -23,13 +23,14 @@ export async function startTurn(secret) {
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
   const failed = new Promise((_, reject) => {
-    const fail = (why) => reject(new Error(`coturn ${why}: ${BINARY}\n${output}`));
+    const fail = (why) => reject(new Error(`coturn ${why}: ${BINARY}`));
     child.once("error", (error) => fail(`could not be started (${error.code})`));
     child.once("exit", (code) => fail(`ended at once, with ${code}`));
   });
   // It keeps its last lines to itself for a while: so it is asked.
   await Promise.race([failed, eventually("coturn answers", () => ask(port), (answered) => answered)]).catch((error) => {
     child.kill("SIGKILL");
+    error.message += `\n${output}`;
     throw error;
   });
   failed.catch(() => {});
