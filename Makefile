@@ -5,6 +5,7 @@
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CHROMIUM ?= /usr/bin/chromium
+TURNSERVER ?= /usr/bin/turnserver
 NPM_CI := npm ci --no-audit --no-fund --loglevel=error
 FUZZ_TARGETS ?= socketio envelope topic session rooms
 FUZZ_SECONDS ?= 60
@@ -56,8 +57,8 @@ soak:
 venv:
 	@python3 -c 'import venv, ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq python3-venv; }
 
-test-browser: client-demo/node_modules tests/browser/node_modules target/debug/parlor $(CHROMIUM) /usr/bin/certutil
-	CHROMIUM_BIN=$(CHROMIUM) npm test --prefix tests/browser
+test-browser: client-demo/node_modules tests/browser/node_modules target/debug/parlor $(CHROMIUM) $(TURNSERVER) /usr/bin/certutil
+	CHROMIUM_BIN=$(CHROMIUM) TURNSERVER_BIN=$(TURNSERVER) npm test --prefix tests/browser
 
 .PHONY: target/debug/parlor
 target/debug/parlor:
@@ -86,3 +87,7 @@ cargo-fuzz:
 $(CHROMIUM):
 	$(SUDO) apt-get update -qq
 	$(SUDO) apt-get install -yqq --no-install-recommends chromium
+
+$(TURNSERVER):
+	$(SUDO) apt-get update -qq
+	$(SUDO) apt-get install -yqq --no-install-recommends coturn

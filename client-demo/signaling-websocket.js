@@ -156,14 +156,19 @@ export class WebSocketSignaling extends EventTarget {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** One is in. @param {object[]} users who else is @param {string} [userId] one's own */
-  entered(users, userId) {
+  /**
+   * One is in.
+   * @param {object[]} users who else is
+   * @param {string} [userId] one's own
+   * @param {RTCIceServer[]} [iceServers] those the server names
+   */
+  entered(users, userId, iceServers) {
     this.#in = true;
     this.#attempts = 0;
     const back = this.#joined;
     this.#joined = true;
-    this.tell("room-users", { users, userId });
-    this.settle("entry", { ok: true, roomId: this.#roomId, userId, users });
+    this.tell("room-users", { users, userId, iceServers });
+    this.settle("entry", { ok: true, roomId: this.#roomId, userId, users, iceServers });
     if (back) this.tell("online", { recovered: false });
   }
 

@@ -21,9 +21,11 @@ use crate::room::limits::SessionLimits as SessionQueueLimits;
 use crate::session::{Limits as SessionLimits, MessageRate};
 use crate::tls;
 
+mod identity;
 mod layers;
 mod values;
 
+pub use identity::{Ice, TokenOrder, Tokens};
 pub use layers::{Invalid, Loaded, load, load_from};
 pub use values::{ClientUrl, HostAndPort, Secret};
 
@@ -40,6 +42,8 @@ pub enum Action {
     Check,
     /// Ask a running server for its health; the exit code tells.
     Health,
+    /// Print a token, signed with `JWT_SECRET`, for trying out.
+    Token,
 }
 
 /// The signaling server for WebRTC. Every setting is a flag and an environment variable. Flags win over the environment,
@@ -50,7 +54,8 @@ pub struct Config {
     /// Print this
     #[arg(short, long, action = ArgAction::HelpShort)]
     help: Option<bool>,
-    /// serve (the default); check the settings and print those in force; or ask a running server for its health
+    /// serve (the default); check the settings and print those in force; ask a running server for its health; or print a
+    /// token for trying out
     #[arg(value_enum, value_name = "COMMAND", default_value = "serve", hide_default_value = true)]
     pub action: Action,
     /// Where to listen.
@@ -59,6 +64,12 @@ pub struct Config {
     /// Pages, REST and who may use them.
     #[command(flatten)]
     pub http: Http,
+    /// Who may connect.
+    #[command(flatten)]
+    pub tokens: Tokens,
+    /// Where media may meet.
+    #[command(flatten)]
+    pub ice: Ice,
     /// Rooms.
     #[command(flatten)]
     pub rooms: Rooms,
@@ -71,6 +82,9 @@ pub struct Config {
     /// Logs.
     #[command(flatten)]
     pub log: Log,
+    /// What `parlor token` is to print.
+    #[command(flatten)]
+    pub token: TokenOrder,
 }
 
 /// Where to listen.
@@ -306,6 +320,7 @@ impl Config {
                     .to_owned(),
             );
         }
+        exposures.extend(self.identity_exposures());
         exposures
     }
 }

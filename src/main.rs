@@ -33,6 +33,7 @@ fn main() -> ExitCode {
             print(&loaded.to_string());
             loaded.config.tls().map_or(Ok(()), |files| Tls::load(files).map(drop).map_err(anyhow::Error::new))
         }
+        Action::Token => loaded.config.token().map(|token| print(&token)).map_err(anyhow::Error::new),
         Action::Health => health::check(&loaded.config).map_err(anyhow::Error::new),
     };
     match done {

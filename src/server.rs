@@ -9,13 +9,14 @@ use tokio::net::TcpListener;
 use tokio::time::{timeout, timeout_at};
 use tracing::{info, warn};
 
+use crate::auth::Verifier;
 use crate::config::{Config, HostAndPort};
 use crate::http::{self, Shared};
 use crate::lifecycle::Lifecycle;
 pub use crate::metrics::Held;
 use crate::metrics::Metrics;
 use crate::room::Rooms;
-use crate::session::Hub;
+use crate::session::{Doorkeeping, Hub};
 use crate::tls::{Tls, TlsError};
 use crate::transport::listener::{self, Acceptor, Door};
 use crate::transport::{socketio, websocket};
@@ -87,7 +88,10 @@ impl Server {
         let lifecycle = Lifecycle::default();
         let metrics = Arc::new(Metrics::new());
         let rooms = Rooms::new(config.room_limits());
-        let hub = Arc::new(Hub::new(rooms, config.session_limits(), metrics));
+        let doorkeeping =
+            Doorkeeping { verifier: config.tokens.verifier(), ice_servers: config.ice.servers().map(Arc::new) };
+        let keys = doorkeeping.verifier.as_ref().and_then(Verifier::key_set).cloned();
+        let hub = Arc::new(Hub::new(rooms, config.session_limits(), metrics, doorkeeping));
         let socketio = socketio::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings(&config));
         let (header_timeout, shutdown_limit) = (config.times.handshake_timeout_seconds, config.times.shutdown_seconds);
         let websocket_settings = websocket_settings(&config);
@@ -109,6 +113,12 @@ impl Server {
         let router = http::router(shared, socketio.clone(), websocket);
         lifecycle.spawn_lasting(acceptor(router, tls.clone(), door.clone()).serve(listener));
         lifecycle.spawn_lasting(sweep(Arc::clone(&hub), lifecycle.clone()));
+        if hub.requires_tokens() {
+            lifecycle.spawn_lasting(Arc::clone(&hub).end_expired(lifecycle.clone()));
+        }
+        if let Some(keys) = keys {
+            lifecycle.spawn_lasting(keys.watch(lifecycle.clone()));
+        }
         if let Some(tls) = &tls {
             lifecycle.spawn_lasting(Arc::clone(tls).watch(lifecycle.clone()));
         }

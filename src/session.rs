@@ -27,13 +27,19 @@ use crate::room::{
 
 pub mod admission;
 pub mod backlog;
+mod doorkeeping;
 pub mod drain;
+mod expiry;
+mod identity;
 pub mod pace;
 
 pub use admission::{Admission, AdmissionError, Place};
 pub use backlog::Backlog;
+pub use doorkeeping::Doorkeeping;
 pub use pace::{Excess, MessageRate};
 
+use expiry::Expiries;
+use identity::Identity;
 use pace::Pace;
 
 /// Where what is told to one connection waits to be written.
@@ -72,6 +78,8 @@ pub struct Hub {
     limits: Limits,
     admission: Arc<Admission>,
     metrics: Arc<Metrics>,
+    doorkeeping: Doorkeeping,
+    expiries: Expiries,
 }
 
 /// What bounds connections.
@@ -93,7 +101,7 @@ struct Connection {
 
 impl Hub {
     /// A hub over rooms.
-    pub fn new(rooms: Rooms, limits: Limits, metrics: Arc<Metrics>) -> Self {
+    pub fn new(rooms: Rooms, limits: Limits, metrics: Arc<Metrics>, doorkeeping: Doorkeeping) -> Self {
         Self {
             rooms,
             connections: DashMap::new(),
@@ -103,6 +111,8 @@ impl Hub {
             limits,
             admission: Admission::new(limits.connections, limits.connections_per_address),
             metrics,
+            doorkeeping,
+            expiries: Expiries::default(),
         }
     }
 
@@ -157,7 +167,15 @@ impl Hub {
         metrics.opened();
         info!(connection = %id, dialect = dialect.name, "connected");
         let pace = Pace::new(self.limits.message_rate);
-        Session { hub: Arc::clone(self), id, dialect, metrics, pace, ended: AtomicBool::new(false) }
+        Session {
+            hub: Arc::clone(self),
+            id,
+            dialect,
+            metrics,
+            pace,
+            identity: Identity::default(),
+            ended: AtomicBool::new(false),
+        }
     }
 
     /// Closes a room at an operator's word; `false` where there is none of that id.
@@ -352,6 +370,7 @@ fn limit_of(error: &RequestError) -> Option<Limit> {
         | RequestError::Room(_)
         | RequestError::DeliveryFailed { .. }
         | RequestError::RateLimited { .. }
+        | RequestError::Denied(_)
         | RequestError::Internal => None,
     }
 }
@@ -363,6 +382,7 @@ pub struct Session {
     dialect: &'static Dialect,
     metrics: Arc<DialectMetrics>,
     pace: Pace,
+    identity: Identity,
     ended: AtomicBool,
 }
 
@@ -426,7 +446,11 @@ impl Session {
     }
 
     fn carry_out(&self, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
-        let rooms = self.hub.rooms();
+        let (rooms, now) = (self.hub.rooms(), SystemTime::now());
+        let (command, size) = match self.authorize(command, now) {
+            Ok(authorized) => authorized,
+            Err(denial) => return Handled::refused(denial.into()),
+        };
         if let Command::Leave { room: None } = command {
             let congested = self.leave_all(&rooms.of(self.id), LeaveReason::Left);
             return Handled { result: Ok(Answer::Left), reached: 0, congested };
@@ -436,11 +460,11 @@ impl Session {
             Command::Join { room, kind, .. } if *kind != RoomKind::Group => Some((room.clone(), command.clone())),
             _ => None,
         };
-        let mut applied = rooms.apply(SystemTime::now(), self.id, command);
+        let mut applied = rooms.apply_sized(now, self.id, command, size);
         if let (Err(RoomError::RoomFull { .. }), Some((room, command))) = (&applied, again)
             && self.hub.make_way(&room)
         {
-            applied = rooms.apply(SystemTime::now(), self.id, command);
+            applied = rooms.apply_sized(now, self.id, command, size);
         }
         let applied = match applied {
             Ok(applied) => applied,
@@ -464,6 +488,9 @@ impl Session {
             return;
         }
         self.hub.connections.remove(&self.id);
+        if let Some(grant) = self.identity.forget() {
+            self.hub.expiries.remove(grant.expires_at, self.id);
+        }
         self.leave_all(&self.hub.rooms.disconnect(self.id), reason);
         self.hub.open.fetch_sub(1, Ordering::Relaxed);
         self.hub.ended.notify_waiters();

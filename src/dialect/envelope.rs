@@ -8,12 +8,15 @@
 pub mod decode;
 pub mod encode;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::decode::{Problem, Request};
 use self::encode::{Envelope, Style};
-use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, RequestError, Step};
-use crate::id::{ConnectionId, RoomId};
+use super::{Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Hello, Names, RequestError, Step};
+use crate::auth::{Denial, Grant};
+use crate::ice::IceServers;
+use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::room::{Answer, Code, Command, Snapshot};
 
 const NAME: &str = "envelope";
@@ -31,9 +34,21 @@ const fn dialect(style: Style) -> Dialect {
             Style::Dots => |event, now| encode::event(Style::Dots, event, now),
         },
         farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
+        expired: match style {
+            Style::Colons => |now| expired(Style::Colons, now),
+            Style::Dots => |now| expired(Style::Dots, now),
+        },
+        names: Names::Chosen,
         patience: Duration::from_secs(1),
         presence_is_vital: true,
     }
+}
+
+fn expired(style: Style, now: SystemTime) -> Vec<Frame> {
+    let failure = Failure::new(Code::Unauthorized, EXPIRED);
+    let envelope = Envelope { style, kind: "error", now, correlation: None };
+    let error = envelope.with(|out| encode::error(out, &failure, None, &[]));
+    vec![Frame::Text(error), Frame::Close(1008, Code::Unauthorized.as_str())]
 }
 
 /// One client of `/ws`.
@@ -44,6 +59,11 @@ pub struct Typed {
     /// Unknown until the first message.
     style: Option<Style>,
     is_settled: bool,
+    /// Whether nothing but a token is of use yet.
+    needs_token: bool,
+    /// The role that the request in hand asks for.
+    role: Option<String>,
+    ice_servers: Option<Arc<IceServers>>,
     /// The correlation id of the request in hand.
     correlation: Option<String>,
     /// The room that the request in hand leaves.
@@ -58,6 +78,9 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
         now: hello.now,
         style: None,
         is_settled: false,
+        needs_token: hello.needs_token,
+        role: None,
+        ice_servers: hello.ice_servers.cloned(),
         correlation: None,
         leaving: None,
     }))
@@ -75,17 +98,21 @@ impl Conversation for Typed {
     fn receive(&mut self, text: &str, now: SystemTime) -> Option<Step> {
         match self.read(text, now) {
             Err(problems) => Some(self.invalid(&problems)),
-            Ok(Request::Authenticate { role }) => {
-                self.is_settled = true;
-                Some(self.tell("auth:response", |out| encode::authenticated(out, self.connection, role.as_deref())))
+            Ok(Request::Authenticate { token, role }) => {
+                self.role = role;
+                Some(Step::Authenticate(token))
             }
             Ok(Request::Ping(payload)) => Some(self.tell("pong", |out| out.push_str(&payload))),
+            Ok(Request::Sfu) if self.needs_token => {
+                let failure = Failure::from(&RequestError::Denied(Denial::Unauthorized));
+                Some(Step::Refuse(failure.code, self.error(&failure, &[])))
+            }
             Ok(Request::Sfu) => {
                 let failure = Failure::new(Code::TransportError, "no media server configured");
                 Some(Step::Refuse(failure.code, self.error(&failure, &[])))
             }
             Ok(Request::Command(command)) => {
-                self.is_settled |= matches!(command, Command::Join { .. });
+                self.is_settled |= matches!(command, Command::Join { .. }) && !self.needs_token;
                 if let Command::Leave { room } = &command {
                     self.leaving.clone_from(room);
                 }
@@ -108,7 +135,10 @@ impl Conversation for Typed {
     }
 
     fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<String> {
-        Some(self.envelope("room:state", now).with(|out| encode::room_state(out, snapshot)))
+        Some(self.envelope("room:state", now).with(|out| {
+            let ice_servers = self.ice_servers.as_ref().map(|servers| servers.for_peer(&snapshot.me.id, now));
+            encode::room_state(out, snapshot, ice_servers.as_deref());
+        }))
     }
 
     fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step> {
@@ -116,7 +146,9 @@ impl Conversation for Typed {
         match result {
             // Told already, before anything else of the room: see `welcome`.
             Ok(Answer::Joined(_)) => None,
-            Ok(Answer::Inspected(snapshot)) => Some(self.tell("room:state", |out| encode::room_state(out, &snapshot))),
+            Ok(Answer::Inspected(snapshot)) => {
+                Some(self.tell("room:state", |out| encode::room_state(out, &snapshot, None)))
+            }
             Ok(Answer::Left) => {
                 let room = self.leaving.take()?;
                 Some(self.tell("room:state", |out| encode::room_left(out, &room)))
@@ -127,6 +159,28 @@ impl Conversation for Typed {
             }
             Err(error) => Some(Step::Tell(self.error(&Failure::from(&error), &[]))),
         }
+    }
+
+    fn authenticated(&mut self, result: Result<Option<&Grant>, RequestError>, now: SystemTime) -> Option<Step> {
+        self.now = now;
+        let role = self.role.take();
+        match result {
+            Ok(grant) => {
+                (self.is_settled, self.needs_token) = (true, false);
+                let connection = PeerId::from(self.connection);
+                let user = grant.map_or(&connection, |grant| &grant.subject);
+                let expires_at = grant.map(|grant| grant.expires_at);
+                Some(self.tell("auth:response", |out| encode::authenticated(out, user, role.as_deref(), expires_at)))
+            }
+            Err(error) => {
+                let failure = Failure::from(&error);
+                Some(self.tell("auth:response", |out| encode::not_authenticated(out, &failure)))
+            }
+        }
+    }
+
+    fn takes_tokens(&self) -> bool {
+        true
     }
 
     fn is_settled(&self) -> bool {

@@ -25,6 +25,7 @@ use super::listener::Newcomer;
 use crate::dialect::{Begin, Hello};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
+use crate::http::token::token_of;
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
 use crate::session::Hub;
@@ -86,7 +87,19 @@ impl Endpoint {
         let place = self.hub.admit(client_address(&request))?;
         let id = ConnectionId::random();
         let (now, heartbeat) = (SystemTime::now(), self.settings.heartbeat);
-        let conversation = begin(&Hello { connection: id, segment, query: &query, now, heartbeat })?;
+        let token = token_of(&request);
+        // One that is brought must be good; where there is none, some clients may bring it later.
+        let grant = match &token {
+            Some(_) => self.hub.identify(token.as_deref()).map_err(|_| ApiError::Unauthorized)?,
+            None => None,
+        };
+        let needs_token = self.hub.requires_tokens() && grant.is_none();
+        let ice_servers = self.hub.ice_servers();
+        let hello = Hello { connection: id, segment, query: &query, now, heartbeat, needs_token, ice_servers };
+        let conversation = begin(&hello)?;
+        if needs_token && !conversation.takes_tokens() {
+            return Err(ApiError::Unauthorized);
+        }
         let upgrade = hyper::upgrade::on(&mut request);
         let newcomer = request.extensions_mut().remove::<Newcomer>();
         let endpoint = self.clone();
@@ -94,6 +107,7 @@ impl Endpoint {
             let Some((stream, early)) = upgrade.await.ok().and_then(into_stream) else { return };
             let Self { hub, settings, .. } = endpoint;
             let connection = Connection::open(&hub, place, &settings, id, stream, early, conversation).await;
+            connection.identify(grant);
             drop(newcomer);
             connection.run(&settings).await;
         });

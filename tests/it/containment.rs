@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parlor::dialect::{Dialect, Frame};
+use parlor::dialect::{Dialect, Frame, Names};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Command, Profile, RoomKind};
 use parlor::session::{Backlog, Outbox, QueueFull};
@@ -103,6 +103,8 @@ static BROKEN: Dialect = Dialect {
     name: "broken",
     encode: |_, _| panic!("a defect, as ordered"),
     farewell: |_, _| Frame::Close(1001, ""),
+    expired: |_| Vec::new(),
+    names: Names::Chosen,
     patience: Duration::ZERO,
     presence_is_vital: false,
 };

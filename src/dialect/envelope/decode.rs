@@ -32,6 +32,8 @@ impl std::fmt::Display for Problem {
 pub enum Request {
     /// `auth:request`
     Authenticate {
+        /// The token.
+        token: Option<String>,
         /// The role that the client gives itself.
         role: Option<String>,
     },
@@ -201,10 +203,10 @@ fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> 
     match (kind, signal) {
         (_, Some(signal)) => relay(signal, payload, envelope.get("timestamp").filter(|value| !json::is_null(value))),
         ("auth:request", _) => {
-            payload.text("payload.token");
+            let token = payload.text("payload.token");
             let role = payload.text("payload.role");
             payload.id("payload.roomId", RoomId::new);
-            payload.done(|| Request::Authenticate { role })
+            payload.done(|| Request::Authenticate { token, role })
         }
         ("room:join", _) => join(payload),
         ("room:leave", _) => {

@@ -9,7 +9,7 @@ use super::NAME;
 use super::decode::Problem;
 use crate::dialect::json::{self, Members, push_failure, push_member, push_raw, push_string};
 use crate::dialect::{Failure, Frame, content};
-use crate::id::{ConnectionId, RoomId};
+use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::room::{Code, Event, Peer, RemovalReason, Signal, SignalKind, Snapshot};
 
 /// How a client writes the types of its messages.
@@ -73,14 +73,24 @@ pub fn acknowledged(connection: ConnectionId, heartbeat: Duration, now: SystemTi
     }))
 }
 
-/// The payload of an `auth:response` where nothing is checked.
-pub fn authenticated(out: &mut String, connection: ConnectionId, role: Option<&str>) {
+/// The payload of an `auth:response` that lets the client in: until when, where a token says so.
+pub fn authenticated(out: &mut String, user: &PeerId, role: Option<&str>, expires_at: Option<SystemTime>) {
     out.push_str(r#"{"success":true"#);
-    push_member(out, "userId", &connection.to_string());
+    push_member(out, "userId", user.as_str());
     if let Some(role) = role {
         push_member(out, "role", role);
     }
+    if let Some(expires_at) = expires_at {
+        push_member(out, "expiresAt", &format_rfc3339_millis(expires_at).to_string());
+    }
     out.push('}');
+}
+
+/// The payload of an `auth:response` that does not.
+pub fn not_authenticated(out: &mut String, failure: &Failure<'_>) {
+    out.push_str(r#"{"success":false,"error":{"#);
+    push_failure(out, failure);
+    out.push_str("}}");
 }
 
 /// The payload of an `error`; of a room where it is told unasked.
@@ -103,8 +113,8 @@ pub fn error(out: &mut String, failure: &Failure<'_>, room: Option<&RoomId>, pro
     out.push('}');
 }
 
-/// The payload of a `room:state`.
-pub fn room_state(out: &mut String, snapshot: &Snapshot) {
+/// The payload of a `room:state`; a joiner's has the ICE servers, as JSON.
+pub fn room_state(out: &mut String, snapshot: &Snapshot, ice_servers: Option<&str>) {
     out.push('{');
     push_member(out, "roomId", snapshot.room.as_str());
     out.push_str(r#","participants":["#);
@@ -117,7 +127,11 @@ pub fn room_state(out: &mut String, snapshot: &Snapshot) {
     out.push_str(r#"],"roomConfig":{"#);
     push_raw(out, "capacity", &snapshot.capacity.to_string());
     push_member(out, "createdAt", &format_rfc3339_millis(snapshot.created_at).to_string());
-    out.push_str("}}");
+    out.push('}');
+    if let Some(ice_servers) = ice_servers {
+        push_raw(out, "iceServers", ice_servers);
+    }
+    out.push('}');
 }
 
 /// The payload of the `room:state` of someone who has left.
@@ -148,7 +162,7 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
         Some(Frame::Text(Envelope { style, kind, now, correlation: None }.with(payload)))
     };
     match event {
-        Event::Joined(snapshot) => write("room:state", &|out| room_state(out, snapshot)),
+        Event::Joined(snapshot) => write("room:state", &|out| room_state(out, snapshot, None)),
         Event::PeerJoined { room, peer } => write("room:participant-joined", &|out| {
             out.push('{');
             push_member(out, "roomId", room.as_str());

@@ -10,6 +10,7 @@ use axum::body::Body;
 use futures_util::task::AtomicWaker;
 use http::Method;
 use parking_lot::Mutex;
+use socketioxide::handler::Value;
 use socketioxide::socket::Sid;
 use tokio::time::Sleep;
 use tower::ServiceExt;
@@ -17,8 +18,10 @@ use tracing::debug;
 
 use super::wire::Wire;
 use super::{Inner, PATH, Protocol, slim_request};
+use crate::auth::{Denial, Grant};
 use crate::dialect::Frame;
 use crate::dialect::socketio::DIALECT;
+use crate::dialect::socketio::decode::token;
 use crate::id::ConnectionId;
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
@@ -27,6 +30,9 @@ use crate::session::{Backlog, Outbox, Place, QueueFull, Session};
 /// What the library writes before an event: `42`. Before an acknowledgement also its number, which is not counted.
 const PACKET_HEAD: usize = 2;
 
+/// How many bad tokens a connection may bring and try another.
+const MAX_REFUSALS: u8 = 4;
+
 /// One Engine.IO connection. It travels in the extensions of the connection's first request, and so lives as long as
 /// the library keeps that; when the library forgets the connection without a word, dropping this ends the session.
 pub(super) struct Link {
@@ -34,6 +40,9 @@ pub(super) struct Link {
     protocol: Protocol,
     inner: Arc<Inner>,
     place: Mutex<Option<Place>>,
+    /// The token that the first request brought, until it is looked at. Never logged.
+    token: Mutex<Option<String>>,
+    refusals: AtomicU8,
     began: Instant,
     /// The Engine.IO session id, where the connection began with polling. Its owner's secret: never logged.
     sid: OnceLock<Sid>,
@@ -64,7 +73,7 @@ struct Pause {
 }
 
 impl Link {
-    pub(super) fn new(inner: &Arc<Inner>, place: Place, protocol: Protocol) -> Arc<Self> {
+    pub(super) fn new(inner: &Arc<Inner>, place: Place, protocol: Protocol, token: Option<String>) -> Arc<Self> {
         let connect_reply = match protocol {
             // The reply of the older protocol names no id.
             Protocol::V3 => connect_reply::DONE,
@@ -75,6 +84,8 @@ impl Link {
             protocol,
             inner: Arc::clone(inner),
             place: Mutex::new(Some(place)),
+            token: Mutex::new(token),
+            refusals: AtomicU8::new(0),
             began: Instant::now(),
             sid: OnceLock::new(),
             session: OnceLock::new(),
@@ -94,8 +105,23 @@ impl Link {
         }
     }
 
-    /// Opens the session; `false` where the connection has had one.
-    pub(super) fn open(self: &Arc<Self>, sid: Sid) -> bool {
+    /// Checks the token of the CONNECT packet, or else that of the first request.
+    pub(super) fn identify(&self, auth: Option<&Value>) -> Result<Option<Grant>, Denial> {
+        let auth = match auth {
+            Some(Value::Str(auth, _)) => token(auth.as_str()),
+            Some(Value::Bytes(_)) | None => None,
+        };
+        let first = self.token.lock().take();
+        self.inner.hub.identify(auth.or(first).as_deref()).inspect_err(|_| {
+            // Each costs a signature, and there is no session yet that would count messages.
+            if self.refusals.fetch_add(1, Ordering::Relaxed) >= MAX_REFUSALS {
+                self.close();
+            }
+        })
+    }
+
+    /// Opens the session, with what its token grants; `false` where the connection has had one.
+    pub(super) fn open(self: &Arc<Self>, sid: Sid, grant: Option<Grant>) -> bool {
         if self.session.get().is_some() || self.is_closed() {
             return false;
         }
@@ -106,7 +132,7 @@ impl Link {
             link: Arc::downgrade(self),
         });
         let session = self.inner.hub.open(self.id, &DIALECT, outbox);
-        if self.session.set(session).is_err() {
+        if grant.is_some_and(|grant| session.accept(grant).is_err()) || self.session.set(session).is_err() {
             return false;
         }
         // Set before the library queues the reply, which it does when the middleware that called us returns.

@@ -16,6 +16,7 @@ use super::seam::Seam;
 use super::{Inner, Query, engine_error, slim_request};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
+use crate::http::token::token_of;
 use crate::transport::handshake::{accept_key, into_stream, switching};
 use crate::transport::stream::Stream;
 
@@ -26,7 +27,7 @@ pub(super) fn serve(inner: &Arc<Inner>, query: &Query, mut request: Request) -> 
     };
     let (link, is_upgrade) = match query.sid {
         None => match inner.hub.admit(client_address(&request)) {
-            Ok(place) => (Link::new(inner, place, query.protocol), false),
+            Ok(place) => (Link::new(inner, place, query.protocol, token_of(&request)), false),
             Err(refused) => return ApiError::from(refused).into_response(),
         },
         Some(_) => match query.link(inner) {

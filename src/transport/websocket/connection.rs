@@ -17,6 +17,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
 use super::Settings;
+use crate::auth::Grant;
 use crate::dialect::{Conversation, Dialect, Frame, RequestError, Step};
 use crate::id::ConnectionId;
 use crate::metrics::{Kind, Limit};
@@ -158,6 +159,13 @@ impl Connection {
         Self { hub, _place: place, socket, session, conversation, speaks, outbox, queue, pause: None, missed: 0 }
     }
 
+    /// Takes what the token of the handshake grants.
+    pub(super) fn identify(&self, grant: Option<Grant>) {
+        if let Some(grant) = grant {
+            self.session.accept(grant).expect("the first grant is of nobody else's");
+        }
+    }
+
     /// Serves until the connection ends.
     pub(super) async fn run(mut self, settings: &Settings) {
         let end = self.serve(settings).await;
@@ -264,7 +272,7 @@ impl Connection {
             // Counted when it is carried out.
             Some(Step::Do(_)) => {}
             Some(Step::Refuse(..)) => self.session.received(Kind::Refused),
-            Some(Step::Tell(_) | Step::Last(..)) | None => self.session.received(Kind::Other),
+            Some(Step::Tell(_) | Step::Last(..) | Step::Authenticate(_)) | None => self.session.received(Kind::Other),
         }
         self.take(received, step)
     }
@@ -281,6 +289,14 @@ impl Connection {
                 Step::Last(text, code, reason) => {
                     self.tell(Frame::Text(text))?;
                     self.tell(Frame::Close(code, reason))?;
+                }
+                Step::Authenticate(token) => {
+                    let grant = self.session.authenticate(token.as_deref());
+                    if let Err(error) = &grant {
+                        self.session.refused(error);
+                    }
+                    let grant = grant.as_ref().map(Option::as_deref).map_err(Clone::clone);
+                    next = self.conversation.authenticated(grant, SystemTime::now());
                 }
                 Step::Do(command) => {
                     let conversation = &self.conversation;
