@@ -179,6 +179,7 @@ async fn a_token_may_come_with_polling() {
         assert!(told.split('\u{1e}').any(|packet| packet.starts_with(answer)), "{told}");
         http.post(&url).body("1").send().await.unwrap();
     }
+    drop(http);
     server.finish().await;
 }
 

@@ -1,6 +1,7 @@
 //! The behaviour of a whole server, each in a file: a real one on a free port, and clients that speak the wire.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests panic, spawn and look around")]
+#![allow(clippy::large_futures, reason = "a test has no others beside it")]
 
 mod support;
 

@@ -20,7 +20,7 @@ use super::wire::{WIRES, Wire, message};
 const BYSTANDER_LIMIT: Duration = Duration::from_millis(250);
 
 /// How often an attack is made before the server is said to be slow.
-const ATTEMPTS: usize = 3;
+pub(crate) const ATTEMPTS: usize = 3;
 
 /// Between two calls: the machine is there for the attack as well.
 const PACE: Duration = Duration::from_millis(20);
@@ -51,6 +51,7 @@ pub(crate) struct Report {
 ///
 /// What is slow may also be the machine, busy with something else: an attack under which a call was slow is made again,
 /// and the server is at fault if it is slow each time.
+#[expect(clippy::needless_pass_by_value, reason = "a closure is written where it is used")]
 pub(crate) fn besieged(flags: &[&str], attack: impl AsyncFn(&TestServer, &mut Bystander)) {
     let mut slow = Vec::new();
     while slow.len() < ATTEMPTS {
