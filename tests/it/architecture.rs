@@ -60,7 +60,11 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
 ];
 
 /// Files that alone may name a library.
-const ONLY_IN: [(&str, &[&str]); 4] = [
+const ONLY_IN: [(&str, &[&str]); 8] = [
+    ("prometheus", &["src/metrics.rs"]),
+    ("governor", &["src/session/pace.rs"]),
+    ("jsonwebtoken", &["src/auth"]),
+    ("rustls", &["src/tls", "src/transport/stream.rs"]),
     ("socketioxide", &["src/transport/socketio"]),
     ("engineioxide", &["src/transport/socketio"]),
     ("std::env::", &["src/config", "src/http/demo.rs"]),
