@@ -28,6 +28,8 @@ pub struct Dialect {
     pub name: &'static str,
     /// Writes one event; `None` where this wire has no word for it. The time is for wires that stamp what they send.
     pub encode: fn(&Event, SystemTime) -> Option<Frame>,
+    /// Writes a frame's number into it, where this wire numbers what it sends so that a client can tell what it missed.
+    pub number: Option<fn(&mut String, u64, ConnectionId)>,
     /// Writes the last word of a server that is going.
     pub farewell: fn(&str, SystemTime) -> Frame,
     /// How long a client pauses for a peer whose queue is filling up.

@@ -18,8 +18,8 @@ use crate::session::Hub;
 use crate::transport::listener::{self, Acceptor};
 use crate::transport::{socketio, websocket};
 
-/// How often rooms that wait for a first peer are looked at.
-const SWEEP: Duration = Duration::from_secs(1);
+/// How often what waits for a time to be over is looked at.
+const SWEEP: Duration = Duration::from_millis(250);
 
 /// A running server. Dropping it does not stop it: [`Server::shutdown`] does.
 pub struct Server {
@@ -120,6 +120,7 @@ fn held(hub: &Hub, socketio: &socketio::Endpoint, lifecycle: &Lifecycle) -> Held
         rooms: counts.rooms,
         peers: counts.peers,
         sessions: hub.open_connections(),
+        away: hub.away(),
         links: socketio.open_links(),
         tasks: lifecycle.running(),
     }
@@ -130,6 +131,7 @@ fn socketio_settings(config: &Config) -> socketio::Settings {
         max_message_bytes: config.limits.max_message_bytes,
         send_queue: config.limits.send_queue,
         send_queue_bytes: config.send_queue_bytes(),
+        resume_messages: config.limits.resume_messages,
         ping_interval: config.times.ping_interval_ms,
         ping_timeout: config.times.ping_timeout_ms,
         handshake_timeout: config.times.handshake_timeout_seconds,
@@ -146,7 +148,7 @@ fn websocket_settings(config: &Config) -> websocket::Settings {
     }
 }
 
-/// Forgets rooms whose first peer never came.
+/// Forgets rooms whose first peer never came, and peers that never came back.
 async fn sweep(hub: Arc<Hub>, lifecycle: Lifecycle) {
     let mut interval = tokio::time::interval(SWEEP);
     loop {
@@ -154,6 +156,7 @@ async fn sweep(hub: Arc<Hub>, lifecycle: Lifecycle) {
             _ = interval.tick() => {}
             () = lifecycle.stopping() => return,
         }
+        hub.sweep(Instant::now());
         let expired = hub.rooms().expire(SystemTime::now());
         if expired > 0 {
             info!(rooms = expired, "rooms forgotten: nobody came");

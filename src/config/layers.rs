@@ -15,7 +15,7 @@ const SECRETS: [&str; 1] = ["API_TOKEN"];
 const STAND_INS: [(&str, &str); 2] = [("HOST", "WS_HOST"), ("PORT", "WS_PORT")];
 
 /// Variables of features that this version does not have. Nobody should believe that they are in force.
-const NOT_YET: [&str; 19] = [
+const NOT_YET: [&str; 16] = [
     "TLS_CERT",
     "TLS_KEY",
     "JWT_SECRET",
@@ -27,9 +27,6 @@ const NOT_YET: [&str; 19] = [
     "TURN_URLS",
     "TURN_SECRET",
     "TURN_TTL_SECONDS",
-    "RESUME_SECONDS",
-    "RESUME_MESSAGES",
-    "RESUME_BYTES",
     "SFU",
     "SFU_HOST",
     "SFU_PORT",

@@ -30,6 +30,7 @@ const fn dialect(style: Style) -> Dialect {
             Style::Colons => |event, now| encode::event(Style::Colons, event, now),
             Style::Dots => |event, now| encode::event(Style::Dots, event, now),
         },
+        number: Some(|text, number, _| encode::number(text, number)),
         farewell: |_, _| Frame::Close(1001, "SHUTTING_DOWN"),
         patience: Duration::from_secs(1),
         presence_is_vital: true,

@@ -18,7 +18,7 @@ use super::QueueFull;
 #[derive(Debug)]
 pub struct Backlog {
     waiting: AtomicUsize,
-    high: usize,
+    max_frames: usize,
     bytes: AtomicUsize,
     max_bytes: usize,
     stuck: AtomicBool,
@@ -41,7 +41,7 @@ impl Backlog {
     pub fn new(max_frames: usize, max_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             waiting: AtomicUsize::new(0),
-            high: (max_frames / 2).max(1),
+            max_frames,
             bytes: AtomicUsize::new(0),
             max_bytes,
             stuck: AtomicBool::new(false),
@@ -52,11 +52,22 @@ impl Backlog {
     /// Queues a frame of so many bytes by `queue`, and counts it if that succeeds.
     pub fn queue(&self, bytes: usize, queue: impl FnOnce() -> Result<(), QueueFull>) -> Result<(), QueueFull> {
         // Counted first: it may have been written by the time that `queue` returns.
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let is_full = self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_frames;
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let fits = before == 0 || before.saturating_add(bytes) <= self.max_bytes;
-        let queued = if fits { queue() } else { Err(QueueFull) };
+        let queued = if fits && !is_full { queue() } else { Err(QueueFull) };
         queued.inspect_err(|_| self.less(1, bytes))
+    }
+
+    /// Queues by `queue` what was promised before, whatever waits already.
+    pub fn queue_again(
+        &self,
+        bytes: usize,
+        queue: impl FnOnce() -> Result<(), QueueFull>,
+    ) -> Result<(), QueueFull> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        queue().inspect_err(|_| self.less(1, bytes))
     }
 
     /// How many frames wait.
@@ -80,7 +91,7 @@ impl Backlog {
 
     /// Whether senders should pause.
     pub fn is_high(&self) -> bool {
-        let is_high = self.waiting() >= self.high || self.bytes.load(Ordering::Relaxed) > self.max_bytes / 2;
+        let is_high = self.waiting() >= (self.max_frames / 2).max(1) || self.bytes.load(Ordering::Relaxed) > self.max_bytes / 2;
         is_high && !self.stuck.load(Ordering::Relaxed)
     }
 

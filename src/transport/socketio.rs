@@ -13,6 +13,7 @@
 
 mod events;
 mod link;
+mod outbound;
 mod polling;
 mod seam;
 mod upgrade;
@@ -26,6 +27,7 @@ use axum::response::{IntoResponse, Response};
 use dashmap::DashMap;
 use engineioxide::service::NotFoundService;
 use http::{Method, StatusCode, Uri, header};
+use socketioxide::extract::SocketRef;
 use socketioxide::handler::ConnectHandler;
 use socketioxide::service::SocketIoService;
 use socketioxide::socket::Sid;
@@ -56,6 +58,8 @@ pub struct Settings {
     pub send_queue: usize,
     /// The most bytes of all those frames.
     pub send_queue_bytes: usize,
+    /// The most frames that a client which comes back has missed.
+    pub resume_messages: usize,
     /// Time between two heartbeats.
     pub ping_interval: Duration,
     /// Time for the answer to a heartbeat.
@@ -95,7 +99,7 @@ impl Endpoint {
                     .packet_completion_timeout(settings.handshake_timeout),
             )
             .with_adapter::<Wire>(Arc::clone(&published))
-            .max_buffer_size(settings.send_queue)
+            .max_buffer_size(settings.send_queue + settings.resume_messages)
             .max_payload(transport_limit as u64)
             .ws_max_message_size(transport_limit)
             .ws_max_frame_size(transport_limit)
@@ -105,7 +109,11 @@ impl Endpoint {
             .upgrade_timeout(settings.handshake_timeout)
             .connect_timeout(settings.handshake_timeout)
             .build_svc();
-        io.ns("/", (|| std::future::ready(())).with(Accept));
+        let connected = |socket: SocketRef<Wire>| {
+            events::connected(&socket);
+            std::future::ready(())
+        };
+        io.ns("/", connected.with(Accept));
         #[expect(clippy::missing_panics_doc, reason = "adding the namespace has just made its adapter")]
         let wire = wire::published(&published).expect("adding a namespace makes its adapter");
         Self(Arc::new(Inner { hub, lifecycle, settings, service, wire, links: DashMap::new() }))

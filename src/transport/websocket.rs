@@ -26,7 +26,7 @@ use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
-use crate::session::{Hub, Place};
+use crate::session::{Hub, Permit};
 
 /// The settings of plain WebSocket connections.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ impl Endpoint {
         let accept = accept_key(request.headers()).ok_or(ApiError::NotAHandshake)?;
         let query: Vec<(String, String)> =
             serde_urlencoded::from_str(request.uri().query().unwrap_or_default()).map_err(|_| ApiError::BadQuery)?;
-        let place = self.hub.admit(client_address(&request))?;
+        let permit = self.hub.admit(client_address(&request))?;
         let id = ConnectionId::random();
         let (now, heartbeat) = (SystemTime::now(), self.settings.heartbeat);
         let conversation = begin(&Hello { connection: id, segment, query: &query, now, heartbeat })?;
@@ -88,7 +88,7 @@ impl Endpoint {
         let endpoint = self.clone();
         self.lifecycle.spawn(async move {
             let Some((stream, early)) = upgrade.await.ok().and_then(into_stream) else { return };
-            endpoint.serve(id, place, stream, early, conversation).await;
+            endpoint.serve(id, permit, stream, early, conversation).await;
         });
         Ok(switching(accept))
     }
@@ -96,12 +96,12 @@ impl Endpoint {
     async fn serve(
         self,
         id: ConnectionId,
-        place: Place,
+        permit: Permit,
         stream: super::listener::Stream,
         early: bytes::Bytes,
         conversation: Box<dyn Conversation>,
     ) {
-        let opened = Connection::open(&self.hub, place, &self.settings, id, stream, early, conversation).await;
+        let opened = Connection::open(&self.hub, permit, &self.settings, id, stream, early, conversation).await;
         if let Some(connection) = opened {
             connection.run(&self.settings).await;
         }

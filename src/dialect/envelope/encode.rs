@@ -62,6 +62,13 @@ impl Envelope<'_> {
     }
 }
 
+/// Writes the number of a frame into its envelope.
+pub fn number(text: &mut String, number: u64) {
+    text.pop();
+    push_raw(text, "sequence", &number.to_string());
+    text.push('}');
+}
+
 /// `connection:ack`, the first word of the server.
 pub fn acknowledged(connection: ConnectionId, heartbeat: Duration, now: SystemTime) -> Frame {
     let envelope = Envelope { style: Style::Colons, kind: "connection:ack", now, correlation: None };
@@ -163,6 +170,12 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
             push_member(out, "reason", reason.as_str());
             out.push('}');
         }),
+        Event::PeerAway { room, peer } => {
+            write("room:participant-away", &|out| room_and_user(out, room, peer))
+        }
+        Event::PeerBack { room, peer } => {
+            write("room:participant-back", &|out| room_and_user(out, room, peer))
+        }
         Event::SignalRelayed { room, from, signal, .. } => {
             let kind = match signal.kind {
                 SignalKind::Offer => "sdp:offer",
@@ -180,6 +193,13 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
             write("error", &|out| error(out, &Failure::new(code, message), Some(room), &[]))
         }
     }
+}
+
+fn room_and_user(out: &mut String, room: &RoomId, peer: &Peer) {
+    out.push('{');
+    push_member(out, "roomId", room.as_str());
+    push_member(out, "userId", peer.id.as_str());
+    out.push('}');
 }
 
 fn relayed(out: &mut String, room: &RoomId, from: &Peer, signal: &Signal) {

@@ -21,7 +21,7 @@ use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
-use crate::session::Place;
+use crate::session::Permit;
 
 /// Separates packets of a payload in Engine.IO 4.
 const SEPARATOR: u8 = 0x1e;
@@ -31,7 +31,7 @@ pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> 
     let method = request.method().clone();
     let response = match (method, &query.sid) {
         (Method::GET, None) => match inner.hub.admit(client_address(&request)) {
-            Ok(place) => open(&inner, place, query.protocol, request.uri().clone()).await,
+            Ok(permit) => open(&inner, permit, query.protocol, request.uri().clone()).await,
             Err(refused) => ApiError::from(refused).into_response(),
         },
         (Method::GET, Some(_)) => match query.link(&inner) {
@@ -48,8 +48,8 @@ pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> 
 }
 
 /// A new connection.
-async fn open(inner: &Arc<Inner>, place: Place, protocol: Protocol, uri: Uri) -> Response {
-    let link = Link::new(inner, place, protocol);
+async fn open(inner: &Arc<Inner>, permit: Permit, protocol: Protocol, uri: Uri) -> Response {
+    let link = Link::new(inner, permit, protocol);
     let mut slim = slim_request(Method::GET, &uri, Body::empty());
     slim.extensions_mut().insert(Arc::clone(&link));
     let (response, body) = call(inner, slim).await;
@@ -90,7 +90,7 @@ struct Unanswered<'a>(&'a Link);
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        self.0.end(LeaveReason::Disconnected);
+        self.0.lose(LeaveReason::Disconnected);
         self.0.close();
     }
 }
@@ -201,6 +201,6 @@ impl http_body::Body for Paced {
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Link").field(&self.id).finish()
+        f.debug_tuple("Link").field(&self.id()).finish()
     }
 }

@@ -21,7 +21,7 @@ use crate::dialect::{Conversation, Dialect, Frame, RequestError, Step};
 use crate::id::ConnectionId;
 use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
-use crate::session::{Backlog, Excess, Handled, Hub, Outbox, Place, QueueFull, Session};
+use crate::session::{Backlog, Excess, Handled, Hub, Outbox, Permit, QueueFull, Session};
 use crate::transport::listener::Stream;
 
 /// What is read of a connection at a time, in bytes: each connection has a buffer of that size.
@@ -77,8 +77,12 @@ impl Outbox for Outbound {
         self.closing.notify_one();
     }
 
-    fn backlog(&self) -> &Arc<Backlog> {
-        &self.backlog
+    fn congestion(&self) -> Option<Arc<Backlog>> {
+        self.backlog.is_high().then(|| Arc::clone(&self.backlog))
+    }
+
+    fn stays_full(&self, now: std::time::Instant) -> bool {
+        self.backlog.stays_full(now)
     }
 
     fn is_overdue(&self) -> bool {
@@ -88,7 +92,7 @@ impl Outbox for Outbound {
 
 pub(super) struct Connection {
     hub: Arc<Hub>,
-    _place: Place,
+    _permit: Permit,
     socket: WebSocketStream<Stream>,
     session: Session,
     conversation: Box<dyn Conversation>,
@@ -123,7 +127,7 @@ impl End {
 impl Connection {
     pub(super) async fn open(
         hub: &Arc<Hub>,
-        place: Place,
+        permit: Permit,
         settings: &Settings,
         id: ConnectionId,
         stream: Stream,
@@ -143,9 +147,9 @@ impl Connection {
             is_closing: AtomicBool::new(false),
             closing: Notify::new(),
         });
-        let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>)?;
+        let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>, false)?;
         let (hub, speaks) = (Arc::clone(hub), conversation.dialect());
-        Some(Self { hub, _place: place, socket, session, conversation, speaks, outbox, queue, pause: None, missed: 0 })
+        Some(Self { hub, _permit: permit, socket, session, conversation, speaks, outbox, queue, pause: None, missed: 0 })
     }
 
     /// Serves until the connection ends.
