@@ -29,8 +29,8 @@ pub use admission::{Admission, AdmissionError, Permit};
 pub use backlog::Backlog;
 pub use history::{History, ResumeLimits};
 pub use hub::{Hub, Limits};
-pub use pace::{Excess, MessageRate};
 pub use key::ResumeKey;
+pub use pace::{Excess, MessageRate};
 pub use place::Session;
 
 /// Where what is told to one connection waits to be written.

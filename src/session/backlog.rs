@@ -60,11 +60,7 @@ impl Backlog {
     }
 
     /// Queues by `queue` what was promised before, whatever waits already.
-    pub fn queue_again(
-        &self,
-        bytes: usize,
-        queue: impl FnOnce() -> Result<(), QueueFull>,
-    ) -> Result<(), QueueFull> {
+    pub fn queue_again(&self, bytes: usize, queue: impl FnOnce() -> Result<(), QueueFull>) -> Result<(), QueueFull> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         queue().inspect_err(|_| self.less(1, bytes))
@@ -91,7 +87,8 @@ impl Backlog {
 
     /// Whether senders should pause.
     pub fn is_high(&self) -> bool {
-        let is_high = self.waiting() >= (self.max_frames / 2).max(1) || self.bytes.load(Ordering::Relaxed) > self.max_bytes / 2;
+        let is_high =
+            self.waiting() >= (self.max_frames / 2).max(1) || self.bytes.load(Ordering::Relaxed) > self.max_bytes / 2;
         is_high && !self.stuck.load(Ordering::Relaxed)
     }
 

@@ -14,8 +14,8 @@ use tracing::{error, info};
 
 use super::admission::{Admission, AdmissionError, Permit};
 use super::history::ResumeLimits;
-use super::pace::{MessageRate, Pace};
 use super::key::ResumeKey;
+use super::pace::{MessageRate, Pace};
 use super::place::{Place, Timeline};
 use super::{Backlog, Outbox, QueueFull, Session};
 use crate::dialect::{Dialect, Frame};

@@ -15,6 +15,7 @@ mod metrics;
 mod order;
 mod plain_wires;
 mod program;
+mod recovery;
 mod rest;
 mod rooms;
 mod session_wire;

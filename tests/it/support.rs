@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod frames;
+pub(crate) mod polling;
 pub(crate) mod scrape;
 pub(crate) mod server;
 pub(crate) mod wire;

@@ -149,7 +149,18 @@ impl Connection {
         });
         let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>, false)?;
         let (hub, speaks) = (Arc::clone(hub), conversation.dialect());
-        Some(Self { hub, _permit: permit, socket, session, conversation, speaks, outbox, queue, pause: None, missed: 0 })
+        Some(Self {
+            hub,
+            _permit: permit,
+            socket,
+            session,
+            conversation,
+            speaks,
+            outbox,
+            queue,
+            pause: None,
+            missed: 0,
+        })
     }
 
     /// Serves until the connection ends.
