@@ -1,7 +1,7 @@
 # `make run` and `make test` do everything on a machine with a Rust toolchain, Node with npm, and apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev check test test-rust test-compat test-wires test-browser venv
+.PHONY: help run dev check test test-rust test-compat test-wires test-browser test-soak soak venv
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CHROMIUM ?= /usr/bin/chromium
@@ -12,6 +12,7 @@ help:
 	@echo 'make dev    the same, built again and restarted on each change'
 	@echo 'make check  format, lints, docs'
 	@echo 'make test   install what the tests need, run all of them'
+	@echo 'make soak   twenty minutes of mixed traffic, and what is left of it'
 
 run: client-demo/node_modules
 	cargo run --release --locked
@@ -26,7 +27,7 @@ check:
 	cargo clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 
-test: test-rust test-compat test-wires test-browser
+test: test-rust test-compat test-wires test-browser test-soak
 
 test-rust: client-demo/node_modules
 	cargo test --locked
@@ -36,6 +37,15 @@ test-compat: client-demo/node_modules tests/compat/node_modules target/debug/par
 
 test-wires: target/debug/parlor venv
 	python3 tests/wires/run.py
+
+# A minute of what `make soak` does for longer. The example runs the program beside it.
+test-soak: target/debug/parlor
+	cargo build --locked --example soak
+	target/debug/examples/soak --minutes 1
+
+soak:
+	cargo build --release --locked --bin parlor --example soak
+	target/release/examples/soak --minutes 20
 
 venv:
 	@python3 -c 'import venv, ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq python3-venv; }

@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Version, header};
 use subtle::ConstantTimeEq;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer};
@@ -95,8 +95,18 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket
     }
     let count_errors = middleware::from_fn_with_state(shared.clone(), metrics::count_errors);
     let contain = CatchPanicLayer::custom(move |_| defect(&shared));
-    // CORS outermost: a preflight must not reach anything else.
-    router.method_not_allowed_fallback(method_not_allowed).layer(contain).layer(count_errors).layer(cors(origins))
+    // CORS goes around all that answers: a preflight must not reach it.
+    let router = router.method_not_allowed_fallback(method_not_allowed).layer(contain).layer(cors(origins));
+    router.layer(middleware::from_fn(addressed_once)).layer(count_errors)
+}
+
+/// Refuses what does not say exactly once whom it is for (RFC 9112, section 3.2): proxies and [`origin`] go by it.
+async fn addressed_once(request: Request, next: Next) -> Result<Response, ApiError> {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts == 1 || (hosts == 0 && request.version() != Version::HTTP_11) {
+        return Ok(next.run(request).await);
+    }
+    Err(ApiError::Invalid("Host: must be given, and once"))
 }
 
 /// The routes of the listener for metrics.
@@ -137,8 +147,8 @@ fn cors(origins: Arc<Origins>) -> CorsLayer {
         .allow_credentials(true)
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([rooms::TOTAL_COUNT, http::header::LOCATION])
-        .vary([http::header::ORIGIN])
+        .expose_headers([rooms::TOTAL_COUNT, header::LOCATION])
+        .vary([header::ORIGIN])
 }
 
 async fn not_found() -> ApiError {

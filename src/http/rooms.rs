@@ -9,11 +9,14 @@ use axum::extract::{Path, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, Method, StatusCode, header};
+use http_body_util::LengthLimitError;
 use humantime::format_rfc3339_millis;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::Shared;
 use super::error::ApiError;
+use crate::dialect::json;
 use crate::id::{PeerId, RoomId};
 use crate::room::Summary;
 
@@ -119,14 +122,18 @@ pub async fn show(State(shared): State<Shared>, room: Named) -> Result<Response,
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Wanted {
-    room_id: Option<serde_json::Value>,
+    /// As it came: a number is its decimal text, not what a float makes of it.
+    room_id: Option<Box<RawValue>>,
     capacity: Option<serde_json::Value>,
 }
 
 /// `POST /api/rooms`: a room that waits for its first peer.
 pub async fn create(State(shared): State<Shared>, body: Body) -> Result<Response, ApiError> {
     let max = shared.config.limits.max_message_bytes;
-    let body = axum::body::to_bytes(body, max).await.map_err(|_| ApiError::TooLarge { max })?;
+    let body = axum::body::to_bytes(body, max).await.map_err(|error| {
+        let is_over = std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>);
+        if is_over { ApiError::TooLarge { max } } else { ApiError::TooSlow }
+    })?;
     let wanted: Wanted = if body.trim_ascii().is_empty() {
         Wanted::default()
     } else if !body.trim_ascii().starts_with(b"{") {
@@ -135,11 +142,7 @@ pub async fn create(State(shared): State<Shared>, body: Body) -> Result<Response
     } else {
         serde_json::from_slice(&body).map_err(|error| ApiError::BadBody(error.to_string()))?
     };
-    let id = wanted.room_id.map(|value| match value {
-        serde_json::Value::String(text) => room_id("roomId", &text),
-        serde_json::Value::Number(number) => room_id("roomId", &number.to_string()),
-        _ => Err(ApiError::Invalid("roomId: must be a string or a number")),
-    });
+    let id = wanted.room_id.map(|value| json::id("roomId", &value, RoomId::new));
     let largest = shared.config.limits.max_room_size;
     let capacity = wanted.capacity.map(|value| {
         // 10 and 10.0 are the same number.

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, Version, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tungstenite::handshake::derive_accept_key;
@@ -10,13 +10,15 @@ use tungstenite::handshake::derive_accept_key;
 use super::listener::Stream;
 
 /// The value of `Sec-WebSocket-Accept`, if the request is a handshake (RFC 6455, section 4.2.1).
-pub(super) fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(super) fn accept_key<B>(request: &Request<B>) -> Option<HeaderValue> {
+    let headers = request.headers();
     let has = |name, token: &str| {
         let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
     };
     let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
-    let is_handshake = has(header::CONNECTION, "upgrade")
+    let is_handshake = request.version() == Version::HTTP_11
+        && has(header::CONNECTION, "upgrade")
         && has(header::UPGRADE, "websocket")
         && has(header::SEC_WEBSOCKET_VERSION, "13")
         && key.len() == 24;

@@ -12,6 +12,7 @@
 //! The guarantee that is easy to break: nothing here may panic or block, since it runs in the library's reader.
 
 mod events;
+mod lengths;
 mod link;
 mod outbound;
 mod polling;
@@ -184,7 +185,9 @@ impl Query {
     /// The connection that the request belongs to, where it says so and it lives.
     fn link(&self, inner: &Inner) -> Option<Arc<Link>> {
         let sid = self.sid.as_ref()?.as_ref().ok()?;
-        inner.links.get(sid)?.upgrade().filter(|link| !link.is_closed())
+        // A step of its own: the last of a link takes it out of the map, which must not be locked then.
+        let link = inner.links.get(sid)?.upgrade();
+        link.filter(|link| !link.is_closed())
     }
 }
 

@@ -77,7 +77,7 @@ impl Endpoint {
         if self.hub.is_draining() {
             return Err(ApiError::ShuttingDown);
         }
-        let accept = accept_key(request.headers()).ok_or(ApiError::NotAHandshake)?;
+        let accept = accept_key(&request).ok_or(ApiError::NotAHandshake)?;
         let query: Vec<(String, String)> =
             serde_urlencoded::from_str(request.uri().query().unwrap_or_default()).map_err(|_| ApiError::BadQuery)?;
         let permit = self.hub.admit(client_address(&request))?;

@@ -137,32 +137,6 @@ async fn a_shutdown_tells_everyone_and_leaves_nobody() {
     assert!(stopping.await.unwrap());
 }
 
-#[tokio::test]
-async fn a_reader_that_stalls_is_dropped_and_nobody_waits_for_it() {
-    let server = TestServer::with(&["--send-queue=8", "--messages-per-second=0"]);
-    let stalled = Client::joined(&server, "r", "stalled").await;
-    let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
-    let body = "x".repeat(32_000);
-    // Until the kernel's buffers are full, then the queue is.
-    let refused = loop {
-        let answer = ann.ask("offer", json!({ "targetId": "stalled", "offer": body })).await;
-        if answer["ok"] == false {
-            break answer;
-        }
-    };
-    assert_eq!(refused["code"], "DELIVERY_FAILED");
-    let asked = std::time::Instant::now();
-    for _ in 0..10 {
-        ann.ask("leave-room", json!("elsewhere")).await;
-    }
-    assert!(asked.elapsed().as_millis() < 500, "others are served meanwhile: {:?}", asked.elapsed());
-    assert_eq!(ann.told("user-left").await[0]["reason"], "timeout");
-    drop(stalled);
-    ann.close().await;
-    server.finish().await;
-}
-
 /// A polling connection that has not connected to the namespace yet: its session id.
 async fn open_by_polling(server: &TestServer, http: &reqwest::Client) -> String {
     let open = http.get(server.url("/socket.io/?EIO=4&transport=polling")).send().await.unwrap().text().await.unwrap();

@@ -5,11 +5,11 @@
 mod support;
 
 mod architecture;
+mod attacks;
 mod connections;
 mod containment;
 mod conversations;
 mod docs;
-mod hostile;
 mod limits;
 mod metrics;
 mod order;

@@ -1,11 +1,15 @@
 //! A server to test against, and a client that sees frames.
 
+pub(crate) mod bystander;
 pub(crate) mod client;
+pub(crate) mod engine;
 pub(crate) mod frames;
 pub(crate) mod polling;
+pub(crate) mod raw;
 pub(crate) mod scrape;
 pub(crate) mod server;
 pub(crate) mod wire;
 
+pub(crate) use bystander::{Bystander, besieged};
 pub(crate) use client::Client;
 pub(crate) use server::TestServer;

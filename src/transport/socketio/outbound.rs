@@ -108,9 +108,10 @@ impl Outbox for Outbound {
     fn close(&self) {
         match &self.state.lock().target {
             Target::Queue { link, .. } => {
-                if let Some(link) = link.upgrade() {
-                    link.close();
-                }
+                let Some(link) = link.upgrade() else { return };
+                // In a task of its own: should this turn out to be the last of the link, its session ends with it, and
+                // that locks the rooms which may be locked now.
+                self.inner.lifecycle.spawn(async move { link.close() });
             }
             Target::Nowhere => self.inner.hub.give_up(self.id),
         }

@@ -15,6 +15,7 @@ use socketioxide::socket::Sid;
 use tokio::time::Sleep;
 use tower::ServiceExt;
 
+use super::lengths::Lengths;
 use super::link::Link;
 use super::{Inner, Protocol, Query, READ_BUFFER, engine_error, slim_request};
 use crate::http::error::ApiError;
@@ -25,6 +26,9 @@ use crate::session::Permit;
 
 /// Separates packets of a payload in Engine.IO 4.
 const SEPARATOR: u8 = 0x1e;
+
+/// The content type by which a client of Engine.IO 3 says that the lengths of its packets are not written as text.
+const BINARY: &str = "application/octet-stream";
 
 /// Answers a polling request.
 pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> Response {
@@ -98,7 +102,9 @@ impl Drop for Unanswered<'_> {
 /// What a connection sends. Its head is kept, since it says how the body is to be read.
 async fn post(inner: &Arc<Inner>, link: Arc<Link>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let paced = Paced { body, rest: Bytes::new(), link, pause: None, deadline: None };
+    let is_binary = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == BINARY);
+    let lengths = (link.protocol() == Protocol::V3 && !is_binary).then(Lengths::default);
+    let paced = Paced { body, rest: Bytes::new(), link, pause: None, deadline: None, lengths };
     let (response, body) = call(inner, http::Request::from_parts(head, Body::new(paced))).await;
     if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
         inner.hub.metrics().limit(Limit::MessageBytes);
@@ -157,6 +163,7 @@ struct Paced {
     pause: Option<Pin<Box<Sleep>>>,
     /// When all of the body must have come; begins anew after a pause.
     deadline: Option<Pin<Box<Sleep>>>,
+    lengths: Option<Lengths>,
 }
 
 impl Paced {
@@ -195,7 +202,12 @@ impl http_body::Body for Paced {
             }
         }
         let length = this.rest.len().min(READ_BUFFER);
-        Poll::Ready(Some(Ok(Frame::data(this.rest.split_to(length)))))
+        let piece = this.rest.split_to(length);
+        if this.lengths.as_mut().is_some_and(|lengths| !lengths.follow(&piece)) {
+            let problem = "a packet ends within a character";
+            return Poll::Ready(Some(Err(axum::Error::new(std::io::Error::other(problem)))));
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
 

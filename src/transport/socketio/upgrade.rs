@@ -21,7 +21,7 @@ use crate::transport::listener::Stream;
 
 /// Answers a handshake, and hands the stream to the library once the HTTP side has let go of it.
 pub(super) fn serve(inner: &Arc<Inner>, query: &Query, mut request: Request) -> Response {
-    let Some(accept) = accept_key(request.headers()) else {
+    let Some(accept) = accept_key(&request) else {
         return not_a_handshake();
     };
     let (link, is_upgrade) = match query.sid {

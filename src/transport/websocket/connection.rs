@@ -240,7 +240,7 @@ impl Connection {
                 self.hub.metrics().limit(Limit::MessageBytes);
                 Err(End::told(1009, "the message is too large"))
             }
-            Some(Err(Error::Utf8(_))) => Err(End::told(1003, "not UTF-8")),
+            Some(Err(Error::Utf8(_))) => Err(End::told(1007, "not UTF-8")),
             Some(Err(Error::Protocol(problem))) => {
                 debug!(connection = %self.session.id(), %problem, "not WebSocket");
                 Err(End::gone(LeaveReason::Disconnected))
@@ -357,6 +357,10 @@ impl Connection {
         };
         match outcome {
             Ok(Ok(())) => Ok(()),
+            // The kernel has its own limit, and may be the first to find a stalled reader.
+            Ok(Err(Error::Io(error))) if error.kind() == std::io::ErrorKind::TimedOut => {
+                Err(End::gone(LeaveReason::TimedOut))
+            }
             Ok(Err(_)) => Err(End::gone(LeaveReason::Disconnected)),
             Err(_) => {
                 self.hub.metrics().limit(Limit::WriteTime);

@@ -1,0 +1,47 @@
+//! Those who take part, each kind in a file, all at once.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::world::{Phase, World};
+
+mod bystanders;
+mod calls;
+mod floods;
+mod hostile;
+mod rest;
+mod rooms;
+mod stalls;
+
+/// How many calls there are at a time, bystanders' apart.
+const CALLS: usize = 12;
+
+/// How many rooms of many.
+const ROOMS: usize = 4;
+
+/// How many stalls at a time.
+const STALLS: usize = 2;
+
+/// Lets everyone take part until the phase is over and all have gone.
+pub(crate) async fn all(world: &Arc<World>, phase: &Phase) {
+    let mut actors = JoinSet::new();
+    actors.spawn(bystanders::run(Arc::clone(world), phase.clone()));
+    for lane in 0..CALLS {
+        actors.spawn(calls::run(Arc::clone(world), phase.clone(), lane));
+    }
+    for lane in 0..ROOMS {
+        actors.spawn(rooms::run(Arc::clone(world), phase.clone(), lane));
+    }
+    for lane in 0..STALLS {
+        actors.spawn(stalls::run(Arc::clone(world), phase.clone(), lane));
+    }
+    actors.spawn(floods::run(Arc::clone(world), phase.clone()));
+    actors.spawn(hostile::run(Arc::clone(world), phase.clone()));
+    actors.spawn(rest::run(Arc::clone(world), phase.clone()));
+    while let Some(ended) = actors.join_next().await {
+        if let Err(error) = ended {
+            world.tally.violation(format!("one who takes part has a defect: {error}"));
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Bystanders: calls between each two wires, one after the other, which must never notice what else goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::call::{self, Talk};
+use crate::client::{Peer, Wire};
+use crate::tally::Count;
+use crate::world::{Pace, Phase, World};
+
+/// From the beginning of one call to that of the next, at the least.
+const INTERVAL: Duration = Duration::from_millis(150);
+
+const TALK: Talk = Talk { candidates: 10, description_bytes: 2000, pause: Duration::ZERO };
+
+pub(crate) async fn run(world: Arc<World>, phase: Phase) {
+    let pairs = Wire::ALL.into_iter().flat_map(|first| Wire::ALL.map(|second| (first, second)));
+    let mut pace = Pace::new();
+    for (first, second) in pairs.cycle() {
+        if !phase.has_time_for(INTERVAL) {
+            return;
+        }
+        let outcome = bystand(&world, first, second).await;
+        world.check(format!("bystanders, {first:?} and {second:?}"), outcome).await;
+        pace.keep(INTERVAL).await;
+    }
+}
+
+async fn bystand(world: &Arc<World>, first: Wire, second: Wire) -> anyhow::Result<()> {
+    let room = world.name("bystanders");
+    let begin = Instant::now();
+    let answerer = Peer::join(world, first, &room, &world.name("answerer")).await?;
+    let offerer = Peer::join(world, second, &room, &world.name("offerer")).await?;
+    let times = call::whole(world, answerer, offerer, TALK).await?;
+    world.tally.time(begin.elapsed(), &times);
+    world.tally.add(Count::BystanderCalls);
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Rooms made, listed and closed by REST, with and without somebody in them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use serde_json::{Value, json};
+
+use crate::client::{Ended, Goodbye, Heard, Peer, Wire};
+use crate::tally::Count;
+use crate::world::{Pace, Phase, World};
+
+/// From one room to the next, at the least.
+const INTERVAL: Duration = Duration::from_millis(300);
+
+pub(crate) async fn run(world: Arc<World>, phase: Phase) {
+    let who = format!("REST, {}", phase.name);
+    let mut choices = world.choices(&who);
+    let mut pace = Pace::new();
+    while phase.has_time_for(INTERVAL) {
+        let outcome = one_room(&world, &mut choices).await;
+        world.check(&who, outcome).await;
+        world.tally.add(Count::Rest);
+        pace.keep(INTERVAL).await;
+    }
+}
+
+async fn one_room(world: &Arc<World>, choices: &mut SmallRng) -> anyhow::Result<()> {
+    let rooms = world.url("/api/rooms");
+    let name = choices.random_bool(0.5).then(|| world.name("rest"));
+    let mut body = json!({ "capacity": choices.random_range(2..=8) });
+    if let Some(name) = &name {
+        body["roomId"] = json!(name);
+    }
+    let made = world.http.post(&rooms).json(&body).send().await?;
+    ensure!(made.status() == 201, "a room is made with {}", made.status());
+    let made: Value = made.json().await?;
+    let id = made["roomId"].as_str().context("a room has an id")?;
+    ensure!(name.as_deref().is_none_or(|name| name == id), "{name:?} was asked for, and {id} made");
+    if name.is_some() {
+        let again = world.http.post(&rooms).json(&body).send().await?.status();
+        ensure!(again == 409, "a room that exists is made with {again}");
+    }
+    let room = format!("{rooms}/{id}");
+    let mut peer = None;
+    if choices.random_bool(0.5) {
+        let wire = Wire::GROUP[choices.random_range(0..Wire::GROUP.len())];
+        peer = Some(Peer::join(world, wire, id, &world.name("guest")).await?);
+    }
+    let seen: Value = world.http.get(&room).send().await?.error_for_status()?.json().await?;
+    let guests: Vec<&str> = peer.iter().map(|peer| peer.id.as_str()).collect();
+    ensure!(seen["participants"] == json!(guests), "{guests:?} are in it, not {seen}");
+    let list = world.http.get(&rooms).query(&[("limit", 1000)]).send().await?;
+    let total: usize = list.headers()["x-total-count"].to_str()?.parse()?;
+    let list: Value = list.json().await?;
+    let listed = list.as_array().context("a list of rooms")?;
+    ensure!(listed.iter().any(|room| room["id"] == id) && total >= 1, "{id} is not listed");
+    let closed = world.http.delete(&room).send().await?.status();
+    ensure!(closed == 204, "a room is closed with {closed}");
+    if let Some(mut peer) = peer {
+        match peer.hear().await?.1 {
+            Heard::Refused(code) if code == "ROOM_CLOSED" => {}
+            Heard::Ended(Ended::Closed(1008)) if peer.wire == Wire::Topic => {}
+            other => bail!("{:?} is told {other:?} when its room is closed", peer.wire),
+        }
+        peer.finish(Goodbye::Close).await?;
+    }
+    let gone = world.http.get(&room).send().await?.status();
+    ensure!(gone == 404, "a closed room answers {gone}");
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! Rooms of many, in which people come and go while others say things to everyone.
+//!
+//! A room changes in steps: some join, some go and some talk at the same time. Then those who talked say one thing more,
+//! and everyone must come to know who is there, and to have heard all that was said, in order and without a gap.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use futures_util::future::{join_all, try_join_all};
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use tokio::time::sleep;
+
+use crate::call::Label;
+use crate::client::{Goodbye, Heard, Kind, Peer, Wire};
+use crate::tally::Count;
+use crate::world::{Pace, Phase, World};
+
+/// The fewest and the most in a room.
+const FEWEST: usize = 5;
+const MOST: usize = 20;
+
+/// From one step to the next, at the least.
+const INTERVAL: Duration = Duration::from_millis(1500);
+
+/// After so many steps a room is left and another one made.
+const STEPS: usize = 20;
+
+const DESCRIPTION_BYTES: usize = 1000;
+
+/// Between two things that one says.
+const BREATH: Duration = Duration::from_millis(20);
+
+pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
+    let who = format!("rooms {lane}, {}", phase.name);
+    let mut choices = world.choices(&who);
+    while phase.has_time_for(INTERVAL) {
+        let mut room = Room { id: world.name("room"), members: Vec::new() };
+        let outcome = room.live(&world, &phase, &mut choices).await;
+        world.check(&who, outcome).await;
+        join_all(room.members.into_iter().map(|member| member.peer.end(Goodbye::Close))).await;
+    }
+}
+
+struct Room {
+    id: String,
+    members: Vec<Member>,
+}
+
+struct Member {
+    peer: Peer,
+    /// How much it has said to everyone.
+    said: Arc<AtomicU64>,
+    /// Whom it believes to be there.
+    others: BTreeSet<String>,
+    /// How much it has heard of each that talks.
+    heard: HashMap<String, u64>,
+    /// How much each had said when this one was in: what comes after that it must hear.
+    missed_at_most: HashMap<String, u64>,
+}
+
+impl Room {
+    async fn live(&mut self, world: &Arc<World>, phase: &Phase, choices: &mut SmallRng) -> anyhow::Result<()> {
+        let mut pace = Pace::new();
+        for step in 0..STEPS {
+            if !phase.has_time_for(INTERVAL) {
+                break;
+            }
+            self.step(world, choices).await.with_context(|| format!("{}, step {step}", self.id))?;
+            world.tally.add(Count::RoomSteps);
+            pace.keep(INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, world: &Arc<World>, choices: &mut SmallRng) -> anyhow::Result<()> {
+        let leaving: Vec<(Peer, Goodbye)> = {
+            let most = self.members.len().saturating_sub(FEWEST).min(3);
+            self.members.shuffle(choices);
+            let leaving = self.members.split_off(self.members.len() - choices.random_range(0..=most));
+            let ways = [Goodbye::Leave, Goodbye::Close, Goodbye::Drop, Goodbye::Reset];
+            leaving.into_iter().map(|member| (member.peer, ways[choices.random_range(0..ways.len())])).collect()
+        };
+        let fewest = FEWEST.saturating_sub(self.members.len());
+        let joining = choices.random_range(fewest..=(fewest + 3).min(MOST - self.members.len()));
+        let joining: Vec<Wire> =
+            (0..joining).map(|_| Wire::GROUP[choices.random_range(0..Wire::GROUP.len())]).collect();
+        let mut talkers: Vec<&Member> = self.members.iter().filter(|member| member.peer.wire.says_to_all()).collect();
+        talkers.truncate(choices.random_range(1..=3));
+        let lengths: Vec<u64> = talkers.iter().map(|_| choices.random_range(1..=3)).collect();
+
+        let saids: Vec<(String, Arc<AtomicU64>)> =
+            self.members.iter().map(|member| (member.peer.id.clone(), Arc::clone(&member.said))).collect();
+        let talking = talkers.iter().zip(&lengths).map(|(member, length)| member.talk(*length));
+        let coming = joining.into_iter().map(|wire| Member::join(world, wire, &self.id, &saids));
+        let going = leaving.into_iter().map(|(peer, goodbye)| peer.end(goodbye));
+        let (talked, come, _) = tokio::join!(try_join_all(talking), try_join_all(coming), join_all(going));
+        talked?;
+        let come = come?;
+        try_join_all(talkers.iter().map(|member| member.talk(1))).await?;
+
+        self.members.extend(come);
+        let present: BTreeSet<String> = self.members.iter().map(|member| member.peer.id.clone()).collect();
+        let said: Vec<(String, u64)> = saids
+            .into_iter()
+            .map(|(id, said)| (id, said.load(Ordering::SeqCst)))
+            .filter(|(_, said)| *said > 0)
+            .collect();
+        try_join_all(self.members.iter_mut().map(|member| member.catch_up(&present, &said))).await?;
+        Ok(())
+    }
+}
+
+impl Member {
+    async fn join(
+        world: &Arc<World>,
+        wire: Wire,
+        room: &str,
+        saids: &[(String, Arc<AtomicU64>)],
+    ) -> anyhow::Result<Self> {
+        let peer = Peer::join(world, wire, room, &world.name("member")).await?;
+        let missed_at_most = saids.iter().map(|(id, said)| (id.clone(), said.load(Ordering::SeqCst))).collect();
+        let others = peer.list.iter().cloned().collect();
+        Ok(Self { peer, said: Arc::default(), others, heard: HashMap::new(), missed_at_most })
+    }
+
+    /// Says so many things to everyone.
+    async fn talk(&self, length: u64) -> anyhow::Result<()> {
+        for _ in 0..length {
+            // Counted first: who joins after this need not hear it.
+            let sequence = self.said.fetch_add(1, Ordering::SeqCst) + 1;
+            let text = Label::new(self.peer.id.as_str(), sequence).description(DESCRIPTION_BYTES);
+            self.peer.signal(None, Kind::Offer, &text).await?;
+            sleep(BREATH).await;
+        }
+        Ok(())
+    }
+
+    /// Listens until it knows who is there and has heard all that was said.
+    async fn catch_up(&mut self, present: &BTreeSet<String>, said: &[(String, u64)]) -> anyhow::Result<()> {
+        let me = self.peer.id.clone();
+        let mut expected = present.clone();
+        expected.remove(&me);
+        // Of one who has not talked since it came it need not have heard, and cannot have.
+        let is_behind = |heard: &HashMap<String, u64>, missed: &HashMap<String, u64>| {
+            let due = said.iter().filter(|(id, said)| *id != me && missed.get(id).is_none_or(|missed| missed < said));
+            due.into_iter().any(|(id, said)| heard.get(id) != Some(said))
+        };
+        while self.others != expected || is_behind(&self.heard, &self.missed_at_most) {
+            let (_, heard) = self.peer.hear().await.with_context(|| {
+                let (others, heard) = (&self.others, &self.heard);
+                format!("{me} knows of {others:?} and should of {expected:?}; has heard {heard:?} and should {said:?}")
+            })?;
+            self.note(heard)?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, heard: Heard) -> anyhow::Result<()> {
+        let wire = self.peer.wire;
+        match heard {
+            Heard::Joined(id) => ensure!(self.others.insert(id.clone()), "{wire:?} is told twice that {id} joined"),
+            Heard::Left(id) => ensure!(self.others.remove(&id), "{wire:?} is told that {id} left, who was not there"),
+            Heard::Signal { kind: Kind::Offer, from, text } => {
+                let Label { stream, sequence } = Label::read(&text)?;
+                ensure!(from == stream, "{wire:?} is told that {from} says what {stream} does");
+                let missed = self.missed_at_most.get(&stream).copied().unwrap_or_default();
+                let is_next = match self.heard.get(&stream) {
+                    Some(last) => sequence == last + 1,
+                    None => sequence <= missed + 1,
+                };
+                let last = self.heard.insert(stream, sequence);
+                ensure!(
+                    is_next,
+                    "{wire:?} hears number {sequence} of {from}, and before that {last:?}, of {missed} missed"
+                );
+            }
+            other => bail!("{wire:?} is told {other:?}"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! Stalls: one stops reading while another goes on talking to it, until the server refuses, and then ends it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{bail, ensure};
+use rand::RngExt;
+use tokio::time::Instant;
+
+use crate::call::{self, Label};
+use crate::client::{Goodbye, Heard, Kind, LIMIT, Peer, Wire};
+use crate::tally::Count;
+use crate::world::{Pace, Phase, World};
+
+/// What a stall takes, about.
+const STALL: Duration = Duration::from_secs(14);
+
+/// Between two signals: within the limit of messages, and fast enough to fill every queue in seconds.
+const INTERVAL: Duration = Duration::from_millis(12);
+
+/// The same when the first was refused.
+const SLOW_INTERVAL: Duration = Duration::from_millis(250);
+
+const DESCRIPTION_BYTES: usize = 6000;
+
+pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
+    let who = format!("stalls {lane}, {}", phase.name);
+    let mut choices = world.choices(&who);
+    while phase.has_time_for(STALL) {
+        let talks = Wire::GROUP[choices.random_range(0..Wire::GROUP.len())];
+        let stalls = Wire::ALL[choices.random_range(0..Wire::ALL.len())];
+        let outcome = stall(&world, talks, stalls).await;
+        world.check(format!("{who}, {talks:?} to {stalls:?}"), outcome).await;
+    }
+}
+
+async fn stall(world: &Arc<World>, talks: Wire, stalls: Wire) -> anyhow::Result<()> {
+    let room = world.name("stall");
+    let mut talker = Peer::join(world, talks, &room, &world.name("talker")).await?;
+    let mut staller = Peer::join_to_stall(world, stalls, &room, &world.name("staller")).await?;
+    call::acquaint(&mut talker, &mut staller).await?;
+    staller.stall().await?;
+    world.tally.add(Count::Stalls);
+    let (begin, mut pace, mut interval) = (Instant::now(), Pace::new(), INTERVAL);
+    let mut sequence = 0;
+    loop {
+        ensure!(begin.elapsed() < LIMIT, "it does not read, and is not thrown out");
+        sequence += 1;
+        let text = Label::new(room.as_str(), sequence).description(DESCRIPTION_BYTES);
+        talker.signal(Some(&staller.id), Kind::Offer, &text).await?;
+        pace.keep(interval).await;
+        while let Some((_, heard)) = talker.hear_within(Duration::ZERO).await? {
+            match heard {
+                Heard::Refused(code) if code == "DELIVERY_FAILED" || code == "dropped" => {
+                    world.tally.add(Count::RefusedForStall);
+                    interval = SLOW_INTERVAL;
+                }
+                Heard::Left(id) if id == staller.id => {
+                    world.tally.add(Count::ThrownOut);
+                    drop(staller);
+                    // What was on its way when the other was thrown out has nowhere to go.
+                    let late = talker.end(Goodbye::Close).await?;
+                    let is_refusal = |heard: &Heard| matches!(heard, Heard::Refused(code) if code.eq_ignore_ascii_case("target_not_found"));
+                    ensure!(late.iter().all(is_refusal), "told at the end: {late:?}");
+                    return Ok(());
+                }
+                other => bail!("the one who talks is told {other:?}"),
+            }
+        }
+    }
+}

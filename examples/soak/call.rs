@@ -1,0 +1,180 @@
+//! A call between two who do nothing wrong: everything arrives, once, in order, and nothing else.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use tokio::time::{Instant, sleep};
+
+use crate::client::{Goodbye, Heard, Kind, Peer};
+use crate::tally::Count;
+use crate::world::World;
+
+/// What a signal says of itself: who said it to whom, and as which of all that was said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) stream: String,
+    pub(crate) sequence: u64,
+}
+
+impl Label {
+    pub(crate) fn new(stream: impl Into<String>, sequence: u64) -> Self {
+        Self { stream: stream.into(), sequence }
+    }
+
+    /// A description with it, of about so many bytes.
+    pub(crate) fn description(&self, bytes: usize) -> String {
+        let line = "a=candidate:1 1 udp 2113937151 192.0.2.1 54400 typ host \"é\"\r\n";
+        format!("v=0\r\ns=soak {} {}\r\n{}", self.stream, self.sequence, line.repeat(bytes / line.len()))
+    }
+
+    pub(crate) fn candidate(&self) -> String {
+        format!("candidate:soak {} {} typ host", self.stream, self.sequence)
+    }
+
+    pub(crate) fn read(text: &str) -> anyhow::Result<Self> {
+        let (_, label) = text.split_once("soak ").with_context(|| format!("a signal of ours, not {text}"))?;
+        let mut words = label.split_whitespace();
+        let stream = words.next().context("a stream")?.to_owned();
+        Ok(Self { stream, sequence: words.next().context("a sequence number")?.parse()? })
+    }
+}
+
+/// Two who are in a room are told of each other, as far as their wires speak of peers.
+pub(crate) async fn acquaint(first: &mut Peer, second: &mut Peer) -> anyhow::Result<()> {
+    if first.wire.speaks_of_peers() {
+        let id = joined(first).await?;
+        learn(&mut second.id, &id)?;
+    }
+    if second.wire.speaks_of_peers() {
+        // A session client learns nothing of its join, and may come to be in the room after who came after it.
+        let id = match second.list.as_slice() {
+            [] => joined(second).await?,
+            [id] => id.clone(),
+            more => bail!("{more:?} are in a room of two"),
+        };
+        learn(&mut first.id, &id)?;
+    }
+    Ok(())
+}
+
+async fn joined(peer: &mut Peer) -> anyhow::Result<String> {
+    match peer.hear().await?.1 {
+        Heard::Joined(id) => Ok(id),
+        heard => bail!("{:?} is to be told of the other, not {heard:?}", peer.wire),
+    }
+}
+
+fn learn(id: &mut String, told: &str) -> anyhow::Result<()> {
+    if id.is_empty() {
+        told.clone_into(id);
+    }
+    ensure!(*id == told, "{id} is called {told}");
+    Ok(())
+}
+
+/// How much is said in a call, and how fast.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Talk {
+    pub(crate) candidates: u64,
+    pub(crate) description_bytes: usize,
+    /// Between two candidates.
+    pub(crate) pause: Duration,
+}
+
+impl Talk {
+    pub(crate) fn choose(choices: &mut SmallRng) -> Self {
+        Self {
+            candidates: choices.random_range(10..=50),
+            description_bytes: choices.random_range(500..=4000),
+            pause: Duration::from_millis(choices.random_range(30..=100)),
+        }
+    }
+}
+
+/// One side of a call: what it has said, and when.
+struct Side<'a> {
+    peer: &'a mut Peer,
+    other: String,
+    stream: String,
+    sent: Vec<Instant>,
+}
+
+impl Side<'_> {
+    async fn say(&mut self, kind: Kind, bytes: usize) -> anyhow::Result<()> {
+        let label = Label::new(self.stream.as_str(), self.sent.len() as u64 + 1);
+        let text = if kind == Kind::Candidate { label.candidate() } else { label.description(bytes) };
+        self.sent.push(Instant::now());
+        self.peer.signal(Some(&self.other), kind, &text).await
+    }
+
+    /// The next thing it is told must be this one: how long it took.
+    async fn hear(&mut self, said_by: &Side<'_>, kind: Kind, sequence: u64) -> anyhow::Result<Duration> {
+        let (came, heard) = self.peer.hear().await?;
+        let Heard::Signal { kind: heard_kind, from, text } = heard else {
+            bail!("{:?} waits for number {sequence} of {}, and is told {heard:?}", self.peer.wire, said_by.stream);
+        };
+        let label = Label::read(&text)?;
+        ensure!(
+            (heard_kind, &label) == (kind, &Label::new(said_by.stream.as_str(), sequence)),
+            "{:?} waits for {kind:?} number {sequence} of {}, and is told {heard_kind:?} {label:?}",
+            self.peer.wire,
+            said_by.stream
+        );
+        let expected = if self.peer.wire.speaks_of_peers() { self.other.as_str() } else { "" };
+        ensure!(from == expected, "{:?} is told that {from} says what {expected} does", self.peer.wire);
+        Ok(came - said_by.sent[usize::try_from(sequence - 1)?])
+    }
+}
+
+/// Offer, answer, candidates both ways: how long each signal took.
+pub(crate) async fn talk(first: &mut Peer, second: &mut Peer, talk: Talk) -> anyhow::Result<Vec<Duration>> {
+    let room = first.room.clone();
+    let (first_id, second_id) = (first.id.clone(), second.id.clone());
+    let mut answerer = Side { peer: first, other: second_id, stream: format!("{room}/answerer"), sent: Vec::new() };
+    let mut offerer = Side { peer: second, other: first_id, stream: format!("{room}/offerer"), sent: Vec::new() };
+    let mut times = Vec::new();
+    offerer.say(Kind::Offer, talk.description_bytes).await?;
+    times.push(answerer.hear(&offerer, Kind::Offer, 1).await?);
+    answerer.say(Kind::Answer, talk.description_bytes).await?;
+    times.push(offerer.hear(&answerer, Kind::Answer, 1).await?);
+    for _ in 0..talk.candidates {
+        answerer.say(Kind::Candidate, 0).await?;
+        offerer.say(Kind::Candidate, 0).await?;
+        sleep(talk.pause).await;
+    }
+    for sequence in 2..=talk.candidates + 1 {
+        times.push(answerer.hear(&offerer, Kind::Candidate, sequence).await?);
+        times.push(offerer.hear(&answerer, Kind::Candidate, sequence).await?);
+    }
+    Ok(times)
+}
+
+/// The one who stays is told, as the next thing, that the other is gone.
+pub(crate) async fn told_of_end(world: &World, stays: &mut Peer, gone: &str) -> anyhow::Result<()> {
+    if !stays.wire.speaks_of_peers() {
+        return world.until_room_has(&stays.room, 1).await;
+    }
+    match stays.hear().await?.1 {
+        Heard::Left(id) if id == gone => Ok(()),
+        heard => bail!("{:?} is to be told that {gone} left, not {heard:?}", stays.wire),
+    }
+}
+
+/// A call from the first hello to the last goodbye: how long each signal took.
+pub(crate) async fn whole(
+    world: &World,
+    mut first: Peer,
+    mut second: Peer,
+    how_much: Talk,
+) -> anyhow::Result<Vec<Duration>> {
+    acquaint(&mut first, &mut second).await?;
+    let times = talk(&mut first, &mut second, how_much).await?;
+    let gone = second.id.clone();
+    second.finish(Goodbye::Leave).await?;
+    told_of_end(world, &mut first, &gone).await?;
+    first.finish(Goodbye::Close).await?;
+    world.tally.add(Count::Calls);
+    Ok(times)
+}

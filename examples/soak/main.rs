@@ -1,0 +1,127 @@
+//! Mixed traffic against a real server for as long as is wanted, and then the question what it still holds.
+//!
+//! `cargo run --release --example soak -- --minutes 20`. The server is a process of its own, so that its memory and its
+//! open files are its alone. Everything takes part at once ([`actors`]): calls over every wire that end in every way,
+//! rooms in which people come and go, readers that stall, floods, hostile odds and ends, REST, and bystanders who must
+//! notice nothing of it. What must not happen is noted ([`tally`]), and the exit code is 1 if anything was.
+//!
+//! Memory: a first part of the run, the warm-up, ends with a quiet moment in which nobody is connected. What the server's
+//! memory is then, after the same load, is what it must come back to at the end: an allocator keeps pages that were used
+//! once, so an idle server that was never under load is nothing to compare with.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::server::{Held, Server};
+use crate::world::{Phase, World};
+
+mod actors;
+mod call;
+mod client;
+mod server;
+mod tally;
+mod verdict;
+mod world;
+
+/// The warm-up's part of the run, and the least that it lasts: every kind of stall and flood should have come to its end
+/// in it, since those are what memory is highest with.
+const WARM_UP: f64 = 0.2;
+const SHORTEST_WARM_UP: Duration = Duration::from_secs(30);
+
+/// Runs mixed traffic against a Parlor server and asserts that it holds nothing afterwards.
+#[derive(Parser)]
+struct Arguments {
+    /// How long, the warm-up included
+    #[arg(long, default_value = "1")]
+    minutes: f64,
+    /// Repeats the choice of actions of an earlier run [default: another each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The program to run [default: `parlor` beside the folder of this one]
+    #[arg(long)]
+    server: Option<PathBuf>,
+}
+
+/// What memory was found to be, in KiB.
+struct Memory {
+    start: u64,
+    plateau: u64,
+    end: u64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("soak: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The whole run: whether nothing happened that must not.
+async fn run(arguments: Arguments) -> anyhow::Result<bool> {
+    let seed = arguments.seed.unwrap_or_else(new_seed);
+    let program = match arguments.server {
+        Some(program) => program,
+        None => beside_this_one()?,
+    };
+    let server = Server::start(&program)?;
+    println!("soak: {} minutes of {} at {}, --seed {seed}", arguments.minutes, program.display(), server.address);
+    let world = Arc::new(World::new(server.address, seed)?);
+    let length = Duration::try_from_secs_f64(arguments.minutes * 60.0)?;
+
+    let start = Held::ask(&world, &server).await?;
+    let start_memory = server.memory().await?;
+    let warm_up = length.mul_f64(WARM_UP).max(SHORTEST_WARM_UP);
+    let after_warm_up = traffic(&world, &server, &start, Phase::begin("warm-up", warm_up)).await?;
+    verdict::nothing_held(&world.tally, "after the warm-up", &start, &after_warm_up);
+    let plateau = server.memory().await?;
+    println!("soak: warmed up, {plateau} KiB");
+    let end = traffic(&world, &server, &start, Phase::begin("main part", length.saturating_sub(warm_up))).await?;
+    verdict::nothing_held(&world.tally, "at the end", &start, &end);
+    verdict::noted(&world.tally, &end);
+    let memory = Memory { start: start_memory, plateau, end: server.memory().await? };
+    verdict::memory(&world.tally, memory.plateau, memory.end);
+    verdict::exercised(&world.tally);
+
+    let (status, errors) = server.stop()?;
+    if status.code() != Some(0) {
+        world.tally.violation(format!("the server ended with {status}"));
+    }
+    for error in errors {
+        world.tally.violation(format!("the server logged {error}"));
+    }
+    let Memory { start: first, plateau, end: last } = memory;
+    println!("soak: {} minutes, --seed {seed}", arguments.minutes);
+    print!("{}", world.tally.report());
+    println!("  memory                {first} KiB at the start, {plateau} KiB warmed up, {last} KiB at the end");
+    println!("  open files            {} at the start, {} at the end", start.files, end.files);
+    Ok(world.tally.violated() == 0)
+}
+
+/// One part of the run, up to the quiet moment after it: what the server holds then.
+async fn traffic(world: &Arc<World>, server: &Server, start: &Held, phase: Phase) -> anyhow::Result<Held> {
+    actors::all(world, &phase).await;
+    server.settled(world, start).await.with_context(|| format!("after the {}", phase.name))
+}
+
+fn new_seed() -> u64 {
+    // Any will do that differs from run to run.
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    since.as_secs() ^ u64::from(std::process::id())
+}
+
+/// The server's program where Cargo puts it: an example's folder is in that of the programs.
+fn beside_this_one() -> anyhow::Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let folder = this.parent().and_then(|examples| examples.parent()).context("this program is in a folder of one")?;
+    Ok(folder.join("parlor"))
+}

@@ -1,0 +1,209 @@
+//! The server under load, a process of its own, and the figures by which it is judged.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use crate::world::World;
+
+/// The settings it runs with: what is abandoned is found soon, so that the run need not wait long for it.
+const FLAGS: [&str; 8] = [
+    "--host=127.0.0.1",
+    "--port=0",
+    "--node-env=test",
+    "--log-level=warn",
+    "--handshake-timeout-seconds=5",
+    "--ping-interval-ms=5000",
+    "--ping-timeout-ms=5000",
+    "--ws-ping-seconds=5",
+];
+
+/// How long the server may take to forget everybody.
+const SETTLING: Duration = Duration::from_secs(30);
+
+/// How long memory is looked at, and how often: the least of it counts, since each look costs some.
+const MEMORY_WINDOW: Duration = Duration::from_secs(3);
+const MEMORY_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A running server. Ended with this program, however that ends.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    /// Reads what it prints: gives the lines that tell of an error.
+    log: Option<JoinHandle<Vec<String>>>,
+}
+
+impl Server {
+    pub(crate) fn start(program: &Path) -> anyhow::Result<Self> {
+        let program = program.canonicalize().with_context(|| format!("no server at {}", program.display()))?;
+        // No setting comes from elsewhere: neither from the environment nor from a file in the working directory.
+        let mut child = Command::new(&program)
+            .args(FLAGS)
+            .env_clear()
+            .current_dir(std::env::temp_dir())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{} does not start", program.display()))?;
+        let mut out = BufReader::new(child.stdout.take().context("its output is piped")?);
+        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log: None };
+        let mut first = String::new();
+        out.read_line(&mut first)?;
+        let address = first.trim_end().split_once("listening on http://").map(|(_, address)| address.parse());
+        server.address = address.with_context(|| format!("the first line says the address, not {first}"))??;
+        server.log = Some(std::thread::spawn(move || errors(out)));
+        Ok(server)
+    }
+
+    /// Ends it as a service manager does: how it ended, and what errors it logged.
+    pub(crate) fn stop(mut self) -> anyhow::Result<(ExitStatus, Vec<String>)> {
+        let killed = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
+        ensure!(killed.success(), "the server cannot be told to end");
+        let status = self.child.wait()?;
+        let log = self.log.take().map(JoinHandle::join).and_then(Result::ok).context("the log is read to its end")?;
+        Ok((status, log))
+    }
+
+    fn memory_now(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS is told")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// The resident memory in KiB: the least of some moments.
+    pub(crate) async fn memory(&self) -> anyhow::Result<u64> {
+        let until = Instant::now() + MEMORY_WINDOW;
+        let mut least = self.memory_now()?;
+        while Instant::now() < until {
+            sleep(MEMORY_INTERVAL).await;
+            least = least.min(self.memory_now()?);
+        }
+        Ok(least)
+    }
+
+    pub(crate) fn open_files(&self) -> anyhow::Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
+    /// Waits until the server holds as little as it did in the beginning, or for as long as it may take: what it holds then.
+    pub(crate) async fn settled(&self, world: &World, start: &Held) -> anyhow::Result<Held> {
+        let until = Instant::now() + SETTLING;
+        loop {
+            let held = Held::ask(world, self).await?;
+            if held.differences(start).is_empty() || Instant::now() >= until {
+                return Ok(held);
+            }
+            sleep(MEMORY_INTERVAL).await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that has ended already cannot be killed, and need not be.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Reads the log to its end, so that the server never waits for its reader.
+fn errors(out: BufReader<ChildStdout>) -> Vec<String> {
+    let lines = out.lines().map_while(Result::ok).filter(|line| line.contains("WARN") || line.contains("ERROR"));
+    lines.inspect(|line| eprintln!("server: {line}")).filter(|line| line.contains("ERROR")).collect()
+}
+
+/// What the server holds for clients, by all the ways there are to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    health: [(&'static str, u64); 3],
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) files: usize,
+}
+
+/// By how many open files two moments may differ.
+const FILES: usize = 2;
+
+impl Held {
+    pub(crate) async fn ask(world: &World, server: &Server) -> anyhow::Result<Self> {
+        let health: Value = world.http.get(world.url("/health")).send().await?.json().await?;
+        let figure = |key: &'static str| anyhow::Ok((key, health[key].as_u64().context("a figure")?));
+        let health = [figure("rooms")?, figure("participants")?, figure("connections")?];
+        let answer = world.http.get(world.url("/metrics")).send().await?;
+        ensure!(answer.status() == 200, "GET /metrics answers {}", answer.status());
+        let metrics = Arc::new(Metrics::read(&answer.text().await?)?);
+        Ok(Self { health, metrics, files: server.open_files()? })
+    }
+
+    /// In what this is not what an idle server holds, given what it held in the beginning.
+    pub(crate) fn differences(&self, start: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (key, value) in self.health {
+            if value != 0 {
+                found.push(format!("{value} {key} by /health"));
+            }
+        }
+        for name in ["parlor_connections", "parlor_rooms", "parlor_peers", "parlor_polling_sessions"] {
+            let mut series = self.metrics.series(name, "").peekable();
+            if series.peek().is_none() {
+                found.push(format!("/metrics has no {name}"));
+            }
+            found.extend(
+                series
+                    .filter(|(_, value)| *value != 0.0)
+                    .map(|(labels, value)| format!("{name}{{{labels}}} is {value}")),
+            );
+        }
+        // The request for the figures has a task itself, then as now.
+        match (self.metrics.sum("parlor_tasks", ""), start.metrics.sum("parlor_tasks", "")) {
+            (Some(now), Some(then)) if now <= then => {}
+            (now, then) => found.push(format!("parlor_tasks is {now:?}, and was {then:?} in the beginning")),
+        }
+        if self.files.abs_diff(start.files) > FILES {
+            found.push(format!("{} open files, and {} in the beginning", self.files, start.files));
+        }
+        found
+    }
+}
+
+/// What `/metrics` says: each series with its labels as they are written.
+#[derive(Debug)]
+pub(crate) struct Metrics(Vec<(String, String, f64)>);
+
+impl Metrics {
+    fn read(text: &str) -> anyhow::Result<Self> {
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let series = lines.map(|line| {
+            let (series, value) = line.rsplit_once(' ').with_context(|| format!("no value in {line}"))?;
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            Ok((name.to_owned(), labels.trim_end_matches('}').to_owned(), value.parse()?))
+        });
+        let series: anyhow::Result<Vec<_>> = series.collect();
+        let series = series?;
+        if series.is_empty() {
+            bail!("/metrics is empty");
+        }
+        Ok(Self(series))
+    }
+
+    /// All series of a name that have a label, written `key="value"`: their labels and values.
+    fn series(&self, name: &str, label: &str) -> impl Iterator<Item = (&str, f64)> {
+        let of_name = self.0.iter().filter(move |(known, labels, _)| known == name && has_label(labels, label));
+        of_name.map(|(_, labels, value)| (labels.as_str(), *value))
+    }
+
+    /// Their sum; `None` where there is none.
+    pub(crate) fn sum(&self, name: &str, label: &str) -> Option<f64> {
+        self.series(name, label).map(|(_, value)| value).reduce(|sum, value| sum + value)
+    }
+}
+
+fn has_label(labels: &str, label: &str) -> bool {
+    label.is_empty() || labels.split(',').any(|known| known == label)
+}

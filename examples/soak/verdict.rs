@@ -1,0 +1,83 @@
+//! What must hold when all is over.
+
+use crate::server::Held;
+use crate::tally::{Count, Tally};
+
+/// By how much memory may have grown between two quiet moments after the same load, in percent.
+const GROWTH: u64 = 10;
+
+/// What must have happened for the run to have shown anything, unless it was too short for it.
+const EXERCISED: [Count; 11] = [
+    Count::Calls,
+    Count::BystanderCalls,
+    Count::RoomSteps,
+    Count::Drops,
+    Count::Stalls,
+    Count::RefusedForStall,
+    Count::Floods,
+    Count::FloodRefused,
+    Count::ThrownOut,
+    Count::Hostile,
+    Count::Rest,
+];
+
+/// The dialects, as the figures call them.
+const DIALECTS: [&str; 4] = ["socketio", "envelope", "topic", "session"];
+
+/// Everybody is gone: nothing may be held.
+pub(crate) fn nothing_held(tally: &Tally, when: &str, start: &Held, held: &Held) {
+    for difference in held.differences(start) {
+        tally.violation(format!("{when}: {difference}"));
+    }
+    for dialect in DIALECTS {
+        let label = format!("dialect=\"{dialect}\"");
+        let opened = held.metrics.sum("parlor_connections_opened_total", &label);
+        let closed = held.metrics.sum("parlor_connections_closed_total", &label);
+        if opened.is_none_or(|opened| opened == 0.0) || opened != closed {
+            tally.violation(format!("{when}: of {dialect}, {opened:?} were opened and {closed:?} closed"));
+        }
+    }
+    match held.metrics.sum("parlor_panics_total", "") {
+        Some(0.0) => {}
+        panics => tally.violation(format!("{when}: parlor_panics_total is {panics:?}")),
+    }
+}
+
+/// The figures must have noted what the clients were told.
+pub(crate) fn noted(tally: &Tally, held: &Held) {
+    for (name, label) in [
+        ("parlor_queue_full_total", ""),
+        ("parlor_limits_hit_total", ""),
+        ("parlor_errors_total", "code=\"DELIVERY_FAILED\""),
+        ("parlor_errors_total", "code=\"RATE_LIMITED\""),
+        ("parlor_messages_received_total", ""),
+    ] {
+        if held.metrics.sum(name, label).is_none_or(|sum| sum == 0.0) {
+            tally.violation(format!("{name}{{{label}}} counts nothing"));
+        }
+    }
+    let relayed = held.metrics.sum("parlor_messages_relayed_total", "");
+    // Each signal that was heard had been queued for its recipient.
+    #[expect(clippy::cast_precision_loss, reason = "no run sends 2^52 messages")]
+    let delivered = tally.of(Count::Delivered) as f64;
+    if relayed.is_none_or(|relayed| relayed < delivered) {
+        tally.violation(format!("{delivered} signals were delivered, and {relayed:?} relayed by the figures"));
+    }
+}
+
+/// Memory after the same load, in KiB.
+pub(crate) fn memory(tally: &Tally, plateau: u64, end: u64) {
+    // Less is no leak.
+    if end > plateau + plateau * GROWTH / 100 {
+        tally.violation(format!("memory has grown from {plateau} KiB to {end} KiB"));
+    }
+}
+
+/// A run that did not do what it is for shows nothing.
+pub(crate) fn exercised(tally: &Tally) {
+    for count in EXERCISED {
+        if tally.of(count) == 0 {
+            tally.violation(format!("this run had no {count:?}: it was too short, or something is wrong with it"));
+        }
+    }
+}

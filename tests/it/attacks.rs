@@ -1,0 +1,30 @@
+//! Attacks, a file a class: each ends with the connection that made it, and nobody else notices.
+//!
+//! While an attack goes on, bystanders call over every wire, and each of their calls must be quick. When it is over the
+//! server holds nothing any more, and none of its tasks has panicked: see [`besieged`](crate::support::besieged).
+
+mod floods;
+mod frames;
+mod full_queues;
+mod headers;
+mod ids;
+mod memory;
+mod nesting;
+mod origins;
+mod packet_order;
+mod packets;
+mod paths;
+mod proxy_addresses;
+mod proxy_headers;
+mod slow_http;
+mod slow_readers;
+mod upgrades;
+
+/// Where WebSocket is spoken: one of each wire, on which nothing has been joined but by connecting.
+const ENDPOINTS: [&str; 4] = [SOCKET_IO, "/signal", "/ws", "/ws/attacked"];
+
+/// The only one of them whose close codes the library chooses.
+const SOCKET_IO: &str = "/socket.io/?EIO=4&transport=websocket";
+
+/// Some attacks need more messages than one connection may send.
+const UNLIMITED: &str = "--messages-per-second=0";

@@ -1,0 +1,221 @@
+//! WebSocket frames that no client library would send, on every endpoint.
+
+use futures_util::future::join_all;
+
+use super::{ENDPOINTS, SOCKET_IO};
+use crate::support::raw::{CLOSE, PING, Raw, TEXT, frame, frame_head};
+use crate::support::{Bystander, TestServer, besieged};
+
+/// The first byte of a text message of which more follows, of a part in between, and of the last part.
+const FIRST_PART: u8 = 0x01;
+const NEXT_PART: u8 = 0x00;
+const LAST_PART: u8 = 0x80;
+
+/// Just the end of the connection, or the code for what is no protocol.
+const NO_PROTOCOL: [u16; 2] = [1002, 1006];
+
+/// What ends a connection, and how: these bytes, sent on every endpoint, are answered with one of these codes.
+async fn ends(server: &TestServer, what: &str, bytes: &[u8], codes: &[u16]) {
+    join_all(ENDPOINTS.map(async |path| {
+        let mut raw = Raw::websocket(server.address(), path).await;
+        // The server may close before it has read all.
+        raw.send(bytes).await;
+        let code = raw.close_code().await;
+        assert!(path == SOCKET_IO || codes.contains(&code), "{path}: {what}: closed with {code}");
+    }))
+    .await;
+}
+
+/// What every endpoint answers, so that one sees that it read the message to its end. Its middle may be as long as one likes.
+fn answered(path: &str, middle: &str) -> (String, &'static str) {
+    match path {
+        SOCKET_IO => (format!(r#"428["leave-room"{middle}]"#), r#"438[{"ok":true"#),
+        "/ws/attacked" => (format!("{{{middle}}}"), "invalid_type"),
+        _ => (format!("{{{middle}}}"), "INVALID_MESSAGE"),
+    }
+}
+
+/// An endpoint that is ready to answer.
+async fn ready(server: &TestServer, path: &str) -> Raw {
+    let mut raw = Raw::websocket(server.address(), path).await;
+    if path == SOCKET_IO {
+        raw.send(frame(TEXT, "40")).await;
+        hears(&mut raw, "40{", path).await;
+    }
+    raw
+}
+
+async fn hears(raw: &mut Raw, part: &str, path: &str) {
+    loop {
+        match raw.text().await {
+            Ok(text) if text.contains(part) => return,
+            Ok(_) => {}
+            Err(code) => panic!("{path} was closed with {code} before {part}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_too_large() {
+    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+        let whole = frame(TEXT, vec![b'x'; 8 << 20]);
+        let mut parts = frame(FIRST_PART, vec![b'x'; 1024]);
+        for _ in 0..1024 {
+            parts.extend(frame(NEXT_PART, vec![b'x'; 1024]));
+        }
+        bystander
+            .repeat(async || {
+                ends(server, "8 MB in one frame", &whole, &[1009]).await;
+                ends(server, "fragments without end", &parts, &[1009]).await;
+            })
+            .await;
+    });
+}
+
+#[test]
+fn lengths_that_are_claimed_only() {
+    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+        bystander
+            .repeat(async || {
+                for length in [64 << 20, 1 << 32, 1 << 62, 1 << 63, u64::MAX] {
+                    for first in [TEXT, FIRST_PART, 0x82] {
+                        let mut claim = frame_head(first, length);
+                        claim.extend(b"a few bytes");
+                        ends(server, &format!("a claim of {length}"), &claim, &[1009]).await;
+                    }
+                }
+            })
+            .await;
+        // In a part that follows a good one.
+        let mut claim = frame(FIRST_PART, "{");
+        claim.extend(frame_head(NEXT_PART, 64 << 20));
+        ends(server, "a large part", &claim, &[1009]).await;
+    });
+}
+
+#[test]
+fn a_message_in_ten_thousand_parts() {
+    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+        let attack = async |path: &str, is_padded: bool| {
+            let (message, answer) = answered(path, &" ".repeat(10_000));
+            let last = message.len() - 1;
+            let mut bytes = Vec::new();
+            for (index, byte) in message.bytes().enumerate() {
+                let first =
+                    [NEXT_PART, FIRST_PART, LAST_PART][usize::from(index == 0) + 2 * usize::from(index == last)];
+                bytes.extend(frame(first, [byte]));
+                if is_padded && index < last {
+                    bytes.extend(frame(NEXT_PART, ""));
+                }
+                if is_padded && index % 100 == 1 {
+                    bytes.extend(frame(PING, "between"));
+                }
+            }
+            let mut raw = ready(server, path).await;
+            assert!(raw.send(bytes).await, "{path}");
+            hears(&mut raw, answer, path).await;
+        };
+        bystander.repeat(async || drop(join_all(ENDPOINTS.map(async |path| attack(path, false).await)).await)).await;
+        for path in ENDPOINTS {
+            attack(path, true).await;
+        }
+    });
+}
+
+#[test]
+fn reserved_bits_and_opcodes() {
+    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+        // All but those that mean something: parts, text, binary, close, ping, pong.
+        let meaningless = |first: u8| ![0x01, 0x02, 0x81, 0x82, 0x88, 0x89, 0x8a].contains(&first);
+        let all: Vec<u8> = (0..=u8::MAX).filter(|first| meaningless(*first)).collect();
+        let mut under_way = all.chunks(8).cycle();
+        let mut attack = async || {
+            let some = under_way.next().expect("a cycle has no end").iter();
+            join_all(
+                some.map(async |first| ends(server, &format!("{first:#04x}"), &frame(*first, "2"), &NO_PROTOCOL).await),
+            )
+            .await;
+        };
+        for _ in all.chunks(8) {
+            attack().await;
+        }
+        bystander.repeat(attack).await;
+    });
+}
+
+#[test]
+fn frames_against_the_protocol() {
+    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+        let unmasked = b"\x81\x012".to_vec();
+        let part_within_message = [frame(FIRST_PART, "{"), frame(TEXT, "{}")].concat();
+        let compressed = frame(0xc1, b"\xaa\x56\x4a\x2c\x4a\x57\xb2\x52\x0a\x00");
+        bystander
+            .repeat(async || {
+                ends(server, "an unmasked frame", &unmasked, &NO_PROTOCOL).await;
+                ends(server, "a compressed frame", &compressed, &NO_PROTOCOL).await;
+                ends(server, "a message within a message", &part_within_message, &NO_PROTOCOL).await;
+                ends(server, "a part of nothing", &frame(NEXT_PART, "x"), &NO_PROTOCOL).await;
+                ends(server, "a last part of nothing", &frame(LAST_PART, "x"), &NO_PROTOCOL).await;
+                for (name, first) in [("close", CLOSE), ("ping", PING), ("pong", 0x8a)] {
+                    let large = frame(first, [3; 126]);
+                    ends(server, &format!("a large {name}"), &large, &NO_PROTOCOL).await;
+                    let split = frame(first & 0x7f, [3, 0xe8]);
+                    ends(server, &format!("a split {name}"), &split, &NO_PROTOCOL).await;
+                }
+                ends(server, "no frame at all", b"GET / HTTP/1.1\r\n\r\n", &NO_PROTOCOL).await;
+            })
+            .await;
+    });
+}
+
+#[test]
+fn text_that_is_none() {
+    const WRONG: [&[u8]; 7] =
+        [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"{\"\xc3\"}", b"\xf0\x9f\x8e", b"{}\x80"];
+    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+        bystander
+            .repeat(async || {
+                for wrong in WRONG {
+                    ends(server, &format!("{wrong:?}"), &frame(TEXT, wrong), &[1007]).await;
+                    let (first, last) = wrong.split_at(wrong.len() / 2);
+                    let parts = [frame(FIRST_PART, first), frame(LAST_PART, last)].concat();
+                    ends(server, &format!("{wrong:?} in parts"), &parts, &[1007]).await;
+                }
+            })
+            .await;
+        // A character may be cut where a part ends.
+        for path in ENDPOINTS {
+            let (message, answer) = answered(path, if path == SOCKET_IO { ",\"é🎥\"" } else { "\"é🎥\":1" });
+            let mut bytes = frame(FIRST_PART, "");
+            for byte in message.bytes() {
+                bytes.extend(frame(NEXT_PART, [byte]));
+            }
+            bytes.extend(frame(LAST_PART, ""));
+            let mut raw = ready(server, path).await;
+            raw.send(bytes).await;
+            let answer = if path == SOCKET_IO { "438[" } else { answer };
+            hears(&mut raw, answer, path).await;
+        }
+    });
+}
+
+#[test]
+fn closes_that_are_odd() {
+    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+        let with = |code: u16, reason: &[u8]| frame(CLOSE, [&code.to_be_bytes(), reason].concat());
+        bystander
+            .repeat(async || {
+                for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535] {
+                    ends(server, &format!("close {code}"), &with(code, b""), &NO_PROTOCOL).await;
+                }
+                ends(server, "half a code", &frame(CLOSE, [3]), &NO_PROTOCOL).await;
+                ends(server, "a reason that is no text", &with(1000, b"\xff"), &[1002, 1006, 1007]).await;
+            })
+            .await;
+        for code in [1000, 1001, 1003, 3000, 4999] {
+            let close = [with(code, &[b'x'; 123]), frame(TEXT, "{}"), with(1000, b"")].concat();
+            ends(server, &format!("close {code}"), &close, &[code]).await;
+        }
+        ends(server, "no code", &frame(CLOSE, ""), &[1005]).await;
+    });
+}

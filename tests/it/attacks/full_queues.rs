@@ -1,0 +1,27 @@
+//! A queue that stays full ends its owner, where there is no socket that could stall.
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::UNLIMITED;
+use super::slow_readers::{fill, talker, until_it_is_gone};
+use crate::support::engine::{Engine, Transport};
+use crate::support::{Bystander, TestServer, besieged};
+
+/// A polling client has no socket that could stall: it just does not ask any more.
+#[test]
+fn who_stops_polling() {
+    besieged(&["--send-queue=8", UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        let stops = [3, 4].map(async |revision| {
+            let room = format!("polling-{revision}");
+            let mut slow = Engine::connect(server.address(), (Transport::Polling, revision)).await;
+            slow.send(format!("42{}", json!(["join-room", room, "slow"]))).await;
+            slow.hears("room-users").await.expect("joined");
+            let (mut ann, to) = talker(server, &room).await;
+            fill(&mut ann, &to).await;
+            until_it_is_gone(ann, &to, "polling").await;
+            assert_eq!(slow.poll().await.status, 400, "forgotten");
+        });
+        tokio::join!(join_all(stops), bystander.round());
+    });
+}

@@ -1,0 +1,233 @@
+//! Ids that are none, and ids that look like others, as rooms and as peers, on every wire and over REST.
+
+use futures_util::SinkExt;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::UNLIMITED;
+use crate::support::client::{WebSocket, text};
+use crate::support::raw::{Raw, handshake};
+use crate::support::wire::{message, open, told};
+use crate::support::{Bystander, Client, TestServer, besieged};
+
+/// JSON that is no id.
+fn bad() -> Vec<String> {
+    let controls = (0..0x20).chain(0x7f..0xa0).map(|code| format!("\"a\\u{code:04x}b\""));
+    let texts = ["", " ", "\\t\\n", "\\u00a0", "\\u3000\\u2003", "\\ud800", "\\udc00\\ud800", "a\\udfffb"];
+    let long = ["x", "é", "🎥", "\\u0000"].map(|text| format!("\"{}\"", text.repeat(129)));
+    let values = ["null", "true", "false", "[]", "{}", r#"["r"]"#, r#"{"id":"r"}"#, r#"[["r"]]"#];
+    let number = "1".repeat(129);
+    controls
+        .chain(texts.map(|text| format!("\"{text}\"")))
+        .chain(long)
+        .chain(values.map(str::to_owned))
+        .chain([number, "\"x\"".replace('x', &"x".repeat(60_000))])
+        .collect()
+}
+
+/// JSON that is an id, and which.
+fn good() -> Vec<(String, String)> {
+    let texts = [
+        "a",
+        "A",
+        "а",
+        "ａ",
+        "à",
+        "a\u{300}",
+        "à\u{200b}",
+        "\u{200b}a",
+        "a\u{200d}",
+        "a\u{202e}",
+        "\u{feff}a",
+        "\u{2060}",
+        "a\u{fe0f}",
+        "ß",
+        "ẞ",
+        "ss",
+        "ı",
+        "i",
+        "İ",
+        "__proto__",
+        "constructor",
+        "toString",
+        "hasOwnProperty",
+        "undefined",
+        "NaN",
+        "[object Object]",
+        "true",
+        "-",
+        "0",
+        "00",
+        "\u{10ffff}",
+        "\u{e000}",
+        "a b",
+        "a  b",
+        "a\"b",
+        "a\\b",
+        "a/b",
+        "a%62",
+        "' or 1=1",
+        "{}",
+    ];
+    let exact = texts.map(|text| (Value::from(text).to_string(), text.to_owned()));
+    let long = ["x", "é", "🎥"].map(|text| (format!("\"{}\"", text.repeat(128)), text.repeat(128)));
+    let numbers = ["-0", "1.0", "1e999", "1E+2", "123456789012345678901234567890", "-1.5"]
+        .map(|text| (text.to_owned(), text.to_owned()));
+    let trimmed = [("\" trimmed \\n\"", "trimmed"), ("\"\\u0061\\u0061\"", "aa"), ("\"\\ud83c\\udfa5\"", "🎥")];
+    let trimmed = trimmed.map(|(json, text)| (json.to_owned(), text.to_owned()));
+    exact.into_iter().chain(long).chain(numbers).chain(trimmed).collect()
+}
+
+async fn ask(socket: &mut WebSocket, message: String) -> Value {
+    socket.send(Message::text(message)).await.expect("the connection is open");
+    told(socket).await
+}
+
+/// As a path or a query has it.
+fn encoded(id: &str) -> String {
+    id.bytes().map(|byte| format!("%{byte:02x}")).collect::<Vec<_>>().concat()
+}
+
+async fn post_room(server: &TestServer, id: &str) -> (u16, Value) {
+    let body = format!(r#"{{"roomId":{id}}}"#);
+    let head = format!("POST /api/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let response = Raw::sending(server.address(), head).await.response().await.expect("an answer");
+    (response.status, serde_json::from_slice(&response.body).unwrap())
+}
+
+#[test]
+fn what_is_no_id_is_refused_everywhere() {
+    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        let mut ann = Client::joined(server, "r", "ann").await;
+        ann.told("room-users").await;
+        let mut envelope = open(server, "/ws").await;
+        told(&mut envelope).await;
+        let mut session = open(server, "/signal").await;
+        let mut attack = async || {
+            for id in bad() {
+                for request in [
+                    format!(r#"["join-room",{{"roomId":{id}}}]"#),
+                    format!(r#"["join-room",{{"room":{id}}}]"#),
+                    format!(r#"["join-room",{{"roomId":"r","userId":{id}}}]"#),
+                    format!(r#"["join-room",{{"roomId":"r","peerId":{id}}}]"#),
+                    format!(r#"["leave-room",{{"roomId":{id}}}]"#),
+                    format!(r#"["offer",{{"offer":1,"roomId":{id}}}]"#),
+                    format!(r#"["offer",{{"offer":1,"targetId":{id}}}]"#),
+                    format!(r#"["offer",{{"offer":1,"to":{id}}}]"#),
+                ] {
+                    let answer = ann.ask_raw(&request).await;
+                    assert_eq!(answer["code"], "INVALID_MESSAGE", "{request:.80}");
+                }
+                for payload in [
+                    format!(r#""room:join","payload":{{"roomId":{id}}}"#),
+                    format!(r#""room:join","payload":{{"roomId":"r","user":{{"id":{id}}}}}"#),
+                    format!(r#""room:state","payload":{{"roomId":{id}}}"#),
+                    format!(r#""room:leave","payload":{{"roomId":{id}}}"#),
+                    format!(r#""sdp:offer","payload":{{"sdp":"x","targetUserId":{id}}}"#),
+                    format!(r#""ice:candidate","payload":{{"candidate":"x","roomId":{id}}}"#),
+                ] {
+                    let answer = ask(&mut envelope, format!(r#"{{"type":{payload}}}"#)).await;
+                    assert_eq!(answer["payload"]["code"], "INVALID_MESSAGE", "{payload:.80}");
+                }
+                for kind in ["join", "leave", "hangup", "offer"] {
+                    let answer = ask(&mut session, format!(r#"{{"type":"{kind}","sessionId":{id},"sdp":"x"}}"#)).await;
+                    assert_eq!(answer["code"], "INVALID_MESSAGE", "{kind} {id:.80}");
+                }
+                // Where null stands for nothing, the server makes an id.
+                if id != "null" {
+                    let (status, error) = post_room(server, &id).await;
+                    assert_eq!((status, &error["code"]), (400, &json!("INVALID_MESSAGE")), "{id:.80}");
+                }
+                // Of those that a path can carry.
+                if let Ok(Value::String(id)) = serde_json::from_str(&id)
+                    && id.len() < 2_000
+                {
+                    let (id, empty) = (encoded(&id), id.is_empty());
+                    for path in [format!("/ws/{id}"), format!("/signal?sessionId={id}"), format!("/api/rooms/{id}")] {
+                        let mut raw = Raw::sending(server.address(), handshake(&path, "")).await;
+                        let status = raw.response().await.expect("an answer").status;
+                        assert!(status == 400 || (empty && status == 404), "{path:.80}: {status}");
+                    }
+                }
+            }
+        };
+        tokio::join!(attack(), bystander.round());
+        assert_eq!(ann.ask("offer", json!({ "roomId": "r", "offer": 1 })).await["ok"], true, "still in its room");
+        for mut socket in [envelope, session] {
+            socket.close(None).await.ok();
+            while message(&mut socket).await.is_ok() {}
+        }
+        ann.close().await;
+    });
+}
+
+#[test]
+fn rooms_that_look_alike_are_different_rooms() {
+    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        let mut expected: Vec<String> = Vec::new();
+        for (id, exact) in good() {
+            let (status, made) = post_room(server, &id).await;
+            // Only the very same id is taken.
+            let is_new = !expected.contains(&exact);
+            assert_eq!(status, if is_new { 201 } else { 409 }, "{id}: {made}");
+            if is_new {
+                assert_eq!(made["roomId"], exact.as_str());
+                expected.push(exact);
+            }
+        }
+        for (id, exact) in good() {
+            let mut ann = Client::connect(server).await;
+            let answer = ann.ask_raw(&format!(r#"["join-room",{{"roomId":{id},"userId":"ann"}}]"#)).await;
+            assert_eq!((&answer["roomId"], &answer["users"]), (&json!(exact), &json!([])), "{id}");
+            // The same room by every other wire.
+            let mut bob = open(server, "/ws").await;
+            told(&mut bob).await;
+            let state = ask(&mut bob, format!(r#"{{"type":"room:join","payload":{{"roomId":{id}}}}}"#)).await;
+            assert_eq!(state["payload"]["participants"].as_array().unwrap().len(), 2, "{id}");
+            let mut cid = open(server, &format!("/ws/{}", encoded(&exact))).await;
+            told(&mut cid).await;
+            assert_eq!(told(&mut cid).await["peers"].as_array().unwrap().len(), 2, "{id}");
+            drop((bob, cid));
+            ann.close().await;
+        }
+        bystander.round().await;
+        for (_, exact) in good() {
+            let path = server.url(&format!("/api/rooms/{}", encoded(&exact)));
+            // Empty rooms are forgotten with their last peer.
+            while reqwest::get(&path).await.unwrap().status() != 404 {}
+        }
+    });
+}
+
+#[test]
+fn peers_that_look_alike_are_different_peers() {
+    besieged(&["--max-room-size=100", UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        let mut ann = Client::joined(server, "r", "ann").await;
+        ann.told("room-users").await;
+        let mut peers: Vec<(String, Client)> = Vec::new();
+        for (id, exact) in good() {
+            if peers.iter().any(|(other, _)| *other == exact) {
+                continue;
+            }
+            let mut peer = Client::connect(server).await;
+            let answer = peer.ask_raw(&format!(r#"["join-room",{{"roomId":"r","userId":{id}}}]"#)).await;
+            assert_eq!((&answer["ok"], &answer["userId"]), (&json!(true), &json!(exact)), "{id}");
+            assert_eq!(ann.told("user-joined").await[0]["userId"], exact.as_str(), "{id}");
+            peers.push((exact, peer));
+        }
+        bystander.round().await;
+        // A signal reaches the one that is meant.
+        for (exact, peer) in peers {
+            assert_eq!(ann.ask("offer", json!({ "targetId": exact, "offer": exact })).await["ok"], true);
+            let mut socket = peer.into_socket();
+            let offer = loop {
+                let text = text(&mut socket).await;
+                if text.starts_with(r#"42["offer""#) {
+                    break text;
+                }
+            };
+            assert!(offer.contains(&json!(exact).to_string()), "{offer}");
+        }
+        ann.close().await;
+    });
+}

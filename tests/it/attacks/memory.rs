@@ -1,0 +1,153 @@
+//! What attacks cost: the resident memory of the program, in a process of its own.
+
+#![cfg(target_os = "linux")]
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use futures_util::future::join_all;
+
+use super::{ENDPOINTS, SOCKET_IO};
+use crate::support::Bystander;
+use crate::support::raw::{Raw, TEXT, frame, frame_head};
+
+/// What an attack may cost for good, in KiB.
+const MOST_GROWTH: usize = 16 * 1024;
+
+/// The program, running; killed if a test fails.
+struct Program {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Program {
+    fn start() -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_parlor"))
+            .args(["--host=127.0.0.1", "--port=0", "--log-level=error"])
+            .env_clear()
+            .current_dir(env!("CARGO_TARGET_TMPDIR"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let (_, address) = first.split_once("http://").expect("the first line says the address");
+        let address = address.split_whitespace().next().unwrap().trim_end_matches('/').parse().unwrap();
+        Self { child, address }
+    }
+
+    /// In KiB.
+    fn resident(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Ends it as a service manager does: a clean shutdown ends with 0.
+    fn stop(mut self) {
+        let killed = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+    }
+}
+
+/// Measures what an attack adds, at its height and when it is over. It is made once before, since the first of anything
+/// costs more: threads' heaps, buffers, pages of code.
+async fn costs(attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
+    let program = Program::start();
+    let mut bystander = Bystander::beside(program.address).await;
+    attack(program.address).await;
+    let before = program.resident();
+    let held = attack(program.address).await;
+    bystander.round().await;
+    let at_height = program.resident();
+    drop(held);
+    bystander.round().await;
+    let after = program.resident();
+    println!("{before} KiB, {at_height} at the height, {after} in the end");
+    assert!(at_height < before + MOST_GROWTH, "from {before} KiB to {at_height}");
+    assert!(after < before + MOST_GROWTH, "from {before} KiB to {after}");
+    bystander.finish().await;
+    program.stop();
+}
+
+#[tokio::test]
+async fn a_length_that_is_claimed_is_not_allocated() {
+    costs(async |address| {
+        let mut held = Vec::new();
+        for path in ENDPOINTS {
+            for _ in 0..25 {
+                let mut raw = Raw::websocket(address, path).await;
+                raw.send(frame_head(TEXT, 64 << 20)).await;
+                raw.send("a few bytes").await;
+                raw.close_code().await;
+                held.push(raw);
+            }
+        }
+        // The most that may be claimed, so that all of it is waited for.
+        for _ in 0..100 {
+            let mut raw = Raw::websocket(address, "/ws").await;
+            raw.send(frame_head(TEXT, 65_536)).await;
+            raw.send("a few bytes").await;
+            held.push(raw);
+        }
+        held
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_not_kept() {
+    costs(async |address| {
+        let large = frame(TEXT, vec![b'x'; 8 << 20]);
+        let mut endless = frame(0x01, vec![b'x'; 1024]);
+        for _ in 0..8 * 1024 {
+            endless.extend(frame(0x00, vec![b'x'; 1024]));
+        }
+        let (large, endless) = (&large, &endless);
+        join_all(ENDPOINTS.map(async |path| {
+            let mut held = Vec::new();
+            for bytes in [large, endless] {
+                let mut raw = Raw::websocket(address, path).await;
+                raw.send(bytes).await;
+                let code = raw.close_code().await;
+                assert!(path == SOCKET_IO || code == 1009, "{path}: {code}");
+                held.push(raw);
+            }
+            held
+        }))
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
+    })
+    .await;
+}
+
+/// Heads and bodies without end are not collected either.
+#[tokio::test]
+async fn requests_without_end_are_not_kept() {
+    costs(async |address| {
+        let head = format!("GET /health HTTP/1.1\r\nX-Large: {}", "x".repeat(1 << 20));
+        let path = format!("GET /{} HTTP/1.1\r\n", "x".repeat(1 << 20));
+        let body =
+            format!("POST /api/rooms HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n", u32::MAX);
+        let body = format!("{body}{}", "x".repeat(8 << 20));
+        let claim = "POST /api/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 9007199254740991\r\n\r\n{".to_owned();
+        let mut open = Vec::new();
+        for bytes in [head, path, body, claim].iter().cycle().take(40) {
+            let mut raw = Raw::connect(address).await;
+            raw.send(bytes).await;
+            open.push(raw);
+        }
+        open
+    })
+    .await;
+}

@@ -1,0 +1,224 @@
+//! Packets that are good, at a time when they are not.
+
+use futures_util::SinkExt;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::UNLIMITED;
+use crate::support::client::text;
+use crate::support::engine::{ENGINES, Engine, Transport};
+use crate::support::wire::{message, open, told};
+use crate::support::{Bystander, Client, TestServer, besieged};
+
+/// What the library still holds of a connection that was never made, it holds for this long.
+const FLAGS: [&str; 2] = ["--handshake-timeout-seconds=1", UNLIMITED];
+
+const JOIN: &str = r#"42["join-room","r","odd"]"#;
+const OFFER: &str = r#"42["offer",{"roomId":"r","offer":"never heard"}]"#;
+
+/// What somebody sends who is not connected to the namespace, in one of many orders; nobody in the room hears of it.
+#[test]
+fn before_connect() {
+    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+        let mut ann = Client::joined(server, "r", "ann").await;
+        ann.told("room-users").await;
+        bystander
+            .repeat(async || {
+                for transport in [Transport::WebSocket, Transport::Polling] {
+                    for packet in
+                        [JOIN, OFFER, "41", "2", "3", r#"430["x"]"#, "40/nowhere,", r#"42/nowhere,["x"]"#, "bAQID"]
+                    {
+                        let mut engine = Engine::open(server.address(), (transport, 4)).await;
+                        engine.send(packet).await;
+                        engine.send(OFFER).await;
+                        // It has been cut off, or can still be what it should have been.
+                        if engine.send("40").await && engine.hears("40{").await.is_some() {
+                            engine.answers().await;
+                        }
+                        engine.close().await;
+                    }
+                }
+            })
+            .await;
+        ann.nothing_more().await;
+        ann.close().await;
+    });
+}
+
+#[test]
+fn connect_with_odd_payloads() {
+    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+        let deep = format!("40{}", "[".repeat(50_000));
+        let long = format!(r#"40{{"token":"{}"}}"#, "x".repeat(60_000));
+        let odd = [
+            "40[]", "40null", "40{", r#"40"x""#, "401", "40{}{}", "40,", "40/", "40/,", "40/é,{}", "40\0", &deep, &long,
+        ];
+        bystander
+            .repeat(async || {
+                for packet in odd {
+                    for transport in [Transport::WebSocket, Transport::Polling] {
+                        let mut engine = Engine::open(server.address(), (transport, 4)).await;
+                        engine.send(packet).await;
+                        // Connected, refused, or cut off; in the end it is told what every other is told.
+                        if engine.send("40").await && engine.hears("40{").await.is_some() {
+                            engine.answers().await;
+                        }
+                        engine.close().await;
+                    }
+                }
+            })
+            .await;
+    });
+}
+
+/// Connected once more, to what there is and to what there is not: once connected is connected.
+#[test]
+fn connect_again() {
+    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        for which in ENGINES {
+            let mut ann = Engine::connect(server.address(), which).await;
+            ann.send(JOIN).await;
+            let joined = ann.hears("room-users").await.expect("joined");
+            for packet in ["40", "40", "40/nowhere,", "40/nowhere,{}"] {
+                ann.send(packet).await;
+            }
+            ann.send(r#"425["join-room","r","odd"]"#).await;
+            let again = ann.hears("435[").await.expect("a second CONNECT is no harm");
+            // The same connection still: nobody else is there, and it is known by the same id.
+            let id = joined.split_once(r#""socketId":""#).expect("it is told its own id").1.split('"').next().unwrap();
+            assert!(again.contains(id) && again.contains(r#""users":[]"#), "{which:?}: {again}");
+            ann.close().await;
+        }
+        bystander.round().await;
+    });
+}
+
+#[test]
+fn after_disconnect() {
+    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        let mut ann = Client::joined(server, "r", "ann").await;
+        ann.told("room-users").await;
+        for which in ENGINES {
+            for goodbye in ["41", "1", "41/nowhere,"] {
+                let mut odd = Engine::connect(server.address(), which).await;
+                odd.send(JOIN).await;
+                odd.hears("room-users").await.expect("joined");
+                ann.told("user-joined").await;
+                odd.send(goodbye).await;
+                if goodbye == "41/nowhere," {
+                    assert!(odd.answers().await, "{which:?}: what was not there cannot end");
+                } else {
+                    for packet in [OFFER, JOIN, "40", JOIN] {
+                        odd.send(packet).await;
+                    }
+                }
+                assert_eq!(ann.told("user-left").await[0]["userId"], "odd", "{which:?} {goodbye}");
+                odd.close().await;
+            }
+        }
+        bystander.round().await;
+        ann.nothing_more().await;
+        ann.close().await;
+    });
+}
+
+#[test]
+fn acknowledgements_and_attachments_out_of_place() {
+    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        bystander
+            .repeat(async || {
+                for which in ENGINES {
+                    let mut odd = Engine::connect(server.address(), which).await;
+                    for packet in
+                        [r#"430["x"]"#, "439223372036854775807[]", "430[]", r#"461-0[{"_placeholder":true,"num":0}]"#]
+                    {
+                        odd.send(packet).await;
+                    }
+                    let attachment = if which.1 == 3 { "b4AQID" } else { "bAQID" };
+                    for _ in 0..20 {
+                        odd.send(attachment).await;
+                    }
+                    odd.answers().await;
+                    odd.close().await;
+                }
+            })
+            .await;
+        // An event with its attachment is read, and refused.
+        let ann = Client::joined(server, "r", "ann").await;
+        let mut socket = ann.into_socket();
+        let event = r#"451-7["offer",{"offer":{"_placeholder":true,"num":0}}]"#;
+        socket.send(Message::text(event)).await.unwrap();
+        socket.send(Message::binary(vec![1, 2, 3])).await.unwrap();
+        let answer = loop {
+            let frame = text(&mut socket).await;
+            if let Some(answer) = frame.strip_prefix("437") {
+                break answer.to_owned();
+            }
+        };
+        assert!(answer.contains("INVALID_MESSAGE"), "{answer}");
+        socket.close(None).await.unwrap();
+    });
+}
+
+/// Outside of the room, before and after, on each wire.
+#[test]
+fn signals_before_joining_and_after_leaving() {
+    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        let mut odd = Client::connect(server).await;
+        let offer = json!({ "roomId": "r", "offer": 1 });
+        for _ in 0..2 {
+            assert_eq!(odd.ask("offer", offer.clone()).await["code"], "NOT_IN_ROOM");
+            assert_eq!(odd.ask("leave-room", json!("r")).await["code"], "NOT_IN_ROOM");
+            odd.ask("join-room", json!("r")).await;
+            assert_eq!(odd.ask("offer", offer.clone()).await["ok"], true);
+            assert_eq!(odd.ask("leave-room", json!("r")).await["ok"], true);
+        }
+        odd.close().await;
+
+        let mut odd = open(server, "/ws").await;
+        told(&mut odd).await;
+        for (kind, payload, answer) in [
+            ("sdp:offer", json!({ "sdp": "v=0" }), "NOT_IN_ROOM"),
+            ("room:leave", json!({ "roomId": "r" }), "NOT_IN_ROOM"),
+            ("room:state", json!({ "roomId": "r" }), "NOT_IN_ROOM"),
+            ("room:join", json!({ "roomId": "r" }), "room:state"),
+            ("room:leave", json!({ "roomId": "r" }), "room:state"),
+            ("sdp:offer", json!({ "sdp": "v=0", "roomId": "r" }), "NOT_IN_ROOM"),
+            ("connection:ack", json!({}), "INVALID_MESSAGE"),
+            ("room:participant-joined", json!({}), "INVALID_MESSAGE"),
+        ] {
+            odd.send(Message::text(json!({ "type": kind, "payload": payload }).to_string())).await.unwrap();
+            let heard = told(&mut odd).await.to_string();
+            assert!(heard.contains(answer), "{kind}: {heard}");
+        }
+        odd.close(None).await.unwrap();
+
+        let mut odd = open(server, "/signal").await;
+        for (sent, answer) in [
+            (json!({ "type": "leave", "sessionId": "s" }), "ROOM_NOT_FOUND"),
+            (json!({ "type": "hangup", "sessionId": "s" }), "ROOM_NOT_FOUND"),
+            (json!({ "type": "join", "sessionId": "s" }), ""),
+            (json!({ "type": "hangup", "sessionId": "s" }), "hangup"),
+            (json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" }), "error"),
+            (json!({ "type": "error", "sessionId": "s" }), "INVALID_MESSAGE"),
+        ] {
+            odd.send(Message::text(sent.to_string())).await.unwrap();
+            if !answer.is_empty() {
+                let heard = told(&mut odd).await.to_string();
+                assert!(heard.contains(answer), "{sent}: {heard}");
+            }
+        }
+        odd.close(None).await.unwrap();
+
+        let mut odd = open(server, "/ws/t").await;
+        let id: Value = told(&mut odd).await["selfId"].take();
+        told(&mut odd).await;
+        for kind in ["welcome", "peer-list", "peer-left", "error", "join", ""] {
+            odd.send(Message::text(json!({ "type": kind, "to": id, "peerId": id }).to_string())).await.unwrap();
+            assert_eq!(told(&mut odd).await["code"], "invalid_type", "{kind}");
+        }
+        odd.close(None).await.unwrap();
+        while message(&mut odd).await.is_ok() {}
+        bystander.round().await;
+    });
+}

@@ -1,0 +1,287 @@
+//! Engine.IO and Socket.IO packets that are cut, or lie, by either transport and in both revisions.
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::UNLIMITED;
+use crate::support::engine::{ENGINES, Engine, Transport, payload};
+use crate::support::raw::Raw;
+use crate::support::{Bystander, Client, TestServer, besieged};
+
+/// Packets that are good as they are.
+const GOOD: [&str; 14] = [
+    "40",
+    r#"40{"token":"é"}"#,
+    "40/admin,",
+    "41",
+    r#"42["join-room",{"roomId":"r","userId":"é🎥"}]"#,
+    r#"42["join-room","r","ü"]"#,
+    r#"4212["offer",{"targetId":"🎥","offer":{"sdp":"é"}}]"#,
+    r#"42/admin,1["offer",1]"#,
+    r#"431["x"]"#,
+    r#"451-["offer",{"offer":{"_placeholder":true,"num":0}}]"#,
+    r#"461-1[{"_placeholder":true,"num":0}]"#,
+    r#"44"é""#,
+    "2probe",
+    "3",
+];
+
+/// Sends something to a connection that answers, and makes a new one if it then does not.
+async fn survive(server: &TestServer, engine: &mut Engine, which: (Transport, u8), sent: &[u8]) {
+    engine.send(sent).await;
+    if !engine.answers().await {
+        std::mem::replace(engine, Engine::connect(server.address(), which).await).close().await;
+    }
+}
+
+#[test]
+fn packets_cut_at_every_byte() {
+    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        let attacks = ENGINES.map(async |which| {
+            let mut engine = Engine::connect(server.address(), which).await;
+            let binary = if which.1 == 3 { "b4AQID" } else { "bAQID" };
+            for packet in GOOD.into_iter().chain([binary]) {
+                // In the middle of a character, too: then it is no text any more.
+                for cut in 0..=packet.len() {
+                    survive(server, &mut engine, which, &packet.as_bytes()[..cut]).await;
+                }
+            }
+            engine.close().await;
+        });
+        tokio::join!(join_all(attacks), bystander.round());
+    });
+}
+
+#[test]
+fn payloads_cut_at_every_byte() {
+    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        for revision in [3, 4] {
+            let which = (Transport::Polling, revision);
+            let packets = ["2", r#"42["leave-room","é🎥"]"#, r#"421["leave-room"]"#].map(str::as_bytes);
+            let whole = payload(revision, &packets);
+            let mut engine = Engine::connect(server.address(), which).await;
+            for cut in 0..whole.len() {
+                engine.post("text/plain", &whole[..cut]).await;
+                if !engine.answers().await {
+                    std::mem::replace(&mut engine, Engine::connect(server.address(), which).await).close().await;
+                }
+            }
+            // What comes in pieces is no less good.
+            let head = format!("POST {} HTTP/1.1\r\nHost: x\r\n", engine.path(Transport::Polling));
+            let mut raw = Raw::sending(server.address(), format!("{head}Transfer-Encoding: chunked\r\n\r\n")).await;
+            for byte in &whole {
+                raw.send([b"1\r\n", [*byte].as_slice(), b"\r\n"].concat()).await;
+            }
+            raw.send("0\r\n\r\n").await;
+            assert_eq!(raw.response().await.unwrap().status, 200, "revision {revision}");
+            assert!(engine.hears("431[").await.is_some(), "revision {revision}");
+            engine.close().await;
+        }
+        bystander.round().await;
+    });
+}
+
+#[test]
+fn payloads_that_lie() {
+    const TEXT: &str = "text/plain";
+    const BINARY: &str = "application/octet-stream";
+    let lengths: [&[u8]; 24] = [
+        b"0:",
+        b"1:",
+        b"5:4",
+        b"99999999999999999999:4x",
+        b"18446744073709551615:4",
+        b"-1:4",
+        b"1e3:4",
+        b":4",
+        b":",
+        b"4",
+        b"3:42[",
+        b"1:\xc3\xa9",
+        b"2:\xc3\xa9",
+        b"1000000:x",
+        b" 2:40",
+        b"+2:40",
+        b"2:402:40",
+        b"00002:40",
+        b"1:2x:2",
+        "1:\u{1f3a5}".as_bytes(),
+        "1:\u{1f3a5}4".as_bytes(),
+        "3:42\u{1f3a5}42".as_bytes(),
+        "\u{ff12}:40".as_bytes(),
+        b"2:40\xff",
+    ];
+    let binary: [&[u8]; 14] = [
+        &[0],
+        &[255],
+        &[0, 255],
+        &[0, 1, 255],
+        &[0, 2, 255, b'4'],
+        &[0, 2, 255, b'4', b'0'],
+        &[1, 2, 255, 4, 0],
+        &[0, 200, 255, b'4'],
+        &[2, 1, 255, b'4'],
+        &[0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 255, b'4'],
+        &[0, 9, 9, 9, 9, 9, 9, 9, 9, 255, b'4'],
+        &[1, 0, 255],
+        &[0, 0, 255, 0, 0, 255],
+        &[0, 2, 255, b'4', 0xc3],
+    ];
+    let separators = vec![0x1e; 10_000];
+    let newer: [&[u8]; 9] = [
+        b"",
+        b"\x1e",
+        b"\x1e\x1e",
+        &separators,
+        b"2\x1e",
+        b"\x1e2",
+        b"b\x1eb=\x1ebA",
+        b"4\x1e\xff\x1e2",
+        b"b4AQID\x1e9",
+    ];
+    let all = lengths.iter().map(|body| (3, TEXT, body)).chain(binary.iter().map(|body| (3, BINARY, body)));
+    let all: Vec<_> =
+        all.chain(newer.iter().flat_map(|body| [(4, TEXT, body), (4, BINARY, body), (3, TEXT, body)])).collect();
+    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        bystander
+            .repeat(async || {
+                for (revision, kind, body) in &all {
+                    let mut engine = Engine::connect(server.address(), (Transport::Polling, *revision)).await;
+                    let status = engine.post(kind, body).await.status;
+                    assert!(status == 200 || status == 400, "{body:?} of {revision}: {status}");
+                    engine.answers().await;
+                    engine.close().await;
+                }
+            })
+            .await;
+    });
+}
+
+#[test]
+fn attachments_and_numbers_that_lie() {
+    let numbers =
+        ["9", "9999", "4294967296", "18446744073709551616", "99999999999999999999999999", "-1", "1.5", "1e9", ""];
+    let mut packets: Vec<String> = Vec::new();
+    for number in numbers {
+        packets.push(format!(r#"45{number}-["offer",{{"_placeholder":true,"num":0}}]"#));
+        packets.push(format!(r#"46{number}-1["x"]"#));
+        packets.push(format!(r#"42{number}["leave-room"]"#));
+        packets.push(format!(r#"43{number}["x"]"#));
+        packets.push(format!(r#"42["offer",{{"offer":{{"_placeholder":true,"num":{number}}}}}]"#));
+        packets.push(format!(r#"42["join-room",{number}]"#));
+    }
+    packets.push(format!(r#"42{}["leave-room"]"#, "9".repeat(60_000)));
+    packets.push(format!(r#"42["join-room",{}]"#, "9".repeat(60_000)));
+    packets.push(format!(r#"42["join-room",1e{}]"#, "9".repeat(60_000)));
+    packets.push(format!(r#"42/{},["offer"]"#, "x".repeat(60_000)));
+    packets.push(format!(r#"42["{}"]"#, "x".repeat(60_000)));
+    packets.push(format!("42[{}1]", "1,".repeat(30_000)));
+    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        let attacks = ENGINES.map(async |which| {
+            let mut engine = Engine::connect(server.address(), which).await;
+            for packet in &packets {
+                survive(server, &mut engine, which, packet.as_bytes()).await;
+            }
+            // Announced, and then others in their place.
+            for attachment in ["bAQID", "b4AQID", "3", r#"42["leave-room"]"#, "41"] {
+                engine
+                    .send(r#"452-["offer",{"a":{"_placeholder":true,"num":1},"b":{"_placeholder":true,"num":1}}]"#)
+                    .await;
+                survive(server, &mut engine, which, attachment.as_bytes()).await;
+            }
+            engine.close().await;
+        });
+        tokio::join!(join_all(attacks), bystander.round());
+    });
+}
+
+/// What breaks the protocol ends the connection that sent it, which others hear of once.
+#[test]
+fn what_is_no_protocol_ends_its_connection_alone() {
+    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        let mut ann = Client::joined(server, "r", "ann").await;
+        ann.told("room-users").await;
+        for packet in [
+            "",
+            "x",
+            "4",
+            "42",
+            "42{",
+            "42[",
+            "42[]",
+            "42[1]",
+            "42{}",
+            "49",
+            "4999999999999999999999[\"offer\"]",
+            "45",
+            "451-",
+            "459999-[\"offer\"]",
+            "40",
+            "44",
+            "6",
+            "5",
+            "1",
+            "0{}",
+            "41",
+            "42/admin,[\"offer\"]",
+            "40/admin",
+            "4\u{1F600}",
+            "42[\"\u{1F600}",
+            "42[\"offer\",{\"offer\":\"\u{1F600}",
+        ] {
+            for which in ENGINES {
+                let mut odd = Engine::connect(server.address(), which).await;
+                odd.send(r#"42["join-room","r","odd"]"#).await;
+                odd.hears("room-users").await.expect("joined");
+                ann.told("user-joined").await;
+                odd.send(packet).await;
+                // Either it is ended, or it still answers; then it has left all its rooms.
+                odd.answers().await;
+                odd.close().await;
+                assert_eq!(ann.told("user-left").await[0]["userId"], "odd", "after {packet:?} on {which:?}");
+            }
+        }
+        bystander.round().await;
+        ann.nothing_more().await;
+        ann.close().await;
+    });
+}
+
+#[test]
+fn each_wrong_request_is_answered_and_the_connection_stays() {
+    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        let mut ann = Client::connect(server).await;
+        let long = "x".repeat(129);
+        for (request, code) in [
+            (json!(["join-room"]), "INVALID_MESSAGE"),
+            (json!(["join-room", 1.5, true]), "INVALID_MESSAGE"),
+            (json!(["join-room", null]), "INVALID_MESSAGE"),
+            (json!(["join-room", { "roomId": long }]), "INVALID_MESSAGE"),
+            (json!(["join-room", { "roomId": "a\u{7f}" }]), "INVALID_MESSAGE"),
+            (json!(["join-room", { "roomId": "r", "about": "x".repeat(5000) }]), "PAYLOAD_TOO_LARGE"),
+            (json!(["leave-room", "r"]), "NOT_IN_ROOM"),
+            (json!(["leave-room", []]), "INVALID_MESSAGE"),
+            (json!(["offer"]), "INVALID_MESSAGE"),
+            (json!(["offer", { "offer": 1 }]), "NOT_IN_ROOM"),
+            (json!(["offer", { "roomId": "r", "offer": 1 }]), "NOT_IN_ROOM"),
+            (json!(["answer", "r"]), "INVALID_MESSAGE"),
+            (json!(["ice-candidate", { "candidate": 1, "targetId": {} }]), "INVALID_MESSAGE"),
+            (json!(["ice-candidate", { "candidate": "x".repeat(70_000) }]), "PAYLOAD_TOO_LARGE"),
+            (json!(["no-such-event", 1]), "INVALID_MESSAGE"),
+        ] {
+            let answer = ann.ask_raw(&request.to_string()).await;
+            let told = (&answer["ok"], &answer["success"], &answer["code"]);
+            assert_eq!(told, (&json!(false), &json!(false), &json!(code)), "{request}");
+            assert!(answer["error"].as_str().is_some_and(|text| !text.is_empty()));
+        }
+        // Without an acknowledgement the same is told as an event.
+        ann.tell("offer", json!({ "roomId": "r", "offer": 1 })).await;
+        let error = ann.told("error").await;
+        let told = (&error[0]["code"], &error[0]["event"], &error[0]["roomId"]);
+        assert_eq!(told, (&json!("NOT_IN_ROOM"), &json!("offer"), &json!("r")));
+        ann.tell("no-such-event", json!(1)).await;
+        ann.nothing_more().await;
+        bystander.round().await;
+        ann.close().await;
+    });
+}

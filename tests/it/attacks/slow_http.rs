@@ -1,0 +1,146 @@
+//! Requests that never come to an end: half-sent heads, bodies that drip, handshakes that go no further.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use crate::support::raw::{Raw, handshake};
+use crate::support::{Bystander, TestServer, besieged};
+
+const FLAGS: [&str; 1] = ["--handshake-timeout-seconds=1"];
+
+/// The time for a head, a body or a first message, and some for a busy machine.
+const IN_TIME: Duration = Duration::from_millis(2500);
+
+/// Between two bytes of those that drip: none is ever silent for as long as it may take in all.
+const DRIP: Duration = Duration::from_millis(100);
+
+/// Of each kind.
+const MANY: usize = 40;
+
+/// What ends a request head.
+const END: &str = "\r\n\r\n";
+
+/// Waits until the server has ended a connection, and says nothing meanwhile: the status of the answer, if there was one.
+async fn silent(mut raw: Raw) -> Option<u16> {
+    let status = raw.response().await.map(|response| response.status);
+    raw.rest().await;
+    status
+}
+
+/// The same, while more and more is sent.
+async fn dripping(mut raw: Raw, drop: &[u8]) -> Option<u16> {
+    loop {
+        match tokio::time::timeout(DRIP, raw.response()).await {
+            Ok(response) => {
+                raw.rest().await;
+                return response.map(|response| response.status);
+            }
+            Err(_) => {
+                raw.send(drop).await;
+            }
+        }
+    }
+}
+
+/// None of these is answered as if it were whole.
+fn is_cut_off(status: Option<u16>) -> bool {
+    matches!(status, None | Some(400 | 408))
+}
+
+#[test]
+fn heads_that_never_end() {
+    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+        let address = server.address();
+        let began = Instant::now();
+        let beginnings = [
+            "",
+            "G",
+            "GET /health HTTP/1.1",
+            "GET /health HTTP/1.1\r\nHost: x\r\n",
+            "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n",
+            "POST /api/rooms HTTP/1.1\r\nContent-Length: 2\r\n",
+            handshake("/ws", "").strip_suffix("\r\n").unwrap(),
+        ]
+        .map(str::to_owned);
+        let many = beginnings.iter().cycle().take(MANY * beginnings.len());
+        let silence = many.map(async |beginning| silent(Raw::sending(address, beginning).await).await);
+        let drops = (0..MANY).map(async |_| {
+            dripping(Raw::sending(address, "GET /health HTTP/1.1\r\nHost: x\r\nX-Drip: ").await, b"x").await
+        });
+        let lines = (0..MANY)
+            .map(async |_| dripping(Raw::sending(address, "GET /health HTTP/1.1\r\n").await, b"a: b\r\n").await);
+        let (silence, drops, lines, ()) =
+            tokio::join!(join_all(silence), join_all(drops), join_all(lines), bystander.round());
+        assert!(silence.into_iter().chain(drops).chain(lines).all(is_cut_off));
+        assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+    });
+}
+
+/// Nor is a room made of half a body: nothing is left, in the end.
+#[test]
+fn bodies_that_drip() {
+    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+        let address = server.address();
+        let mut polling = Vec::new();
+        for _ in 0..MANY {
+            polling.push(format!("POST {} HTTP/1.1\r\nHost: x\r\n", polling_path(address).await));
+        }
+        let rest = "POST /api/rooms HTTP/1.1\r\nHost: x\r\n".to_owned();
+        let began = Instant::now();
+        let requests = polling.iter().chain(std::iter::repeat_n(&rest, MANY));
+        let bodies = requests.enumerate().map(async |(number, request)| match number % 4 {
+            0 => silent(Raw::sending(address, format!("{request}Content-Length: 1000{END}")).await).await,
+            1 => dripping(Raw::sending(address, format!("{request}Content-Length: 1000{END}")).await, b" ").await,
+            2 => {
+                let head = format!("{request}Transfer-Encoding: chunked{END}");
+                dripping(Raw::sending(address, head).await, b"1\r\n \r\n").await
+            }
+            _ => {
+                // One byte a chunk, and never the end of its line.
+                let head = format!("{request}Transfer-Encoding: chunked{END}1;x=");
+                dripping(Raw::sending(address, head).await, b"x").await
+            }
+        });
+        let (statuses, ()) = tokio::join!(join_all(bodies), bystander.round());
+        assert!(statuses.iter().copied().all(is_cut_off), "{statuses:?}");
+        assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+    });
+}
+
+/// Handshakes after which nothing is said, and connections kept open after an answer.
+#[test]
+fn handshakes_that_go_no_further() {
+    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+        let address = server.address();
+        let began = Instant::now();
+        let idle = (0..MANY).map(async |number| match number % 4 {
+            0 => drop(Raw::websocket(address, "/ws").await.rest().await),
+            1 => drop(Raw::websocket(address, "/signal").await.rest().await),
+            2 => drop(Raw::websocket(address, "/socket.io/?EIO=4&transport=websocket").await.rest().await),
+            _ => {
+                let mut raw = Raw::sending(address, format!("GET /healthz HTTP/1.1\r\nHost: x{END}")).await;
+                assert_eq!(raw.response().await.unwrap().status, 200);
+                raw.rest().await;
+            }
+        });
+        let polling = (0..MANY).map(async |_| polling_path(address).await);
+        let (_, paths, ()) = tokio::join!(join_all(idle), join_all(polling), bystander.round());
+        assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+        server.until("the polling connections are forgotten", |held| held.links == 0).await;
+        for path in paths {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close{END}");
+            assert_eq!(silent(Raw::sending(address, request).await).await, Some(400));
+        }
+    });
+}
+
+/// A new polling connection: the path of its requests.
+async fn polling_path(address: SocketAddr) -> String {
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let mut raw = Raw::sending(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close{END}")).await;
+    let open = raw.response().await.expect("a new connection is opened");
+    let open: serde_json::Value = serde_json::from_str(&open.text()[1..]).unwrap();
+    format!("{path}&sid={}", open["sid"].as_str().unwrap())
+}

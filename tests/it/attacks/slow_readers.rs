@@ -1,0 +1,162 @@
+//! Readers that stall: found within ten seconds of traffic, on every wire; their peers hear of it, and nobody waits.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::UNLIMITED;
+use crate::support::raw::{Raw, TEXT, frame};
+use crate::support::wire::{WIRES, Wire};
+use crate::support::{Bystander, Client, TestServer, besieged};
+
+/// The time in which a reader is found out, and some for a busy machine.
+const IN_TIME: Duration = Duration::from_secs(14);
+
+/// Between two sips, and between two messages to who reads in sips.
+const PACE: Duration = Duration::from_millis(250);
+
+/// So many queues are filled at a time: it takes megabytes each.
+static FILLING: Semaphore = Semaphore::const_new(3);
+
+/// One who has joined a room, through a window so small that it is soon shut.
+pub(super) async fn joined(address: SocketAddr, wire: Wire, room: &str) -> Raw {
+    let (path, messages): (String, &[(String, &str)]) = match wire {
+        Wire::SocketIo => {
+            let join = format!("42{}", json!(["join-room", room, "slow"]));
+            (super::SOCKET_IO.to_owned(), &[("40".to_owned(), "40{"), (join, "room-users")])
+        }
+        Wire::Envelope => {
+            let payload = json!({ "roomId": room, "user": { "id": "slow" } });
+            ("/ws".to_owned(), &[(json!({ "type": "room:join", "payload": payload }).to_string(), "room:state")])
+        }
+        // Connecting is joining.
+        Wire::Topic => (format!("/ws/{room}"), &[]),
+        Wire::Session => (format!("/signal?sessionId={room}"), &[]),
+    };
+    let mut raw = Raw::websocket(address, &path).await;
+    for (message, answer) in messages {
+        raw.send(frame(TEXT, message)).await;
+        while !raw.text().await.expect("the connection is open").contains(answer) {}
+    }
+    while reqwest::get(format!("http://{address}/api/rooms/{room}")).await.unwrap().status() != 200 {}
+    raw.narrow();
+    raw
+}
+
+/// One who has much to say to the only other in a room, and the other's id.
+pub(super) async fn talker(server: &TestServer, room: &str) -> (Client, String) {
+    let mut ann = Client::connect(server).await;
+    let answer = ann.ask("join-room", json!({ "roomId": room, "userId": "ann" })).await;
+    ann.told("room-users").await;
+    (ann, answer["users"][0]["userId"].as_str().expect("one is there").to_owned())
+}
+
+/// Says so much that nothing more finds a place. What is asked meanwhile is answered.
+pub(super) async fn fill(ann: &mut Client, to: &str) {
+    let _turn = FILLING.acquire().await.unwrap();
+    let body = "x".repeat(60_000);
+    loop {
+        let answer = ann.ask("offer", json!({ "targetId": to, "offer": { "type": "offer", "sdp": body } })).await;
+        if answer["ok"] == false {
+            // One that was filled slowly may have been found out meanwhile.
+            assert!(["DELIVERY_FAILED", "TARGET_NOT_FOUND"].contains(&answer["code"].as_str().unwrap()), "{answer}");
+            return;
+        }
+    }
+}
+
+/// Talks on, slowly, until the other is gone, in time.
+pub(super) async fn until_it_is_gone(mut ann: Client, to: &str, wire: &str) {
+    let began = Instant::now();
+    let body = "x".repeat(2_000);
+    loop {
+        let answer = ann.ask("offer", json!({ "targetId": to, "offer": { "type": "offer", "sdp": body } })).await;
+        if answer["code"] == "TARGET_NOT_FOUND" {
+            break;
+        }
+        assert!(began.elapsed() < IN_TIME, "{wire}: still there");
+        tokio::time::sleep(PACE).await;
+    }
+    assert_eq!(ann.told("user-left").await[0]["userId"], to, "{wire}");
+    ann.nothing_more().await;
+    ann.close().await;
+}
+
+async fn who_reads_nothing(server: &TestServer) {
+    let stalls = WIRES.map(async |wire| {
+        let room = format!("stalled-{wire:?}");
+        let stalled = joined(server.address(), wire, &room).await;
+        let (mut ann, to) = talker(server, &room).await;
+        let began = Instant::now();
+        fill(&mut ann, &to).await;
+        let asked = Instant::now();
+        for _ in 0..10 {
+            ann.ask("leave-room", json!("elsewhere")).await;
+        }
+        assert!(asked.elapsed() < Duration::from_millis(500), "{wire:?}: its peer waits: {:?}", asked.elapsed());
+        let left = ann.told("user-left").await;
+        assert_eq!((&left[0]["userId"], &left[0]["reason"]), (&json!(to), &json!("timeout")), "{wire:?}");
+        assert!(began.elapsed() < IN_TIME, "{wire:?}: {:?}", began.elapsed());
+        drop(stalled);
+        ann.nothing_more().await;
+        ann.close().await;
+    });
+    join_all(stalls).await;
+}
+
+/// Each sip is progress for a write that waits, and the queue is as full as before.
+async fn who_trickles(server: &TestServer) {
+    let trickles = WIRES.map(async |wire: Wire| {
+        let room = format!("trickling-{wire:?}");
+        let mut slow = joined(server.address(), wire, &room).await;
+        let (mut ann, to) = talker(server, &room).await;
+        let reading = async {
+            while slow.sip(512).await.is_some() {
+                tokio::time::sleep(PACE).await;
+            }
+        };
+        let talking = async {
+            fill(&mut ann, &to).await;
+            until_it_is_gone(ann, &to, &format!("{wire:?}")).await;
+        };
+        // What is in the kernel's buffers is still read when the other end has long been closed.
+        tokio::select! {
+            () = talking => {}
+            () = async { reading.await; std::future::pending().await } => {}
+        }
+    });
+    join_all(trickles).await;
+}
+
+/// Who asks for many things and reads none of the answers.
+#[cfg(target_os = "linux")]
+async fn answers_that_are_not_read(server: &TestServer) {
+    let requests = "GET /docs/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500);
+    let floods = (0..2).map(async |_| {
+        let mut raw = Raw::connect(server.address()).await;
+        raw.narrow();
+        let began = Instant::now();
+        // Asking the kernel costs more the more connections there have been.
+        let mut pace = tokio::time::interval(Duration::from_millis(500));
+        while raw.offer(requests.as_bytes()) && raw.is_served() {
+            assert!(began.elapsed() < IN_TIME, "still served");
+            pace.tick().await;
+        }
+    });
+    join_all(floods).await;
+}
+
+/// All at once, since each takes as long as a reader may stall.
+#[test]
+fn they_are_found_and_nobody_waits() {
+    besieged(&["--send-queue=8", UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        #[cfg(target_os = "linux")]
+        let answers = answers_that_are_not_read(server);
+        #[cfg(not(target_os = "linux"))]
+        let answers = std::future::ready(());
+        tokio::join!(who_reads_nothing(server), who_trickles(server), answers, bystander.round());
+    });
+}

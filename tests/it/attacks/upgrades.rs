@@ -1,0 +1,274 @@
+//! Upgrades from polling to WebSocket that stop half-way, or come twice, or to the wrong connection.
+
+use std::net::SocketAddr;
+
+use futures_util::future::join_all;
+
+use super::UNLIMITED;
+use crate::support::engine::{Engine, Transport};
+use crate::support::raw::{Raw, TEXT, frame, handshake};
+use crate::support::{Bystander, Client, TestServer, besieged};
+
+const FLAGS: [&str; 2] = ["--handshake-timeout-seconds=1", UNLIMITED];
+
+/// How many at a time.
+const MANY: usize = 20;
+
+async fn polling(address: SocketAddr, revision: u8) -> Engine {
+    Engine::connect(address, (Transport::Polling, revision)).await
+}
+
+/// A WebSocket for a connection that polls.
+async fn begun(address: SocketAddr, engine: &Engine) -> Raw {
+    Raw::websocket(address, &engine.path(Transport::WebSocket)).await
+}
+
+/// The same, as far as the answer to the probe.
+async fn probed(address: SocketAddr, engine: &Engine) -> Raw {
+    let mut socket = begun(address, engine).await;
+    socket.send(frame(TEXT, "2probe")).await;
+    assert_eq!(socket.text().await.as_deref(), Ok("3probe"));
+    socket
+}
+
+async fn status_of_upgrade(address: SocketAddr, path: &str) -> u16 {
+    Raw::sending(address, handshake(path, "")).await.response().await.expect("an answer").status
+}
+
+/// Nothing but the handshake: polling goes on, and the attempt is given up.
+#[test]
+fn begun_only() {
+    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+        let address = server.address();
+        let attempts = (0..MANY).map(async |number| {
+            let mut engine = polling(address, 3 + u8::try_from(number % 2).unwrap()).await;
+            let mut socket = begun(address, &engine).await;
+            assert!(engine.answers().await, "polling goes on meanwhile");
+            socket.rest().await;
+            assert!(engine.answers().await, "and afterwards");
+            engine.close().await;
+        });
+        tokio::join!(join_all(attempts), bystander.round());
+    });
+}
+
+/// From the probe on the library waits for the rest; if that does not come, the connection ends and all is forgotten.
+#[test]
+fn probed_only() {
+    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+        let address = server.address();
+        let mut ann = Client::joined(server, "r", "ann").await;
+        ann.told("room-users").await;
+        for rest in [None, Some(""), Some("5x"), Some("6"), Some("2probe"), Some("2"), Some("40"), Some("1"), Some("x")]
+        {
+            for revision in [3, 4] {
+                let mut engine = polling(address, revision).await;
+                engine.send(r#"42["join-room","r","odd"]"#).await;
+                ann.told("user-joined").await;
+                let mut socket = probed(address, &engine).await;
+                match rest {
+                    // For as long as it may take.
+                    None if revision == 3 => drop(socket.rest().await),
+                    None => socket.reset(),
+                    Some(packet) => {
+                        socket.send(frame(TEXT, packet)).await;
+                        // One that was taken for the packet that was due goes on.
+                        socket.send(frame(TEXT, "1")).await;
+                        socket.rest().await;
+                    }
+                }
+                assert_eq!(ann.told("user-left").await[0]["userId"], "odd", "{rest:?}");
+                // What was queued before it ended may still be fetched.
+                engine.close().await;
+            }
+        }
+        bystander.round().await;
+        ann.nothing_more().await;
+        ann.close().await;
+    });
+}
+
+#[test]
+fn twice_at_once() {
+    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+        let address = server.address();
+        let attempts = (0..MANY).map(async |number| {
+            let mut engine = polling(address, 3 + u8::try_from(number % 2).unwrap()).await;
+            let path = engine.path(Transport::WebSocket);
+            let first = begun(address, &engine).await;
+            assert_eq!(status_of_upgrade(address, &path).await, 400, "while it is begun");
+            drop(first);
+            let mut socket = loop {
+                // The one that was dropped is given up before long.
+                let mut raw = Raw::sending(address, handshake(&path, "")).await;
+                if raw.response().await.expect("an answer").status == 101 {
+                    break raw;
+                }
+            };
+            socket.send(frame(TEXT, "2probe")).await;
+            assert_eq!(socket.text().await.as_deref(), Ok("3probe"));
+            assert_eq!(status_of_upgrade(address, &path).await, 400, "while it is probed");
+            socket.send(frame(TEXT, "5")).await;
+            engine.take(socket);
+            assert!(engine.answers().await);
+            assert_eq!(status_of_upgrade(address, &path).await, 400, "when it is done");
+            assert!(engine.answers().await, "the first is none the worse for it");
+            engine.close().await;
+        });
+        tokio::join!(join_all(attempts), bystander.round());
+    });
+}
+
+/// What another is told of a peer does not authorise anything, nor does what cannot be an id.
+#[test]
+fn of_a_connection_that_is_not_ones_own() {
+    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+        let address = server.address();
+        let ann = Client::joined(server, "r", "ann").await;
+        let long = "A".repeat(8_000);
+        let of_websocket = ann.sid.clone();
+        for sid in [
+            &ann.id,
+            &of_websocket,
+            "nobody",
+            "AAAAAAAAAAAAAAAA",
+            "",
+            "%00",
+            "AAAAAAAAAAAAAAA%41",
+            "é",
+            &long,
+            "../../etc",
+        ] {
+            let query = |transport: &str| format!("/socket.io/?EIO=4&transport={transport}&sid={sid}");
+            assert_eq!(status_of_upgrade(address, &query("websocket")).await, 400, "{sid:.20}");
+            let poll = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", query("polling"));
+            assert_eq!(Raw::sending(address, poll).await.response().await.unwrap().status, 400, "{sid:.20}");
+            let post = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n41", query("polling"));
+            assert_eq!(Raw::sending(address, post).await.response().await.unwrap().status, 400, "{sid:.20}");
+        }
+        bystander.round().await;
+        assert_eq!(server.held().links, 0);
+        ann.close().await;
+    });
+}
+
+#[test]
+fn handshakes_that_are_none() {
+    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+        let http = reqwest::Client::new();
+        for path in [
+            "/socket.io/",
+            "/socket.io/?EIO=4",
+            "/socket.io/?EIO=2&transport=polling",
+            "/socket.io/?EIO=4&transport=carrier-pigeon",
+            "/socket.io/?EIO=4&transport=websocket",
+            "/socket.io/?EIO=4&transport=polling&sid=nobody",
+            "/socket.io/?EIO=4&transport=polling&sid=",
+            "/socket.io/?EIO=5&EIO=4&transport=polling",
+            "/socket.io/?eio=4&transport=polling",
+            "/socket.io/?EIO=4%20&transport=polling",
+        ] {
+            let answer = http.get(server.url(path)).send().await.unwrap();
+            assert_eq!(answer.status(), 400, "{path}");
+            let error: serde_json::Value = answer.json().await.unwrap();
+            assert!(error["code"].is_number() && error["message"].is_string(), "{path}: {error}");
+        }
+        let post = http.post(server.url("/socket.io/?EIO=4&transport=polling")).body("40").send().await.unwrap();
+        assert_eq!(post.status(), 400);
+        drop(http);
+        let good = handshake("/ws", "");
+        for (part, instead) in [
+            ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8"),
+            ("Sec-WebSocket-Version: 13\r\n", ""),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "short"),
+            ("dGhlIHNhbXBsZSBub25jZQ==", ""),
+            ("Upgrade: websocket", "Upgrade: h2c"),
+            ("Connection: Upgrade", "Connection: close"),
+            ("HTTP/1.1", "HTTP/1.0"),
+            ("GET ", "POST "),
+        ] {
+            for path in super::ENDPOINTS {
+                let request = good.replace("/ws", path).replacen(part, instead, 1);
+                let mut raw = Raw::sending(server.address(), request).await;
+                let status = raw.response().await.map(|response| response.status);
+                assert!(matches!(status, Some(400 | 405)), "{instead} in place of {part} at {path}: {status:?}");
+            }
+        }
+        bystander.round().await;
+    });
+}
+
+/// Two polls at a time: the second is refused and ends the connection, as everywhere; others hear of that once.
+#[test]
+fn polls_in_parallel() {
+    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+        let mut ann = Client::joined(server, "r", "ann").await;
+        ann.told("room-users").await;
+        for revision in [3, 4] {
+            let mut engine = polling(server.address(), revision).await;
+            engine.send(r#"421["join-room","r","odd"]"#).await;
+            engine.hears("431[").await.expect("joined");
+            ann.told("user-joined").await;
+            let statuses = join_all((0..MANY).map(async |_| engine.poll().await.status)).await;
+            assert!(statuses.contains(&400), "{statuses:?}");
+            assert_eq!(ann.told("user-left").await[0]["userId"], "odd");
+            assert_eq!(engine.poll().await.status, 400, "forgotten");
+        }
+        bystander.round().await;
+        ann.nothing_more().await;
+        ann.close().await;
+    });
+}
+
+#[test]
+fn posts_in_parallel() {
+    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+        for revision in [3, 4] {
+            let mut engine = polling(server.address(), revision).await;
+            let posts = (0..MANY).map(async |number| {
+                let packet = format!(r#"42{}["leave-room"]"#, 100 + number);
+                let body = crate::support::engine::payload(revision, &[packet.as_bytes()]);
+                assert_eq!(engine.post("text/plain", body).await.status, 200);
+            });
+            join_all(posts).await;
+            let mut heard = String::new();
+            while (0..MANY).any(|number| !heard.contains(&format!("43{}[", 100 + number))) {
+                heard += &engine.hear().await.expect("each of them is answered");
+            }
+            engine.close().await;
+        }
+        bystander.round().await;
+    });
+}
+
+/// What is posted while the upgrade is under way counts, what is posted after it does not; nothing is told twice.
+#[test]
+fn on_both_transports() {
+    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+        let address = server.address();
+        let mut ann = Client::joined(server, "r", "ann").await;
+        ann.told("room-users").await;
+        for revision in [3, 4] {
+            let mut engine = polling(address, revision).await;
+            engine.send(r#"42["join-room","r","odd"]"#).await;
+            ann.told("user-joined").await;
+            let mut socket = probed(address, &engine).await;
+            assert!(engine.send(r#"42["offer",{"offer":"posted"}]"#).await);
+            socket.send(frame(TEXT, "5")).await;
+            socket.send(frame(TEXT, r#"42["offer",{"offer":"sent"}]"#)).await;
+            for expected in ["posted", "sent"] {
+                assert_eq!(ann.told("offer").await[0]["offer"], expected);
+            }
+            // Polling is over.
+            assert!(!engine.send(r#"42["offer",{"offer":"late"}]"#).await);
+            assert_eq!(engine.poll().await.status, 400);
+            engine.take(socket);
+            assert!(engine.answers().await);
+            ann.told("user-left").await;
+            engine.close().await;
+        }
+        bystander.round().await;
+        ann.nothing_more().await;
+        ann.close().await;
+    });
+}

@@ -1,0 +1,323 @@
+//! Those who do nothing wrong, while others do: calls over every wire, one after the other, each of which must be quick.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, Once};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::TestServer;
+use super::client::WebSocket;
+use super::server::LIMIT;
+use super::wire::{WIRES, Wire, message};
+
+/// How long a call of somebody who does nothing wrong may take, whatever others do.
+pub(crate) const BYSTANDER_LIMIT: Duration = Duration::from_millis(250);
+
+/// Between two calls: the machine is there for the attack as well.
+const PACE: Duration = Duration::from_millis(20);
+
+/// How many candidates each side of a call sends.
+const CANDIDATES: usize = 3;
+
+/// Calls that go on until they are told to stop, on a thread and a runtime of their own: the attack, which runs on the
+/// test's, does not delay their clocks.
+pub(crate) struct Bystander {
+    /// How many times each kind of call has been made.
+    rounds: watch::Receiver<usize>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<Report>>,
+    began: usize,
+}
+
+#[derive(Debug, Default)]
+struct Report {
+    calls: usize,
+    slowest: Duration,
+    slowest_handshake: Duration,
+}
+
+/// Runs an attack on a server while bystanders call. When it is over they must have been served as if nothing were, no
+/// task of the server may have panicked, and nothing of all that may be left.
+pub(crate) fn besieged(flags: &[&str], attack: impl AsyncFnOnce(&TestServer, &mut Bystander)) {
+    let threads = watched_threads();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name(threads.as_str())
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = TestServer::with(flags);
+        let mut bystander = Bystander::beside(server.address()).await;
+        attack(&server, &mut bystander).await;
+        bystander.finish().await;
+        server.finish().await;
+    });
+    let panics: Vec<String> =
+        PANICS.lock().unwrap().iter().filter(|panic| panic.starts_with(&threads)).cloned().collect();
+    assert!(panics.is_empty(), "the server panicked: {panics:#?}");
+}
+
+/// Panics since the start, each begins with the name of its thread.
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// A name for the threads of a runtime, under which panics are noted: one that a task contains is no less a defect.
+fn watched_threads() -> String {
+    static HOOK: Once = Once::new();
+    static RUNTIMES: AtomicUsize = AtomicUsize::new(0);
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current();
+            PANICS.lock().unwrap().push(format!("{}: {panic}", thread.name().unwrap_or_default()));
+            usual(panic);
+        }));
+    });
+    format!("besieged-{}.", RUNTIMES.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Bystander {
+    /// Begins to call, and returns when that has gone well once.
+    pub(crate) async fn beside(address: SocketAddr) -> Self {
+        let (round, rounds) = watch::channel(0);
+        let (stop, stopped) = watch::channel(false);
+        let thread = std::thread::Builder::new().name("bystander".to_owned());
+        let thread = thread.spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(call_on_and_on(address, &round, &stopped))
+        });
+        let mut bystander = Self { rounds, stop, thread: Some(thread.unwrap()), began: 0 };
+        bystander.until(1).await;
+        bystander.began = *bystander.rounds.borrow();
+        bystander
+    }
+
+    async fn until(&mut self, round: usize) {
+        let waiting = self.rounds.wait_for(|rounds| *rounds >= round);
+        let outcome = tokio::time::timeout(LIMIT, waiting).await;
+        assert!(outcome.is_ok_and(|rounds| rounds.is_ok()), "bystanders cannot call any more");
+    }
+
+    /// Waits until every kind of call has been made once, from beginning to end, while what goes on now goes on.
+    pub(crate) async fn round(&mut self) {
+        let under_way = *self.rounds.borrow() + 1;
+        self.until(under_way + 1).await;
+    }
+
+    /// Repeats a short attack until every kind of call has been made under it.
+    pub(crate) async fn repeat(&mut self, mut attack: impl AsyncFnMut()) {
+        let under_way = *self.rounds.borrow() + 1;
+        while *self.rounds.borrow() <= under_way {
+            assert!(self.rounds.has_changed().is_ok(), "bystanders cannot call any more");
+            attack().await;
+        }
+    }
+
+    /// Ends the calls. There must have been some under the attack, and all must have been quick.
+    pub(crate) async fn finish(mut self) {
+        assert!(*self.rounds.borrow() > self.began, "no call was made while the attack went on");
+        self.stop.send_replace(true);
+        let thread = self.thread.take().expect("finished once");
+        let report = tokio::task::spawn_blocking(|| thread.join()).await.unwrap().expect("each call goes well");
+        println!("{report:?}");
+        assert!(report.slowest < BYSTANDER_LIMIT && report.slowest_handshake < BYSTANDER_LIMIT, "{report:?}");
+    }
+}
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+async fn call_on_and_on(address: SocketAddr, round: &watch::Sender<usize>, stopped: &watch::Receiver<bool>) -> Report {
+    let mut report = Report::default();
+    let mut lasting = Vec::new();
+    for wire in WIRES {
+        lasting.push(open_pair(address, wire, "bystanders", &mut report).await);
+    }
+    while !*stopped.borrow() {
+        for pair in &mut lasting {
+            let room = format!("bystanders-{}", report.calls);
+            call(pair, &room, &mut report).await;
+            tokio::time::sleep(PACE).await;
+        }
+        for wire in WIRES {
+            let room = format!("bystanders-{}", report.calls);
+            let mut fresh = open_pair(address, wire, &room, &mut report).await;
+            call(&mut fresh, &room, &mut report).await;
+            for line in fresh {
+                line.close().await;
+            }
+            tokio::time::sleep(PACE).await;
+        }
+        round.send_modify(|rounds| *rounds += 1);
+    }
+    for line in lasting.into_iter().flatten() {
+        line.close().await;
+    }
+    report
+}
+
+/// One side of a call.
+struct Line {
+    wire: Wire,
+    name: &'static str,
+    socket: WebSocket,
+    /// As others name it; a topic's client is told.
+    id: String,
+}
+
+/// Two who know each other's ids, and are in the room where connecting is joining.
+async fn open_pair(address: SocketAddr, wire: Wire, room: &str, report: &mut Report) -> [Line; 2] {
+    let mut pair =
+        [Line::open(address, wire, room, "ann", report).await, Line::open(address, wire, room, "bob", report).await];
+    if wire == Wire::Topic {
+        let [ann, bob] = &mut pair;
+        ann.hears(&["peer-joined", &bob.id]).await;
+    }
+    pair
+}
+
+/// A whole call: both join, the newcomer offers, the other answers, candidates both ways, both leave.
+async fn call([ann, bob]: &mut [Line; 2], room: &str, report: &mut Report) {
+    let (to_ann, to_bob) = (ann.id.clone(), bob.id.clone());
+    let began = Instant::now();
+    ann.join(room).await;
+    bob.join(room).await;
+    bob.signal("offer", room, &to_ann, room).await;
+    ann.hears(&["offer", room]).await;
+    ann.signal("answer", room, &to_bob, room).await;
+    bob.hears(&["answer", room]).await;
+    for number in 0..CANDIDATES {
+        let candidate = format!("{room}:{number}");
+        ann.signal("candidate", room, &to_bob, &candidate).await;
+        bob.signal("candidate", room, &to_ann, &candidate).await;
+    }
+    for number in 0..CANDIDATES {
+        let candidate = format!("{room}:{number}");
+        ann.hears(&["candidate", &candidate]).await;
+        bob.hears(&["candidate", &candidate]).await;
+    }
+    bob.leave(room).await;
+    if matches!(ann.wire, Wire::SocketIo | Wire::Envelope) {
+        ann.hears(&["left", room]).await;
+    }
+    ann.leave(room).await;
+    report.slowest = report.slowest.max(began.elapsed());
+    report.calls += 1;
+}
+
+impl Line {
+    async fn open(address: SocketAddr, wire: Wire, room: &str, name: &'static str, report: &mut Report) -> Self {
+        let path = match wire {
+            Wire::SocketIo => "/socket.io/?EIO=4&transport=websocket".to_owned(),
+            Wire::Envelope => "/ws".to_owned(),
+            Wire::Topic => format!("/ws/{room}"),
+            Wire::Session => "/signal".to_owned(),
+        };
+        let began = Instant::now();
+        let connecting = tokio_tungstenite::connect_async_with_config(format!("ws://{address}{path}"), None, true);
+        let connected = tokio::time::timeout(LIMIT, connecting).await.expect("the handshake is answered in time");
+        let mut line = Self { wire, name, socket: connected.expect("the handshake goes well").0, id: name.to_owned() };
+        match wire {
+            Wire::SocketIo => {
+                line.hears(&["0{"]).await;
+                line.send("40").await;
+                line.hears(&["40{"]).await;
+            }
+            Wire::Envelope => line.hears(&["connection:ack"]).await,
+            Wire::Topic => {
+                let welcome: Value = serde_json::from_str(&line.next().await).unwrap();
+                welcome["selfId"].as_str().expect("a welcome comes first").clone_into(&mut line.id);
+                line.hears(&["peer-list"]).await;
+            }
+            Wire::Session => {}
+        }
+        report.slowest_handshake = report.slowest_handshake.max(began.elapsed());
+        line
+    }
+
+    async fn send(&mut self, text: impl Into<String>) {
+        self.socket.send(Message::text(text.into())).await.expect("the connection is open");
+    }
+
+    async fn next(&mut self) -> String {
+        let text = message(&mut self.socket).await;
+        text.unwrap_or_else(|code| panic!("a bystander on {:?} was closed with {code}", self.wire))
+    }
+
+    /// The next message in which all of this stands; an error never comes.
+    async fn hears(&mut self, parts: &[&str]) {
+        loop {
+            let text = self.next().await;
+            assert!(!text.contains("error"), "a bystander on {:?} was told {text}", self.wire);
+            if parts.iter().all(|part| text.contains(part)) {
+                return;
+            }
+        }
+    }
+
+    async fn join(&mut self, room: &str) {
+        match self.wire {
+            Wire::SocketIo => {
+                self.send(format!("42{}", json!(["join-room", room, self.name]))).await;
+                self.hears(&["room-users", room]).await;
+            }
+            Wire::Envelope => {
+                let payload = json!({ "roomId": room, "user": { "id": self.name } });
+                self.send(json!({ "type": "room:join", "payload": payload }).to_string()).await;
+                self.hears(&["room:state", room]).await;
+            }
+            Wire::Topic => {}
+            Wire::Session => self.send(json!({ "type": "join", "sessionId": room }).to_string()).await,
+        }
+    }
+
+    async fn signal(&mut self, kind: &str, room: &str, to: &str, content: &str) {
+        let key = if kind == "candidate" { "candidate" } else { "sdp" };
+        let event = if kind == "candidate" { "ice-candidate" } else { kind };
+        let text = match self.wire {
+            Wire::SocketIo => format!("42{}", json!([event, { "roomId": room, "targetId": to, key: content }])),
+            Wire::Envelope => {
+                let kind = if kind == "candidate" { "ice:candidate".to_owned() } else { format!("sdp:{kind}") };
+                let mut payload = json!({ "roomId": room, "targetUserId": to, key: content });
+                if kind == "ice:candidate" {
+                    payload["sdpMid"] = json!("0");
+                    payload["sdpMLineIndex"] = json!(0);
+                }
+                json!({ "type": kind, "payload": payload }).to_string()
+            }
+            Wire::Topic => json!({ "type": event, "to": to, "payload": { key: content } }).to_string(),
+            Wire::Session => json!({ "type": kind, "sessionId": room, key: content }).to_string(),
+        };
+        self.send(text).await;
+    }
+
+    async fn leave(&mut self, room: &str) {
+        match self.wire {
+            Wire::SocketIo => {
+                self.send(format!("427{}", json!(["leave-room", room]))).await;
+                self.hears(&["437["]).await;
+            }
+            Wire::Envelope => {
+                self.send(json!({ "type": "room:leave", "payload": { "roomId": room } }).to_string()).await;
+                self.hears(&["room:state", room]).await;
+            }
+            Wire::Topic => {}
+            Wire::Session => self.send(json!({ "type": "leave", "sessionId": room }).to_string()).await,
+        }
+    }
+
+    async fn close(mut self) {
+        self.socket.close(None).await.ok();
+        let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
+    }
+}

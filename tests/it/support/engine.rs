@@ -1,0 +1,134 @@
+//! A Socket.IO client by hand: either transport, either revision of Engine.IO, and any bytes in place of a packet.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use super::raw::{Raw, Response, TEXT, frame};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Polling,
+    WebSocket,
+}
+
+/// Each transport in each revision.
+pub(crate) const ENGINES: [(Transport, u8); 4] =
+    [(Transport::WebSocket, 4), (Transport::Polling, 4), (Transport::WebSocket, 3), (Transport::Polling, 3)];
+
+pub(crate) struct Engine {
+    address: SocketAddr,
+    revision: u8,
+    /// The session id: empty until the server has told it.
+    pub(crate) sid: String,
+    /// The WebSocket, once there is one.
+    socket: Option<Raw>,
+}
+
+impl Engine {
+    /// As far as the OPEN packet.
+    pub(crate) async fn open(address: SocketAddr, (transport, revision): (Transport, u8)) -> Self {
+        let mut engine = Self { address, revision, sid: String::new(), socket: None };
+        if transport == Transport::WebSocket {
+            engine.socket = Some(Raw::websocket(address, &engine.path(Transport::WebSocket)).await);
+        }
+        let open = engine.hear().await.expect("a connection is opened");
+        let (_, open) = open.split_once('0').expect("an OPEN packet comes first");
+        let open: Value = serde_json::from_str(open).expect("OPEN carries JSON");
+        open["sid"].as_str().expect("a session id").clone_into(&mut engine.sid);
+        engine
+    }
+
+    /// As far as the answer to CONNECT.
+    pub(crate) async fn connect(address: SocketAddr, engine: (Transport, u8)) -> Self {
+        let mut engine = Self::open(address, engine).await;
+        // The older revision connects by itself.
+        if engine.revision == 4 {
+            engine.send("40").await;
+        }
+        assert!(engine.hears("40").await.is_some(), "connected");
+        engine
+    }
+
+    /// The path of requests by a transport.
+    pub(crate) fn path(&self, transport: Transport) -> String {
+        let name = if transport == Transport::Polling { "polling" } else { "websocket" };
+        let sid = if self.sid.is_empty() { String::new() } else { format!("&sid={}", self.sid) };
+        format!("/socket.io/?EIO={}&transport={name}{sid}", self.revision)
+    }
+
+    /// A poll, and its answer.
+    pub(crate) async fn poll(&self) -> Response {
+        let head = format!("GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", self.path(Transport::Polling));
+        Raw::sending(self.address, head).await.response().await.expect("a poll is answered")
+    }
+
+    /// A request with a body as it is, and its answer.
+    pub(crate) async fn post(&self, kind: &str, body: impl AsRef<[u8]>) -> Response {
+        let body = body.as_ref();
+        let path = self.path(Transport::Polling);
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nConnection: close\r\n");
+        let mut raw = Raw::sending(self.address, format!("{head}Content-Length: {}\r\n\r\n", body.len())).await;
+        raw.send(body).await;
+        raw.response().await.expect("a request is answered")
+    }
+
+    /// Sends one packet, whatever it is: whether the server took it, as far as can be seen.
+    pub(crate) async fn send(&mut self, packet: impl AsRef<[u8]>) -> bool {
+        let packet = packet.as_ref();
+        match &mut self.socket {
+            Some(socket) => socket.send(frame(TEXT, packet)).await,
+            None => self.post("text/plain", payload(self.revision, &[packet])).await.status == 200,
+        }
+    }
+
+    /// What comes next: a packet, or several that were polled together. `None` when the connection has ended.
+    pub(crate) async fn hear(&mut self) -> Option<String> {
+        if let Some(socket) = &mut self.socket {
+            return socket.text().await.ok();
+        }
+        let response = self.poll().await;
+        (response.status == 200 && !response.body.is_empty()).then(|| response.text().to_owned())
+    }
+
+    /// The first of what comes next in which this stands; `None` when the connection has ended before.
+    pub(crate) async fn hears(&mut self, part: &str) -> Option<String> {
+        loop {
+            let heard = self.hear().await?;
+            if heard.contains(part) {
+                return Some(heard);
+            }
+        }
+    }
+
+    /// Whether the connection still answers; if it does not, it has ended: silence would fail the test.
+    pub(crate) async fn answers(&mut self) -> bool {
+        self.send(r#"42801["leave-room"]"#).await && self.hears("43801[").await.is_some()
+    }
+
+    /// Goes on by WebSocket, without a word to the server about it.
+    pub(crate) fn take(&mut self, socket: Raw) {
+        self.socket = Some(socket);
+    }
+
+    /// Says goodbye, and waits until the server has ended the connection.
+    pub(crate) async fn close(mut self) {
+        self.send("1").await;
+        match &mut self.socket {
+            Some(socket) => drop(socket.rest().await),
+            None => while self.poll().await.status == 200 {},
+        }
+    }
+}
+
+/// Packets as a polling client posts them.
+pub(crate) fn payload(revision: u8, packets: &[&[u8]]) -> Vec<u8> {
+    if revision == 4 {
+        return packets.join(&0x1e);
+    }
+    let with_length = |packet: &&[u8]| {
+        let length = String::from_utf8_lossy(packet).encode_utf16().count();
+        [format!("{length}:").as_bytes(), packet].concat()
+    };
+    packets.iter().flat_map(with_length).collect()
+}
