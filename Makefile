@@ -1,11 +1,14 @@
 # `make run` and `make test` do everything on a machine with a Rust toolchain, Node with npm, and apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev check test test-rust test-compat test-wires test-browser test-soak soak venv
+.PHONY: help run dev check test test-rust test-compat test-wires test-browser test-soak soak fuzz venv cargo-fuzz
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CHROMIUM ?= /usr/bin/chromium
 NPM_CI := npm ci --no-audit --no-fund --loglevel=error
+FUZZ_TARGETS ?= socketio envelope topic session rooms
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS ?= --sanitizer none
 
 help:
 	@echo 'make run    install what the demo needs, build, serve everything on port 4000'
@@ -13,6 +16,7 @@ help:
 	@echo 'make check  format, lints, docs'
 	@echo 'make test   install what the tests need, run all of them'
 	@echo 'make soak   twenty minutes of mixed traffic, and what is left of it'
+	@echo 'make fuzz   feed the decoders and the rooms anything, for a minute each'
 
 run: client-demo/node_modules
 	cargo run --release --locked
@@ -56,6 +60,18 @@ test-browser: client-demo/node_modules tests/browser/node_modules target/debug/p
 .PHONY: target/debug/parlor
 target/debug/parlor:
 	cargo build --locked
+
+# A stable toolchain does, if it is told to take the compiler's instrumentation for what it is.
+fuzz: cargo-fuzz
+	fuzz/seeds
+	@set -e; for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target; \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run $(FUZZ_FLAGS) $$target fuzz/corpus/$$target tests/fixtures/corpus/$$target -- \
+			-dict=fuzz/wires.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
+	done
+
+cargo-fuzz:
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 
 %/node_modules: %/package-lock.json
 	cd $* && $(NPM_CI)

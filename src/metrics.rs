@@ -96,6 +96,24 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// All of them: their series are there from the start, so that the first hit is seen to be one more.
+    const ALL: [Self; 14] = [
+        Self::Connections,
+        Self::ConnectionsPerIp,
+        Self::MessageBytes,
+        Self::MetadataBytes,
+        Self::MessageRate,
+        Self::Flood,
+        Self::Rooms,
+        Self::RoomsPerConnection,
+        Self::RoomSize,
+        Self::SessionQueue,
+        Self::SendQueue,
+        Self::HandshakeTime,
+        Self::WriteTime,
+        Self::OpenFiles,
+    ];
+
     /// Its name in the label.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -219,6 +237,10 @@ impl Metrics {
         registry.register(Box::new(relay_seconds.clone())).expect(CONSTANT);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self())).expect(CONSTANT);
+        let limits = counters("parlor_limits_hit_total", "Limits hit, by name.", &["limit"]);
+        for limit in Limit::ALL {
+            limits.with_label_values(&[limit.as_str()]);
+        }
         Self {
             rooms: gauge("parlor_rooms", "Rooms."),
             peers: gauge("parlor_peers", "Peers in rooms."),
@@ -243,13 +265,13 @@ impl Metrics {
                 &["dialect"],
             ),
             errors: counters("parlor_errors_total", "Errors told to clients, by code.", &["code"]),
-            limits: counters("parlor_limits_hit_total", "Limits hit, by name.", &["limit"]),
             resumptions: counters(
                 "parlor_resumptions_total",
                 "Attempts to take a place again after a drop, by outcome.",
                 &["outcome"],
             ),
             away: gauge("parlor_away", "Places that wait for their peers to come back."),
+            limits,
             panics,
             relay_seconds,
             registry,

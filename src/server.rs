@@ -131,7 +131,7 @@ fn socketio_settings(config: &Config) -> socketio::Settings {
         max_message_bytes: config.limits.max_message_bytes,
         send_queue: config.limits.send_queue,
         send_queue_bytes: config.send_queue_bytes(),
-        resume_messages: config.limits.resume_messages,
+        promised: config.limits.session_queue_messages.max(config.limits.resume_messages),
         ping_interval: config.times.ping_interval_ms,
         ping_timeout: config.times.ping_timeout_ms,
         handshake_timeout: config.times.handshake_timeout_seconds,
@@ -143,6 +143,7 @@ fn websocket_settings(config: &Config) -> websocket::Settings {
         max_message_bytes: config.limits.max_message_bytes,
         send_queue: config.limits.send_queue,
         send_queue_bytes: config.send_queue_bytes(),
+        promised: config.limits.session_queue_messages,
         heartbeat: config.times.ws_ping_seconds,
         handshake_timeout: config.times.handshake_timeout_seconds,
     }

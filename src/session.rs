@@ -38,6 +38,10 @@ pub trait Outbox: Any + Send + Sync {
     /// Puts a frame at the end of the queue, without waiting.
     fn send(&self, frame: Frame) -> Result<(), QueueFull>;
 
+    /// The same for a frame that was accepted when its recipient was not there. There is a place for as many of those
+    /// as a session holds.
+    fn send_promised(&self, frame: Frame) -> Result<(), QueueFull>;
+
     /// Asks for the connection to be closed. Must only ask: rooms may be locked.
     fn close(&self);
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::dialect::DecodeError;
 use crate::id::IdError;
+use crate::metrics::Limit;
 use crate::room::{Code, RoomError};
 use crate::session::AdmissionError;
 
@@ -106,6 +107,16 @@ impl ApiError {
         }
     }
 
+    /// The limit that was hit, where it is not counted where that happens.
+    fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Room(RoomError::TooManyRooms { .. }) => Some(Limit::Rooms),
+            Self::TooLarge { .. } => Some(Limit::MessageBytes),
+            Self::TooSlow => Some(Limit::HandshakeTime),
+            _ => None,
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Admission(AdmissionError::TooManyFromAddress { .. }) => return StatusCode::TOO_MANY_REQUESTS,
@@ -130,6 +141,13 @@ impl ApiError {
     }
 }
 
+/// Travels with the response, for what counts errors.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    pub(super) code: Code,
+    pub(super) limit: Option<Limit>,
+}
+
 #[derive(Serialize)]
 struct Body {
     error: String,
@@ -141,8 +159,7 @@ impl IntoResponse for ApiError {
         let status = self.status();
         let body = Body { error: self.to_string(), code: self.code().as_str() };
         let mut response = (status, Json(body)).into_response();
-        // For what counts errors, further out.
-        response.extensions_mut().insert(self.code());
+        response.extensions_mut().insert(Refusal { code: self.code(), limit: self.limit() });
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }

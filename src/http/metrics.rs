@@ -6,8 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
 
 use super::Shared;
-use super::error::ApiError;
-use crate::room::Code;
+use super::error::{ApiError, Refusal};
 
 /// The text format of Prometheus.
 const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -27,11 +26,15 @@ pub async fn open(State(shared): State<Shared>) -> Response {
         .into_response()
 }
 
-/// Counts the errors of all routes.
+/// Counts the errors of all routes, and the limits that they tell of.
 pub async fn count_errors(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
-    if let Some(code) = response.extensions().get::<Code>() {
-        shared.hub.metrics().error(*code);
+    if let Some(refusal) = response.extensions().get::<Refusal>() {
+        let metrics = shared.hub.metrics();
+        metrics.error(refusal.code);
+        if let Some(limit) = refusal.limit {
+            metrics.limit(limit);
+        }
     }
     response
 }

@@ -205,9 +205,7 @@ impl Rooms {
             }
         };
         kept.keep = Keep::WhileInUse;
-        if kind == RoomKind::Session {
-            self.ended.lock().shift_remove(id);
-        }
+        self.ended.lock().shift_remove(id);
         match joined.change {
             Change::None => {}
             Change::Added => _ = self.peer_count.fetch_add(1, Ordering::Relaxed),
@@ -267,10 +265,11 @@ impl Rooms {
     pub fn create(&self, now: SystemTime, id: Option<RoomId>, capacity: Option<usize>) -> Result<Summary, RoomError> {
         let capacity = capacity.unwrap_or(self.limits.room_size);
         let id = id.unwrap_or_else(RoomId::random);
-        let (listed, is_new) = self.insert(now, id, capacity, Keep::Until(now + self.limits.empty_room_ttl))?;
+        let (listed, is_new) = self.insert(now, id.clone(), capacity, Keep::Until(now + self.limits.empty_room_ttl))?;
         if !is_new {
             return Err(RoomError::RoomExists);
         }
+        self.ended.lock().shift_remove(&id);
         Ok(Summary::from(&listed.room.lock().room))
     }
 

@@ -107,7 +107,8 @@ impl Room {
         let peer = peer.unwrap_or_else(|| connection.into());
         let holder = self.connections.get(&peer).copied();
         let capacity = if kind == RoomKind::Group { self.capacity } else { self.capacity.min(SESSION_SIZE) };
-        if holder.is_none() && self.peers.len() >= capacity {
+        // Who replaces takes no place.
+        if self.peers.len() - usize::from(holder.is_some()) >= capacity {
             return Err(RoomError::RoomFull { capacity });
         }
         if kind != RoomKind::Group {

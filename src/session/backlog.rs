@@ -60,7 +60,7 @@ impl Backlog {
     }
 
     /// Queues by `queue` what was promised before, whatever waits already.
-    pub fn queue_again(&self, bytes: usize, queue: impl FnOnce() -> Result<(), QueueFull>) -> Result<(), QueueFull> {
+    pub fn queue_promised(&self, bytes: usize, queue: impl FnOnce() -> Result<(), QueueFull>) -> Result<(), QueueFull> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         queue().inspect_err(|_| self.less(1, bytes))

@@ -21,7 +21,7 @@ use super::{Backlog, Outbox, QueueFull, Session};
 use crate::dialect::{Dialect, Frame};
 use crate::id::{ConnectionId, RoomId};
 use crate::metrics::{Limit, Metrics};
-use crate::room::{Applied, Delivery, Event, LeaveReason, RemovalReason, Rooms};
+use crate::room::{Answer, Applied, Delivery, Event, LeaveReason, RemovalReason, Rooms};
 
 /// Everything that sessions share: the rooms of this node and its open connections.
 pub struct Hub {
@@ -261,7 +261,9 @@ impl Hub {
     /// Queues what came of a command, in order; `applied` keeps the room locked meanwhile. `welcome` is
     /// what a joiner is told in place of the event.
     pub(super) fn deliver(&self, applied: &Applied, mut welcome: Option<String>) -> Delivered {
-        let mut delivered = Delivered::default();
+        // Signals that a join brings have waited for the joiner.
+        let mut delivered =
+            Delivered { are_promised: matches!(applied.answer, Answer::Joined(_)), ..Delivered::default() };
         let now = SystemTime::now();
         for delivery in &applied.deliveries {
             log(&delivery.event);
@@ -300,7 +302,12 @@ impl Hub {
                 if index + 1 < recipients.len() {
                     encoded = Some((dialect, frame.clone()));
                 }
-                let sent = frame.map(|frame| self.queue(*recipient, dialect, &*outbox, frame, is_signal));
+                let sent = frame.map(|frame| {
+                    if is_signal && delivered.are_promised {
+                        return outbox.send_promised(frame);
+                    }
+                    self.queue(*recipient, dialect, &*outbox, frame, is_signal)
+                });
                 (sent, outbox.congestion())
             });
             let Some((sent, congestion)) = told else {
@@ -349,6 +356,8 @@ impl Hub {
 /// How the delivery of one command went.
 #[derive(Default)]
 pub(super) struct Delivered {
+    /// Whether signals among it were accepted earlier.
+    are_promised: bool,
     pub(super) recipients: usize,
     pub(super) failed: usize,
     pub(super) congested: Option<Arc<Backlog>>,

@@ -263,7 +263,7 @@ impl Session {
             Answer::Joined(snapshot) => welcome(snapshot),
             Answer::Inspected(_) | Answer::Left | Answer::Relayed => None,
         };
-        let Delivered { recipients, failed, congested } = hub.deliver(&applied, welcome);
+        let Delivered { recipients, failed, congested, .. } = hub.deliver(&applied, welcome);
         let result = match failed {
             0 => Ok(applied.answer),
             failed => Err(RequestError::DeliveryFailed { failed, recipients }),

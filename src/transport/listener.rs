@@ -5,11 +5,14 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper::body::Incoming;
+use hyper::rt::{Sleep, Timer};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -35,6 +38,10 @@ const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(9);
 
 /// The pause after an accept that failed for want of something, such as open files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// How long a connection may rest between two requests. Longer than load balancers rest theirs, so that it is they who
+/// end one, and no request meets its end on the way.
+const IDLE: Duration = Duration::from_secs(75);
 
 /// The most bytes of a request's head, which is also what an HTTP connection buffers.
 const MAX_HEAD: usize = 16 * 1024;
@@ -107,13 +114,17 @@ impl Acceptor {
 
     async fn serve_connection(self, stream: Stream, address: SocketAddr) {
         let Self { router, lifecycle, hub, header_timeout } = self;
+        let has_served = Arc::new(AtomicBool::new(false));
+        let timer = HeadTimer { rest: IDLE.saturating_sub(header_timeout), has_served: Arc::clone(&has_served) };
+        let serving = Arc::clone(&has_served);
         let service = TowerToHyperService::new(router.map_request(move |request: http::Request<Incoming>| {
+            serving.store(true, Ordering::Relaxed);
             let mut request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(PeerAddress(address));
             request
         }));
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(timer)
             .header_read_timeout(header_timeout)
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
@@ -129,7 +140,7 @@ impl Acceptor {
             }
         };
         if let Err(error) = result {
-            if error.is_timeout() {
+            if error.is_timeout() && !has_served.load(Ordering::Relaxed) {
                 hub.metrics().limit(Limit::HandshakeTime);
             }
             debug!(%error, "the HTTP connection ended");
@@ -143,4 +154,32 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT))?;
     Ok(())
+}
+
+/// The timer for heads: hyper has one limit for the time that a head may take and for the rest before it. After its first
+/// request a connection may take longer.
+#[derive(Clone)]
+struct HeadTimer {
+    rest: Duration,
+    has_served: Arc<AtomicBool>,
+}
+
+impl HeadTimer {
+    fn extended(&self, deadline: Instant) -> Instant {
+        if self.has_served.load(Ordering::Relaxed) { deadline + self.rest } else { deadline }
+    }
+}
+
+impl Timer for HeadTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        self.sleep_until(Instant::now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        TokioTimer::new().sleep_until(self.extended(deadline))
+    }
+
+    fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, deadline: Instant) {
+        TokioTimer::new().reset(sleep, self.extended(deadline));
+    }
 }

@@ -59,8 +59,8 @@ pub struct Settings {
     pub send_queue: usize,
     /// The most bytes of all those frames.
     pub send_queue_bytes: usize,
-    /// The most frames that a client which comes back has missed.
-    pub resume_messages: usize,
+    /// The most frames that may have been promised to a connection before it came.
+    pub promised: usize,
     /// Time between two heartbeats.
     pub ping_interval: Duration,
     /// Time for the answer to a heartbeat.
@@ -100,7 +100,7 @@ impl Endpoint {
                     .packet_completion_timeout(settings.handshake_timeout),
             )
             .with_adapter::<Wire>(Arc::clone(&published))
-            .max_buffer_size(settings.send_queue + settings.resume_messages)
+            .max_buffer_size(settings.send_queue + settings.promised)
             .max_payload(transport_limit as u64)
             .ws_max_message_size(transport_limit)
             .ws_max_frame_size(transport_limit)

@@ -37,6 +37,8 @@ pub struct Settings {
     pub send_queue: usize,
     /// The most bytes of all those frames.
     pub send_queue_bytes: usize,
+    /// The most frames that may have been promised to a connection before it came.
+    pub promised: usize,
     /// Time between two heartbeats; a connection that misses two is closed.
     pub heartbeat: Duration,
     /// Time for the first message.

@@ -66,7 +66,8 @@ export class Server {
     const env = { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...this.settings }
     this.#child = spawn(BINARY, [], { cwd: this.cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#exited = new Promise((resolve) => {
-      this.#child.once('exit', (code, signal) => resolve({ code, signal }))
+      // All that it wrote has been read by then.
+      this.#child.once('close', (code, signal) => resolve({ code, signal }))
       this.#child.once('error', (error) => resolve({ error: error.message }))
     })
     process.once('exit', () => this.#child.kill('SIGKILL'))
@@ -209,8 +210,8 @@ class OfficialClient extends Peer {
   constructor(url, cell, name) {
     super(`${name} (${cell.name})`)
     this.cell = cell
-    const { transports } = cell
-    this.socket = IO[cell.major](url, { forceNew: true, reconnection: false, ...(transports && { transports }) })
+    const { transports, options } = cell
+    this.socket = IO[cell.major](url, { forceNew: true, reconnection: false, ...(transports && { transports }), ...options })
     this.engine = this.socket.io.engine
     this.engine.on('packet', ({ type, data }) => this.heard.push(`${type} ${data ?? ''}`))
     for (const event of EVENTS) this.socket.on(event, (...args) => this.receive(event, args))

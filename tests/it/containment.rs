@@ -118,6 +118,10 @@ impl Outbox for Counted {
         Ok(())
     }
 
+    fn send_promised(&self, _: Frame) -> Result<(), QueueFull> {
+        Ok(())
+    }
+
     fn close(&self) {
         self.closed.fetch_add(1, Ordering::SeqCst);
     }

@@ -220,3 +220,22 @@ async fn a_first_message_that_never_comes_is_counted() {
     drop(silent);
     server.finish().await;
 }
+
+#[tokio::test]
+async fn a_connection_may_rest_between_two_requests() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
+    let mut connection = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    let mut answer = [0; 1024];
+    for rest in [1_500, 0] {
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(connection.read(&mut answer).await.unwrap() > 0, "it is still there");
+        // Longer than a head may take: as load balancers let theirs rest.
+        tokio::time::sleep(std::time::Duration::from_millis(rest)).await;
+    }
+    let scrape = Scrape::of(&server).await;
+    assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="handshake_time"}"#), 0);
+    drop(connection);
+    server.finish().await;
+}

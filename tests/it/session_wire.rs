@@ -86,6 +86,22 @@ async fn a_third_is_refused_and_closed() {
 }
 
 #[tokio::test]
+async fn more_than_a_queue_holds_can_wait() {
+    let server = TestServer::with(&["--messages-per-second=0", "--send-queue=8"]);
+    let mut ann = open(&server, "/signal?sessionId=s").await;
+    for number in 0..256 {
+        say(&mut ann, json!({ "type": "candidate", "sessionId": "s", "candidate": number.to_string() })).await;
+    }
+    settled(&mut ann).await;
+    let mut bob = open(&server, "/signal?sessionId=s").await;
+    for number in 0..256 {
+        assert_eq!(told(&mut bob).await["candidate"], number.to_string());
+    }
+    close([ann, bob]).await;
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn hanging_up_reaches_both_and_ends_the_session() {
     let server = TestServer::start();
     let mut ann = open(&server, "/signal?sessionId=s").await;

@@ -244,11 +244,17 @@ class TopicPeer(Peer):
         self.refused("invalid_type", msgId="quiet")
 
 
-def handshake(server, path, headers=None):
-    """The status and the body with which a handshake is refused."""
+def refusal(server, path, headers=None):
+    """The answer with which a handshake is refused."""
     try:
         with open_socket(server, path, headers):
             pass
-    except InvalidStatus as refusal:
-        return refusal.response.status_code, refusal.response.body
+    except InvalidStatus as refused:
+        return refused.response
     raise AssertionError(f"the handshake to {path} should be refused")
+
+
+def handshake(server, path, headers=None):
+    """The status and the body with which a handshake is refused."""
+    answer = refusal(server, path, headers)
+    return answer.status_code, answer.body

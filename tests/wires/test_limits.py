@@ -8,7 +8,7 @@ import time
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from support import OFFER, PATIENCE, EnvelopePeer, Server, SessionPeer, TopicPeer, handshake
+from support import OFFER, PATIENCE, EnvelopePeer, Server, SessionPeer, TopicPeer, handshake, open_socket, refusal
 
 
 def on_session(server, room, party):
@@ -159,5 +159,111 @@ def test_tls_may_be_required_of_sessions():
     try:
         status, body = handshake(server, "/signal")
         assert (status, json.loads(body)["code"]) == (403, "FORBIDDEN")
+    finally:
+        server.stop()
+
+
+# ------------------------------------------------------------------------------------------------------- too many messages
+
+
+def ask_session(peer):
+    peer.raw(json.dumps({"type": "leave", "sessionId": "elsewhere"}))
+    error = peer.next("error")
+    assert error["sessionId"] == "elsewhere"
+    return error
+
+
+def ask_envelope(peer):
+    return peer.ask("room:leave", {"roomId": "elsewhere"}, "error")
+
+
+def ask_topic(peer):
+    peer.tell("offer", "nobody", OFFER, msgId="7")
+    error = peer.next("error")
+    assert error["msgId"] == "7"
+    return error
+
+
+#: How to join, what to say that is always answered with an error, and the code of one that comes too soon.
+CHATTY = [(on_session, ask_session, "RATE_LIMITED"), (on_envelope, ask_envelope, "RATE_LIMITED"), (on_topic, ask_topic, "dropped")]
+
+
+@pytest.fixture
+def strict():
+    """A server that lets four messages pass, and then one a second."""
+    server = Server(MESSAGES_PER_SECOND="1", MESSAGE_BURST="4")
+    yield server
+    server.idle()
+    server.stop()
+
+
+@pytest.mark.parametrize("join, ask, code", CHATTY)
+def test_a_message_too_many_is_refused_with_the_time_to_wait(strict, room, party, join, ask, code):
+    # Not `join.quiet()`: what it says counts, too.
+    peer = join(strict, room, party) if join is not on_session else party(SessionPeer(strict, room, at_handshake=True))
+    assert "retryAfterMs" not in ask(peer)
+    refused = next(error for error in (ask(peer) for _ in range(50)) if "retryAfterMs" in error)
+    assert refused["code"] == code
+    wait = refused["retryAfterMs"]
+    assert 1 <= wait <= 1000
+    time.sleep(wait / 1000)
+    assert "retryAfterMs" not in ask(peer)
+
+
+def test_who_does_not_heed_it_is_closed_with_1008(strict, room, party):
+    peers = [join(strict, f"{room} {join.__name__}", party) for join in (on_session, on_envelope, on_topic)]
+    start = time.monotonic()
+    ends = set()
+    while peers:
+        assert time.monotonic() - start < 10 + PATIENCE, f"not closed: {peers}"
+        for peer in list(peers):
+            try:
+                peer.socket.send("{}")
+                peer.socket.recv(timeout=PATIENCE)
+            except ConnectionClosed as closed:
+                ends.add((closed.rcvd.code, closed.rcvd.reason))
+                peers.remove(peer)
+                # A flood is what has gone on for ten seconds.
+                assert time.monotonic() - start > 9
+        # The pace of the flood.
+        time.sleep(0.05)
+    assert ends == {(1008, "RATE_LIMITED")}
+
+
+# ---------------------------------------------------------------------------------------------------- too many connections
+
+DOORS = ["/signal?sessionId=s", "/ws", "/ws/topic", "/socket.io/?EIO=4&transport=websocket"]
+
+
+def is_refused(answer, status):
+    assert (answer.status_code, json.loads(answer.body)["code"]) == (status, "LIMIT_REACHED")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_a_full_server_refuses_at_the_door():
+    server = Server(MAX_CONNECTIONS="1")
+    try:
+        with open_socket(server, "/ws"):
+            for path in DOORS:
+                is_refused(refusal(server, path), 503)
+            # Its health and its rooms can be asked for all the same.
+            assert server.rest("GET", "/healthz")[0] == 200
+        server.idle()
+        for path in DOORS[:3]:
+            with open_socket(server, path):
+                pass
+            server.idle()
+    finally:
+        server.stop()
+
+
+def test_an_address_has_so_many_connections_and_a_proxy_tells_whose_they_are():
+    server = Server(MAX_CONNECTIONS_PER_IP="1", TRUSTED_PROXIES="127.0.0.1")
+    try:
+        with open_socket(server, "/ws", {"X-Forwarded-For": "198.51.100.1"}):
+            for path in DOORS:
+                is_refused(refusal(server, path, {"X-Forwarded-For": "203.0.113.7, 198.51.100.1"}), 429)
+            with open_socket(server, "/ws", {"X-Forwarded-For": "198.51.100.1, 198.51.100.2"}):
+                pass
     finally:
         server.stop()

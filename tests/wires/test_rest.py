@@ -3,15 +3,17 @@
 import copy
 import json
 import os
+import socket as sockets
 import subprocess
 import sys
+from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
 from openapi_spec_validator import validate
 
 from documents import DOCS, OPENAPI
-from support import HERE, Server
+from support import HERE, PATIENCE, Server
 
 TOKEN = "a token of the test"
 SECONDS = "12"
@@ -71,7 +73,7 @@ def is_error(answer, status, code):
     assert list(json.loads(answer[2])) == ["error", "code"]
 
 
-@pytest.mark.parametrize("path, allow", [("/health", "GET,HEAD"), ("/healthz", "GET,HEAD"), ("/api/rooms", "GET,HEAD,POST"), ("/api/rooms/x", "DELETE,GET,HEAD")])
+@pytest.mark.parametrize("path, allow", [("/health", "GET,HEAD"), ("/healthz", "GET,HEAD"), ("/metrics", "GET,HEAD"), ("/api/rooms", "GET,HEAD,POST"), ("/api/rooms/x", "DELETE,GET,HEAD")])
 def test_a_wrong_method(server, path, allow):
     answer = server.rest("PUT", path)
     is_error(answer, 405, "METHOD_NOT_ALLOWED")
@@ -84,6 +86,41 @@ def test_an_id_that_is_no_utf_8(server):
 
 def test_a_body_too_large(server):
     is_error(server.rest("POST", "/api/rooms", {"roomId": "x" * 70_000}), 413, "PAYLOAD_TOO_LARGE")
+
+
+def test_a_body_too_slow():
+    server = Server(HANDSHAKE_TIMEOUT_SECONDS="1")
+    try:
+        address = ("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
+        with sockets.create_connection(address, timeout=PATIENCE) as connection:
+            connection.sendall(b"POST /api/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{")
+            answer = HTTPResponse(connection)
+            answer.begin()
+            is_error((answer.status, answer.headers, answer.read()), 408, "INVALID_MESSAGE")
+        assert json.loads(server.rest("GET", "/api/rooms")[2]) == []
+    finally:
+        server.stop()
+
+
+def test_figures():
+    server = Server()
+    try:
+        status, headers, body = server.rest("GET", "/metrics")
+        assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+        assert b"\nparlor_rooms 0\n" in body
+    finally:
+        server.stop()
+    server = Server(METRICS_ADDR="127.0.0.1:0")
+    try:
+        is_error(server.rest("GET", "/metrics"), 404, "NOT_FOUND")
+    finally:
+        server.stop()
+    server = Server(API_TOKEN=TOKEN)
+    try:
+        is_error(server.rest("GET", "/metrics"), 401, "UNAUTHORIZED")
+        assert server.rest("GET", "/metrics", headers={"Authorization": f"Bearer {TOKEN}"})[0] == 200
+    finally:
+        server.stop()
 
 
 def test_too_many_rooms():

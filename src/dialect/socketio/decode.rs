@@ -139,7 +139,8 @@ impl<'a> Request<'a> {
         let is_sender_field = |key: &str| SENDER_FIELDS.iter().any(|field| field.name == key);
         let (body, mut content) = members.object_without(is_sender_field, key);
         // The fields of a candidate sent beside each other: the object itself is the candidate.
-        if kind == SignalKind::Candidate && json::is_string(value) && members.has("sdpMid") {
+        let is_flat = key == "candidate" && (members.has("sdpMid") || members.has("sdpMLineIndex"));
+        if kind == SignalKind::Candidate && json::is_string(value) && is_flat {
             content = 0..body.len();
         }
         let note = SenderFields::wanted(|key| members.has(key)).0;

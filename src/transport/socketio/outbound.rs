@@ -51,7 +51,7 @@ impl Outbound {
             history.set_away(false);
             for (bytes, frame) in history.after(seen) {
                 let queue = || link.wire().event(sid, frame.clone());
-                link.backlog().queue_again(bytes + PACKET_HEAD, queue)?;
+                link.backlog().queue_promised(bytes + PACKET_HEAD, queue)?;
             }
         }
         state.target = Target::Queue { sid, link: Arc::downgrade(link), backlog: Arc::clone(link.backlog()) };
@@ -70,7 +70,7 @@ impl Outbound {
         }
     }
 
-    fn send_text(&self, mut text: String) -> Result<(), QueueFull> {
+    fn send_text(&self, mut text: String, is_promised: bool) -> Result<(), QueueFull> {
         let mut guard = self.state.lock();
         let State { history, target } = &mut *guard;
         if let (Some(history), Some(number)) = (&history, DIALECT.number) {
@@ -81,7 +81,12 @@ impl Outbound {
         let bytes = frame.len();
         if let Target::Queue { sid, backlog, .. } = target {
             let queued = frame.clone();
-            backlog.queue(bytes + PACKET_HEAD, || self.inner.wire.event(*sid, queued))?;
+            let queue = || self.inner.wire.event(*sid, queued);
+            if is_promised {
+                backlog.queue_promised(bytes + PACKET_HEAD, queue)?;
+            } else {
+                backlog.queue(bytes + PACKET_HEAD, queue)?;
+            }
         }
         if let Some(history) = history {
             let now = Instant::now();
@@ -97,11 +102,18 @@ impl Outbound {
 impl Outbox for Outbound {
     fn send(&self, frame: Frame) -> Result<(), QueueFull> {
         match frame {
-            Frame::Text(text) => self.send_text(text),
+            Frame::Text(text) => self.send_text(text, false),
             Frame::Close(..) => {
                 self.close();
                 Ok(())
             }
+        }
+    }
+
+    fn send_promised(&self, frame: Frame) -> Result<(), QueueFull> {
+        match frame {
+            Frame::Text(text) => self.send_text(text, true),
+            Frame::Close(..) => self.send(frame),
         }
     }
 

@@ -63,13 +63,23 @@ fn length(frame: &Frame) -> usize {
     }
 }
 
-impl Outbox for Outbound {
-    fn send(&self, frame: Frame) -> Result<(), QueueFull> {
-        self.backlog.queue(length(&frame), || match self.queue.try_send(frame) {
+impl Outbound {
+    fn queue(&self, frame: Frame) -> Result<(), QueueFull> {
+        match self.queue.try_send(frame) {
             Err(mpsc::error::TrySendError::Full(_)) => Err(QueueFull),
             // One that is gone takes nothing and is no error: its session is just ending.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
-        })
+        }
+    }
+}
+
+impl Outbox for Outbound {
+    fn send(&self, frame: Frame) -> Result<(), QueueFull> {
+        self.backlog.queue(length(&frame), || self.queue(frame))
+    }
+
+    fn send_promised(&self, frame: Frame) -> Result<(), QueueFull> {
+        self.backlog.queue_promised(length(&frame), || self.queue(frame))
     }
 
     fn close(&self) {
@@ -139,7 +149,7 @@ impl Connection {
             .max_message_size(Some(settings.max_message_bytes))
             .max_frame_size(Some(settings.max_message_bytes));
         let socket = WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config)).await;
-        let (sender, queue) = mpsc::channel(settings.send_queue);
+        let (sender, queue) = mpsc::channel(settings.send_queue + settings.promised);
         let outbox = Arc::new(Outbound {
             queue: sender,
             backlog: Backlog::new(settings.send_queue, settings.send_queue_bytes),

@@ -109,21 +109,15 @@ fn bodies_that_drip() {
     });
 }
 
-/// Handshakes after which nothing is said, and connections kept open after an answer.
+/// Handshakes after which nothing is said.
 #[test]
 fn handshakes_that_go_no_further() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let began = Instant::now();
-        let idle = (0..MANY).map(async |number| match number % 4 {
-            0 => drop(Raw::websocket(address, "/ws").await.rest().await),
-            1 => drop(Raw::websocket(address, "/signal").await.rest().await),
-            2 => drop(Raw::websocket(address, "/socket.io/?EIO=4&transport=websocket").await.rest().await),
-            _ => {
-                let mut raw = Raw::sending(address, format!("GET /healthz HTTP/1.1\r\nHost: x{END}")).await;
-                assert_eq!(raw.response().await.unwrap().status, 200);
-                raw.rest().await;
-            }
+        let paths = ["/ws", "/signal", super::SOCKET_IO];
+        let idle = (0..MANY).map(async |number| {
+            Raw::websocket(address, paths[number % paths.len()]).await.rest().await;
         });
         let polling = (0..MANY).map(async |_| polling_path(address).await);
         let (_, paths, ()) = tokio::join!(join_all(idle), join_all(polling), bystander.round());

@@ -1,0 +1,58 @@
+//! What fuzzing found worth keeping, run through the same checks again: see `fuzz/README.md`.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::model::{play, scenario};
+use crate::support::properties::Wire;
+
+/// Runs a check over every file of a target's corpus, and says which one fails.
+fn replay(target: &str, check: impl Fn(&[u8])) {
+    struct Running(String);
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("the input is tests/fixtures/corpus/{}", self.0);
+            }
+        }
+    }
+
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/corpus").join(target);
+    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 10, "{} has few files", folder.display());
+    for file in files {
+        let _running = Running(format!("{target}/{}", file.file_name().unwrap().display()));
+        check(&fs::read(&file).unwrap());
+    }
+}
+
+#[test]
+fn socketio_events() {
+    replay("socketio", |data| Wire::SocketIo.check(data));
+}
+
+#[test]
+fn envelope_conversations() {
+    replay("envelope", |data| Wire::Envelope.check(data));
+}
+
+#[test]
+fn topic_conversations() {
+    replay("topic", |data| Wire::Topic.check(data));
+}
+
+#[test]
+fn session_conversations() {
+    replay("session", |data| Wire::Session.check(data));
+}
+
+#[test]
+fn room_scenarios() {
+    replay("rooms", |data| {
+        let scenario = scenario(data).expect("a scenario");
+        let outcome = std::panic::catch_unwind(|| play(&scenario));
+        assert!(outcome.is_ok(), "{scenario:#?}");
+    });
+}

@@ -1,0 +1,18 @@
+//! Any sequence of what can happen to rooms: the same as in a naive model of them, and nothing is left at the end.
+
+use proptest::prelude::*;
+
+use crate::support::model::{Scenario, play, scenario};
+
+fn scenarios() -> impl Strategy<Value = Scenario> {
+    prop::collection::vec(any::<u8>(), 0..1_500).prop_filter_map("too few bytes", |data| scenario(&data))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rooms_do_what_their_model_does(scenario in scenarios()) {
+        play(&scenario);
+    }
+}

@@ -1,0 +1,251 @@
+//! Rooms held against a naive model of them: the same commands to both, and the same must come of it, step by step.
+//!
+//! A scenario is made of any bytes: the fuzz target's, or a property test's.
+
+// The fuzz target includes this file by its path: from there the modules are found only if theirs are told.
+#[path = "model/naive.rs"]
+mod naive;
+#[path = "model/scenario.rs"]
+mod scenario;
+
+use std::time::SystemTime;
+
+use parlor::id::{ConnectionId, RoomId};
+use parlor::room::{
+    Applied, Command, Event, LeaveReason, Limits, Profile, RoomError, Rooms, Signal, SignalKind, Target,
+};
+
+use self::naive::{Naive, Outcome, Told};
+use self::scenario::{Below, Name, Place, ROOMS, Reason, SEATS, Seat, Step, TTL};
+pub(crate) use self::scenario::{Scenario, scenario};
+
+/// Plays a scenario; panics where rooms and model part.
+pub(crate) fn play(scenario: &Scenario) {
+    let mut run = Run::new(scenario.limits());
+    for step in &scenario.steps.0 {
+        run.step(*step);
+        run.compare();
+    }
+    run.finish();
+}
+
+/// A connection that has ended and is still in these rooms.
+struct Parting {
+    connection: ConnectionId,
+    rooms: Vec<RoomId>,
+    reason: LeaveReason,
+}
+
+/// Both, side by side.
+struct Run {
+    rooms: Rooms,
+    naive: Naive,
+    /// Who sits where; who has ended sits there until somebody new comes.
+    seats: Vec<ConnectionId>,
+    ended: Vec<ConnectionId>,
+    partings: Vec<Parting>,
+    connections: u128,
+    signals: u16,
+}
+
+impl Run {
+    fn new(limits: Limits) -> Self {
+        let naive = Naive::new(limits.clone(), SystemTime::UNIX_EPOCH);
+        let (seats, ended, partings) = (Vec::new(), Vec::new(), Vec::new());
+        let mut run = Self { rooms: Rooms::new(limits), naive, seats, ended, partings, connections: 0, signals: 0 };
+        for _ in 0..SEATS {
+            let connection = run.connect();
+            run.seats.push(connection);
+        }
+        run
+    }
+
+    fn connect(&mut self) -> ConnectionId {
+        self.connections += 1;
+        let connection = ConnectionId::from_u128(self.connections);
+        self.rooms.connect(connection);
+        self.naive.connect(connection);
+        connection
+    }
+
+    /// Somebody new takes a seat whose connection has ended.
+    fn sit(&mut self, seat: Seat) {
+        if self.ended.contains(&self.seat(seat)) {
+            self.seats[usize::from(seat.0)] = self.connect();
+        }
+    }
+
+    fn seat(&self, seat: Seat) -> ConnectionId {
+        self.seats[usize::from(seat.0)]
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Connect(seat) => self.sit(seat),
+            Step::Join { who, room, peer, kind, said } => {
+                let profile = Profile::new(&"x".repeat(usize::from(said.0)));
+                let (peer, kind) = (peer.map(Name::id), kind.of_room());
+                self.apply(who, &Command::Join { room: room.id(), peer, profile, kind });
+            }
+            Step::Inspect { who, room } => self.apply(who, &Command::Inspect { room: room.id() }),
+            Step::Leave { who, room } => self.apply(who, &Command::Leave { room: room.map(Place::id) }),
+            Step::HangUp { who, room } => self.apply(who, &Command::HangUp { room: room.map(Place::id) }),
+            Step::Relay { who, room, target, length } => {
+                self.signals = self.signals.wrapping_add(1);
+                let body: Box<str> = "x".repeat(usize::from(length.0)).into();
+                let content = 0..body.len();
+                let signal = Signal { kind: SignalKind::Offer, origin: "test", body, content, note: self.signals };
+                let target = target.map(|name| Target::new(name.id()));
+                self.apply(who, &Command::Relay { room: room.map(Place::id), target, signal });
+            }
+            Step::LeaveAll { who } => {
+                let who = self.seat(who);
+                for room in self.rooms.of(who) {
+                    self.leave(who, &room, LeaveReason::Left);
+                }
+            }
+            Step::End { who, reason } => {
+                if let Some(parting) = self.part(self.seat(who), reason) {
+                    self.leave_rest(parting);
+                }
+                self.sit(who);
+            }
+            Step::Part { who, reason } => {
+                let parting = self.part(self.seat(who), reason);
+                self.partings.extend(parting);
+            }
+            Step::LeaveNext => self.leave_next(),
+            Step::Create { room, capacity } => self.create(&room.id(), capacity.map(|most| usize::from(most.0) + 1)),
+            Step::Close { room } => self.close(&room.id()),
+            Step::Expire => assert_eq!(self.rooms.expire(self.naive.now), self.naive.expire()),
+            Step::Wait(quarters) => self.naive.now += TTL / 4 * u32::from(quarters.0),
+        }
+    }
+
+    fn apply(&mut self, who: Seat, command: &Command) {
+        let who = self.seat(who);
+        let mut expected = Told::default();
+        let outcome = self.naive.apply(who, command.clone(), &mut expected);
+        let applied = self.rooms.apply(self.naive.now, who, command.clone());
+        let told = applied.as_ref().map(told).unwrap_or_default();
+        compare_outcome(applied.map(|applied| applied.answer), outcome, command);
+        compare_told(told, expected, command);
+    }
+
+    fn leave(&mut self, who: ConnectionId, room: &RoomId, reason: LeaveReason) {
+        let mut expected = Told::default();
+        let was_in = self.naive.leave(who, room, reason, &mut expected);
+        let applied = self.rooms.leave(who, room, reason);
+        assert_eq!(applied.is_some(), was_in, "{who} leaves {room}");
+        compare_told(applied.as_ref().map(told).unwrap_or_default(), expected, &(who, room));
+    }
+
+    /// A connection ends, once.
+    fn part(&mut self, connection: ConnectionId, reason: Reason) -> Option<Parting> {
+        if self.ended.contains(&connection) {
+            return None;
+        }
+        self.ended.push(connection);
+        let rooms = self.rooms.disconnect(connection);
+        assert_eq!(rooms, self.naive.disconnect(connection), "the rooms of {connection}");
+        Some(Parting { connection, rooms, reason: reason.of_leaving() })
+    }
+
+    fn leave_next(&mut self) {
+        let Some(parting) = self.partings.first_mut() else { return };
+        let (connection, reason) = (parting.connection, parting.reason);
+        let room = parting.rooms.pop();
+        match room {
+            Some(room) => self.leave(connection, &room, reason),
+            None => drop(self.partings.remove(0)),
+        }
+    }
+
+    fn leave_rest(&mut self, parting: Parting) {
+        for room in parting.rooms {
+            self.leave(parting.connection, &room, parting.reason);
+        }
+    }
+
+    fn create(&mut self, id: &RoomId, capacity: Option<usize>) {
+        let outcome = self.naive.create(id, capacity);
+        let created = self.rooms.create(self.naive.now, Some(id.clone()), capacity);
+        compare_outcome(created, outcome, id);
+    }
+
+    fn close(&mut self, id: &RoomId) {
+        let mut expected = Told::default();
+        let existed = self.naive.close(id, &mut expected);
+        let applied = self.rooms.close(id);
+        assert_eq!(applied.is_some(), existed, "close {id}");
+        compare_told(applied.as_ref().map(told).unwrap_or_default(), expected, id);
+    }
+
+    /// Everything that can be asked is answered alike.
+    fn compare(&self) {
+        assert_eq!(self.rooms.counts(), self.naive.counts());
+        let all = self.naive.list();
+        assert_eq!(self.rooms.list(None, usize::MAX).as_ref(), Some(&all));
+        for (index, summary) in all.iter().enumerate() {
+            let older = self.rooms.list(Some(&summary.id), 2);
+            assert_eq!(older, Some(all.iter().skip(index + 1).take(2).cloned().collect()));
+        }
+        for id in (0..ROOMS).map(|number| Place(Below(number)).id()) {
+            assert_eq!(self.rooms.summary(&id).as_ref(), all.iter().find(|summary| summary.id == id));
+            assert_eq!(self.rooms.connections_in(&id), self.naive.connections_in(&id));
+        }
+        for connection in &self.seats {
+            assert_eq!(self.rooms.of(*connection), self.naive.of(*connection), "the rooms of {connection}");
+        }
+    }
+
+    /// Everyone goes, and nothing is left of anybody.
+    fn finish(mut self) {
+        for connection in self.seats.clone() {
+            let parting = self.part(connection, Reason::Disconnected);
+            self.partings.extend(parting);
+        }
+        for parting in std::mem::take(&mut self.partings) {
+            self.leave_rest(parting);
+        }
+        self.compare();
+        assert_eq!(self.rooms.counts().peers, 0, "a ghost");
+        self.naive.now += TTL;
+        assert_eq!(self.rooms.expire(self.naive.now), self.naive.expire());
+        self.compare();
+        assert_eq!(self.rooms.counts().rooms, 0, "a room that nobody is in");
+    }
+}
+
+/// Who is told what by the rooms, and who is out.
+fn told(applied: &Applied) -> Told {
+    let mut told = Told::default();
+    for delivery in &applied.deliveries {
+        if let Event::PeerLeft { room, peer, reason } = &delivery.event {
+            told.left.push((room.clone(), peer.clone(), *reason));
+        }
+        told.inbox.extend(delivery.to.as_slice().iter().map(|to| (*to, delivery.event.clone())));
+    }
+    told
+}
+
+fn compare_outcome<T: PartialEq + std::fmt::Debug>(
+    result: Result<T, RoomError>,
+    expected: Outcome<T>,
+    of: &impl std::fmt::Debug,
+) {
+    match (result, expected) {
+        (Ok(answer), Ok(expected)) => assert_eq!(answer, expected, "{of:?}"),
+        (Err(error), Err(expected)) => assert!(expected.contains(&error), "{error} rather than {expected:?}: {of:?}"),
+        (result, expected) => panic!("{result:?} rather than {expected:?}: {of:?}"),
+    }
+}
+
+/// In what order each one is told counts; between two of them nobody can tell.
+fn compare_told(mut told: Told, mut expected: Told, of: &impl std::fmt::Debug) {
+    for Told { inbox, left } in [&mut told, &mut expected] {
+        inbox.sort_by_key(|(to, _)| *to);
+        left.sort_by_key(|(_, peer, _)| peer.connection);
+    }
+    assert_eq!(told, expected, "{of:?}");
+}

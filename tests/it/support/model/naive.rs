@@ -1,0 +1,377 @@
+//! Rooms as the contract tells of them, with nothing but lists that are searched from end to end. Slow, and short enough
+//! to be seen to be right.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parlor::id::{ConnectionId, PeerId, RoomId};
+use parlor::room::{
+    Answer, Command, Counts, Event, FoundBy, LeaveReason, Limits, Peer, Profile, RemovalReason, RoomError, RoomKind,
+    Signal, Snapshot, Summary, Target,
+};
+
+/// A session is a call of two.
+const SESSION_SIZE: usize = 2;
+
+/// What came of something: who is told what, in this order, and who is out of which room and why.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) inbox: Vec<(ConnectionId, Event)>,
+    pub(crate) left: Vec<(RoomId, Arc<Peer>, LeaveReason)>,
+}
+
+impl Told {
+    fn tell(&mut self, to: &[ConnectionId], event: &Event) {
+        self.inbox.extend(to.iter().map(|to| (*to, event.clone())));
+    }
+}
+
+/// An answer, or every reason for which the contract refuses: any of them will do.
+pub(crate) type Outcome<T> = Result<T, Vec<RoomError>>;
+
+/// A room.
+struct Room {
+    id: RoomId,
+    created_at: SystemTime,
+    capacity: usize,
+    is_session: bool,
+    /// Made by an operator: stays without peers until then, or until its first peer has come.
+    waits_until: Option<SystemTime>,
+    /// In the order they joined.
+    peers: Vec<Arc<Peer>>,
+    /// Said to nobody, and since when that waits.
+    waiting: Vec<(SystemTime, Arc<Peer>, Arc<Signal>)>,
+}
+
+impl Room {
+    fn peer(&self, connection: ConnectionId) -> Option<Arc<Peer>> {
+        self.peers.iter().find(|peer| peer.connection == connection).cloned()
+    }
+
+    fn all_but(&self, connection: ConnectionId) -> Vec<ConnectionId> {
+        self.peers.iter().map(|peer| peer.connection).filter(|other| *other != connection).collect()
+    }
+
+    fn snapshot(&self, me: Arc<Peer>) -> Arc<Snapshot> {
+        let (room, peers) = (self.id.clone(), self.peers.clone());
+        Arc::new(Snapshot { room, created_at: self.created_at, capacity: self.capacity, me, peers })
+    }
+
+    fn summary(&self) -> Summary {
+        let peers = self.peers.iter().map(|peer| peer.id.clone()).collect();
+        Summary { id: self.id.clone(), peers, capacity: self.capacity, created_at: self.created_at }
+    }
+}
+
+/// All rooms.
+pub(crate) struct Naive {
+    pub(crate) now: SystemTime,
+    limits: Limits,
+    /// Connections that have come and not gone.
+    open: Vec<ConnectionId>,
+    /// In the order they were created.
+    rooms: Vec<Room>,
+    /// Who joined where, in the order in which it happened.
+    joins: Vec<(ConnectionId, RoomId)>,
+    /// Sessions that ended, and of whose ids there has been no room since.
+    ended: Vec<RoomId>,
+}
+
+impl Naive {
+    pub(crate) fn new(limits: Limits, now: SystemTime) -> Self {
+        Self { now, limits, open: Vec::new(), rooms: Vec::new(), joins: Vec::new(), ended: Vec::new() }
+    }
+
+    pub(crate) fn connect(&mut self, connection: ConnectionId) {
+        self.open.push(connection);
+    }
+
+    /// From now on it can join nothing; the rooms that it is to leave.
+    pub(crate) fn disconnect(&mut self, connection: ConnectionId) -> Vec<RoomId> {
+        let rooms = self.of(connection);
+        self.open.retain(|open| *open != connection);
+        rooms
+    }
+
+    /// The rooms of an open connection, in the order it joined them.
+    pub(crate) fn of(&self, connection: ConnectionId) -> Vec<RoomId> {
+        let joins = self.joins.iter().filter(|(who, _)| *who == connection && self.open.contains(who));
+        joins.map(|(_, room)| room.clone()).collect()
+    }
+
+    pub(crate) fn connections_in(&self, id: &RoomId) -> Vec<ConnectionId> {
+        self.room(id).map(|room| room.peers.iter().map(|peer| peer.connection).collect()).unwrap_or_default()
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts { rooms: self.rooms.len(), peers: self.rooms.iter().map(|room| room.peers.len()).sum() }
+    }
+
+    /// The newest first.
+    pub(crate) fn list(&self) -> Vec<Summary> {
+        self.rooms.iter().rev().map(Room::summary).collect()
+    }
+
+    fn room(&self, id: &RoomId) -> Option<&Room> {
+        self.rooms.iter().find(|room| room.id == *id)
+    }
+
+    fn position(&self, id: &RoomId) -> Option<usize> {
+        self.rooms.iter().position(|room| room.id == *id)
+    }
+
+    pub(crate) fn apply(&mut self, who: ConnectionId, command: Command, told: &mut Told) -> Outcome<Answer> {
+        match command {
+            Command::Join { room, peer, profile, kind } => self.join(who, &room, peer, profile, kind, told),
+            Command::Inspect { room } => {
+                let room = self.room(&room).ok_or(vec![RoomError::NotInRoom])?;
+                let me = room.peer(who).ok_or(vec![RoomError::NotInRoom])?;
+                Ok(Answer::Inspected(room.snapshot(me)))
+            }
+            Command::Leave { room } => {
+                let room = self.meant(who, room)?;
+                if !self.leave(who, &room, LeaveReason::Left, told) {
+                    return Err(vec![RoomError::NotInRoom]);
+                }
+                Ok(Answer::Left)
+            }
+            Command::HangUp { room } => self.hang_up(who, room, told),
+            Command::Relay { room, target, signal } => self.relay(who, room, target.as_ref(), signal, told),
+        }
+    }
+
+    /// The room that is named, or the only one.
+    fn meant(&self, who: ConnectionId, named: Option<RoomId>) -> Outcome<RoomId> {
+        match (named, self.of(who).as_slice()) {
+            (Some(room), _) => Ok(room),
+            (None, _) if !self.open.contains(&who) => Err(vec![RoomError::ConnectionEnded]),
+            (None, [room]) => Ok(room.clone()),
+            (None, []) => Err(vec![RoomError::NotInAnyRoom]),
+            (None, _) => Err(vec![RoomError::AmbiguousRoom]),
+        }
+    }
+
+    /// The room that is meant, if one is in it.
+    fn mine(&self, who: ConnectionId, named: Option<RoomId>) -> Outcome<usize> {
+        let id = self.meant(who, named)?;
+        match self.position(&id) {
+            Some(index) if self.rooms[index].peer(who).is_some() => Ok(index),
+            None if self.ended.contains(&id) => Err(vec![RoomError::SessionEnded]),
+            _ => Err(vec![RoomError::NotInRoom]),
+        }
+    }
+
+    /// Why a join must be refused.
+    fn refusals(
+        &self,
+        who: ConnectionId,
+        id: &RoomId,
+        peer: &PeerId,
+        said: &Profile,
+        kind: RoomKind,
+    ) -> Vec<RoomError> {
+        let limits = &self.limits;
+        let room = self.room(id);
+        let is_in = room.is_some_and(|room| room.peer(who).is_some());
+        let is_session = kind != RoomKind::Group;
+        let capacity = room.map_or(limits.room_size, |room| room.capacity);
+        let capacity = if is_session { capacity.min(SESSION_SIZE) } else { capacity };
+        // Who replaces takes no place.
+        let others = room.map_or(0, |room| room.peers.iter().filter(|other| other.id != *peer).count());
+        let (max_rooms, max_mine) = (limits.rooms.unwrap_or(usize::MAX), limits.rooms_per_connection);
+        let all = [
+            (said.as_str().len() > limits.profile_bytes, RoomError::ProfileTooLarge { max: limits.profile_bytes }),
+            (kind == RoomKind::SessionUnlessEnded && self.ended.contains(id), RoomError::SessionEnded),
+            (!self.open.contains(&who), RoomError::ConnectionEnded),
+            (room.is_none() && !limits.auto_create, RoomError::RoomNotFound),
+            (room.is_none() && self.rooms.len() >= max_rooms, RoomError::TooManyRooms { max: max_rooms }),
+            (!is_in && self.of(who).len() >= max_mine, RoomError::TooManyRoomsPerConnection { max: max_mine }),
+            (!is_in && others >= capacity, RoomError::RoomFull { capacity }),
+        ];
+        all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, error)| error).collect()
+    }
+
+    fn join(
+        &mut self,
+        who: ConnectionId,
+        id: &RoomId,
+        peer: Option<PeerId>,
+        profile: Profile,
+        kind: RoomKind,
+        told: &mut Told,
+    ) -> Outcome<Answer> {
+        // Without a name one is known by one's connection.
+        let peer = peer.unwrap_or_else(|| who.into());
+        let refusals = self.refusals(who, id, &peer, &profile, kind);
+        if !refusals.is_empty() {
+            return Err(refusals);
+        }
+        let index = self.position(id).unwrap_or_else(|| self.begin(id.clone(), self.limits.room_size, None));
+        let room = &self.rooms[index];
+        if let Some(me) = room.peer(who) {
+            // Again: the list, and nothing for the others.
+            let snapshot = room.snapshot(me);
+            told.tell(&[who], &Event::Joined(Arc::clone(&snapshot)));
+            return Ok(Answer::Joined(snapshot));
+        }
+        // The newer of two of the same name wins.
+        if let Some(older) = room.peers.iter().find(|other| other.id == peer).map(|older| older.connection) {
+            told.tell(&[older], &Event::Removed { room: id.clone(), reason: RemovalReason::Replaced });
+            self.take_out(index, older, LeaveReason::Replaced, told);
+        }
+        let me = Arc::new(Peer { id: peer, connection: who, joined_at: self.now, profile });
+        self.joins.push((who, id.clone()));
+        let (now, ttl) = (self.now, self.limits.session.ttl);
+        let room = &mut self.rooms[index];
+        room.waits_until = None;
+        if kind != RoomKind::Group {
+            room.is_session = true;
+            room.capacity = room.capacity.min(SESSION_SIZE);
+        }
+        room.peers.push(Arc::clone(&me));
+        let snapshot = room.snapshot(Arc::clone(&me));
+        told.tell(&[who], &Event::Joined(Arc::clone(&snapshot)));
+        told.tell(&room.all_but(who), &Event::PeerJoined { room: id.clone(), peer: me });
+        for (since, from, signal) in room.waiting.drain(..) {
+            if now <= since + ttl {
+                let found_by = FoundBy::PeerId;
+                told.tell(&[who], &Event::SignalRelayed { room: id.clone(), from, found_by, signal });
+            }
+        }
+        Ok(Answer::Joined(snapshot))
+    }
+
+    /// Begins a room; an ended session of its id is the past.
+    fn begin(&mut self, id: RoomId, capacity: usize, waits_until: Option<SystemTime>) -> usize {
+        self.ended.retain(|ended| *ended != id);
+        let (created_at, peers, waiting) = (self.now, Vec::new(), Vec::new());
+        self.rooms.push(Room { id, created_at, capacity, is_session: false, waits_until, peers, waiting });
+        self.rooms.len() - 1
+    }
+
+    /// Takes a peer out, and tells those who stay.
+    fn take_out(&mut self, index: usize, who: ConnectionId, reason: LeaveReason, told: &mut Told) {
+        let room = &mut self.rooms[index];
+        let (id, peer) = (room.id.clone(), room.peer(who).expect("in the room"));
+        room.peers.retain(|peer| peer.connection != who);
+        self.joins.retain(|(connection, joined)| *connection != who || *joined != id);
+        told.tell(&room.all_but(who), &Event::PeerLeft { room: id.clone(), peer: Arc::clone(&peer), reason });
+        told.left.push((id, peer, reason));
+    }
+
+    /// Forgets a room that nobody is in and nobody is waited for.
+    fn forget_if_empty(&mut self, index: usize) {
+        let room = &self.rooms[index];
+        if room.peers.is_empty() && room.waits_until.is_none() {
+            let room = self.rooms.remove(index);
+            if room.is_session {
+                self.ended.push(room.id);
+            }
+        }
+    }
+
+    /// Whether there was somebody to leave.
+    pub(crate) fn leave(&mut self, who: ConnectionId, id: &RoomId, reason: LeaveReason, told: &mut Told) -> bool {
+        let Some(index) = self.position(id).filter(|index| self.rooms[*index].peer(who).is_some()) else {
+            return false;
+        };
+        self.take_out(index, who, reason, told);
+        self.forget_if_empty(index);
+        true
+    }
+
+    fn hang_up(&mut self, who: ConnectionId, room: Option<RoomId>, told: &mut Told) -> Outcome<Answer> {
+        let index = self.mine(who, room)?;
+        if self.rooms[index].is_session {
+            // The other hears who went, and then both that it is over.
+            let both = self.connections_in(&self.rooms[index].id);
+            self.take_out(index, who, LeaveReason::HungUp, told);
+            self.end(index, &both, RemovalReason::HungUp, LeaveReason::HungUp, told);
+        } else {
+            self.take_out(index, who, LeaveReason::Left, told);
+        }
+        self.forget_if_empty(index);
+        Ok(Answer::Left)
+    }
+
+    /// Tells that it is over, and takes out whoever is left; of that nobody is told.
+    fn end(&mut self, index: usize, all: &[ConnectionId], why: RemovalReason, reason: LeaveReason, told: &mut Told) {
+        let room = self.rooms[index].id.clone();
+        told.tell(all, &Event::Removed { room, reason: why });
+        let mut silent = Told::default();
+        while let Some(peer) = self.rooms[index].peers.first().cloned() {
+            self.take_out(index, peer.connection, reason, &mut silent);
+        }
+        told.left.append(&mut silent.left);
+    }
+
+    fn relay(
+        &mut self,
+        who: ConnectionId,
+        room: Option<RoomId>,
+        target: Option<&Target>,
+        signal: Signal,
+        told: &mut Told,
+    ) -> Outcome<Answer> {
+        let index = self.mine(who, room)?;
+        let (now, limits) = (self.now, &self.limits.session);
+        let room = &mut self.rooms[index];
+        let from = room.peer(who).expect("in the room");
+        let signal = Arc::new(signal);
+        let (to, found_by) = match target.map(Target::to_string) {
+            None => (room.all_but(who), FoundBy::PeerId),
+            Some(name) => {
+                let by_id = room.peers.iter().find(|peer| peer.id.as_str() == name);
+                let by_connection = room.peers.iter().find(|peer| peer.connection.to_string() == name);
+                match (by_id, by_connection) {
+                    (Some(peer), _) => (vec![peer.connection], FoundBy::PeerId),
+                    (None, Some(peer)) => (vec![peer.connection], FoundBy::ConnectionId),
+                    (None, None) => return Err(vec![RoomError::TargetNotFound]),
+                }
+            }
+        };
+        if to.is_empty() && room.is_session {
+            room.waiting.retain(|(since, ..)| now <= *since + limits.ttl);
+            let bytes: usize = room.waiting.iter().map(|(_, _, waiting)| waiting.body.len()).sum();
+            if room.waiting.len() >= limits.messages || bytes + signal.body.len() > limits.bytes {
+                return Err(vec![RoomError::SessionQueueFull]);
+            }
+            room.waiting.push((now, from, signal));
+        } else {
+            let room = room.id.clone();
+            told.tell(&to, &Event::SignalRelayed { room, from, found_by, signal });
+        }
+        Ok(Answer::Relayed)
+    }
+
+    pub(crate) fn create(&mut self, id: &RoomId, capacity: Option<usize>) -> Outcome<Summary> {
+        let max = self.limits.rooms.unwrap_or(usize::MAX);
+        let (exists, full) = (self.room(id).is_some(), self.rooms.len() >= max);
+        let all = [(exists, RoomError::RoomExists), (full && !exists, RoomError::TooManyRooms { max })];
+        let refusals: Vec<RoomError> = all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, error)| error).collect();
+        if !refusals.is_empty() {
+            return Err(refusals);
+        }
+        let until = self.now + self.limits.empty_room_ttl;
+        let index = self.begin(id.clone(), capacity.unwrap_or(self.limits.room_size), Some(until));
+        Ok(self.rooms[index].summary())
+    }
+
+    /// Whether there was such a room.
+    pub(crate) fn close(&mut self, id: &RoomId, told: &mut Told) -> bool {
+        let Some(index) = self.position(id) else { return false };
+        let all = self.connections_in(id);
+        self.rooms[index].waits_until = None;
+        self.end(index, &all, RemovalReason::Closed, LeaveReason::Closed, told);
+        self.forget_if_empty(index);
+        true
+    }
+
+    /// Forgets the rooms whose first peer never came.
+    pub(crate) fn expire(&mut self) -> usize {
+        let before = self.rooms.len();
+        let now = self.now;
+        self.rooms.retain(|room| room.waits_until.is_none_or(|until| now < until));
+        before - self.rooms.len()
+    }
+}

@@ -1,0 +1,163 @@
+//! What must hold for any message whatever: shared by the fuzz targets and by the test that replays their corpus.
+//!
+//! Each function takes one input, runs it through a dialect as the server would, and panics where something does not
+//! hold. They read JSON with serde alone, never with the server's own reader:
+//!
+//! - ids hold their bounds, and say what the client wrote;
+//! - what is relayed is JSON on every wire, whose sender fields are the server's and stand there once;
+//! - within a dialect the sender's other keys come as they were sent, to the letter; between dialects the description or
+//!   the candidate does;
+//! - what is answered is JSON, in the form of the wire.
+
+// The fuzz targets include this file by its path: from there the modules are found only if theirs are told.
+#[path = "properties/conversation.rs"]
+mod conversation;
+#[path = "properties/encoded.rs"]
+mod encoded;
+#[path = "properties/meaning.rs"]
+mod meaning;
+#[path = "properties/object.rs"]
+mod object;
+#[path = "properties/peers.rs"]
+mod peers;
+
+use parlor::dialect::Failure;
+use parlor::dialect::socketio::{Request, encode};
+use parlor::id::{MAX_ID_CHARS, PeerId};
+use parlor::room::{Command, Profile, RoomKind, SignalKind, Target};
+
+use self::encoded::{Scene, check_code};
+use self::meaning::Sent;
+use self::object::{Object, is_json, raw_string};
+
+/// The wire on which something was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wire {
+    SocketIo,
+    Session,
+    Envelope,
+    Topic,
+}
+
+impl Wire {
+    /// Checks one input of this wire.
+    pub(crate) fn check(self, data: &[u8]) {
+        // Text frames are UTF-8 before they come here: the WebSocket library sees to it.
+        let Ok(text) = std::str::from_utf8(data) else { return };
+        match self {
+            Self::SocketIo => socketio(text),
+            Self::Session | Self::Envelope | Self::Topic => conversation::check(self, text),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::SocketIo => "socketio",
+            Self::Session => "session",
+            Self::Envelope => "envelope",
+            Self::Topic => "topic",
+        }
+    }
+}
+
+/// One event of a Socket.IO client: the JSON array of its name and its arguments.
+fn socketio(text: &str) {
+    let Some(request) = Request::read(text) else { return };
+    let room = request.room();
+    if let Some(room) = &room {
+        check_id(room.as_str());
+    }
+    let command = match request.command() {
+        Ok(command) => command,
+        Err(error) => {
+            let (code, message) = (error.code(), error.to_string());
+            let failure = Failure::new(code, &message);
+            let event = encode::error(&failure, Some(request.event.name()), room.as_ref());
+            check_code(&Object::of_event(&event, "error"), "message", code);
+            let ack = encode::ack_error(&failure);
+            check_code(&Object::read(object::array(&ack)[0].get()).expect("an object"), "error", code);
+            return;
+        }
+    };
+    let mut arguments = object::array(text).into_iter().skip(1).map(|value| value.get().to_owned());
+    let first = arguments.next().filter(|value| value != "null");
+    let object = first.as_deref().and_then(Object::read);
+    let second = arguments.next().filter(|value| value != "null");
+    check_ids(&command);
+    let named_room = object.as_ref().map_or(first.as_deref(), |object| object.first_of(&["roomId", "room"]));
+    match command {
+        Command::Join { room, peer, profile, kind } => {
+            assert_eq!(kind, RoomKind::Group);
+            assert_eq!(Some(room.as_str()), named_room.map(id_text).as_deref());
+            let named = object.as_ref().map_or(second.as_deref(), |object| object.first_of(&["userId", "peerId"]));
+            assert_eq!(peer.as_ref().map(PeerId::as_str), named.map(id_text).as_deref());
+            check_said(object.as_ref(), &profile);
+            peers::check(&profile);
+        }
+        Command::Leave { room } => {
+            assert_eq!(room.map(|room| room.to_string()), named_room.map(id_text));
+        }
+        Command::Relay { room, target, signal } => {
+            assert_eq!(room.map(|room| room.to_string()), named_room.map(id_text));
+            let object = object.expect("a signal is an object");
+            let named = object.first_of(&["targetId", "target", "to", "targetUserId", "targetSocketId"]);
+            assert_eq!(target.map(|target| target.to_string()), named.map(id_text));
+            let sent = Sent::new(Wire::SocketIo, signal.kind, object, None);
+            Scene::new(Wire::SocketIo).check_signal(&sent, &signal);
+        }
+        Command::Inspect { .. } | Command::HangUp { .. } => panic!("no event of this wire means {command:?}"),
+    }
+}
+
+/// What a Socket.IO peer says of itself is what it wrote, less what says who and where it is.
+fn check_said(object: Option<&Object>, profile: &Profile) {
+    let Some(object) = object else { return assert_eq!(profile.as_str(), "") };
+    let room = ["roomId", "room"].into_iter().find(|key| object.has(key));
+    let peer = ["userId", "peerId"].into_iter().find(|key| object.has(key));
+    let expected = object.less(|key| encoded::PEER_FIELDS.contains(&key) || Some(key) == room || Some(key) == peer);
+    assert_eq!(Object::of_members(profile.as_str()), expected);
+}
+
+/// An id as the contract has it: the text without the white space around it, or a number's own text.
+fn id_text(raw: &str) -> String {
+    raw_string(raw).map_or_else(|| raw.to_owned(), |text| text.trim().to_owned())
+}
+
+fn check_id(id: &str) {
+    assert!((1..=MAX_ID_CHARS).contains(&id.chars().count()), "{id:?}");
+    assert_eq!(id, id.trim());
+    assert!(!id.chars().any(char::is_control), "{id:?}");
+}
+
+/// The bounds of everything that a command carries.
+fn check_ids(command: &Command) {
+    let (room, name) = match command {
+        Command::Join { room, peer, profile, .. } => {
+            assert!(is_json(&format!("{{{}}}", profile.as_str())), "{profile:?}");
+            (Some(room), peer.as_ref().map(PeerId::to_string))
+        }
+        Command::Inspect { room } => (Some(room), None),
+        Command::Leave { room } | Command::HangUp { room } => (room.as_ref(), None),
+        Command::Relay { room, target, signal } => {
+            assert!(Object::read(&signal.body).is_some(), "{}", signal.body);
+            let content = signal.body.get(signal.content.clone()).expect("within the body");
+            assert!(is_json(content), "{content}");
+            (room.as_ref(), target.as_ref().map(Target::to_string))
+        }
+    };
+    if let Some(room) = room {
+        check_id(room.as_str());
+    }
+    if let Some(name) = name {
+        check_id(&name);
+    }
+}
+
+/// The word for a kind of signal on all wires but the envelopes'.
+fn word(kind: SignalKind, candidate: &'static str) -> &'static str {
+    match kind {
+        SignalKind::Offer => "offer",
+        SignalKind::Answer => "answer",
+        SignalKind::Candidate => candidate,
+    }
+}

@@ -1,0 +1,367 @@
+//! A whole conversation on one of the plain WebSocket wires, with real rooms to answer it.
+//!
+//! The first line of an input is what follows the endpoint in the URL (`r?metadata={}`, `?sessionId=s`), each further
+//! line a message. Before a message, `!` and a digit has the rooms refuse what it asks for: which refusals a wire must
+//! bear does not depend on how the rooms come to them.
+
+use std::time::Duration;
+
+use parlor::dialect::{Begin, Conversation, Frame, Hello, RequestError, Step, envelope, session, topic};
+use parlor::id::{ConnectionId, MAX_ID_CHARS, PeerId, RoomId};
+use parlor::room::{Answer, Code, Command, Limits, Profile, RoomError, RoomKind, Rooms, SignalKind, Target};
+use uuid::Uuid;
+
+use super::encoded::{Scene, payload, text, when};
+use super::meaning::Sent;
+use super::object::Object;
+use super::{Wire, check_ids, id_text, peers};
+
+/// The connection whose conversation it is; others have higher numbers.
+const ME: ConnectionId = ConnectionId::from_u128(1);
+
+/// As many more join as a conversation names targets, up to this.
+const MOST_GUESTS: u128 = 8;
+
+const JOIN_REFUSALS: [RequestError; 5] = [
+    RequestError::Room(RoomError::RoomFull { capacity: 2 }),
+    RequestError::Room(RoomError::SessionEnded),
+    RequestError::Room(RoomError::TooManyRooms { max: 7 }),
+    RequestError::Room(RoomError::ProfileTooLarge { max: 7 }),
+    RequestError::Room(RoomError::ConnectionEnded),
+];
+
+const REFUSALS: [RequestError; 6] = [
+    RequestError::Room(RoomError::NotInRoom),
+    RequestError::Room(RoomError::SessionEnded),
+    RequestError::Room(RoomError::TargetNotFound),
+    RequestError::Room(RoomError::SessionQueueFull),
+    RequestError::Room(RoomError::AmbiguousRoom),
+    RequestError::DeliveryFailed { failed: 1, recipients: 3 },
+];
+
+/// One conversation.
+struct Talk {
+    wire: Wire,
+    conversation: Box<dyn Conversation>,
+    rooms: Rooms,
+    guests: u128,
+    /// The message in hand, where it is an object.
+    message: Option<Object>,
+    /// Which refusal answers it, if one does.
+    refusal: Option<usize>,
+    /// What it was answered.
+    told: Vec<String>,
+    /// Whether the client has been told to go.
+    is_over: bool,
+    /// Whether its first type was written with dots.
+    has_dots: Option<bool>,
+}
+
+/// Checks a conversation.
+pub(crate) fn check(wire: Wire, input: &str) {
+    let mut lines = input.split('\n');
+    let url = lines.next().unwrap_or_default();
+    let (segment, query) = url.split_once('?').unwrap_or((url, ""));
+    let Ok(query) = serde_urlencoded::from_str::<Vec<(String, String)>>(query) else { return };
+    let begin: Begin = match wire {
+        Wire::Session => session::begin,
+        Wire::Envelope => envelope::begin,
+        Wire::Topic => topic::begin,
+        Wire::SocketIo => panic!("no conversation"),
+    };
+    let (segment, heartbeat) = ((wire == Wire::Topic).then_some(segment), Duration::from_secs(30));
+    let hello = Hello { connection: ME, segment, query: &query, now: when(), heartbeat };
+    let answered = begin(&hello);
+    assert_eq!(answered.is_ok(), is_good_handshake(wire, &hello), "{url}");
+    let conversation = match answered {
+        Ok(conversation) => conversation,
+        Err(error) => return assert_eq!(error.code(), Code::InvalidMessage, "{error}"),
+    };
+    let rooms = Rooms::new(Limits { room_size: 4, rooms_per_connection: 3, ..Limits::default() });
+    rooms.connect(ME);
+    let mut talk = Talk {
+        wire,
+        conversation,
+        rooms,
+        guests: 0,
+        message: None,
+        refusal: None,
+        told: Vec::new(),
+        is_over: false,
+        has_dots: None,
+    };
+    talk.open(&hello);
+    for line in lines {
+        if talk.is_over {
+            break;
+        }
+        talk.receive(line);
+    }
+}
+
+/// Whether the contract lets a client in.
+fn is_good_handshake(wire: Wire, hello: &Hello<'_>) -> bool {
+    let is_id = |text: &str| {
+        let text = text.trim();
+        (1..=MAX_ID_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+    };
+    let value = |key: &str| hello.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    match wire {
+        Wire::Session => value("sessionId").is_none_or(is_id),
+        Wire::Topic => {
+            let metadata = value("metadata").filter(|text| !text.is_empty());
+            hello.segment.is_some_and(is_id) && metadata.is_none_or(|text| Object::read(text).is_some())
+        }
+        Wire::Envelope | Wire::SocketIo => true,
+    }
+}
+
+impl Talk {
+    fn open(&mut self, hello: &Hello<'_>) {
+        for step in self.conversation.open() {
+            if let Step::Do(Command::Join { room, peer, profile, .. }) = &step {
+                let (named, said) = match self.wire {
+                    Wire::Topic => (hello.segment, hello.query("metadata").filter(|text| !text.is_empty())),
+                    _ => (hello.query("sessionId"), None),
+                };
+                assert_eq!(Some(room.as_str()), named.map(str::trim));
+                let is_ulid = |id: &PeerId| id.as_str().len() == 26;
+                assert_eq!(peer.as_ref().is_some_and(is_ulid), self.wire == Wire::Topic);
+                assert_eq!(Object::of_members(profile.as_str()), said.and_then(Object::read).unwrap_or_default());
+                peers::check(profile);
+            }
+            self.take(Some(step));
+        }
+        let opening: Vec<Object> = self.told.drain(..).map(|told| Object::read(&told).expect("an object")).collect();
+        match (self.wire, opening.as_slice()) {
+            (Wire::Envelope, [ack]) => ack.assert_once("type", "connection:ack"),
+            (Wire::Topic, [welcome]) => welcome.assert_once("type", "welcome"),
+            (Wire::Session, []) => {}
+            _ => panic!("{opening:?}"),
+        }
+    }
+
+    fn receive(&mut self, line: &str) {
+        let (refusal, message) = match line.as_bytes() {
+            [b'!', digit @ b'0'..=b'9', ..] => (Some(usize::from(*digit - b'0')), &line[2..]),
+            _ => (None, line),
+        };
+        (self.refusal, self.message) = (refusal, Object::read(message));
+        let kind = self.message.as_ref().and_then(|message| message.text("type")).unwrap_or_default();
+        let style = if kind.contains(':') { Some(false) } else { kind.contains('.').then_some(true) };
+        self.has_dots = self.has_dots.or(style);
+        let step = self.conversation.receive(message, when());
+        self.take(step);
+        let told = std::mem::take(&mut self.told);
+        match self.wire {
+            Wire::Session => told.iter().for_each(|told| self.check_session_answer(told)),
+            Wire::Topic => told.iter().for_each(|told| self.check_topic_answer(told)),
+            _ => self.check_envelope_answers(&told),
+        }
+    }
+
+    /// What the server does about a step, and about what follows from it.
+    fn take(&mut self, mut next: Option<Step>) {
+        let mut steps = 0;
+        while let Some(step) = next.take() {
+            steps += 1;
+            assert!(steps <= 3, "a message is a join, what was to be said, and an answer at the most");
+            match step {
+                Step::Tell(Frame::Close(code, reason)) => self.end(code, reason),
+                Step::Tell(frame) => self.told.push(text(frame)),
+                Step::Refuse(code, frame) => {
+                    assert!([Code::InvalidMessage, Code::TargetNotFound, Code::TransportError].contains(&code));
+                    self.told.push(text(frame));
+                }
+                Step::Last(text, code, reason) => {
+                    self.told.push(text);
+                    self.end(code, reason);
+                }
+                Step::Do(command) => {
+                    check_ids(&command);
+                    self.check_command(&command);
+                    let result = self.carry_out(command);
+                    next = self.conversation.answer(result, when());
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, code: u16, reason: &str) {
+        assert!(code == 1008 && !reason.is_empty(), "{code} {reason}");
+        self.is_over = true;
+    }
+
+    fn carry_out(&mut self, command: Command) -> Result<Answer, RequestError> {
+        let refusals: &[RequestError] =
+            if matches!(command, Command::Join { .. }) { &JOIN_REFUSALS } else { &REFUSALS };
+        if let Some(index) = self.refusal {
+            return Err(refusals[index % refusals.len()].clone());
+        }
+        if let Command::Relay { room, target: Some(target), .. } = &command {
+            self.invite(room.as_ref(), target);
+        }
+        let applied = self.rooms.apply(when(), ME, command)?;
+        for delivery in &applied.deliveries {
+            if let Some(Frame::Text(told)) = (self.conversation.speaks().encode)(&delivery.event, when()) {
+                self.check_event(&told);
+            }
+        }
+        if let Answer::Joined(snapshot) = &applied.answer {
+            self.told.extend(self.conversation.welcome(snapshot, when()));
+        }
+        Ok(applied.answer)
+    }
+
+    /// Whoever is named as a target is there, as long as there is room.
+    fn invite(&mut self, room: Option<&RoomId>, target: &Target) {
+        let Some(room) = room.cloned().or_else(|| self.rooms.of(ME).pop()) else { return };
+        if self.guests < MOST_GUESTS {
+            self.guests += 1;
+            let (guest, peer) = (ConnectionId::from_u128(1 + self.guests), PeerId::new(&target.to_string()).ok());
+            let join = Command::Join { room, peer, profile: Profile::default(), kind: RoomKind::Group };
+            self.rooms.connect(guest);
+            // A room may be full, or the target be there already.
+            drop(self.rooms.apply(when(), guest, join));
+        }
+    }
+
+    /// The object whose keys a signal or a request has, and the room, as the client wrote them.
+    fn asked(&self) -> Option<(Object, Option<String>)> {
+        let message = self.message.clone()?;
+        let (object, room) = match self.wire {
+            Wire::Envelope => (message.get("payload").map_or_else(|| Some(Object::default()), Object::read)?, "roomId"),
+            _ => (message, "sessionId"),
+        };
+        let room = object.get(room).map(id_text);
+        Some((object, room))
+    }
+
+    fn check_command(&self, command: &Command) {
+        let Some(message) = &self.message else { return };
+        let (object, named) = self.asked().expect("an object is asked");
+        match command {
+            Command::Join { room, peer, profile, kind } => {
+                assert_eq!(Some(room.as_str()), named.as_deref());
+                if self.wire == Wire::Envelope {
+                    let user = object.get("user").and_then(Object::read).unwrap_or_default();
+                    assert_eq!(peer.as_ref().map(PeerId::as_str), user.get("id").map(id_text).as_deref());
+                    check_said(&object, &user, profile);
+                    peers::check(profile);
+                } else {
+                    let is_join = message.text("type").as_deref() == Some("join");
+                    assert_eq!(*kind, if is_join { RoomKind::Session } else { RoomKind::SessionUnlessEnded });
+                    assert_eq!((peer.as_ref(), profile.as_str()), (None, ""));
+                }
+            }
+            Command::Leave { room } | Command::HangUp { room } => {
+                assert_eq!(room.as_ref().map(RoomId::as_str), named.as_deref());
+            }
+            Command::Inspect { room } => assert_eq!(Some(room.as_str()), named.as_deref()),
+            Command::Relay { room, target, signal } => {
+                let target = target.as_ref().map(Target::to_string);
+                let expected = match self.wire {
+                    Wire::Topic => object.get("to").map(id_text),
+                    Wire::Envelope => object.get("targetUserId").map(id_text),
+                    _ => None,
+                };
+                assert_eq!(target, expected);
+                if self.wire == Wire::Topic {
+                    assert_eq!(room.as_ref(), self.rooms.of(ME).first(), "the topic it is in");
+                } else {
+                    assert_eq!(room.as_ref().map(RoomId::as_str), named.as_deref());
+                }
+                assert_eq!(Some(signal.kind), kind(message), "{message:?}");
+                let timestamp = message.get("timestamp").filter(|timestamp| *timestamp != "null").map(str::to_owned);
+                let sent = Sent::new(self.wire, signal.kind, object, timestamp);
+                Scene::new(self.wire).check_signal(&sent, signal);
+            }
+        }
+    }
+
+    /// What is told unasked is JSON too, and in the style that the client chose.
+    fn check_event(&self, told: &str) {
+        let event = Object::read(told).unwrap_or_else(|| panic!("no object: {told}"));
+        let kind = event.text("type").unwrap_or_else(|| panic!("no type: {told}"));
+        if self.wire == Wire::Envelope {
+            self.check_style(&kind);
+        }
+    }
+
+    fn check_style(&self, kind: &str) {
+        let (other, ours) = if self.has_dots == Some(true) { (':', '.') } else { ('.', ':') };
+        assert!(!kind.contains(other), "{kind}: the client writes with `{ours}`");
+    }
+
+    fn check_session_answer(&self, told: &str) {
+        let error = Object::read(told).unwrap_or_else(|| panic!("no object: {told}"));
+        error.assert_once("type", "error");
+        assert!(
+            error.text("code").is_some_and(|code| code.chars().all(|c| c.is_ascii_uppercase() || c == '_')),
+            "{told}"
+        );
+        assert!(error.text("message").is_some_and(|message| !message.is_empty()), "{told}");
+        if let Some(session) = error.text("sessionId") {
+            assert_eq!(Some(session), self.asked().and_then(|(_, session)| session));
+        }
+    }
+
+    fn check_topic_answer(&self, told: &str) {
+        let error = Object::read(told).unwrap_or_else(|| panic!("no object: {told}"));
+        error.assert_once("type", "error");
+        let code = error.text("code").unwrap_or_default();
+        assert!(["invalid_type", "missing_target", "target_not_found", "dropped"].contains(&&*code), "{told}");
+        assert_eq!(error.get("msgId"), self.message.as_ref().and_then(|message| message.get("msgId")), "{told}");
+    }
+
+    /// A request that carries a correlation id has one answer that carries it back, and no answer carries another.
+    fn check_envelope_answers(&self, told: &[String]) {
+        let text = |key| self.message.as_ref().and_then(|message| message.text(key));
+        let correlation = text("correlationId").filter(|id| Uuid::try_parse(id).is_ok());
+        let mut correlated = 0;
+        for told in told {
+            let answer = Object::read(told).unwrap_or_else(|| panic!("no object: {told}"));
+            let kind = answer.text("type").expect("a type");
+            let written = kind.replace('.', ":");
+            self.check_style(&kind);
+            if written == "error" {
+                let code = payload(told, "error").text("code").expect("a code");
+                assert!(!code.is_empty(), "{told}");
+            } else {
+                assert!(["room:state", "auth:response", "pong", "ok"].contains(&&*written), "{told}");
+            }
+            assert_eq!(answer.text("correlationId"), correlation, "{told}");
+            correlated += usize::from(answer.has("correlationId"));
+        }
+        assert_eq!(correlated, usize::from(correlation.is_some()), "{told:?} for {:?}", self.message);
+    }
+}
+
+/// The kind of signal that a message is, by its type.
+fn kind(message: &Object) -> Option<SignalKind> {
+    let kind = message.text("type")?.replace('.', ":");
+    match &*kind {
+        "offer" | "sdp:offer" => Some(SignalKind::Offer),
+        "answer" | "sdp:answer" => Some(SignalKind::Answer),
+        "candidate" | "ice-candidate" | "ice:candidate" => Some(SignalKind::Candidate),
+        _ => None,
+    }
+}
+
+/// What an envelope peer says of itself: its metadata, its display name under two keys, and its role.
+fn check_said(payload: &Object, user: &Object, profile: &Profile) {
+    let said = Object::of_members(profile.as_str());
+    let metadata = payload.get("metadata").and_then(Object::read).unwrap_or_default();
+    let name = user.text("displayName").or_else(|| payload.text("displayName"));
+    let role = user.text("role");
+    let is_set =
+        |key: &str| (name.is_some() && ["displayName", "name"].contains(&key)) || (role.is_some() && key == "role");
+    assert_eq!(said.less(is_set), metadata.less(is_set));
+    if let Some(name) = &name {
+        said.assert_once("displayName", name);
+        said.assert_once("name", name);
+    }
+    if let Some(role) = &role {
+        said.assert_once("role", role);
+    }
+}

@@ -1,0 +1,257 @@
+//! What each wire is told: JSON, the sender's fields the server's own, the rest as it was sent.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parlor::dialect::{Dialect, Frame, envelope, session, socketio, topic};
+use parlor::id::{ConnectionId, PeerId, RoomId};
+use parlor::room::{Code, Event, FoundBy, Peer, Profile, Signal, SignalKind};
+
+use super::meaning::{Meaning, Place, Sent};
+use super::object::{Object, array, is_json};
+use super::{Wire, word};
+
+/// What the server says of a Socket.IO peer.
+pub(crate) const PEER_FIELDS: [&str; 6] = ["id", "userId", "socketId", "roomId", "joinedAt", "reason"];
+
+/// What the server writes into a Socket.IO signal: the field, what it says, and the key of the sender's beside which it
+/// stands, where it does not stand always.
+const SIGNAL_FIELDS: [(&str, Says, Option<&str>); 9] = [
+    ("from", Says::Reply, None),
+    ("userId", Says::Peer, None),
+    ("socketId", Says::Connection, None),
+    ("roomId", Says::Room, None),
+    ("fromId", Says::Reply, Some("targetId")),
+    ("senderId", Says::Reply, Some("targetId")),
+    ("fromSocketId", Says::Connection, Some("targetSocketId")),
+    ("senderSocketId", Says::Connection, Some("targetSocketId")),
+    ("fromUserId", Says::Peer, Some("targetUserId")),
+];
+
+#[derive(Clone, Copy)]
+enum Says {
+    Reply,
+    Peer,
+    Connection,
+    Room,
+}
+
+const WIRES: [(Wire, &Dialect); 4] = [
+    (Wire::SocketIo, &socketio::DIALECT),
+    (Wire::Session, &session::DIALECT),
+    (Wire::Envelope, &envelope::DIALECT),
+    (Wire::Topic, &topic::DIALECT),
+];
+
+/// When everything happens.
+pub(crate) fn when() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_678)
+}
+
+/// The text of a frame.
+pub(crate) fn text(frame: Frame) -> String {
+    match frame {
+        Frame::Text(text) => text,
+        Frame::Close(code, reason) => panic!("closed with {code} {reason}"),
+    }
+}
+
+/// An error with this code, and a message under this key.
+pub(crate) fn check_code(error: &Object, message: &str, code: Code) {
+    error.assert_once("code", code.as_str());
+    assert!(error.text(message).is_some_and(|text| !text.is_empty()), "{error:?}");
+}
+
+/// A sender in a room, whose ids must be escaped to be JSON and could hardly come from anywhere else.
+pub(crate) struct Scene {
+    wire: Wire,
+    pub(crate) room: RoomId,
+    pub(crate) sender: PeerId,
+    pub(crate) connection: ConnectionId,
+}
+
+impl Scene {
+    pub(crate) fn new(wire: Wire) -> Self {
+        Self {
+            wire,
+            room: RoomId::new(r#"the "room" \ é"#).expect("a good id"),
+            sender: PeerId::new(r#"the "sender" \ ü"#).expect("a good id"),
+            connection: ConnectionId::from_u128(0x5e4d_e400_0000_0000_0000_0000_0000_0001),
+        }
+    }
+
+    /// The sender, as one who says this of itself.
+    pub(crate) fn peer(&self, profile: &Profile) -> Arc<Peer> {
+        let (id, connection) = (self.sender.clone(), self.connection);
+        Arc::new(Peer { id, connection, joined_at: when(), profile: profile.clone() })
+    }
+
+    /// Writes a signal for every wire.
+    pub(crate) fn check_signal(&self, sent: &Sent, signal: &Signal) {
+        assert_eq!((signal.origin, signal.kind), (self.wire.name(), sent.kind));
+        let signal = Arc::new(signal.clone());
+        for found_by in [FoundBy::PeerId, FoundBy::ConnectionId] {
+            let from = self.peer(&Profile::default());
+            let event = Event::SignalRelayed { room: self.room.clone(), from, found_by, signal: Arc::clone(&signal) };
+            for (wire, dialect) in WIRES {
+                let told = (dialect.encode)(&event, when()).map(text).expect("every wire has signals");
+                assert!(is_json(&told), "{wire:?}: {told}");
+                let body = match wire {
+                    Wire::SocketIo => self.socketio_signal(sent, found_by, &told),
+                    Wire::Session => self.session_signal(sent, &told),
+                    Wire::Envelope => self.envelope_signal(sent, &told),
+                    Wire::Topic => self.topic_signal(sent, &told),
+                };
+                if wire == sent.wire {
+                    assert_eq!(body, as_sent(sent), "{told}");
+                } else {
+                    check_meaning(wire, sent, &body, &told);
+                }
+            }
+        }
+    }
+
+    /// Checks the sender fields; what remains is the sender's.
+    fn socketio_signal(&self, sent: &Sent, found_by: FoundBy, told: &str) -> Object {
+        let object = Object::of_event(told, word(sent.kind, "ice-candidate"));
+        assert_eq!(array(told).len(), 2);
+        let connection = self.connection.to_string();
+        let reply = if found_by == FoundBy::PeerId { self.sender.as_str() } else { &connection };
+        for (field, says, beside) in SIGNAL_FIELDS {
+            let wrote = |key| sent.wire == Wire::SocketIo && sent.object.has(key);
+            if !beside.is_none_or(wrote) && !wrote(field) {
+                assert_eq!(object.count(field), 0, "{field}: {told}");
+                continue;
+            }
+            let expected = match says {
+                Says::Reply => reply,
+                Says::Peer => self.sender.as_str(),
+                Says::Connection => &connection,
+                Says::Room => self.room.as_str(),
+            };
+            object.assert_once(field, expected);
+        }
+        object.less(|key| SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key))
+    }
+
+    fn session_signal(&self, sent: &Sent, told: &str) -> Object {
+        let object = Object::read(told).expect("an object");
+        object.assert_once("type", word(sent.kind, "candidate"));
+        object.assert_once("sessionId", self.room.as_str());
+        // Nobody is spoken of here.
+        let connection = self.connection.to_string();
+        assert!(!told.contains("the \\\"sender") && !told.contains(&connection), "{told}");
+        object.less(|key| key == "type" || key == "sessionId")
+    }
+
+    fn envelope_signal(&self, sent: &Sent, told: &str) -> Object {
+        let kind = match sent.kind {
+            SignalKind::Offer => "sdp:offer",
+            SignalKind::Answer => "sdp:answer",
+            SignalKind::Candidate => "ice:candidate",
+        };
+        let payload = payload(told, kind);
+        payload.assert_once("fromUserId", self.sender.as_str());
+        payload.assert_once("roomId", self.room.as_str());
+        payload.less(|key| key == "fromUserId" || key == "roomId")
+    }
+
+    fn topic_signal(&self, sent: &Sent, told: &str) -> Object {
+        let object = Object::read(told).expect("an object");
+        object.assert_once("type", word(sent.kind, "ice-candidate"));
+        object.assert_once("from", self.sender.as_str());
+        object.less(|key| key == "type" || key == "from")
+    }
+}
+
+/// The payload of an envelope of this type.
+pub(crate) fn payload(told: &str, kind: &str) -> Object {
+    let envelope = Object::read(told).unwrap_or_else(|| panic!("no object: {told}"));
+    envelope.assert_once("type", kind);
+    assert_eq!(envelope.count("payload"), 1, "{told}");
+    assert!(envelope.get("timestamp").is_some_and(|timestamp| timestamp.parse::<u64>().is_ok()), "{told}");
+    envelope.get("payload").and_then(Object::read).unwrap_or_else(|| panic!("no payload: {told}"))
+}
+
+/// What a client of the sender's own wire reads beside the server's fields: what the sender wrote.
+fn as_sent(sent: &Sent) -> Object {
+    let object = &sent.object;
+    match sent.wire {
+        Wire::SocketIo => object.less(|key| SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key)),
+        Wire::Session => object.less(|key| key == "type" || key == "sessionId"),
+        Wire::Envelope => {
+            let payload = object.less(|key| ["fromUserId", "roomId", "sentAt"].contains(&key));
+            sent.timestamp.iter().fold(payload, |payload, timestamp| payload.with("sentAt", timestamp))
+        }
+        Wire::Topic if object.has("payload") => object.less(|key| key != "payload" && key != "msgId"),
+        Wire::Topic => {
+            let payload = Object::default().with("payload", "null");
+            object.get("msgId").into_iter().fold(payload, |payload, id| payload.with("msgId", id))
+        }
+    }
+}
+
+/// What a client of another wire reads says what the sender said.
+fn check_meaning(wire: Wire, sent: &Sent, body: &Object, told: &str) {
+    let is_candidate = sent.kind == SignalKind::Candidate;
+    let key = match (wire, sent.kind) {
+        // An envelope's payload is the description or the candidate.
+        (Wire::Envelope, _) => return check_typed(sent, body, told),
+        (Wire::SocketIo, kind) => word(kind, "candidate"),
+        (Wire::Session, _) => {
+            if is_candidate {
+                "candidate"
+            } else {
+                "sdp"
+            }
+        }
+        (Wire::Topic, _) => "payload",
+    };
+    let value = body.get(key).unwrap_or_else(|| panic!("no {key}: {told}"));
+    assert_eq!(body.less(|name| name == key), Object::default(), "nothing else: {told}");
+    let object = Object::read(value);
+    let member = |key| object.as_ref().and_then(|object| object.get(key));
+    match sent.meaning() {
+        Meaning::Description { sdp, kind } => {
+            assert_eq!((member("sdp"), member("type")), (Some(&*sdp), Some(&*kind)), "{told}");
+        }
+        Meaning::Candidate { candidate, place } => {
+            assert_eq!(member("candidate"), Some(&*candidate), "{told}");
+            let Some(Place { media, index }) = place else { return };
+            for (key, expected) in [("sdpMid", media), ("sdpMLineIndex", index)] {
+                // What is not well formed is passed as it came.
+                if let Some(expected) = expected {
+                    assert_eq!(member(key), Some(&*expected), "{told}");
+                }
+            }
+        }
+        Meaning::EndOfCandidates => assert_eq!(value, "null", "{told}"),
+        Meaning::Other => {}
+    }
+}
+
+/// A client of a typed language is handed nothing but what its types hold.
+fn check_typed(sent: &Sent, body: &Object, told: &str) {
+    let is_text = |key| body.get(key).is_some_and(|value| value.starts_with('"'));
+    if sent.kind == SignalKind::Candidate {
+        assert!(is_text("candidate") || body.get("candidate") == Some("null"), "{told}");
+        assert!(is_text("sdpMid") || body.get("sdpMid") == Some("null"), "{told}");
+        let index = body.get("sdpMLineIndex").expect("an index");
+        assert!(index == "null" || index.parse::<f64>().is_ok(), "{told}");
+    } else {
+        assert!(is_text("sdp") && is_text("type"), "{told}");
+    }
+    match sent.meaning() {
+        Meaning::Description { sdp, kind } => {
+            assert_eq!((body.get("sdp"), body.get("type")), (Some(&*sdp), Some(&*kind)), "{told}");
+        }
+        Meaning::Candidate { candidate, place } => {
+            assert_eq!(body.get("candidate"), Some(&*candidate), "{told}");
+            let Some(Place { media, index }) = place else { return };
+            assert_eq!(body.get("sdpMid"), Some(media.as_deref().unwrap_or("null")), "{told}");
+            assert_eq!(body.get("sdpMLineIndex"), Some(index.as_deref().unwrap_or("null")), "{told}");
+        }
+        Meaning::EndOfCandidates => assert_eq!(body.get("candidate"), Some("null"), "{told}"),
+        Meaning::Other => {}
+    }
+}

@@ -1,0 +1,120 @@
+//! What a client sent, and what a client of another wire must therefore read.
+
+use parlor::room::SignalKind;
+
+use super::object::Object;
+use super::{Wire, word};
+
+/// A signal as its sender wrote it.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) wire: Wire,
+    pub(crate) kind: SignalKind,
+    /// The object that holds the keys of the signal: an event's argument, a message, an envelope's payload.
+    pub(crate) object: Object,
+    /// When its sender says to have sent it, on the wire where that is said: JSON.
+    pub(crate) timestamp: Option<String>,
+}
+
+/// What it says, apart from the form that its wire gives it. Every text is JSON, to the letter.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// A session description.
+    Description {
+        sdp: String,
+        kind: String,
+    },
+    /// A candidate, and its place where the sender's form has one for it.
+    Candidate {
+        candidate: String,
+        place: Option<Place>,
+    },
+    EndOfCandidates,
+    /// Nothing that the contract knows; any JSON will do for the other wires.
+    Other,
+}
+
+/// The media description that a candidate belongs to, by what is well formed of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) media: Option<String>,
+    pub(crate) index: Option<String>,
+}
+
+impl Sent {
+    pub(crate) fn new(wire: Wire, kind: SignalKind, object: Object, timestamp: Option<String>) -> Self {
+        Self { wire, kind, object, timestamp }
+    }
+
+    /// The keys of which the first that is there holds the description or candidate.
+    fn content_keys(&self) -> &'static [&'static str] {
+        match (self.wire, self.kind) {
+            (Wire::SocketIo, SignalKind::Offer) => &["offer", "sdp", "description", "signal"],
+            (Wire::SocketIo, SignalKind::Answer) => &["answer", "sdp", "description", "signal"],
+            (Wire::SocketIo, SignalKind::Candidate) => &["candidate", "iceCandidate", "ice", "signal"],
+            (Wire::Session, SignalKind::Offer | SignalKind::Answer) => &["sdp"],
+            (Wire::Session, SignalKind::Candidate) => &["candidate"],
+            (Wire::Topic, _) => &["payload"],
+            (Wire::Envelope, _) => &[],
+        }
+    }
+
+    pub(crate) fn meaning(&self) -> Meaning {
+        if self.wire == Wire::Envelope {
+            return self.of_object(&self.object);
+        }
+        let content = self.object.first_of(self.content_keys()).unwrap_or("null");
+        // A candidate's members may stand beside each other in the message itself.
+        let is_flat = self.wire == Wire::SocketIo && ["sdpMid", "sdpMLineIndex"].iter().any(|key| self.object.has(key));
+        if self.kind == SignalKind::Candidate && is_flat && content.starts_with('"') {
+            // Under another name it is still the candidate, but the object is none.
+            let is_whole = self.object.has("candidate");
+            return Meaning::Candidate { candidate: content.to_owned(), place: is_whole.then(|| place(&self.object)) };
+        }
+        if let Some(object) = Object::read(content) {
+            return self.of_object(&object);
+        }
+        match self.kind {
+            SignalKind::Candidate if content == "null" => Meaning::EndOfCandidates,
+            SignalKind::Candidate if content.starts_with('"') => {
+                let place = Place { media: None, index: Some("0".to_owned()) };
+                Meaning::Candidate { candidate: content.to_owned(), place: Some(place) }
+            }
+            SignalKind::Offer | SignalKind::Answer if content.starts_with('"') => {
+                Meaning::Description { sdp: content.to_owned(), kind: self.kind_text() }
+            }
+            _ => Meaning::Other,
+        }
+    }
+
+    fn of_object(&self, object: &Object) -> Meaning {
+        if self.kind == SignalKind::Candidate {
+            return match object.get("candidate") {
+                None | Some("null") => Meaning::EndOfCandidates,
+                Some(text) if text.starts_with('"') => {
+                    Meaning::Candidate { candidate: text.to_owned(), place: Some(place(object)) }
+                }
+                Some(_) => Meaning::Other,
+            };
+        }
+        match object.get("sdp").filter(|sdp| sdp.starts_with('"')) {
+            Some(sdp) => {
+                let kind = object.get("type").filter(|kind| kind.starts_with('"'));
+                Meaning::Description { sdp: sdp.to_owned(), kind: kind.map_or(self.kind_text(), str::to_owned) }
+            }
+            None => Meaning::Other,
+        }
+    }
+
+    fn kind_text(&self) -> String {
+        format!("\"{}\"", word(self.kind, ""))
+    }
+}
+
+fn place(object: &Object) -> Place {
+    let member = |key, is_good: fn(&str) -> bool| object.get(key).filter(|value| is_good(value)).map(str::to_owned);
+    Place {
+        media: member("sdpMid", |value| value.starts_with('"')),
+        index: member("sdpMLineIndex", |value| value.starts_with(|first: char| first == '-' || first.is_ascii_digit())),
+    }
+}

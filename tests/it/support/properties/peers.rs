@@ -1,0 +1,138 @@
+//! What each wire is told of a peer: its name, its place and its time are the server's, and what it says of itself stands
+//! beside them as it said it.
+
+use std::sync::Arc;
+
+use parlor::dialect::{Dialect, envelope, session, socketio, topic};
+use parlor::id::{ConnectionId, PeerId};
+use parlor::room::{Event, LeaveReason, Peer, Profile, Snapshot};
+
+use super::Wire;
+use super::encoded::{PEER_FIELDS, Scene, payload, text, when};
+use super::object::{Object, array, is_json};
+
+/// When every peer joined, as the wires write it.
+const JOINED_AT: &str = "2026-01-02T03:04:05.678Z";
+
+/// Writes a peer that says this of itself, for every wire: as it comes, as it goes, and as a newcomer finds it.
+pub(crate) fn check(profile: &Profile) {
+    let scene = Scene::new(Wire::SocketIo);
+    let peer = scene.peer(profile);
+    let (id, connection) = (PeerId::new("me").expect("a good id"), ConnectionId::from_u128(2));
+    let me = Arc::new(Peer { id, connection, joined_at: when(), profile: Profile::default() });
+    let (room, peers) = (scene.room.clone(), vec![Arc::clone(&peer), Arc::clone(&me)]);
+    let events = [
+        Event::PeerJoined { room: room.clone(), peer: Arc::clone(&peer) },
+        Event::PeerLeft { room: room.clone(), peer, reason: LeaveReason::TimedOut },
+        Event::Joined(Arc::new(Snapshot { room, created_at: when(), capacity: 5, me, peers })),
+    ];
+    let said = Object::of_members(profile.as_str());
+    for event in &events {
+        assert_eq!((session::DIALECT.encode)(event, when()), None, "nobody is spoken of there");
+        check_socketio(&scene, event, &said);
+        check_envelope(&scene, event, &said);
+        check_topic(&scene, event, &said);
+    }
+}
+
+fn written(dialect: &Dialect, event: &Event) -> String {
+    let told = text((dialect.encode)(event, when()).expect("this wire knows peers"));
+    assert!(is_json(&told), "{told}");
+    told
+}
+
+fn check_socketio(scene: &Scene, event: &Event, said: &Object) {
+    let told = written(&socketio::DIALECT, event);
+    let lists = match event {
+        Event::PeerJoined { .. } => return socketio_peer(scene, &Object::of_event(&told, "user-joined"), None, said),
+        Event::PeerLeft { .. } => {
+            return socketio_peer(scene, &Object::of_event(&told, "user-left"), Some("timeout"), said);
+        }
+        Event::Joined(snapshot) => {
+            let mine = Object::read(array(&told)[2].get()).expect("an object");
+            mine.assert_once("userId", "me");
+            mine.assert_once("roomId", scene.room.as_str());
+            let ack = socketio::encode::ack_joined(snapshot);
+            let ack = Object::read(array(&ack)[0].get()).expect("an object");
+            [array(&told)[1].get().to_owned(), ack.get("users").expect("users").to_owned()]
+        }
+        Event::PeerAway { .. } | Event::PeerBack { .. } | Event::SignalRelayed { .. } | Event::Removed { .. } => {
+            panic!("nothing of a peer: {event:?}")
+        }
+    };
+    for list in lists {
+        let peers = array(&list);
+        assert_eq!(peers.len(), 1, "all but oneself: {list}");
+        socketio_peer(scene, &Object::read(peers[0].get()).expect("an object"), None, said);
+    }
+}
+
+fn socketio_peer(scene: &Scene, peer: &Object, reason: Option<&str>, said: &Object) {
+    peer.assert_once("id", scene.sender.as_str());
+    peer.assert_once("userId", scene.sender.as_str());
+    peer.assert_once("socketId", &scene.connection.to_string());
+    peer.assert_once("roomId", scene.room.as_str());
+    peer.assert_once("joinedAt", JOINED_AT);
+    match reason {
+        Some(reason) => peer.assert_once("reason", reason),
+        None => assert!(!peer.has("reason"), "{peer:?}"),
+    }
+    let is_the_servers = |key: &str| PEER_FIELDS.contains(&key);
+    assert_eq!(peer.less(is_the_servers), said.less(is_the_servers));
+}
+
+fn check_envelope(scene: &Scene, event: &Event, said: &Object) {
+    let told = written(&envelope::DIALECT, event);
+    let participant = match event {
+        Event::PeerLeft { .. } => {
+            let payload = payload(&told, "room:participant-left");
+            payload.assert_once("userId", scene.sender.as_str());
+            return payload.assert_once("reason", "timeout");
+        }
+        Event::Joined(_) => {
+            let state = payload(&told, "room:state");
+            state.assert_once("roomId", scene.room.as_str());
+            let participants = array(state.get("participants").expect("participants"));
+            assert_eq!(participants.len(), 2, "oneself too: {told}");
+            participants[0].get().to_owned()
+        }
+        _ => {
+            let joined = payload(&told, "room:participant-joined");
+            joined.assert_once("roomId", scene.room.as_str());
+            joined.get("participant").expect("a participant").to_owned()
+        }
+    };
+    let participant = Object::read(&participant).expect("an object");
+    participant.assert_once("userId", scene.sender.as_str());
+    participant.assert_once("joinedAt", JOINED_AT);
+    let (name, role) = (said.text("displayName").or_else(|| said.text("name")), said.text("role"));
+    participant.assert_once("displayName", name.as_deref().unwrap_or(scene.sender.as_str()));
+    participant.assert_once("role", role.as_deref().unwrap_or("participant"));
+    assert_eq!(participant.count("metadata"), 1, "{told}");
+    assert_eq!(participant.get("metadata").and_then(Object::read).as_ref(), Some(said), "{told}");
+}
+
+fn check_topic(scene: &Scene, event: &Event, said: &Object) {
+    let told = written(&topic::DIALECT, event);
+    let object = Object::read(&told).expect("an object");
+    let peer = match event {
+        Event::Joined(_) => {
+            object.assert_once("type", "peer-list");
+            let peers = array(object.get("peers").expect("peers"));
+            assert_eq!(peers.len(), 1, "all but oneself: {told}");
+            let peer = Object::read(peers[0].get()).expect("an object");
+            peer.assert_once("id", scene.sender.as_str());
+            peer
+        }
+        Event::PeerLeft { .. } => {
+            object.assert_once("type", "peer-left");
+            return object.assert_once("peerId", scene.sender.as_str());
+        }
+        _ => {
+            object.assert_once("type", "peer-joined");
+            object.assert_once("peerId", scene.sender.as_str());
+            object
+        }
+    };
+    assert_eq!(peer.get("metadata").and_then(Object::read).as_ref(), Some(said), "{told}");
+}
