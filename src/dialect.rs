@@ -76,6 +76,13 @@ pub enum Step {
     Do(Command),
     /// Tell the client this.
     Tell(Frame),
+    /// Take the place of a connection that was lost. What comes of it is written by [`Conversation::resumed`].
+    Resume {
+        /// What the client was told of that place.
+        key: String,
+        /// The number of the last frame that it has seen.
+        seen: u64,
+    },
     /// Tell the client this: its message was not understood.
     Refuse(Code, Frame),
     /// Tell the client this, and then close with this code and reason.
@@ -132,6 +139,14 @@ pub trait Conversation: Send {
 
     /// What to do about what came of the last command.
     fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step>;
+
+    /// Takes what the client must know to come back after a drop, to tell it; `None` where it cannot.
+    fn keep(&mut self, _key: Option<String>) {}
+
+    /// What to tell a client that wanted to take the place of a connection: whose it has now, or `None`.
+    fn resumed(&mut self, _place: Option<ConnectionId>, _now: SystemTime) -> Frame {
+        Frame::Close(1011, "this wire has no such request")
+    }
 
     /// Whether the client has said what it is here for.
     fn is_settled(&self) -> bool {

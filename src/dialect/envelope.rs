@@ -11,7 +11,7 @@ pub mod encode;
 use std::time::{Duration, SystemTime};
 
 use self::decode::{Problem, Request};
-use self::encode::{Envelope, Style};
+use self::encode::{Envelope, Identity, Style};
 use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, RequestError, Step};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{Answer, Code, Command, Snapshot};
@@ -47,6 +47,10 @@ pub struct Typed {
     is_settled: bool,
     /// The correlation id of the request in hand.
     correlation: Option<String>,
+    /// What the client must know to come back after a drop.
+    resume_token: Option<String>,
+    /// Whether a `room:state` has told it already.
+    has_told_token: bool,
     /// The room that the request in hand leaves.
     leaving: Option<RoomId>,
 }
@@ -60,6 +64,8 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
         style: None,
         is_settled: false,
         correlation: None,
+        resume_token: None,
+        has_told_token: false,
         leaving: None,
     }))
 }
@@ -78,7 +84,11 @@ impl Conversation for Typed {
             Err(problems) => Some(self.invalid(&problems)),
             Ok(Request::Authenticate { role }) => {
                 self.is_settled = true;
-                Some(self.tell("auth:response", |out| encode::authenticated(out, self.connection, role.as_deref())))
+                Some(Step::Tell(self.authenticated(role.as_deref(), None)))
+            }
+            Ok(Request::Resume { token, last_sequence }) => {
+                self.is_settled = true;
+                Some(Step::Resume { key: token, seen: last_sequence })
             }
             Ok(Request::Ping(payload)) => Some(self.tell("pong", |out| out.push_str(&payload))),
             Ok(Request::Sfu) => {
@@ -108,16 +118,32 @@ impl Conversation for Typed {
         }
     }
 
+    fn keep(&mut self, key: Option<String>) {
+        self.resume_token = key;
+    }
+
+    fn resumed(&mut self, place: Option<ConnectionId>, now: SystemTime) -> Frame {
+        self.now = now;
+        self.connection = place.unwrap_or(self.connection);
+        self.authenticated(None, Some(place.is_some()))
+    }
+
     fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<String> {
-        Some(self.envelope("room:state", now).with(|out| encode::room_state(out, snapshot)))
+        let token = self.resume_token.as_deref().filter(|_| !self.has_told_token);
+        Some(self.envelope("room:state", now).with(|out| encode::room_state(out, snapshot, token)))
     }
 
     fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step> {
         self.now = now;
         match result {
             // Told already, before anything else of the room: see `welcome`.
-            Ok(Answer::Joined(_)) => None,
-            Ok(Answer::Inspected(snapshot)) => Some(self.tell("room:state", |out| encode::room_state(out, &snapshot))),
+            Ok(Answer::Joined(_)) => {
+                self.has_told_token = true;
+                None
+            }
+            Ok(Answer::Inspected(snapshot)) => {
+                Some(self.tell("room:state", |out| encode::room_state(out, &snapshot, None)))
+            }
             Ok(Answer::Left) => {
                 let room = self.leaving.take()?;
                 Some(self.tell("room:state", |out| encode::room_left(out, &room)))
@@ -154,6 +180,11 @@ impl Typed {
 
     fn tell(&self, kind: &str, payload: impl FnOnce(&mut String)) -> Step {
         Step::Tell(Frame::Text(self.envelope(kind, self.now).with(payload)))
+    }
+
+    fn authenticated(&self, role: Option<&str>, recovered: Option<bool>) -> Frame {
+        let identity = Identity { connection: self.connection, role, recovered, token: self.resume_token.as_deref() };
+        Frame::Text(self.envelope("auth:response", self.now).with(|out| encode::authenticated(out, &identity)))
     }
 
     fn error(&self, failure: &Failure<'_>, problems: &[Problem]) -> Frame {

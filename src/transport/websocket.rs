@@ -1,7 +1,8 @@
 //! Plain WebSocket connections: one transport for every dialect that is not Socket.IO.
 //!
 //! - [`route`] answers handshakes to one endpoint, and begins a [`Conversation`] for each;
-//! - [`connection`] is the life of one: it reads, has the conversation decide, and writes what waits in its queue.
+//! - [`connection`] is the life of one: it reads, has the conversation decide, and writes what waits in its queue;
+//! - [`outbound`] is that queue, and what is held for a peer whose connection is lost.
 //!
 //! The library is tokio-tungstenite, as under Socket.IO: it takes a stream that was read from, with a read buffer of a
 //! kibibyte an idle connection costs it under three, and it hands on text without looking into it.
@@ -10,6 +11,7 @@
 //! overtakes.
 
 mod connection;
+mod outbound;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::support::client::{cut, text, websocket};
 use crate::support::polling::Polling;
 use crate::support::scrape::Scrape;
-use crate::support::wire::{Peer, Wire};
+use crate::support::wire::{Peer, Wire, message, open, told};
 use crate::support::{Client, TestServer};
 
 /// Two in a room, who know of each other.
@@ -271,4 +271,158 @@ async fn a_shutdown_waits_for_nobody_who_is_away() {
     bob.cut();
     server.until("both are away", |held| held.away == 2).await;
     assert!(server.stop().await);
+}
+
+/// A client of `/ws` that keeps what it needs to come back.
+struct Typed {
+    socket: crate::support::client::WebSocket,
+    last: u64,
+    token: Option<String>,
+}
+
+impl Typed {
+    async fn open(server: &TestServer) -> Self {
+        let mut client = Self { socket: open(server, "/ws").await, last: 0, token: None };
+        assert_eq!(client.told("connection:ack").await["heartbeatSeconds"], 30);
+        client
+    }
+
+    async fn joined(server: &TestServer, name: &str) -> Self {
+        let mut client = Self::open(server).await;
+        client.say("room:join", json!({ "roomId": "r", "user": { "id": name } })).await;
+        let state = client.told("room:state").await;
+        client.token = state["resumeToken"].as_str().map(str::to_owned);
+        client
+    }
+
+    /// Comes back on a new connection: the answer.
+    async fn resume(server: &TestServer, token: &str, last: u64) -> (Self, Value) {
+        let mut client = Self::open(server).await;
+        client.say("auth:request", json!({ "resumeToken": token, "lastSequence": last })).await;
+        // What it is told is numbered as on the connection that it had.
+        client.last = last.saturating_sub(1);
+        let answer = client.told("auth:response").await;
+        client.token = answer["resumeToken"].as_str().map(str::to_owned);
+        (client, answer)
+    }
+
+    async fn say(&mut self, kind: &str, payload: Value) {
+        self.socket.send(Message::text(json!({ "type": kind, "payload": payload }).to_string())).await.unwrap();
+    }
+
+    /// The next message, which must be of this type, and the next in number: its payload.
+    async fn told(&mut self, kind: &str) -> Value {
+        let mut message = told(&mut self.socket).await;
+        assert_eq!(message["type"], kind, "{message}");
+        if message["payload"]["recovered"] != false {
+            self.last += 1;
+            assert_eq!(message["sequence"], self.last, "{message}");
+        }
+        message["payload"].take()
+    }
+
+    async fn candidate(&mut self, to: &str, number: usize) {
+        let payload = json!({ "candidate": number.to_string(), "sdpMid": "0", "sdpMLineIndex": 0, "targetUserId": to });
+        self.say("ice:candidate", payload).await;
+    }
+
+    async fn hears(&mut self, numbers: std::ops::Range<usize>) {
+        for number in numbers {
+            assert_eq!(self.told("ice:candidate").await["candidate"], number.to_string());
+        }
+    }
+
+    async fn close(mut self) {
+        self.socket.close(None).await.ok();
+        while message(&mut self.socket).await.is_ok() {}
+    }
+}
+
+#[tokio::test]
+async fn a_typed_client_comes_back_by_its_token_and_the_last_number() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Typed::joined(&server, "ann").await;
+    let mut bob = Typed::joined(&server, "bob").await;
+    ann.told("room:participant-joined").await;
+    ann.candidate("bob", 0).await;
+    bob.hears(0..1).await;
+    let mut said = 1;
+    let mut spent = String::new();
+    for _ in 0..3 {
+        let (token, last) = (bob.token.clone().unwrap(), bob.last);
+        assert_ne!(token, spent, "each works once");
+        cut(bob.socket);
+        assert_eq!(ann.told("room:participant-away").await, json!({ "roomId": "r", "userId": "bob" }));
+        for number in said..said + 20 {
+            ann.candidate("bob", number).await;
+        }
+        server.until("bob is away", |held| held.away == 1).await;
+        let answer;
+        (bob, answer) = Typed::resume(&server, &token, last).await;
+        assert_eq!((&answer["success"], &answer["recovered"]), (&json!(true), &json!(true)));
+        assert_eq!(ann.told("room:participant-back").await, json!({ "roomId": "r", "userId": "bob" }));
+        ann.candidate("bob", said + 20).await;
+        bob.hears(said..said + 21).await;
+        said += 21;
+        bob.candidate("ann", said).await;
+        ann.hears(said..said + 1).await;
+        spent = token;
+    }
+    // One that was used is nobody's.
+    let (mut other, answer) = Typed::resume(&server, &spent, 1).await;
+    assert_eq!(answer["recovered"], false);
+    other.say("ping", json!({})).await;
+    other.close().await;
+    bob.close().await;
+    assert_eq!(ann.told("room:participant-left").await["reason"], "disconnected");
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_typed_client_that_missed_too_much_joins_afresh() {
+    let server = TestServer::with(&["--resume-seconds=10", "--resume-messages=8"]);
+    let mut ann = Typed::joined(&server, "ann").await;
+    let mut bob = Typed::joined(&server, "bob").await;
+    ann.told("room:participant-joined").await;
+    let (token, early) = (bob.token.clone().unwrap(), bob.last);
+    for number in 0..12 {
+        ann.candidate("bob", number).await;
+    }
+    bob.hears(0..12).await;
+    cut(bob.socket);
+    ann.told("room:participant-away").await;
+    let (back, answer) = Typed::resume(&server, &token, early).await;
+    assert_eq!(answer["recovered"], false);
+    assert_eq!(ann.told("room:participant-left").await["reason"], "timeout");
+    back.close().await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn wires_come_back_to_each_other() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let bob = Typed::joined(&server, "bob").await;
+    ann.told("user-joined").await;
+    let (token, last) = (bob.token.clone().unwrap(), bob.last);
+    cut(bob.socket);
+    assert_eq!(ann.told("user-away").await[0]["userId"], "bob");
+    say(&mut ann, "bob", 0).await;
+    let (mut bob, _) = Typed::resume(&server, &token, last).await;
+    assert_eq!(ann.told("user-back").await[0]["userId"], "bob");
+    assert_eq!(bob.told("ice:candidate").await["fromUserId"], "ann");
+    let (pid, offset) = (ann.pid.clone().unwrap(), ann.offset.clone());
+    ann.cut();
+    bob.told("room:participant-away").await;
+    bob.candidate("ann", 1).await;
+    let mut ann = Client::resume(&server, &pid, offset.as_deref()).await;
+    bob.told("room:participant-back").await;
+    ann.told("ice-candidate").await;
+    ann.close().await;
+    bob.told("room:participant-left").await;
+    bob.close().await;
+    server.finish().await;
 }

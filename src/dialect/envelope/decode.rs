@@ -35,6 +35,13 @@ pub enum Request {
         /// The role that the client gives itself.
         role: Option<String>,
     },
+    /// `auth:request` of one who comes back after a drop.
+    Resume {
+        /// The token that it was told last.
+        token: String,
+        /// The number of the last envelope that it has seen.
+        last_sequence: u64,
+    },
     /// `ping`, with its payload as it came.
     Ping(String),
     /// One of the messages to a selective forwarding unit.
@@ -204,7 +211,18 @@ fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> 
             payload.text("payload.token");
             let role = payload.text("payload.role");
             payload.id("payload.roomId", RoomId::new);
-            payload.done(|| Request::Authenticate { role })
+            let last_sequence = payload.members.get("lastSequence").map(|value| value.get().parse());
+            if last_sequence.as_ref().is_some_and(Result::is_err) {
+                payload.wrong("payload.lastSequence", "must be a whole number");
+            }
+            match payload.text("payload.resumeToken") {
+                Some(token) => {
+                    // Who names no number has seen nothing.
+                    let last_sequence = last_sequence.and_then(Result::ok).unwrap_or_default();
+                    payload.done(|| Request::Resume { token, last_sequence })
+                }
+                None => payload.done(|| Request::Authenticate { role }),
+            }
         }
         ("room:join", _) => join(payload),
         ("room:leave", _) => {

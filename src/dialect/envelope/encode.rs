@@ -80,12 +80,31 @@ pub fn acknowledged(connection: ConnectionId, heartbeat: Duration, now: SystemTi
     }))
 }
 
+/// Who a client is.
+#[derive(Debug)]
+pub struct Identity<'a> {
+    /// Its connection, or the one whose place it has taken.
+    pub connection: ConnectionId,
+    /// The role that it gave itself.
+    pub role: Option<&'a str>,
+    /// Whether it has its place again, if it asked for that.
+    pub recovered: Option<bool>,
+    /// What it must know to come back after a drop.
+    pub token: Option<&'a str>,
+}
+
 /// The payload of an `auth:response` where nothing is checked.
-pub fn authenticated(out: &mut String, connection: ConnectionId, role: Option<&str>) {
+pub fn authenticated(out: &mut String, identity: &Identity<'_>) {
     out.push_str(r#"{"success":true"#);
-    push_member(out, "userId", &connection.to_string());
-    if let Some(role) = role {
+    push_member(out, "userId", &identity.connection.to_string());
+    if let Some(role) = identity.role {
         push_member(out, "role", role);
+    }
+    if let Some(recovered) = identity.recovered {
+        push_raw(out, "recovered", if recovered { "true" } else { "false" });
+    }
+    if let Some(token) = identity.token {
+        push_member(out, "resumeToken", token);
     }
     out.push('}');
 }
@@ -110,8 +129,8 @@ pub fn error(out: &mut String, failure: &Failure<'_>, room: Option<&RoomId>, pro
     out.push('}');
 }
 
-/// The payload of a `room:state`.
-pub fn room_state(out: &mut String, snapshot: &Snapshot) {
+/// The payload of a `room:state`; with what its reader must know to come back after a drop, where it was not told yet.
+pub fn room_state(out: &mut String, snapshot: &Snapshot, token: Option<&str>) {
     out.push('{');
     push_member(out, "roomId", snapshot.room.as_str());
     out.push_str(r#","participants":["#);
@@ -124,7 +143,11 @@ pub fn room_state(out: &mut String, snapshot: &Snapshot) {
     out.push_str(r#"],"roomConfig":{"#);
     push_raw(out, "capacity", &snapshot.capacity.to_string());
     push_member(out, "createdAt", &format_rfc3339_millis(snapshot.created_at).to_string());
-    out.push_str("}}");
+    out.push('}');
+    if let Some(token) = token {
+        push_member(out, "resumeToken", token);
+    }
+    out.push('}');
 }
 
 /// The payload of the `room:state` of someone who has left.
@@ -155,7 +178,7 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
         Some(Frame::Text(Envelope { style, kind, now, correlation: None }.with(payload)))
     };
     match event {
-        Event::Joined(snapshot) => write("room:state", &|out| room_state(out, snapshot)),
+        Event::Joined(snapshot) => write("room:state", &|out| room_state(out, snapshot, None)),
         Event::PeerJoined { room, peer } => write("room:participant-joined", &|out| {
             out.push('{');
             push_member(out, "roomId", room.as_str());

@@ -169,6 +169,8 @@ impl Talk {
             match step {
                 Step::Tell(Frame::Close(code, reason)) => self.end(code, reason),
                 Step::Tell(frame) => self.told.push(text(frame)),
+                // Nobody here has a place to come back to.
+                Step::Resume { .. } => self.told.push(text(self.conversation.resumed(None, when()))),
                 Step::Refuse(code, frame) => {
                     assert!([Code::InvalidMessage, Code::TargetNotFound, Code::TransportError].contains(&code));
                     self.told.push(text(frame));
