@@ -5,6 +5,7 @@
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CHROMIUM ?= /usr/bin/chromium
+TURNSERVER ?= /usr/bin/turnserver
 NPM_CI := npm ci --no-audit --no-fund --loglevel=error
 FUZZ_TARGETS ?= socketio envelope topic session rooms
 FUZZ_SECONDS ?= 60
@@ -33,8 +34,10 @@ check:
 
 test: test-rust test-compat test-wires test-browser test-soak
 
+# The attacks one after the other: under each of them others must be served as if nothing were.
 test-rust: client-demo/node_modules
-	cargo test --locked
+	cargo test --locked -- --skip attacks::
+	cargo test --locked --test it attacks:: -- --test-threads=1
 
 test-compat: client-demo/node_modules tests/compat/node_modules target/debug/parlor venv
 	npm test --prefix tests/compat
@@ -54,8 +57,8 @@ soak:
 venv:
 	@python3 -c 'import venv, ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq python3-venv; }
 
-test-browser: client-demo/node_modules tests/browser/node_modules target/debug/parlor $(CHROMIUM)
-	CHROMIUM_BIN=$(CHROMIUM) npm test --prefix tests/browser
+test-browser: client-demo/node_modules tests/browser/node_modules target/debug/parlor $(CHROMIUM) $(TURNSERVER) /usr/bin/certutil
+	CHROMIUM_BIN=$(CHROMIUM) TURNSERVER_BIN=$(TURNSERVER) npm test --prefix tests/browser
 
 .PHONY: target/debug/parlor
 target/debug/parlor:
@@ -77,6 +80,14 @@ cargo-fuzz:
 	cd $* && $(NPM_CI)
 	@touch $@
 
+/usr/bin/certutil:
+	$(SUDO) apt-get update -qq
+	$(SUDO) apt-get install -yqq --no-install-recommends libnss3-tools openssl
+
 $(CHROMIUM):
 	$(SUDO) apt-get update -qq
 	$(SUDO) apt-get install -yqq --no-install-recommends chromium
+
+$(TURNSERVER):
+	$(SUDO) apt-get update -qq
+	$(SUDO) apt-get install -yqq --no-install-recommends coturn

@@ -11,7 +11,7 @@
 import { Call } from "./call.js";
 import { announce, byId, copy, icon } from "./dom.js";
 import { explain } from "./errors.js";
-import { forget, inventRoom, remember, remembered, uuid } from "./identity.js";
+import { forget, inventRoom, remember, remembered, subjectOf, uuid } from "./identity.js";
 import { Lobby } from "./lobby.js";
 import { LocalMedia } from "./media.js";
 import { WIRES, wireOf } from "./wires.js";
@@ -19,12 +19,13 @@ import { WIRES, wireOf } from "./wires.js";
 const query = new URLSearchParams(location.search);
 const media = new LocalMedia();
 const stun = query.get("stun");
+const token = query.get("token") ?? undefined;
 
 /**
  * Our `userId`. It belongs to the tab and outlives a reload, so that a reloaded page takes its own place back instead of being
- * another person.
+ * another person. A token says itself whose it is.
  */
-const userId = remembered("session", "parlor.userId") ?? remember("session", "parlor.userId", uuid());
+const userId = subjectOf(token) ?? remembered("session", "parlor.userId") ?? remember("session", "parlor.userId", uuid());
 
 /** @type {Call | null} */
 let call = null;
@@ -71,7 +72,7 @@ async function join({ name, room: wanted }) {
   lobby.busy(true);
   room = wanted;
   remember("local", "parlor.name", name);
-  const signaling = new wire.Signaling({ userId, name, token: query.get("token") ?? undefined });
+  const signaling = new wire.Signaling({ userId, name, token });
   const joining = new Call({
     signaling,
     media,

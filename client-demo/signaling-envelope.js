@@ -36,9 +36,9 @@ export class EnvelopeSignaling extends WebSocketSignaling {
   async enter(roomId) {
     const user = { id: this.#userId, displayName: this.#name };
     try {
-      const { participants } = await this.#request("room:join", { roomId, user, metadata: { name: this.#name } });
+      const { participants, iceServers } = await this.#request("room:join", { roomId, user, metadata: { name: this.#name } });
       const others = participants.filter(({ userId }) => userId !== this.#userId);
-      this.entered(others.map((one) => this.#user(one)), this.#userId);
+      this.entered(others.map((one) => this.#user(one)), this.#userId, iceServers);
     } catch (error) {
       this.fail("entry", error);
     }

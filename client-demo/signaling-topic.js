@@ -24,6 +24,8 @@ export class TopicSignaling extends WebSocketSignaling {
   #name;
   /** @type {string | undefined} */
   #selfId;
+  /** @type {RTCIceServer[] | undefined} */
+  #iceServers;
   /** One's own ids of before; the server may go on listing one for a while, when it has not noticed the loss yet. */
   #formerIds = new Set();
   #messages = 0;
@@ -81,9 +83,10 @@ export class TopicSignaling extends WebSocketSignaling {
       case "welcome":
         if (this.#selfId) this.#formerIds.add(this.#selfId);
         this.#selfId = message.selfId;
+        this.#iceServers = message.iceServers;
         break;
       case "peer-list":
-        this.entered(message.peers.filter(({ id }) => !this.#formerIds.has(id)).map((peer) => this.#user(peer)), this.#selfId);
+        this.entered(message.peers.filter(({ id }) => !this.#formerIds.has(id)).map((peer) => this.#user(peer)), this.#selfId, this.#iceServers);
         break;
       case "peer-joined":
       case "peer-left":

@@ -27,7 +27,7 @@ const PASSING = new Set(["TIMEOUT", "OFFLINE", "UNREACHABLE", "RATE_LIMITED", "L
 const FINAL = new Set(["REPLACED", "ROOM_CLOSED", "UNAUTHORIZED", "FORBIDDEN"]);
 
 /** What a close code says where no error was told before. */
-const CLOSED = { 1000: "ROOM_CLOSED", 1001: "SHUTTING_DOWN", 1008: "REFUSED", 1009: "PAYLOAD_TOO_LARGE", 1011: "INTERNAL" };
+const CLOSED = { 1000: "ROOM_CLOSED", 1008: "REFUSED", 1009: "PAYLOAD_TOO_LARGE", 1011: "INTERNAL", 1012: "SHUTTING_DOWN" };
 
 /**
  * A request that was refused. `code` is one of the contract's codes, or `TIMEOUT`, `OFFLINE`, `UNREACHABLE`, `REFUSED` made here.
@@ -156,14 +156,19 @@ export class WebSocketSignaling extends EventTarget {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** One is in. @param {object[]} users who else is @param {string} [userId] one's own */
-  entered(users, userId) {
+  /**
+   * One is in.
+   * @param {object[]} users who else is
+   * @param {string} [userId] one's own
+   * @param {RTCIceServer[]} [iceServers] those the server names
+   */
+  entered(users, userId, iceServers) {
     this.#in = true;
     this.#attempts = 0;
     const back = this.#joined;
     this.#joined = true;
-    this.tell("room-users", { users, userId });
-    this.settle("entry", { ok: true, roomId: this.#roomId, userId, users });
+    this.tell("room-users", { users, userId, iceServers });
+    this.settle("entry", { ok: true, roomId: this.#roomId, userId, users, iceServers });
     if (back) this.tell("online", { recovered: false });
   }
 

@@ -10,6 +10,7 @@
 //! This is the only place that reads the environment.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, ValueEnum};
@@ -18,10 +19,13 @@ use ipnet::IpNet;
 use crate::room::Limits as RoomLimits;
 use crate::room::limits::SessionLimits as SessionQueueLimits;
 use crate::session::{Limits as SessionLimits, MessageRate, ResumeLimits};
+use crate::tls;
 
+mod identity;
 mod layers;
 mod values;
 
+pub use identity::{Ice, TokenOrder, Tokens};
 pub use layers::{Invalid, Loaded, load, load_from};
 pub use values::{ClientUrl, HostAndPort, Secret};
 
@@ -38,6 +42,8 @@ pub enum Action {
     Check,
     /// Ask a running server for its health; the exit code tells.
     Health,
+    /// Print a token, signed with `JWT_SECRET`, for trying out.
+    Token,
 }
 
 /// The signaling server for WebRTC. Every setting is a flag and an environment variable. Flags win over the environment,
@@ -48,7 +54,8 @@ pub struct Config {
     /// Print this
     #[arg(short, long, action = ArgAction::HelpShort)]
     help: Option<bool>,
-    /// serve (the default); check the settings and print those in force; or ask a running server for its health
+    /// serve (the default); check the settings and print those in force; ask a running server for its health; or print a
+    /// token for trying out
     #[arg(value_enum, value_name = "COMMAND", default_value = "serve", hide_default_value = true)]
     pub action: Action,
     /// Where to listen.
@@ -57,6 +64,12 @@ pub struct Config {
     /// Pages, REST and who may use them.
     #[command(flatten)]
     pub http: Http,
+    /// Who may connect.
+    #[command(flatten)]
+    pub tokens: Tokens,
+    /// Where media may meet.
+    #[command(flatten)]
+    pub ice: Ice,
     /// Rooms.
     #[command(flatten)]
     pub rooms: Rooms,
@@ -69,6 +82,9 @@ pub struct Config {
     /// Logs.
     #[command(flatten)]
     pub log: Log,
+    /// What `parlor token` is to print.
+    #[command(flatten)]
+    pub token: TokenOrder,
 }
 
 /// Where to listen.
@@ -81,6 +97,13 @@ pub struct Network {
     /// Port to listen on; 0 takes a free one, and the address is printed. Where it is not set, `WS_PORT` is read
     #[arg(long, value_name = "PORT", default_value = "4000", value_parser = port)]
     pub port: u16,
+    /// File of the certificate and its chain (PEM): with it the port speaks TLS, and nothing else. Read again when it
+    /// changes, and on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// File of the certificate's private key (PEM, without a passphrase)
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
 }
 
 /// Pages, REST and who may use them.
@@ -96,7 +119,7 @@ pub struct Http {
     /// Serve the demo page at `/` [default: unless in production]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = flag)]
     pub demo: Option<bool>,
-    /// Refuse `/signal` handshakes that did not come over TLS, by the word of a trusted proxy
+    /// Refuse `/signal` handshakes that did not come over TLS, to here or by the word of a trusted proxy
     #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = flag)]
     pub require_tls: bool,
     /// Networks (CIDR) whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, comma-separated
@@ -186,13 +209,13 @@ pub struct Times {
     /// Time between two heartbeats of a plain WebSocket; one that misses two is closed
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds::<1>)]
     pub ws_ping_seconds: Duration,
-    /// Time for a request's headers, an upgrade, and the first message
+    /// Time for a TLS handshake, a request's headers, an upgrade, and the first message
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::<1>)]
     pub handshake_timeout_seconds: Duration,
     /// How long a peer whose connection dropped may come back and be as if it had not; 0 = never
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::<0>)]
     pub resume_seconds: Duration,
-    /// How long a shutdown may take
+    /// How long a shutdown may take; connections are ended over its first half, one after the other
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::<0>)]
     pub shutdown_seconds: Duration,
 }
@@ -238,6 +261,13 @@ impl Config {
     /// The log format in force.
     pub fn log_format(&self) -> LogFormat {
         self.log.log_format.unwrap_or(if self.is_production() { LogFormat::Json } else { LogFormat::Pretty })
+    }
+
+    /// The certificate's files, where there is one.
+    pub fn tls(&self) -> Option<tls::Files> {
+        let Network { tls_cert, tls_key, .. } = &self.network;
+        let (certificate, key) = tls_cert.clone().zip(tls_key.clone())?;
+        Some(tls::Files { certificate, key })
     }
 
     /// The limits of the rooms.
@@ -307,6 +337,7 @@ impl Config {
                     .to_owned(),
             );
         }
+        exposures.extend(self.identity_exposures());
         exposures
     }
 }

@@ -9,8 +9,11 @@
 //!
 //! The guarantee that is easy to break: no input makes `decode` panic.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::auth::{Denial, Grant};
+use crate::ice::IceServers;
 use crate::id::{ConnectionId, IdError};
 use crate::room::{Answer, Code, Command, Event, RoomError, Snapshot};
 
@@ -32,11 +35,29 @@ pub struct Dialect {
     pub number: Option<fn(&mut String, u64, ConnectionId)>,
     /// Writes the last word of a server that is going.
     pub farewell: fn(&str, SystemTime) -> Frame,
+    /// Writes the last words to a connection whose token has expired.
+    pub expired: fn(SystemTime) -> Vec<Frame>,
+    /// Who names the peers.
+    pub names: Names,
     /// How long a client pauses for a peer whose queue is filling up.
     pub patience: Duration,
     /// Whether a client that cannot be told who came or went must go itself, since it believes that it knows.
     pub presence_is_vital: bool,
 }
+
+/// Who says what a peer is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Its client does, and where tokens are required the token.
+    Chosen,
+    /// The server does; where tokens are required, the token's person is told beside that.
+    Given,
+    /// Nobody is spoken of.
+    Unspoken,
+}
+
+/// What a connection is told whose token has expired, on wires that have words for it.
+const EXPIRED: &str = "the token has expired";
 
 /// What is written to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +81,10 @@ pub struct Hello<'a> {
     pub now: SystemTime,
     /// Time between two heartbeats.
     pub heartbeat: Duration,
+    /// Whether the client has yet to bring a token before it may do anything.
+    pub needs_token: bool,
+    /// What a joiner is told of ICE servers.
+    pub ice_servers: Option<&'a Arc<IceServers>>,
 }
 
 impl Hello<'_> {
@@ -74,6 +99,8 @@ impl Hello<'_> {
 pub enum Step {
     /// Take this to the rooms.
     Do(Command),
+    /// Check this token. What comes of it is told to [`Conversation::authenticated`].
+    Authenticate(Option<String>),
     /// Tell the client this.
     Tell(Frame),
     /// Take the place of a connection that was lost. What comes of it is written by [`Conversation::resumed`].
@@ -146,6 +173,16 @@ pub trait Conversation: Send {
     /// What to tell a client that wanted to take the place of a connection: whose it has now, or `None`.
     fn resumed(&mut self, _place: Option<ConnectionId>, _now: SystemTime) -> Frame {
         Frame::Close(1011, "this wire has no such request")
+    }
+
+    /// What to do about what came of a token: the person that the connection is now, or `None` where none are required.
+    fn authenticated(&mut self, _: Result<Option<&Grant>, RequestError>, _: SystemTime) -> Option<Step> {
+        None
+    }
+
+    /// Whether the client may bring its token later than in the handshake.
+    fn takes_tokens(&self) -> bool {
+        false
     }
 
     /// Whether the client has said what it is here for.
@@ -223,6 +260,9 @@ pub enum RequestError {
         /// When the next may come.
         retry_after: Duration,
     },
+    /// The connection's token does not allow it, or there is none.
+    #[error(transparent)]
+    Denied(#[from] Denial),
     /// A defect of ours.
     #[error("internal error")]
     Internal,
@@ -236,6 +276,7 @@ impl RequestError {
             Self::Room(error) => error.code(),
             Self::DeliveryFailed { .. } => Code::DeliveryFailed,
             Self::RateLimited { .. } => Code::RateLimited,
+            Self::Denied(denial) => denial.code(),
             Self::Internal => Code::Internal,
         }
     }
@@ -244,7 +285,7 @@ impl RequestError {
     pub fn retry_after_ms(&self) -> Option<u128> {
         match self {
             Self::RateLimited { retry_after } => Some(retry_after.as_micros().div_ceil(1000).max(1)),
-            Self::Decode(_) | Self::Room(_) | Self::DeliveryFailed { .. } | Self::Internal => None,
+            Self::Decode(_) | Self::Room(_) | Self::DeliveryFailed { .. } | Self::Denied(_) | Self::Internal => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! HTTP: every route and what it passes through, on one page.
 //!
 //! - [`origin`] decides which pages may talk to us: as CORS headers for REST, as a refusal for Socket.IO;
-//! - [`rooms`], [`health`] and [`metrics`] are for operators; [`demo`] serves the demo page and the official client's bundle, [`docs`]
+//! - [`rooms`], [`health`] and [`metrics`] are for operators; [`token`] is for clients; [`demo`] serves the demo page and the official client's bundle, [`docs`]
 //!   the wire contracts;
 //! - [`error`] is the one form in which requests are refused.
 
@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod origin;
 pub mod proxies;
 pub mod rooms;
+pub mod token;
 
 use self::error::ApiError;
 use self::origin::Origins;
@@ -75,6 +76,7 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket
         .route("/api/rooms", get(rooms::list).post(rooms::create))
         .route("/api/rooms/{room}", get(rooms::show).delete(rooms::close))
         .route_layer(middleware::from_fn_with_state(shared.clone(), rooms::authorize))
+        .route("/api/ice-servers", get(token::ice_servers))
         .route_layer(middleware::from_fn_with_state(config.times.handshake_timeout_seconds, in_time))
         .with_state(shared.clone());
 
@@ -101,12 +103,15 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket
 }
 
 /// Refuses what does not say exactly once whom it is for (RFC 9112, section 3.2): proxies and [`origin`] go by it.
-async fn addressed_once(request: Request, next: Next) -> Result<Response, ApiError> {
+async fn addressed_once(request: Request, next: Next) -> Response {
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts == 1 || (hosts == 0 && request.version() != Version::HTTP_11) {
-        return Ok(next.run(request).await);
+        return next.run(request).await;
     }
-    Err(ApiError::Invalid("Host: must be given, and once"))
+    let mut response = ApiError::Invalid("Host: must be given, and once").into_response();
+    // Nothing more is believed of who speaks so.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The routes of the listener for metrics.

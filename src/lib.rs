@@ -12,13 +12,16 @@
 //! 5. [`session`] has each event encoded by the dialect of its recipient, and queues it in that one's outbox;
 //! 6. [`transport`] writes it.
 //!
-//! Around that: [`server`] wires everything, [`config`] reads the settings, [`http`] has the routes, [`lifecycle`] the
-//! tasks. Who may know whom is told in `ARCHITECTURE.md`, and tested.
+//! Around that: [`auth`] says who may do so, [`ice`] where media may meet, [`server`] wires everything, [`config`] reads
+//! the settings, [`http`] has the routes, [`tls`] the certificate, [`lifecycle`] the tasks. Who may know whom is told in
+//! `ARCHITECTURE.md`, and tested.
 
+pub mod auth;
 pub mod config;
 pub mod dialect;
 pub mod health;
 pub mod http;
+pub mod ice;
 pub mod id;
 pub mod lifecycle;
 pub mod metrics;
@@ -26,4 +29,5 @@ pub mod room;
 pub mod server;
 pub mod session;
 pub mod telemetry;
+pub mod tls;
 pub mod transport;

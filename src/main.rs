@@ -1,10 +1,13 @@
 //! The `parlor` program: settings in, a server until a signal comes.
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::process::ExitCode;
 
 use parlor::config::{self, Action, Loaded};
 use parlor::server::Server;
+use parlor::tls::Tls;
+use parlor::transport::listener;
 use parlor::{health, lifecycle, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,11 +24,16 @@ fn main() -> ExitCode {
         }
     };
     let done = match loaded.config.action {
-        Action::Serve => run(loaded),
+        // Before there are threads.
+        Action::Serve => match listener::inherited() {
+            Ok(inherited) => run(loaded, inherited),
+            Err(error) => Err(anyhow::Error::new(error).context("the socket that was handed over cannot be served")),
+        },
         Action::Check => {
             print(&loaded.to_string());
-            Ok(())
+            loaded.config.tls().map_or(Ok(()), |files| Tls::load(files).map(drop).map_err(anyhow::Error::new))
         }
+        Action::Token => loaded.config.token().map(|token| print(&token)).map_err(anyhow::Error::new),
         Action::Health => health::check(&loaded.config).map_err(anyhow::Error::new),
     };
     match done {
@@ -38,17 +46,21 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(Loaded { config, warnings, .. }: Loaded) -> anyhow::Result<()> {
+async fn run(Loaded { config, warnings, .. }: Loaded, inherited: Option<TcpListener>) -> anyhow::Result<()> {
     let _log = telemetry::init(&config);
     telemetry::log_panics();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let server = Server::bind(config.clone())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let server = Server::start(config.clone(), inherited)?;
     telemetry::announce(&config, server.local_addr(), &warnings);
     lifecycle::raise_open_files();
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => server.reload().await,
+        }
     }
     tokio::select! {
         _ = server.shutdown() => {}

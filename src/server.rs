@@ -6,20 +6,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpListener;
+use tokio::time::{timeout, timeout_at};
 use tracing::{info, warn};
 
+use crate::auth::Verifier;
 use crate::config::{Config, HostAndPort};
 use crate::http::{self, Shared};
 use crate::lifecycle::Lifecycle;
 pub use crate::metrics::Held;
 use crate::metrics::Metrics;
 use crate::room::Rooms;
-use crate::session::Hub;
-use crate::transport::listener::{self, Acceptor};
+use crate::session::{Doorkeeping, Hub};
+use crate::tls::{Tls, TlsError};
+use crate::transport::listener::{self, Acceptor, Door};
 use crate::transport::{socketio, websocket};
 
 /// How often what waits for a time to be over is looked at.
 const SWEEP: Duration = Duration::from_millis(250);
+
+/// How far apart connections are ended by a shutdown that has the time for it.
+const BETWEEN_FAREWELLS: Duration = Duration::from_millis(20);
+
+/// How long a shutdown that leaves newcomers to the next process waits for those whom this one has accepted.
+const NEWCOMERS: Duration = Duration::from_secs(1);
 
 /// A running server. Dropping it does not stop it: [`Server::shutdown`] does.
 pub struct Server {
@@ -29,6 +38,21 @@ pub struct Server {
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
     shutdown_limit: Duration,
+    tls: Option<Arc<Tls>>,
+    door: Door,
+    /// Whether the listening socket is another's, who keeps it for the process that follows this one.
+    is_inherited: bool,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A port that cannot be had.
@@ -43,15 +67,31 @@ pub struct BindError {
 
 impl Server {
     /// Binds the ports and serves.
-    pub fn bind(config: Config) -> Result<Self, BindError> {
-        let (listener, address) = bind("HOST:PORT", &config.network.host, config.network.port)?;
+    pub fn bind(config: Config) -> Result<Self, StartError> {
+        Self::start(config, None)
+    }
+
+    /// The same, on a listening socket that is there already, in place of `HOST` and `PORT`.
+    pub fn start(config: Config, inherited: Option<std::net::TcpListener>) -> Result<Self, StartError> {
+        let tls = config.tls().map(Tls::load).transpose()?.map(Arc::new);
+        let (host, port) = (config.network.host.as_str(), config.network.port);
+        let is_inherited = inherited.is_some();
+        let (listener, address) = match inherited {
+            Some(listener) => listening_on("the inherited socket for HOST:PORT", host, port, adopt(listener))?,
+            None => listening_on("HOST:PORT", host, port, listener::bind(host, port))?,
+        };
         let metrics = config.http.metrics_addr.as_ref();
-        let metrics = metrics.map(|HostAndPort { host, port }| bind("METRICS_ADDR", host, *port)).transpose()?;
+        let metrics = metrics
+            .map(|HostAndPort { host, port }| listening_on("METRICS_ADDR", host, *port, listener::bind(host, *port)))
+            .transpose()?;
         let (metrics_listener, metrics_address) = metrics.unzip();
         let lifecycle = Lifecycle::default();
         let metrics = Arc::new(Metrics::new());
         let rooms = Rooms::new(config.room_limits());
-        let hub = Arc::new(Hub::new(rooms, config.session_limits(), metrics));
+        let doorkeeping =
+            Doorkeeping { verifier: config.tokens.verifier(), ice_servers: config.ice.servers().map(Arc::new) };
+        let keys = doorkeeping.verifier.as_ref().and_then(Verifier::key_set).cloned();
+        let hub = Arc::new(Hub::new(rooms, config.session_limits(), metrics, doorkeeping));
         let socketio = socketio::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings(&config));
         let (header_timeout, shutdown_limit) = (config.times.handshake_timeout_seconds, config.times.shutdown_seconds);
         let websocket_settings = websocket_settings(&config);
@@ -61,16 +101,28 @@ impl Server {
         };
         let shared = Shared { hub: Arc::clone(&hub), config: Arc::new(config), started: Instant::now(), now };
         let websocket = websocket::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), websocket_settings);
-        let listening = |listener, router| {
-            let acceptor = Acceptor { router, lifecycle: lifecycle.clone(), hub: Arc::clone(&hub), header_timeout };
-            lifecycle.spawn_lasting(acceptor.serve(listener));
+        let door = Door::default();
+        let acceptor = |router, tls, door| {
+            let (lifecycle, hub) = (lifecycle.clone(), Arc::clone(&hub));
+            Acceptor { router, lifecycle, hub, header_timeout, tls, door }
         };
         if let Some(listener) = metrics_listener {
-            listening(listener, http::metrics_router(shared.clone()));
+            let router = http::metrics_router(shared.clone());
+            lifecycle.spawn_lasting(acceptor(router, None, Door::default()).serve(listener));
         }
-        listening(listener, http::router(shared, socketio.clone(), websocket));
+        let router = http::router(shared, socketio.clone(), websocket);
+        lifecycle.spawn_lasting(acceptor(router, tls.clone(), door.clone()).serve(listener));
         lifecycle.spawn_lasting(sweep(Arc::clone(&hub), lifecycle.clone()));
-        Ok(Self { hub, socketio, lifecycle, address, metrics_address, shutdown_limit })
+        if hub.requires_tokens() {
+            lifecycle.spawn_lasting(Arc::clone(&hub).end_expired(lifecycle.clone()));
+        }
+        if let Some(keys) = keys {
+            lifecycle.spawn_lasting(keys.watch(lifecycle.clone()));
+        }
+        if let Some(tls) = &tls {
+            lifecycle.spawn_lasting(Arc::clone(tls).watch(lifecycle.clone()));
+        }
+        Ok(Self { hub, socketio, lifecycle, address, metrics_address, shutdown_limit, tls, door, is_inherited })
     }
 
     /// Where it listens.
@@ -93,12 +145,36 @@ impl Server {
         held(&self.hub, &self.socketio, &self.lifecycle)
     }
 
+    /// Reads again what can change while the server runs: the certificate.
+    pub async fn reload(&self) {
+        let Some(tls) = self.tls.clone() else {
+            info!("nothing to read again: there is no certificate");
+            return;
+        };
+        // It ends early only with the runtime.
+        _ = tokio::task::spawn_blocking(move || tls.reload()).await;
+    }
+
     /// Refuses newcomers, tells every client, closes every connection, and waits for all tasks, at most for
     /// `SHUTDOWN_SECONDS`. `true` if nothing is left.
+    ///
+    /// The port is open until the end, so that whoever asks hears that the server is going. A socket that another keeps
+    /// is left to the next process at once: newcomers wait there, and nobody is refused.
     pub async fn shutdown(self) -> bool {
-        info!("shutting down");
-        self.hub.drain("the server is shutting down");
-        let is_clean = self.lifecycle.shut_down(self.shutdown_limit).await;
+        info!(connections = self.hub.open_connections(), "shutting down");
+        let deadline = tokio::time::Instant::now() + self.shutdown_limit;
+        if self.is_inherited {
+            self.door.closed.cancel();
+            self.door.newcomers.close();
+            _ = timeout(NEWCOMERS.min(self.shutdown_limit / 4), self.door.newcomers.wait()).await;
+        }
+        self.hub.refuse_newcomers();
+        let connections = u32::try_from(self.hub.open_connections()).unwrap_or(u32::MAX);
+        let spread = BETWEEN_FAREWELLS.saturating_mul(connections).min(self.shutdown_limit / 2);
+        self.hub.dismiss(spread).await;
+        _ = timeout_at(deadline, self.hub.emptied()).await;
+        let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let is_clean = self.lifecycle.shut_down(rest).await;
         if !is_clean {
             warn!(tasks = self.lifecycle.running(), "some connections did not end in time");
         }
@@ -106,8 +182,19 @@ impl Server {
     }
 }
 
-fn bind(setting: &'static str, host: &str, port: u16) -> Result<(TcpListener, SocketAddr), BindError> {
-    let bound = listener::bind(host, port).and_then(|listener| {
+/// A socket that is to be served, of whatever origin.
+fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+fn listening_on(
+    setting: &'static str,
+    host: &str,
+    port: u16,
+    listener: io::Result<TcpListener>,
+) -> Result<(TcpListener, SocketAddr), BindError> {
+    let bound = listener.and_then(|listener| {
         let address = listener.local_addr()?;
         Ok((listener, address))
     });

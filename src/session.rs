@@ -19,14 +19,19 @@ use crate::room::{Answer, Command, RoomError};
 
 pub mod admission;
 pub mod backlog;
+mod doorkeeping;
+pub mod drain;
+mod expiry;
 pub mod history;
 pub mod hub;
+mod identity;
 pub mod key;
 pub mod pace;
 pub mod place;
 
 pub use admission::{Admission, AdmissionError, Permit};
 pub use backlog::Backlog;
+pub use doorkeeping::Doorkeeping;
 pub use history::{History, ResumeLimits};
 pub use hub::{Hub, Limits};
 pub use key::ResumeKey;
@@ -118,6 +123,7 @@ fn limit_of(error: &RequestError) -> Option<Limit> {
         | RequestError::Room(_)
         | RequestError::DeliveryFailed { .. }
         | RequestError::RateLimited { .. }
+        | RequestError::Denied(_)
         | RequestError::Internal => None,
     }
 }

@@ -45,15 +45,16 @@ pub fn log_panics() {
 pub fn announce(config: &Config, address: SocketAddr, warnings: &[String]) {
     let version = env!("CARGO_PKG_VERSION");
     let origins = &config.http.client_url;
-    let demo = demo(config, address);
+    let scheme = if config.tls().is_some() { "https" } else { "http" };
+    let demo = demo(config, scheme, address);
     let banner = match config.log_format() {
         LogFormat::Pretty => format!(
-            "parlor {version} listening on http://{address}\n  demo             {demo}\n  allowed origins  {origins}, and this server's own"
+            "parlor {version} listening on {scheme}://{address}\n  demo             {demo}\n  allowed origins  {origins}, and this server's own"
         ),
         LogFormat::Json => {
             let timestamp = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
             let line = serde_json::json!({
-                "timestamp": timestamp, "level": "INFO", "message": format!("listening on http://{address}"),
+                "timestamp": timestamp, "level": "INFO", "message": format!("listening on {scheme}://{address}"),
                 "version": version, "address": address.to_string(), "demo": demo, "allowed_origins": origins.to_string(),
             });
             line.to_string()
@@ -73,7 +74,7 @@ pub fn announce(config: &Config, address: SocketAddr, warnings: &[String]) {
 }
 
 /// Where the demo page is, or why it is not.
-fn demo(config: &Config, address: SocketAddr) -> String {
+fn demo(config: &Config, scheme: &str, address: SocketAddr) -> String {
     if !config.http.demo() {
         return "not served (DEMO=true serves it)".to_owned();
     }
@@ -82,7 +83,9 @@ fn demo(config: &Config, address: SocketAddr) -> String {
     }
     // Browsers give camera and microphone to pages on localhost, and to no other without TLS.
     if address.ip().is_unspecified() || address.ip().is_loopback() {
-        format!("http://localhost:{}/", address.port())
+        format!("{scheme}://localhost:{}/", address.port())
+    } else if config.tls().is_some() {
+        format!("{scheme}://{address}/")
     } else {
         format!("http://{address}/ (for camera and microphone, browsers want localhost or TLS)")
     }

@@ -6,33 +6,19 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, CommandFactory, FromArgMatches};
 
+use super::identity::FLAGS_OF_TOKEN;
 use super::{Action, Config};
 
 /// Settings whose values are never shown.
-const SECRETS: [&str; 1] = ["API_TOKEN"];
+///
+/// `ICE_SERVERS` may hold passwords, `JWT_PUBLIC_KEY` a private key that someone took for the other.
+const SECRETS: [&str; 5] = ["API_TOKEN", "JWT_SECRET", "JWT_PUBLIC_KEY", "TURN_SECRET", "ICE_SERVERS"];
 
 /// Variables that are read where another is not set.
 const STAND_INS: [(&str, &str); 2] = [("HOST", "WS_HOST"), ("PORT", "WS_PORT")];
 
 /// Variables of features that this version does not have. Nobody should believe that they are in force.
-const NOT_YET: [&str; 16] = [
-    "TLS_CERT",
-    "TLS_KEY",
-    "JWT_SECRET",
-    "JWT_PUBLIC_KEY",
-    "JWT_JWKS",
-    "JWT_ISSUER",
-    "JWT_AUDIENCE",
-    "ICE_SERVERS",
-    "TURN_URLS",
-    "TURN_SECRET",
-    "TURN_TTL_SECONDS",
-    "SFU",
-    "SFU_HOST",
-    "SFU_PORT",
-    "SFU_ANNOUNCED_ADDRESS",
-    "SFU_MAX_BITRATE_KBPS",
-];
+const NOT_YET: [&str; 5] = ["SFU", "SFU_HOST", "SFU_PORT", "SFU_ANNOUNCED_ADDRESS", "SFU_MAX_BITRATE_KBPS"];
 
 /// How far a name may be from a setting's to be taken for it, misspelt: two slips of the hand.
 const MISSPELT: usize = 2;
@@ -122,6 +108,12 @@ pub fn load_from(
     if config.limits.max_metadata_bytes > config.limits.max_message_bytes {
         return Err(invalid("MAX_METADATA_BYTES must not be more than MAX_MESSAGE_BYTES"));
     }
+    if config.network.tls_cert.is_some() != config.network.tls_key.is_some() {
+        return Err(invalid("TLS_CERT and TLS_KEY belong together: both are to be set, or neither"));
+    }
+    if let Some(contradiction) = config.contradiction() {
+        return Err(invalid(contradiction));
+    }
     let in_force = command
         .get_arguments()
         .filter_map(|arg| {
@@ -146,7 +138,8 @@ pub fn load_from(
 
 /// The variable of an argument that is a setting.
 fn variable(arg: &Arg) -> Option<String> {
-    let flag = arg.get_long().filter(|flag| !matches!(*flag, "help" | "version"))?;
+    let is_setting = |flag: &&str| !matches!(*flag, "help" | "version") && !FLAGS_OF_TOKEN.contains(flag);
+    let flag = arg.get_long().filter(is_setting)?;
     Some(flag.to_uppercase().replace('-', "_"))
 }
 
@@ -251,7 +244,7 @@ mod tests {
             r#"parlor: NODE_ENV="live" is not accepted; it takes development, test, production (--node-env)"#
         );
         assert_eq!(said(&["--prot", "1"], &[]), "parlor: there is no flag --prot; did you mean --port?");
-        assert_eq!(said(&["serv"], &[]), r#"parlor: there is no command "serv"; it takes serve, check, health"#);
+        assert_eq!(said(&["serv"], &[]), r#"parlor: there is no command "serv"; it takes serve, check, health, token"#);
         assert!(said(&["--demo=maybe"], &[]).contains("true or false"));
         assert!(
             said(&[], &[("MAX_METADATA_BYTES", "8192"), ("MAX_MESSAGE_BYTES", "4096")]).contains("MAX_METADATA_BYTES")
@@ -260,15 +253,23 @@ mod tests {
 
     #[test]
     fn a_misspelt_or_early_variable_is_warned_about() {
-        let loaded =
-            with(&[], &[("MAX_ROOMSIZE", "5"), ("JWT_SECRET", "x"), ("PATH", "/bin"), ("POST", "1")], &[]).unwrap();
+        let loaded = with(&[], &[("MAX_ROOMSIZE", "5"), ("SFU", "x"), ("PATH", "/bin"), ("POST", "1")], &[]).unwrap();
         assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
         assert!(loaded.warnings.iter().any(|warning| warning.contains("did you mean MAX_ROOM_SIZE?")));
     }
 
     #[test]
     fn secrets_are_masked() {
-        let loaded = with(&[], &[("API_TOKEN", "hunter2")], &[]).unwrap();
+        let loaded = with(
+            &[],
+            &[
+                ("API_TOKEN", "hunter2"),
+                ("JWT_SECRET", "hunter2"),
+                ("ICE_SERVERS", r#"[{"urls":"turn:t","credential":"hunter2"}]"#),
+            ],
+            &[],
+        )
+        .unwrap();
         assert!(!format!("{loaded:?}").contains("hunter2"));
         assert!(loaded.in_force.contains(&("API_TOKEN".to_owned(), "********".to_owned())));
     }

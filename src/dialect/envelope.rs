@@ -8,12 +8,16 @@
 pub mod decode;
 pub mod encode;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use self::decode::Resumption;
 use self::decode::{Problem, Request};
 use self::encode::{Envelope, Identity, Style};
-use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, RequestError, Step};
-use crate::id::{ConnectionId, RoomId};
+use super::{Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Hello, Names, RequestError, Step};
+use crate::auth::{Denial, Grant};
+use crate::ice::IceServers;
+use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::room::{Answer, Code, Command, Snapshot};
 
 const NAME: &str = "envelope";
@@ -31,10 +35,22 @@ const fn dialect(style: Style) -> Dialect {
             Style::Dots => |event, now| encode::event(Style::Dots, event, now),
         },
         number: Some(|text, number, _| encode::number(text, number)),
-        farewell: |_, _| Frame::Close(1001, "SHUTTING_DOWN"),
+        farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
+        expired: match style {
+            Style::Colons => |now| expired(Style::Colons, now),
+            Style::Dots => |now| expired(Style::Dots, now),
+        },
+        names: Names::Chosen,
         patience: Duration::from_secs(1),
         presence_is_vital: true,
     }
+}
+
+fn expired(style: Style, now: SystemTime) -> Vec<Frame> {
+    let failure = Failure::new(Code::Unauthorized, EXPIRED);
+    let envelope = Envelope { style, kind: "error", now, correlation: None };
+    let error = envelope.with(|out| encode::error(out, &failure, None, &[]));
+    vec![Frame::Text(error), Frame::Close(1008, Code::Unauthorized.as_str())]
 }
 
 /// One client of `/ws`.
@@ -45,6 +61,17 @@ pub struct Typed {
     /// Unknown until the first message.
     style: Option<Style>,
     is_settled: bool,
+    /// Whether nothing but a token is of use yet.
+    needs_token: bool,
+    /// The role that the request in hand asks for.
+    role: Option<String>,
+    /// The place that the request in hand comes back to.
+    resumption: Option<Resumption>,
+    /// Who the client is, by its token; else its connection.
+    user: Option<PeerId>,
+    /// Until when.
+    expires_at: Option<SystemTime>,
+    ice_servers: Option<Arc<IceServers>>,
     /// The correlation id of the request in hand.
     correlation: Option<String>,
     /// What the client must know to come back after a drop.
@@ -63,6 +90,12 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
         now: hello.now,
         style: None,
         is_settled: false,
+        needs_token: hello.needs_token,
+        role: None,
+        resumption: None,
+        user: None,
+        expires_at: None,
+        ice_servers: hello.ice_servers.cloned(),
         correlation: None,
         resume_token: None,
         has_told_token: false,
@@ -82,21 +115,21 @@ impl Conversation for Typed {
     fn receive(&mut self, text: &str, now: SystemTime) -> Option<Step> {
         match self.read(text, now) {
             Err(problems) => Some(self.invalid(&problems)),
-            Ok(Request::Authenticate { role }) => {
-                self.is_settled = true;
-                Some(Step::Tell(self.authenticated(role.as_deref(), None)))
-            }
-            Ok(Request::Resume { token, last_sequence }) => {
-                self.is_settled = true;
-                Some(Step::Resume { key: token, seen: last_sequence })
+            Ok(Request::Authenticate { token, role, resumption }) => {
+                (self.role, self.resumption) = (role, resumption);
+                Some(Step::Authenticate(token))
             }
             Ok(Request::Ping(payload)) => Some(self.tell("pong", |out| out.push_str(&payload))),
+            Ok(Request::Sfu) if self.needs_token => {
+                let failure = Failure::from(&RequestError::Denied(Denial::Unauthorized));
+                Some(Step::Refuse(failure.code, self.error(&failure, &[])))
+            }
             Ok(Request::Sfu) => {
                 let failure = Failure::new(Code::TransportError, "no media server configured");
                 Some(Step::Refuse(failure.code, self.error(&failure, &[])))
             }
             Ok(Request::Command(command)) => {
-                self.is_settled |= matches!(command, Command::Join { .. });
+                self.is_settled |= matches!(command, Command::Join { .. }) && !self.needs_token;
                 if let Command::Leave { room } = &command {
                     self.leaving.clone_from(room);
                 }
@@ -125,12 +158,16 @@ impl Conversation for Typed {
     fn resumed(&mut self, place: Option<ConnectionId>, now: SystemTime) -> Frame {
         self.now = now;
         self.connection = place.unwrap_or(self.connection);
-        self.authenticated(None, Some(place.is_some()))
+        let identity = Identity { role: None, expires_at: self.expires_at, recovered: Some(place.is_some()) };
+        self.identified(&identity)
     }
 
     fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<String> {
         let token = self.resume_token.as_deref().filter(|_| !self.has_told_token);
-        Some(self.envelope("room:state", now).with(|out| encode::room_state(out, snapshot, token)))
+        Some(self.envelope("room:state", now).with(|out| {
+            let ice_servers = self.ice_servers.as_ref().map(|servers| servers.for_peer(&snapshot.me.id, now));
+            encode::room_state(out, snapshot, ice_servers.as_deref(), token);
+        }))
     }
 
     fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step> {
@@ -142,7 +179,7 @@ impl Conversation for Typed {
                 None
             }
             Ok(Answer::Inspected(snapshot)) => {
-                Some(self.tell("room:state", |out| encode::room_state(out, &snapshot, None)))
+                Some(self.tell("room:state", |out| encode::room_state(out, &snapshot, None, None)))
             }
             Ok(Answer::Left) => {
                 let room = self.leaving.take()?;
@@ -154,6 +191,31 @@ impl Conversation for Typed {
             }
             Err(error) => Some(Step::Tell(self.error(&Failure::from(&error), &[]))),
         }
+    }
+
+    fn authenticated(&mut self, result: Result<Option<&Grant>, RequestError>, now: SystemTime) -> Option<Step> {
+        self.now = now;
+        let role = self.role.take();
+        match result {
+            Ok(grant) => {
+                (self.is_settled, self.needs_token) = (true, false);
+                self.user = grant.map(|grant| grant.subject.clone());
+                self.expires_at = grant.map(|grant| grant.expires_at);
+                if let Some(Resumption { token, seen }) = self.resumption.take() {
+                    return Some(Step::Resume { key: token, seen });
+                }
+                let identity = Identity { role, expires_at: self.expires_at, recovered: None };
+                Some(Step::Tell(self.identified(&identity)))
+            }
+            Err(error) => {
+                let failure = Failure::from(&error);
+                Some(self.tell("auth:response", |out| encode::not_authenticated(out, &failure)))
+            }
+        }
+    }
+
+    fn takes_tokens(&self) -> bool {
+        true
     }
 
     fn is_settled(&self) -> bool {
@@ -182,9 +244,11 @@ impl Typed {
         Step::Tell(Frame::Text(self.envelope(kind, self.now).with(payload)))
     }
 
-    fn authenticated(&self, role: Option<&str>, recovered: Option<bool>) -> Frame {
-        let identity = Identity { connection: self.connection, role, recovered, token: self.resume_token.as_deref() };
-        Frame::Text(self.envelope("auth:response", self.now).with(|out| encode::authenticated(out, &identity)))
+    fn identified(&self, identity: &Identity) -> Frame {
+        let connection = PeerId::from(self.connection);
+        let (user, token) = (self.user.as_ref().unwrap_or(&connection), self.resume_token.as_deref());
+        let envelope = self.envelope("auth:response", self.now);
+        Frame::Text(envelope.with(|out| encode::authenticated(out, user, identity, token)))
     }
 
     fn error(&self, failure: &Failure<'_>, problems: &[Problem]) -> Frame {

@@ -39,6 +39,11 @@ impl<'a> Members<'a> {
         self.0.iter().any(|(name, _)| name == key)
     }
 
+    /// The keys, in the order they came.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(key, _)| &**key)
+    }
+
     /// The object as text, less the members that `skip` names, and where in it the value of `key` stands (the last one, if
     /// it stands twice).
     pub fn object_without(&self, skip: impl Fn(&str) -> bool, key: &str) -> (Box<str>, Range<usize>) {

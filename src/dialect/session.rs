@@ -8,7 +8,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::json::{self, Members, push_failure, push_member, push_raw, push_string};
-use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, RequestError, Step, content};
+use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, Names, RequestError, Step, content};
 use crate::id::RoomId;
 use crate::room::{Answer, Code, Command, Event, Profile, RemovalReason, RoomError, RoomKind, Signal, SignalKind};
 
@@ -19,7 +19,9 @@ pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| encode(event),
     number: None,
-    farewell: |_, _| Frame::Close(1001, "SHUTTING_DOWN"),
+    farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
+    expired: |_| vec![Frame::Close(1008, "UNAUTHORIZED")],
+    names: Names::Unspoken,
     patience: Duration::from_secs(1),
     presence_is_vital: true,
 };

@@ -15,7 +15,7 @@ pub use decode::{ClientEvent, Request};
 
 use std::time::Duration;
 
-use super::{Dialect, Failure, Frame};
+use super::{Dialect, EXPIRED, Failure, Frame, Names};
 use crate::id::ConnectionId;
 use crate::room::Code;
 
@@ -30,6 +30,8 @@ pub static DIALECT: Dialect = Dialect {
         text.push_str("\"]");
     }),
     farewell: |message, _| Frame::Text(encode::error(&Failure::new(Code::ShuttingDown, message), None, None)),
+    expired: |_| vec![Frame::Text(encode::error(&Failure::new(Code::Unauthorized, EXPIRED), None, None))],
+    names: Names::Chosen,
     patience: Duration::from_secs(1),
     presence_is_vital: true,
 };

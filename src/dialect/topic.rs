@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use super::json::{self, Members, push_member, push_raw, push_retry, push_string};
-use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, RequestError, Step, content};
+use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, Names, RequestError, Step, content};
 use crate::id::{PeerId, RoomId};
 use crate::room::{Answer, Code, Command, Event, Peer, Profile, RoomKind, Signal, SignalKind, Snapshot, Target};
 
@@ -22,7 +22,9 @@ pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| encode(event),
     number: None,
-    farewell: |_, _| Frame::Close(1001, "SHUTTING_DOWN"),
+    farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
+    expired: |_| vec![Frame::Close(1008, "UNAUTHORIZED")],
+    names: Names::Given,
     patience: Duration::from_millis(100),
     presence_is_vital: false,
 };
@@ -36,6 +38,8 @@ pub struct Topic {
     room: RoomId,
     peer: PeerId,
     profile: Profile,
+    /// What it is told of ICE servers, as JSON.
+    ice_servers: Option<String>,
     /// The `msgId` of the message in hand, as JSON.
     message: Option<String>,
 }
@@ -48,7 +52,9 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
     let expected = DecodeError::WrongType { field: "metadata", expected: "a JSON object" };
     let metadata: &RawValue = serde_json::from_str(metadata).map_err(|_| expected.clone())?;
     let profile = Profile::new(&Members::read(metadata).ok_or(expected)?.text_without(|_| false));
-    Ok(Box::new(Topic { room, peer: ulid(hello), profile, message: None }))
+    let peer = ulid(hello);
+    let ice_servers = hello.ice_servers.map(|servers| servers.for_peer(&peer, hello.now));
+    Ok(Box::new(Topic { room, peer, profile, ice_servers, message: None }))
 }
 
 /// A ULID of the time of the handshake and the random bits of the connection's id.
@@ -67,6 +73,9 @@ impl Conversation for Topic {
     fn open(&mut self) -> Vec<Step> {
         let mut welcome = String::from(r#"{"type":"welcome""#);
         push_member(&mut welcome, "selfId", self.peer.as_str());
+        if let Some(ice_servers) = self.ice_servers.take() {
+            push_raw(&mut welcome, "iceServers", &ice_servers);
+        }
         welcome.push('}');
         let (room, peer, profile) = (self.room.clone(), Some(self.peer.clone()), self.profile.clone());
         let join = Command::Join { room, peer, profile, kind: RoomKind::Group };

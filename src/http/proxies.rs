@@ -14,6 +14,10 @@ use super::error::ApiError;
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddress(pub SocketAddr);
 
+/// Marks requests whose connection to this server is TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct OverTls;
+
 /// The address that a request comes from: that at the other end of its connection, or behind trusted proxies the one
 /// that they tell.
 #[derive(Debug, Clone, Copy)]
@@ -61,9 +65,12 @@ impl Proxies {
         Some(nearest)
     }
 
-    /// Whether the request came over TLS, by the word of a trusted proxy. Where several have written theirs, that of the
-    /// nearest counts: what is before it anyone may have written.
+    /// Whether the request came over TLS: to here, or by the word of a trusted proxy. Where several have written theirs,
+    /// that of the nearest counts: what is before it anyone may have written.
     fn came_over_tls(&self, request: &Request) -> bool {
+        if request.extensions().get::<OverTls>().is_some() {
+            return true;
+        }
         let peer = request.extensions().get::<PeerAddress>();
         let said =
             request.headers().get_all("x-forwarded-proto").iter().next_back().and_then(|value| value.to_str().ok());

@@ -94,6 +94,14 @@ enum Keep {
     Forgotten,
 }
 
+/// Who joins, and what the room is to be like if that creates it.
+struct Joiner {
+    peer: Option<PeerId>,
+    profile: Profile,
+    kind: RoomKind,
+    size: usize,
+}
+
 type RoomGuard = ArcMutexGuard<RawMutex, Kept>;
 
 /// What came of a command.
@@ -148,8 +156,22 @@ impl Rooms {
     /// [`Command::Leave`] without a room leaves the only room of the connection. Where it is in several the caller
     /// leaves them one by one ([`Rooms::of`]), since two rooms are never locked at once.
     pub fn apply(&self, now: SystemTime, connection: ConnectionId, command: Command) -> Result<Applied, RoomError> {
+        self.apply_sized(now, connection, command, None)
+    }
+
+    /// The same; a room that the command creates holds at most so many peers, and no more than any other.
+    pub fn apply_sized(
+        &self,
+        now: SystemTime,
+        connection: ConnectionId,
+        command: Command,
+        size: Option<usize>,
+    ) -> Result<Applied, RoomError> {
         match command {
-            Command::Join { room, peer, profile, kind } => self.join(now, connection, &room, peer, profile, kind),
+            Command::Join { room, peer, profile, kind } => {
+                let size = size.map_or(self.limits.room_size, |size| size.min(self.limits.room_size));
+                self.join(now, connection, &room, Joiner { peer, profile, kind, size })
+            }
             Command::Inspect { room } => {
                 let kept = self.lock(&room).ok_or(RoomError::NotInRoom)?;
                 let answer = Answer::Inspected(kept.room.inspect(connection)?);
@@ -169,9 +191,7 @@ impl Rooms {
         now: SystemTime,
         connection: ConnectionId,
         id: &RoomId,
-        peer: Option<PeerId>,
-        profile: Profile,
-        kind: RoomKind,
+        Joiner { peer, profile, kind, size }: Joiner,
     ) -> Result<Applied, RoomError> {
         let max = self.limits.profile_bytes;
         if profile.as_str().len() > max {
@@ -184,7 +204,7 @@ impl Rooms {
             let listed = match self.by_id.get(id) {
                 Some(listed) => listed.clone(),
                 None if !self.limits.auto_create => return Err(RoomError::RoomNotFound),
-                None => self.insert(now, id.clone(), self.limits.room_size, Keep::WhileInUse)?.0,
+                None => self.insert(now, id.clone(), size, Keep::WhileInUse)?.0,
             };
             let kept = listed.room.lock_arc();
             if kept.keep != Keep::Forgotten {

@@ -10,16 +10,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use dashmap::DashMap;
+use tokio::sync::Notify;
 use tracing::{error, info};
 
 use super::admission::{Admission, AdmissionError, Permit};
+use super::doorkeeping::Doorkeeping;
+use super::expiry::Expiries;
 use super::history::ResumeLimits;
 use super::key::ResumeKey;
 use super::pace::{MessageRate, Pace};
 use super::place::{Place, Timeline};
 use super::{Backlog, Outbox, QueueFull, Session};
 use crate::dialect::{Dialect, Frame};
-use crate::id::{ConnectionId, RoomId};
+use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{Limit, Metrics};
 use crate::room::{Answer, Applied, Delivery, Event, LeaveReason, RemovalReason, Rooms};
 
@@ -28,10 +31,13 @@ pub struct Hub {
     rooms: Rooms,
     pub(super) connections: DashMap<ConnectionId, Connection>,
     pub(super) open: AtomicUsize,
-    draining: AtomicBool,
+    pub(super) draining: AtomicBool,
+    pub(super) ended: Notify,
     limits: Limits,
     admission: Arc<Admission>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) doorkeeping: Doorkeeping,
+    pub(super) expiries: Expiries,
     /// Those that a new connection may take, with or without one now.
     pub(super) places: DashMap<ConnectionId, Arc<Place>>,
     /// How many of them are without one.
@@ -62,20 +68,23 @@ pub struct Limits {
 #[derive(Clone)]
 pub(super) struct Connection {
     pub(super) dialect: &'static Dialect,
-    outbox: Arc<dyn Outbox>,
+    pub(super) outbox: Arc<dyn Outbox>,
 }
 
 impl Hub {
     /// A hub over rooms.
-    pub fn new(rooms: Rooms, limits: Limits, metrics: Arc<Metrics>) -> Self {
+    pub fn new(rooms: Rooms, limits: Limits, metrics: Arc<Metrics>, doorkeeping: Doorkeeping) -> Self {
         Self {
             rooms,
             connections: DashMap::new(),
             open: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            ended: Notify::new(),
             limits,
             admission: Admission::new(limits.connections, limits.connections_per_address),
             metrics,
+            doorkeeping,
+            expiries: Expiries::default(),
             places: DashMap::new(),
             away: AtomicUsize::new(0),
             absences: Timeline::default(),
@@ -122,11 +131,6 @@ impl Hub {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Whether newcomers are refused.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
     /// How many places wait for their peers to come back.
     pub fn away(&self) -> usize {
         self.away.load(Ordering::Relaxed)
@@ -137,20 +141,21 @@ impl Hub {
         self.limits.resume
     }
 
-    /// Lets a connection in; `None` while draining. One that `can_resume` has a place that a later connection may take.
+    /// Lets a connection in. One that comes while newcomers are refused, since its handshake was answered before, is
+    /// asked to go at once. One that `can_resume` has a place that a later connection may take.
     pub fn open(
         self: &Arc<Self>,
         id: ConnectionId,
         dialect: &'static Dialect,
         outbox: Arc<dyn Outbox>,
         can_resume: bool,
-    ) -> Option<Session> {
-        if self.is_draining() {
-            return None;
-        }
+    ) -> Session {
         self.rooms.connect(id);
         self.connections.insert(id, Connection { dialect, outbox: Arc::clone(&outbox) });
         self.open.fetch_add(1, Ordering::Relaxed);
+        if self.is_draining() {
+            self.dismiss_one(id);
+        }
         let metrics = self.metrics.dialect(dialect.name);
         metrics.opened();
         info!(connection = %id, dialect = dialect.name, "connected");
@@ -161,15 +166,15 @@ impl Hub {
         if is_kept {
             self.places.insert(id, Arc::clone(&place));
         }
-        Some(Session::first(place))
+        Session::first(place)
     }
 
     /// Gives a place to the connection that knows its key and has seen what was sent up to a number. `None` where the
     /// place is gone, the key is another, or something that was missed is not held any more: a part is never told. The
-    /// place then ends.
-    pub fn resume(&self, key: &ResumeKey, seen: u64) -> Option<(Session, Arc<dyn Outbox>)> {
+    /// place then ends. Where tokens are required, `subject` is the person of the newcomer's, and must be the place's.
+    pub fn resume(&self, key: &ResumeKey, seen: u64, subject: Option<&PeerId>) -> Option<(Session, Arc<dyn Outbox>)> {
         let place = self.places.get(&key.id()).map(|place| Arc::clone(&place))?;
-        let resumed = if self.is_draining() { None } else { Session::resume(&place, key, seen) };
+        let resumed = if self.is_draining() { None } else { Session::resume(&place, key, seen, subject) };
         self.metrics.resumed(resumed.is_some());
         resumed.map(|session| (session, Arc::clone(place.outbox())))
     }
@@ -202,6 +207,12 @@ impl Hub {
         }
     }
 
+    /// Ends all places that wait for their peers.
+    pub(super) fn end_absences(&self) {
+        let away: Vec<ConnectionId> = self.places.iter().map(|place| *place.key()).collect();
+        away.into_iter().for_each(|id| self.end_away(id, |_| true));
+    }
+
     fn end_away(&self, id: ConnectionId, is_over: impl Fn(Instant) -> bool) {
         let place = self.places.get(&id).map(|place| Arc::clone(&place));
         if let Some(place) = place {
@@ -212,19 +223,6 @@ impl Hub {
     /// Whether one more place may wait for its peer.
     pub(super) fn has_room_for_absence(&self) -> bool {
         self.away() < self.open_connections().max(ALWAYS_AWAY) && !self.is_draining()
-    }
-
-    /// Refuses newcomers from now on, and asks every open connection to close after one last word.
-    pub fn drain(&self, farewell: &str) {
-        self.draining.store(true, Ordering::Relaxed);
-        let connections: Vec<Connection> = self.connections.iter().map(|entry| entry.value().clone()).collect();
-        for Connection { dialect, outbox } in connections {
-            // It is leaving either way: one whose queue is full goes without a word.
-            _ = outbox.send((dialect.farewell)(farewell, SystemTime::now()));
-            outbox.close();
-        }
-        let away: Vec<ConnectionId> = self.places.iter().map(|place| *place.key()).collect();
-        away.into_iter().for_each(|id| self.end_away(id, |_| true));
     }
 
     /// Closes a room at an operator's word; `false` where there is none of that id.

@@ -16,21 +16,23 @@ use parking_lot::{Mutex, MutexGuard};
 use tracing::info;
 
 use super::hub::{Delivered, Hub};
+use super::identity::Identity;
 use super::key::ResumeKey;
 use super::pace::{Excess, Pace};
 use super::{Backlog, Handled, Outbox, kind_of, limit_of};
 use crate::dialect::{Dialect, RequestError};
-use crate::id::{ConnectionId, RoomId};
+use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{DialectMetrics, Kind, Limit};
 use crate::room::{Answer, Command, LeaveReason, RoomError, RoomKind, Snapshot};
 
 /// What stays of a peer when its connection is lost.
 pub(super) struct Place {
-    hub: Arc<Hub>,
-    id: ConnectionId,
-    dialect: &'static Dialect,
+    pub(super) hub: Arc<Hub>,
+    pub(super) id: ConnectionId,
+    pub(super) dialect: &'static Dialect,
     metrics: Arc<DialectMetrics>,
     pace: Pace,
+    pub(super) identity: Identity,
     outbox: Arc<dyn Outbox>,
     /// Locked before any room, while its holder acts: so two connections never speak for one place at once.
     holder: Mutex<Holder>,
@@ -66,7 +68,7 @@ impl Place {
         key: Option<ResumeKey>,
     ) -> Self {
         let holder = Mutex::new(Holder { generation: 0, status: Status::Held, key });
-        Self { hub, id, dialect, metrics, pace, outbox, holder }
+        Self { hub, id, dialect, metrics, pace, identity: Identity::default(), outbox, holder }
     }
 
     pub(super) fn outbox(&self) -> &Arc<dyn Outbox> {
@@ -89,6 +91,9 @@ impl Place {
     fn give_up(&self, reason: LeaveReason) {
         self.hub.places.remove(&self.id);
         self.hub.connections.remove(&self.id);
+        if let Some(grant) = self.identity.forget() {
+            self.hub.expiries.remove(grant.expires_at, self.id);
+        }
         self.leave_all(&self.hub.rooms().disconnect(self.id), reason);
     }
 
@@ -104,6 +109,11 @@ impl Place {
             congested = left.flatten().or(congested);
         }
         congested
+    }
+
+    /// Whether it was given up.
+    pub(super) fn has_ended(&self) -> bool {
+        self.holder.lock().status == Status::Ended
     }
 
     /// Tells its rooms that its peer is away, or back.
@@ -125,12 +135,20 @@ pub struct Session {
 }
 
 impl Session {
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
     pub(super) fn first(place: Arc<Place>) -> Self {
         Self { place, generation: 0 }
     }
 
     /// Takes a place again.
-    pub(super) fn resume(place: &Arc<Place>, key: &ResumeKey, seen: u64) -> Option<Self> {
+    pub(super) fn resume(place: &Arc<Place>, key: &ResumeKey, seen: u64, subject: Option<&PeerId>) -> Option<Self> {
+        // A key is of no use to anybody else.
+        if place.identity.grant().map(|grant| grant.subject.clone()).as_ref() != subject {
+            return None;
+        }
         let mut holder = place.holder.lock();
         let fits = holder.key.as_ref().is_some_and(|own| own.opens(key));
         if !fits || holder.status == Status::Ended {
@@ -239,7 +257,11 @@ impl Session {
 
     fn carry_out(&self, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
         let (hub, id) = (&self.place.hub, self.place.id);
-        let rooms = hub.rooms();
+        let (rooms, now) = (hub.rooms(), SystemTime::now());
+        let (command, size) = match self.authorize(command, now) {
+            Ok(authorized) => authorized,
+            Err(denial) => return Handled::refused(denial.into()),
+        };
         if let Command::Leave { room: None } = command {
             let congested = self.place.leave_all(&rooms.of(id), LeaveReason::Left);
             return Handled { result: Ok(Answer::Left), reached: 0, congested };
@@ -249,11 +271,11 @@ impl Session {
             Command::Join { room, kind, .. } if *kind != RoomKind::Group => Some((room.clone(), command.clone())),
             _ => None,
         };
-        let mut applied = rooms.apply(SystemTime::now(), id, command);
+        let mut applied = rooms.apply_sized(now, id, command, size);
         if let (Err(RoomError::RoomFull { .. }), Some((room, command))) = (&applied, again)
             && hub.make_way(&room)
         {
-            applied = rooms.apply(SystemTime::now(), id, command);
+            applied = rooms.apply_sized(now, id, command, size);
         }
         let applied = match applied {
             Ok(applied) => applied,
@@ -308,6 +330,7 @@ impl Session {
     fn closed(&self, reason: LeaveReason) {
         let place = &*self.place;
         place.hub.open.fetch_sub(1, Ordering::Relaxed);
+        place.hub.ended.notify_waiters();
         place.metrics.closed(reason.as_str());
         info!(connection = %place.id, dialect = place.dialect.name, reason = reason.as_str(), "disconnected");
     }

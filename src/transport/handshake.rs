@@ -7,7 +7,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tungstenite::handshake::derive_accept_key;
 
-use super::listener::Stream;
+use super::stream::Stream;
 
 /// The value of `Sec-WebSocket-Accept`, if the request is a handshake (RFC 6455, section 4.2.1).
 pub(super) fn accept_key<B>(request: &Request<B>) -> Option<HeaderValue> {

@@ -1,7 +1,11 @@
-//! Accepts connections and speaks HTTP/1.1 on them.
+//! Accepts connections, takes them through TLS where there is a certificate, and speaks HTTP on them.
 //!
 //! A loop of our own, since connections need what ready-made ones do not set: no delay for small writes, an end for
-//! peers that vanish, a limit on the time for headers.
+//! peers that vanish, a limit on the time for handshakes and headers.
+//!
+//! - [`bind`] makes a listening socket, [`inherited`] takes the one that a service manager has made;
+//! - [`Acceptor::serve`] accepts, until the server stops or leaves newcomers to the process that follows it;
+//! - a connection speaks HTTP/1.1, or under TLS HTTP/2 if its client asked for that.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -11,23 +15,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use http::{HeaderValue, header};
 use hyper::body::Incoming;
 use hyper::rt::{Sleep, Timer};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use crate::http::proxies::PeerAddress;
+use super::http2;
+use super::stream::Stream;
+use crate::http::proxies::{OverTls, PeerAddress};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Limit;
 use crate::session::Hub;
-
-/// What is accepted. Later, also TLS over it.
-pub type Stream = TcpStream;
+use crate::tls::{HTTP_2, Tls};
 
 /// How many connections may wait to be accepted.
 const ACCEPT_QUEUE: i32 = 4096;
@@ -44,10 +55,17 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_secs(75);
 
 /// The most bytes of a request's head, which is also what an HTTP connection buffers.
-const MAX_HEAD: usize = 16 * 1024;
+pub(super) const MAX_HEAD: usize = 16 * 1024;
 
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
+
+/// How long a client that spoke plain HTTP to TLS may take to read that this was wrong.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The answer to it.
+const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 45\r\nConnection: close\r\n\r\nThis port speaks TLS: use https:// or wss://\n";
 
 /// Binds a listening socket. Where `host` is a name the first of its addresses that can be had is taken; on `::` both
 /// IPv6 and IPv4 are served.
@@ -74,6 +92,34 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// The listening socket that a service manager has handed over, if one has: `LISTEN_FDS`, as systemd passes sockets
+/// (`sd_listen_fds(3)`). Takes the variables out of the environment, so it is called before there are threads.
+pub fn inherited() -> io::Result<Option<std::net::TcpListener>> {
+    let mut sockets = listenfd::ListenFd::from_env();
+    if sockets.len() == 0 {
+        return Ok(None);
+    }
+    let wrong = |problem| io::Error::new(io::ErrorKind::InvalidInput, problem);
+    if sockets.len() > 1 {
+        return Err(wrong("there are several, and one is served"));
+    }
+    let listener = sockets.take_tcp_listener(0)?.ok_or_else(|| wrong("it is gone"))?;
+    if !SockRef::from(&listener).is_listener()? {
+        return Err(wrong("it does not listen: a systemd socket is to have Accept=no"));
+    }
+    Ok(Some(listener))
+}
+
+/// When a listener accepts, and what it has accepted and not let in yet.
+#[derive(Debug, Clone, Default)]
+pub struct Door {
+    /// Cancelled when newcomers are left to the process that follows this one.
+    pub closed: CancellationToken,
+    /// Accepted, and neither answered nor let in. A process that has left the listener to another waits for these before
+    /// it refuses anyone.
+    pub newcomers: TaskTracker,
+}
+
 /// What accepted connections are served with.
 #[derive(Clone)]
 pub struct Acceptor {
@@ -83,17 +129,25 @@ pub struct Acceptor {
     pub lifecycle: Lifecycle,
     /// Where limits that are hit are counted.
     pub hub: Arc<Hub>,
-    /// Time for a request's head.
+    /// Time for a handshake, and for a request's head.
     pub header_timeout: Duration,
+    /// The certificate; without one, connections are plain.
+    pub tls: Option<Arc<Tls>>,
+    /// Whom it lets in.
+    pub door: Door,
 }
 
 impl Acceptor {
-    /// Accepts connections until the server stops.
+    /// Accepts connections until the door is closed or the server stops.
     pub async fn serve(self, listener: TcpListener) {
+        // Whom this loop is just accepting is a newcomer already.
+        let newcomer = Newcomer(self.door.newcomers.token());
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                biased;
                 () = self.lifecycle.stopping() => return,
+                () = self.door.closed.cancelled() => return,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, address)) => {
@@ -101,7 +155,7 @@ impl Acceptor {
                         debug!(%error, "the connection ended at once");
                         continue;
                     }
-                    self.lifecycle.spawn(self.clone().serve_connection(stream, address));
+                    self.lifecycle.spawn(self.clone().serve_connection(stream, address, newcomer.clone()));
                 }
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
@@ -112,31 +166,61 @@ impl Acceptor {
         }
     }
 
-    async fn serve_connection(self, stream: Stream, address: SocketAddr) {
-        let Self { router, lifecycle, hub, header_timeout } = self;
+    async fn serve_connection(self, stream: TcpStream, address: SocketAddr, newcomer: Newcomer) {
+        let newcomer = Arc::new(Mutex::new(Some(newcomer)));
+        let stream = match &self.tls {
+            None => Stream::Plain(stream),
+            // In boxes, here and below: a plain connection is not to be larger for what it does not do.
+            Some(tls) => match Box::pin(self.secure(tls, stream)).await {
+                Some(stream) => stream,
+                None => return,
+            },
+        };
+        let (is_tls, is_http2) = match &stream {
+            Stream::Plain(_) => (false, false),
+            Stream::Tls(stream) => (true, stream.get_ref().1.alpn_protocol() == Some(HTTP_2)),
+        };
+        let Self { router, lifecycle, hub, header_timeout, .. } = self;
         let has_served = Arc::new(AtomicBool::new(false));
         let timer = HeadTimer { rest: IDLE.saturating_sub(header_timeout), has_served: Arc::clone(&has_served) };
-        let serving = Arc::clone(&has_served);
-        let service = TowerToHyperService::new(router.map_request(move |request: http::Request<Incoming>| {
+        let (serving, first) = (Arc::clone(&has_served), Arc::clone(&newcomer));
+        let service = router.map_request(move |request: http::Request<Incoming>| {
             serving.store(true, Ordering::Relaxed);
             let mut request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(PeerAddress(address));
+            if let Some(newcomer) = first.lock().clone() {
+                request.extensions_mut().insert(newcomer);
+            }
+            if is_tls {
+                request.extensions_mut().insert(OverTls);
+            }
+            if is_http2 {
+                name_host(&mut request);
+            }
             request
+        });
+        let service = TowerToHyperService::new(service.map_response(move |response| {
+            newcomer.lock().take();
+            response
         }));
-        let connection = http1::Builder::new()
-            .timer(timer)
-            .header_read_timeout(header_timeout)
-            .max_buf_size(MAX_HEAD)
-            .max_headers(MAX_HEADERS)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        tokio::pin!(connection);
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            () = lifecycle.stopping() => {
-                // The response under way is finished, and no further request is read.
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let result = if is_http2 {
+            Box::pin(http2::serve(stream, service, &lifecycle, header_timeout, IDLE.max(header_timeout))).await
+        } else {
+            let connection = http1::Builder::new()
+                .timer(timer)
+                .header_read_timeout(header_timeout)
+                .max_buf_size(MAX_HEAD)
+                .max_headers(MAX_HEADERS)
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            tokio::pin!(connection);
+            tokio::select! {
+                result = connection.as_mut() => result,
+                () = lifecycle.stopping() => {
+                    // The response under way is finished, and no further request is read.
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
             }
         };
         if let Err(error) = result {
@@ -146,6 +230,64 @@ impl Acceptor {
             debug!(%error, "the HTTP connection ended");
         }
     }
+
+    /// Takes a connection through its TLS handshake, for a bounded time.
+    async fn secure(&self, tls: &Tls, stream: TcpStream) -> Option<Stream> {
+        let handshake = async {
+            if speaks_http(&stream).await? {
+                speak_tls(stream).await?;
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "plain HTTP"));
+            }
+            tls.accept(stream).await
+        };
+        let outcome = tokio::select! {
+            outcome = timeout(self.header_timeout, handshake) => outcome,
+            () = self.lifecycle.stopping() => return None,
+        };
+        match outcome {
+            Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
+            Ok(Err(error)) => {
+                debug!(%error, "no TLS handshake");
+                None
+            }
+            Err(_) => {
+                self.hub.metrics().limit(Limit::HandshakeTime);
+                debug!("the TLS handshake took too long");
+                None
+            }
+        }
+    }
+}
+
+/// Travels with the first request of a connection. Whoever lets that in later than it is answered keeps this until then:
+/// see [`Door::newcomers`].
+#[derive(Clone)]
+pub(super) struct Newcomer(#[expect(dead_code, reason = "what counts is that it is held")] TaskTrackerToken);
+
+/// HTTP/2 has the host in a field of its own (RFC 9113, section 8.3.1); what comes after looks for the header.
+fn name_host<B>(request: &mut http::Request<B>) {
+    let authority = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(host) = authority {
+        request.headers_mut().entry(header::HOST).or_insert(host);
+    }
+}
+
+/// Whether a client begins with a word, as HTTP does. TLS begins with the byte 22 (RFC 8446, section 5.1).
+async fn speaks_http(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic())
+}
+
+/// Tells a client that spoke HTTP what is spoken here.
+async fn speak_tls(mut stream: TcpStream) -> io::Result<()> {
+    let mut rest = [0; 1024];
+    // What is not read would end the connection with a reset, which may overtake the answer.
+    let _some = stream.read(&mut rest).await?;
+    stream.write_all(SPEAK_TLS).await?;
+    stream.shutdown().await?;
+    let drained = async { while stream.read(&mut rest).await.is_ok_and(|length| length > 0) {} };
+    timeout(LINGER, drained).await.ok();
+    Ok(())
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Plain WebSocket connections: one transport for every dialect that is not Socket.IO.
 //!
-//! - [`route`] answers handshakes to one endpoint, and begins a [`Conversation`] for each;
+//! - [`route`] answers handshakes to one endpoint, and begins a [`Conversation`](crate::dialect::Conversation) for each;
 //! - [`connection`] is the life of one: it reads, has the conversation decide, and writes what waits in its queue;
 //! - [`outbound`] is that queue, and what is held for a peer whose connection is lost.
 //!
@@ -23,12 +23,14 @@ use axum::routing::{MethodRouter, get};
 
 use self::connection::Connection;
 use super::handshake::{accept_key, into_stream, switching};
-use crate::dialect::{Begin, Conversation, Hello};
+use super::listener::Newcomer;
+use crate::dialect::{Begin, Hello};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
+use crate::http::token::token_of;
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
-use crate::session::{Hub, Permit};
+use crate::session::Hub;
 
 /// The settings of plain WebSocket connections.
 #[derive(Debug, Clone)]
@@ -87,27 +89,30 @@ impl Endpoint {
         let permit = self.hub.admit(client_address(&request))?;
         let id = ConnectionId::random();
         let (now, heartbeat) = (SystemTime::now(), self.settings.heartbeat);
-        let conversation = begin(&Hello { connection: id, segment, query: &query, now, heartbeat })?;
+        let token = token_of(&request);
+        // One that is brought must be good; where there is none, some clients may bring it later.
+        let grant = match &token {
+            Some(_) => self.hub.identify(token.as_deref()).map_err(|_| ApiError::Unauthorized)?,
+            None => None,
+        };
+        let needs_token = self.hub.requires_tokens() && grant.is_none();
+        let ice_servers = self.hub.ice_servers();
+        let hello = Hello { connection: id, segment, query: &query, now, heartbeat, needs_token, ice_servers };
+        let conversation = begin(&hello)?;
+        if needs_token && !conversation.takes_tokens() {
+            return Err(ApiError::Unauthorized);
+        }
         let upgrade = hyper::upgrade::on(&mut request);
+        let newcomer = request.extensions_mut().remove::<Newcomer>();
         let endpoint = self.clone();
         self.lifecycle.spawn(async move {
             let Some((stream, early)) = upgrade.await.ok().and_then(into_stream) else { return };
-            endpoint.serve(id, permit, stream, early, conversation).await;
+            let Self { hub, settings, .. } = endpoint;
+            let connection = Connection::open(&hub, permit, &settings, id, stream, early, conversation).await;
+            connection.identify(grant);
+            drop(newcomer);
+            connection.run(&settings).await;
         });
         Ok(switching(accept))
-    }
-
-    async fn serve(
-        self,
-        id: ConnectionId,
-        permit: Permit,
-        stream: super::listener::Stream,
-        early: bytes::Bytes,
-        conversation: Box<dyn Conversation>,
-    ) {
-        let opened = Connection::open(&self.hub, permit, &self.settings, id, stream, early, conversation).await;
-        if let Some(connection) = opened {
-            connection.run(&self.settings).await;
-        }
     }
 }

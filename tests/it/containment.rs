@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parlor::dialect::{Dialect, Frame};
+use parlor::dialect::{Dialect, Frame, Names};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Command, Profile, RoomKind};
 use parlor::session::{Backlog, Outbox, QueueFull};
@@ -104,6 +104,8 @@ static BROKEN: Dialect = Dialect {
     encode: |_, _| panic!("a defect, as ordered"),
     number: None,
     farewell: |_, _| Frame::Close(1001, ""),
+    expired: |_| Vec::new(),
+    names: Names::Chosen,
     patience: Duration::ZERO,
     presence_is_vital: false,
 };
@@ -140,7 +142,7 @@ async fn a_defect_in_telling_one_does_not_keep_it_from_the_others() {
     let server = TestServer::start();
     let outbox = Arc::new(Counted::default());
     let id = ConnectionId::random();
-    let broken = server.hub().open(id, &BROKEN, Arc::clone(&outbox) as Arc<dyn Outbox>, false).unwrap();
+    let broken = server.hub().open(id, &BROKEN, Arc::clone(&outbox) as Arc<dyn Outbox>, false);
     let join = Command::Join {
         room: RoomId::new("r").unwrap(),
         peer: None,

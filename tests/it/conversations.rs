@@ -14,7 +14,15 @@ use crate::support::frames::{cases, line, when};
 
 fn begin(begin: Begin) -> Box<dyn Conversation> {
     let connection = ConnectionId::from_u128(1);
-    let hello = Hello { connection, segment: Some("r"), query: &[], now: when(), heartbeat: Duration::from_secs(30) };
+    let hello = Hello {
+        connection,
+        segment: Some("r"),
+        query: &[],
+        now: when(),
+        heartbeat: Duration::from_secs(30),
+        needs_token: false,
+        ice_servers: None,
+    };
     begin(&hello).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -39,6 +47,10 @@ fn made_of(open: Begin, text: &str) -> String {
             }
         }
         Some(Step::Do(command)) => line(command),
+        Some(Step::Authenticate(_)) => match conversation.authenticated(Ok(None), when()) {
+            Some(Step::Tell(told)) => format!("tell {}", frame(told)),
+            other => panic!("{other:?}"),
+        },
         other => panic!("{other:?}"),
     }
 }

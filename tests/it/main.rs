@@ -1,16 +1,22 @@
 //! The behaviour of a whole server, each in a file: a real one on a free port, and clients that speak the wire.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests panic, spawn and look around")]
+#![allow(clippy::large_futures, reason = "a test has no others beside it")]
 
 mod support;
 
+mod activation;
 mod architecture;
 mod attacks;
+mod auth;
+mod auth_keys;
 mod connections;
 mod containment;
 mod conversations;
 mod corpus;
 mod docs;
+mod drain;
+mod ice;
 mod limits;
 mod metrics;
 mod order;
@@ -23,4 +29,5 @@ mod rooms_model;
 mod session_wire;
 mod socketio_decode;
 mod socketio_frames;
+mod tls;
 mod wires;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use parlor::dialect::socketio::{Request, encode};
+use parlor::dialect::socketio::{Request, decode, encode};
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{Command, Event, FoundBy, Peer, Profile};
 use proptest::prelude::*;
@@ -49,7 +49,7 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
 
 fn event_name() -> impl Strategy<Value = String> {
     prop_oneof![
-        prop::sample::select(vec!["join-room", "leave-room", "offer", "answer", "ice-candidate"])
+        prop::sample::select(vec!["join-room", "leave-room", "offer", "answer", "ice-candidate", "auth"])
             .prop_map(str::to_owned),
         ".*",
     ]
@@ -57,6 +57,8 @@ fn event_name() -> impl Strategy<Value = String> {
 
 /// Decodes, and encodes whatever came of it as if its sender were in the room `r`.
 fn pass(text: &str) {
+    _ = decode::renewal(text);
+    _ = decode::token(text);
     let Some(request) = Request::read(text) else { return };
     let _ = request.room();
     let Ok(command) = request.command() else { return };

@@ -51,7 +51,7 @@ fn what_clients_are_told_is_written() {
     let written = |case: &str| match case {
         "joined an empty room" => encode::event(&Event::Joined(snapshot(Arc::clone(&ann), vec![]))),
         "joined" => encode::event(&Event::Joined(Arc::clone(&joined))),
-        "acknowledged join" => encode::ack_joined(&joined),
+        "acknowledged join" => encode::ack_joined(&joined, None),
         "acknowledged" => encode::ack(),
         "acknowledged error" => {
             encode::ack_error(&Failure::new(Code::TargetNotFound, "no peer of that id in the room"))

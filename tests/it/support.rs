@@ -6,10 +6,13 @@ pub(crate) mod engine;
 pub(crate) mod frames;
 pub(crate) mod model;
 pub(crate) mod polling;
+pub(crate) mod program;
 pub(crate) mod properties;
 pub(crate) mod raw;
 pub(crate) mod scrape;
 pub(crate) mod server;
+pub(crate) mod tls;
+pub(crate) mod tokens;
 pub(crate) mod wire;
 
 pub(crate) use bystander::{Bystander, besieged};

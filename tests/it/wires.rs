@@ -195,7 +195,7 @@ async fn a_shutdown_says_so_on_every_wire() {
         let heard = ann.hear().await;
         let expected = match wire {
             Wire::SocketIo => Heard::Error("SHUTTING_DOWN".to_owned()),
-            _ => Heard::Closed(1001),
+            _ => Heard::Closed(1012),
         };
         assert_eq!(heard, expected, "{wire:?}");
         drop(ann);

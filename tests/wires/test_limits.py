@@ -40,11 +40,11 @@ def hasty():
 
 
 @EACH
-def test_a_server_that_goes_closes_with_1001(room, party, join):
+def test_a_server_that_goes_closes_with_1012(room, party, join):
     server = Server()
     peer = join(server, room, party)
     server.process.terminate()
-    assert peer.closed() == 1001
+    assert peer.closed() == 1012
     server.stop()
 
 

@@ -27,20 +27,26 @@ impl std::fmt::Display for Problem {
     }
 }
 
+/// What a client brings that comes back after a drop.
+#[derive(Debug)]
+pub struct Resumption {
+    /// The token that it was told last.
+    pub token: String,
+    /// The number of the last envelope that it has seen.
+    pub seen: u64,
+}
+
 /// What is asked.
 #[derive(Debug)]
 pub enum Request {
     /// `auth:request`
     Authenticate {
+        /// The token.
+        token: Option<String>,
         /// The role that the client gives itself.
         role: Option<String>,
-    },
-    /// `auth:request` of one who comes back after a drop.
-    Resume {
-        /// The token that it was told last.
-        token: String,
-        /// The number of the last envelope that it has seen.
-        last_sequence: u64,
+        /// The place that the client comes back to.
+        resumption: Option<Resumption>,
     },
     /// `ping`, with its payload as it came.
     Ping(String),
@@ -208,21 +214,17 @@ fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> 
     match (kind, signal) {
         (_, Some(signal)) => relay(signal, payload, envelope.get("timestamp").filter(|value| !json::is_null(value))),
         ("auth:request", _) => {
-            payload.text("payload.token");
+            let token = payload.text("payload.token");
             let role = payload.text("payload.role");
             payload.id("payload.roomId", RoomId::new);
-            let last_sequence = payload.members.get("lastSequence").map(|value| value.get().parse());
-            if last_sequence.as_ref().is_some_and(Result::is_err) {
+            let last = payload.members.get("lastSequence").map(|value| value.get().parse());
+            if last.as_ref().is_some_and(Result::is_err) {
                 payload.wrong("payload.lastSequence", "must be a whole number");
             }
-            match payload.text("payload.resumeToken") {
-                Some(token) => {
-                    // Who names no number has seen nothing.
-                    let last_sequence = last_sequence.and_then(Result::ok).unwrap_or_default();
-                    payload.done(|| Request::Resume { token, last_sequence })
-                }
-                None => payload.done(|| Request::Authenticate { role }),
-            }
+            // Who names no number has seen nothing.
+            let seen = last.and_then(Result::ok).unwrap_or_default();
+            let resumption = payload.text("payload.resumeToken").map(|token| Resumption { token, seen });
+            payload.done(|| Request::Authenticate { token, role, resumption })
         }
         ("room:join", _) => join(payload),
         ("room:leave", _) => {

@@ -9,7 +9,7 @@ use super::NAME;
 use super::decode::Problem;
 use crate::dialect::json::{self, Members, push_failure, push_member, push_raw, push_string};
 use crate::dialect::{Failure, Frame, content};
-use crate::id::{ConnectionId, RoomId};
+use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::room::{Code, Event, Peer, RemovalReason, Signal, SignalKind, Snapshot};
 
 /// How a client writes the types of its messages.
@@ -81,32 +81,40 @@ pub fn acknowledged(connection: ConnectionId, heartbeat: Duration, now: SystemTi
 }
 
 /// Who a client is.
-#[derive(Debug)]
-pub struct Identity<'a> {
-    /// Its connection, or the one whose place it has taken.
-    pub connection: ConnectionId,
+#[derive(Debug, Default)]
+pub struct Identity {
     /// The role that it gave itself.
-    pub role: Option<&'a str>,
+    pub role: Option<String>,
+    /// Until when its token is good.
+    pub expires_at: Option<SystemTime>,
     /// Whether it has its place again, if it asked for that.
     pub recovered: Option<bool>,
-    /// What it must know to come back after a drop.
-    pub token: Option<&'a str>,
 }
 
-/// The payload of an `auth:response` where nothing is checked.
-pub fn authenticated(out: &mut String, identity: &Identity<'_>) {
+/// The payload of an `auth:response` that lets the client in; with what it must know to come back after a drop.
+pub fn authenticated(out: &mut String, user: &PeerId, identity: &Identity, token: Option<&str>) {
     out.push_str(r#"{"success":true"#);
-    push_member(out, "userId", &identity.connection.to_string());
-    if let Some(role) = identity.role {
+    push_member(out, "userId", user.as_str());
+    if let Some(role) = &identity.role {
         push_member(out, "role", role);
+    }
+    if let Some(expires_at) = identity.expires_at {
+        push_member(out, "expiresAt", &format_rfc3339_millis(expires_at).to_string());
     }
     if let Some(recovered) = identity.recovered {
         push_raw(out, "recovered", if recovered { "true" } else { "false" });
     }
-    if let Some(token) = identity.token {
+    if let Some(token) = token {
         push_member(out, "resumeToken", token);
     }
     out.push('}');
+}
+
+/// The payload of an `auth:response` that does not.
+pub fn not_authenticated(out: &mut String, failure: &Failure<'_>) {
+    out.push_str(r#"{"success":false,"error":{"#);
+    push_failure(out, failure);
+    out.push_str("}}");
 }
 
 /// The payload of an `error`; of a room where it is told unasked.
@@ -129,8 +137,9 @@ pub fn error(out: &mut String, failure: &Failure<'_>, room: Option<&RoomId>, pro
     out.push('}');
 }
 
-/// The payload of a `room:state`; with what its reader must know to come back after a drop, where it was not told yet.
-pub fn room_state(out: &mut String, snapshot: &Snapshot, token: Option<&str>) {
+/// The payload of a `room:state`; a joiner's has the ICE servers, as JSON, and what it must know to come back after a
+/// drop, where it was not told yet.
+pub fn room_state(out: &mut String, snapshot: &Snapshot, ice_servers: Option<&str>, token: Option<&str>) {
     out.push('{');
     push_member(out, "roomId", snapshot.room.as_str());
     out.push_str(r#","participants":["#);
@@ -144,6 +153,9 @@ pub fn room_state(out: &mut String, snapshot: &Snapshot, token: Option<&str>) {
     push_raw(out, "capacity", &snapshot.capacity.to_string());
     push_member(out, "createdAt", &format_rfc3339_millis(snapshot.created_at).to_string());
     out.push('}');
+    if let Some(ice_servers) = ice_servers {
+        push_raw(out, "iceServers", ice_servers);
+    }
     if let Some(token) = token {
         push_member(out, "resumeToken", token);
     }
@@ -178,7 +190,7 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
         Some(Frame::Text(Envelope { style, kind, now, correlation: None }.with(payload)))
     };
     match event {
-        Event::Joined(snapshot) => write("room:state", &|out| room_state(out, snapshot, None)),
+        Event::Joined(snapshot) => write("room:state", &|out| room_state(out, snapshot, None, None)),
         Event::PeerJoined { room, peer } => write("room:participant-joined", &|out| {
             out.push('{');
             push_member(out, "roomId", room.as_str());

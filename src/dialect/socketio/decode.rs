@@ -1,5 +1,7 @@
 //! Socket.IO events in, commands out.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::{NAME, SENDER_FIELDS, SenderFields};
@@ -65,6 +67,25 @@ fn body_keys(kind: SignalKind) -> &'static [&'static str] {
         SignalKind::Candidate => &["candidate", "iceCandidate", "ice", "signal"],
     }
 }
+
+/// The token in what a client brings along with its CONNECT packet, a JSON object.
+pub fn token(auth: &str) -> Option<String> {
+    let members: Members<'_> = serde_json::from_str(auth).ok()?;
+    json::string(members.get("token")?).map(Cow::into_owned).filter(|token| !token.is_empty())
+}
+
+/// The event `auth`, with a newer token; `None` for any other.
+pub fn renewal(text: &str) -> Option<Result<String, DecodeError>> {
+    let Arguments { name, first, .. } = serde_json::from_str(text).ok()?;
+    (name == RENEWAL).then(|| {
+        let token = object(first.ok_or(DecodeError::Missing("token"))?)?.get("token");
+        let token = json::string(token.ok_or(DecodeError::Missing("token"))?);
+        token.map(Cow::into_owned).ok_or(DecodeError::WrongType { field: "token", expected: "a string" })
+    })
+}
+
+/// The name of that event.
+pub const RENEWAL: &str = "auth";
 
 /// One event of a client, its arguments still unchecked.
 #[derive(Debug)]

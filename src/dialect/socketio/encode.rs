@@ -15,7 +15,7 @@ const SMALL: usize = 512;
 /// Writes an event as `["name",…]`.
 pub fn event(event: &Event) -> String {
     match event {
-        Event::Joined(snapshot) => room_users(snapshot),
+        Event::Joined(snapshot) => room_users(snapshot, None),
         Event::PeerJoined { room, peer } => peer_event("user-joined", room, peer, None),
         Event::PeerLeft { room, peer, reason } => peer_event("user-left", room, peer, Some(*reason)),
         Event::PeerAway { room, peer } => peer_event("user-away", room, peer, None),
@@ -63,8 +63,8 @@ pub fn ack() -> String {
     r#"[{"ok":true,"success":true}]"#.to_owned()
 }
 
-/// The acknowledgement of a join.
-pub fn ack_joined(snapshot: &Snapshot) -> String {
+/// The acknowledgement of a join, with the ICE servers as JSON.
+pub fn ack_joined(snapshot: &Snapshot, ice_servers: Option<&str>) -> String {
     let mut out = String::with_capacity(SMALL * snapshot.peers.len());
     out.push_str(r#"[{"ok":true,"success":true"#);
     push_member(&mut out, "roomId", snapshot.room.as_str());
@@ -72,11 +72,13 @@ pub fn ack_joined(snapshot: &Snapshot) -> String {
     push_member(&mut out, "socketId", &snapshot.me.connection.to_string());
     out.push_str(r#","users":"#);
     push_peers(&mut out, snapshot);
+    push_ice_servers(&mut out, ice_servers);
     out.push_str("}]");
     out
 }
 
-fn room_users(snapshot: &Snapshot) -> String {
+/// The event `room-users`, with the ICE servers as JSON.
+pub fn room_users(snapshot: &Snapshot, ice_servers: Option<&str>) -> String {
     let mut out = String::with_capacity(SMALL * snapshot.peers.len());
     out.push_str(r#"["room-users","#);
     push_peers(&mut out, snapshot);
@@ -85,8 +87,15 @@ fn room_users(snapshot: &Snapshot) -> String {
     push_member(&mut out, "userId", snapshot.me.id.as_str());
     push_member(&mut out, "socketId", &snapshot.me.connection.to_string());
     push_member(&mut out, "createdAt", &format_rfc3339_millis(snapshot.created_at).to_string());
+    push_ice_servers(&mut out, ice_servers);
     out.push_str("}]");
     out
+}
+
+fn push_ice_servers(out: &mut String, ice_servers: Option<&str>) {
+    if let Some(ice_servers) = ice_servers {
+        push_raw(out, "iceServers", ice_servers);
+    }
 }
 
 fn push_peers(out: &mut String, snapshot: &Snapshot) {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use socketioxide::handler::{ConnectMiddleware, MessageHandler, Value};
 use socketioxide::socket::{DisconnectReason, Sid, Socket};
@@ -12,10 +12,11 @@ use tracing::{debug, warn};
 use super::link::Link;
 use super::wire::Wire;
 use crate::dialect::json::{self, Members};
-use crate::dialect::socketio::{Request, encode};
+use crate::dialect::socketio::{Request, decode, encode};
 use crate::dialect::{DecodeError, Failure, RequestError};
+use crate::id::RoomId;
 use crate::metrics::{Kind, Limit};
-use crate::room::{Answer, Code, LeaveReason};
+use crate::room::{Answer, Code, LeaveReason, Snapshot};
 use crate::session::{Excess, Handled, ResumeKey, Session};
 
 /// Lets connections in, and registers for their events.
@@ -37,11 +38,16 @@ impl ConnectMiddleware<Wire, Inline> for Accept {
         let Some(link) = socket.req_parts().extensions.get::<Arc<Link>>().cloned() else {
             return Err(Box::new("INTERNAL: internal error"));
         };
+        let grant = match link.identify(auth.as_ref()) {
+            Ok(grant) => grant,
+            Err(denial) => {
+                link.inner().hub.metrics().error(denial.code());
+                return Err(Box::new(format!("{}: {denial}", denial.code().as_str())));
+            }
+        };
         let Credentials { pid, offset } = Credentials::read(auth.as_ref());
-        if !link.open(pid.as_deref().and_then(ResumeKey::parse).as_ref(), offset.as_deref()) {
-            let draining = link.inner().hub.is_draining();
-            let why = if draining { "SHUTTING_DOWN: the server is draining" } else { "this connection has ended" };
-            return Err(Box::new(why));
+        if !link.open(grant, pid.as_deref().and_then(ResumeKey::parse).as_ref(), offset.as_deref()) {
+            return Err(Box::new("this connection has ended"));
         }
         socket.on_fallback(Events(Arc::clone(&link)));
         socket.on_disconnect(move |reason: DisconnectReason| {
@@ -114,6 +120,10 @@ fn handle(link: &Link, sid: Sid, value: &Value, ack: Option<i64>) {
     let (text, received) = (text.as_str(), Instant::now());
     let admitted = session.admit();
     let Some(request) = Request::read(text) else {
+        if let Some(token) = decode::renewal(text) {
+            renew(link, session, sid, ack, admitted.map_err(rate_limited).and_then(|()| Ok(token?)));
+            return close_flood(link, admitted);
+        }
         ignore(link, session, sid, ack, admitted);
         return;
     };
@@ -135,7 +145,7 @@ fn handle(link: &Link, sid: Sid, value: &Value, ack: Option<i64>) {
         Ok(done) => {
             if let Some(ack) = ack {
                 let frame = match done {
-                    Answer::Joined(snapshot) => encode::ack_joined(snapshot),
+                    Answer::Joined(snapshot) => encode::ack_joined(snapshot, ice_servers(session, snapshot).as_deref()),
                     Answer::Inspected(_) | Answer::Left | Answer::Relayed => encode::ack(),
                 };
                 answer(link, frame, |frame| link.wire().ack(sid, ack, frame));
@@ -143,11 +153,32 @@ fn handle(link: &Link, sid: Sid, value: &Value, ack: Option<i64>) {
         }
         Err(error) => {
             session.refused(error);
-            tell_error(link, sid, ack, &Failure::from(error), Some(&request));
+            let room = request.room();
+            tell_error(link, sid, ack, &Failure::from(error), Some(request.event.name()), room.as_ref());
         }
     }
+    close_flood(link, admitted);
+}
+
+fn close_flood(link: &Link, admitted: Result<(), Excess>) {
     if let Err(Excess::Flood(_)) = admitted {
         link.close();
+    }
+}
+
+/// The event `auth`: a newer token for an open connection.
+fn renew(link: &Link, session: &Session, sid: Sid, ack: Option<i64>, token: Result<String, RequestError>) {
+    session.received(if token.is_ok() { Kind::Other } else { Kind::Refused });
+    match token.and_then(|token| session.authenticate(Some(&token))) {
+        Ok(_) => {
+            if let Some(ack) = ack {
+                answer(link, encode::ack(), |frame| link.wire().ack(sid, ack, frame));
+            }
+        }
+        Err(error) => {
+            session.refused(&error);
+            tell_error(link, sid, ack, &Failure::from(&error), Some(decode::RENEWAL), None);
+        }
     }
 }
 
@@ -161,21 +192,25 @@ fn ignore(link: &Link, session: &Session, sid: Sid, ack: Option<i64>, admitted: 
             Err(excess) => Failure::from(&rate_limited(excess)),
         };
         link.inner().hub.metrics().error(failure.code);
-        tell_error(link, sid, ack, &failure, None);
+        tell_error(link, sid, ack, &failure, None, None);
     }
-    if let Err(Excess::Flood(_)) = admitted {
-        link.close();
-    }
+    close_flood(link, admitted);
 }
 
 /// An error, as the acknowledgement where one was asked for, else as an event.
-fn tell_error(link: &Link, sid: Sid, ack: Option<i64>, failure: &Failure<'_>, request: Option<&Request<'_>>) {
+fn tell_error(
+    link: &Link,
+    sid: Sid,
+    ack: Option<i64>,
+    failure: &Failure<'_>,
+    event: Option<&str>,
+    room: Option<&RoomId>,
+) {
     if let Some(ack) = ack {
         let frame = encode::ack_error(failure);
         answer(link, frame, |frame| link.wire().ack(sid, ack, frame));
     } else {
-        let room = request.and_then(Request::room);
-        let frame = encode::error(failure, request.map(|request| request.event.name()), room.as_ref());
+        let frame = encode::error(failure, event, room);
         answer(link, frame, |frame| link.wire().event(sid, frame));
     }
 }
@@ -187,9 +222,17 @@ fn rate_limited(excess: Excess) -> RequestError {
 
 fn carry_out(session: &Session, received: Instant, request: &Request<'_>) -> Handled {
     match request.command() {
-        Ok(command) => session.handle(received, command, |_| None),
+        Ok(command) => session.handle(received, command, |snapshot| {
+            let ice_servers = ice_servers(session, snapshot)?;
+            Some(encode::room_users(snapshot, Some(&ice_servers)))
+        }),
         Err(error) => refuse(session, error),
     }
+}
+
+/// What a joiner is told of ICE servers, where there is anything to tell.
+fn ice_servers(session: &Session, snapshot: &Snapshot) -> Option<String> {
+    Some(session.hub().ice_servers()?.for_peer(&snapshot.me.id, SystemTime::now()))
 }
 
 fn refuse(session: &Session, error: DecodeError) -> Handled {

@@ -11,6 +11,7 @@ use axum::body::Body;
 use futures_util::task::AtomicWaker;
 use http::Method;
 use parking_lot::Mutex;
+use socketioxide::handler::Value;
 use socketioxide::socket::Sid;
 use tokio::time::Sleep;
 use tower::ServiceExt;
@@ -19,14 +20,19 @@ use tracing::{debug, warn};
 use super::outbound::Outbound;
 use super::wire::Wire;
 use super::{Inner, PATH, Protocol, slim_request};
+use crate::auth::{Denial, Grant};
+use crate::dialect::socketio::decode::token;
 use crate::dialect::socketio::{DIALECT, Offset};
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, PeerId};
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
 use crate::session::{Backlog, Outbox, Permit, QueueFull, ResumeKey, Session};
 
 /// What the library writes before an event: `42`. Before an acknowledgement also its number, which is not counted.
 pub(super) const PACKET_HEAD: usize = 2;
+
+/// How many bad tokens a connection may bring and try another.
+const MAX_REFUSALS: u8 = 4;
 
 /// One Engine.IO connection. It travels in the extensions of the connection's first request, and so lives as long as
 /// the library keeps that; when the library forgets the connection without a word, dropping this ends the session.
@@ -36,6 +42,9 @@ pub(super) struct Link {
     protocol: Protocol,
     inner: Arc<Inner>,
     permit: Mutex<Option<Permit>>,
+    /// The token that the first request brought, until it is looked at. Never logged.
+    token: Mutex<Option<String>>,
+    refusals: AtomicU8,
     began: Instant,
     /// The Engine.IO session id, where the connection began with polling. Its owner's secret: never logged.
     sid: OnceLock<Sid>,
@@ -70,7 +79,7 @@ struct Pause {
 }
 
 impl Link {
-    pub(super) fn new(inner: &Arc<Inner>, permit: Permit, protocol: Protocol) -> Arc<Self> {
+    pub(super) fn new(inner: &Arc<Inner>, permit: Permit, protocol: Protocol, token: Option<String>) -> Arc<Self> {
         let connect_reply = match protocol {
             // The reply of the older protocol names no id.
             Protocol::V3 => connect_reply::DONE,
@@ -81,6 +90,8 @@ impl Link {
             protocol,
             inner: Arc::clone(inner),
             permit: Mutex::new(Some(permit)),
+            token: Mutex::new(token),
+            refusals: AtomicU8::new(0),
             began: Instant::now(),
             sid: OnceLock::new(),
             session: OnceLock::new(),
@@ -102,15 +113,31 @@ impl Link {
         }
     }
 
-    /// Opens the session: the one that the client comes back to, if it brings the key and the offset of one, else a new
-    /// one. `false` where the connection has had one, or newcomers are refused.
-    pub(super) fn open(self: &Arc<Self>, key: Option<&ResumeKey>, offset: Option<&str>) -> bool {
+    /// Checks the token of the CONNECT packet, or else that of the first request.
+    pub(super) fn identify(&self, auth: Option<&Value>) -> Result<Option<Grant>, Denial> {
+        let auth = match auth {
+            Some(Value::Str(auth, _)) => token(auth.as_str()),
+            Some(Value::Bytes(_)) | None => None,
+        };
+        let first = self.token.lock().take();
+        self.inner.hub.identify(auth.or(first).as_deref()).inspect_err(|_| {
+            // Each costs a signature, and there is no session yet that would count messages.
+            if self.refusals.fetch_add(1, Ordering::Relaxed) >= MAX_REFUSALS {
+                self.close();
+            }
+        })
+    }
+
+    /// Opens the session, with what its token grants: the one that the client comes back to, if it brings the key and the
+    /// offset of one, else a new one. `false` where the connection has had one.
+    pub(super) fn open(self: &Arc<Self>, grant: Option<Grant>, key: Option<&ResumeKey>, offset: Option<&str>) -> bool {
         if self.session.get().is_some() || self.is_closed() {
             return false;
         }
-        let opened = key.and_then(|key| self.resume(key, offset)).or_else(|| self.begin());
-        let Some((session, outbound, seen)) = opened else { return false };
-        if self.session.set(session).is_err() {
+        let subject = grant.as_ref().map(|grant| grant.subject.clone());
+        let resumed = key.and_then(|key| self.resume(key, offset, subject.as_ref()));
+        let (session, outbound, seen) = resumed.unwrap_or_else(|| self.begin());
+        if grant.is_some_and(|grant| session.accept(grant).is_err()) || self.session.set(session).is_err() {
             return false;
         }
         *self.pending.lock() = Some((outbound, seen));
@@ -120,17 +147,21 @@ impl Link {
         true
     }
 
-    fn begin(&self) -> Option<(Session, Arc<Outbound>, u64)> {
+    fn begin(&self) -> (Session, Arc<Outbound>, u64) {
         let can_resume = self.protocol == Protocol::V4;
         let outbound = Outbound::new(self.new_id, Arc::clone(&self.inner), can_resume);
         let outbox = Arc::clone(&outbound) as Arc<dyn Outbox>;
-        let session = self.inner.hub.open(self.new_id, &DIALECT, outbox, can_resume)?;
-        Some((session, outbound, 0))
+        (self.inner.hub.open(self.new_id, &DIALECT, outbox, can_resume), outbound, 0)
     }
 
-    fn resume(&self, key: &ResumeKey, offset: Option<&str>) -> Option<(Session, Arc<Outbound>, u64)> {
+    fn resume(
+        &self,
+        key: &ResumeKey,
+        offset: Option<&str>,
+        subject: Option<&PeerId>,
+    ) -> Option<(Session, Arc<Outbound>, u64)> {
         let seen = Offset::seen(key.id(), offset)?;
-        let (session, outbox) = self.inner.hub.resume(key, seen)?;
+        let (session, outbox) = self.inner.hub.resume(key, seen, subject)?;
         let outbound = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
         if let Some(older) = outbound.take_over() {
             older.close();

@@ -20,9 +20,9 @@ use super::link::Link;
 use super::{Inner, Protocol, Query, READ_BUFFER, engine_error, slim_request};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
+use crate::http::token::token_of;
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
-use crate::session::Permit;
 
 /// Separates packets of a payload in Engine.IO 4.
 const SEPARATOR: u8 = 0x1e;
@@ -35,7 +35,9 @@ pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> 
     let method = request.method().clone();
     let response = match (method, &query.sid) {
         (Method::GET, None) => match inner.hub.admit(client_address(&request)) {
-            Ok(permit) => open(&inner, permit, query.protocol, request.uri().clone()).await,
+            Ok(permit) => {
+                open(&inner, Link::new(&inner, permit, query.protocol, token_of(&request)), request.uri()).await
+            }
             Err(refused) => ApiError::from(refused).into_response(),
         },
         (Method::GET, Some(_)) => match query.link(&inner) {
@@ -52,9 +54,8 @@ pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> 
 }
 
 /// A new connection.
-async fn open(inner: &Arc<Inner>, permit: Permit, protocol: Protocol, uri: Uri) -> Response {
-    let link = Link::new(inner, permit, protocol);
-    let mut slim = slim_request(Method::GET, &uri, Body::empty());
+async fn open(inner: &Inner, link: Arc<Link>, uri: &Uri) -> Response {
+    let mut slim = slim_request(Method::GET, uri, Body::empty());
     slim.extensions_mut().insert(Arc::clone(&link));
     let (response, body) = call(inner, slim).await;
     if let Some(sid) = opened_sid(&body) {

@@ -76,19 +76,23 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
                 return Poll::Ready(written);
             }
             Poll::Ready(Err(error)) => self.fail(reason_of(&error)),
-            Poll::Pending => {
-                if self.link.is_closed() && !self.is_farewell {
-                    self.is_farewell = true;
-                    self.stall = None;
-                }
-                let limit = if self.is_farewell { FAREWELL } else { WRITE_STALL };
-                let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-                ready!(stall.as_mut().poll(context));
-                self.link.inner().hub.metrics().limit(Limit::WriteTime);
-                self.fail(LeaveReason::TimedOut);
-            }
+            Poll::Pending => ready!(self.poll_stall(context)),
         }
         Poll::Ready(bytes.len())
+    }
+
+    /// Ready, and the connection failed, when nothing could be written for too long.
+    fn poll_stall(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.link.is_closed() && !self.is_farewell {
+            self.is_farewell = true;
+            self.stall = None;
+        }
+        let limit = if self.is_farewell { FAREWELL } else { WRITE_STALL };
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(stall.as_mut().poll(context));
+        self.link.inner().hub.metrics().limit(Limit::WriteTime);
+        self.fail(LeaveReason::TimedOut);
+        Poll::Ready(())
     }
 
     fn fail(&mut self, reason: LeaveReason) {
@@ -182,15 +186,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Seam<S> {
             if this.reply.is_some() {
                 ready!(this.poll_filtered(context));
             }
-            if let Err(error) = ready!(Pin::new(&mut this.io).poll_flush(context)) {
-                this.fail(reason_of(&error));
+            match Pin::new(&mut this.io).poll_flush(context) {
+                Poll::Ready(Ok(())) if !this.is_farewell => this.stall = None,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => this.fail(reason_of(&error)),
+                // Under TLS what was written may still be here.
+                Poll::Pending => ready!(this.poll_stall(context)),
             }
         }
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+        match Pin::new(&mut self.io).poll_shutdown(context) {
+            // The end of TLS is a message as well, and may not get through.
+            Poll::Pending if !self.has_failed => self.poll_stall(context).map(Ok),
+            Poll::Pending => Poll::Ready(Ok(())),
+            ended @ Poll::Ready(_) => ended,
+        }
     }
 }
 

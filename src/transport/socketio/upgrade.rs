@@ -16,8 +16,9 @@ use super::seam::Seam;
 use super::{Inner, Query, engine_error, slim_request};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
+use crate::http::token::token_of;
 use crate::transport::handshake::{accept_key, into_stream, switching};
-use crate::transport::listener::Stream;
+use crate::transport::stream::Stream;
 
 /// Answers a handshake, and hands the stream to the library once the HTTP side has let go of it.
 pub(super) fn serve(inner: &Arc<Inner>, query: &Query, mut request: Request) -> Response {
@@ -26,7 +27,7 @@ pub(super) fn serve(inner: &Arc<Inner>, query: &Query, mut request: Request) -> 
     };
     let (link, is_upgrade) = match query.sid {
         None => match inner.hub.admit(client_address(&request)) {
-            Ok(permit) => (Link::new(inner, permit, query.protocol), false),
+            Ok(permit) => (Link::new(inner, permit, query.protocol, token_of(&request)), false),
             Err(refused) => return ApiError::from(refused).into_response(),
         },
         Some(_) => match query.link(inner) {

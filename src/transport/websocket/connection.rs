@@ -19,12 +19,13 @@ use tungstenite::{Error, Message};
 
 use super::Settings;
 use super::outbound::{Line, Outbound, Outgoing};
+use crate::auth::Grant;
 use crate::dialect::{Conversation, Dialect, Frame, RequestError, Step};
 use crate::id::ConnectionId;
 use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
 use crate::session::{Backlog, Excess, Handled, Hub, Outbox, Permit, QueueFull, ResumeKey, Session};
-use crate::transport::listener::Stream;
+use crate::transport::stream::Stream;
 
 /// What is read of a connection at a time, in bytes: each connection has a buffer of that size.
 const READ_BUFFER: usize = 1024;
@@ -88,7 +89,7 @@ impl Connection {
         stream: Stream,
         early: Bytes,
         conversation: Box<dyn Conversation>,
-    ) -> Option<Self> {
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(settings.max_message_bytes))
@@ -97,9 +98,9 @@ impl Connection {
         let (line, queue) = Line::new(settings);
         let outbox = Outbound::new(id, Arc::clone(hub), conversation.dialect(), Arc::clone(&line));
         let can_resume = outbox.can_resume();
-        let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>, can_resume)?;
+        let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>, can_resume);
         let (hub, speaks) = (Arc::clone(hub), conversation.dialect());
-        Some(Self {
+        Self {
             hub,
             _permit: permit,
             socket,
@@ -112,7 +113,14 @@ impl Connection {
             pause: None,
             missed: 0,
             has_said_goodbye: false,
-        })
+        }
+    }
+
+    /// Takes what the token of the handshake grants.
+    pub(super) fn identify(&self, grant: Option<Grant>) {
+        if let Some(grant) = grant {
+            self.session.accept(grant).expect("the first grant is of nobody else's");
+        }
     }
 
     /// Serves until the connection ends.
@@ -231,7 +239,9 @@ impl Connection {
             // Counted when it is carried out.
             Some(Step::Do(_)) => {}
             Some(Step::Refuse(..)) => self.session.received(Kind::Refused),
-            Some(Step::Tell(_) | Step::Last(..) | Step::Resume { .. }) | None => self.session.received(Kind::Other),
+            Some(Step::Tell(_) | Step::Last(..) | Step::Authenticate(_) | Step::Resume { .. }) | None => {
+                self.session.received(Kind::Other);
+            }
         }
         self.take(received, step)
     }
@@ -249,6 +259,14 @@ impl Connection {
                 Step::Last(text, code, reason) => {
                     self.tell(Frame::Text(text))?;
                     self.tell(Frame::Close(code, reason))?;
+                }
+                Step::Authenticate(token) => {
+                    let grant = self.session.authenticate(token.as_deref());
+                    if let Err(error) = &grant {
+                        self.session.refused(error);
+                    }
+                    let grant = grant.as_ref().map(Option::as_deref).map_err(Clone::clone);
+                    next = self.conversation.authenticated(grant, SystemTime::now());
                 }
                 Step::Do(command) => {
                     let conversation = &self.conversation;
@@ -276,7 +294,8 @@ impl Connection {
     /// Takes the place of a connection that was lost, if the client knows its key and missed nothing that is not held.
     fn resume(&mut self, key: &str, seen: u64) -> Option<Step> {
         let now = SystemTime::now();
-        let resumed = ResumeKey::parse(key).and_then(|key| self.hub.resume(&key, seen));
+        let resumed =
+            ResumeKey::parse(key).and_then(|key| self.hub.resume(&key, seen, self.session.subject().as_ref()));
         let Some((session, outbox)) = resumed else { return Some(Step::Tell(self.conversation.resumed(None, now))) };
         let outbox = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
         // The key works once.

@@ -30,9 +30,10 @@ const POLL_MS = 100;
 
 /**
  * @param {keyof typeof DEVICES} devices
+ * @param {Record<string, string>} [env] what its environment has beside this one's
  */
-export function launch(devices = "fake") {
-  return chromium.launch({ executablePath: EXECUTABLE, args: [...ALWAYS, ...DEVICES[devices]] });
+export function launch(devices = "fake", env = {}) {
+  return chromium.launch({ executablePath: EXECUTABLE, args: [...ALWAYS, ...DEVICES[devices]], env: { ...process.env, ...env } });
 }
 
 export class Person {

@@ -27,7 +27,7 @@ export async function startServer({ port = 0, env = {} } = {}) {
     const timer = setTimeout(() => fail(`did not say that it listens, in ${START_TIMEOUT_MS} ms`), START_TIMEOUT_MS);
     const read = (chunk) => {
       output += chunk;
-      const found = /listening on (http:\/\/[\d.]+:\d+)/.exec(output);
+      const found = /listening on (https?:\/\/[\d.]+:\d+)/.exec(output);
       if (found) {
         clearTimeout(timer);
         resolve(found[1]);

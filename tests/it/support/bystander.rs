@@ -17,7 +17,10 @@ use super::server::LIMIT;
 use super::wire::{WIRES, Wire, message};
 
 /// How long a call of somebody who does nothing wrong may take, whatever others do.
-pub(crate) const BYSTANDER_LIMIT: Duration = Duration::from_millis(250);
+const BYSTANDER_LIMIT: Duration = Duration::from_millis(250);
+
+/// How often an attack is made before the server is said to be slow.
+pub(crate) const ATTEMPTS: usize = 3;
 
 /// Between two calls: the machine is there for the attack as well.
 const PACE: Duration = Duration::from_millis(20);
@@ -35,8 +38,9 @@ pub(crate) struct Bystander {
     began: usize,
 }
 
+/// How it went.
 #[derive(Debug, Default)]
-struct Report {
+pub(crate) struct Report {
     calls: usize,
     slowest: Duration,
     slowest_handshake: Duration,
@@ -44,7 +48,23 @@ struct Report {
 
 /// Runs an attack on a server while bystanders call. When it is over they must have been served as if nothing were, no
 /// task of the server may have panicked, and nothing of all that may be left.
-pub(crate) fn besieged(flags: &[&str], attack: impl AsyncFnOnce(&TestServer, &mut Bystander)) {
+///
+/// What is slow may also be the machine, busy with something else: an attack under which a call was slow is made again,
+/// and the server is at fault if it is slow each time.
+#[expect(clippy::needless_pass_by_value, reason = "a closure is written where it is used")]
+pub(crate) fn besieged(flags: &[&str], attack: impl AsyncFn(&TestServer, &mut Bystander)) {
+    let mut slow = Vec::new();
+    while slow.len() < ATTEMPTS {
+        let report = besieged_once(flags, &attack);
+        if report.is_quick() {
+            return;
+        }
+        slow.push(report);
+    }
+    panic!("slow each time: {slow:?}");
+}
+
+fn besieged_once(flags: &[&str], attack: &impl AsyncFn(&TestServer, &mut Bystander)) -> Report {
     let threads = watched_threads();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -52,16 +72,18 @@ pub(crate) fn besieged(flags: &[&str], attack: impl AsyncFnOnce(&TestServer, &mu
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(async {
+    let report = runtime.block_on(async {
         let server = TestServer::with(flags);
         let mut bystander = Bystander::beside(server.address()).await;
         attack(&server, &mut bystander).await;
-        bystander.finish().await;
+        let report = bystander.finish().await;
         server.finish().await;
+        report
     });
     let panics: Vec<String> =
         PANICS.lock().unwrap().iter().filter(|panic| panic.starts_with(&threads)).cloned().collect();
     assert!(panics.is_empty(), "the server panicked: {panics:#?}");
+    report
 }
 
 /// Panics since the start, each begins with the name of its thread.
@@ -80,6 +102,12 @@ fn watched_threads() -> String {
         }));
     });
     format!("besieged-{}.", RUNTIMES.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Report {
+    pub(crate) fn is_quick(&self) -> bool {
+        self.slowest < BYSTANDER_LIMIT && self.slowest_handshake < BYSTANDER_LIMIT
+    }
 }
 
 impl Bystander {
@@ -119,14 +147,14 @@ impl Bystander {
         }
     }
 
-    /// Ends the calls. There must have been some under the attack, and all must have been quick.
-    pub(crate) async fn finish(mut self) {
+    /// Ends the calls. There must have been some under the attack.
+    pub(crate) async fn finish(mut self) -> Report {
         assert!(*self.rounds.borrow() > self.began, "no call was made while the attack went on");
         self.stop.send_replace(true);
         let thread = self.thread.take().expect("finished once");
         let report = tokio::task::spawn_blocking(|| thread.join()).await.unwrap().expect("each call goes well");
         println!("{report:?}");
-        assert!(report.slowest < BYSTANDER_LIMIT && report.slowest_handshake < BYSTANDER_LIMIT, "{report:?}");
+        report
     }
 }
 

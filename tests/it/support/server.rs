@@ -7,6 +7,11 @@ use std::time::Duration;
 use parlor::config;
 pub(crate) use parlor::server::Held;
 use parlor::server::Server;
+use rustls::ClientConfig;
+use rustls::version::TLS13;
+use tokio_tungstenite::Connector;
+
+use super::tls::{Authority, Identity};
 
 /// How long anything may take that is waited for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
@@ -14,6 +19,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct TestServer {
     server: Option<Server>,
     address: std::net::SocketAddr,
+    /// What its clients trust, if they speak TLS.
+    trusted: Option<Arc<ClientConfig>>,
 }
 
 impl TestServer {
@@ -26,7 +33,16 @@ impl TestServer {
         let flags = ["--host=127.0.0.1", "--port=0", "--resume-seconds=0"].iter().chain(flags).map(Into::into);
         let loaded = config::load_from(flags, BTreeMap::new(), BTreeMap::new()).expect("the settings are valid");
         let server = Server::bind(loaded.config).expect("a free port");
-        Self { address: server.local_addr(), server: Some(server) }
+        Self { address: server.local_addr(), server: Some(server), trusted: None }
+    }
+
+    /// Over TLS, which all clients then speak, too.
+    pub(crate) fn secure(authority: &Authority, identity: &Identity, flags: &[&str]) -> Self {
+        let files = identity.flags();
+        let flags: Vec<&str> = files.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        let mut server = Self::with(&flags);
+        server.trusted = Some(Arc::new(authority.client(&[&TLS13])));
+        server
     }
 
     pub(crate) fn address(&self) -> std::net::SocketAddr {
@@ -34,7 +50,17 @@ impl TestServer {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.trusted.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
+    }
+
+    pub(crate) fn websocket_url(&self, path: &str) -> String {
+        let scheme = if self.trusted.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{}{path}", self.address)
+    }
+
+    pub(crate) fn connector(&self) -> Option<Connector> {
+        self.trusted.clone().map(Connector::Rustls)
     }
 
     pub(crate) fn metrics_address(&self) -> Option<std::net::SocketAddr> {

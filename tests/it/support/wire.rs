@@ -62,8 +62,8 @@ pub(crate) struct Peer {
 
 /// A plain WebSocket.
 pub(crate) async fn open(server: &TestServer, path: &str) -> WebSocket {
-    let url = format!("ws://{}{path}", server.address());
-    let connecting = tokio_tungstenite::connect_async_with_config(url, None, true);
+    let url = server.websocket_url(path);
+    let connecting = tokio_tungstenite::connect_async_tls_with_config(url, None, true, server.connector());
     connecting.await.unwrap_or_else(|error| panic!("{path}: {error}")).0
 }
 

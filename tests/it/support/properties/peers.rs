@@ -52,7 +52,7 @@ fn check_socketio(scene: &Scene, event: &Event, said: &Object) {
             let mine = Object::read(array(&told)[2].get()).expect("an object");
             mine.assert_once("userId", "me");
             mine.assert_once("roomId", scene.room.as_str());
-            let ack = socketio::encode::ack_joined(snapshot);
+            let ack = socketio::encode::ack_joined(snapshot, None);
             let ack = Object::read(array(&ack)[0].get()).expect("an object");
             [array(&told)[1].get().to_owned(), ack.get("users").expect("users").to_owned()]
         }

@@ -1,0 +1,78 @@
+//! Public keys, and the kind of signature that each is for.
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
+};
+use jsonwebtoken::{Algorithm, DecodingKey};
+
+/// A key and the one algorithm that it is used with.
+#[derive(Debug, Clone)]
+pub struct Key {
+    pub(super) algorithm: Algorithm,
+    pub(super) decoding: DecodingKey,
+}
+
+/// A public key that was read from PEM.
+#[derive(Debug, Clone)]
+pub struct PublicKey(pub(super) Key);
+
+/// Why a text is no public key, or a file no set of them.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read.
+    #[error("a file or, for one key, PEM itself; the file cannot be read: {0}")]
+    Unreadable(#[from] std::io::Error),
+    /// A private key, which Parlor should not have.
+    #[error("a PEM public key; this is a private one, which belongs to whoever signs tokens and to nobody else")]
+    Private,
+    /// No key that can be used.
+    #[error("a PEM public key: RSA of 2048 to 8192 bits, EC on the curve P-256, or Ed25519")]
+    Unusable,
+    /// The file holds no key that can be used.
+    #[error("a file with a JWK set (RFC 7517) that holds at least one public key: RSA, EC on P-256, or Ed25519")]
+    EmptySet,
+    /// A symmetric key, which anyone who reads the file could sign with.
+    #[error("a file with public keys; one of these is a secret (kty oct), for which there is JWT_SECRET")]
+    SecretInSet,
+}
+
+impl PublicKey {
+    /// Reads PEM, or the file at a path. `\n` written out, as in many `.env` files, is a line break.
+    pub fn read(text: &str) -> Result<Self, KeyError> {
+        let is_pem = text.trim_start().starts_with("-----BEGIN");
+        let pem = if is_pem { text.replace("\\n", "\n") } else { std::fs::read_to_string(text)? };
+        if pem.contains("PRIVATE KEY") {
+            return Err(KeyError::Private);
+        }
+        let pem = pem.trim().as_bytes();
+        let candidates = [
+            (Algorithm::RS256, DecodingKey::from_rsa_pem(pem)),
+            (Algorithm::ES256, DecodingKey::from_ec_pem(pem)),
+            (Algorithm::EdDSA, DecodingKey::from_ed_pem(pem)),
+        ];
+        let keys = candidates.into_iter().filter_map(|(algorithm, key)| Key::new(algorithm, key.ok()?));
+        keys.into_iter().next().map(Self).ok_or(KeyError::Unusable)
+    }
+}
+
+impl Key {
+    /// A secret, for HS256.
+    pub fn secret(secret: &str) -> Self {
+        Self { algorithm: Algorithm::HS256, decoding: DecodingKey::from_secret(secret.as_bytes()) }
+    }
+
+    /// A public key, if it is one for this algorithm.
+    pub(super) fn new(algorithm: Algorithm, decoding: DecodingKey) -> Option<Self> {
+        // The parts of an RSA key in a set are looked at when the first token comes.
+        if let Ok(bytes) = decoding.try_get_as_bytes() {
+            let kind: &'static dyn VerificationAlgorithm = match algorithm {
+                Algorithm::RS256 => &RSA_PKCS1_2048_8192_SHA256,
+                Algorithm::ES256 => &ECDSA_P256_SHA256_FIXED,
+                Algorithm::EdDSA => &ED25519,
+                _ => return None,
+            };
+            ParsedPublicKey::new(kind, bytes).ok()?;
+        }
+        Some(Self { algorithm, decoding })
+    }
+}

@@ -1,0 +1,122 @@
+/**
+ * A call that has no way but through a TURN server, with the credentials that Parlor gives; and what becomes of them when their time
+ * is over. Where tokens are required, too: the demo takes one from its address.
+ */
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { after, before, describe, test } from "node:test";
+import { launch, Person } from "./support/people.js";
+import { eventually, startServer } from "./support/server.js";
+import { startTurn } from "./support/turn.js";
+
+const TURN_SECRET = "shared with the turn server";
+const JWT_SECRET = "thirty-two bytes are the least of it";
+/** For those whose time is to be over soon, in seconds. */
+const SHORT_TTL = 1;
+
+function token(sub) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part({ sub, name: sub, exp: Math.ceil(Date.now() / 1000) + 600 })}`;
+  return `${signed}.${createHmac("sha256", JWT_SECRET).update(signed).digest("base64url")}`;
+}
+
+describe("through a TURN server", { timeout: 120_000 }, () => {
+  let turn, server, hasty, browser, ada, grace;
+
+  before(async () => {
+    turn = await startTurn(TURN_SECRET);
+    const env = { TURN_URLS: turn.url, TURN_SECRET, JWT_SECRET };
+    server = await startServer({ env });
+    hasty = await startServer({ env: { ...env, JWT_SECRET: "", TURN_TTL_SECONDS: String(SHORT_TTL) } });
+    browser = await launch();
+    [ada, grace] = await Promise.all(["Ada", "Grace"].map((name) => Person.arrive(browser, name)));
+    for (const person of [ada, grace]) await person.context.addInitScript(relayOnly);
+  });
+
+  after(async () => {
+    await browser?.close();
+    await hasty?.stop();
+    await server?.stop();
+    await turn?.stop();
+  });
+
+  for (const wires of [["Socket.IO", "Socket.IO"], ["Envelope", "Topic"]]) {
+    test(`${wires.join(" and ")}: two see each other by relay alone`, async () => {
+      const room = wires.join("-").toLowerCase();
+      const people = [ada, grace];
+      for (const [index, person] of people.entries()) {
+        await person.join(`${server.url}/?token=${token(person.name.toLowerCase())}`, room, wires[index]);
+      }
+      await Promise.all(people.map((person) => person.seesOne()));
+      for (const person of people) {
+        const kinds = await person.page.evaluate(chosenCandidates);
+        assert.deepEqual(kinds, { local: "relay", remote: "relay" }, person.name);
+      }
+      await Promise.all(people.map((person) => person.page.goto("about:blank")));
+      await eventually("nobody is left", server.health, ({ participants }) => participants === 0);
+    });
+  }
+
+  test("a page without a token stays outside", async () => {
+    await ada.ask(server.url, "standup");
+    await ada.page.getByText("This server asks for a token").waitFor();
+    assert.equal((await fetch(`${server.url}/api/ice-servers`)).status, 401);
+  });
+
+  test("credentials are refused when their time is over", async () => {
+    await ada.page.goto(`${hasty.url}/favicon.svg`);
+    const { iceServers } = await (await fetch(`${hasty.url}/api/ice-servers`)).json();
+    const [{ username }] = iceServers;
+    const expiry = Number(username.split(":")[0]);
+    // The TURN server counts whole seconds.
+    await eventually("the time is over", async () => Date.now() / 1000, (now) => now > expiry + 1);
+    const { candidates, error } = await ada.page.evaluate(gather, iceServers);
+    assert.deepEqual([candidates, error], [[], 401]);
+    // The same server takes one of the same secret whose time is not over: nothing else was in the way.
+    const answer = await fetch(`${server.url}/api/ice-servers?token=${token("ada")}`);
+    const fresh = await ada.page.evaluate(gather, (await answer.json()).iceServers);
+    assert.deepEqual([fresh.candidates, fresh.error], [["relay"], null]);
+  });
+});
+
+/** Runs in each page before its own scripts: no candidate but those of a TURN server. */
+function relayOnly() {
+  window.RTCPeerConnection = class extends window.RTCPeerConnection {
+    constructor(configuration) {
+      super({ ...configuration, iceTransportPolicy: "relay" });
+    }
+    setConfiguration(configuration) {
+      super.setConfiguration({ ...configuration, iceTransportPolicy: "relay" });
+    }
+  };
+}
+
+/** Runs in the page: of what kind the two ends are that the call goes by. */
+async function chosenCandidates() {
+  const [connection] = window.parlor.peers().values();
+  const reports = await connection.getStats();
+  const transport = [...reports.values()].find(({ type }) => type === "transport");
+  const pair = reports.get(transport.selectedCandidatePairId);
+  const kind = (id) => reports.get(id).candidateType;
+  return { local: kind(pair.localCandidateId), remote: kind(pair.remoteCandidateId) };
+}
+
+/** Runs in the page: what a connection finds by these servers, and the code of a refusal. */
+async function gather(iceServers) {
+  const connection = new RTCPeerConnection({ iceServers, iceTransportPolicy: "relay" });
+  const candidates = [];
+  let error = null;
+  connection.addEventListener("icecandidateerror", ({ errorCode }) => (error = errorCode));
+  const done = new Promise((resolve) => {
+    connection.addEventListener("icecandidate", ({ candidate }) => {
+      if (!candidate) resolve();
+      else if (candidate.candidate) candidates.push(candidate.type);
+    });
+  });
+  connection.createDataChannel("");
+  await connection.setLocalDescription();
+  await done;
+  connection.close();
+  // One for each network of this machine.
+  return { candidates: [...new Set(candidates)], error };
+}

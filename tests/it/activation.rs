@@ -1,0 +1,106 @@
+//! A listening socket that a service manager keeps: a restart refuses nobody.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio_tungstenite::MaybeTlsStream;
+
+use crate::support::program::{Program, parlor};
+use crate::support::server::LIMIT;
+use crate::support::wire::message;
+
+/// The program as a service manager starts it: with the socket as its file 3, and its own process id in the environment.
+fn handed(socket: impl Into<OwnedFd>) -> Command {
+    let mut command = Command::new("sh");
+    let script = r#"exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$PARLOR" --port=1"#;
+    command.env_clear().env("PARLOR", env!("CARGO_BIN_EXE_parlor")).args(["-c", script]).stdin(socket.into());
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+/// Connects, and says what the server says first, or why it does not.
+async fn visit(address: SocketAddr) -> Result<(), String> {
+    let connecting = tokio_tungstenite::connect_async(format!("ws://{address}/ws/t"));
+    let (mut socket, _) = connecting.await.map_err(|error| error.to_string())?;
+    match message(&mut socket).await {
+        Ok(welcome) if welcome.contains("welcome") => {}
+        other => return Err(format!("{other:?}")),
+    }
+    let MaybeTlsStream::Plain(stream) = socket.get_ref() else { panic!("no TLS here") };
+    // Thousands of closed connections would keep their ports for a minute.
+    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_refuses_nobody() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let first = Program::start(handed(listener.try_clone().unwrap()));
+    assert_eq!(first.address(), address, "not that of the settings");
+    // Someone whom a shutdown takes its time for.
+    let mut staying = tokio_tungstenite::connect_async(format!("ws://{address}/ws/t")).await.unwrap().0;
+    message(&mut staying).await.unwrap();
+
+    let (visits, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let visitors: Vec<_> = (0..4)
+        .map(|_| {
+            let (visits, done) = (Arc::clone(&visits), Arc::clone(&done));
+            tokio::spawn(async move {
+                while !done.load(Ordering::SeqCst) {
+                    visit(address).await?;
+                    visits.fetch_add(1, Ordering::SeqCst);
+                }
+                Ok::<(), String>(())
+            })
+        })
+        .collect();
+    let more = async |than: usize| {
+        let end = Instant::now() + LIMIT;
+        while visits.load(Ordering::SeqCst) < than {
+            assert!(Instant::now() < end, "visits go on: {}", visits.load(Ordering::SeqCst));
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let mut running = first;
+    for _ in 0..3 {
+        more(visits.load(Ordering::SeqCst) + 20).await;
+        running.signal("TERM");
+        let ended = tokio::task::spawn_blocking(move || running.ended()).await.unwrap();
+        assert_eq!(ended.code(), Some(0));
+        // The gap, in which nobody accepts.
+        let next = handed(listener.try_clone().unwrap());
+        running = tokio::task::spawn_blocking(move || Program::start(next)).await.unwrap();
+        more(visits.load(Ordering::SeqCst) + 20).await;
+    }
+    done.store(true, Ordering::SeqCst);
+    for visitor in visitors {
+        assert_eq!(visitor.await.unwrap(), Ok(()));
+    }
+    while message(&mut staying).await.is_ok() {}
+    running.signal("TERM");
+    assert_eq!(tokio::task::spawn_blocking(|| running.ended()).await.unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_socket_of_another_kind_stops_the_start_with_one_line() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let output = handed(connected).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.trim_end().lines().count() == 1 && said.contains("does not listen"), "{said}");
+}
+
+#[test]
+fn what_is_meant_for_another_process_is_left_alone() {
+    let mut command = parlor();
+    command.args(["--host=127.0.0.1", "--port=0"]).envs([("LISTEN_FDS", "1"), ("LISTEN_PID", "1")]);
+    let program = Program::start(command);
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(0));
+}

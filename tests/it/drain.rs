@@ -1,0 +1,250 @@
+//! How a server goes: everyone is told, not all at once, and nobody holds it up.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use serde_json::json;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::support::TestServer;
+use crate::support::client::{Client, WebSocket};
+use crate::support::program::{Program, parlor};
+use crate::support::server::LIMIT;
+use crate::support::wire::{Peer, WIRES, Wire, message};
+
+fn start(flags: &[&str]) -> Program {
+    let mut command = parlor();
+    command.args(["--host=127.0.0.1", "--port=0"]).args(flags);
+    Program::start(command)
+}
+
+async fn connect(address: SocketAddr, path: &str) -> WebSocket {
+    tokio_tungstenite::connect_async(format!("ws://{address}{path}")).await.unwrap().0
+}
+
+/// Everything that a client is told until it is closed: the code of the close, and when that came.
+async fn farewell(mut socket: WebSocket) -> (Vec<String>, Option<(u16, String)>, Instant) {
+    let mut told = Vec::new();
+    let reading = async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Text(text))) => told.push(text.to_string()),
+                Some(Ok(Message::Close(frame))) => {
+                    let frame = frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
+                    break (told, frame, Instant::now());
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break (told, None, Instant::now()),
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, reading).await.expect("the server closes")
+}
+
+#[tokio::test]
+async fn each_wire_has_its_own_farewell() {
+    for wire in WIRES {
+        let server = TestServer::start();
+        let ann = Peer::join(&server, wire, "r", "ann").await;
+        server.until("it is in", |held| held.peers == 1).await;
+        let stopping = tokio::spawn(server.stop());
+        let (told, closed, _) = farewell(ann.into_socket()).await;
+        if wire == Wire::SocketIo {
+            assert!(told.last().unwrap().contains(r#""code":"SHUTTING_DOWN""#), "{told:?}");
+            // No DISCONNECT packet, after which official clients do not come back by themselves.
+            assert!(!told.iter().any(|packet| packet.starts_with("41")), "{told:?}");
+        } else {
+            assert_eq!(closed, Some((1012, "SHUTTING_DOWN".to_owned())), "{wire:?}");
+        }
+        assert!(stopping.await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_polling_client_is_told_in_the_answer_that_it_waits_for() {
+    for protocol in [3, 4] {
+        let server = TestServer::start();
+        let http = reqwest::Client::new();
+        let open = server.url(&format!("/socket.io/?EIO={protocol}&transport=polling"));
+        let opened = http.get(&open).send().await.unwrap().text().await.unwrap();
+        let sid = opened.split(r#""sid":""#).nth(1).unwrap().split('"').next().unwrap();
+        let poll = format!("{open}&sid={sid}");
+        if protocol == 4 {
+            http.post(&poll).body("40").send().await.unwrap();
+        }
+        server.until("it is connected", |held| held.sessions == 1).await;
+        let fetch = async || http.get(&poll).send().await.unwrap().text().await.unwrap();
+        while !fetch().await.contains("40") {}
+        let waiting = {
+            // By a connection of its own, after which three round trips on the other show that it was read.
+            let (http, poll) = (reqwest::Client::new(), poll.clone());
+            tokio::spawn(async move { http.get(poll).send().await.unwrap().text().await.unwrap() })
+        };
+        server.until("its poll waits", |held| held.tasks >= 2).await;
+        for _ in 0..3 {
+            http.get(server.url("/healthz")).send().await.unwrap();
+        }
+        let stopping = tokio::spawn(server.stop());
+        let told = waiting.await.unwrap();
+        assert!(told.contains(r#"42["error",{"code":"SHUTTING_DOWN""#), "{told}");
+        drop(http);
+        assert!(stopping.await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn they_go_one_after_the_other_while_newcomers_are_turned_away() {
+    const CLIENTS: usize = 60;
+    let program = start(&["--shutdown-seconds=4"]);
+    let address = program.address();
+    let mut sockets = Vec::new();
+    for index in 0..CLIENTS {
+        let mut socket = connect(address, &format!("/ws/{}", index % 3)).await;
+        message(&mut socket).await.unwrap();
+        sockets.push(socket);
+    }
+    let asked = Instant::now();
+    program.signal("TERM");
+    program.until_printed("shutting down");
+    let meanwhile = async {
+        let health = reqwest::get(format!("http://{address}/health")).await.unwrap();
+        assert_eq!(health.status(), 503);
+        let health: serde_json::Value = health.json().await.unwrap();
+        assert_eq!(health["status"], "draining");
+        assert_eq!(reqwest::get(format!("http://{address}/healthz")).await.unwrap().status(), 503);
+        for path in ["/socket.io/?EIO=4&transport=websocket", "/ws", "/ws/t", "/signal?sessionId=s"] {
+            let refused = tokio_tungstenite::connect_async(format!("ws://{address}{path}")).await;
+            let Err(Error::Http(refused)) = refused else { panic!("{path}: {refused:?}") };
+            assert_eq!(refused.status(), 503, "{path}");
+            assert!(refused.headers().contains_key("retry-after"));
+            let body: serde_json::Value = serde_json::from_slice(refused.body().as_deref().unwrap()).unwrap();
+            assert_eq!(body["code"], "SHUTTING_DOWN", "{path}");
+        }
+        let polling = reqwest::get(format!("http://{address}/socket.io/?EIO=4&transport=polling")).await.unwrap();
+        assert_eq!(polling.status(), 503);
+    };
+    let (farewells, ()) = tokio::join!(join_all(sockets.into_iter().map(farewell)), meanwhile);
+    let mut times = Vec::new();
+    for (_, closed, time) in &farewells {
+        assert_eq!(closed, &Some((1012, "SHUTTING_DOWN".to_owned())));
+        times.push(*time);
+    }
+    // Sixty times 20 ms, as half of the time allowed is more.
+    let in_order_of_arrival = times.is_sorted();
+    times.sort_unstable();
+    let spread = times[CLIENTS - 1] - times[0];
+    assert!(spread >= Duration::from_secs(1), "all at once: {spread:?}");
+    for half in times.chunks(CLIENTS / 2) {
+        let spread = half[half.len() - 1] - half[0];
+        assert!(spread >= Duration::from_millis(300), "a half all at once: {spread:?}");
+    }
+    assert!(!in_order_of_arrival, "by chance, not by arrival");
+    assert_eq!(program.ended().code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn clients_that_no_longer_read_do_not_hold_it_up() {
+    let program = start(&["--shutdown-seconds=3", "--send-queue=8", "--messages-per-second=0"]);
+    let address = program.address();
+    // One on each of the two kinds of socket is never read from again; another talks to it until its queue is full.
+    let mut unread = connect(address, "/ws/r").await;
+    message(&mut unread).await.unwrap();
+    let mut unread_too = Client::connect_at(address).await;
+    let mut talker = Client::connect_at(address).await;
+    let users = talker.ask("join-room", json!("r")).await["users"].clone();
+    let topic_peer = users[0]["userId"].as_str().unwrap().to_owned();
+    unread_too.ask("join-room", json!({ "roomId": "r", "userId": "unread" })).await;
+    let body = "x".repeat(60_000);
+    for target in [topic_peer.as_str(), "unread"] {
+        let full =
+            async { while talker.ask("offer", json!({ "targetId": target, "offer": body })).await["ok"] == true {} };
+        tokio::time::timeout(LIMIT, full).await.expect("its queue fills");
+    }
+    let asked = Instant::now();
+    program.signal("TERM");
+    assert_eq!(tokio::task::spawn_blocking(|| program.ended()).await.unwrap().code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    drop((unread, unread_too, talker));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once_and_so_does_no_time() {
+    for (flags, signals) in [(["--shutdown-seconds=60"], 2), (["--shutdown-seconds=0"], 1)] {
+        let program = start(&flags);
+        let address = program.address();
+        // Enough of them that saying goodbye to all would take seconds.
+        let sockets = join_all((0..100).map(|_| connect(address, "/ws/t"))).await;
+        let asked = Instant::now();
+        program.signal("TERM");
+        program.until_printed("shutting down");
+        if signals == 2 {
+            program.signal("INT");
+        }
+        assert_eq!(tokio::task::spawn_blocking(|| program.ended()).await.unwrap().code(), Some(0));
+        assert!(asked.elapsed() < Duration::from_millis(1_500), "{flags:?}: {:?}", asked.elapsed());
+        drop(sockets);
+    }
+}
+
+#[tokio::test]
+async fn a_connect_that_comes_too_late_is_not_refused_for_good() {
+    let server = TestServer::start();
+    let open = "/socket.io/?EIO=4&transport=websocket";
+    let mut late = connect(server.address(), open).await;
+    message(&mut late).await.unwrap();
+    // Enough others that the server is still there.
+    let others = join_all((0..50).map(|_| connect(server.address(), "/ws/t"))).await;
+    server.until("they are in", |held| held.sessions == 50).await;
+    let hub = Arc::clone(server.hub());
+    let stopping = tokio::spawn(server.stop());
+    let mut others = join_all(others.into_iter().map(farewell)).boxed();
+    while !hub.is_draining() {
+        tokio::select! {
+            _ = &mut others => panic!("they go one after the other"),
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    }
+    late.send(Message::text("40")).await.unwrap();
+    let (told, ..) = farewell(late).await;
+    // The transport ends without CONNECT_ERROR, after which official clients do not come back by themselves.
+    assert!(!told.iter().any(|packet| packet.starts_with("44")), "{told:?}");
+    others.await;
+    assert!(stopping.await.unwrap());
+}
+
+#[tokio::test]
+async fn whoever_is_just_let_in_is_told_as_well() {
+    let server = TestServer::start();
+    let address = server.address();
+    let stopped = Arc::new(AtomicBool::new(false));
+    // They come as the server goes: each is let in and told, or turned away, and none is left hanging.
+    let comers = (0..8).map(|_| {
+        let stopped = Arc::clone(&stopped);
+        tokio::spawn(async move {
+            let mut told = 0;
+            while !stopped.load(Ordering::SeqCst) {
+                match tokio_tungstenite::connect_async(format!("ws://{address}/ws/t")).await {
+                    Ok((socket, _)) => {
+                        let (_, closed, _) = farewell(socket).await;
+                        told += usize::from(closed.is_some_and(|(code, _)| code == 1012));
+                    }
+                    // Refused with 503, and at the end by nobody being there.
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+            told
+        })
+    });
+    let comers: Vec<_> = comers.collect();
+    server.until("they come", |held| held.sessions == 8).await;
+    assert!(server.stop().await, "nothing is left");
+    stopped.store(true, Ordering::SeqCst);
+    for comer in comers {
+        assert!(comer.await.unwrap() >= 1);
+    }
+}

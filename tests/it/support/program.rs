@@ -1,0 +1,97 @@
+//! The program itself, as a child process.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::server::LIMIT;
+
+/// The program with nothing of this process's environment.
+pub(crate) fn parlor() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
+    command.env_clear().current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+/// What a process prints, as far as it has come.
+#[derive(Default)]
+struct Printed {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+/// A running server.
+pub(crate) struct Program {
+    child: Child,
+    printed: Arc<Printed>,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Of a test that failed: nobody else would end it.
+        self.child.kill().ok();
+    }
+}
+
+impl Program {
+    /// Starts a server and waits for its first line.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let printed = Arc::new(Printed::default());
+        let reader = Arc::clone(&printed);
+        // Reads on to the end, so that the server never waits for its log to be read.
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                reader.lines.lock().unwrap().push(line);
+                reader.more.notify_all();
+            }
+        });
+        let program = Self { child, printed };
+        program.until_printed("listening on");
+        program
+    }
+
+    /// Waits until a line with this text has been printed; that line.
+    pub(crate) fn until_printed(&self, text: &str) -> String {
+        self.until_printed_times(text, 1)
+    }
+
+    /// Waits until so many lines with this text have been printed; the last of them.
+    pub(crate) fn until_printed_times(&self, text: &str, times: usize) -> String {
+        let end = Instant::now() + LIMIT;
+        let mut lines = self.printed.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(line) = lines.iter().filter(|line| line.contains(text)).nth(times - 1) {
+                return line.clone();
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(left > Duration::ZERO, "{times} × {text:?} not printed in time, but\n{}", lines.join("\n"));
+            lines = self.printed.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// How many lines with this text have been printed.
+    pub(crate) fn printed(&self, text: &str) -> usize {
+        self.printed.lines.lock().unwrap().iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        let first = self.until_printed("listening on");
+        let (_, address) = first.split_once("://").expect("the first line says the address");
+        let end = address.find(|letter: char| !letter.is_ascii_digit() && !".:".contains(letter));
+        address[..end.unwrap_or(address.len())].parse().unwrap()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}

@@ -1,0 +1,258 @@
+//! Those who sign tokens, each in one way, and connections that bring them.
+
+use std::time::SystemTime;
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use futures_util::{SinkExt, StreamExt};
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::TestServer;
+use super::client::WebSocket;
+use super::server::LIMIT;
+use super::wire::Wire;
+
+pub(crate) const SECRET: &str = "thirty-two bytes are the least of it";
+
+/// One who signs tokens.
+pub(crate) struct Issuer {
+    pub(crate) algorithm: Algorithm,
+    key: EncodingKey,
+    /// The public key as PEM; of a secret, the secret.
+    pub(crate) public: String,
+    pub(crate) kid: Option<String>,
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+}
+
+impl Issuer {
+    pub(crate) fn secret(secret: &str) -> Self {
+        let key = EncodingKey::from_secret(secret.as_bytes());
+        Self { algorithm: Algorithm::HS256, key, public: secret.to_owned(), kid: None }
+    }
+
+    pub(crate) fn rsa() -> Self {
+        let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+        let private = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).unwrap();
+        let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).unwrap();
+        Self::of(Algorithm::RS256, private.as_ref(), public.as_ref())
+    }
+
+    pub(crate) fn ec() -> Self {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let private = pair.to_pkcs8v1().unwrap();
+        let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).unwrap();
+        Self::of(Algorithm::ES256, private.as_ref(), public.as_ref())
+    }
+
+    pub(crate) fn ed() -> Self {
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let private = pair.to_pkcs8v1().unwrap();
+        let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).unwrap();
+        Self::of(Algorithm::EdDSA, private.as_ref(), public.as_ref())
+    }
+
+    fn of(algorithm: Algorithm, private: &[u8], public: &[u8]) -> Self {
+        let private = pem("PRIVATE KEY", private);
+        let key = match algorithm {
+            Algorithm::RS256 => EncodingKey::from_rsa_pem(private.as_bytes()),
+            Algorithm::ES256 => EncodingKey::from_ec_pem(private.as_bytes()),
+            _ => EncodingKey::from_ed_pem(private.as_bytes()),
+        };
+        Self { algorithm, key: key.unwrap(), public: pem("PUBLIC KEY", public), kid: None }
+    }
+
+    pub(crate) fn named(self, kid: &str) -> Self {
+        Self { kid: Some(kid.to_owned()), ..self }
+    }
+
+    pub(crate) fn nameless(self) -> Self {
+        Self { kid: None, ..self }
+    }
+
+    /// The flag that has a server take its tokens.
+    pub(crate) fn flag(&self) -> String {
+        let name = if self.algorithm == Algorithm::HS256 { "jwt-secret" } else { "jwt-public-key" };
+        format!("--{name}={}", self.public)
+    }
+
+    /// As it stands in a key set.
+    pub(crate) fn jwk(&self) -> Value {
+        let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm).unwrap();
+        jwk.common.key_id.clone_from(&self.kid);
+        serde_json::to_value(jwk).unwrap()
+    }
+
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        let mut header = Header::new(self.algorithm);
+        header.kid.clone_from(&self.kid);
+        jsonwebtoken::encode(&header, claims, &self.key).unwrap()
+    }
+
+    /// A token with a header of one's choice, of a secret.
+    pub(crate) fn sign_with(&self, header: &Value, claims: &Value) -> String {
+        let unsigned = unsigned(header, claims);
+        let signed = unsigned.trim_end_matches('.');
+        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &self.key, self.algorithm).unwrap();
+        format!("{signed}.{signature}")
+    }
+
+    /// A token for someone that is good for an hour, with more claims.
+    pub(crate) fn token(&self, sub: &str, more: &Value) -> String {
+        let mut claims = json!({ "sub": sub, "exp": seconds_from_now(3600.0) });
+        for (name, value) in more.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        self.sign(&claims)
+    }
+}
+
+/// A `NumericDate`.
+pub(crate) fn seconds_from_now(seconds: f64) -> f64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64() + seconds
+}
+
+/// A token that nobody signed.
+pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.", part(header), part(claims))
+}
+
+/// The next thing that is said, a close too: `close 1008 UNAUTHORIZED`.
+pub(crate) async fn said(socket: &mut WebSocket) -> String {
+    let waiting = async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Text(text))) if text == "2" => {
+                    socket.send(Message::text("3")).await.ok();
+                }
+                Some(Ok(Message::Text(text))) => return text.to_string(),
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    return format!("close {} {}", u16::from(frame.code), frame.reason);
+                }
+                Some(Ok(Message::Close(None)) | Err(_)) | None => return "end".to_owned(),
+                Some(Ok(_)) => {}
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, waiting).await.expect("something is said in time")
+}
+
+pub(crate) async fn say(socket: &mut WebSocket, text: impl Into<String>) {
+    socket.send(Message::text(text.into())).await.expect("the connection is open");
+}
+
+/// A handshake; the answer's body where it is refused.
+pub(crate) async fn shake_hands(
+    server: &TestServer,
+    path: &str,
+    bearer: Option<&str>,
+) -> Result<WebSocket, (u16, String)> {
+    let mut request = format!("ws://{}{path}", server.address()).into_client_request().unwrap();
+    if let Some(token) = bearer {
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    match tokio_tungstenite::connect_async(request).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(answer)) => {
+            let (head, body) = answer.into_parts();
+            Err((head.status.as_u16(), String::from_utf8(body.unwrap_or_default()).unwrap()))
+        }
+        Err(error) => panic!("{path}: {error}"),
+    }
+}
+
+/// Who is in a room by a token: what it was answered, and its connection.
+pub(crate) struct Entered {
+    pub(crate) socket: WebSocket,
+    pub(crate) answer: Value,
+}
+
+/// Connects with a token, each wire in its usual way, and joins; what is said where it is refused.
+pub(crate) async fn enter(
+    server: &TestServer,
+    wire: Wire,
+    room: &str,
+    token: Option<&str>,
+    profile: Value,
+) -> Result<Entered, String> {
+    let query = token.map(|token| format!("?token={token}")).unwrap_or_default();
+    match wire {
+        Wire::SocketIo => {
+            let mut socket = connect_socketio(server, token).await?;
+            let mut wish = profile;
+            wish["roomId"] = json!(room);
+            say(&mut socket, format!("420{}", json!(["join-room", wish]))).await;
+            let first = said(&mut socket).await;
+            if first.starts_with("430") {
+                return Err(first);
+            }
+            let answer = said(&mut socket).await;
+            let answer: Value = serde_json::from_str(answer.strip_prefix("430").unwrap()).unwrap();
+            let users: Value = serde_json::from_str(first.strip_prefix("42").unwrap()).unwrap();
+            Ok(Entered { socket, answer: json!({ "ack": answer[0], "own": users[2] }) })
+        }
+        Wire::Envelope => {
+            let mut socket = shake_hands(server, "/ws", None).await.map_err(|(_, body)| body)?;
+            said(&mut socket).await;
+            let payload = token.map_or_else(|| json!({}), |token| json!({ "token": token }));
+            say(&mut socket, json!({ "type": "auth:request", "payload": payload }).to_string()).await;
+            let answer = said(&mut socket).await;
+            let response: Value = serde_json::from_str(&answer).unwrap();
+            if response["payload"]["success"] != true {
+                return Err(answer);
+            }
+            let user = if profile["userId"].is_null() { json!({}) } else { json!({ "id": profile["userId"] }) };
+            let join = json!({ "roomId": room, "user": user, "metadata": profile });
+            say(&mut socket, json!({ "type": "room:join", "payload": join }).to_string()).await;
+            let state = said(&mut socket).await;
+            let read: Value = serde_json::from_str(&state).unwrap();
+            if read["type"] == "error" {
+                return Err(state);
+            }
+            Ok(Entered { socket, answer: json!({ "auth": response["payload"], "state": read["payload"] }) })
+        }
+        Wire::Topic => {
+            let metadata: String = URL_ENCODED.iter().fold(profile.to_string(), |text, (a, b)| text.replace(a, b));
+            let and = if query.is_empty() { "?" } else { "&" };
+            let path = format!("/ws/{room}{query}{and}metadata={metadata}");
+            let mut socket = shake_hands(server, &path, None).await.map_err(|(_, body)| body)?;
+            let welcome = said(&mut socket).await;
+            let list = said(&mut socket).await;
+            if list.starts_with("close") {
+                return Err(list);
+            }
+            Ok(Entered { socket, answer: serde_json::from_str(&welcome).unwrap() })
+        }
+        Wire::Session => {
+            let path = format!("/signal{query}");
+            let mut socket = shake_hands(server, &path, None).await.map_err(|(_, body)| body)?;
+            say(&mut socket, json!({ "type": "join", "sessionId": room }).to_string()).await;
+            // Success is silent here, and what is not understood is not.
+            say(&mut socket, "?").await;
+            let answer = said(&mut socket).await;
+            if answer.contains("INVALID_MESSAGE") { Ok(Entered { socket, answer: Value::Null }) } else { Err(answer) }
+        }
+    }
+}
+
+const URL_ENCODED: [(&str, &str); 4] = [("{", "%7B"), ("}", "%7D"), ("\"", "%22"), (" ", "%20")];
+
+/// A Socket.IO connection with the token in its CONNECT packet.
+pub(crate) async fn connect_socketio(server: &TestServer, token: Option<&str>) -> Result<WebSocket, String> {
+    let mut socket = shake_hands(server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
+    said(&mut socket).await;
+    let auth = token.map(|token| json!({ "token": token }).to_string()).unwrap_or_default();
+    say(&mut socket, format!("40{auth}")).await;
+    let answer = said(&mut socket).await;
+    if answer.starts_with("40") { Ok(socket) } else { Err(answer) }
+}
