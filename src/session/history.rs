@@ -144,7 +144,7 @@ mod tests {
         let (now, mut history) = (Instant::now(), History::new(LIMITS));
         history.push(now, 10, 1);
         history.set_away(true);
-        history.prune(now + Duration::from_secs(60));
+        history.prune(now + 2 * LIMITS.time);
         (2..=4).for_each(|number| {
             assert_eq!(history.takes(10), Ok(()));
             history.push(now, 10, number);

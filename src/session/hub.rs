@@ -18,7 +18,7 @@ use super::doorkeeping::Doorkeeping;
 use super::expiry::Expiries;
 use super::history::ResumeLimits;
 use super::key::ResumeKey;
-use super::pace::{MessageRate, Pace};
+use super::pace::MessageRate;
 use super::place::{Place, Timeline};
 use super::{Backlog, Outbox, QueueFull, Session};
 use crate::dialect::{Dialect, Frame};
@@ -160,9 +160,9 @@ impl Hub {
         metrics.opened();
         info!(connection = %id, dialect = dialect.name, "connected");
         let key = if can_resume && self.limits.resume.is_some() { ResumeKey::random(id) } else { None };
-        let pace = Pace::new(self.limits.message_rate);
         let is_kept = key.is_some();
-        let place = Arc::new(Place::new(Arc::clone(self), id, dialect, metrics, pace, outbox, key));
+        let place = Place::new(Arc::clone(self), id, dialect, metrics, outbox, key);
+        let place = Arc::new(place);
         if is_kept {
             self.places.insert(id, Arc::clone(&place));
         }
@@ -207,10 +207,17 @@ impl Hub {
         }
     }
 
+    /// How many messages a connection may send.
+    pub(super) fn message_rate(&self) -> Option<MessageRate> {
+        self.limits.message_rate
+    }
+
     /// Ends all places that wait for their peers.
     pub(super) fn end_absences(&self) {
         let away: Vec<ConnectionId> = self.places.iter().map(|place| *place.key()).collect();
-        away.into_iter().for_each(|id| self.end_away(id, |_| true));
+        for id in away {
+            self.end_away(id, |_| true);
+        }
     }
 
     fn end_away(&self, id: ConnectionId, is_over: impl Fn(Instant) -> bool) {

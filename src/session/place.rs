@@ -63,10 +63,10 @@ impl Place {
         id: ConnectionId,
         dialect: &'static Dialect,
         metrics: Arc<DialectMetrics>,
-        pace: Pace,
         outbox: Arc<dyn Outbox>,
         key: Option<ResumeKey>,
     ) -> Self {
+        let pace = Pace::new(hub.message_rate());
         let holder = Mutex::new(Holder { generation: 0, status: Status::Held, key });
         Self { hub, id, dialect, metrics, pace, identity: Identity::default(), outbox, holder }
     }

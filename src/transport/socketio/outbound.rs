@@ -31,22 +31,36 @@ struct State {
 
 /// Where frames go.
 enum Target {
-    /// Into the history alone.
-    Nowhere,
+    /// Nowhere yet: into the history, or where there is none to what a connection that is just connecting is told first.
+    Nowhere { early: Vec<Str>, is_closing: bool },
     /// Into the queue of a connection.
     Queue { sid: Sid, link: Weak<Link>, backlog: Arc<Backlog> },
+}
+
+impl Target {
+    const NOWHERE: Self = Self::Nowhere { early: Vec::new(), is_closing: false };
 }
 
 impl Outbound {
     pub(super) fn new(id: ConnectionId, inner: Arc<Inner>, can_resume: bool) -> Arc<Self> {
         let limits = if can_resume { inner.hub.resume_limits() } else { None };
-        let state = State { history: limits.map(History::new), target: Target::Nowhere };
+        let state = State { history: limits.map(History::new), target: Target::NOWHERE };
         Arc::new(Self { id, inner, state: Mutex::new(state) })
     }
 
     /// Sends to a connection from now on, and first what it has not seen.
     pub(super) fn attach(&self, link: &Arc<Link>, sid: Sid, seen: u64) -> Result<(), QueueFull> {
         let mut state = self.state.lock();
+        let queue = Target::Queue { sid, link: Arc::downgrade(link), backlog: Arc::clone(link.backlog()) };
+        if let Target::Nowhere { early, is_closing } = std::mem::replace(&mut state.target, queue) {
+            for frame in early {
+                let bytes = frame.len() + PACKET_HEAD;
+                link.backlog().queue_promised(bytes, || link.wire().event(sid, frame))?;
+            }
+            if is_closing {
+                link.close();
+            }
+        }
         if let Some(history) = &mut state.history {
             history.set_away(false);
             for (bytes, frame) in history.after(seen) {
@@ -54,7 +68,6 @@ impl Outbound {
                 link.backlog().queue_promised(bytes + PACKET_HEAD, queue)?;
             }
         }
-        state.target = Target::Queue { sid, link: Arc::downgrade(link), backlog: Arc::clone(link.backlog()) };
         Ok(())
     }
 
@@ -64,9 +77,9 @@ impl Outbound {
         if let Some(history) = &mut state.history {
             history.set_away(true);
         }
-        match std::mem::replace(&mut state.target, Target::Nowhere) {
+        match std::mem::replace(&mut state.target, Target::NOWHERE) {
             Target::Queue { link, .. } => link.upgrade(),
-            Target::Nowhere => None,
+            Target::Nowhere { .. } => None,
         }
     }
 
@@ -79,14 +92,18 @@ impl Outbound {
         }
         let frame = Str::from(text);
         let bytes = frame.len();
-        if let Target::Queue { sid, backlog, .. } = target {
-            let queued = frame.clone();
-            let queue = || self.inner.wire.event(*sid, queued);
-            if is_promised {
-                backlog.queue_promised(bytes + PACKET_HEAD, queue)?;
-            } else {
-                backlog.queue(bytes + PACKET_HEAD, queue)?;
+        match target {
+            Target::Queue { sid, backlog, .. } => {
+                let queued = frame.clone();
+                let queue = || self.inner.wire.event(*sid, queued);
+                if is_promised {
+                    backlog.queue_promised(bytes + PACKET_HEAD, queue)?;
+                } else {
+                    backlog.queue(bytes + PACKET_HEAD, queue)?;
+                }
             }
+            Target::Nowhere { early, .. } if history.is_none() => early.push(frame.clone()),
+            Target::Nowhere { .. } => {}
         }
         if let Some(history) = history {
             let now = Instant::now();
@@ -118,28 +135,31 @@ impl Outbox for Outbound {
     }
 
     fn close(&self) {
-        match &self.state.lock().target {
+        match &mut self.state.lock().target {
             Target::Queue { link, .. } => {
                 let Some(link) = link.upgrade() else { return };
                 // In a task of its own: should this turn out to be the last of the link, its session ends with it, and
                 // that locks the rooms which may be locked now.
                 self.inner.lifecycle.spawn(async move { link.close() });
             }
-            Target::Nowhere => self.inner.hub.give_up(self.id),
+            Target::Nowhere { is_closing, .. } => {
+                *is_closing = true;
+                self.inner.hub.give_up(self.id);
+            }
         }
     }
 
     fn congestion(&self) -> Option<Arc<Backlog>> {
         match &self.state.lock().target {
             Target::Queue { backlog, .. } => backlog.is_high().then(|| Arc::clone(backlog)),
-            Target::Nowhere => None,
+            Target::Nowhere { .. } => None,
         }
     }
 
     fn stays_full(&self, now: Instant) -> bool {
         match &self.state.lock().target {
             Target::Queue { backlog, .. } => backlog.stays_full(now),
-            Target::Nowhere => false,
+            Target::Nowhere { .. } => false,
         }
     }
 

@@ -374,7 +374,7 @@ impl Connection {
     async fn flush_and_close(&mut self) -> Result<(), End> {
         if let Ok(frame) = self.queue.try_recv() {
             // As long as all of it takes, not each: who reads a little at a time does not stay for that.
-            timeout(LINGER, self.write(frame)).await.unwrap_or_else(|_| Err(End::KICKED))?;
+            timeout(LINGER, self.write(frame)).await.unwrap_or(Err(End::KICKED))?;
         }
         Err(End::told(1008, "closed by the server"))
     }
