@@ -57,6 +57,9 @@ impl ConnectMiddleware<Wire, Inline> for Accept {
                 DisconnectReason::TransportError | DisconnectReason::MultipleHttpPollingError => {
                     link.lose(LeaveReason::Disconnected);
                 }
+                // A client whose poll has failed closes what is left of its transport, and comes back. One that goes for
+                // good leaves the namespace first.
+                DisconnectReason::TransportClose if link.is_polling() => link.lose(LeaveReason::Disconnected),
                 DisconnectReason::ServerNSDisconnect => link.end(LeaveReason::Kicked),
                 // A close, as one says goodbye; a stream that just ended was noticed by the seam before.
                 DisconnectReason::TransportClose

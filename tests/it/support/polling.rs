@@ -71,6 +71,6 @@ impl Polling {
 
     /// Says goodbye.
     pub(crate) async fn close(self) {
-        self.post("1").await;
+        self.post("41").await;
     }
 }
