@@ -90,6 +90,8 @@ describe('a drop', () => {
       } finally {
         bob.disconnect()
         alice.disconnect()
+        // Over polling the goodbye is a request of its own, and needs the line.
+        await server.idle()
         line.close()
       }
     })
