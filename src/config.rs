@@ -18,7 +18,7 @@ use ipnet::IpNet;
 
 use crate::room::Limits as RoomLimits;
 use crate::room::limits::SessionLimits as SessionQueueLimits;
-use crate::session::{Limits as SessionLimits, MessageRate};
+use crate::session::{Limits as SessionLimits, MessageRate, ResumeLimits};
 use crate::tls;
 
 mod identity;
@@ -185,6 +185,12 @@ pub struct Limits {
     /// How long a signal waits in a session
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds::<1>)]
     pub session_queue_ttl_seconds: Duration,
+    /// Messages held for a peer whose connection dropped, for the time that it may come back
+    #[arg(long, value_name = "COUNT", default_value = "256", value_parser = queue)]
+    pub resume_messages: usize,
+    /// Bytes of those messages
+    #[arg(long, value_name = "BYTES", default_value = "262144", value_parser = megabytes::<16>)]
+    pub resume_bytes: usize,
     /// Messages that wait for one slow connection, at most 16 times `MAX_MESSAGE_BYTES` in all (or 1 MiB)
     #[arg(long, value_name = "COUNT", default_value = "128", value_parser = queue)]
     pub send_queue: usize,
@@ -206,6 +212,9 @@ pub struct Times {
     /// Time for a TLS handshake, a request's headers, an upgrade, and the first message
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::<1>)]
     pub handshake_timeout_seconds: Duration,
+    /// How long a peer whose connection dropped may come back and be as if it had not; 0 = never
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::<0>)]
+    pub resume_seconds: Duration,
     /// How long a shutdown may take; connections are ended over its first half, one after the other
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::<0>)]
     pub shutdown_seconds: Duration,
@@ -285,6 +294,13 @@ impl Config {
         self.limits.max_message_bytes.saturating_mul(16).max(LEAST)
     }
 
+    /// What is held for a peer whose connection drops.
+    pub fn resume_limits(&self) -> Option<ResumeLimits> {
+        let time = self.times.resume_seconds;
+        let (messages, bytes) = (self.limits.resume_messages, self.limits.resume_bytes);
+        (!time.is_zero()).then_some(ResumeLimits { time, messages, bytes })
+    }
+
     /// The limits of connections.
     pub fn session_limits(&self) -> SessionLimits {
         let Limits { max_connections, max_connections_per_ip, messages_per_second, message_burst, .. } = self.limits;
@@ -292,6 +308,7 @@ impl Config {
         SessionLimits {
             connections: (max_connections > 0).then_some(max_connections),
             connections_per_address: (max_connections_per_ip > 0).then_some(max_connections_per_ip),
+            resume: self.resume_limits(),
             message_rate: rate.map(|(per_second, burst)| MessageRate { per_second, burst }),
         }
     }

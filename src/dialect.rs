@@ -31,6 +31,8 @@ pub struct Dialect {
     pub name: &'static str,
     /// Writes one event; `None` where this wire has no word for it. The time is for wires that stamp what they send.
     pub encode: fn(&Event, SystemTime) -> Option<Frame>,
+    /// Writes a frame's number into it, where this wire numbers what it sends so that a client can tell what it missed.
+    pub number: Option<fn(&mut String, u64, ConnectionId)>,
     /// Writes the last word of a server that is going.
     pub farewell: fn(&str, SystemTime) -> Frame,
     /// Writes the last words to a connection whose token has expired.
@@ -101,6 +103,13 @@ pub enum Step {
     Authenticate(Option<String>),
     /// Tell the client this.
     Tell(Frame),
+    /// Take the place of a connection that was lost. What comes of it is written by [`Conversation::resumed`].
+    Resume {
+        /// What the client was told of that place.
+        key: String,
+        /// The number of the last frame that it has seen.
+        seen: u64,
+    },
     /// Tell the client this: its message was not understood.
     Refuse(Code, Frame),
     /// Tell the client this, and then close with this code and reason.
@@ -157,6 +166,14 @@ pub trait Conversation: Send {
 
     /// What to do about what came of the last command.
     fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step>;
+
+    /// Takes what the client must know to come back after a drop, to tell it; `None` where it cannot.
+    fn keep(&mut self, _key: Option<String>) {}
+
+    /// What to tell a client that wanted to take the place of a connection: whose it has now, or `None`.
+    fn resumed(&mut self, _place: Option<ConnectionId>, _now: SystemTime) -> Frame {
+        Frame::Close(1011, "this wire has no such request")
+    }
 
     /// What to do about what came of a token: the person that the connection is now, or `None` where none are required.
     fn authenticated(&mut self, _: Result<Option<&Grant>, RequestError>, _: SystemTime) -> Option<Step> {

@@ -144,6 +144,8 @@ pub struct Held {
     pub peers: usize,
     /// Open sessions.
     pub sessions: usize,
+    /// Places whose peers are away.
+    pub away: usize,
     /// Engine.IO sessions that began with polling and are not forgotten yet.
     pub links: usize,
     /// Running tasks of ours, those that serve for as long as the server runs left out.
@@ -152,7 +154,7 @@ pub struct Held {
 
 impl Held {
     /// Nothing at all.
-    pub const NOTHING: Self = Self { rooms: 0, peers: 0, sessions: 0, links: 0, tasks: 0 };
+    pub const NOTHING: Self = Self { rooms: 0, peers: 0, sessions: 0, away: 0, links: 0, tasks: 0 };
 }
 
 /// Everything that is counted. One for each server.
@@ -171,6 +173,8 @@ pub struct Metrics {
     errors: IntCounterVec,
     limits: IntCounterVec,
     panics: IntCounter,
+    resumptions: IntCounterVec,
+    away: IntGauge,
     relay_seconds: Histogram,
     dialects: RwLock<Vec<(&'static str, Arc<DialectMetrics>)>>,
 }
@@ -261,6 +265,12 @@ impl Metrics {
                 &["dialect"],
             ),
             errors: counters("parlor_errors_total", "Errors told to clients, by code.", &["code"]),
+            resumptions: counters(
+                "parlor_resumptions_total",
+                "Attempts to take a place again after a drop, by outcome.",
+                &["outcome"],
+            ),
+            away: gauge("parlor_away", "Places that wait for their peers to come back."),
             limits,
             panics,
             relay_seconds,
@@ -310,6 +320,11 @@ impl Metrics {
         self.panics.inc();
     }
 
+    /// Counts an attempt to take a place again.
+    pub fn resumed(&self, recovered: bool) {
+        self.resumptions.with_label_values(&[if recovered { "recovered" } else { "refused" }]).inc();
+    }
+
     /// Notes how long a signal took from its receipt into the queues of its recipients.
     pub fn relay_took(&self, time: Duration) {
         self.relay_seconds.observe(time.as_secs_f64());
@@ -320,6 +335,7 @@ impl Metrics {
         let set = |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.rooms, held.rooms);
         set(&self.peers, held.peers);
+        set(&self.away, held.away);
         set(&self.tasks, held.tasks);
         set(&self.polling_sessions, held.links);
         // What could not be written would be a defect of the library; the figures before it are still good.

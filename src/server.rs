@@ -21,8 +21,8 @@ use crate::tls::{Tls, TlsError};
 use crate::transport::listener::{self, Acceptor, Door};
 use crate::transport::{socketio, websocket};
 
-/// How often rooms that wait for a first peer are looked at.
-const SWEEP: Duration = Duration::from_secs(1);
+/// How often what waits for a time to be over is looked at.
+const SWEEP: Duration = Duration::from_millis(250);
 
 /// How far apart connections are ended by a shutdown that has the time for it.
 const BETWEEN_FAREWELLS: Duration = Duration::from_millis(20);
@@ -207,6 +207,7 @@ fn held(hub: &Hub, socketio: &socketio::Endpoint, lifecycle: &Lifecycle) -> Held
         rooms: counts.rooms,
         peers: counts.peers,
         sessions: hub.open_connections(),
+        away: hub.away(),
         links: socketio.open_links(),
         tasks: lifecycle.running(),
     }
@@ -217,7 +218,7 @@ fn socketio_settings(config: &Config) -> socketio::Settings {
         max_message_bytes: config.limits.max_message_bytes,
         send_queue: config.limits.send_queue,
         send_queue_bytes: config.send_queue_bytes(),
-        promised: config.limits.session_queue_messages,
+        promised: config.limits.session_queue_messages.max(config.limits.resume_messages),
         ping_interval: config.times.ping_interval_ms,
         ping_timeout: config.times.ping_timeout_ms,
         handshake_timeout: config.times.handshake_timeout_seconds,
@@ -235,7 +236,7 @@ fn websocket_settings(config: &Config) -> websocket::Settings {
     }
 }
 
-/// Forgets rooms whose first peer never came.
+/// Forgets rooms whose first peer never came, and peers that never came back.
 async fn sweep(hub: Arc<Hub>, lifecycle: Lifecycle) {
     let mut interval = tokio::time::interval(SWEEP);
     loop {
@@ -243,6 +244,7 @@ async fn sweep(hub: Arc<Hub>, lifecycle: Lifecycle) {
             _ = interval.tick() => {}
             () = lifecycle.stopping() => return,
         }
+        hub.sweep(Instant::now());
         let expired = hub.rooms().expire(SystemTime::now());
         if expired > 0 {
             info!(rooms = expired, "rooms forgotten: nobody came");

@@ -18,16 +18,7 @@ const SECRETS: [&str; 5] = ["API_TOKEN", "JWT_SECRET", "JWT_PUBLIC_KEY", "TURN_S
 const STAND_INS: [(&str, &str); 2] = [("HOST", "WS_HOST"), ("PORT", "WS_PORT")];
 
 /// Variables of features that this version does not have. Nobody should believe that they are in force.
-const NOT_YET: [&str; 8] = [
-    "RESUME_SECONDS",
-    "RESUME_MESSAGES",
-    "RESUME_BYTES",
-    "SFU",
-    "SFU_HOST",
-    "SFU_PORT",
-    "SFU_ANNOUNCED_ADDRESS",
-    "SFU_MAX_BITRATE_KBPS",
-];
+const NOT_YET: [&str; 5] = ["SFU", "SFU_HOST", "SFU_PORT", "SFU_ANNOUNCED_ADDRESS", "SFU_MAX_BITRATE_KBPS"];
 
 /// How far a name may be from a setting's to be taken for it, misspelt: two slips of the hand.
 const MISSPELT: usize = 2;

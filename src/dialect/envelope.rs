@@ -11,8 +11,9 @@ pub mod encode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use self::decode::Resumption;
 use self::decode::{Problem, Request};
-use self::encode::{Envelope, Style};
+use self::encode::{Envelope, Identity, Style};
 use super::{Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Hello, Names, RequestError, Step};
 use crate::auth::{Denial, Grant};
 use crate::ice::IceServers;
@@ -33,6 +34,7 @@ const fn dialect(style: Style) -> Dialect {
             Style::Colons => |event, now| encode::event(Style::Colons, event, now),
             Style::Dots => |event, now| encode::event(Style::Dots, event, now),
         },
+        number: Some(|text, number, _| encode::number(text, number)),
         farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
         expired: match style {
             Style::Colons => |now| expired(Style::Colons, now),
@@ -63,9 +65,19 @@ pub struct Typed {
     needs_token: bool,
     /// The role that the request in hand asks for.
     role: Option<String>,
+    /// The place that the request in hand comes back to.
+    resumption: Option<Resumption>,
+    /// Who the client is, by its token; else its connection.
+    user: Option<PeerId>,
+    /// Until when.
+    expires_at: Option<SystemTime>,
     ice_servers: Option<Arc<IceServers>>,
     /// The correlation id of the request in hand.
     correlation: Option<String>,
+    /// What the client must know to come back after a drop.
+    resume_token: Option<String>,
+    /// Whether a `room:state` has told it already.
+    has_told_token: bool,
     /// The room that the request in hand leaves.
     leaving: Option<RoomId>,
 }
@@ -80,8 +92,13 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
         is_settled: false,
         needs_token: hello.needs_token,
         role: None,
+        resumption: None,
+        user: None,
+        expires_at: None,
         ice_servers: hello.ice_servers.cloned(),
         correlation: None,
+        resume_token: None,
+        has_told_token: false,
         leaving: None,
     }))
 }
@@ -98,8 +115,8 @@ impl Conversation for Typed {
     fn receive(&mut self, text: &str, now: SystemTime) -> Option<Step> {
         match self.read(text, now) {
             Err(problems) => Some(self.invalid(&problems)),
-            Ok(Request::Authenticate { token, role }) => {
-                self.role = role;
+            Ok(Request::Authenticate { token, role, resumption }) => {
+                (self.role, self.resumption) = (role, resumption);
                 Some(Step::Authenticate(token))
             }
             Ok(Request::Ping(payload)) => Some(self.tell("pong", |out| out.push_str(&payload))),
@@ -134,10 +151,22 @@ impl Conversation for Typed {
         }
     }
 
+    fn keep(&mut self, key: Option<String>) {
+        self.resume_token = key;
+    }
+
+    fn resumed(&mut self, place: Option<ConnectionId>, now: SystemTime) -> Frame {
+        self.now = now;
+        self.connection = place.unwrap_or(self.connection);
+        let identity = Identity { role: None, expires_at: self.expires_at, recovered: Some(place.is_some()) };
+        self.identified(&identity)
+    }
+
     fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<String> {
+        let token = self.resume_token.as_deref().filter(|_| !self.has_told_token);
         Some(self.envelope("room:state", now).with(|out| {
             let ice_servers = self.ice_servers.as_ref().map(|servers| servers.for_peer(&snapshot.me.id, now));
-            encode::room_state(out, snapshot, ice_servers.as_deref());
+            encode::room_state(out, snapshot, ice_servers.as_deref(), token);
         }))
     }
 
@@ -145,9 +174,12 @@ impl Conversation for Typed {
         self.now = now;
         match result {
             // Told already, before anything else of the room: see `welcome`.
-            Ok(Answer::Joined(_)) => None,
+            Ok(Answer::Joined(_)) => {
+                self.has_told_token = true;
+                None
+            }
             Ok(Answer::Inspected(snapshot)) => {
-                Some(self.tell("room:state", |out| encode::room_state(out, &snapshot, None)))
+                Some(self.tell("room:state", |out| encode::room_state(out, &snapshot, None, None)))
             }
             Ok(Answer::Left) => {
                 let room = self.leaving.take()?;
@@ -167,10 +199,13 @@ impl Conversation for Typed {
         match result {
             Ok(grant) => {
                 (self.is_settled, self.needs_token) = (true, false);
-                let connection = PeerId::from(self.connection);
-                let user = grant.map_or(&connection, |grant| &grant.subject);
-                let expires_at = grant.map(|grant| grant.expires_at);
-                Some(self.tell("auth:response", |out| encode::authenticated(out, user, role.as_deref(), expires_at)))
+                self.user = grant.map(|grant| grant.subject.clone());
+                self.expires_at = grant.map(|grant| grant.expires_at);
+                if let Some(Resumption { token, seen }) = self.resumption.take() {
+                    return Some(Step::Resume { key: token, seen });
+                }
+                let identity = Identity { role, expires_at: self.expires_at, recovered: None };
+                Some(Step::Tell(self.identified(&identity)))
             }
             Err(error) => {
                 let failure = Failure::from(&error);
@@ -207,6 +242,13 @@ impl Typed {
 
     fn tell(&self, kind: &str, payload: impl FnOnce(&mut String)) -> Step {
         Step::Tell(Frame::Text(self.envelope(kind, self.now).with(payload)))
+    }
+
+    fn identified(&self, identity: &Identity) -> Frame {
+        let connection = PeerId::from(self.connection);
+        let (user, token) = (self.user.as_ref().unwrap_or(&connection), self.resume_token.as_deref());
+        let envelope = self.envelope("auth:response", self.now);
+        Frame::Text(envelope.with(|out| encode::authenticated(out, user, identity, token)))
     }
 
     fn error(&self, failure: &Failure<'_>, problems: &[Problem]) -> Frame {

@@ -18,6 +18,7 @@ const NAME: &str = "session";
 pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| encode(event),
+    number: None,
     farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
     expired: |_| vec![Frame::Close(1008, "UNAUTHORIZED")],
     names: Names::Unspoken,
@@ -175,7 +176,11 @@ fn encode(event: &Event) -> Option<Frame> {
     let mut out = String::new();
     match event {
         // Nobody is spoken of on this wire.
-        Event::Joined(_) | Event::PeerJoined { .. } | Event::PeerLeft { .. } => return None,
+        Event::Joined(_)
+        | Event::PeerJoined { .. }
+        | Event::PeerLeft { .. }
+        | Event::PeerAway { .. }
+        | Event::PeerBack { .. } => return None,
         Event::SignalRelayed { room, signal, .. } => {
             out.reserve(signal.body.len() + 64);
             begin_message(&mut out, kind_name(signal.kind), room);

@@ -16,12 +16,19 @@ pub use decode::{ClientEvent, Request};
 use std::time::Duration;
 
 use super::{Dialect, EXPIRED, Failure, Frame, Names};
+use crate::id::ConnectionId;
 use crate::room::Code;
 
 /// Writes events for Socket.IO clients.
 pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| Some(Frame::Text(encode::event(event))),
+    number: Some(|text, number, connection| {
+        text.pop();
+        text.push_str(",\"");
+        text.push_str(&Offset { connection, number }.to_string());
+        text.push_str("\"]");
+    }),
     farewell: |message, _| Frame::Text(encode::error(&Failure::new(Code::ShuttingDown, message), None, None)),
     expired: |_| vec![Frame::Text(encode::error(&Failure::new(Code::Unauthorized, EXPIRED), None, None))],
     names: Names::Chosen,
@@ -30,6 +37,40 @@ pub static DIALECT: Dialect = Dialect {
 };
 
 const NAME: &str = "socketio";
+
+/// What an official client keeps of the last event that it has seen, and gives back when it comes again.
+///
+/// It names the place, too: a client whose place was gone goes on with the offset of the old one until the new one tells
+/// it an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offset {
+    /// Whose events are numbered.
+    pub connection: ConnectionId,
+    /// The number of the event.
+    pub number: u64,
+}
+
+impl Offset {
+    fn tag(connection: ConnectionId) -> u32 {
+        // Enough to tell two places of one client from each other.
+        u32::try_from(connection.to_u128() & 0xff_ffff).expect("24 bits")
+    }
+
+    /// Up to which number a client has seen the events of a connection, by the offset that it gives back. `None` where
+    /// that is no offset of ours.
+    pub fn seen(connection: ConnectionId, offset: Option<&str>) -> Option<u64> {
+        let Some(offset) = offset else { return Some(0) };
+        let (tag, number) = offset.split_once('-')?;
+        let (tag, number) = (u32::from_str_radix(tag, 16).ok()?, number.parse().ok()?);
+        Some(if tag == Self::tag(connection) { number } else { 0 })
+    }
+}
+
+impl std::fmt::Display for Offset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:06x}-{}", Self::tag(self.connection), self.number)
+    }
+}
 
 /// The sender fields that a relayed signal carries beside those that every one carries, as a set of bits: the note
 /// that decoding leaves for encoding.

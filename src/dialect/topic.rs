@@ -20,7 +20,8 @@ const NAME: &str = "topic";
 /// How events are written for topic clients. Best effort: a slow reader loses news of who comes and goes.
 pub static DIALECT: Dialect = Dialect {
     name: NAME,
-    encode: |event, _| Some(encode(event)),
+    encode: |event, _| encode(event),
+    number: None,
     farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
     expired: |_| vec![Frame::Close(1008, "UNAUTHORIZED")],
     names: Names::Given,
@@ -162,16 +163,17 @@ impl Topic {
     }
 }
 
-fn encode(event: &Event) -> Frame {
+fn encode(event: &Event) -> Option<Frame> {
     let text = match event {
         Event::Joined(snapshot) => peer_list(snapshot),
         Event::PeerJoined { peer, .. } => peer_event("peer-joined", peer, true),
         Event::PeerLeft { peer, .. } => peer_event("peer-left", peer, false),
+        Event::PeerAway { .. } | Event::PeerBack { .. } => return None,
         Event::SignalRelayed { from, signal, .. } => relayed(from, signal),
         // Leaving is closing: who is out of the topic has nothing to stay for.
-        Event::Removed { .. } => return Frame::Close(1008, Code::RoomClosed.as_str()),
+        Event::Removed { .. } => return Some(Frame::Close(1008, Code::RoomClosed.as_str())),
     };
-    Frame::Text(text)
+    Some(Frame::Text(text))
 }
 
 fn peer_list(snapshot: &Snapshot) -> String {

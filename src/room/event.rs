@@ -62,6 +62,20 @@ pub enum Event {
         /// Why.
         reason: LeaveReason,
     },
+    /// Another peer's connection was lost, and may come back.
+    PeerAway {
+        /// Where.
+        room: RoomId,
+        /// Who.
+        peer: Arc<Peer>,
+    },
+    /// It has.
+    PeerBack {
+        /// Where.
+        room: RoomId,
+        /// Who.
+        peer: Arc<Peer>,
+    },
     /// A signal for you.
     SignalRelayed {
         /// Where.

@@ -244,6 +244,13 @@ impl Rooms {
         Some(Applied { deliveries: vec![left], answer: Answer::Left, _room: kept })
     }
 
+    /// Has the others in a room told that a peer is away, or back. `None` where it is not in it.
+    pub fn announce(&self, connection: ConnectionId, id: &RoomId, is_away: bool) -> Option<Applied> {
+        let kept = self.lock(id)?;
+        let told = kept.room.announce(connection, is_away)?;
+        Some(Applied { deliveries: vec![told], answer: Answer::Left, _room: kept })
+    }
+
     fn hang_up(&self, connection: ConnectionId, room: Option<RoomId>) -> Result<Applied, RoomError> {
         let id = self.resolve(connection, room)?;
         let mut kept = self.lock(&id).ok_or_else(|| self.not_there(&id))?;

@@ -146,6 +146,13 @@ impl Room {
         Some(Delivery { to: self.everyone(), event })
     }
 
+    /// Tells the others that a peer is away, or back. It is in the room all the while.
+    pub fn announce(&self, connection: ConnectionId, is_away: bool) -> Option<Delivery> {
+        let (room, peer) = (self.id.clone(), Arc::clone(self.peers.get(&connection)?));
+        let event = if is_away { Event::PeerAway { room, peer } } else { Event::PeerBack { room, peer } };
+        Some(Delivery { to: self.others(connection), event })
+    }
+
     /// Ends a session for both of its sides. In any other room, or where the connection is in none, it is a leave.
     pub fn hang_up(&mut self, connection: ConnectionId) -> Vec<Delivery> {
         if !self.is_session() {

@@ -41,14 +41,14 @@ impl Admission {
         Arc::new(Self { max, max_per_address, open: AtomicUsize::new(0), by_address: DashMap::new() })
     }
 
-    /// A place for one more, if there is one.
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Place, AdmissionError> {
+    /// A permit for one more, if there is a place.
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, AdmissionError> {
         let more = |open: usize| (open < self.max).then_some(open + 1);
         self.open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .map_err(|_| AdmissionError::TooMany { max: self.max })?;
-        // From here on the place is given back when it is dropped.
-        let mut place = Place { admission: Arc::clone(self), counted_as: None };
+        // From here on the place is given back when the permit is dropped.
+        let mut permit = Permit { admission: Arc::clone(self), counted_as: None };
         if let Some(max) = self.max_per_address {
             let network = network(address);
             let mut open = self.by_address.entry(network).or_insert(0);
@@ -56,9 +56,9 @@ impl Admission {
                 return Err(AdmissionError::TooManyFromAddress { max });
             }
             *open += 1;
-            place.counted_as = Some(network);
+            permit.counted_as = Some(network);
         }
-        Ok(place)
+        Ok(permit)
     }
 }
 
@@ -73,12 +73,12 @@ fn network(address: IpAddr) -> IpAddr {
 
 /// The right to one connection. Given back when it is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct Permit {
     admission: Arc<Admission>,
     counted_as: Option<IpAddr>,
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.admission.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(network) = self.counted_as

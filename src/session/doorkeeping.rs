@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use tracing::{debug, info};
 
-use super::{Connection, Hub};
+use super::hub::{Connection, Hub};
 use crate::auth::{Denial, Grant, TokenError, Verifier};
 use crate::ice::IceServers;
 use crate::id::ConnectionId;

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{Connection, Hub};
+use super::hub::{Connection, Hub};
 use crate::id::ConnectionId;
 
 /// What a client is told.
@@ -41,6 +41,8 @@ impl Hub {
             sleep_until(began + over * nth / count).await;
             self.dismiss_one(id);
         }
+        // Nobody comes back any more.
+        self.end_absences();
     }
 
     pub(super) fn dismiss_one(&self, id: ConnectionId) {

@@ -1,7 +1,6 @@
 //! Whose a connection is: every command of every wire is held against its token here, before it reaches the rooms.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -78,25 +77,25 @@ fn same(grant: &Grant, asked: Option<PeerId>) -> Result<PeerId, Denial> {
 impl Session {
     /// What it shares with the others.
     pub fn hub(&self) -> &Hub {
-        &self.hub
+        &self.place().hub
     }
 
     /// The person of the connection's token, where it has brought one.
     pub fn subject(&self) -> Option<PeerId> {
-        self.identity.grant().map(|grant| grant.subject.clone())
+        self.place().identity.grant().map(|grant| grant.subject.clone())
     }
 
     /// Takes a grant from now on, in place of the one before, which must be of the same person. The connection ends when
     /// the grant does.
     pub fn accept(&self, grant: Grant) -> Result<(), Denial> {
         let expires_at = grant.expires_at;
-        let older = self.identity.accept(grant)?;
+        let older = self.place().identity.accept(grant)?;
         if let Some(older) = older {
-            self.hub.expiries.remove(older.expires_at, self.id);
+            self.place().hub.expiries.remove(older.expires_at, self.place().id);
         }
-        self.hub.expiries.insert(expires_at, self.id);
-        if self.ended.load(Ordering::Acquire) {
-            self.hub.expiries.remove(expires_at, self.id);
+        self.place().hub.expiries.insert(expires_at, self.place().id);
+        if self.place().has_ended() {
+            self.place().hub.expiries.remove(expires_at, self.place().id);
         }
         Ok(())
     }
@@ -104,19 +103,19 @@ impl Session {
     /// Takes the token that an open connection brings; one that brings none stays what it is. `None` where none are
     /// required.
     pub fn authenticate(&self, token: Option<&str>) -> Result<Option<Arc<Grant>>, RequestError> {
-        if let (None, Some(held)) = (token, self.identity.grant()) {
+        if let (None, Some(held)) = (token, self.place().identity.grant()) {
             return Ok(Some(held));
         }
-        let Some(grant) = self.hub.identify(token)? else { return Ok(None) };
+        let Some(grant) = self.place().hub.identify(token)? else { return Ok(None) };
         self.accept(grant)?;
-        Ok(self.identity.grant())
+        Ok(self.place().identity.grant())
     }
 
     /// The command as the connection may have it carried out.
     pub(super) fn authorize(&self, command: Command, now: SystemTime) -> Result<(Command, Option<usize>), Denial> {
-        if !self.hub.requires_tokens() {
+        if !self.place().hub.requires_tokens() {
             return Ok((command, None));
         }
-        self.identity.authorize(command, self.dialect.names, now)
+        self.place().identity.authorize(command, self.place().dialect.names, now)
     }
 }

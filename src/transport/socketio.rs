@@ -14,6 +14,7 @@
 mod events;
 mod lengths;
 mod link;
+mod outbound;
 mod polling;
 mod seam;
 mod upgrade;
@@ -27,6 +28,7 @@ use axum::response::{IntoResponse, Response};
 use dashmap::DashMap;
 use engineioxide::service::NotFoundService;
 use http::{Method, StatusCode, Uri, header};
+use socketioxide::extract::SocketRef;
 use socketioxide::handler::ConnectHandler;
 use socketioxide::service::SocketIoService;
 use socketioxide::socket::Sid;
@@ -108,7 +110,11 @@ impl Endpoint {
             .upgrade_timeout(settings.handshake_timeout)
             .connect_timeout(settings.handshake_timeout)
             .build_svc();
-        io.ns("/", (|| std::future::ready(())).with(Accept));
+        let connected = |socket: SocketRef<Wire>| {
+            events::connected(&socket);
+            std::future::ready(())
+        };
+        io.ns("/", connected.with(Accept));
         #[expect(clippy::missing_panics_doc, reason = "adding the namespace has just made its adapter")]
         let wire = wire::published(&published).expect("adding a namespace makes its adapter");
         Self(Arc::new(Inner { hub, lifecycle, settings, service, wire, links: DashMap::new() }))

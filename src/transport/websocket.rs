@@ -1,7 +1,8 @@
 //! Plain WebSocket connections: one transport for every dialect that is not Socket.IO.
 //!
 //! - [`route`] answers handshakes to one endpoint, and begins a [`Conversation`](crate::dialect::Conversation) for each;
-//! - [`connection`] is the life of one: it reads, has the conversation decide, and writes what waits in its queue.
+//! - [`connection`] is the life of one: it reads, has the conversation decide, and writes what waits in its queue;
+//! - [`outbound`] is that queue, and what is held for a peer whose connection is lost.
 //!
 //! The library is tokio-tungstenite, as under Socket.IO: it takes a stream that was read from, with a read buffer of a
 //! kibibyte an idle connection costs it under three, and it hands on text without looking into it.
@@ -10,6 +11,7 @@
 //! overtakes.
 
 mod connection;
+mod outbound;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -84,7 +86,7 @@ impl Endpoint {
         let accept = accept_key(&request).ok_or(ApiError::NotAHandshake)?;
         let query: Vec<(String, String)> =
             serde_urlencoded::from_str(request.uri().query().unwrap_or_default()).map_err(|_| ApiError::BadQuery)?;
-        let place = self.hub.admit(client_address(&request))?;
+        let permit = self.hub.admit(client_address(&request))?;
         let id = ConnectionId::random();
         let (now, heartbeat) = (SystemTime::now(), self.settings.heartbeat);
         let token = token_of(&request);
@@ -106,7 +108,7 @@ impl Endpoint {
         self.lifecycle.spawn(async move {
             let Some((stream, early)) = upgrade.await.ok().and_then(into_stream) else { return };
             let Self { hub, settings, .. } = endpoint;
-            let connection = Connection::open(&hub, place, &settings, id, stream, early, conversation).await;
+            let connection = Connection::open(&hub, permit, &settings, id, stream, early, conversation).await;
             connection.identify(grant);
             drop(newcomer);
             connection.run(&settings).await;

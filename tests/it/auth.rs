@@ -33,7 +33,7 @@ async fn is_refused(server: &TestServer, wire: Wire, what: &str, token: Option<&
     let expected = match wire {
         Wire::SocketIo => json!({ "message": "UNAUTHORIZED: a valid token is required" }),
         Wire::Envelope => json!({
-            "type": "auth:response", "timestamp": said["timestamp"],
+            "type": "auth:response", "timestamp": said["timestamp"], "sequence": 2,
             "payload": { "success": false, "error": { "code": "UNAUTHORIZED", "message": "a valid token is required" } },
         }),
         Wire::Topic | Wire::Session => json!({ "error": "a valid token is required", "code": "UNAUTHORIZED" }),

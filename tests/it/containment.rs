@@ -102,6 +102,7 @@ async fn a_defect_in_a_request_is_answered_as_one() {
 static BROKEN: Dialect = Dialect {
     name: "broken",
     encode: |_, _| panic!("a defect, as ordered"),
+    number: None,
     farewell: |_, _| Frame::Close(1001, ""),
     expired: |_| Vec::new(),
     names: Names::Chosen,
@@ -109,9 +110,9 @@ static BROKEN: Dialect = Dialect {
     presence_is_vital: false,
 };
 
+#[derive(Default)]
 struct Counted {
     closed: AtomicUsize,
-    backlog: Arc<Backlog>,
 }
 
 impl Outbox for Counted {
@@ -127,17 +128,21 @@ impl Outbox for Counted {
         self.closed.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn backlog(&self) -> &Arc<Backlog> {
-        &self.backlog
+    fn congestion(&self) -> Option<Arc<Backlog>> {
+        None
+    }
+
+    fn stays_full(&self, _: Instant) -> bool {
+        false
     }
 }
 
 #[tokio::test]
 async fn a_defect_in_telling_one_does_not_keep_it_from_the_others() {
     let server = TestServer::start();
-    let outbox = Arc::new(Counted { closed: AtomicUsize::new(0), backlog: Backlog::new(8, 1024) });
+    let outbox = Arc::new(Counted::default());
     let id = ConnectionId::random();
-    let broken = server.hub().open(id, &BROKEN, Arc::clone(&outbox) as Arc<dyn Outbox>);
+    let broken = server.hub().open(id, &BROKEN, Arc::clone(&outbox) as Arc<dyn Outbox>, false);
     let join = Command::Join {
         room: RoomId::new("r").unwrap(),
         peer: None,

@@ -22,6 +22,7 @@ mod metrics;
 mod order;
 mod plain_wires;
 mod program;
+mod recovery;
 mod rest;
 mod rooms;
 mod rooms_model;

@@ -96,6 +96,8 @@ fn told(applied: &Applied) -> String {
             }
             Event::PeerJoined { peer, .. } => format!("{} joined", peer.id),
             Event::PeerLeft { peer, reason, .. } => format!("{} {}", peer.id, reason.as_str()),
+            Event::PeerAway { peer, .. } => format!("{} away", peer.id),
+            Event::PeerBack { peer, .. } => format!("{} back", peer.id),
             Event::SignalRelayed { from, found_by, .. } => {
                 let by = if *found_by == FoundBy::ConnectionId { " by connection" } else { "" };
                 format!("offer of {}{by}", from.id)

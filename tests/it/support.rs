@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod engine;
 pub(crate) mod frames;
 pub(crate) mod model;
+pub(crate) mod polling;
 pub(crate) mod program;
 pub(crate) mod properties;
 pub(crate) mod raw;

@@ -10,6 +10,8 @@ import json
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import time
@@ -41,7 +43,8 @@ def candidate(number):
 class Server:
     def __init__(self, **settings):
         keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        env = {**keep, "HOST": "127.0.0.1", "PORT": "0", **settings}
+        # Who is killed is waited for, but not for long.
+        env = {**keep, "HOST": "127.0.0.1", "PORT": "0", "RESUME_SECONDS": "2", **settings}
         self.output = []
         self.process = subprocess.Popen([str(BINARY)], cwd=REPOSITORY, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         listening = threading.Event()
@@ -156,6 +159,11 @@ class Peer:
 
     def close(self):
         self.context.close()
+
+    def drop(self):
+        """Loses the connection, as a client does whose network is gone: a reset, and no goodbye."""
+        self.socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.socket.close()
 
     def story(self):
         return f"last heard by {self.name}:\n  " + "\n  ".join(self.heard[-20:])

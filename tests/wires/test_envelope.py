@@ -65,6 +65,33 @@ def test_a_drop_is_told_with_its_reason(server, room, party):
     assert ann.next("room:participant-left")["payload"] == {"roomId": room, "userId": "bob", "reason": "disconnected"}
 
 
+def test_who_drops_comes_back_and_misses_nothing(server, room, party):
+    ann = party(EnvelopePeer(server, "ann"))
+    ann.join(room, user={"id": "ann"})
+    bob = party(EnvelopePeer(server, "bob"))
+    token = bob.join(room, user={"id": "bob"})["resumeToken"]
+    ann.next("room:participant-joined")
+    ann.tell("sdp:offer", {**OFFER, "targetUserId": "bob"})
+    seen = bob.next("sdp:offer")["sequence"]
+    bob.drop()
+    assert ann.next("room:participant-away")["payload"] == {"roomId": room, "userId": "bob"}
+    for number in range(10):
+        ann.tell("ice:candidate", {**candidate(number), "targetUserId": "bob"})
+    back = party(EnvelopePeer(server, "bob again"))
+    back.tell("auth:request", {"resumeToken": token, "lastSequence": seen})
+    answer = back.next("auth:response")["payload"]
+    assert answer["recovered"] and answer["resumeToken"] != token
+    for number in range(10):
+        heard = back.next("ice:candidate")
+        assert (heard["sequence"], heard["payload"]["candidate"]) == (seen + 1 + number, candidate(number)["candidate"])
+    assert ann.next("room:participant-back")["payload"] == {"roomId": room, "userId": "bob"}
+    ann.quiet()
+    # It works once.
+    late = party(EnvelopePeer(server, "too late"))
+    late.tell("auth:request", {"resumeToken": token, "lastSequence": seen})
+    assert late.next("auth:response")["payload"]["recovered"] is False
+
+
 def test_the_same_user_id_takes_the_place(server, room, party):
     ann, bob = pair(server, room, party)
     newer = party(EnvelopePeer(server, "bob again"))

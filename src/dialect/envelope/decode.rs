@@ -27,6 +27,15 @@ impl std::fmt::Display for Problem {
     }
 }
 
+/// What a client brings that comes back after a drop.
+#[derive(Debug)]
+pub struct Resumption {
+    /// The token that it was told last.
+    pub token: String,
+    /// The number of the last envelope that it has seen.
+    pub seen: u64,
+}
+
 /// What is asked.
 #[derive(Debug)]
 pub enum Request {
@@ -36,6 +45,8 @@ pub enum Request {
         token: Option<String>,
         /// The role that the client gives itself.
         role: Option<String>,
+        /// The place that the client comes back to.
+        resumption: Option<Resumption>,
     },
     /// `ping`, with its payload as it came.
     Ping(String),
@@ -206,7 +217,14 @@ fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> 
             let token = payload.text("payload.token");
             let role = payload.text("payload.role");
             payload.id("payload.roomId", RoomId::new);
-            payload.done(|| Request::Authenticate { token, role })
+            let last = payload.members.get("lastSequence").map(|value| value.get().parse());
+            if last.as_ref().is_some_and(Result::is_err) {
+                payload.wrong("payload.lastSequence", "must be a whole number");
+            }
+            // Who names no number has seen nothing.
+            let seen = last.and_then(Result::ok).unwrap_or_default();
+            let resumption = payload.text("payload.resumeToken").map(|token| Resumption { token, seen });
+            payload.done(|| Request::Authenticate { token, role, resumption })
         }
         ("room:join", _) => join(payload),
         ("room:leave", _) => {

@@ -62,6 +62,13 @@ impl Envelope<'_> {
     }
 }
 
+/// Writes the number of a frame into its envelope.
+pub fn number(text: &mut String, number: u64) {
+    text.pop();
+    push_raw(text, "sequence", &number.to_string());
+    text.push('}');
+}
+
 /// `connection:ack`, the first word of the server.
 pub fn acknowledged(connection: ConnectionId, heartbeat: Duration, now: SystemTime) -> Frame {
     let envelope = Envelope { style: Style::Colons, kind: "connection:ack", now, correlation: None };
@@ -73,15 +80,32 @@ pub fn acknowledged(connection: ConnectionId, heartbeat: Duration, now: SystemTi
     }))
 }
 
-/// The payload of an `auth:response` that lets the client in: until when, where a token says so.
-pub fn authenticated(out: &mut String, user: &PeerId, role: Option<&str>, expires_at: Option<SystemTime>) {
+/// Who a client is.
+#[derive(Debug, Default)]
+pub struct Identity {
+    /// The role that it gave itself.
+    pub role: Option<String>,
+    /// Until when its token is good.
+    pub expires_at: Option<SystemTime>,
+    /// Whether it has its place again, if it asked for that.
+    pub recovered: Option<bool>,
+}
+
+/// The payload of an `auth:response` that lets the client in; with what it must know to come back after a drop.
+pub fn authenticated(out: &mut String, user: &PeerId, identity: &Identity, token: Option<&str>) {
     out.push_str(r#"{"success":true"#);
     push_member(out, "userId", user.as_str());
-    if let Some(role) = role {
+    if let Some(role) = &identity.role {
         push_member(out, "role", role);
     }
-    if let Some(expires_at) = expires_at {
+    if let Some(expires_at) = identity.expires_at {
         push_member(out, "expiresAt", &format_rfc3339_millis(expires_at).to_string());
+    }
+    if let Some(recovered) = identity.recovered {
+        push_raw(out, "recovered", if recovered { "true" } else { "false" });
+    }
+    if let Some(token) = token {
+        push_member(out, "resumeToken", token);
     }
     out.push('}');
 }
@@ -113,8 +137,9 @@ pub fn error(out: &mut String, failure: &Failure<'_>, room: Option<&RoomId>, pro
     out.push('}');
 }
 
-/// The payload of a `room:state`; a joiner's has the ICE servers, as JSON.
-pub fn room_state(out: &mut String, snapshot: &Snapshot, ice_servers: Option<&str>) {
+/// The payload of a `room:state`; a joiner's has the ICE servers, as JSON, and what it must know to come back after a
+/// drop, where it was not told yet.
+pub fn room_state(out: &mut String, snapshot: &Snapshot, ice_servers: Option<&str>, token: Option<&str>) {
     out.push('{');
     push_member(out, "roomId", snapshot.room.as_str());
     out.push_str(r#","participants":["#);
@@ -130,6 +155,9 @@ pub fn room_state(out: &mut String, snapshot: &Snapshot, ice_servers: Option<&st
     out.push('}');
     if let Some(ice_servers) = ice_servers {
         push_raw(out, "iceServers", ice_servers);
+    }
+    if let Some(token) = token {
+        push_member(out, "resumeToken", token);
     }
     out.push('}');
 }
@@ -162,7 +190,7 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
         Some(Frame::Text(Envelope { style, kind, now, correlation: None }.with(payload)))
     };
     match event {
-        Event::Joined(snapshot) => write("room:state", &|out| room_state(out, snapshot, None)),
+        Event::Joined(snapshot) => write("room:state", &|out| room_state(out, snapshot, None, None)),
         Event::PeerJoined { room, peer } => write("room:participant-joined", &|out| {
             out.push('{');
             push_member(out, "roomId", room.as_str());
@@ -177,6 +205,8 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
             push_member(out, "reason", reason.as_str());
             out.push('}');
         }),
+        Event::PeerAway { room, peer } => write("room:participant-away", &|out| room_and_user(out, room, peer)),
+        Event::PeerBack { room, peer } => write("room:participant-back", &|out| room_and_user(out, room, peer)),
         Event::SignalRelayed { room, from, signal, .. } => {
             let kind = match signal.kind {
                 SignalKind::Offer => "sdp:offer",
@@ -194,6 +224,13 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
             write("error", &|out| error(out, &Failure::new(code, message), Some(room), &[]))
         }
     }
+}
+
+fn room_and_user(out: &mut String, room: &RoomId, peer: &Peer) {
+    out.push('{');
+    push_member(out, "roomId", room.as_str());
+    push_member(out, "userId", peer.id.as_str());
+    out.push('}');
 }
 
 fn relayed(out: &mut String, room: &RoomId, from: &Peer, signal: &Signal) {

@@ -18,6 +18,8 @@ pub fn event(event: &Event) -> String {
         Event::Joined(snapshot) => room_users(snapshot, None),
         Event::PeerJoined { room, peer } => peer_event("user-joined", room, peer, None),
         Event::PeerLeft { room, peer, reason } => peer_event("user-left", room, peer, Some(*reason)),
+        Event::PeerAway { room, peer } => peer_event("user-away", room, peer, None),
+        Event::PeerBack { room, peer } => peer_event("user-back", room, peer, None),
         Event::SignalRelayed { room, from, found_by, signal } => relayed(room, from, *found_by, signal),
         Event::Removed { room, reason } => {
             let (code, message) = match reason {

@@ -11,12 +11,13 @@ use tracing::{debug, warn};
 
 use super::link::Link;
 use super::wire::Wire;
+use crate::dialect::json::{self, Members};
 use crate::dialect::socketio::{Request, decode, encode};
 use crate::dialect::{DecodeError, Failure, RequestError};
 use crate::id::RoomId;
 use crate::metrics::{Kind, Limit};
 use crate::room::{Answer, Code, LeaveReason, Snapshot};
-use crate::session::{Excess, Handled, Session};
+use crate::session::{Excess, Handled, ResumeKey, Session};
 
 /// Lets connections in, and registers for their events.
 ///
@@ -44,12 +45,28 @@ impl ConnectMiddleware<Wire, Inline> for Accept {
                 return Err(Box::new(format!("{}: {denial}", denial.code().as_str())));
             }
         };
-        if !link.open(socket.id, grant) {
+        let Credentials { pid, offset } = Credentials::read(auth.as_ref());
+        if !link.open(grant, pid.as_deref().and_then(ResumeKey::parse).as_ref(), offset.as_deref()) {
             return Err(Box::new("this connection has ended"));
         }
         socket.on_fallback(Events(Arc::clone(&link)));
         socket.on_disconnect(move |reason: DisconnectReason| {
-            link.end(if link.is_closed() { LeaveReason::Kicked } else { leave_reason(reason) });
+            match reason {
+                _ if link.is_closed() => link.end(LeaveReason::Kicked),
+                DisconnectReason::HeartbeatTimeout => link.lose(LeaveReason::TimedOut),
+                DisconnectReason::TransportError | DisconnectReason::MultipleHttpPollingError => {
+                    link.lose(LeaveReason::Disconnected);
+                }
+                // A client whose poll has failed closes what is left of its transport, and comes back. One that goes for
+                // good leaves the namespace first.
+                DisconnectReason::TransportClose if link.is_polling() => link.lose(LeaveReason::Disconnected),
+                DisconnectReason::ServerNSDisconnect => link.end(LeaveReason::Kicked),
+                // A close, as one says goodbye; a stream that just ended was noticed by the seam before.
+                DisconnectReason::TransportClose
+                | DisconnectReason::PacketParsingError
+                | DisconnectReason::ClientNSDisconnect
+                | DisconnectReason::ClosingServer => link.end(LeaveReason::Disconnected),
+            }
             // A client that left the namespace has nothing more to say here: one connection is one session.
             link.close();
             ready(())
@@ -58,16 +75,29 @@ impl ConnectMiddleware<Wire, Inline> for Accept {
     }
 }
 
-fn leave_reason(reason: DisconnectReason) -> LeaveReason {
-    match reason {
-        DisconnectReason::HeartbeatTimeout => LeaveReason::TimedOut,
-        DisconnectReason::ServerNSDisconnect => LeaveReason::Kicked,
-        DisconnectReason::TransportClose
-        | DisconnectReason::TransportError
-        | DisconnectReason::MultipleHttpPollingError
-        | DisconnectReason::PacketParsingError
-        | DisconnectReason::ClientNSDisconnect
-        | DisconnectReason::ClosingServer => LeaveReason::Disconnected,
+/// What a client brings in its CONNECT packet.
+#[derive(Default)]
+struct Credentials {
+    /// The key of the place that it had, from the CONNECT reply of its connection before.
+    pid: Option<String>,
+    /// The offset of the last event that it has seen.
+    offset: Option<String>,
+}
+
+impl Credentials {
+    /// What cannot be read is as good as nothing: pages put there what they like.
+    fn read(auth: Option<&Value>) -> Self {
+        let Some(Value::Str(text, _)) = auth else { return Self::default() };
+        let members: Option<Members<'_>> = serde_json::from_str(text).ok();
+        let text = |key| Some(json::string(members.as_ref()?.get(key)?)?.into_owned());
+        Self { pid: text("pid"), offset: text("offset") }
+    }
+}
+
+/// CONNECT has been answered.
+pub(super) fn connected(socket: &Socket<Wire>) {
+    if let Some(link) = socket.req_parts().extensions.get::<Arc<Link>>() {
+        link.attach(socket.id);
     }
 }
 
@@ -78,7 +108,7 @@ impl MessageHandler<Wire, Inline> for Events {
     fn call(&self, socket: Arc<Socket<Wire>>, value: Value, ack: Option<i64>) {
         let Self(link) = self;
         // A panic here would kill the library's reader and leave the connection half alive.
-        let handled = link.inner().hub.contain(link.id, || handle(link, socket.id, &value, ack));
+        let handled = link.inner().hub.contain(link.id(), || handle(link, socket.id, &value, ack));
         if handled.is_none() {
             link.end(LeaveReason::Kicked);
             link.close();
@@ -158,7 +188,7 @@ fn renew(link: &Link, session: &Session, sid: Sid, ack: Option<i64>, token: Resu
 /// An event that is none of ours: not a word, unless one is asked for.
 fn ignore(link: &Link, session: &Session, sid: Sid, ack: Option<i64>, admitted: Result<(), Excess>) {
     session.received(Kind::Unknown);
-    debug!(connection = %link.id, "unknown event ignored");
+    debug!(connection = %link.id(), "unknown event ignored");
     if ack.is_some() {
         let failure = match admitted {
             Ok(()) => Failure::new(Code::InvalidMessage, "unknown event"),
@@ -216,7 +246,7 @@ fn refuse(session: &Session, error: DecodeError) -> Handled {
 /// Queues an answer. One that finds no place ends the connection: an answer that was asked for is never just missing.
 fn answer(link: &Link, frame: String, send: impl FnOnce(String) -> Result<(), crate::session::QueueFull>) {
     if link.queue(frame, send).is_err() {
-        warn!(connection = %link.id, "closing: the client does not read its answers");
+        warn!(connection = %link.id(), "closing: the client does not read its answers");
         link.inner().hub.metrics().limit(Limit::SendQueue);
         link.close();
         return;

@@ -1,8 +1,9 @@
 //! What the two sides of the library share about one connection: the seam below it and the session above.
 
+use std::any::Any;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -14,21 +15,21 @@ use socketioxide::handler::Value;
 use socketioxide::socket::Sid;
 use tokio::time::Sleep;
 use tower::ServiceExt;
-use tracing::debug;
+use tracing::{debug, warn};
 
+use super::outbound::Outbound;
 use super::wire::Wire;
 use super::{Inner, PATH, Protocol, slim_request};
 use crate::auth::{Denial, Grant};
-use crate::dialect::Frame;
-use crate::dialect::socketio::DIALECT;
 use crate::dialect::socketio::decode::token;
-use crate::id::ConnectionId;
+use crate::dialect::socketio::{DIALECT, Offset};
+use crate::id::{ConnectionId, PeerId};
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
-use crate::session::{Backlog, Outbox, Place, QueueFull, Session};
+use crate::session::{Backlog, Outbox, Permit, QueueFull, ResumeKey, Session};
 
 /// What the library writes before an event: `42`. Before an acknowledgement also its number, which is not counted.
-const PACKET_HEAD: usize = 2;
+pub(super) const PACKET_HEAD: usize = 2;
 
 /// How many bad tokens a connection may bring and try another.
 const MAX_REFUSALS: u8 = 4;
@@ -36,10 +37,11 @@ const MAX_REFUSALS: u8 = 4;
 /// One Engine.IO connection. It travels in the extensions of the connection's first request, and so lives as long as
 /// the library keeps that; when the library forgets the connection without a word, dropping this ends the session.
 pub(super) struct Link {
-    pub(super) id: ConnectionId,
+    /// Its id as long as it has no session.
+    new_id: ConnectionId,
     protocol: Protocol,
     inner: Arc<Inner>,
-    place: Mutex<Option<Place>>,
+    permit: Mutex<Option<Permit>>,
     /// The token that the first request brought, until it is looked at. Never logged.
     token: Mutex<Option<String>>,
     refusals: AtomicU8,
@@ -47,6 +49,10 @@ pub(super) struct Link {
     /// The Engine.IO session id, where the connection began with polling. Its owner's secret: never logged.
     sid: OnceLock<Sid>,
     session: OnceLock<Session>,
+    /// Where the session's events come from as soon as CONNECT is answered, and up to which number they were seen.
+    pending: Mutex<Option<(Arc<Outbound>, u64)>>,
+    /// Whether the client has said goodbye: it does not come back.
+    has_said_goodbye: AtomicBool,
     connect_reply: AtomicU8,
     upgrading: AtomicBool,
     closed: AtomicBool,
@@ -73,22 +79,24 @@ struct Pause {
 }
 
 impl Link {
-    pub(super) fn new(inner: &Arc<Inner>, place: Place, protocol: Protocol, token: Option<String>) -> Arc<Self> {
+    pub(super) fn new(inner: &Arc<Inner>, permit: Permit, protocol: Protocol, token: Option<String>) -> Arc<Self> {
         let connect_reply = match protocol {
             // The reply of the older protocol names no id.
             Protocol::V3 => connect_reply::DONE,
             Protocol::V4 => connect_reply::AWAITED,
         };
         Arc::new(Self {
-            id: ConnectionId::random(),
+            new_id: ConnectionId::random(),
             protocol,
             inner: Arc::clone(inner),
-            place: Mutex::new(Some(place)),
+            permit: Mutex::new(Some(permit)),
             token: Mutex::new(token),
             refusals: AtomicU8::new(0),
             began: Instant::now(),
             sid: OnceLock::new(),
             session: OnceLock::new(),
+            pending: Mutex::new(None),
+            has_said_goodbye: AtomicBool::new(false),
             connect_reply: AtomicU8::new(connect_reply),
             upgrading: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -120,30 +128,64 @@ impl Link {
         })
     }
 
-    /// Opens the session, with what its token grants; `false` where the connection has had one.
-    pub(super) fn open(self: &Arc<Self>, sid: Sid, grant: Option<Grant>) -> bool {
+    /// Opens the session, with what its token grants: the one that the client comes back to, if it brings the key and the
+    /// offset of one, else a new one. `false` where the connection has had one.
+    pub(super) fn open(self: &Arc<Self>, grant: Option<Grant>, key: Option<&ResumeKey>, offset: Option<&str>) -> bool {
         if self.session.get().is_some() || self.is_closed() {
             return false;
         }
-        let outbox = Arc::new(Outbound {
-            wire: Arc::clone(&self.inner.wire),
-            sid,
-            backlog: Arc::clone(&self.backlog),
-            link: Arc::downgrade(self),
-        });
-        let session = self.inner.hub.open(self.id, &DIALECT, outbox);
+        let subject = grant.as_ref().map(|grant| grant.subject.clone());
+        let resumed = key.and_then(|key| self.resume(key, offset, subject.as_ref()));
+        let (session, outbound, seen) = resumed.unwrap_or_else(|| self.begin());
         if grant.is_some_and(|grant| session.accept(grant).is_err()) || self.session.set(session).is_err() {
             return false;
         }
+        *self.pending.lock() = Some((outbound, seen));
         // Set before the library queues the reply, which it does when the middleware that called us returns.
         let (from, to) = (connect_reply::AWAITED, connect_reply::QUEUED);
         _ = self.connect_reply.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
         true
     }
 
-    /// Gives the connection's place to another: its transport is gone, whatever the library still keeps of it.
-    pub(super) fn release_place(&self) {
-        *self.place.lock() = None;
+    fn begin(&self) -> (Session, Arc<Outbound>, u64) {
+        let can_resume = self.protocol == Protocol::V4;
+        let outbound = Outbound::new(self.new_id, Arc::clone(&self.inner), can_resume);
+        let outbox = Arc::clone(&outbound) as Arc<dyn Outbox>;
+        (self.inner.hub.open(self.new_id, &DIALECT, outbox, can_resume), outbound, 0)
+    }
+
+    fn resume(
+        &self,
+        key: &ResumeKey,
+        offset: Option<&str>,
+        subject: Option<&PeerId>,
+    ) -> Option<(Session, Arc<Outbound>, u64)> {
+        let seen = Offset::seen(key.id(), offset)?;
+        let (session, outbox) = self.inner.hub.resume(key, seen, subject)?;
+        let outbound = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
+        if let Some(older) = outbound.take_over() {
+            older.close();
+        }
+        Some((session, outbound, seen))
+    }
+
+    /// Lets the session's events come: CONNECT has been answered.
+    pub(super) fn attach(self: &Arc<Self>, sid: Sid) {
+        let Some((outbound, seen)) = self.pending.lock().take() else { return };
+        if outbound.attach(self, sid, seen).is_err() {
+            warn!(connection = %self.id(), "closing: the queue does not hold what was missed");
+            self.close();
+        }
+    }
+
+    /// The connection's id, as others know it.
+    pub(super) fn id(&self) -> ConnectionId {
+        self.session.get().map_or(self.new_id, Session::id)
+    }
+
+    /// Makes room for another connection: the transport of this one is gone, whatever the library still keeps of it.
+    pub(super) fn release_permit(&self) {
+        *self.permit.lock() = None;
     }
 
     pub(super) fn session(&self) -> Option<&Session> {
@@ -162,7 +204,7 @@ impl Link {
         &self.inner.wire
     }
 
-    pub(super) fn backlog(&self) -> &Backlog {
+    pub(super) fn backlog(&self) -> &Arc<Backlog> {
         &self.backlog
     }
 
@@ -187,7 +229,8 @@ impl Link {
         }
         let (from, to) = (connect_reply::QUEUED, connect_reply::DONE);
         self.connect_reply.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).ok()?;
-        Some(format!(r#"40{{"sid":"{}"}}"#, self.id))
+        let key = self.session.get().and_then(Session::key).map(|key| format!(r#","pid":"{}""#, key.expose()));
+        Some(format!(r#"40{{"sid":"{}"{}}}"#, self.id(), key.unwrap_or_default()))
     }
 
     /// Claims the one upgrade that a connection may have; `false` where it is taken.
@@ -207,6 +250,27 @@ impl Link {
         }
         // Whoever paused for this connection need not any more.
         self.backlog.close();
+    }
+
+    /// Ends the session, whose connection is lost: if the client had not said goodbye, its place waits for it.
+    pub(super) fn lose(&self, reason: LeaveReason) {
+        if self.has_said_goodbye.load(Ordering::Acquire) {
+            return self.end(reason);
+        }
+        if let Some(session) = self.session.get() {
+            session.lose(reason);
+        }
+        self.backlog.close();
+    }
+
+    /// Whether the connection began with polling, and has not gone on to a WebSocket.
+    pub(super) fn is_polling(&self) -> bool {
+        self.sid.get().is_some() && !self.upgrading.load(Ordering::Acquire)
+    }
+
+    /// Notes that the client closes the connection as one does who does not come back.
+    pub(super) fn note_goodbye(&self) {
+        self.has_said_goodbye.store(true, Ordering::Release);
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -292,45 +356,5 @@ impl Drop for Link {
         if let Some(sid) = self.sid.get() {
             self.inner.links.remove(sid);
         }
-    }
-}
-
-/// The outgoing side of a connection.
-struct Outbound {
-    wire: Arc<Wire>,
-    sid: Sid,
-    backlog: Arc<Backlog>,
-    link: Weak<Link>,
-}
-
-impl Outbox for Outbound {
-    fn send(&self, frame: Frame) -> Result<(), QueueFull> {
-        match frame {
-            Frame::Text(text) => self.backlog.queue(text.len() + PACKET_HEAD, || self.wire.event(self.sid, text)),
-            Frame::Close(..) => {
-                self.close();
-                Ok(())
-            }
-        }
-    }
-
-    fn send_promised(&self, frame: Frame) -> Result<(), QueueFull> {
-        match frame {
-            Frame::Text(text) => {
-                self.backlog.queue_promised(text.len() + PACKET_HEAD, || self.wire.event(self.sid, text))
-            }
-            Frame::Close(..) => self.send(frame),
-        }
-    }
-
-    fn close(&self) {
-        let Some(link) = self.link.upgrade() else { return };
-        // In a task of its own: should this turn out to be the last of the link, its session ends with it, and that
-        // locks the rooms which may be locked now.
-        link.inner.lifecycle.clone().spawn(async move { link.close() });
-    }
-
-    fn backlog(&self) -> &Arc<Backlog> {
-        &self.backlog
     }
 }

@@ -35,8 +35,8 @@ pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> 
     let method = request.method().clone();
     let response = match (method, &query.sid) {
         (Method::GET, None) => match inner.hub.admit(client_address(&request)) {
-            Ok(place) => {
-                open(&inner, Link::new(&inner, place, query.protocol, token_of(&request)), request.uri()).await
+            Ok(permit) => {
+                open(&inner, Link::new(&inner, permit, query.protocol, token_of(&request)), request.uri()).await
             }
             Err(refused) => ApiError::from(refused).into_response(),
         },
@@ -95,7 +95,7 @@ struct Unanswered<'a>(&'a Link);
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        self.0.end(LeaveReason::Disconnected);
+        self.0.lose(LeaveReason::Disconnected);
         self.0.close();
     }
 }
@@ -214,6 +214,6 @@ impl http_body::Body for Paced {
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Link").field(&self.id).finish()
+        f.debug_tuple("Link").field(&self.id()).finish()
     }
 }

@@ -36,6 +36,7 @@ pub(super) struct Seam<S> {
     is_farewell: bool,
     has_failed: bool,
     written: FrameCounter,
+    read: FrameCounter,
     pause: Option<Pin<Box<Sleep>>>,
     /// Whether the connection began with polling, so that the library must be told if the upgrade came to nothing.
     is_upgrade: bool,
@@ -53,6 +54,7 @@ impl<S> Seam<S> {
             is_farewell: false,
             has_failed: false,
             written: FrameCounter::default(),
+            read: FrameCounter::default(),
             pause: None,
             is_upgrade,
         }
@@ -96,7 +98,7 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
     fn fail(&mut self, reason: LeaveReason) {
         self.stall = None;
         self.has_failed = true;
-        self.link.end(reason);
+        self.link.lose(reason);
         self.link.close();
     }
 
@@ -139,7 +141,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         ready!(this.link.poll_pause(&mut this.pause, context));
         if this.early.has_remaining() {
             let length = this.early.remaining().min(buffer.remaining());
-            buffer.put_slice(&this.early.split_to(length));
+            let early = this.early.split_to(length);
+            this.read.count(&early);
+            buffer.put_slice(&early);
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
@@ -147,9 +151,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         // A failure reads as the end: see the type's doc.
         // The library hears of the end too, but tells us only once its writer has finished, which may be stalling.
         match outcome {
-            Ok(()) if buffer.filled().len() > before => {}
-            Ok(()) => this.link.end(LeaveReason::Disconnected),
-            Err(error) => this.link.end(reason_of(&error)),
+            Ok(()) if buffer.filled().len() > before => {
+                this.read.count(&buffer.filled()[before..]);
+                if this.read.has_close {
+                    this.link.note_goodbye();
+                }
+            }
+            Ok(()) => this.link.lose(LeaveReason::Disconnected),
+            Err(error) => this.link.lose(reason_of(&error)),
         }
         Poll::Ready(Ok(()))
     }
@@ -200,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Seam<S> {
 
 impl<S> Drop for Seam<S> {
     fn drop(&mut self) {
-        self.link.release_place();
+        self.link.release_permit();
         if self.is_upgrade {
             // An upgrade that fails half-way leaves the library with a session that polls in vain and has no heartbeat.
             self.link.close_polling();
@@ -211,6 +220,8 @@ impl<S> Drop for Seam<S> {
 /// Counts the frames of a stream that comes in pieces.
 #[derive(Default)]
 struct FrameCounter {
+    /// Whether a close frame was among them.
+    has_close: bool,
     /// The beginning of a head that has not come whole yet.
     head: Vec<u8>,
     payload_left: usize,
@@ -229,7 +240,11 @@ impl FrameCounter {
             } else {
                 self.head.push(bytes[0]);
                 bytes = &bytes[1..];
-                let Some((_, length)) = frame_head(&self.head) else { continue };
+                let Some((head, length)) = frame_head(&self.head) else { continue };
+                if self.head.len() < head {
+                    continue;
+                }
+                self.has_close |= self.head[0] & 0x0f == CLOSE;
                 self.head.clear();
                 self.payload_left = length;
             }
@@ -274,12 +289,18 @@ fn frame_bounds(bytes: &[u8]) -> Option<(usize, usize)> {
     (bytes.len() >= end).then_some((head, end))
 }
 
-/// The lengths of a frame's head and of its payload (RFC 6455, section 5.2), if the head is there.
+/// The opcode of a close frame.
+const CLOSE: u8 = 8;
+
+/// The lengths of a frame's head and of its payload (RFC 6455, section 5.2), if the latter can be told yet. The head of a
+/// frame of a client ends with its mask.
 fn frame_head(bytes: &[u8]) -> Option<(usize, usize)> {
-    match bytes.get(1)? & 0x7f {
-        126 => Some((4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)))),
-        127 => Some((10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?)),
-        length => Some((2, usize::from(length))),
+    let second = *bytes.get(1)?;
+    let mask = if second & 0x80 == 0 { 0 } else { 4 };
+    match second & 0x7f {
+        126 => Some((4 + mask, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)))),
+        127 => Some((10 + mask, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?)),
+        length => Some((2 + mask, usize::from(length))),
     }
 }
 

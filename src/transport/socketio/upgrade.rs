@@ -27,7 +27,7 @@ pub(super) fn serve(inner: &Arc<Inner>, query: &Query, mut request: Request) -> 
     };
     let (link, is_upgrade) = match query.sid {
         None => match inner.hub.admit(client_address(&request)) {
-            Ok(place) => (Link::new(inner, place, query.protocol, token_of(&request)), false),
+            Ok(permit) => (Link::new(inner, permit, query.protocol, token_of(&request)), false),
             Err(refused) => return ApiError::from(refused).into_response(),
         },
         Some(_) => match query.link(inner) {
@@ -42,7 +42,7 @@ pub(super) fn serve(inner: &Arc<Inner>, query: &Query, mut request: Request) -> 
     let inner = Arc::clone(inner);
     inner.lifecycle.clone().spawn(async move {
         if hand_over(&inner, upgrade, &link, is_upgrade, request).await.is_none() {
-            debug!(connection = %link.id, "the upgrade came to nothing");
+            debug!(connection = %link.id(), "the upgrade came to nothing");
             link.abandon_upgrade();
         }
     });

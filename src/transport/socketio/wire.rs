@@ -11,7 +11,7 @@ use socketioxide::adapter::Emitter;
 use socketioxide_core::adapter::errors::SocketError;
 use socketioxide_core::adapter::{BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, SocketEmitter};
 use socketioxide_core::packet::Packet;
-use socketioxide_core::{Sid, Value};
+use socketioxide_core::{Sid, Str, Value};
 
 use crate::session::QueueFull;
 
@@ -34,7 +34,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Queues an event: the text of its JSON array.
-    pub(super) fn event(&self, to: Sid, frame: String) -> Result<(), QueueFull> {
+    pub(super) fn event(&self, to: Sid, frame: impl Into<Str>) -> Result<(), QueueFull> {
         self.send(to, Packet::event(NAMESPACE, Value::Str(frame.into(), None)))
     }
 

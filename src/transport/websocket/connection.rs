@@ -1,14 +1,15 @@
 //! The life of one plain WebSocket connection.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tracing::debug;
@@ -17,12 +18,13 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
 use super::Settings;
+use super::outbound::{Line, Outbound, Outgoing};
 use crate::auth::Grant;
 use crate::dialect::{Conversation, Dialect, Frame, RequestError, Step};
 use crate::id::ConnectionId;
 use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
-use crate::session::{Backlog, Excess, Handled, Hub, Outbox, Place, QueueFull, Session};
+use crate::session::{Backlog, Excess, Handled, Hub, Outbox, Permit, QueueFull, ResumeKey, Session};
 use crate::transport::stream::Stream;
 
 /// What is read of a connection at a time, in bytes: each connection has a buffer of that size.
@@ -37,104 +39,51 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How many heartbeats may go unanswered.
 const MISSED_HEARTBEATS: u32 = 2;
 
-/// The queue of a connection, as the rest of the server sees it.
-struct Outbound {
-    queue: mpsc::Sender<Frame>,
-    backlog: Arc<Backlog>,
-    is_overdue: AtomicBool,
-    is_closing: AtomicBool,
-    closing: Notify,
-}
-
-impl Outbound {
-    /// Resolves when the connection is to be closed, and at once from then on.
-    async fn closing(&self) {
-        while !self.is_closing.load(Ordering::Acquire) {
-            // Who was notified before it waited does not wait: one permit is kept.
-            self.closing.notified().await;
-        }
-    }
-}
-
-/// How much of the queue's bytes a frame takes.
-fn length(frame: &Frame) -> usize {
-    match frame {
-        Frame::Text(text) => text.len(),
-        Frame::Close(..) => 0,
-    }
-}
-
-impl Outbound {
-    fn queue(&self, frame: Frame) -> Result<(), QueueFull> {
-        match self.queue.try_send(frame) {
-            Err(mpsc::error::TrySendError::Full(_)) => Err(QueueFull),
-            // One that is gone takes nothing and is no error: its session is just ending.
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
-        }
-    }
-}
-
-impl Outbox for Outbound {
-    fn send(&self, frame: Frame) -> Result<(), QueueFull> {
-        self.backlog.queue(length(&frame), || self.queue(frame))
-    }
-
-    fn send_promised(&self, frame: Frame) -> Result<(), QueueFull> {
-        self.backlog.queue_promised(length(&frame), || self.queue(frame))
-    }
-
-    fn close(&self) {
-        self.is_closing.store(true, Ordering::Release);
-        self.closing.notify_one();
-    }
-
-    fn backlog(&self) -> &Arc<Backlog> {
-        &self.backlog
-    }
-
-    fn is_overdue(&self) -> bool {
-        self.is_overdue.load(Ordering::Relaxed)
-    }
-}
-
 pub(super) struct Connection {
     hub: Arc<Hub>,
-    _place: Place,
+    _permit: Permit,
     socket: WebSocketStream<Stream>,
     session: Session,
     conversation: Box<dyn Conversation>,
     /// How events are written, as far as the session knows.
     speaks: &'static Dialect,
     outbox: Arc<Outbound>,
-    queue: mpsc::Receiver<Frame>,
+    line: Arc<Line>,
+    queue: mpsc::Receiver<Outgoing>,
     /// A queue that fills up: nothing is read until it has shrunk, or until then.
     pause: Option<(Arc<Backlog>, Instant)>,
     missed: u32,
+    /// Whether the client closes the connection as one does who does not come back.
+    has_said_goodbye: bool,
 }
 
 /// How a connection ends.
 struct End {
     reason: LeaveReason,
+    /// Whether the connection is gone without a word.
+    is_lost: bool,
     /// What to tell the client; nothing where it is gone.
     close: Option<(u16, &'static str)>,
 }
 
 impl End {
-    const FLOOD: Self = Self { reason: LeaveReason::Kicked, close: Some((1008, "RATE_LIMITED")) };
+    const FLOOD: Self = Self { reason: LeaveReason::Kicked, is_lost: false, close: Some((1008, "RATE_LIMITED")) };
+    /// The server closes it, and the client reads no more.
+    const KICKED: Self = Self { reason: LeaveReason::Kicked, is_lost: false, close: None };
 
     fn gone(reason: LeaveReason) -> Self {
-        Self { reason, close: None }
+        Self { reason, is_lost: true, close: None }
     }
 
     fn told(code: u16, why: &'static str) -> Self {
-        Self { reason: LeaveReason::Kicked, close: Some((code, why)) }
+        Self { reason: LeaveReason::Kicked, is_lost: false, close: Some((code, why)) }
     }
 }
 
 impl Connection {
     pub(super) async fn open(
         hub: &Arc<Hub>,
-        place: Place,
+        permit: Permit,
         settings: &Settings,
         id: ConnectionId,
         stream: Stream,
@@ -146,17 +95,25 @@ impl Connection {
             .max_message_size(Some(settings.max_message_bytes))
             .max_frame_size(Some(settings.max_message_bytes));
         let socket = WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config)).await;
-        let (sender, queue) = mpsc::channel(settings.send_queue + settings.promised);
-        let outbox = Arc::new(Outbound {
-            queue: sender,
-            backlog: Backlog::new(settings.send_queue, settings.send_queue_bytes),
-            is_overdue: AtomicBool::new(false),
-            is_closing: AtomicBool::new(false),
-            closing: Notify::new(),
-        });
-        let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>);
+        let (line, queue) = Line::new(settings);
+        let outbox = Outbound::new(id, Arc::clone(hub), conversation.dialect(), Arc::clone(&line));
+        let can_resume = outbox.can_resume();
+        let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>, can_resume);
         let (hub, speaks) = (Arc::clone(hub), conversation.dialect());
-        Self { hub, _place: place, socket, session, conversation, speaks, outbox, queue, pause: None, missed: 0 }
+        Self {
+            hub,
+            _permit: permit,
+            socket,
+            session,
+            conversation,
+            speaks,
+            outbox,
+            line,
+            queue,
+            pause: None,
+            missed: 0,
+            has_said_goodbye: false,
+        }
     }
 
     /// Takes what the token of the handshake grants.
@@ -169,8 +126,12 @@ impl Connection {
     /// Serves until the connection ends.
     pub(super) async fn run(mut self, settings: &Settings) {
         let end = self.serve(settings).await;
-        self.session.end(end.reason);
-        self.outbox.backlog.close();
+        if end.is_lost && !self.has_said_goodbye {
+            self.session.lose(end.reason);
+        } else {
+            self.session.end(end.reason);
+        }
+        self.line.backlog.close();
         if let Some((code, why)) = end.close {
             let frame = CloseFrame { code: CloseCode::from(code), reason: why.into() };
             let farewell = async {
@@ -185,6 +146,8 @@ impl Connection {
     }
 
     async fn serve(&mut self, settings: &Settings) -> End {
+        let key = self.session.key().map(|key| key.expose());
+        self.conversation.keep(key);
         let opening = self.conversation.open();
         if let Err(end) = self.guarded(|this| {
             let opened = Instant::now();
@@ -196,13 +159,13 @@ impl Connection {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let first_message = Instant::now() + settings.handshake_timeout;
         loop {
-            let outbox = Arc::clone(&self.outbox);
+            let line = Arc::clone(&self.line);
             let pause = self.pause.clone();
             let is_settled = self.conversation.is_settled();
             let done = tokio::select! {
                 biased;
                 Some(frame) = self.queue.recv() => self.write(frame).await,
-                () = outbox.closing() => self.flush_and_close().await,
+                () = line.closing() => self.flush_and_close().await,
                 () = relief(pause.as_ref()), if pause.is_some() => {
                     self.pause = None;
                     Ok(())
@@ -228,7 +191,7 @@ impl Connection {
 
     fn read(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         self.missed = 0;
-        self.outbox.is_overdue.store(false, Ordering::Relaxed);
+        self.line.is_overdue.store(false, Ordering::Relaxed);
         match message {
             Some(Ok(Message::Text(text))) => self.guarded(|this| this.receive(&text)),
             Some(Ok(Message::Binary(_))) => Err(End::told(1003, "binary messages are not accepted")),
@@ -238,7 +201,11 @@ impl Connection {
                 Err(Excess::Flood(_)) => Err(End::FLOOD),
             },
             // What follows a close is its own end.
-            Some(Ok(Message::Close(_) | Message::Frame(_))) => Ok(()),
+            Some(Ok(Message::Close(_))) => {
+                self.has_said_goodbye = true;
+                Ok(())
+            }
+            Some(Ok(Message::Frame(_))) => Ok(()),
             Some(Err(Error::Capacity(_))) => {
                 self.hub.metrics().limit(Limit::MessageBytes);
                 Err(End::told(1009, "the message is too large"))
@@ -272,7 +239,9 @@ impl Connection {
             // Counted when it is carried out.
             Some(Step::Do(_)) => {}
             Some(Step::Refuse(..)) => self.session.received(Kind::Refused),
-            Some(Step::Tell(_) | Step::Last(..) | Step::Authenticate(_)) | None => self.session.received(Kind::Other),
+            Some(Step::Tell(_) | Step::Last(..) | Step::Authenticate(_) | Step::Resume { .. }) | None => {
+                self.session.received(Kind::Other);
+            }
         }
         self.take(received, step)
     }
@@ -282,6 +251,7 @@ impl Connection {
         while let Some(step) = next.take() {
             match step {
                 Step::Tell(frame) => self.tell(frame)?,
+                Step::Resume { key, seen } => next = self.resume(&key, seen),
                 Step::Refuse(code, frame) => {
                     self.hub.metrics().error(code);
                     self.tell(frame)?;
@@ -321,24 +291,44 @@ impl Connection {
         Ok(())
     }
 
+    /// Takes the place of a connection that was lost, if the client knows its key and missed nothing that is not held.
+    fn resume(&mut self, key: &str, seen: u64) -> Option<Step> {
+        let now = SystemTime::now();
+        let resumed =
+            ResumeKey::parse(key).and_then(|key| self.hub.resume(&key, seen, self.session.subject().as_ref()));
+        let Some((session, outbox)) = resumed else { return Some(Step::Tell(self.conversation.resumed(None, now))) };
+        let outbox = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
+        // The key works once.
+        let key = session.renew_key().map(|key| key.expose());
+        self.conversation.keep(key);
+        session.speak(self.speaks);
+        let Frame::Text(said) = self.conversation.resumed(Some(session.id()), now) else { return None };
+        // What this connection was until now had no rooms, or leaves them.
+        (self.session, self.outbox) = (session, outbox);
+        match self.outbox.attach(&self.line, said, seen) {
+            Ok(()) => None,
+            Err(QueueFull) => Some(Step::Tell(Frame::Close(1008, "what was missed is too much"))),
+        }
+    }
+
     /// Queues an answer. Who does not read its answers is not read either, until it does.
     fn tell(&mut self, frame: Frame) -> Result<(), End> {
         self.outbox.send(frame).map_err(|QueueFull| End::told(1008, "answers are not read"))?;
-        if self.outbox.backlog.is_high() {
-            self.pause = Some((Arc::clone(&self.outbox.backlog), Instant::now() + WRITE_STALL));
+        if self.line.backlog.is_high() {
+            self.pause = Some((Arc::clone(&self.line.backlog), Instant::now() + WRITE_STALL));
         }
         Ok(())
     }
 
     /// Writes a frame and all that wait behind it.
-    async fn write(&mut self, first: Frame) -> Result<(), End> {
+    async fn write(&mut self, first: Outgoing) -> Result<(), End> {
         let mut next = Some(first);
         let (mut frames, mut bytes) = (0, 0);
         while let Some(frame) = next.take() {
-            bytes += length(&frame);
+            bytes += frame.length();
             match frame {
-                Frame::Text(text) => self.bounded(async |socket| socket.feed(Message::text(text)).await).await?,
-                Frame::Close(code, reason) => {
+                Outgoing::Text(text) => self.bounded(async |socket| socket.feed(Message::Text(text)).await).await?,
+                Outgoing::Close(code, reason) => {
                     self.bounded(async |socket| socket.flush().await).await?;
                     return Err(End::told(code, reason));
                 }
@@ -347,7 +337,7 @@ impl Connection {
             next = self.queue.try_recv().ok();
         }
         self.bounded(async |socket| socket.flush().await).await?;
-        self.outbox.backlog.written(frames, bytes);
+        self.line.backlog.written(frames, bytes);
         Ok(())
     }
 
@@ -356,15 +346,15 @@ impl Connection {
         &mut self,
         write: impl AsyncFnOnce(&mut WebSocketStream<Stream>) -> Result<(), Error>,
     ) -> Result<(), End> {
-        let outbox = Arc::clone(&self.outbox);
+        let line = Arc::clone(&self.line);
         let closing = async {
-            outbox.closing().await;
+            line.closing().await;
             tokio::time::sleep(LINGER).await;
         };
         let outcome = tokio::select! {
             biased;
             outcome = timeout(WRITE_STALL, write(&mut self.socket)) => outcome,
-            () = closing => return Err(End::gone(LeaveReason::Kicked)),
+            () = closing => return Err(End::KICKED),
         };
         match outcome {
             Ok(Ok(())) => Ok(()),
@@ -384,7 +374,7 @@ impl Connection {
     async fn flush_and_close(&mut self) -> Result<(), End> {
         if let Ok(frame) = self.queue.try_recv() {
             // As long as all of it takes, not each: who reads a little at a time does not stay for that.
-            timeout(LINGER, self.write(frame)).await.unwrap_or_else(|_| Err(End::gone(LeaveReason::Kicked)))?;
+            timeout(LINGER, self.write(frame)).await.unwrap_or(Err(End::KICKED))?;
         }
         Err(End::told(1008, "closed by the server"))
     }
@@ -395,7 +385,7 @@ impl Connection {
         }
         self.missed += 1;
         // Late is who has not answered by the time of the next.
-        self.outbox.is_overdue.store(self.missed > 1, Ordering::Relaxed);
+        self.line.is_overdue.store(self.missed > 1, Ordering::Relaxed);
         self.bounded(async |socket| socket.send(Message::Ping(Bytes::new())).await).await
     }
 }

@@ -221,7 +221,7 @@ async function meet({ room, connect }, victim) {
 }
 
 // The upgrade that is held must not be taken for one that fails.
-const SETTINGS = { MESSAGES_PER_SECOND: '0', HANDSHAKE_TIMEOUT_SECONDS: '120' }
+const SETTINGS = { RESUME_SECONDS: '0', MESSAGES_PER_SECOND: '0', HANDSHAKE_TIMEOUT_SECONDS: '120' }
 
 suite('the secret of a polling session', SETTINGS, (server) => {
   for (const { stage, cell, hold, known } of STAGES) {

@@ -28,9 +28,9 @@ impl TestServer {
         Self::with(&[])
     }
 
-    /// With flags beside those that every test needs.
+    /// With flags beside those that every test needs. Who drops is gone at once, unless a flag says otherwise.
     pub(crate) fn with(flags: &[&str]) -> Self {
-        let flags = ["--host=127.0.0.1", "--port=0"].iter().chain(flags).map(Into::into);
+        let flags = ["--host=127.0.0.1", "--port=0", "--resume-seconds=0"].iter().chain(flags).map(Into::into);
         let loaded = config::load_from(flags, BTreeMap::new(), BTreeMap::new()).expect("the settings are valid");
         let server = Server::bind(loaded.config).expect("a free port");
         Self { address: server.local_addr(), server: Some(server), trusted: None }

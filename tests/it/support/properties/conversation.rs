@@ -170,6 +170,8 @@ impl Talk {
             match step {
                 Step::Tell(Frame::Close(code, reason)) => self.end(code, reason),
                 Step::Tell(frame) => self.told.push(text(frame)),
+                // Nobody here has a place to come back to.
+                Step::Resume { .. } => self.told.push(text(self.conversation.resumed(None, when()))),
                 // Where no tokens are required, any will do.
                 Step::Authenticate(_) => next = self.conversation.authenticated(Ok(None), when()),
                 Step::Refuse(code, frame) => {

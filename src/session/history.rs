@@ -1,0 +1,166 @@
+//! What was sent to one peer, kept for a while in case its connection drops: numbered, in order, bounded.
+//!
+//! A structure without a clock and without a socket, whatever the frames are.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::QueueFull;
+
+/// What is held for a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResumeLimits {
+    /// How long a peer may be away, and how far back what was sent to it is held.
+    pub time: Duration,
+    /// The most frames held.
+    pub messages: usize,
+    /// The most bytes of them.
+    pub bytes: usize,
+}
+
+/// The last frames of one peer. The first that is ever sent has number 1.
+#[derive(Debug)]
+pub struct History<T> {
+    limits: ResumeLimits,
+    next: u64,
+    held: VecDeque<Held<T>>,
+    bytes: usize,
+    /// Nothing that is held may go while its recipient is away.
+    is_away: bool,
+}
+
+#[derive(Debug)]
+struct Held<T> {
+    sent: Instant,
+    bytes: usize,
+    frame: T,
+}
+
+impl<T> History<T> {
+    /// Nothing sent yet.
+    pub fn new(limits: ResumeLimits) -> Self {
+        Self { limits, next: 1, held: VecDeque::new(), bytes: 0, is_away: false }
+    }
+
+    /// The number of the next frame.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Whether a frame of so many bytes may be sent: always while the recipient is there; while it is away, if there
+    /// is room for it.
+    pub fn takes(&self, bytes: usize) -> Result<(), QueueFull> {
+        let fits = self.held.len() < self.limits.messages && self.bytes + bytes <= self.limits.bytes;
+        if self.is_away && !fits { Err(QueueFull) } else { Ok(()) }
+    }
+
+    /// Notes a frame that was sent.
+    pub fn push(&mut self, now: Instant, bytes: usize, frame: T) {
+        self.next += 1;
+        self.bytes += bytes;
+        self.held.push_back(Held { sent: now, bytes, frame });
+        self.prune(now);
+    }
+
+    /// Lets go of what is too old or too much. The memory of one that is empty is given back.
+    pub fn prune(&mut self, now: Instant) {
+        if self.is_away {
+            return;
+        }
+        let ResumeLimits { time, messages, bytes } = self.limits;
+        while let Some(first) = self.held.front()
+            && (self.held.len() > messages || self.bytes > bytes || now.duration_since(first.sent) > time)
+        {
+            self.bytes -= first.bytes;
+            self.held.pop_front();
+        }
+        if self.held.is_empty() {
+            self.held = VecDeque::new();
+        }
+    }
+
+    /// Holds everything until the recipient is back.
+    pub fn set_away(&mut self, is_away: bool) {
+        self.is_away = is_away;
+    }
+
+    /// Whether all that was sent after a number is held. Numbers of frames that were never sent are nobody's.
+    pub fn holds_after(&self, number: u64) -> bool {
+        number < self.next && number + 1 + self.held.len() as u64 >= self.next
+    }
+
+    /// The frames after a number, in order, each with its length; those that are not held any more left out.
+    pub fn after(&self, number: u64) -> impl Iterator<Item = (usize, &T)> {
+        let first = self.next - self.held.len() as u64;
+        let skipped = usize::try_from((number + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        self.held.iter().skip(skipped).map(|held| (held.bytes, &held.frame))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: ResumeLimits = ResumeLimits { time: Duration::from_secs(10), messages: 4, bytes: 100 };
+
+    fn after(history: &History<u64>, number: u64) -> Vec<u64> {
+        history.after(number).map(|(_, frame)| *frame).collect()
+    }
+
+    #[test]
+    fn what_was_missed_comes_again_and_nothing_else() {
+        let (now, mut history) = (Instant::now(), History::new(LIMITS));
+        assert!(history.holds_after(0) && !history.holds_after(1));
+        for number in 1..=3 {
+            assert_eq!(history.next(), number);
+            history.push(now, 10, number);
+        }
+        assert_eq!(after(&history, 0), [1, 2, 3]);
+        assert_eq!(after(&history, 2), [3]);
+        assert!(history.holds_after(3) && after(&history, 3).is_empty());
+        assert!(!history.holds_after(4), "nobody can have seen what was not sent");
+        assert!(!history.holds_after(u64::MAX - 1));
+    }
+
+    #[test]
+    fn while_the_recipient_is_there_the_oldest_goes() {
+        let (now, mut history) = (Instant::now(), History::new(LIMITS));
+        (1..=6).for_each(|number| history.push(now, 10, number));
+        assert!(!history.holds_after(1) && history.holds_after(2));
+        assert_eq!(after(&history, 2), [3, 4, 5, 6]);
+        history.push(now, 90, 7);
+        assert_eq!(after(&history, 5), [6, 7]);
+        history.prune(now + Duration::from_secs(11));
+        assert!(history.is_empty() && history.holds_after(7) && !history.holds_after(6));
+    }
+
+    #[test]
+    fn while_it_is_away_nothing_goes_and_what_does_not_fit_is_refused() {
+        let (now, mut history) = (Instant::now(), History::new(LIMITS));
+        history.push(now, 10, 1);
+        history.set_away(true);
+        history.prune(now + 2 * LIMITS.time);
+        (2..=4).for_each(|number| {
+            assert_eq!(history.takes(10), Ok(()));
+            history.push(now, 10, number);
+        });
+        assert_eq!(history.takes(10), Err(QueueFull));
+        assert_eq!(after(&history, 0), [1, 2, 3, 4]);
+        history.set_away(false);
+        assert_eq!(history.takes(1_000), Ok(()));
+    }
+
+    #[test]
+    fn bytes_are_bounded_too() {
+        let (now, mut history) = (Instant::now(), History::new(LIMITS));
+        history.set_away(true);
+        history.push(now, 95, 1);
+        assert_eq!(history.takes(6), Err(QueueFull));
+        assert_eq!(history.takes(5), Ok(()));
+    }
+}

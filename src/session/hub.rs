@@ -1,0 +1,388 @@
+//! What sessions share: the rooms, the open connections, and the way from an event to the queues of its recipients.
+//!
+//! The guarantee that is easy to break: deliveries are queued while the room they come from is still locked. What
+//! queues them must therefore neither wait nor come back here.
+
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime};
+
+use dashmap::DashMap;
+use tokio::sync::Notify;
+use tracing::{error, info};
+
+use super::admission::{Admission, AdmissionError, Permit};
+use super::doorkeeping::Doorkeeping;
+use super::expiry::Expiries;
+use super::history::ResumeLimits;
+use super::key::ResumeKey;
+use super::pace::MessageRate;
+use super::place::{Place, Timeline};
+use super::{Backlog, Outbox, QueueFull, Session};
+use crate::dialect::{Dialect, Frame};
+use crate::id::{ConnectionId, PeerId, RoomId};
+use crate::metrics::{Limit, Metrics};
+use crate::room::{Answer, Applied, Delivery, Event, LeaveReason, RemovalReason, Rooms};
+
+/// Everything that sessions share: the rooms of this node and its open connections.
+pub struct Hub {
+    rooms: Rooms,
+    pub(super) connections: DashMap<ConnectionId, Connection>,
+    pub(super) open: AtomicUsize,
+    pub(super) draining: AtomicBool,
+    pub(super) ended: Notify,
+    limits: Limits,
+    admission: Arc<Admission>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) doorkeeping: Doorkeeping,
+    pub(super) expiries: Expiries,
+    /// Those that a new connection may take, with or without one now.
+    pub(super) places: DashMap<ConnectionId, Arc<Place>>,
+    /// How many of them are without one.
+    pub(super) away: AtomicUsize,
+    /// Places whose time is over, and those to be given up before.
+    pub(super) absences: Timeline,
+    given_up: Timeline,
+    /// Connections for which something is held that will be too old.
+    histories: Timeline,
+}
+
+/// So many places may wait for their peers however few connections are open; else no more than those.
+const ALWAYS_AWAY: usize = 1000;
+
+/// What bounds connections.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Connections on this node, from their handshake on; `None` is no limit.
+    pub connections: Option<usize>,
+    /// Connections from one address.
+    pub connections_per_address: Option<usize>,
+    /// Messages of one connection.
+    pub message_rate: Option<MessageRate>,
+    /// What is held for a peer whose connection drops; `None` where it loses its place at once.
+    pub resume: Option<ResumeLimits>,
+}
+
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) dialect: &'static Dialect,
+    pub(super) outbox: Arc<dyn Outbox>,
+}
+
+impl Hub {
+    /// A hub over rooms.
+    pub fn new(rooms: Rooms, limits: Limits, metrics: Arc<Metrics>, doorkeeping: Doorkeeping) -> Self {
+        Self {
+            rooms,
+            connections: DashMap::new(),
+            open: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            ended: Notify::new(),
+            limits,
+            admission: Admission::new(limits.connections, limits.connections_per_address),
+            metrics,
+            doorkeeping,
+            expiries: Expiries::default(),
+            places: DashMap::new(),
+            away: AtomicUsize::new(0),
+            absences: Timeline::default(),
+            given_up: Timeline::default(),
+            histories: Timeline::default(),
+        }
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// A permit for a newcomer from an address, to be held until its connection ends.
+    pub fn admit(&self, address: IpAddr) -> Result<Permit, AdmissionError> {
+        self.admission.admit(address).inspect_err(|refused| {
+            self.metrics.limit(match refused {
+                AdmissionError::TooMany { .. } => Limit::Connections,
+                AdmissionError::TooManyFromAddress { .. } => Limit::ConnectionsPerIp,
+            });
+        })
+    }
+
+    /// Does something that concerns a connection so that a defect in it, a panic, goes no further: it is logged with the
+    /// connection's id and counted. `None` where there was one; the connection is then to end.
+    pub fn contain<T>(&self, connection: ConnectionId, work: impl FnOnce() -> T) -> Option<T> {
+        // What it may have left half done is the connection's own, and goes with it: rooms are changed in steps that
+        // cannot fail half-way.
+        let done = catch_unwind(AssertUnwindSafe(work));
+        if done.is_err() {
+            self.metrics.panic();
+            error!(%connection, "a defect; closing the connection that it concerns");
+        }
+        done.ok()
+    }
+
+    /// The rooms.
+    pub fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    /// How many sessions have a connection.
+    pub fn open_connections(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// How many places wait for their peers to come back.
+    pub fn away(&self) -> usize {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// What is held for a peer whose connection drops, if anything.
+    pub fn resume_limits(&self) -> Option<ResumeLimits> {
+        self.limits.resume
+    }
+
+    /// Lets a connection in. One that comes while newcomers are refused, since its handshake was answered before, is
+    /// asked to go at once. One that `can_resume` has a place that a later connection may take.
+    pub fn open(
+        self: &Arc<Self>,
+        id: ConnectionId,
+        dialect: &'static Dialect,
+        outbox: Arc<dyn Outbox>,
+        can_resume: bool,
+    ) -> Session {
+        self.rooms.connect(id);
+        self.connections.insert(id, Connection { dialect, outbox: Arc::clone(&outbox) });
+        self.open.fetch_add(1, Ordering::Relaxed);
+        if self.is_draining() {
+            self.dismiss_one(id);
+        }
+        let metrics = self.metrics.dialect(dialect.name);
+        metrics.opened();
+        info!(connection = %id, dialect = dialect.name, "connected");
+        let key = if can_resume && self.limits.resume.is_some() { ResumeKey::random(id) } else { None };
+        let is_kept = key.is_some();
+        let place = Place::new(Arc::clone(self), id, dialect, metrics, outbox, key);
+        let place = Arc::new(place);
+        if is_kept {
+            self.places.insert(id, Arc::clone(&place));
+        }
+        Session::first(place)
+    }
+
+    /// Gives a place to the connection that knows its key and has seen what was sent up to a number. `None` where the
+    /// place is gone, the key is another, or something that was missed is not held any more: a part is never told. The
+    /// place then ends. Where tokens are required, `subject` is the person of the newcomer's, and must be the place's.
+    pub fn resume(&self, key: &ResumeKey, seen: u64, subject: Option<&PeerId>) -> Option<(Session, Arc<dyn Outbox>)> {
+        let place = self.places.get(&key.id()).map(|place| Arc::clone(&place))?;
+        let resumed = if self.is_draining() { None } else { Session::resume(&place, key, seen, subject) };
+        self.metrics.resumed(resumed.is_some());
+        resumed.map(|session| (session, Arc::clone(place.outbox())))
+    }
+
+    /// Notes that something is held for a connection from now on, so that it is let go of in time.
+    pub fn holds_for(&self, id: ConnectionId, now: Instant) {
+        if let Some(limits) = self.limits.resume {
+            self.histories.push(now + limits.time, id);
+        }
+    }
+
+    /// Has a place end soon whose peer is away and could not be told all.
+    pub fn give_up(&self, id: ConnectionId) {
+        self.given_up.push(Instant::now(), id);
+    }
+
+    /// Ends the places whose time is over, and lets go of what is too old. Call it a few times a second.
+    pub fn sweep(&self, now: Instant) {
+        while let Some(id) = self.absences.pop(now) {
+            self.end_away(id, |until| until <= now);
+        }
+        while let Some(id) = self.given_up.pop(now) {
+            self.end_away(id, |_| true);
+        }
+        while let Some(id) = self.histories.pop(now) {
+            let outbox = self.connections.get(&id).map(|connection| Arc::clone(&connection.outbox));
+            if outbox.is_some_and(|outbox| outbox.prune(now)) {
+                self.holds_for(id, now);
+            }
+        }
+    }
+
+    /// How many messages a connection may send.
+    pub(super) fn message_rate(&self) -> Option<MessageRate> {
+        self.limits.message_rate
+    }
+
+    /// Ends all places that wait for their peers.
+    pub(super) fn end_absences(&self) {
+        let away: Vec<ConnectionId> = self.places.iter().map(|place| *place.key()).collect();
+        for id in away {
+            self.end_away(id, |_| true);
+        }
+    }
+
+    fn end_away(&self, id: ConnectionId, is_over: impl Fn(Instant) -> bool) {
+        let place = self.places.get(&id).map(|place| Arc::clone(&place));
+        if let Some(place) = place {
+            place.end_if_away(is_over);
+        }
+    }
+
+    /// Whether one more place may wait for its peer.
+    pub(super) fn has_room_for_absence(&self) -> bool {
+        self.away() < self.open_connections().max(ALWAYS_AWAY) && !self.is_draining()
+    }
+
+    /// Closes a room at an operator's word; `false` where there is none of that id.
+    pub fn close_room(&self, id: &RoomId) -> bool {
+        let Some(applied) = self.rooms.close(id) else {
+            return false;
+        };
+        self.deliver(&applied, None);
+        info!(room = %id, "room closed");
+        true
+    }
+
+    /// Makes a place in a session that is full, if one of its sides owes the answer to a heartbeat: the one that joined
+    /// first gives way. `false` where none does.
+    pub(super) fn make_way(&self, room: &RoomId) -> bool {
+        let overdue = |id: &ConnectionId| self.connections.get(id).is_some_and(|entry| entry.outbox.is_overdue());
+        let Some(stale) = self.rooms.connections_in(room).into_iter().find(overdue) else {
+            return false;
+        };
+        if let Some(applied) = self.rooms.leave(stale, room, LeaveReason::TimedOut) {
+            self.deliver(&applied, None);
+        }
+        if let Some(Connection { dialect, outbox }) = self.connections.get(&stale).map(|entry| entry.clone()) {
+            let event = Event::Removed { room: room.clone(), reason: RemovalReason::Replaced };
+            if let Some(frame) = (dialect.encode)(&event, SystemTime::now()) {
+                // It most likely reads no more; if it does, it learns why.
+                _ = outbox.send(frame);
+            }
+            outbox.close();
+        }
+        true
+    }
+
+    /// Queues what came of a command, in order; `applied` keeps the room locked meanwhile. `welcome` is
+    /// what a joiner is told in place of the event.
+    pub(super) fn deliver(&self, applied: &Applied, mut welcome: Option<String>) -> Delivered {
+        // Signals that a join brings have waited for the joiner.
+        let mut delivered =
+            Delivered { are_promised: matches!(applied.answer, Answer::Joined(_)), ..Delivered::default() };
+        let now = SystemTime::now();
+        for delivery in &applied.deliveries {
+            log(&delivery.event);
+            let frame = match delivery.event {
+                Event::Joined(_) => welcome.take(),
+                _ => None,
+            };
+            self.deliver_one(delivery, frame, now, &mut delivered);
+        }
+        delivered
+    }
+
+    fn deliver_one(
+        &self,
+        delivery: &Delivery,
+        mut written: Option<String>,
+        now: SystemTime,
+        delivered: &mut Delivered,
+    ) {
+        let is_signal = matches!(delivery.event, Event::SignalRelayed { .. });
+        let mut encoded: Option<(&'static Dialect, Option<Frame>)> = None;
+        let recipients = delivery.to.as_slice();
+        for (index, recipient) in recipients.iter().enumerate() {
+            // A connection that is just ending; its rooms hear of that next.
+            let Some(Connection { dialect, outbox }) = self.connections.get(recipient).map(|entry| entry.clone())
+            else {
+                continue;
+            };
+            // A defect in telling one must not keep it from the others.
+            let told = self.contain(*recipient, || {
+                let frame = match (written.take(), encoded.take()) {
+                    (Some(written), _) => Some(Frame::Text(written)),
+                    (None, Some((written_for, frame))) if std::ptr::eq(written_for, dialect) => frame,
+                    (None, _) => (dialect.encode)(&delivery.event, now),
+                };
+                if index + 1 < recipients.len() {
+                    encoded = Some((dialect, frame.clone()));
+                }
+                let sent = frame.map(|frame| {
+                    if is_signal && delivered.are_promised {
+                        return outbox.send_promised(frame);
+                    }
+                    self.queue(*recipient, dialect, &*outbox, frame, is_signal)
+                });
+                (sent, outbox.congestion())
+            });
+            let Some((sent, congestion)) = told else {
+                delivered.failed += usize::from(is_signal);
+                outbox.close();
+                continue;
+            };
+            delivered.failed += usize::from(is_signal && sent == Some(Err(QueueFull)));
+            if sent.is_some() {
+                delivered.congested = congestion.or(delivered.congested.take());
+            }
+        }
+        if is_signal {
+            delivered.recipients += recipients.len();
+        }
+    }
+
+    /// Queues a frame for one connection. Where that is full, decides what becomes of it.
+    fn queue(
+        &self,
+        recipient: ConnectionId,
+        dialect: &Dialect,
+        outbox: &dyn Outbox,
+        frame: Frame,
+        is_signal: bool,
+    ) -> Result<(), QueueFull> {
+        let sent = outbox.send(frame);
+        if sent.is_err() {
+            self.metrics.dialect(dialect.name).queue_full();
+            if outbox.stays_full(Instant::now()) {
+                info!(connection = %recipient, "closing: its queue stays full");
+                self.metrics.limit(Limit::SendQueue);
+                outbox.close();
+            } else if !is_signal && dialect.presence_is_vital {
+                // Without this event its picture of the room would be wrong from here on, and nothing would tell it.
+                // It can join again.
+                info!(connection = %recipient, "closing: too slow to be told who is in the room");
+                self.metrics.limit(Limit::SendQueue);
+                outbox.close();
+            }
+        }
+        sent
+    }
+}
+
+/// How the delivery of one command went.
+#[derive(Default)]
+pub(super) struct Delivered {
+    /// Whether signals among it were accepted earlier.
+    are_promised: bool,
+    pub(super) recipients: usize,
+    pub(super) failed: usize,
+    pub(super) congested: Option<Arc<Backlog>>,
+}
+
+/// One line per join and leave.
+fn log(event: &Event) {
+    match event {
+        Event::PeerJoined { room, peer } => {
+            info!(connection = %peer.connection, room = %room, peer = %peer.id, "joined");
+        }
+        Event::PeerLeft { room, peer, reason } => {
+            info!(connection = %peer.connection, room = %room, peer = %peer.id, reason = reason.as_str(), "left");
+        }
+        Event::PeerAway { room, peer } => {
+            info!(connection = %peer.connection, room = %room, peer = %peer.id, "away");
+        }
+        Event::PeerBack { room, peer } => {
+            info!(connection = %peer.connection, room = %room, peer = %peer.id, "back");
+        }
+        Event::Joined(_) | Event::SignalRelayed { .. } | Event::Removed { .. } => {}
+    }
+}

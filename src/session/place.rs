@@ -1,0 +1,367 @@
+//! A peer's place, which may outlive its connection.
+//!
+//! - a connection that ends with a goodbye gives its place up: [`Session::end`](super::Session::end);
+//! - one that is lost keeps it for a while: [`Session::lose`](super::Session::lose). Its rooms go on as if it were there;
+//! - a new connection that knows the place's key takes it: [`Hub::resume`](super::Hub::resume). Whatever the old one
+//!   still says or does is silent from then on.
+//!
+//! The guarantee that is easy to break: each place has one holder, known by its generation, and only that one may act.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Mutex, MutexGuard};
+use tracing::info;
+
+use super::hub::{Delivered, Hub};
+use super::identity::Identity;
+use super::key::ResumeKey;
+use super::pace::{Excess, Pace};
+use super::{Backlog, Handled, Outbox, kind_of, limit_of};
+use crate::dialect::{Dialect, RequestError};
+use crate::id::{ConnectionId, PeerId, RoomId};
+use crate::metrics::{DialectMetrics, Kind, Limit};
+use crate::room::{Answer, Command, LeaveReason, RoomError, RoomKind, Snapshot};
+
+/// What stays of a peer when its connection is lost.
+pub(super) struct Place {
+    pub(super) hub: Arc<Hub>,
+    pub(super) id: ConnectionId,
+    pub(super) dialect: &'static Dialect,
+    metrics: Arc<DialectMetrics>,
+    pace: Pace,
+    pub(super) identity: Identity,
+    outbox: Arc<dyn Outbox>,
+    /// Locked before any room, while its holder acts: so two connections never speak for one place at once.
+    holder: Mutex<Holder>,
+}
+
+/// Who holds a place.
+struct Holder {
+    /// Rises with each connection that takes it.
+    generation: u64,
+    status: Status,
+    /// `None` where it cannot be taken again.
+    key: Option<ResumeKey>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    /// A connection.
+    Held,
+    /// Nobody, until then.
+    Away(Instant),
+    /// Given up.
+    Ended,
+}
+
+impl Place {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        id: ConnectionId,
+        dialect: &'static Dialect,
+        metrics: Arc<DialectMetrics>,
+        outbox: Arc<dyn Outbox>,
+        key: Option<ResumeKey>,
+    ) -> Self {
+        let pace = Pace::new(hub.message_rate());
+        let holder = Mutex::new(Holder { generation: 0, status: Status::Held, key });
+        Self { hub, id, dialect, metrics, pace, identity: Identity::default(), outbox, holder }
+    }
+
+    pub(super) fn outbox(&self) -> &Arc<dyn Outbox> {
+        &self.outbox
+    }
+
+    /// Ends it, if nobody holds it and that has been for too long.
+    pub(super) fn end_if_away(&self, is_over: impl Fn(Instant) -> bool) {
+        let mut holder = self.holder.lock();
+        let Status::Away(until) = holder.status else { return };
+        if is_over(until) {
+            holder.status = Status::Ended;
+            drop(holder);
+            self.hub.away.fetch_sub(1, Ordering::Relaxed);
+            self.give_up(LeaveReason::TimedOut);
+        }
+    }
+
+    /// Takes it out of all rooms. Its status says already that it has ended.
+    fn give_up(&self, reason: LeaveReason) {
+        self.hub.places.remove(&self.id);
+        self.hub.connections.remove(&self.id);
+        if let Some(grant) = self.identity.forget() {
+            self.hub.expiries.remove(grant.expires_at, self.id);
+        }
+        self.leave_all(&self.hub.rooms().disconnect(self.id), reason);
+    }
+
+    /// One room after the other, since two are never locked at once.
+    fn leave_all(&self, rooms: &[RoomId], reason: LeaveReason) -> Option<Arc<Backlog>> {
+        let mut congested = None;
+        for room in rooms {
+            // A defect in one must not leave a ghost in the next.
+            let left = self.hub.contain(self.id, || {
+                let applied = self.hub.rooms().leave(self.id, room, reason)?;
+                self.hub.deliver(&applied, None).congested
+            });
+            congested = left.flatten().or(congested);
+        }
+        congested
+    }
+
+    /// Whether it was given up.
+    pub(super) fn has_ended(&self) -> bool {
+        self.holder.lock().status == Status::Ended
+    }
+
+    /// Tells its rooms that its peer is away, or back.
+    fn announce(&self, is_away: bool) {
+        for room in self.hub.rooms().of(self.id) {
+            self.hub.contain(self.id, || {
+                if let Some(applied) = self.hub.rooms().announce(self.id, &room, is_away) {
+                    self.hub.deliver(&applied, None);
+                }
+            });
+        }
+    }
+}
+
+/// One connection's hold on its place. Ends when it is dropped, if not before.
+pub struct Session {
+    place: Arc<Place>,
+    generation: u64,
+}
+
+impl Session {
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) fn first(place: Arc<Place>) -> Self {
+        Self { place, generation: 0 }
+    }
+
+    /// Takes a place again.
+    pub(super) fn resume(place: &Arc<Place>, key: &ResumeKey, seen: u64, subject: Option<&PeerId>) -> Option<Self> {
+        // A key is of no use to anybody else.
+        if place.identity.grant().map(|grant| grant.subject.clone()).as_ref() != subject {
+            return None;
+        }
+        let mut holder = place.holder.lock();
+        let fits = holder.key.as_ref().is_some_and(|own| own.opens(key));
+        if !fits || holder.status == Status::Ended {
+            return None;
+        }
+        let was_away = holder.status != Status::Held;
+        if !place.outbox.holds_after(seen) {
+            holder.status = Status::Ended;
+            drop(holder);
+            if was_away {
+                place.hub.away.fetch_sub(1, Ordering::Relaxed);
+            } else {
+                place.hub.open.fetch_sub(1, Ordering::Relaxed);
+                place.metrics.closed(LeaveReason::Replaced.as_str());
+                place.outbox.close();
+            }
+            place.give_up(LeaveReason::TimedOut);
+            return None;
+        }
+        holder.generation += 1;
+        holder.status = Status::Held;
+        if was_away {
+            place.hub.away.fetch_sub(1, Ordering::Relaxed);
+            place.hub.open.fetch_add(1, Ordering::Relaxed);
+            place.metrics.opened();
+            place.announce(false);
+        }
+        info!(connection = %place.id, dialect = place.dialect.name, was_away, "resumed");
+        Some(Self { place: Arc::clone(place), generation: holder.generation })
+    }
+
+    /// The connection's id.
+    pub fn id(&self) -> ConnectionId {
+        self.place.id
+    }
+
+    /// What its client must know to take its place again, if it can.
+    pub fn key(&self) -> Option<ResumeKey> {
+        self.holder().and_then(|holder| holder.key.clone())
+    }
+
+    /// Another key in place of the one that was used.
+    pub fn renew_key(&self) -> Option<ResumeKey> {
+        let mut holder = self.holder()?;
+        if holder.key.is_some() {
+            holder.key = ResumeKey::random(self.place.id);
+        }
+        holder.key.clone()
+    }
+
+    /// How long this client pauses for a peer whose queue fills up.
+    pub fn patience(&self) -> Duration {
+        self.place.dialect.patience
+    }
+
+    /// Lets a message of the client pass, or says that it has sent too many.
+    pub fn admit(&self) -> Result<(), Excess> {
+        self.place.pace.admit().inspect_err(|excess| {
+            self.place.hub.metrics.limit(match excess {
+                Excess::Wait(_) => Limit::MessageRate,
+                Excess::Flood(_) => Limit::Flood,
+            });
+        })
+    }
+
+    /// Counts a message that is no command.
+    pub fn received(&self, kind: Kind) {
+        self.place.metrics.received(kind);
+    }
+
+    /// Counts an error that the client is told.
+    pub fn refused(&self, error: &RequestError) {
+        self.place.hub.metrics.error(error.code());
+        if let Some(limit) = limit_of(error) {
+            self.place.hub.metrics.limit(limit);
+        }
+    }
+
+    /// Has events written in another manner from now on.
+    pub fn speak(&self, dialect: &'static Dialect) {
+        if let Some(mut connection) = self.place.hub.connections.get_mut(&self.place.id) {
+            connection.dialect = dialect;
+        }
+    }
+
+    /// Carries out a command that was received at an instant. `welcome` writes what a joiner is told in place of the
+    /// event.
+    pub fn handle(
+        &self,
+        received: Instant,
+        command: Command,
+        welcome: impl Fn(&Snapshot) -> Option<String>,
+    ) -> Handled {
+        let kind = kind_of(&command);
+        self.place.metrics.received(kind);
+        let Some(_holder) = self.holder() else {
+            return Handled::refused(RoomError::ConnectionEnded.into());
+        };
+        let handled = self.carry_out(command, welcome);
+        if let Kind::Signal(kind) = kind {
+            self.place.hub.metrics.relay_took(received.elapsed());
+            self.place.metrics.relayed(kind, handled.reached);
+        }
+        handled
+    }
+
+    fn carry_out(&self, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
+        let (hub, id) = (&self.place.hub, self.place.id);
+        let (rooms, now) = (hub.rooms(), SystemTime::now());
+        let (command, size) = match self.authorize(command, now) {
+            Ok(authorized) => authorized,
+            Err(denial) => return Handled::refused(denial.into()),
+        };
+        if let Command::Leave { room: None } = command {
+            let congested = self.place.leave_all(&rooms.of(id), LeaveReason::Left);
+            return Handled { result: Ok(Answer::Left), reached: 0, congested };
+        }
+        // Only a session's joiner may have to try twice.
+        let again = match &command {
+            Command::Join { room, kind, .. } if *kind != RoomKind::Group => Some((room.clone(), command.clone())),
+            _ => None,
+        };
+        let mut applied = rooms.apply_sized(now, id, command, size);
+        if let (Err(RoomError::RoomFull { .. }), Some((room, command))) = (&applied, again)
+            && hub.make_way(&room)
+        {
+            applied = rooms.apply_sized(now, id, command, size);
+        }
+        let applied = match applied {
+            Ok(applied) => applied,
+            Err(error) => return Handled::refused(error.into()),
+        };
+        let welcome = match &applied.answer {
+            Answer::Joined(snapshot) => welcome(snapshot),
+            Answer::Inspected(_) | Answer::Left | Answer::Relayed => None,
+        };
+        let Delivered { recipients, failed, congested, .. } = hub.deliver(&applied, welcome);
+        let result = match failed {
+            0 => Ok(applied.answer),
+            failed => Err(RequestError::DeliveryFailed { failed, recipients }),
+        };
+        Handled { result, reached: recipients - failed, congested }
+    }
+
+    /// Ends the connection and gives its place up: it said goodbye, or was sent away. Only the first end of the
+    /// connection that holds the place does anything; `true` if this was it.
+    pub fn end(&self, reason: LeaveReason) -> bool {
+        let Some(mut holder) = self.holder() else { return false };
+        holder.status = Status::Ended;
+        drop(holder);
+        self.closed(reason);
+        self.place.give_up(reason);
+        true
+    }
+
+    /// Ends the connection, which was lost without a goodbye. Its place waits for another, if it can. `true` as of
+    /// [`Session::end`].
+    pub fn lose(&self, reason: LeaveReason) -> bool {
+        let place = &*self.place;
+        let Some(mut holder) = self.holder() else { return false };
+        let Some(limits) = place.hub.resume_limits() else {
+            drop(holder);
+            return self.end(reason);
+        };
+        if holder.key.is_none() || !place.hub.has_room_for_absence() {
+            drop(holder);
+            return self.end(reason);
+        }
+        let until = Instant::now() + limits.time;
+        holder.status = Status::Away(until);
+        place.outbox.detach();
+        place.hub.away.fetch_add(1, Ordering::Relaxed);
+        place.hub.absences.push(until, place.id);
+        self.closed(reason);
+        place.announce(true);
+        true
+    }
+
+    fn closed(&self, reason: LeaveReason) {
+        let place = &*self.place;
+        place.hub.open.fetch_sub(1, Ordering::Relaxed);
+        place.hub.ended.notify_waiters();
+        place.metrics.closed(reason.as_str());
+        info!(connection = %place.id, dialect = place.dialect.name, reason = reason.as_str(), "disconnected");
+    }
+
+    /// The place, while this connection holds it.
+    fn holder(&self) -> Option<MutexGuard<'_, Holder>> {
+        let holder = self.place.holder.lock();
+        (holder.generation == self.generation && holder.status == Status::Held).then_some(holder)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.end(LeaveReason::Disconnected);
+    }
+}
+
+/// Places by the time at which something is to be done about them. All wait equally long, so that those that came first
+/// are due first.
+#[derive(Debug, Default)]
+pub(super) struct Timeline(Mutex<VecDeque<(Instant, ConnectionId)>>);
+
+impl Timeline {
+    pub(super) fn push(&self, due: Instant, id: ConnectionId) {
+        self.0.lock().push_back((due, id));
+    }
+
+    /// The next that is due.
+    pub(super) fn pop(&self, now: Instant) -> Option<ConnectionId> {
+        let mut waiting = self.0.lock();
+        let is_due = waiting.front().is_some_and(|(due, _)| *due <= now);
+        if is_due { waiting.pop_front().map(|(_, id)| id) } else { None }
+    }
+}

@@ -1,0 +1,181 @@
+//! What is told to one peer, over the connections that it has one after the other.
+//!
+//! While it is without one, and while one is just connecting, what is sent is held; [`Outbound::attach`] tells a new
+//! connection what it missed before anything new, under the lock under which all is sent.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use engineioxide::Str;
+use parking_lot::Mutex;
+use socketioxide::socket::Sid;
+
+use super::Inner;
+use super::link::{Link, PACKET_HEAD};
+use crate::dialect::Frame;
+use crate::dialect::socketio::DIALECT;
+use crate::id::ConnectionId;
+use crate::session::{Backlog, History, Outbox, QueueFull};
+
+pub(super) struct Outbound {
+    id: ConnectionId,
+    inner: Arc<Inner>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// `None` where nothing is held, since this client cannot come back.
+    history: Option<History<Str>>,
+    target: Target,
+}
+
+/// Where frames go.
+enum Target {
+    /// Nowhere yet: into the history, or where there is none to what a connection that is just connecting is told first.
+    Nowhere { early: Vec<Str>, is_closing: bool },
+    /// Into the queue of a connection.
+    Queue { sid: Sid, link: Weak<Link>, backlog: Arc<Backlog> },
+}
+
+impl Target {
+    const NOWHERE: Self = Self::Nowhere { early: Vec::new(), is_closing: false };
+}
+
+impl Outbound {
+    pub(super) fn new(id: ConnectionId, inner: Arc<Inner>, can_resume: bool) -> Arc<Self> {
+        let limits = if can_resume { inner.hub.resume_limits() } else { None };
+        let state = State { history: limits.map(History::new), target: Target::NOWHERE };
+        Arc::new(Self { id, inner, state: Mutex::new(state) })
+    }
+
+    /// Sends to a connection from now on, and first what it has not seen.
+    pub(super) fn attach(&self, link: &Arc<Link>, sid: Sid, seen: u64) -> Result<(), QueueFull> {
+        let mut state = self.state.lock();
+        let queue = Target::Queue { sid, link: Arc::downgrade(link), backlog: Arc::clone(link.backlog()) };
+        if let Target::Nowhere { early, is_closing } = std::mem::replace(&mut state.target, queue) {
+            for frame in early {
+                let bytes = frame.len() + PACKET_HEAD;
+                link.backlog().queue_promised(bytes, || link.wire().event(sid, frame))?;
+            }
+            if is_closing {
+                link.close();
+            }
+        }
+        if let Some(history) = &mut state.history {
+            history.set_away(false);
+            for (bytes, frame) in history.after(seen) {
+                let queue = || link.wire().event(sid, frame.clone());
+                link.backlog().queue_promised(bytes + PACKET_HEAD, queue)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds what is sent for a connection that is just connecting. The one before, if it is still there.
+    pub(super) fn take_over(&self) -> Option<Arc<Link>> {
+        let mut state = self.state.lock();
+        if let Some(history) = &mut state.history {
+            history.set_away(true);
+        }
+        match std::mem::replace(&mut state.target, Target::NOWHERE) {
+            Target::Queue { link, .. } => link.upgrade(),
+            Target::Nowhere { .. } => None,
+        }
+    }
+
+    fn send_text(&self, mut text: String, is_promised: bool) -> Result<(), QueueFull> {
+        let mut guard = self.state.lock();
+        let State { history, target } = &mut *guard;
+        if let (Some(history), Some(number)) = (&history, DIALECT.number) {
+            history.takes(text.len())?;
+            number(&mut text, history.next(), self.id);
+        }
+        let frame = Str::from(text);
+        let bytes = frame.len();
+        match target {
+            Target::Queue { sid, backlog, .. } => {
+                let queued = frame.clone();
+                let queue = || self.inner.wire.event(*sid, queued);
+                if is_promised {
+                    backlog.queue_promised(bytes + PACKET_HEAD, queue)?;
+                } else {
+                    backlog.queue(bytes + PACKET_HEAD, queue)?;
+                }
+            }
+            Target::Nowhere { early, .. } if history.is_none() => early.push(frame.clone()),
+            Target::Nowhere { .. } => {}
+        }
+        if let Some(history) = history {
+            let now = Instant::now();
+            if history.is_empty() {
+                self.inner.hub.holds_for(self.id, now);
+            }
+            history.push(now, bytes, frame);
+        }
+        Ok(())
+    }
+}
+
+impl Outbox for Outbound {
+    fn send(&self, frame: Frame) -> Result<(), QueueFull> {
+        match frame {
+            Frame::Text(text) => self.send_text(text, false),
+            Frame::Close(..) => {
+                self.close();
+                Ok(())
+            }
+        }
+    }
+
+    fn send_promised(&self, frame: Frame) -> Result<(), QueueFull> {
+        match frame {
+            Frame::Text(text) => self.send_text(text, true),
+            Frame::Close(..) => self.send(frame),
+        }
+    }
+
+    fn close(&self) {
+        match &mut self.state.lock().target {
+            Target::Queue { link, .. } => {
+                let Some(link) = link.upgrade() else { return };
+                // In a task of its own: should this turn out to be the last of the link, its session ends with it, and
+                // that locks the rooms which may be locked now.
+                self.inner.lifecycle.spawn(async move { link.close() });
+            }
+            Target::Nowhere { is_closing, .. } => {
+                *is_closing = true;
+                self.inner.hub.give_up(self.id);
+            }
+        }
+    }
+
+    fn congestion(&self) -> Option<Arc<Backlog>> {
+        match &self.state.lock().target {
+            Target::Queue { backlog, .. } => backlog.is_high().then(|| Arc::clone(backlog)),
+            Target::Nowhere { .. } => None,
+        }
+    }
+
+    fn stays_full(&self, now: Instant) -> bool {
+        match &self.state.lock().target {
+            Target::Queue { backlog, .. } => backlog.stays_full(now),
+            Target::Nowhere { .. } => false,
+        }
+    }
+
+    fn detach(&self) {
+        // The connection is ending by itself.
+        _ = self.take_over();
+    }
+
+    fn holds_after(&self, number: u64) -> bool {
+        self.state.lock().history.as_ref().is_some_and(|history| history.holds_after(number))
+    }
+
+    fn prune(&self, now: Instant) -> bool {
+        self.state.lock().history.as_mut().is_some_and(|history| {
+            history.prune(now);
+            !history.is_empty()
+        })
+    }
+}

@@ -1,0 +1,99 @@
+// A dropped connection comes back by itself: the official client 4, not a line changed.
+
+import assert from 'node:assert/strict'
+import net from 'node:net'
+import { after, before, describe, test } from 'node:test'
+import { io } from 'socket.io-client-4'
+import { Server, within } from '../support.js'
+
+const ROUNDS = 10
+const SIGNALS = 20
+const DOWN_MS = 100
+
+/** A line to the server that can be cut for a moment: both sides get a reset, and no goodbye. */
+async function lineTo(server) {
+  const { hostname, port } = new URL(server.url)
+  const ends = new Set()
+  let isDown = false
+  const proxy = net.createServer((near) => {
+    if (isDown) return near.on('error', () => {}).resetAndDestroy()
+    const far = net.connect(Number(port), hostname)
+    for (const [end, other] of [[near, far], [far, near]]) {
+      ends.add(end)
+      end.on('error', () => other.destroy()).on('close', () => ends.delete(end))
+    }
+    near.pipe(far).pipe(near)
+  })
+  await new Promise((done) => proxy.listen(0, '127.0.0.1', done))
+  return {
+    url: `http://127.0.0.1:${proxy.address().port}`,
+    // Down for a moment: who is between two polls just now has no connection that could be cut.
+    cut: () => {
+      isDown = true
+      for (const end of [...ends]) end.resetAndDestroy()
+      setTimeout(() => (isDown = false), DOWN_MS)
+    },
+    close: () => proxy.close(),
+  }
+}
+
+const next = (socket, event, what = event) => within(new Promise((done) => socket.once(event, done)), () => what)
+
+describe('a drop', () => {
+  const server = new Server()
+  before(() => server.start())
+  after(() => server.stop())
+
+  for (const transports of [['websocket'], ['polling']]) {
+    test(`over ${transports} loses nothing, repeats nothing, and the others see nothing`, async () => {
+      const options = { transports, forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 50 }
+      const room = `recovery-${transports}`
+      const line = await lineTo(server)
+      const bob = io(line.url, options)
+      const alice = io(server.url, { ...options, transports: ['websocket'] })
+      const seen = []
+      const told = []
+      try {
+        await Promise.all([bob, alice].map((socket) => next(socket, 'connect')))
+        assert.equal(bob.recovered, false)
+        const id = bob.id
+        await within(alice.emitWithAck('join-room', { roomId: room, userId: 'alice' }), () => 'joined')
+        for (const event of ['user-joined', 'user-left', 'user-away', 'user-back']) alice.on(event, () => told.push(event))
+        bob.on('ice-candidate', ({ candidate }) => seen.push(candidate))
+        await within(bob.emitWithAck('join-room', { roomId: room, userId: 'bob' }), () => 'joined')
+
+        let said = 0
+        const say = async () => {
+          const ack = await within(alice.emitWithAck('ice-candidate', { roomId: room, targetId: 'bob', candidate: said }), () => 'acknowledged')
+          assert.equal(ack.ok, true, JSON.stringify(ack))
+          said += 1
+        }
+        for (let round = 0; round < ROUNDS; round += 1) {
+          const back = next(bob, 'connect', 'connected again')
+          line.cut()
+          for (let number = 0; number < SIGNALS; number += 1) await say()
+          await back
+          assert.equal(bob.recovered, true, `round ${round}`)
+          assert.equal(bob.id, id)
+          await say()
+          await within(bob.emitWithAck('offer', { roomId: room, targetId: 'alice', offer: round }), () => 'acknowledged')
+        }
+        // What alice was told last comes after everything before it.
+        await within(bob.emitWithAck('leave-room', { roomId: room }), () => 'left')
+        await within(new Promise((done) => {
+          const look = () => (told.includes('user-left') ? done() : alice.once('user-left', done))
+          look()
+        }), () => 'user-left')
+        assert.deepEqual(seen, Array.from({ length: said }, (_, number) => number))
+        assert.equal(told.filter((event) => event === 'user-joined').length, 1)
+        assert.equal(told.filter((event) => event === 'user-left').length, 1)
+      } finally {
+        bob.disconnect()
+        alice.disconnect()
+        // Over polling the goodbye is a request of its own, and needs the line.
+        await server.idle()
+        line.close()
+      }
+    })
+  }
+})
