@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::world::World;
 
 /// The settings it runs with: what is abandoned is found soon, so that the run need not wait long for it.
-const FLAGS: [&str; 8] = [
+const FLAGS: [&str; 9] = [
     "--host=127.0.0.1",
     "--port=0",
     "--node-env=test",
@@ -24,6 +24,8 @@ const FLAGS: [&str; 8] = [
     "--ping-interval-ms=5000",
     "--ping-timeout-ms=5000",
     "--ws-ping-seconds=5",
+    // Who drops is gone at once: what the actors expect of each other.
+    "--resume-seconds=0",
 ];
 
 /// How long the server may take to forget everybody.
