@@ -11,7 +11,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::dialect::{DecodeError, Frame, RequestError};
 use crate::metrics::{Kind, Limit};
@@ -37,6 +37,22 @@ pub use hub::{Hub, Limits};
 pub use key::ResumeKey;
 pub use pace::{Excess, MessageRate};
 pub use place::Session;
+
+/// When something happened, by both clocks. Read once for each message.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// By the clock that only goes forward.
+    pub instant: Instant,
+    /// By the calendar.
+    pub time: SystemTime,
+}
+
+impl Moment {
+    /// This moment.
+    pub fn now() -> Self {
+        Self { instant: Instant::now(), time: SystemTime::now() }
+    }
+}
 
 /// Where what is told to one connection waits to be written.
 pub trait Outbox: Any + Send + Sync {

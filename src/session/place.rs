@@ -19,7 +19,7 @@ use super::hub::{Delivered, Hub};
 use super::identity::Identity;
 use super::key::ResumeKey;
 use super::pace::{Excess, Pace};
-use super::{Backlog, Handled, Outbox, kind_of, limit_of};
+use super::{Backlog, Handled, Moment, Outbox, kind_of, limit_of};
 use crate::dialect::{Dialect, RequestError};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{DialectMetrics, Kind, Limit};
@@ -104,7 +104,7 @@ impl Place {
             // A defect in one must not leave a ghost in the next.
             let left = self.hub.contain(self.id, || {
                 let applied = self.hub.rooms().leave(self.id, room, reason)?;
-                self.hub.deliver(&applied, None).congested
+                self.hub.deliver(&applied, None, SystemTime::now()).congested
             });
             congested = left.flatten().or(congested);
         }
@@ -121,7 +121,7 @@ impl Place {
         for room in self.hub.rooms().of(self.id) {
             self.hub.contain(self.id, || {
                 if let Some(applied) = self.hub.rooms().announce(self.id, &room, is_away) {
-                    self.hub.deliver(&applied, None);
+                    self.hub.deliver(&applied, None, SystemTime::now());
                 }
             });
         }
@@ -234,30 +234,25 @@ impl Session {
         }
     }
 
-    /// Carries out a command that was received at an instant. `welcome` writes what a joiner is told in place of the
+    /// Carries out a command that was received at a moment. `welcome` writes what a joiner is told in place of the
     /// event.
-    pub fn handle(
-        &self,
-        received: Instant,
-        command: Command,
-        welcome: impl Fn(&Snapshot) -> Option<String>,
-    ) -> Handled {
+    pub fn handle(&self, received: Moment, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
         let kind = kind_of(&command);
         self.place.metrics.received(kind);
         let Some(_holder) = self.holder() else {
             return Handled::refused(RoomError::ConnectionEnded.into());
         };
-        let handled = self.carry_out(command, welcome);
+        let handled = self.carry_out(received.time, command, welcome);
         if let Kind::Signal(kind) = kind {
-            self.place.hub.metrics.relay_took(received.elapsed());
+            self.place.hub.metrics.relay_took(received.instant.elapsed());
             self.place.metrics.relayed(kind, handled.reached);
         }
         handled
     }
 
-    fn carry_out(&self, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
+    fn carry_out(&self, now: SystemTime, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
         let (hub, id) = (&self.place.hub, self.place.id);
-        let (rooms, now) = (hub.rooms(), SystemTime::now());
+        let rooms = hub.rooms();
         let (command, size) = match self.authorize(command, now) {
             Ok(authorized) => authorized,
             Err(denial) => return Handled::refused(denial.into()),
@@ -285,7 +280,7 @@ impl Session {
             Answer::Joined(snapshot) => welcome(snapshot),
             Answer::Inspected(_) | Answer::Left | Answer::Relayed => None,
         };
-        let Delivered { recipients, failed, congested, .. } = hub.deliver(&applied, welcome);
+        let Delivered { recipients, failed, congested, .. } = hub.deliver(&applied, welcome, now);
         let result = match failed {
             0 => Ok(applied.answer),
             failed => Err(RequestError::DeliveryFailed { failed, recipients }),

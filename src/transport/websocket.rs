@@ -108,7 +108,7 @@ impl Endpoint {
         self.lifecycle.spawn(async move {
             let Some((stream, early)) = upgrade.await.ok().and_then(into_stream) else { return };
             let Self { hub, settings, .. } = endpoint;
-            let connection = Connection::open(&hub, permit, &settings, id, stream, early, conversation).await;
+            let mut connection = Connection::open(&hub, permit, &settings, id, stream, early, conversation).await;
             connection.identify(grant);
             drop(newcomer);
             connection.run(&settings).await;

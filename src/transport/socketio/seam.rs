@@ -237,6 +237,13 @@ impl FrameCounter {
                 self.payload_left -= here;
                 payload += here;
                 bytes = &bytes[here..];
+            } else if self.head.is_empty()
+                && let Some((head, length)) = frame_head(bytes)
+                && head <= bytes.len()
+            {
+                self.has_close |= bytes[0] & 0x0f == CLOSE;
+                self.payload_left = length;
+                bytes = &bytes[head..];
             } else {
                 self.head.push(bytes[0]);
                 bytes = &bytes[1..];
