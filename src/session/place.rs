@@ -111,6 +111,12 @@ impl Place {
         congested
     }
 
+    /// Whether it is in no room, and so nothing to come back to: a client that was told that it is back would not join,
+    /// and its join may be what was lost with the line.
+    fn is_nowhere(&self) -> bool {
+        self.hub.rooms().of(self.id).is_empty()
+    }
+
     /// Whether it was given up.
     pub(super) fn has_ended(&self) -> bool {
         self.holder.lock().status == Status::Ended
@@ -155,7 +161,7 @@ impl Session {
             return None;
         }
         let was_away = holder.status != Status::Held;
-        if !place.outbox.holds_after(seen) {
+        if place.is_nowhere() || !place.outbox.holds_after(seen) {
             holder.status = Status::Ended;
             drop(holder);
             if was_away {
@@ -313,7 +319,7 @@ impl Session {
             drop(holder);
             return self.end(reason);
         };
-        if holder.key.is_none() || !place.hub.has_room_for_absence() {
+        if holder.key.is_none() || place.is_nowhere() || !place.hub.has_room_for_absence() {
             drop(holder);
             return self.end(reason);
         }
