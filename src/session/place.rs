@@ -45,6 +45,9 @@ struct Holder {
     status: Status,
     /// `None` where it cannot be taken again.
     key: Option<ResumeKey>,
+    /// The key that it was last taken with, if another has replaced that: still good, until its holder is known to have
+    /// the other. The answer in which that stood may have been lost with the line.
+    spent: Option<ResumeKey>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +70,7 @@ impl Place {
         key: Option<ResumeKey>,
     ) -> Self {
         let pace = Pace::new(hub.message_rate());
-        let holder = Mutex::new(Holder { generation: 0, status: Status::Held, key });
+        let holder = Mutex::new(Holder { generation: 0, status: Status::Held, key, spent: None });
         Self { hub, id, dialect, metrics, pace, identity: Identity::default(), outbox, holder }
     }
 
@@ -156,7 +159,7 @@ impl Session {
             return None;
         }
         let mut holder = place.holder.lock();
-        let fits = holder.key.as_ref().is_some_and(|own| own.opens(key));
+        let fits = [&holder.key, &holder.spent].into_iter().flatten().any(|own| own.opens(key));
         if !fits || holder.status == Status::Ended {
             return None;
         }
@@ -196,13 +199,19 @@ impl Session {
         self.holder().and_then(|holder| holder.key.clone())
     }
 
-    /// Another key in place of the one that was used.
-    pub fn renew_key(&self) -> Option<ResumeKey> {
+    /// Another key in place of the one that was used, which is good until [`Session::has_new_key`].
+    pub fn renew_key(&self, used: ResumeKey) -> Option<ResumeKey> {
         let mut holder = self.holder()?;
-        if holder.key.is_some() {
-            holder.key = ResumeKey::random(self.place.id);
-        }
+        holder.key = ResumeKey::random(self.place.id);
+        holder.spent = Some(used);
         holder.key.clone()
+    }
+
+    /// Notes that the client has been told its new key.
+    pub fn has_new_key(&self) {
+        if let Some(mut holder) = self.holder() {
+            holder.spent = None;
+        }
     }
 
     /// How long this client pauses for a peer whose queue fills up.

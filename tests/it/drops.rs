@@ -2,7 +2,72 @@
 //!
 //! What they were found by is `tests/drops`; here each stands by itself.
 
+use futures_util::SinkExt;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::client::{WebSocket, cut};
+use crate::support::wire::{open, told};
 use crate::support::{Client, TestServer};
+
+async fn say(socket: &mut WebSocket, kind: &str, payload: Value) {
+    socket.send(Message::text(json!({ "type": kind, "payload": payload }).to_string())).await.unwrap();
+}
+
+/// The next message of `/ws`, which must be of this type: its payload.
+async fn heard(socket: &mut WebSocket, kind: &str) -> Value {
+    let mut message = told(socket).await;
+    assert_eq!(message["type"], kind, "{message}");
+    message["payload"].take()
+}
+
+/// A new connection to `/ws` that asks for the place of a token.
+async fn asks_for_its_place(server: &TestServer, token: &str) -> WebSocket {
+    let mut socket = open(server, "/ws").await;
+    heard(&mut socket, "connection:ack").await;
+    say(&mut socket, "auth:request", json!({ "resumeToken": token, "lastSequence": 2 })).await;
+    socket
+}
+
+#[tokio::test]
+async fn the_answer_that_brings_a_new_token_may_be_lost() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let mut bob = open(&server, "/ws").await;
+    heard(&mut bob, "connection:ack").await;
+    say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
+    let token = heard(&mut bob, "room:state").await["resumeToken"].as_str().unwrap().to_owned();
+    ann.told("user-joined").await;
+    cut(bob);
+    ann.told("user-away").await;
+    // Twice: the answer is on its way when the line drops again.
+    for number in 0..2 {
+        let back = asks_for_its_place(&server, &token).await;
+        ann.told("user-back").await;
+        cut(back);
+        ann.told("user-away").await;
+        ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": number })).await;
+    }
+    let mut bob = asks_for_its_place(&server, &token).await;
+    ann.told("user-back").await;
+    let answer = heard(&mut bob, "auth:response").await;
+    assert_eq!(answer["recovered"], true);
+    for number in 0..2 {
+        assert_eq!(heard(&mut bob, "ice:candidate").await["candidate"], number.to_string());
+    }
+    // Once the answer was read, the token is spent.
+    say(&mut bob, "ping", json!({})).await;
+    heard(&mut bob, "pong").await;
+    let mut other = asks_for_its_place(&server, &token).await;
+    assert_eq!(heard(&mut other, "auth:response").await["recovered"], false);
+    cut(other);
+    say(&mut bob, "room:leave", json!({ "roomId": "r" })).await;
+    assert_eq!(ann.told("user-left").await[0]["reason"], "left");
+    bob.close(None).await.ok();
+    ann.close().await;
+    server.finish().await;
+}
 
 #[tokio::test]
 async fn who_is_in_no_room_has_nothing_to_come_back_to() {

@@ -17,11 +17,16 @@ use crate::dialect::{Dialect, Frame};
 use crate::id::ConnectionId;
 use crate::session::{Backlog, History, Hub, Outbox, QueueFull};
 
+/// What the ping says that follows upon a return.
+pub(super) const BACK: &[u8] = b"back";
+
 /// What waits to be written.
 #[derive(Debug, Clone)]
 pub(super) enum Outgoing {
     /// A message: shared with what is held of it.
     Text(Utf8Bytes),
+    /// A ping with [`BACK`], whose answer says that what went before was read.
+    Ping,
     /// The end.
     Close(u16, &'static str),
 }
@@ -31,7 +36,7 @@ impl Outgoing {
     pub(super) fn length(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Close(..) => 0,
+            Self::Ping | Self::Close(..) => 0,
         }
     }
 }
@@ -113,7 +118,7 @@ impl Outbound {
     }
 
     /// Sends to another connection from now on: first what is `said` to it, with the number of the last that it has seen,
-    /// then what it has not seen. The connection before is asked to close, if it is still there.
+    /// then what it has not seen, then a ping. The connection before is asked to close, if it is still there.
     pub(super) fn attach(&self, line: &Arc<Line>, mut said: String, seen: u64) -> Result<(), QueueFull> {
         let mut state = self.state.lock();
         if let Some(number) = self.number {
@@ -126,6 +131,7 @@ impl Outbound {
                 line.send(Outgoing::Text(frame.clone()), true)?;
             }
         }
+        line.send(Outgoing::Ping, true)?;
         if let Some(older) = state.line.replace(Arc::clone(line)) {
             older.close();
         }
