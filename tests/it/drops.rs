@@ -6,7 +6,7 @@ use futures_util::SinkExt;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::client::{WebSocket, cut};
+use crate::support::client::{WebSocket, cut, text, websocket};
 use crate::support::wire::{open, told};
 use crate::support::{Client, TestServer};
 
@@ -86,5 +86,42 @@ async fn who_is_in_no_room_has_nothing_to_come_back_to() {
     assert_ne!(newer.id, id);
     bob.ended().await;
     newer.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_given_up_is_no_goodbye() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let http = reqwest::Client::new();
+    let fetch = async |url: &str| http.get(url).send().await.unwrap().text().await.unwrap();
+    let open = fetch(&server.url("/socket.io/?EIO=4&transport=polling")).await;
+    let open: Value = serde_json::from_str(&open[1..]).unwrap();
+    let query = format!("EIO=4&sid={}", open["sid"].as_str().unwrap());
+    let poll = server.url(&format!("/socket.io/?transport=polling&{query}"));
+    http.post(&poll).body("40").send().await.unwrap();
+    let pid = loop {
+        let packets = fetch(&poll).await;
+        if let Some(reply) = packets.split('\u{1e}').find_map(|packet| packet.strip_prefix("40")) {
+            break serde_json::from_str::<Value>(reply).unwrap()["pid"].as_str().unwrap().to_owned();
+        }
+    };
+    http.post(&poll).body(r#"42["join-room","r","bob"]"#).send().await.unwrap();
+    ann.told("user-joined").await;
+    // The client's polls fail in the midst of the probe: it closes what there is, and comes back.
+    let mut probe = websocket(&server, &query).await;
+    probe.send(Message::text("2probe")).await.unwrap();
+    assert_eq!(text(&mut probe).await, "3probe");
+    probe.close(None).await.unwrap();
+    ann.told("user-away").await;
+    let mut bob = Client::resume(&server, &pid, None).await;
+    assert_eq!(bob.pid.as_ref(), Some(&pid));
+    ann.told("user-back").await;
+    bob.told("room-users").await;
+    bob.close().await;
+    ann.told("user-left").await;
+    ann.close().await;
+    drop(http);
     server.finish().await;
 }

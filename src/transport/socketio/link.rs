@@ -55,6 +55,8 @@ pub(super) struct Link {
     has_said_goodbye: AtomicBool,
     connect_reply: AtomicU8,
     upgrading: AtomicBool,
+    /// Whether the upgrade is done.
+    upgraded: AtomicBool,
     closed: AtomicBool,
     reader: AtomicWaker,
     backlog: Arc<Backlog>,
@@ -99,6 +101,7 @@ impl Link {
             has_said_goodbye: AtomicBool::new(false),
             connect_reply: AtomicU8::new(connect_reply),
             upgrading: AtomicBool::new(false),
+            upgraded: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             backlog: Backlog::new(inner.settings.send_queue, inner.settings.send_queue_bytes),
@@ -265,7 +268,12 @@ impl Link {
 
     /// Whether the connection began with polling, and has not gone on to a WebSocket.
     pub(super) fn is_polling(&self) -> bool {
-        self.sid.get().is_some() && !self.upgrading.load(Ordering::Acquire)
+        self.sid.get().is_some() && !self.upgraded.load(Ordering::Acquire)
+    }
+
+    /// Notes that the connection goes on over a WebSocket.
+    pub(super) fn note_upgraded(&self) {
+        self.upgraded.store(true, Ordering::Release);
     }
 
     /// Notes that the client closes the connection as one does who does not come back.
