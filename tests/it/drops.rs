@@ -4,6 +4,8 @@
 
 use futures_util::SinkExt;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::client::{WebSocket, cut, text, websocket};
@@ -89,39 +91,75 @@ async fn who_is_in_no_room_has_nothing_to_come_back_to() {
     server.finish().await;
 }
 
+/// A client over polling that has joined as bob, to whom only ann listens.
+struct Poller {
+    http: reqwest::Client,
+    /// What identifies it in a query.
+    query: String,
+    pid: String,
+}
+
+impl Poller {
+    async fn joined(server: &TestServer, ann: &mut Client) -> Self {
+        let http = reqwest::Client::new();
+        let fetch = async |url: &str| http.get(url).send().await.unwrap().text().await.unwrap();
+        let open = fetch(&server.url("/socket.io/?EIO=4&transport=polling")).await;
+        let open: Value = serde_json::from_str(&open[1..]).unwrap();
+        let query = format!("EIO=4&sid={}", open["sid"].as_str().unwrap());
+        let url = server.url(&format!("/socket.io/?transport=polling&{query}"));
+        http.post(&url).body("40").send().await.unwrap();
+        let pid = loop {
+            let packets = fetch(&url).await;
+            if let Some(reply) = packets.split('\u{1e}').find_map(|packet| packet.strip_prefix("40")) {
+                break serde_json::from_str::<Value>(reply).unwrap()["pid"].as_str().unwrap().to_owned();
+            }
+        };
+        http.post(&url).body(r#"42["join-room","r","bob"]"#).send().await.unwrap();
+        ann.told("user-joined").await;
+        Self { http, query, pid }
+    }
+
+    /// Its place waits for it, and it takes it again.
+    async fn comes_back(self, server: &TestServer, ann: &mut Client) {
+        ann.told("user-away").await;
+        let mut bob = Client::resume(server, &self.pid, None).await;
+        assert_eq!(bob.pid.as_ref(), Some(&self.pid));
+        ann.told("user-back").await;
+        bob.told("room-users").await;
+        bob.close().await;
+        ann.told("user-left").await;
+        drop(self.http);
+    }
+}
+
 #[tokio::test]
 async fn an_upgrade_that_is_given_up_is_no_goodbye() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.told("room-users").await;
-    let http = reqwest::Client::new();
-    let fetch = async |url: &str| http.get(url).send().await.unwrap().text().await.unwrap();
-    let open = fetch(&server.url("/socket.io/?EIO=4&transport=polling")).await;
-    let open: Value = serde_json::from_str(&open[1..]).unwrap();
-    let query = format!("EIO=4&sid={}", open["sid"].as_str().unwrap());
-    let poll = server.url(&format!("/socket.io/?transport=polling&{query}"));
-    http.post(&poll).body("40").send().await.unwrap();
-    let pid = loop {
-        let packets = fetch(&poll).await;
-        if let Some(reply) = packets.split('\u{1e}').find_map(|packet| packet.strip_prefix("40")) {
-            break serde_json::from_str::<Value>(reply).unwrap()["pid"].as_str().unwrap().to_owned();
-        }
-    };
-    http.post(&poll).body(r#"42["join-room","r","bob"]"#).send().await.unwrap();
-    ann.told("user-joined").await;
-    // The client's polls fail in the midst of the probe: it closes what there is, and comes back.
-    let mut probe = websocket(&server, &query).await;
+    let bob = Poller::joined(&server, &mut ann).await;
+    // Its polls fail in the midst of the probe: it closes what there is, and comes back.
+    let mut probe = websocket(&server, &bob.query).await;
     probe.send(Message::text("2probe")).await.unwrap();
     assert_eq!(text(&mut probe).await, "3probe");
     probe.close(None).await.unwrap();
-    ann.told("user-away").await;
-    let mut bob = Client::resume(&server, &pid, None).await;
-    assert_eq!(bob.pid.as_ref(), Some(&pid));
-    ann.told("user-back").await;
-    bob.told("room-users").await;
-    bob.close().await;
-    ann.told("user-left").await;
+    bob.comes_back(&server, &mut ann).await;
     ann.close().await;
-    drop(http);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_broken_off_is_a_drop() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let bob = Poller::joined(&server, &mut ann).await;
+    let mut post = TcpStream::connect(server.address()).await.unwrap();
+    let head = "POST /socket.io/?transport=polling&";
+    let rest = "HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n42[\"ice-candidate\",{\"targetId\":";
+    post.write_all(format!("{head}{} {rest}", bob.query).as_bytes()).await.unwrap();
+    post.shutdown().await.unwrap();
+    bob.comes_back(&server, &mut ann).await;
+    ann.close().await;
     server.finish().await;
 }
