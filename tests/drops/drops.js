@@ -54,7 +54,7 @@ async function hold(server, laptops, number) {
     const { drops, expired } = await disturb(sides, chance)
     Object.assign(call, { drops, expired })
   } catch (error) {
-    call.found.push(error.message)
+    call.found.push({ at: Date.now(), text: error.message })
   }
   return call
 }
@@ -74,7 +74,7 @@ async function end(call) {
     last.laptop.order('leave', last.id, chance.pick(GOODBYES))
     await told(last, 'gone')
   } catch (error) {
-    call.found.push(error.message)
+    call.found.push({ at: Date.now(), text: error.message })
   }
   for (const side of sides) {
     side.laptop.order('report', side.id)

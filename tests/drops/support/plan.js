@@ -3,26 +3,26 @@
 import { setTimeout as pause } from 'node:timers/promises'
 
 /** What the server is told for these tests: heartbeats and absences that are seconds, not tens of them. */
-export const RESUME_MS = 5000
+export const RESUME_MS = 6000
 export const SETTINGS = {
   RESUME_SECONDS: String(RESUME_MS / 1000),
-  PING_INTERVAL_MS: '700',
-  PING_TIMEOUT_MS: '700',
+  PING_INTERVAL_MS: '1000',
+  PING_TIMEOUT_MS: '1200',
   WS_PING_SECONDS: '1',
-  HANDSHAKE_TIMEOUT_SECONDS: '3',
+  HANDSHAKE_TIMEOUT_SECONDS: '4',
 }
 
 /** By then the server has noticed that a line is silent: two missed heartbeats of `/ws`, and some. */
 const NOTICED_MS = 3200
 /** A silence that both sides notice, or one, or none. */
-const SILENCE_MS = [1200, 3300]
+const SILENCE_MS = [1500, 4000]
 const OUTAGE_MS = [0, 2000]
 /** By then a place is given up for sure: it is looked at four times a second. */
 export const TOO_LONG_MS = NOTICED_MS + RESUME_MS + 1300
 
 const GAP_MS = [300, 2200]
 /** A short nap is not noticed, a long one by both sides. */
-const NAP_MS = [200, 3300]
+const NAP_MS = [200, 4000]
 /** How many calls have an absence that is too long, and how many waves one in which a machine sleeps for too long. */
 const LONG_CALLS = 0.15
 const LONG_WAVES = 0.12

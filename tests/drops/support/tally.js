@@ -1,7 +1,14 @@
 // The figures of a run, and the story of a call that went wrong.
 
-const STORY_LINES = 120
-const MAX_STORIES = 3
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
+
+const MAX_LISTED = 12
+const MAX_STORIES = 5
+const MAX_LINES = 80
+/** How much of a story is shown before and after the first thing that is wrong. */
+const BEFORE_MS = 6000
+const AFTER_MS = 500
 
 const quantile = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
 
@@ -43,16 +50,22 @@ export class Tally {
     this.#found += call.found.length
   }
 
-  /** The story of a call that went wrong. */
+  /** What is wrong with a call, and its story: around the first thing here, all of it in a file. */
   show(call, seed, server) {
     this.failed.push(call.number)
+    const began = Math.min(...call.sides.flatMap(({ log }) => log.slice(0, 1).map(([at]) => at)))
     const wires = call.sides.map(({ me, wire }) => `${me} by ${wire}`).join(', ')
-    console.log(`\nFAILED: seed ${seed}, call ${call.number} (${wires})\n  ${call.found.slice(0, 12).join('\n  ')}`)
+    console.log(`\nFAILED: seed ${seed}, call ${call.number} (${wires})`)
+    for (const { at, text } of call.found.slice(0, MAX_LISTED)) console.log(`  at ${at - began}: ${text}`)
     if (this.failed.length > MAX_STORIES) return
     const lines = story(call)
-    for (const line of lines.slice(-STORY_LINES)) console.log(`    ${line}`)
-    console.log('  the server says:')
-    for (const line of server.lines(call.sides.map(({ me }) => `peer=${me}`)).slice(-STORY_LINES / 2)) console.log(`    ${line}`)
+    const its = server.lines(call.sides.map(({ me }) => `peer=${me}`))
+    const file = path.join(path.dirname(server.logFile), `call-${call.number}.log`)
+    writeFileSync(file, [...lines.map(({ text }) => text), ...its, ''].join('\n'))
+    const first = Math.min(...call.found.map(({ at }) => at))
+    const around = lines.filter(({ at }) => at > first - BEFORE_MS && at < first + AFTER_MS)
+    console.log(`  the story, of which all is in ${file}:`)
+    for (const { text } of around.slice(-MAX_LINES)) console.log(`    ${text}`)
   }
 
   /** Prints all figures; whether all is well. */
@@ -89,23 +102,22 @@ function story({ sides }) {
   const lines = []
   const runs = new Map()
   for (const { at, me, what, rest } of events) {
-    const isSignal = ['say', 'sent', 'heard'].includes(what) || (what === 'answer' && rest[1] === 'ok')
-    if (!isSignal) {
+    const [number, outcome = ''] = rest
+    if (!['say', 'sent', 'heard', 'answer'].includes(what)) {
       runs.clear()
       lines.push({ at, text: `${me} ${what} ${rest.map((one) => JSON.stringify(one)).join(' ')}` })
       continue
     }
-    const key = `${me} ${what}`
+    const key = what === 'answer' ? `${me} ${outcome} to` : `${me} ${what}`
     const run = runs.get(key)
-    if (run && rest[0] === run.to + 1) run.to = rest[0]
+    if (run?.to === number - 1) run.to = number
     else {
-      const fresh = { at, text: '', key, from: rest[0], to: rest[0] }
-      runs.set(key, fresh)
-      lines.push(fresh)
+      runs.set(key, { at, key, from: number, to: number })
+      lines.push(runs.get(key))
     }
   }
   return lines.map(({ at, text, key, from, to }) => {
-    const what = text || `${key} ${from}${to > from ? `–${to}` : ''}`
-    return `${String(at - began).padStart(6)} ${what}`
+    const what = text ?? `${key} ${from}${to > from ? ` to ${to}` : ''}`
+    return { at, text: `${String(at - began).padStart(6)} ${what}` }
   })
 }

@@ -14,7 +14,7 @@ function read({ me, log }) {
     if (what === 'say') side.said.set(first, { at, known: second })
     else if (what === 'sent') side.sent.set(first, { at, life: second })
     else if (what === 'answer') {
-      if (side.answers.has(first)) side.wrong.push(`two answers to ${first}`)
+      if (side.answers.has(first)) side.wrong.push([at, `two answers to ${first}`])
       side.answers.set(first, { at, outcome: second, known: third, life: fourth })
       const { at: sent } = side.sent.get(first)
       if (second !== 'NOT_IN_ROOM') alive = Math.max(alive ?? 0, sent)
@@ -26,7 +26,7 @@ function read({ me, log }) {
     } else if (what === 'joined') {
       side.joined.add(first)
       alive = Math.max(alive ?? 0, side.ups.at(-1).at)
-    } else if (what === 'wrong') side.wrong.push(first)
+    } else if (what === 'wrong') side.wrong.push([at, first])
     if (['up', 'users', 'presence', 'leave'].includes(what)) side.told.push({ at, what, rest })
     if (what === 'leave') side.left = at
   }
@@ -35,7 +35,7 @@ function read({ me, log }) {
 }
 
 /**
- * All that is wrong with a call; empty if nothing is. `resumeMs` is how long a place is held, `null` where the servers are
+ * All that is wrong with a call, each as `{ at, text }`; empty if nothing is. `resumeMs` is how long a place is held, `null` where the servers are
  * restarted: there nothing is held, and nothing that was accepted is lost.
  */
 export function judge({ sides, expired = [] }, { resumeMs }) {
@@ -53,26 +53,26 @@ export function judge({ sides, expired = [] }, { resumeMs }) {
       () => (resumeMs === null ? [] : absences(side, resumeMs)),
       () => overdue(side, expired.filter(({ me }) => me === side.me)),
     ]
-    for (const rule of rules) found.push(...rule().map((problem) => `${side.me}: ${problem}`))
+    for (const rule of rules) found.push(...rule().map(([at, problem]) => ({ at, text: `${side.me}: ${problem}` })))
   }
   return { found, figures: figures([one, other]) }
 }
 
 /** Only what the other said is heard, as what it was, and never what was refused. */
 function strays({ heard }, across) {
-  return heard.flatMap(({ number, stray }) => {
-    if (stray) return [`a signal that is none of this call's: ${JSON.stringify(stray)}`]
-    if (!across.said.has(number)) return [`${number} was never said`]
+  return heard.flatMap(({ at, number, stray }) => {
+    if (stray) return [[at, `a signal that is none of this call's: ${JSON.stringify(stray)}`]]
+    if (!across.said.has(number)) return [[at, `${number} was never said`]]
     const outcome = across.answers.get(number)?.outcome ?? 'ok'
-    return outcome === 'ok' ? [] : [`${number} was refused, ${outcome}, and came`]
+    return outcome === 'ok' ? [] : [[at, `${number} was refused, ${outcome}, and came`]]
   })
 }
 
 /** What comes comes once and in order. */
 function order({ heard }) {
-  return heard.flatMap(({ number }, index) => {
+  return heard.flatMap(({ at, number }, index) => {
     const before = heard[index - 1]?.number ?? -1
-    return number > before ? [] : [`${number} came after ${before}`]
+    return number > before ? [] : [[at, `${number} came after ${before}`]]
   })
 }
 
@@ -82,8 +82,8 @@ function silence({ sent, answers }) {
   for (const [number, { life }] of answers) {
     if (sent.get(number).life === life) last.set(life, Math.max(last.get(life) ?? -1, number))
   }
-  return [...sent].flatMap(([number, { life }]) => {
-    return !answers.has(number) && number < (last.get(life) ?? -1) ? [`no answer to ${number}`] : []
+  return [...sent].flatMap(([number, { at, life }]) => {
+    return !answers.has(number) && number < (last.get(life) ?? -1) ? [[at, `no answer to ${number}`]] : []
   })
 }
 
@@ -92,10 +92,10 @@ function refusals({ answers, sent, said, ups }) {
   return [...answers].flatMap(([number, { outcome, known, at }]) => {
     // Buffered while away, and sent before the page could join again.
     const wasFresh = ups.some((up) => !up.recovered && sent.get(number).at <= up.at + 100 && at >= up.at)
-    if (outcome === 'ok' && known === null) return [`${number} was accepted, for nobody`]
+    if (outcome === 'ok' && known === null) return [[at, `${number} was accepted, for nobody`]]
     if (outcome === 'ok' || (outcome === 'NOT_IN_ROOM' && wasFresh)) return []
     if (outcome === 'TARGET_NOT_FOUND' && (known === null || known !== said.get(number).known)) return []
-    return [`${number} was refused, ${outcome}`]
+    return [[at, `${number} was refused, ${outcome}`]]
   })
 }
 
@@ -106,13 +106,13 @@ function lost({ answers, said }, across, resumeMs) {
     if (!heard.has(incarnation)) heard.set(incarnation, new Set())
     heard.get(incarnation).add(number)
   }
-  return [...answers].flatMap(([number, { outcome, known }]) => {
+  return [...answers].flatMap(([number, { at, outcome, known }]) => {
     // Where the other ended in between, nobody knows for which of the two it was.
     if (outcome !== 'ok' || known === null || said.get(number).known !== known) return []
     const its = heard.get(known) ?? new Set()
     const mayEndEarly = resumeMs !== null && known < across.incarnation
     if (its.has(number) || (mayEndEarly && number > Math.max(-1, ...its))) return []
-    return [`${number} was accepted and never came`]
+    return [[at, `${number} was accepted and never came`]]
   })
 }
 
@@ -127,21 +127,23 @@ function presence({ told }, across, resumeMs) {
     if (what === 'up') isFresh ||= !rest[0]
     else if (what === 'users') {
       if (isFresh) [known, isAway] = [rest[0], undefined]
-      else if (rest[0] !== known) found.push(`listed as ${rest[0]}, told of ${known}`)
+      else if (rest[0] !== known) found.push([at, `listed as ${rest[0]}, told of ${known}`])
       last = Math.max(last, known ?? 0)
       isFresh = false
     } else if (what === 'presence') {
       const [news, incarnation, reason] = rest
       const isKnown = known !== null && incarnation === known
       if (news === 'joined') {
-        if (known !== null || incarnation <= last) found.push(`user-joined (${incarnation}) over ${known ?? last}`)
+        if (known !== null || incarnation <= last) found.push([at, `user-joined (${incarnation}) over ${known ?? last}`])
         ;[known, last, isAway] = [incarnation, incarnation, false]
-      } else if (!isKnown) found.push(`user-${news} (${incarnation}), who is not there (${known})`)
+      } else if (!isKnown) found.push([at, `user-${news} (${incarnation}), who is not there (${known})`])
       else if (news === 'left') {
-        if (!mayLeave(across, incarnation, reason, at, resumeMs)) found.push(`user-left (${incarnation}), ${reason}, that was not due`)
+        if (!mayLeave(across, incarnation, reason, at, resumeMs)) {
+          found.push([at, `user-left (${incarnation}), ${reason}, that was not due`])
+        }
         known = null
       } else {
-        if (isAway === (news === 'away')) found.push(`user-${news} (${incarnation}) twice`)
+        if (isAway === (news === 'away')) found.push([at, `user-${news} (${incarnation}) twice`])
         isAway = news === 'away'
       }
     }
@@ -160,7 +162,7 @@ function mayLeave(across, incarnation, reason, at, resumeMs) {
 /** Who was away for less than a place is held is recovered. */
 function absences({ ups }, resumeMs) {
   return ups.flatMap(({ at, recovered, alive }) => {
-    return !recovered && at - alive < resumeMs ? [`lost its place in ${at - alive} ms`] : []
+    return !recovered && at - alive < resumeMs ? [[at, `lost its place in ${at - alive} ms`]] : []
   })
 }
 
@@ -168,9 +170,9 @@ function absences({ ups }, resumeMs) {
 function overdue({ ups }, expired) {
   return expired.flatMap(({ from, to }) => {
     const back = ups.find(({ at }) => at >= from)
-    if (!back) return ['never came back']
-    if (back.at < to) return [`came back through a line that was down, after ${back.at - from} ms`]
-    return back.recovered ? [`was recovered after ${back.at - from} ms`] : []
+    if (!back) return [[to, 'never came back']]
+    if (back.at < to) return [[back.at, `came back through a line that was down, after ${back.at - from} ms`]]
+    return back.recovered ? [[back.at, `was recovered after ${back.at - from} ms`]] : []
   })
 }
 
