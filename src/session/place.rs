@@ -214,6 +214,12 @@ impl Session {
         }
     }
 
+    /// Does something while nobody takes the place away, and it is not lost; `None` if either has happened.
+    pub fn while_held<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+        let _holder = self.holder()?;
+        Some(act())
+    }
+
     /// How long this client pauses for a peer whose queue fills up.
     pub fn patience(&self) -> Duration {
         self.place.dialect.patience

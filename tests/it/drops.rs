@@ -163,3 +163,54 @@ async fn a_body_that_is_broken_off_is_a_drop() {
     ann.close().await;
     server.finish().await;
 }
+
+/// Comes back on lines that drop at once: the server has read CONNECT, and no more.
+async fn comes_back_in_vain(server: &TestServer, auth: &str) {
+    for _ in 0..20 {
+        let mut socket = websocket(server, "EIO=4").await;
+        text(&mut socket).await;
+        socket.send(Message::text(format!("40{auth}"))).await.unwrap();
+        cut(socket);
+    }
+}
+
+/// Two in a room of their own, of whom one comes back again and again.
+async fn one_comes_back(server: &TestServer, room: &str) {
+    let mut ann = Client::joined(server, room, "ann").await;
+    ann.told("room-users").await;
+    let mut bob = Client::joined(server, room, "bob").await;
+    bob.told("room-users").await;
+    ann.told("user-joined").await;
+    let pid = bob.pid.clone().unwrap();
+    for number in 0..12 {
+        let offset = bob.offset.clone();
+        bob.cut();
+        comes_back_in_vain(server, &json!({ "pid": pid, "offset": offset }).to_string()).await;
+        let answer = ann.ask("ice-candidate", json!({ "roomId": room, "targetId": "bob", "candidate": number })).await;
+        assert_eq!(answer["ok"], true, "{answer}");
+        bob = Client::resume(server, &pid, offset.as_deref()).await;
+        assert_eq!(bob.pid.as_ref(), Some(&pid), "round {number}");
+        assert_eq!(bob.told("ice-candidate").await[0]["candidate"], number);
+    }
+    bob.close().await;
+    // Away and back in turns, and nothing else.
+    let mut is_away = false;
+    loop {
+        let event = ann.next().await;
+        match event[0].as_str().unwrap() {
+            "user-away" if !is_away => is_away = true,
+            "user-back" if is_away => is_away = false,
+            "user-left" if !is_away => break,
+            _ => panic!("{event:?}"),
+        }
+    }
+    ann.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_line_may_drop_while_a_client_comes_back() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let rooms = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    futures_util::future::join_all(rooms.map(|room| one_comes_back(&server, room))).await;
+    server.finish().await;
+}
