@@ -31,16 +31,22 @@ async fn asks_for_its_place(server: &TestServer, token: &str) -> WebSocket {
     socket
 }
 
+/// A client of `/ws` that joins as bob, to whom only ann listens: its connection and its token.
+async fn joined(server: &TestServer, ann: &mut Client) -> (WebSocket, String) {
+    let mut bob = open(server, "/ws").await;
+    heard(&mut bob, "connection:ack").await;
+    say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
+    let token = heard(&mut bob, "room:state").await["resumeToken"].as_str().unwrap().to_owned();
+    ann.told("user-joined").await;
+    (bob, token)
+}
+
 #[tokio::test]
 async fn the_answer_that_brings_a_new_token_may_be_lost() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.told("room-users").await;
-    let mut bob = open(&server, "/ws").await;
-    heard(&mut bob, "connection:ack").await;
-    say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
-    let token = heard(&mut bob, "room:state").await["resumeToken"].as_str().unwrap().to_owned();
-    ann.told("user-joined").await;
+    let (bob, token) = joined(&server, &mut ann).await;
     cut(bob);
     ann.told("user-away").await;
     // Twice: the answer is on its way when the line drops again.
@@ -67,6 +73,36 @@ async fn the_answer_that_brings_a_new_token_may_be_lost() {
     say(&mut bob, "room:leave", json!({ "roomId": "r" })).await;
     assert_eq!(ann.told("user-left").await[0]["reason"], "left");
     bob.close(None).await.ok();
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn all_that_is_held_fits_the_queue_of_the_connection_that_comes() {
+    let server = TestServer::with(&[
+        "--resume-seconds=10",
+        "--resume-messages=600",
+        "--send-queue=8",
+        "--messages-per-second=0",
+    ]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let (bob, token) = joined(&server, &mut ann).await;
+    cut(bob);
+    ann.told("user-away").await;
+    // What it has read is held, too.
+    for number in 0..598 {
+        let message = json!({ "roomId": "r", "targetId": "bob", "candidate": number });
+        assert_eq!(ann.ask("ice-candidate", message).await["ok"], true);
+    }
+    let mut bob = asks_for_its_place(&server, &token).await;
+    assert_eq!(heard(&mut bob, "auth:response").await["recovered"], true);
+    for number in 0..598 {
+        assert_eq!(heard(&mut bob, "ice:candidate").await["candidate"], number.to_string());
+    }
+    bob.close(None).await.ok();
+    ann.told("user-back").await;
+    ann.told("user-left").await;
     ann.close().await;
     server.finish().await;
 }
