@@ -64,8 +64,9 @@ pub trait Outbox: Any + Send + Sync {
     /// The connection is lost: from here on what is sent is held for the one that takes its place.
     fn detach(&self) {}
 
-    /// Whether all that was sent after a number is held.
-    fn holds_after(&self, _number: u64) -> bool {
+    /// Holds what is sent for a connection that is just taking the place, and asks the one before to close. `false`, and
+    /// nothing is done, where something that was sent after a number is not held.
+    fn take_over(&self, _seen: u64) -> bool {
         false
     }
 

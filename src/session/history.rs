@@ -85,8 +85,17 @@ impl<T> History<T> {
     }
 
     /// Holds everything until the recipient is back.
-    pub fn set_away(&mut self, is_away: bool) {
-        self.is_away = is_away;
+    pub fn set_away(&mut self) {
+        self.is_away = true;
+    }
+
+    /// The recipient is back, and what is held is told to it now. That may be lost as well, and so is held for as long as
+    /// if it were new.
+    pub fn set_back(&mut self, now: Instant) {
+        self.is_away = false;
+        for held in &mut self.held {
+            held.sent = now;
+        }
     }
 
     /// Whether all that was sent after a number is held. Numbers of frames that were never sent are nobody's.
@@ -143,7 +152,7 @@ mod tests {
     fn while_it_is_away_nothing_goes_and_what_does_not_fit_is_refused() {
         let (now, mut history) = (Instant::now(), History::new(LIMITS));
         history.push(now, 10, 1);
-        history.set_away(true);
+        history.set_away();
         history.prune(now + 2 * LIMITS.time);
         (2..=4).for_each(|number| {
             assert_eq!(history.takes(10), Ok(()));
@@ -151,14 +160,19 @@ mod tests {
         });
         assert_eq!(history.takes(10), Err(QueueFull));
         assert_eq!(after(&history, 0), [1, 2, 3, 4]);
-        history.set_away(false);
+        let back = now + 2 * LIMITS.time;
+        history.set_back(back);
         assert_eq!(history.takes(1_000), Ok(()));
+        history.prune(back + LIMITS.time);
+        assert!(history.holds_after(0), "the line may drop again before it is read");
+        history.prune(back + LIMITS.time + Duration::from_secs(1));
+        assert!(history.is_empty());
     }
 
     #[test]
     fn bytes_are_bounded_too() {
         let (now, mut history) = (Instant::now(), History::new(LIMITS));
-        history.set_away(true);
+        history.set_away();
         history.push(now, 95, 1);
         assert_eq!(history.takes(6), Err(QueueFull));
         assert_eq!(history.takes(5), Ok(()));

@@ -164,7 +164,7 @@ impl Session {
             return None;
         }
         let was_away = holder.status != Status::Held;
-        if place.is_nowhere() || !place.outbox.holds_after(seen) {
+        if place.is_nowhere() || !place.outbox.take_over(seen) {
             holder.status = Status::Ended;
             drop(holder);
             if was_away {

@@ -175,9 +175,6 @@ impl Link {
         let seen = Offset::seen(key.id(), offset)?;
         let (session, outbox) = self.inner.hub.resume(key, seen, subject)?;
         let outbound = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
-        if let Some(older) = outbound.take_over() {
-            older.close();
-        }
         Some((session, outbound, seen))
     }
 

@@ -105,6 +105,16 @@ struct State {
     line: Option<Arc<Line>>,
 }
 
+impl State {
+    /// Holds what is sent from here on; where it went before.
+    fn hold(&mut self) -> Option<Arc<Line>> {
+        if let Some(history) = &mut self.history {
+            history.set_away();
+        }
+        self.line.take()
+    }
+}
+
 impl Outbound {
     pub(super) fn new(id: ConnectionId, hub: Arc<Hub>, dialect: &Dialect, line: Arc<Line>) -> Arc<Self> {
         let limits = dialect.number.and_then(|_| hub.resume_limits());
@@ -118,7 +128,7 @@ impl Outbound {
     }
 
     /// Sends to another connection from now on: first what is `said` to it, with the number of the last that it has seen,
-    /// then what it has not seen, then a ping. The connection before is asked to close, if it is still there.
+    /// then what it has not seen, then a ping.
     pub(super) fn attach(&self, line: &Arc<Line>, mut said: String, seen: u64) -> Result<(), QueueFull> {
         let mut state = self.state.lock();
         if let Some(number) = self.number {
@@ -126,15 +136,13 @@ impl Outbound {
         }
         line.send(Outgoing::Text(said.into()), true)?;
         if let Some(history) = &mut state.history {
-            history.set_away(false);
+            history.set_back(Instant::now());
             for (_, frame) in history.after(seen) {
                 line.send(Outgoing::Text(frame.clone()), true)?;
             }
         }
         line.send(Outgoing::Ping, true)?;
-        if let Some(older) = state.line.replace(Arc::clone(line)) {
-            older.close();
-        }
+        state.line = Some(Arc::clone(line));
         Ok(())
     }
 
@@ -203,15 +211,16 @@ impl Outbox for Outbound {
     }
 
     fn detach(&self) {
-        let mut state = self.state.lock();
-        state.line = None;
-        if let Some(history) = &mut state.history {
-            history.set_away(true);
-        }
+        _ = self.state.lock().hold();
     }
 
-    fn holds_after(&self, number: u64) -> bool {
-        self.state.lock().history.as_ref().is_some_and(|history| history.holds_after(number))
+    fn take_over(&self, seen: u64) -> bool {
+        let mut state = self.state.lock();
+        let holds = state.history.as_ref().is_some_and(|history| history.holds_after(seen));
+        if holds && let Some(older) = state.hold() {
+            older.close();
+        }
+        holds
     }
 
     fn prune(&self, now: Instant) -> bool {
