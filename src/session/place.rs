@@ -19,7 +19,7 @@ use super::hub::{Delivered, Hub};
 use super::identity::Identity;
 use super::key::ResumeKey;
 use super::pace::{Excess, Pace};
-use super::{Backlog, Handled, Outbox, kind_of, limit_of};
+use super::{Backlog, Handled, NotHeld, Outbox, kind_of, limit_of};
 use crate::dialect::{Dialect, RequestError};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{DialectMetrics, Kind, Limit};
@@ -164,7 +164,11 @@ impl Session {
             return None;
         }
         let was_away = holder.status != Status::Held;
-        if place.is_nowhere() || !place.outbox.take_over(seen) {
+        let taken = if place.is_nowhere() { Err(NotHeld::Gone) } else { place.outbox.take_over(seen) };
+        if taken == Err(NotHeld::Late) {
+            return None;
+        }
+        if taken.is_err() {
             holder.status = Status::Ended;
             drop(holder);
             if was_away {

@@ -200,6 +200,37 @@ async fn a_body_that_is_broken_off_is_a_drop() {
     server.finish().await;
 }
 
+#[tokio::test]
+async fn a_return_that_comes_too_late_is_nobodys() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let mut bob = Client::joined(&server, "r", "bob").await;
+    bob.told("room-users").await;
+    ann.told("user-joined").await;
+    let (pid, early) = (bob.pid.clone().unwrap(), bob.offset.clone());
+    for number in 0..2 {
+        ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": number })).await;
+        assert_eq!(bob.told("ice-candidate").await[0]["candidate"], number);
+        let offset = bob.offset.clone();
+        bob.cut();
+        ann.told("user-away").await;
+        bob = Client::resume(&server, &pid, offset.as_deref()).await;
+        ann.told("user-back").await;
+    }
+    // What it sent on the first line, and gave up, arrives now.
+    let late = Client::resume(&server, &pid, early.as_deref()).await;
+    assert_ne!(late.id, bob.id);
+    late.cut();
+    ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": 2 })).await;
+    assert_eq!(bob.told("ice-candidate").await[0]["candidate"], 2);
+    ann.nothing_more().await;
+    bob.close().await;
+    ann.told("user-left").await;
+    ann.close().await;
+    server.finish().await;
+}
+
 /// Comes back on lines that drop at once: the server has read CONNECT, and no more.
 async fn comes_back_in_vain(server: &TestServer, auth: &str) {
     for _ in 0..20 {

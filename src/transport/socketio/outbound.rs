@@ -15,7 +15,7 @@ use super::link::{Link, PACKET_HEAD};
 use crate::dialect::Frame;
 use crate::dialect::socketio::DIALECT;
 use crate::id::ConnectionId;
-use crate::session::{Backlog, History, Outbox, QueueFull};
+use crate::session::{Backlog, History, NotHeld, Outbox, QueueFull};
 
 pub(super) struct Outbound {
     id: ConnectionId,
@@ -72,7 +72,7 @@ impl Outbound {
             }
         }
         if let Some(history) = &mut state.history {
-            history.set_back(Instant::now());
+            history.set_back(Instant::now(), seen);
             for (bytes, frame) in history.after(seen) {
                 let queue = || link.wire().event(sid, frame.clone());
                 link.backlog().queue_promised(bytes + PACKET_HEAD, queue)?;
@@ -169,13 +169,13 @@ impl Outbox for Outbound {
         _ = self.state.lock().hold();
     }
 
-    fn take_over(&self, seen: u64) -> bool {
+    fn take_over(&self, seen: u64) -> Result<(), NotHeld> {
         let mut state = self.state.lock();
-        let holds = state.history.as_ref().is_some_and(|history| history.holds_after(seen));
-        if holds && let Target::Queue { link, .. } = state.hold() {
+        state.history.as_ref().ok_or(NotHeld::Gone)?.holds_after(seen)?;
+        if let Target::Queue { link, .. } = state.hold() {
             self.close_link(&link);
         }
-        holds
+        Ok(())
     }
 
     fn prune(&self, now: Instant) -> bool {

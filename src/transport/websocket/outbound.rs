@@ -15,7 +15,7 @@ use tungstenite::Utf8Bytes;
 use super::Settings;
 use crate::dialect::{Dialect, Frame};
 use crate::id::ConnectionId;
-use crate::session::{Backlog, History, Hub, Outbox, QueueFull};
+use crate::session::{Backlog, History, Hub, NotHeld, Outbox, QueueFull};
 
 /// What the ping says that follows upon a return.
 pub(super) const BACK: &[u8] = b"back";
@@ -136,7 +136,7 @@ impl Outbound {
         }
         line.send(Outgoing::Text(said.into()), true)?;
         if let Some(history) = &mut state.history {
-            history.set_back(Instant::now());
+            history.set_back(Instant::now(), seen);
             for (_, frame) in history.after(seen) {
                 line.send(Outgoing::Text(frame.clone()), true)?;
             }
@@ -214,13 +214,13 @@ impl Outbox for Outbound {
         _ = self.state.lock().hold();
     }
 
-    fn take_over(&self, seen: u64) -> bool {
+    fn take_over(&self, seen: u64) -> Result<(), NotHeld> {
         let mut state = self.state.lock();
-        let holds = state.history.as_ref().is_some_and(|history| history.holds_after(seen));
-        if holds && let Some(older) = state.hold() {
+        state.history.as_ref().ok_or(NotHeld::Gone)?.holds_after(seen)?;
+        if let Some(older) = state.hold() {
             older.close();
         }
-        holds
+        Ok(())
     }
 
     fn prune(&self, now: Instant) -> bool {
