@@ -18,7 +18,7 @@ import { Server, within } from './support/server.js'
 import { judge } from './support/verdict.js'
 
 const WAVE = 20
-const PACE_MS = 100
+const PACE_MS = 150
 const WIRES = ['websocket', 'websocket', 'polling', 'upgrade', 'envelope', 'envelope']
 const GOODBYES = ['leave', 'close']
 

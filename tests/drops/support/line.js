@@ -48,7 +48,7 @@ class Connection {
     this.pieces += 1
     const bytes = cut ? piece.subarray(0, Math.floor(piece.length * cut.portion)) : piece
     if (way === 'down') this.line.overhear(bytes)
-    if (!to.destroyed && bytes.length > 0 && !to.write(bytes)) {
+    if (!to.destroyed && bytes.length > 0 && !to.write(bytes) && !from.isPaused()) {
       from.pause()
       to.once('drain', () => from.resume())
     }
