@@ -230,7 +230,7 @@ fn websocket_settings(config: &Config) -> websocket::Settings {
         max_message_bytes: config.limits.max_message_bytes,
         send_queue: config.limits.send_queue,
         send_queue_bytes: config.send_queue_bytes(),
-        promised: config.limits.session_queue_messages,
+        promised: config.limits.session_queue_messages.max(config.limits.resume_messages),
         heartbeat: config.times.ws_ping_seconds,
         handshake_timeout: config.times.handshake_timeout_seconds,
     }

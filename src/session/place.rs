@@ -19,7 +19,7 @@ use super::hub::{Delivered, Hub};
 use super::identity::Identity;
 use super::key::ResumeKey;
 use super::pace::{Excess, Pace};
-use super::{Backlog, Handled, Moment, Outbox, kind_of, limit_of};
+use super::{Backlog, Handled, Moment, NotHeld, Outbox, kind_of, limit_of};
 use crate::dialect::{Dialect, RequestError};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{DialectMetrics, Kind, Limit};
@@ -45,6 +45,9 @@ struct Holder {
     status: Status,
     /// `None` where it cannot be taken again.
     key: Option<ResumeKey>,
+    /// The key that it was last taken with, if another has replaced that: still good, until its holder is known to have
+    /// the other. The answer in which that stood may have been lost with the line.
+    spent: Option<ResumeKey>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +70,7 @@ impl Place {
         key: Option<ResumeKey>,
     ) -> Self {
         let pace = Pace::new(hub.message_rate());
-        let holder = Mutex::new(Holder { generation: 0, status: Status::Held, key });
+        let holder = Mutex::new(Holder { generation: 0, status: Status::Held, key, spent: None });
         Self { hub, id, dialect, metrics, pace, identity: Identity::default(), outbox, holder }
     }
 
@@ -111,6 +114,12 @@ impl Place {
         congested
     }
 
+    /// Whether it is in no room, and so nothing to come back to: a client that was told that it is back would not join,
+    /// and its join may be what was lost with the line.
+    fn is_nowhere(&self) -> bool {
+        self.hub.rooms().of(self.id).is_empty()
+    }
+
     /// Whether it was given up.
     pub(super) fn has_ended(&self) -> bool {
         self.holder.lock().status == Status::Ended
@@ -150,12 +159,16 @@ impl Session {
             return None;
         }
         let mut holder = place.holder.lock();
-        let fits = holder.key.as_ref().is_some_and(|own| own.opens(key));
+        let fits = [&holder.key, &holder.spent].into_iter().flatten().any(|own| own.opens(key));
         if !fits || holder.status == Status::Ended {
             return None;
         }
         let was_away = holder.status != Status::Held;
-        if !place.outbox.holds_after(seen) {
+        let taken = if place.is_nowhere() { Err(NotHeld::Gone) } else { place.outbox.take_over(seen) };
+        if taken == Err(NotHeld::Late) {
+            return None;
+        }
+        if taken.is_err() {
             holder.status = Status::Ended;
             drop(holder);
             if was_away {
@@ -190,13 +203,25 @@ impl Session {
         self.holder().and_then(|holder| holder.key.clone())
     }
 
-    /// Another key in place of the one that was used.
-    pub fn renew_key(&self) -> Option<ResumeKey> {
+    /// Another key in place of the one that was used, which is good until [`Session::has_new_key`].
+    pub fn renew_key(&self, used: ResumeKey) -> Option<ResumeKey> {
         let mut holder = self.holder()?;
-        if holder.key.is_some() {
-            holder.key = ResumeKey::random(self.place.id);
-        }
+        holder.key = ResumeKey::random(self.place.id);
+        holder.spent = Some(used);
         holder.key.clone()
+    }
+
+    /// Notes that the client has been told its new key.
+    pub fn has_new_key(&self) {
+        if let Some(mut holder) = self.holder() {
+            holder.spent = None;
+        }
+    }
+
+    /// Does something while nobody takes the place away, and it is not lost; `None` if either has happened.
+    pub fn while_held<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+        let _holder = self.holder()?;
+        Some(act())
     }
 
     /// How long this client pauses for a peer whose queue fills up.
@@ -308,7 +333,7 @@ impl Session {
             drop(holder);
             return self.end(reason);
         };
-        if holder.key.is_none() || !place.hub.has_room_for_absence() {
+        if holder.key.is_none() || place.is_nowhere() || !place.hub.has_room_for_absence() {
             drop(holder);
             return self.end(reason);
         }

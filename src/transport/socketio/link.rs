@@ -35,7 +35,7 @@ pub(super) const PACKET_HEAD: usize = 2;
 const MAX_REFUSALS: u8 = 4;
 
 /// One Engine.IO connection. It travels in the extensions of the connection's first request, and so lives as long as
-/// the library keeps that; when the library forgets the connection without a word, dropping this ends the session.
+/// the library keeps that; when the library forgets the connection without a word, dropping this loses the session.
 pub(super) struct Link {
     /// Its id as long as it has no session.
     new_id: ConnectionId,
@@ -51,10 +51,14 @@ pub(super) struct Link {
     session: OnceLock<Session>,
     /// Where the session's events come from as soon as CONNECT is answered, and up to which number they were seen.
     pending: Mutex<Option<(Arc<Outbound>, u64)>>,
+    /// Whether the transport is gone, which may be before there is a session.
+    is_lost: AtomicBool,
     /// Whether the client has said goodbye: it does not come back.
     has_said_goodbye: AtomicBool,
     connect_reply: AtomicU8,
     upgrading: AtomicBool,
+    /// Whether the upgrade is done.
+    upgraded: AtomicBool,
     closed: AtomicBool,
     reader: AtomicWaker,
     backlog: Arc<Backlog>,
@@ -96,9 +100,11 @@ impl Link {
             sid: OnceLock::new(),
             session: OnceLock::new(),
             pending: Mutex::new(None),
+            is_lost: AtomicBool::new(false),
             has_said_goodbye: AtomicBool::new(false),
             connect_reply: AtomicU8::new(connect_reply),
             upgrading: AtomicBool::new(false),
+            upgraded: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             backlog: Backlog::new(inner.settings.send_queue, inner.settings.send_queue_bytes),
@@ -131,7 +137,9 @@ impl Link {
     /// Opens the session, with what its token grants: the one that the client comes back to, if it brings the key and the
     /// offset of one, else a new one. `false` where the connection has had one.
     pub(super) fn open(self: &Arc<Self>, grant: Option<Grant>, key: Option<&ResumeKey>, offset: Option<&str>) -> bool {
-        if self.session.get().is_some() || self.is_closed() {
+        // A probe that failed leaves polling, where a refusal would be read, and is final to official clients.
+        let is_gone = self.is_lost.load(Ordering::SeqCst) && !self.is_polling();
+        if self.session.get().is_some() || self.is_closed() || is_gone {
             return false;
         }
         let subject = grant.as_ref().map(|grant| grant.subject.clone());
@@ -141,6 +149,10 @@ impl Link {
             return false;
         }
         *self.pending.lock() = Some((outbound, seen));
+        // The library opens in a task of its own, and its reader goes on: it may have found the end since we looked.
+        if self.is_lost.load(Ordering::SeqCst) {
+            self.lose(LeaveReason::Disconnected);
+        }
         // Set before the library queues the reply, which it does when the middleware that called us returns.
         let (from, to) = (connect_reply::AWAITED, connect_reply::QUEUED);
         _ = self.connect_reply.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
@@ -163,18 +175,21 @@ impl Link {
         let seen = Offset::seen(key.id(), offset)?;
         let (session, outbox) = self.inner.hub.resume(key, seen, subject)?;
         let outbound = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
-        if let Some(older) = outbound.take_over() {
-            older.close();
-        }
         Some((session, outbound, seen))
     }
 
     /// Lets the session's events come: CONNECT has been answered.
     pub(super) fn attach(self: &Arc<Self>, sid: Sid) {
         let Some((outbound, seen)) = self.pending.lock().take() else { return };
-        if outbound.attach(self, sid, seen).is_err() {
-            warn!(connection = %self.id(), "closing: the queue does not hold what was missed");
-            self.close();
+        let attached = self.session.get().and_then(|session| session.while_held(|| outbound.attach(self, sid, seen)));
+        match attached {
+            Some(Ok(())) => {}
+            Some(Err(QueueFull)) => {
+                warn!(connection = %self.id(), "closing: the queue does not hold what was missed");
+                self.close();
+            }
+            // Lost already, or taken by a newer connection.
+            None => self.close(),
         }
     }
 
@@ -254,6 +269,7 @@ impl Link {
 
     /// Ends the session, whose connection is lost: if the client had not said goodbye, its place waits for it.
     pub(super) fn lose(&self, reason: LeaveReason) {
+        self.is_lost.store(true, Ordering::SeqCst);
         if self.has_said_goodbye.load(Ordering::Acquire) {
             return self.end(reason);
         }
@@ -265,7 +281,12 @@ impl Link {
 
     /// Whether the connection began with polling, and has not gone on to a WebSocket.
     pub(super) fn is_polling(&self) -> bool {
-        self.sid.get().is_some() && !self.upgrading.load(Ordering::Acquire)
+        self.sid.get().is_some() && !self.upgraded.load(Ordering::Acquire)
+    }
+
+    /// Notes that the connection goes on over a WebSocket.
+    pub(super) fn note_upgraded(&self) {
+        self.upgraded.store(true, Ordering::Release);
     }
 
     /// Notes that the client closes the connection as one does who does not come back.
@@ -349,7 +370,8 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.backlog.close();
+        // The library has forgotten it without a word.
+        self.lose(LeaveReason::Disconnected);
         if self.session.get().is_none() && self.began.elapsed() >= self.inner.settings.handshake_timeout {
             self.inner.hub.metrics().limit(Limit::HandshakeTime);
         }

@@ -15,7 +15,7 @@ use super::link::{Link, PACKET_HEAD};
 use crate::dialect::Frame;
 use crate::dialect::socketio::DIALECT;
 use crate::id::ConnectionId;
-use crate::session::{Backlog, History, Outbox, QueueFull};
+use crate::session::{Backlog, History, NotHeld, Outbox, QueueFull};
 
 pub(super) struct Outbound {
     id: ConnectionId,
@@ -35,6 +35,16 @@ enum Target {
     Nowhere { early: Vec<Str>, is_closing: bool },
     /// Into the queue of a connection.
     Queue { sid: Sid, link: Weak<Link>, backlog: Arc<Backlog> },
+}
+
+impl State {
+    /// Holds what is sent from here on; where it went before.
+    fn hold(&mut self) -> Target {
+        if let Some(history) = &mut self.history {
+            history.set_away();
+        }
+        std::mem::replace(&mut self.target, Target::NOWHERE)
+    }
 }
 
 impl Target {
@@ -62,7 +72,7 @@ impl Outbound {
             }
         }
         if let Some(history) = &mut state.history {
-            history.set_away(false);
+            history.set_back(Instant::now(), seen);
             for (bytes, frame) in history.after(seen) {
                 let queue = || link.wire().event(sid, frame.clone());
                 link.backlog().queue_promised(bytes + PACKET_HEAD, queue)?;
@@ -71,15 +81,11 @@ impl Outbound {
         Ok(())
     }
 
-    /// Holds what is sent for a connection that is just connecting. The one before, if it is still there.
-    pub(super) fn take_over(&self) -> Option<Arc<Link>> {
-        let mut state = self.state.lock();
-        if let Some(history) = &mut state.history {
-            history.set_away(true);
-        }
-        match std::mem::replace(&mut state.target, Target::NOWHERE) {
-            Target::Queue { link, .. } => link.upgrade(),
-            Target::Nowhere { .. } => None,
+    /// In a task of its own: should this turn out to be the last of the link, its session ends with it, and that locks
+    /// its place and its rooms, which may be locked now.
+    fn close_link(&self, link: &Weak<Link>) {
+        if let Some(link) = link.upgrade() {
+            self.inner.lifecycle.spawn(async move { link.close() });
         }
     }
 
@@ -136,12 +142,7 @@ impl Outbox for Outbound {
 
     fn close(&self) {
         match &mut self.state.lock().target {
-            Target::Queue { link, .. } => {
-                let Some(link) = link.upgrade() else { return };
-                // In a task of its own: should this turn out to be the last of the link, its session ends with it, and
-                // that locks the rooms which may be locked now.
-                self.inner.lifecycle.spawn(async move { link.close() });
-            }
+            Target::Queue { link, .. } => self.close_link(link),
             Target::Nowhere { is_closing, .. } => {
                 *is_closing = true;
                 self.inner.hub.give_up(self.id);
@@ -165,11 +166,16 @@ impl Outbox for Outbound {
 
     fn detach(&self) {
         // The connection is ending by itself.
-        _ = self.take_over();
+        _ = self.state.lock().hold();
     }
 
-    fn holds_after(&self, number: u64) -> bool {
-        self.state.lock().history.as_ref().is_some_and(|history| history.holds_after(number))
+    fn take_over(&self, seen: u64) -> Result<(), NotHeld> {
+        let mut state = self.state.lock();
+        state.history.as_ref().ok_or(NotHeld::Gone)?.holds_after(seen)?;
+        if let Target::Queue { link, .. } = state.hold() {
+            self.close_link(&link);
+        }
+        Ok(())
     }
 
     fn prune(&self, now: Instant) -> bool {

@@ -197,7 +197,12 @@ impl http_body::Body for Paced {
         while this.rest.is_empty() {
             match Pin::new(&mut this.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => this.rest = frame.into_data().unwrap_or_default(),
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Some(Err(error))) => {
+                    // The line has dropped. To the library a body that is broken off is one that makes no sense.
+                    this.link.lose(LeaveReason::Disconnected);
+                    this.link.close();
+                    return Poll::Ready(Some(Err(error)));
+                }
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => return this.poll_too_slow(context).map(|error| Some(Err(error))),
             }

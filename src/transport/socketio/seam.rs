@@ -95,6 +95,18 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
         Poll::Ready(())
     }
 
+    /// Notes what the frames that were read mean for the connection.
+    fn note_read(&mut self) {
+        // A probe and the upgrade itself: until then this is an attempt, and may end as it likes.
+        if self.is_upgrade && self.read.messages < 2 {
+            return;
+        }
+        self.link.note_upgraded();
+        if self.read.has_close {
+            self.link.note_goodbye();
+        }
+    }
+
     fn fail(&mut self, reason: LeaveReason) {
         self.stall = None;
         self.has_failed = true;
@@ -143,6 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
             let length = this.early.remaining().min(buffer.remaining());
             let early = this.early.split_to(length);
             this.read.count(&early);
+            this.note_read();
             buffer.put_slice(&early);
             return Poll::Ready(Ok(()));
         }
@@ -153,9 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         match outcome {
             Ok(()) if buffer.filled().len() > before => {
                 this.read.count(&buffer.filled()[before..]);
-                if this.read.has_close {
-                    this.link.note_goodbye();
-                }
+                this.note_read();
             }
             Ok(()) => this.link.lose(LeaveReason::Disconnected),
             Err(error) => this.link.lose(reason_of(&error)),
@@ -220,6 +231,8 @@ impl<S> Drop for Seam<S> {
 /// Counts the frames of a stream that comes in pieces.
 #[derive(Default)]
 struct FrameCounter {
+    /// How many were of a message.
+    messages: usize,
     /// Whether a close frame was among them.
     has_close: bool,
     /// The beginning of a head that has not come whole yet.
@@ -251,7 +264,9 @@ impl FrameCounter {
                 if self.head.len() < head {
                     continue;
                 }
-                self.has_close |= self.head[0] & 0x0f == CLOSE;
+                let opcode = self.head[0] & 0x0f;
+                self.has_close |= opcode == CLOSE;
+                self.messages += usize::from(opcode < CLOSE);
                 self.head.clear();
                 self.payload_left = length;
             }
@@ -296,7 +311,7 @@ fn frame_bounds(bytes: &[u8]) -> Option<(usize, usize)> {
     (bytes.len() >= end).then_some((head, end))
 }
 
-/// The opcode of a close frame.
+/// The opcode of a close frame, the first of those that are no part of a message.
 const CLOSE: u8 = 8;
 
 /// The lengths of a frame's head and of its payload (RFC 6455, section 5.2), if the latter can be told yet. The head of a

@@ -20,7 +20,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
 use super::Settings;
-use super::outbound::{Line, Next, Outbound, Outgoing};
+use super::outbound::{BACK, Line, Next, Outbound, Outgoing};
 use crate::auth::Grant;
 use crate::dialect::{Conversation, Dialect, Frame, RequestError, Step};
 use crate::id::ConnectionId;
@@ -234,6 +234,9 @@ impl Connection {
     fn read(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         self.missed = 0;
         self.line.is_overdue.store(false, Ordering::Relaxed);
+        if matches!(&message, Some(Ok(Message::Pong(payload))) if payload == BACK) {
+            self.session.has_new_key();
+        }
         match message {
             Some(Ok(Message::Text(text))) => self.guarded(|this| this.receive(&text)),
             Some(Ok(Message::Binary(_))) => Err(End::told(1003, "binary messages are not accepted")),
@@ -337,12 +340,14 @@ impl Connection {
     /// Takes the place of a connection that was lost, if the client knows its key and missed nothing that is not held.
     fn resume(&mut self, key: &str, seen: u64) -> Option<Step> {
         let now = SystemTime::now();
-        let resumed =
-            ResumeKey::parse(key).and_then(|key| self.hub.resume(&key, seen, self.session.subject().as_ref()));
-        let Some((session, outbox)) = resumed else { return Some(Step::Tell(self.conversation.resumed(None, now))) };
+        let resumed = ResumeKey::parse(key)
+            .and_then(|key| Some((self.hub.resume(&key, seen, self.session.subject().as_ref())?, key)));
+        let Some(((session, outbox), used)) = resumed else {
+            return Some(Step::Tell(self.conversation.resumed(None, now)));
+        };
         let outbox = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
         // The key works once.
-        let key = session.renew_key().map(|key| key.expose());
+        let key = session.renew_key(used).map(|key| key.expose());
         self.conversation.keep(key);
         session.speak(self.speaks);
         let Frame::Text(said) = self.conversation.resumed(Some(session.id()), now) else { return None };
@@ -370,6 +375,7 @@ impl Connection {
             bytes += frame.length();
             match frame {
                 Outgoing::Text(text) => self.bounded(async |socket| socket.feed(Message::Text(text)).await).await?,
+                Outgoing::Ping => self.bounded(async |socket| socket.feed(Message::Ping(BACK.into())).await).await?,
                 Outgoing::Close(code, reason) => {
                     self.bounded(async |socket| socket.flush().await).await?;
                     return Err(End::told(code, reason));

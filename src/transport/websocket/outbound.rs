@@ -16,13 +16,18 @@ use tungstenite::Utf8Bytes;
 use super::Settings;
 use crate::dialect::{Dialect, Frame};
 use crate::id::ConnectionId;
-use crate::session::{Backlog, History, Hub, Outbox, QueueFull};
+use crate::session::{Backlog, History, Hub, NotHeld, Outbox, QueueFull};
+
+/// What the ping says that follows upon a return.
+pub(super) const BACK: &[u8] = b"back";
 
 /// What waits to be written.
 #[derive(Debug, Clone)]
 pub(super) enum Outgoing {
     /// A message: shared with what is held of it.
     Text(Utf8Bytes),
+    /// A ping with [`BACK`], whose answer says that what went before was read.
+    Ping,
     /// The end.
     Close(u16, &'static str),
 }
@@ -32,7 +37,7 @@ impl Outgoing {
     pub(super) fn length(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Close(..) => 0,
+            Self::Ping | Self::Close(..) => 0,
         }
     }
 }
@@ -151,6 +156,16 @@ struct State {
     line: Option<Arc<Line>>,
 }
 
+impl State {
+    /// Holds what is sent from here on; where it went before.
+    fn hold(&mut self) -> Option<Arc<Line>> {
+        if let Some(history) = &mut self.history {
+            history.set_away();
+        }
+        self.line.take()
+    }
+}
+
 impl Outbound {
     pub(super) fn new(id: ConnectionId, hub: Arc<Hub>, dialect: &Dialect, line: Arc<Line>) -> Arc<Self> {
         let limits = dialect.number.and_then(|_| hub.resume_limits());
@@ -164,7 +179,7 @@ impl Outbound {
     }
 
     /// Sends to another connection from now on: first what is `said` to it, with the number of the last that it has seen,
-    /// then what it has not seen. The connection before is asked to close, if it is still there.
+    /// then what it has not seen, then a ping.
     pub(super) fn attach(&self, line: &Arc<Line>, mut said: String, seen: u64) -> Result<(), QueueFull> {
         let mut state = self.state.lock();
         if let Some(number) = self.number {
@@ -172,14 +187,13 @@ impl Outbound {
         }
         line.send(Outgoing::Text(said.into()), true)?;
         if let Some(history) = &mut state.history {
-            history.set_away(false);
+            history.set_back(Instant::now(), seen);
             for (_, frame) in history.after(seen) {
                 line.send(Outgoing::Text(frame.clone()), true)?;
             }
         }
-        if let Some(older) = state.line.replace(Arc::clone(line)) {
-            older.close();
-        }
+        line.send(Outgoing::Ping, true)?;
+        state.line = Some(Arc::clone(line));
         Ok(())
     }
 
@@ -248,15 +262,16 @@ impl Outbox for Outbound {
     }
 
     fn detach(&self) {
-        let mut state = self.state.lock();
-        state.line = None;
-        if let Some(history) = &mut state.history {
-            history.set_away(true);
-        }
+        _ = self.state.lock().hold();
     }
 
-    fn holds_after(&self, number: u64) -> bool {
-        self.state.lock().history.as_ref().is_some_and(|history| history.holds_after(number))
+    fn take_over(&self, seen: u64) -> Result<(), NotHeld> {
+        let mut state = self.state.lock();
+        state.history.as_ref().ok_or(NotHeld::Gone)?.holds_after(seen)?;
+        if let Some(older) = state.hold() {
+            older.close();
+        }
+        Ok(())
     }
 
     fn prune(&self, now: Instant) -> bool {

@@ -132,14 +132,20 @@ impl Client {
         }
     }
 
-    /// The next event, which must have this name: its arguments.
-    pub(crate) async fn told(&mut self, name: &str) -> Vec<Value> {
+    /// The next event, its name first.
+    pub(crate) async fn next(&mut self) -> Vec<Value> {
         let event = match self.early.pop_front() {
             Some(event) => event,
             None => event_of(&text(&mut self.socket).await),
         };
-        let mut event = event.as_array().expect("an event is an array").clone();
+        let event = event.as_array().expect("an event is an array").clone();
         self.offset = event.last().and_then(Value::as_str).map(str::to_owned).or(self.offset.take());
+        event
+    }
+
+    /// The next event, which must have this name: its arguments.
+    pub(crate) async fn told(&mut self, name: &str) -> Vec<Value> {
+        let mut event = self.next().await;
         assert_eq!(event.remove(0), name, "{event:?}");
         event
     }
