@@ -11,6 +11,7 @@ pub(crate) mod properties;
 pub(crate) mod raw;
 pub(crate) mod scrape;
 pub(crate) mod server;
+pub(crate) mod suite;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 pub(crate) mod wire;
