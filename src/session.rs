@@ -64,7 +64,7 @@ pub trait Outbox: Any + Send + Sync {
     /// The connection is lost: from here on what is sent is held for the one that takes its place.
     fn detach(&self) {}
 
-    /// Whether all that was sent after a number is held.
+    /// Whether all that was sent after a number is held, for a peer that nobody has asked to go.
     fn holds_after(&self, _number: u64) -> bool {
         false
     }

@@ -313,7 +313,9 @@ impl Session {
             drop(holder);
             return self.end(reason);
         };
-        if holder.key.is_none() || !place.hub.has_room_for_absence() {
+        // Nobody was let in yet who could come back.
+        let is_nobody = place.hub.requires_tokens() && place.identity.grant().is_none();
+        if holder.key.is_none() || is_nobody || !place.hub.has_room_for_absence() {
             drop(holder);
             return self.end(reason);
         }

@@ -39,6 +39,11 @@ enum Target {
 
 impl Target {
     const NOWHERE: Self = Self::Nowhere { early: Vec::new(), is_closing: false };
+
+    /// Whether the peer was asked to go while there was no connection that could be closed.
+    fn is_closing(&self) -> bool {
+        matches!(self, Self::Nowhere { is_closing: true, .. })
+    }
 }
 
 impl Outbound {
@@ -77,7 +82,8 @@ impl Outbound {
         if let Some(history) = &mut state.history {
             history.set_away(true);
         }
-        match std::mem::replace(&mut state.target, Target::NOWHERE) {
+        let is_closing = state.target.is_closing();
+        match std::mem::replace(&mut state.target, Target::Nowhere { early: Vec::new(), is_closing }) {
             Target::Queue { link, .. } => link.upgrade(),
             Target::Nowhere { .. } => None,
         }
@@ -169,7 +175,8 @@ impl Outbox for Outbound {
     }
 
     fn holds_after(&self, number: u64) -> bool {
-        self.state.lock().history.as_ref().is_some_and(|history| history.holds_after(number))
+        let state = self.state.lock();
+        !state.target.is_closing() && state.history.as_ref().is_some_and(|history| history.holds_after(number))
     }
 
     fn prune(&self, now: Instant) -> bool {

@@ -98,12 +98,14 @@ struct State {
     history: Option<History<Utf8Bytes>>,
     /// `None` while the peer is away.
     line: Option<Arc<Line>>,
+    /// Whether the peer was asked to go while it was away.
+    is_closing: bool,
 }
 
 impl Outbound {
     pub(super) fn new(id: ConnectionId, hub: Arc<Hub>, dialect: &Dialect, line: Arc<Line>) -> Arc<Self> {
         let limits = dialect.number.and_then(|_| hub.resume_limits());
-        let state = State { next: 1, history: limits.map(History::new), line: Some(line) };
+        let state = State { next: 1, history: limits.map(History::new), line: Some(line), is_closing: false };
         Arc::new(Self { id, hub, number: dialect.number, state: Mutex::new(state) })
     }
 
@@ -126,15 +128,20 @@ impl Outbound {
                 line.send(Outgoing::Text(frame.clone()), true)?;
             }
         }
-        if let Some(older) = state.line.replace(Arc::clone(line)) {
+        if let Some(older) = state.line.replace(Arc::clone(line))
+            && !Arc::ptr_eq(&older, line)
+        {
             older.close();
+        }
+        if state.is_closing {
+            line.close();
         }
         Ok(())
     }
 
     fn send_text(&self, mut text: String, is_promised: bool) -> Result<(), QueueFull> {
         let mut guard = self.state.lock();
-        let State { next, history, line } = &mut *guard;
+        let State { next, history, line, .. } = &mut *guard;
         if let Some(history) = &history {
             history.takes(text.len())?;
             *next = history.next();
@@ -177,9 +184,12 @@ impl Outbox for Outbound {
     }
 
     fn close(&self) {
-        match &self.state.lock().line {
-            Some(line) => line.close(),
-            None => self.hub.give_up(self.id),
+        let mut state = self.state.lock();
+        if let Some(line) = &state.line {
+            line.close();
+        } else {
+            state.is_closing = true;
+            self.hub.give_up(self.id);
         }
     }
 
@@ -205,7 +215,8 @@ impl Outbox for Outbound {
     }
 
     fn holds_after(&self, number: u64) -> bool {
-        self.state.lock().history.as_ref().is_some_and(|history| history.holds_after(number))
+        let state = self.state.lock();
+        !state.is_closing && state.history.as_ref().is_some_and(|history| history.holds_after(number))
     }
 
     fn prune(&self, now: Instant) -> bool {
