@@ -9,6 +9,7 @@ pub(crate) mod polling;
 pub(crate) mod program;
 pub(crate) mod properties;
 pub(crate) mod raw;
+pub(crate) mod roamer;
 pub(crate) mod scrape;
 pub(crate) mod server;
 pub(crate) mod suite;

@@ -20,10 +20,6 @@ pub(crate) struct Client {
     pub(crate) id: String,
     /// As the Engine.IO handshake told it: the secret.
     pub(crate) sid: String,
-    /// The key of its place, if it has one.
-    pub(crate) pid: Option<String>,
-    /// The last argument of the last event.
-    pub(crate) offset: Option<String>,
     next_ack: u64,
     /// Events that came while something else was waited for.
     early: VecDeque<Value>,
@@ -62,22 +58,9 @@ impl Client {
     }
 
     pub(crate) async fn connect_at(address: SocketAddr) -> Self {
-        Self::connect_with(address, "").await
-    }
-
-    /// Comes back, as official clients from 4.6 on do.
-    pub(crate) async fn resume(server: &TestServer, pid: &str, offset: Option<&str>) -> Self {
-        let mut auth = json!({ "pid": pid });
-        if let Some(offset) = offset {
-            auth["offset"] = json!(offset);
-        }
-        Self::connect_with(server.address(), &auth.to_string()).await
-    }
-
-    async fn connect_with(address: SocketAddr, auth: &str) -> Self {
         let mut socket = websocket_at(address, "EIO=4").await;
         let open: Value = serde_json::from_str(&text(&mut socket).await[1..]).unwrap();
-        socket.send(Message::text(format!("40{auth}"))).await.unwrap();
+        socket.send(Message::text("40")).await.unwrap();
         let connected = text(&mut socket).await;
         let reply: Value =
             serde_json::from_str(connected.strip_prefix("40").unwrap_or_else(|| panic!("connected, not {connected}")))
@@ -86,8 +69,6 @@ impl Client {
             socket,
             id: reply["sid"].as_str().unwrap().to_owned(),
             sid: open["sid"].as_str().unwrap().to_owned(),
-            pid: reply["pid"].as_str().map(str::to_owned),
-            offset: None,
             next_ack: 0,
             early: VecDeque::new(),
         }
@@ -139,7 +120,6 @@ impl Client {
             None => event_of(&text(&mut self.socket).await),
         };
         let mut event = event.as_array().expect("an event is an array").clone();
-        self.offset = event.last().and_then(Value::as_str).map(str::to_owned).or(self.offset.take());
         assert_eq!(event.remove(0), name, "{event:?}");
         event
     }
@@ -155,11 +135,6 @@ impl Client {
         self.socket.close(None).await.ok();
         let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
         tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
-    }
-
-    /// Loses the connection, as a client does whose network is gone.
-    pub(crate) fn cut(self) {
-        cut(self.socket);
     }
 
     /// The socket itself.
