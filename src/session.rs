@@ -86,6 +86,11 @@ pub trait Outbox: Any + Send + Sync {
         Err(NotHeld::Gone)
     }
 
+    /// Whether something is held that was sent after a number.
+    fn has_sent_since(&self, _seen: u64) -> bool {
+        false
+    }
+
     /// Lets go of what is held for too long; whether anything is left.
     fn prune(&self, _now: Instant) -> bool {
         false

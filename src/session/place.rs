@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -34,6 +34,8 @@ pub(super) struct Place {
     pace: Pace,
     pub(super) identity: Identity,
     outbox: Arc<dyn Outbox>,
+    /// Whether it was ever in a room.
+    has_joined: AtomicBool,
     /// Locked before any room, while its holder acts: so two connections never speak for one place at once.
     holder: Mutex<Holder>,
 }
@@ -71,7 +73,17 @@ impl Place {
     ) -> Self {
         let pace = Pace::new(hub.message_rate());
         let holder = Mutex::new(Holder { generation: 0, status: Status::Held, key, spent: None });
-        Self { hub, id, dialect, metrics, pace, identity: Identity::default(), outbox, holder }
+        Self {
+            hub,
+            id,
+            dialect,
+            metrics,
+            pace,
+            identity: Identity::default(),
+            outbox,
+            has_joined: AtomicBool::new(false),
+            holder,
+        }
     }
 
     pub(super) fn outbox(&self) -> &Arc<dyn Outbox> {
@@ -114,10 +126,10 @@ impl Place {
         congested
     }
 
-    /// Whether it is in no room, and so nothing to come back to: a client that was told that it is back would not join,
-    /// and its join may be what was lost with the line.
-    fn is_nowhere(&self) -> bool {
-        self.hub.rooms().of(self.id).is_empty()
+    /// Whether it is in no room and missed nothing since, and so nothing to come back to: a client that was told that it is
+    /// back would not join, and its join may be what was lost with the line.
+    fn is_nowhere(&self, seen: u64) -> bool {
+        self.hub.rooms().of(self.id).is_empty() && !self.outbox.has_sent_since(seen)
     }
 
     /// Whether it was given up.
@@ -164,7 +176,7 @@ impl Session {
             return None;
         }
         let was_away = holder.status != Status::Held;
-        let taken = if place.is_nowhere() { Err(NotHeld::Gone) } else { place.outbox.take_over(seen) };
+        let taken = if place.is_nowhere(seen) { Err(NotHeld::Gone) } else { place.outbox.take_over(seen) };
         if taken == Err(NotHeld::Late) {
             return None;
         }
@@ -302,7 +314,10 @@ impl Session {
             Err(error) => return Handled::refused(error.into()),
         };
         let welcome = match &applied.answer {
-            Answer::Joined(snapshot) => welcome(snapshot),
+            Answer::Joined(snapshot) => {
+                self.place.has_joined.store(true, Ordering::Relaxed);
+                welcome(snapshot)
+            }
             Answer::Inspected(_) | Answer::Left | Answer::Relayed => None,
         };
         let Delivered { recipients, failed, congested, .. } = hub.deliver(&applied, welcome, now);
@@ -333,7 +348,7 @@ impl Session {
             drop(holder);
             return self.end(reason);
         };
-        if holder.key.is_none() || place.is_nowhere() || !place.hub.has_room_for_absence() {
+        if holder.key.is_none() || !place.has_joined.load(Ordering::Relaxed) || !place.hub.has_room_for_absence() {
             drop(holder);
             return self.end(reason);
         }

@@ -340,11 +340,18 @@ impl Connection {
     /// Takes the place of a connection that was lost, if the client knows its key and missed nothing that is not held.
     fn resume(&mut self, key: &str, seen: u64) -> Option<Step> {
         let now = SystemTime::now();
-        let resumed = ResumeKey::parse(key)
-            .and_then(|key| Some((self.hub.resume(&key, seen, self.session.subject().as_ref())?, key)));
+        let grant = self.session.grant();
+        let subject = grant.as_ref().map(|grant| &grant.subject);
+        // Nobody comes back to where it is.
+        let key = ResumeKey::parse(key).filter(|key| key.id() != self.session.id());
+        let resumed = key.and_then(|key| Some((self.hub.resume(&key, seen, subject)?, key)));
         let Some(((session, outbox), used)) = resumed else {
             return Some(Step::Tell(self.conversation.resumed(None, now)));
         };
+        // From here on it is there by the token that it came back with.
+        if let Some(grant) = grant {
+            session.accept(Grant::clone(&grant)).expect("a place is given to its own person alone");
+        }
         let outbox = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
         // The key works once.
         let key = session.renew_key(used).map(|key| key.expose());

@@ -154,6 +154,8 @@ struct State {
     history: Option<History<Utf8Bytes>>,
     /// `None` while the peer is away.
     line: Option<Arc<Line>>,
+    /// Whether the peer was asked to go while it was away.
+    is_closing: bool,
 }
 
 impl State {
@@ -169,7 +171,7 @@ impl State {
 impl Outbound {
     pub(super) fn new(id: ConnectionId, hub: Arc<Hub>, dialect: &Dialect, line: Arc<Line>) -> Arc<Self> {
         let limits = dialect.number.and_then(|_| hub.resume_limits());
-        let state = State { next: 1, history: limits.map(History::new), line: Some(line) };
+        let state = State { next: 1, history: limits.map(History::new), line: Some(line), is_closing: false };
         Arc::new(Self { id, hub, number: dialect.number, state: Mutex::new(state) })
     }
 
@@ -194,12 +196,15 @@ impl Outbound {
         }
         line.send(Outgoing::Ping, true)?;
         state.line = Some(Arc::clone(line));
+        if state.is_closing {
+            line.close();
+        }
         Ok(())
     }
 
     fn send_text(&self, mut text: String, is_promised: bool) -> Result<(), QueueFull> {
         let mut guard = self.state.lock();
-        let State { next, history, line } = &mut *guard;
+        let State { next, history, line, .. } = &mut *guard;
         if let Some(history) = &history {
             history.takes(text.len())?;
             *next = history.next();
@@ -242,9 +247,12 @@ impl Outbox for Outbound {
     }
 
     fn close(&self) {
-        match &self.state.lock().line {
-            Some(line) => line.close(),
-            None => self.hub.give_up(self.id),
+        let mut state = self.state.lock();
+        if let Some(line) = &state.line {
+            line.close();
+        } else {
+            state.is_closing = true;
+            self.hub.give_up(self.id);
         }
     }
 
@@ -267,11 +275,16 @@ impl Outbox for Outbound {
 
     fn take_over(&self, seen: u64) -> Result<(), NotHeld> {
         let mut state = self.state.lock();
-        state.history.as_ref().ok_or(NotHeld::Gone)?.holds_after(seen)?;
+        let history = state.history.as_ref().filter(|_| !state.is_closing);
+        history.ok_or(NotHeld::Gone)?.holds_after(seen)?;
         if let Some(older) = state.hold() {
             older.close();
         }
         Ok(())
+    }
+
+    fn has_sent_since(&self, seen: u64) -> bool {
+        self.state.lock().history.as_ref().is_some_and(|history| history.after(seen).next().is_some())
     }
 
     fn prune(&self, now: Instant) -> bool {
