@@ -84,6 +84,26 @@ async fn who_heard_nothing_yet_hears_all() {
     server.finish().await;
 }
 
+/// The official client does so when the browser says that it is offline, and when it misses a heartbeat; the frame may
+/// well arrive.
+#[tokio::test]
+async fn a_close_without_a_status_is_a_drop() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let (mut ann, bob) = two(&server).await;
+    let (id, pid, offset) = (bob.id.clone(), bob.pid.clone().unwrap(), bob.offset.clone());
+    bob.give_up().await;
+    assert_eq!(ann.told("user-away").await[0]["userId"], "bob");
+    say(&mut ann, "bob", 0).await;
+    let mut bob = Client::resume(&server, &pid, offset.as_deref()).await;
+    assert_eq!(bob.id, id);
+    assert_eq!(ann.told("user-back").await[0]["userId"], "bob");
+    hears(&mut bob, 0..1).await;
+    bob.close().await;
+    assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
+    ann.close().await;
+    server.finish().await;
+}
+
 #[tokio::test]
 async fn a_connection_that_looks_alive_gives_way() {
     let server = TestServer::with(&["--resume-seconds=10"]);

@@ -263,11 +263,6 @@ impl Link {
         self.backlog.close();
     }
 
-    /// Whether the connection began with polling, and has not gone on to a WebSocket.
-    pub(super) fn is_polling(&self) -> bool {
-        self.sid.get().is_some() && !self.upgrading.load(Ordering::Acquire)
-    }
-
     /// Notes that the client closes the connection as one does who does not come back.
     pub(super) fn note_goodbye(&self) {
         self.has_said_goodbye.store(true, Ordering::Release);

@@ -153,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         match outcome {
             Ok(()) if buffer.filled().len() > before => {
                 this.read.count(&buffer.filled()[before..]);
-                if this.read.has_close {
+                if this.read.has_goodbye {
                     this.link.note_goodbye();
                 }
             }
@@ -220,8 +220,9 @@ impl<S> Drop for Seam<S> {
 /// Counts the frames of a stream that comes in pieces.
 #[derive(Default)]
 struct FrameCounter {
-    /// Whether a close frame was among them.
-    has_close: bool,
+    /// Whether a close frame with a status was among them: a tab that was closed, a client that hangs up. Engine.IO closes
+    /// without one what it takes for lost, when the network goes or a heartbeat is missed, and comes back.
+    has_goodbye: bool,
     /// The beginning of a head that has not come whole yet.
     head: Vec<u8>,
     payload_left: usize,
@@ -244,7 +245,7 @@ impl FrameCounter {
                 if self.head.len() < head {
                     continue;
                 }
-                self.has_close |= self.head[0] & 0x0f == CLOSE;
+                self.has_goodbye |= self.head[0] & 0x0f == CLOSE && length > 0;
                 self.head.clear();
                 self.payload_left = length;
             }
@@ -340,5 +341,19 @@ mod tests {
         }
         let mut counter = FrameCounter::default();
         assert_eq!(counter.count(&stream[..2]), (1, 0), "an empty frame ends with its head");
+    }
+
+    #[test]
+    fn only_a_close_with_a_status_says_goodbye() {
+        let mask = [0; 4];
+        for (frame, says_goodbye) in [
+            ([&[0x88, 0x80][..], &mask].concat(), false),
+            ([&[0x88, 0x82][..], &mask, &1001_u16.to_be_bytes()].concat(), true),
+            ([&[0x81, 0x82][..], &mask, b"41"].concat(), false),
+        ] {
+            let mut counter = FrameCounter::default();
+            frame.chunks(1).for_each(|byte| _ = counter.count(byte));
+            assert_eq!(counter.has_goodbye, says_goodbye, "{frame:?}");
+        }
     }
 }
