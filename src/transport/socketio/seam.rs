@@ -38,6 +38,8 @@ pub(super) struct Seam<S> {
     written: FrameCounter,
     read: FrameCounter,
     pause: Option<Pin<Box<Sleep>>>,
+    /// The time for the last words.
+    parting: Option<Pin<Box<Sleep>>>,
     /// Whether the connection began with polling, so that the library must be told if the upgrade came to nothing.
     is_upgrade: bool,
 }
@@ -56,6 +58,7 @@ impl<S> Seam<S> {
             written: FrameCounter::default(),
             read: FrameCounter::default(),
             pause: None,
+            parting: None,
             is_upgrade,
         }
     }
@@ -71,7 +74,7 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
                 }
                 let (frames, payload) = self.written.count(&bytes[..written]);
                 if frames > 0 || payload > 0 {
-                    self.link.backlog().written(frames, payload);
+                    self.link.written(frames, payload);
                 }
                 return Poll::Ready(written);
             }
@@ -93,6 +96,14 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
         self.link.inner().hub.metrics().limit(Limit::WriteTime);
         self.fail(LeaveReason::TimedOut);
         Poll::Ready(())
+    }
+
+    /// Ready when the last words have been written, or had their time: the library writes no more once it has read the end.
+    fn poll_last_words(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.has_failed || self.link.has_said_all() {
+            return Poll::Ready(());
+        }
+        self.parting.get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL))).as_mut().poll(context)
     }
 
     fn fail(&mut self, reason: LeaveReason) {
@@ -136,6 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         if this.link.is_closed() {
             // Its peers need not wait until the writer has finished, too.
             this.link.end(LeaveReason::Kicked);
+            ready!(this.poll_last_words(context));
             return Poll::Ready(Ok(()));
         }
         ready!(this.link.poll_pause(&mut this.pause, context));
