@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -59,7 +59,8 @@ pub(super) struct Link {
     upgrading: AtomicBool,
     /// Whether the upgrade is done.
     upgraded: AtomicBool,
-    closed: AtomicBool,
+    /// Set when it is closed: how many of the frames that were queued by then are still to be written.
+    last_words: OnceLock<AtomicUsize>,
     reader: AtomicWaker,
     backlog: Arc<Backlog>,
     pause: Mutex<Option<Pause>>,
@@ -105,7 +106,7 @@ impl Link {
             connect_reply: AtomicU8::new(connect_reply),
             upgrading: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
+            last_words: OnceLock::new(),
             reader: AtomicWaker::new(),
             backlog: Backlog::new(inner.settings.send_queue, inner.settings.send_queue_bytes),
             pause: Mutex::new(None),
@@ -295,18 +296,33 @@ impl Link {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.last_words.get().is_some()
     }
 
     /// Closes the transport once what is queued has been written: a WebSocket reads its end, a polling session is closed
     /// in its own name. Takes no lock of a room, and may be called under one.
     pub(super) fn close(&self) {
-        if self.closed.swap(true, Ordering::AcqRel) {
+        if self.last_words.set(AtomicUsize::new(self.backlog.waiting())).is_err() {
             return;
         }
         self.reader.wake();
         self.backlog.close();
         self.close_polling();
+    }
+
+    /// Notes that so many frames, and so many bytes of them, have been written.
+    pub(super) fn written(&self, frames: usize, bytes: usize) {
+        self.backlog.written(frames, bytes);
+        if let Some(last_words) = self.last_words.get() {
+            // The closure always gives a value.
+            _ = last_words.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| Some(left.saturating_sub(frames)));
+            self.reader.wake();
+        }
+    }
+
+    /// Whether all is written that was queued when it was closed.
+    pub(super) fn has_said_all(&self) -> bool {
+        self.last_words.get().is_none_or(|left| left.load(Ordering::Acquire) == 0)
     }
 
     /// Makes the library forget a connection that began with polling. Without effect on one that has been upgraded.

@@ -38,6 +38,8 @@ pub(super) struct Seam<S> {
     written: FrameCounter,
     read: FrameCounter,
     pause: Option<Pin<Box<Sleep>>>,
+    /// The time for the last words.
+    parting: Option<Pin<Box<Sleep>>>,
     /// Whether the connection began with polling, so that the library must be told if the upgrade came to nothing.
     is_upgrade: bool,
 }
@@ -56,6 +58,7 @@ impl<S> Seam<S> {
             written: FrameCounter::default(),
             read: FrameCounter::default(),
             pause: None,
+            parting: None,
             is_upgrade,
         }
     }
@@ -71,7 +74,7 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
                 }
                 let (frames, payload) = self.written.count(&bytes[..written]);
                 if frames > 0 || payload > 0 {
-                    self.link.backlog().written(frames, payload);
+                    self.link.written(frames, payload);
                 }
                 return Poll::Ready(written);
             }
@@ -102,9 +105,17 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
             return;
         }
         self.link.note_upgraded();
-        if self.read.has_close {
+        if self.read.has_goodbye {
             self.link.note_goodbye();
         }
+    }
+
+    /// Ready when the last words have been written, or had their time: the library writes no more once it has read the end.
+    fn poll_last_words(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.has_failed || self.link.has_said_all() {
+            return Poll::Ready(());
+        }
+        self.parting.get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL))).as_mut().poll(context)
     }
 
     fn fail(&mut self, reason: LeaveReason) {
@@ -148,6 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         if this.link.is_closed() {
             // Its peers need not wait until the writer has finished, too.
             this.link.end(LeaveReason::Kicked);
+            ready!(this.poll_last_words(context));
             return Poll::Ready(Ok(()));
         }
         ready!(this.link.poll_pause(&mut this.pause, context));
@@ -233,14 +245,23 @@ impl<S> Drop for Seam<S> {
 struct FrameCounter {
     /// How many were of a message.
     messages: usize,
-    /// Whether a close frame was among them.
-    has_close: bool,
+    /// Whether a close frame with a status was among them: a tab that was closed, a client that hangs up. Engine.IO closes
+    /// without one what it takes for lost, when the network goes or a heartbeat is missed, and comes back.
+    has_goodbye: bool,
     /// The beginning of a head that has not come whole yet.
     head: Vec<u8>,
     payload_left: usize,
 }
 
 impl FrameCounter {
+    /// Notes a head, by its first byte and how much follows it.
+    fn begin(&mut self, first: u8, length: usize) {
+        let opcode = first & 0x0f;
+        self.has_goodbye |= opcode == CLOSE && length > 0;
+        self.messages += usize::from(opcode < CLOSE);
+        self.payload_left = length;
+    }
+
     /// How many frames end in these bytes, and how many of the bytes are payload.
     fn count(&mut self, mut bytes: &[u8]) -> (usize, usize) {
         let (mut frames, mut payload) = (0, 0);
@@ -254,8 +275,7 @@ impl FrameCounter {
                 && let Some((head, length)) = frame_head(bytes)
                 && head <= bytes.len()
             {
-                self.has_close |= bytes[0] & 0x0f == CLOSE;
-                self.payload_left = length;
+                self.begin(bytes[0], length);
                 bytes = &bytes[head..];
             } else {
                 self.head.push(bytes[0]);
@@ -264,11 +284,8 @@ impl FrameCounter {
                 if self.head.len() < head {
                     continue;
                 }
-                let opcode = self.head[0] & 0x0f;
-                self.has_close |= opcode == CLOSE;
-                self.messages += usize::from(opcode < CLOSE);
+                self.begin(self.head[0], length);
                 self.head.clear();
-                self.payload_left = length;
             }
             frames += usize::from(self.payload_left == 0);
         }
@@ -362,5 +379,19 @@ mod tests {
         }
         let mut counter = FrameCounter::default();
         assert_eq!(counter.count(&stream[..2]), (1, 0), "an empty frame ends with its head");
+    }
+
+    #[test]
+    fn only_a_close_with_a_status_says_goodbye() {
+        let mask = [0; 4];
+        for (frame, says_goodbye) in [
+            ([&[0x88, 0x80][..], &mask].concat(), false),
+            ([&[0x88, 0x82][..], &mask, &1001_u16.to_be_bytes()].concat(), true),
+            ([&[0x81, 0x82][..], &mask, b"41"].concat(), false),
+        ] {
+            let mut counter = FrameCounter::default();
+            frame.chunks(1).for_each(|byte| _ = counter.count(byte));
+            assert_eq!(counter.has_goodbye, says_goodbye, "{frame:?}");
+        }
     }
 }

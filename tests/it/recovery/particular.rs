@@ -5,11 +5,11 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{all_go, away, back};
-use crate::support::TestServer;
 use crate::support::client::{cut, text, websocket};
 use crate::support::program::{Program, parlor};
 use crate::support::roamer::{Roamer, WAYS, Way};
 use crate::support::wire::{Heard, NAMELESS, Peer, Wire, open, told};
+use crate::support::{Client, TestServer};
 
 #[tokio::test]
 async fn each_comes_back_to_each_other() {
@@ -52,6 +52,31 @@ async fn clients_that_cannot_come_back_are_gone_at_once() {
         ann.hears_left(&id, "disconnected").await;
     }
     all_go(server, [ann]).await;
+}
+
+/// The official client does so when the browser says that it is offline, and when it misses a heartbeat; the frame may
+/// well arrive.
+#[tokio::test]
+async fn a_close_without_a_status_is_a_drop() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::connect(&server).await;
+    ann.ask("join-room", json!({ "roomId": "r", "userId": "ann" })).await;
+    let mut bob = Client::connect(&server).await;
+    bob.ask("join-room", json!({ "roomId": "r", "userId": "bob" })).await;
+    bob.told("room-users").await;
+    ann.told("room-users").await;
+    ann.told("user-joined").await;
+    let (id, pid, offset) = (bob.id.clone(), bob.pid.clone().unwrap(), bob.offset.clone());
+    bob.give_up().await;
+    assert_eq!(ann.told("user-away").await[0]["userId"], "bob");
+    let mut bob = Client::resume(&server, &pid, offset.as_deref()).await;
+    assert_eq!(bob.id, id);
+    assert_eq!(ann.told("user-back").await[0]["userId"], "bob");
+    bob.nothing_more().await;
+    bob.close().await;
+    assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
+    ann.close().await;
+    server.finish().await;
 }
 
 /// A client of `/ws` that asks for its place on the connection that holds it is not back, and stays where it is.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::TestServer;
-use super::client::WebSocket;
+use super::client::{WebSocket, goodbye};
 use super::server::LIMIT;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,7 +258,7 @@ impl Peer {
     }
 
     pub(crate) async fn close(mut self) {
-        self.socket.close(None).await.ok();
+        self.socket.close(Some(goodbye())).await.ok();
         let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
         tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
     }

@@ -6,7 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::Way;
-use crate::support::client::{WebSocket, cut};
+use crate::support::client::{WebSocket, cut, goodbye};
 use crate::support::polling::Polling;
 use crate::support::raw::Raw;
 use crate::support::server::LIMIT;
@@ -90,7 +90,7 @@ impl Line {
     /// Says goodbye, as its wire has it.
     pub(super) async fn close(&mut self) {
         match self {
-            Self::WebSocket(socket) => _ = socket.as_mut().close(None).await,
+            Self::WebSocket(socket) => _ = socket.as_mut().close(Some(goodbye())).await,
             Self::Polling(polling) => polling.send("41").await,
         }
     }

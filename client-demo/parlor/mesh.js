@@ -5,13 +5,25 @@
  * - a signal carries a `link`, naming the RTCPeerConnection at each end, so that a page that was reloaded is not mistaken for the
  *   connection its predecessor had, and one that only lost the server goes on as it was. Where a wire, or the way from one wire to
  *   another, does not carry it, the certificate's fingerprint in the description tells the same, a moment later
- * - media does not need the server: someone who is off the list stays as long as the connection to them lives
+ * - media does not need the server. Who is away has lost it, and the server keeps their place: they stay, whatever becomes of the
+ *   connection to them meanwhile. Who is off the list stays as long as that connection lives
  *
  * No DOM.
  *
  * @module mesh
  */
+import { Emitter } from "./emitter.js";
 import { Peer } from "./peer.js";
+
+/** @typedef {import("./signaling.js").User} User */
+/** @typedef {import("./signaling-error.js").SignalingError} SignalingError */
+/** @typedef {import("./signaling.js").Link} Link */
+/** @typedef {Record<import("./peer.js").Kind, MediaStreamTrack | null>} Tracks */
+
+/**
+ * What someone says they send.
+ * @typedef {{ audio: boolean, video: boolean, screen: boolean }} Sends
+ */
 
 /** How long to wait before a signal that the server refused is made up for. */
 const RETRY_MS = 1500;
@@ -29,17 +41,34 @@ const NAME_LIMIT = 40;
  * @property {string} name
  * @property {Peer | null} peer null until the first offer
  * @property {boolean} away lost the server, may come back; media may well flow
- * @property {{ audio: boolean, video: boolean, screen: boolean } | null} sends what they say they send; null: has not said
+ * @property {boolean} listed in the room, as far as the server knows
+ * @property {Sends | null} sends null: has not said
  * @property {boolean} unnamed the server knows no name of theirs, so they may say it themselves
  * @property {boolean} anonymous the server does not even say whether they are here: the connection to them is all there is
  * @property {boolean} expected called, and not heard of yet; such a one is not shown
  */
 
 /**
- * Events, each a `CustomEvent`: `joined`, `changed`, `stream` (detail: a {@link Member}), `left` (detail: the {@link Member} and its
- * `reason`), `chat` (detail: `{ member, text }`).
+ * The events of a {@link Mesh}. `changed`: the state of the connection, the name, whether they are away, what they send; `stream`: the
+ * tracks in `peer.stream`.
+ * @typedef {{
+ *   "joined": Member,
+ *   "changed": Member,
+ *   "stream": Member,
+ *   "left": Member & { reason: string },
+ *   "chat": { member: Member, text: string },
+ * }} MeshEvents
  */
-export class Mesh extends EventTarget {
+
+/**
+ * @typedef {object} MeshOptions
+ * @property {import("./signaling.js").Signaling} signaling any of the wires
+ * @property {string} [name] told to those to whom the server names nobody
+ * @property {RTCIceServer[]} [iceServers] in place of those the server names
+ */
+
+/** @extends {Emitter<MeshEvents>} */
+export class Mesh extends Emitter {
   #signaling;
   #name;
   /** With those who are only expected. @type {Map<string, Member>} */
@@ -48,7 +77,9 @@ export class Mesh extends EventTarget {
   #selfId;
   /** Ties our sound and picture together on the other side. */
   #outgoing = new MediaStream();
+  /** @type {Tracks} */
   #tracks = { audio: null, video: null };
+  /** @type {Sends} */
   #sends = { audio: false, video: false, screen: false };
   /** @type {RTCIceServer[] | undefined} */
   #iceServers;
@@ -57,10 +88,7 @@ export class Mesh extends EventTarget {
   #makingUp = new Set();
   #abort = new AbortController();
 
-  /**
-   * @param {{ signaling: import("./signaling.js").Signaling, name: string, iceServers?: RTCIceServer[] }} options
-   *   `signaling`: any of the wires; `iceServers` take the place of those the server names
-   */
+  /** @param {MeshOptions} options made before joining, so that no event of the room is missed */
   constructor({ signaling, name, iceServers }) {
     super();
     this.#signaling = signaling;
@@ -76,16 +104,16 @@ export class Mesh extends EventTarget {
 
   /**
    * What everybody gets from now on.
-   * @param {{ audio: MediaStreamTrack | null, video: MediaStreamTrack | null }} tracks
-   * @param {{ audio: boolean, video: boolean, screen: boolean }} sends
+   * @param {Partial<Tracks>} tracks a kind that is left out is sent no more
+   * @param {Partial<Sends>} [sends] what to say of them; by default, that what is there is sent, and is no screen
    */
-  send(tracks, sends) {
-    this.#tracks = tracks;
-    this.#sends = sends;
+  send({ audio = null, video = null }, sends = {}) {
+    this.#tracks = { audio, video };
+    this.#sends = { audio: !!audio, video: !!video, screen: false, ...sends };
     for (const { peer } of this.#members.values()) {
       if (!peer) continue;
       this.#fill(peer);
-      peer.send({ type: "sends", ...sends });
+      peer.send({ type: "sends", ...this.#sends });
     }
     this.#spread();
   }
@@ -106,8 +134,13 @@ export class Mesh extends EventTarget {
   }
 
   #listen() {
-    const on = (type, handle) =>
-      this.#signaling.addEventListener(type, ({ detail }) => handle(detail), { signal: this.#abort.signal });
+    /**
+     * @template {keyof import("./signaling.js").SignalingEvents} Name
+     * @param {Name} name
+     * @param {(detail: import("./signaling.js").SignalingEvents[Name]) => unknown} handle
+     */
+    const on = (name, handle) =>
+      this.#signaling.addEventListener(name, ({ detail }) => handle(detail), { signal: this.#abort.signal });
 
     on("room-users", ({ users, iceServers, userId }) => {
       this.#iceServers = this.#fixedIceServers ?? iceServers;
@@ -127,12 +160,16 @@ export class Mesh extends EventTarget {
       }
     });
 
+    on("online", ({ recovered }) => {
+      // Else `room-users` has come. What was to be said meanwhile has just been said; what broke meanwhile is for us to mend.
+      if (recovered) for (const { peer } of this.#members.values()) peer?.resume();
+    });
     on("user-joined", (user) => this.#admit(user).peer?.resume());
     on("user-back", (user) => this.#admit(user).peer?.resume());
     on("user-away", ({ userId }) => this.#update(userId, { away: true }));
     on("user-left", ({ userId, reason }) => {
       const member = this.#members.get(userId);
-      if (member) this.#lose(member, reason);
+      if (member) this.#lose(member, reason ?? "disconnected");
     });
 
     on("offer", ({ from, user, offer, link }) => this.#receiveOffer(user ? this.#admit(user) : this.#members.get(from), offer, link));
@@ -145,16 +182,18 @@ export class Mesh extends EventTarget {
     on("ice-candidate", ({ from, candidate, link }) => this.#deliver(from, link, (peer) => peer.receiveCandidate(candidate)));
   }
 
-  /** Someone is on the server's list: new, or still there, or back. On a wire without a list, someone who is expected, or calls. */
+  /**
+   * Someone is on the server's list: new, or still there, or back. On a wire without a list, someone who is expected, or calls.
+   * @param {User} user
+   */
   #admit(user) {
     const known = this.#members.get(user.userId);
+    const name = nameOf(user);
     if (known) {
       if (!user.expected) this.#meet(known);
-      const name = nameOf(user);
-      this.#update(user.userId, { away: false, ...(name && { name }) });
+      this.#update(user.userId, { away: false, listed: true, ...(name && { name }) });
       return known;
     }
-    const name = nameOf(user);
     const anonymous = !!user.anonymous;
     /** @type {Member} */
     const member = {
@@ -162,24 +201,26 @@ export class Mesh extends EventTarget {
       name: name || (anonymous ? "Guest" : `Guest ${user.userId.slice(-4)}`),
       peer: null,
       away: false,
+      listed: true,
       sends: null,
       unnamed: !name,
       anonymous,
       expected: !!user.expected,
     };
     this.#members.set(member.id, member);
-    if (!member.expected) this.#tell("joined", member);
+    if (!member.expected) this.tell("joined", member);
     this.#spread();
     return member;
   }
 
-  /** Something was heard of someone. */
+  /** Something was heard of someone. @param {Member} member */
   #meet(member) {
     if (!member.expected) return;
     member.expected = false;
-    this.#tell("joined", member);
+    this.tell("joined", member);
   }
 
+  /** @param {string} id @param {Partial<Member>} change */
   #update(id, change) {
     const member = this.#members.get(id);
     if (!member) return;
@@ -187,36 +228,51 @@ export class Mesh extends EventTarget {
     this.#changed(member);
   }
 
+  /** @param {Member} member */
   #changed(member) {
-    if (!member.expected) this.#tell("changed", member);
+    if (!member.expected) this.tell("changed", member);
   }
 
-  /** Someone is off the list. Who said goodbye is gone; who only lost the server stays while the connection lives. */
+  /**
+   * Someone is off the list. Who said goodbye is gone; who only lost the server stays while the connection lives.
+   * @param {Member} member
+   * @param {string} reason
+   */
   #lose(member, reason) {
     const goodbye = reason === "left" || reason === "kicked" || reason === "closed";
-    if (!goodbye && member.peer?.alive) this.#update(member.id, { away: true });
+    if (!goodbye && member.peer?.alive) this.#update(member.id, { away: true, listed: false });
     else this.#remove(member, reason);
   }
 
+  /** @param {Member} member @param {string} reason */
   #remove(member, reason) {
     if (this.#members.get(member.id) !== member) return;
     this.#members.delete(member.id);
     member.peer?.close();
-    if (!member.expected) this.#tell("left", { ...member, reason });
+    if (!member.expected) this.tell("left", { ...member, reason });
     this.#spread();
   }
 
-  /** A new connection to a member, in place of the one there may be. */
+  /** A new connection to a member, in place of the one there may be. @param {Member} member */
   #connect(member) {
     member.peer?.close();
-    const peer = new Peer({ iceServers: this.#iceServers, outgoing: this.#outgoing });
+    const peer = new Peer({
+      iceServers: this.#iceServers,
+      renewIceServers: this.#fixedIceServers ? undefined : () => this.#signaling.iceServers(),
+      outgoing: this.#outgoing,
+    });
     member.peer = peer;
     member.sends = null;
     this.#fill(peer);
     this.#spread();
 
     const current = () => member.peer === peer && this.#members.get(member.id) === member;
-    const on = (type, handle) => peer.addEventListener(type, ({ detail }) => current() && handle(detail));
+    /**
+     * @template {keyof import("./peer.js").PeerEvents} Name
+     * @param {Name} name
+     * @param {(detail: import("./peer.js").PeerEvents[Name]) => unknown} handle
+     */
+    const on = (name, handle) => peer.addEventListener(name, ({ detail }) => current() && handle(detail));
     const link = () => ({ link: { from: peer.id, to: peer.remoteId } });
     on("description", (description) => {
       const sent =
@@ -229,17 +285,17 @@ export class Mesh extends EventTarget {
       this.#signaling.candidate(member.id, candidate, link()).catch((error) => this.#makeUp(peer, error));
     });
     on("state", (state) => {
-      // Away and without media: nothing is left of them.
-      if (member.away && (state === "failed" || state === "disconnected")) this.#remove(member, "timeout");
+      // Off the list and without media: nothing is left of them.
+      if (!member.listed && (state === "failed" || state === "disconnected")) this.#remove(member, "timeout");
       else this.#changed(member);
     });
     on("closed", () => {
       // The other page hung up. Whether that person is still here is for the server to say, if it (still) speaks of them.
       if (member.away || member.anonymous) this.#remove(member, "left");
     });
-    on("stream", () => this.#tell("stream", member));
+    on("stream", () => this.tell("stream", member));
     on("open", () => {
-      peer.send({ type: "name", name: this.#name });
+      if (this.#name) peer.send({ type: "name", name: this.#name });
       peer.send({ type: "sends", ...this.#sends });
     });
     on("message", (message) => this.#receiveMessage(member, message));
@@ -249,7 +305,7 @@ export class Mesh extends EventTarget {
   /**
    * @param {Member | undefined} member
    * @param {RTCSessionDescriptionInit} offer
-   * @param {{ from: string, to: string | null } | undefined} link absent where the other side is not this page, or on another wire
+   * @param {Link | undefined} link absent where the other side is not this page, or on another wire
    */
   async #receiveOffer(member, offer, link) {
     if (!member) return;
@@ -271,7 +327,12 @@ export class Mesh extends EventTarget {
     }
   }
 
-  /** Answers and candidates, which mean something to one connection only. */
+  /**
+   * Answers and candidates, which mean something to one connection only.
+   * @param {string} from
+   * @param {Link | undefined} link
+   * @param {(peer: Peer, member: Member) => unknown} handle
+   */
   async #deliver(from, link, handle) {
     const member = this.#members.get(from);
     const peer = member?.peer;
@@ -286,9 +347,10 @@ export class Mesh extends EventTarget {
     }
   }
 
+  /** @param {Member} member @param {any} message */
   #receiveMessage(member, message) {
     if (message?.type === "chat" && typeof message.text === "string") {
-      this.#tell("chat", { member, text: message.text });
+      this.tell("chat", { member, text: message.text });
     } else if (message?.type === "name" && typeof message.name === "string") {
       const name = message.name.trim().slice(0, NAME_LIMIT);
       if (member.unnamed && name) this.#update(member.id, { name });
@@ -298,7 +360,11 @@ export class Mesh extends EventTarget {
     }
   }
 
-  /** A signal did not get through. Offline, the re-join makes up for it; someone who is gone needs nothing. */
+  /**
+   * A signal did not get through. Offline, the re-join makes up for it; someone who is gone needs nothing.
+   * @param {Peer} peer
+   * @param {SignalingError} error
+   */
   #makeUp(peer, error) {
     if (BESIDE_THE_POINT.has(error.code) || this.#makingUp.has(peer)) return;
     console.warn("a signal was refused", error.code, error.message);
@@ -309,9 +375,10 @@ export class Mesh extends EventTarget {
     }, error.retryAfterMs ?? RETRY_MS);
   }
 
+  /** @param {Peer} peer */
   #fill(peer) {
-    for (const [kind, track] of Object.entries(this.#tracks)) {
-      peer.setTrack(kind, track).catch((error) => console.warn("a track could not be sent", error));
+    for (const kind of /** @type {const} */ (["audio", "video"])) {
+      peer.setTrack(kind, this.#tracks[kind]).catch((error) => console.warn("a track could not be sent", error));
     }
   }
 
@@ -321,13 +388,9 @@ export class Mesh extends EventTarget {
     const scale = this.#sends.screen || count < 2 ? 1 : count < 4 ? 2 : 3;
     for (const { peer } of this.#members.values()) peer?.setVideoScale(scale);
   }
-
-  #tell(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
-  }
 }
 
-/** The name the server gives someone, or an empty string. */
+/** The name the server gives someone, or an empty string. @param {User} user */
 function nameOf(user) {
   return typeof user.name === "string" ? user.name.trim() : "";
 }

@@ -2,7 +2,7 @@
  * One RTCPeerConnection to one other person: perfect negotiation, ICE restart, a data channel, statistics.
  *
  * Knows nothing of the DOM and nothing of the wire: it hands out descriptions and candidates as events, and whoever holds it brings
- * them to the other side. To use it elsewhere, copy this file; it imports nothing.
+ * them to the other side.
  *
  * - {@link Peer#call} makes the first offer; the side that waits just gives what arrives to {@link Peer#receiveDescription}
  * - either side may renegotiate at any time; when both do, the impolite one's offer wins and the polite one rolls back
@@ -11,6 +11,8 @@
  *
  * @module peer
  */
+import { Emitter } from "./emitter.js";
+import { Meter } from "./meter.js";
 
 /** @typedef {"audio" | "video"} Kind */
 
@@ -26,22 +28,38 @@ const REPEAT_MS = 1500;
 /** How long to wait at most for the first candidate of an offer that gives way, in milliseconds. */
 const GATHERING_MS = 1000;
 
+/** How long a restart of ICE waits for newer credentials, in milliseconds: those that there are may well be good still. */
+const RENEWAL_MS = 1000;
+
 /** Longest data channel message taken from the other side, in characters. */
 const MESSAGE_LIMIT = 16384;
 
 /**
- * Events, each a `CustomEvent` whose `detail` is
- *
- * | event | detail |
- * |---|---|
- * | `description` | the RTCSessionDescription to send, an offer or an answer |
- * | `candidate` | the RTCIceCandidateInit to send, `null` at the end |
- * | `state` | the connection's `connectionState` |
- * | `stream` | {@link Peer#stream}, whose tracks have changed |
- * | `open`, `closed` | none: the data channel opened, or the other side closed it |
- * | `message` | what the other side gave to {@link Peer#send} |
+ * The events of a {@link Peer}: a description and a candidate to send (`null` at the end), the connection's state, {@link Peer#stream}
+ * whose tracks have changed, the data channel that opened or that the other side closed, and what it has given to {@link Peer#send}.
+ * @typedef {{
+ *   "description": RTCSessionDescription,
+ *   "candidate": RTCIceCandidateInit | null,
+ *   "state": RTCPeerConnectionState,
+ *   "stream": MediaStream,
+ *   "open": undefined,
+ *   "closed": undefined,
+ *   "message": any,
+ * }} PeerEvents
  */
-export class Peer extends EventTarget {
+
+/**
+ * @typedef {object} PeerOptions
+ * @property {boolean} [polite] exactly one of the two sides is; left out on both, it is the one whose certificate has the smaller
+ *   fingerprint, which both know once their offers have met
+ * @property {RTCIceServer[]} [iceServers]
+ * @property {() => Promise<RTCIceServer[] | undefined>} [renewIceServers] asked before each restart of ICE, if there are credentials to
+ *   renew: those of a TURN server are good for a time
+ * @property {MediaStream} outgoing only ties sound and picture together for lip-sync, its tracks are not read
+ */
+
+/** @extends {Emitter<PeerEvents>} */
+export class Peer extends Emitter {
   /** Names this end of the connection, so that a signal meant for an earlier one can be told apart. */
   id = Math.random().toString(36).slice(2, 10);
   /** The other end's {@link Peer#id}, once known. @type {string | null} */
@@ -53,6 +71,7 @@ export class Peer extends EventTarget {
   #connection;
   #polite;
   #outgoing;
+  #renewIceServers;
   /** What is sent. @type {Record<Kind, MediaStreamTrack | null>} */
   #tracks = { audio: null, video: null };
   /** Where it is sent. @type {Partial<Record<Kind, RTCRtpTransceiver>>} */
@@ -65,22 +84,22 @@ export class Peer extends EventTarget {
   /** Ends when all that has arrived is taken; never fails. @type {Promise<unknown>} */
   #taking = Promise.resolve();
   #videoScale = 1;
-  /** Ends with the first local candidate. @type {Promise<void>} */
+  /** Ends with the first local candidate. @type {Promise<unknown>} */
   #gathered;
-  #restartTimer = 0;
-  #repeatTimer = 0;
-  #lastStats = null;
+  /** @type {number | undefined} */
+  #restartTimer;
+  /** @type {number | undefined} */
+  #repeatTimer;
+  #meter = new Meter();
 
-  /**
-   * @param {{ polite?: boolean, iceServers?: RTCIceServer[], outgoing: MediaStream }} options exactly one of the two sides is polite;
-   *   left out on both, it is the one whose certificate has the smaller fingerprint, which both know once their offers have met.
-   *   `outgoing` only ties sound and picture together for lip-sync, its tracks are not read.
-   */
-  constructor({ polite, iceServers = [], outgoing }) {
+  /** @param {PeerOptions} options */
+  constructor({ polite, iceServers = [], renewIceServers, outgoing }) {
     super();
     this.#polite = polite;
     this.#outgoing = outgoing;
+    this.#renewIceServers = renewIceServers;
     this.#connection = new RTCPeerConnection({ iceServers });
+    this.#gathered = new Promise((found) => this.#connection.addEventListener("icecandidate", found, { once: true }));
     this.#listen();
   }
 
@@ -144,7 +163,7 @@ export class Peer extends EventTarget {
   receiveCandidate(candidate) {
     return this.#inTurn(async () => {
       const lines = this.#connection.remoteDescription?.sdp.split(/\r?\n/) ?? [];
-      const ufrag = candidate?.usernameFragment ?? / ufrag (\S+)/.exec(candidate?.candidate)?.[1];
+      const ufrag = candidate?.usernameFragment ?? / ufrag (\S+)/.exec(candidate?.candidate ?? "")?.[1];
       if (!lines.length || (ufrag && !lines.includes(`a=ice-ufrag:${ufrag}`))) return;
       await this.#connection.addIceCandidate(candidate ?? undefined);
     });
@@ -176,8 +195,7 @@ export class Peer extends EventTarget {
    */
   resume(iceServers) {
     if (iceServers) this.#connection.setConfiguration({ iceServers });
-    if (this.#connection.signalingState === "have-local-offer") this.#tell("description", this.#connection.localDescription);
-    else if (this.state === "failed" || this.state === "disconnected") this.#connection.restartIce();
+    if (!this.#repeatOffer() && this.#isBroken) this.#restart();
   }
 
   /**
@@ -190,35 +208,9 @@ export class Peer extends EventTarget {
     return true;
   }
 
-  /**
-   * What went over the connection since the last call; rates are bits per second, `roundTripTime` is in seconds.
-   * @returns {Promise<{ bitrateIn: number, bitrateOut: number, roundTripTime: number | null, path: string, width?: number,
-   *   height?: number, framesPerSecond?: number }>}
-   */
+  /** What went over the connection since the last call. */
   async stats() {
-    const report = await this.#connection.getStats();
-    const all = [...report.values()];
-    const sum = (type, key) => all.filter((one) => one.type === type).reduce((total, one) => total + (one[key] ?? 0), 0);
-    const transport = all.find((one) => one.type === "transport");
-    const pair =
-      report.get(transport?.selectedCandidatePairId) ??
-      all.find((one) => one.type === "candidate-pair" && one.nominated && one.state === "succeeded");
-    const video = all.find((one) => one.type === "inbound-rtp" && one.kind === "video");
-
-    const now = { at: performance.now(), received: sum("inbound-rtp", "bytesReceived"), sent: sum("outbound-rtp", "bytesSent") };
-    const last = this.#lastStats ?? now;
-    this.#lastStats = now;
-    const rate = (key) => (now.at > last.at ? Math.max(0, ((now[key] - last[key]) * 8000) / (now.at - last.at)) : 0);
-    const relayed = [pair?.localCandidateId, pair?.remoteCandidateId].some((id) => report.get(id)?.candidateType === "relay");
-    return {
-      bitrateIn: rate("received"),
-      bitrateOut: rate("sent"),
-      roundTripTime: pair?.currentRoundTripTime ?? null,
-      path: pair ? (relayed ? "relayed" : "direct") : "",
-      width: video?.frameWidth,
-      height: video?.frameHeight,
-      framesPerSecond: video?.framesPerSecond,
-    };
+    return this.#meter.read(await this.#connection.getStats());
   }
 
   /** How loud the other side is right now, 0 to 1. */
@@ -243,22 +235,50 @@ export class Peer extends EventTarget {
       this.#offering = this.#offer();
     });
 
-    this.#gathered = new Promise((found) => connection.addEventListener("icecandidate", () => found(), { once: true }));
-    connection.addEventListener("icecandidate", ({ candidate }) => this.#tell("candidate", candidate?.toJSON() ?? null));
+    connection.addEventListener("icecandidate", ({ candidate }) => this.tell("candidate", candidate?.toJSON() ?? null));
 
     connection.addEventListener("track", ({ track }) => {
       for (const old of this.stream.getTracks()) if (old.kind === track.kind) this.stream.removeTrack(old);
       this.stream.addTrack(track);
-      for (const change of ["mute", "unmute", "ended"]) track.addEventListener(change, () => this.#tell("stream", this.stream));
-      this.#tell("stream", this.stream);
+      for (const change of ["mute", "unmute", "ended"]) track.addEventListener(change, () => this.tell("stream", this.stream));
+      this.tell("stream", this.stream);
     });
 
     connection.addEventListener("connectionstatechange", () => {
       clearTimeout(this.#restartTimer);
-      if (this.state === "failed") connection.restartIce();
-      if (this.state === "disconnected") this.#restartTimer = setTimeout(() => connection.restartIce(), DISCONNECTED_GRACE_MS);
-      this.#tell("state", this.state);
+      if (this.state === "failed") this.#restart();
+      if (this.state === "disconnected") this.#restartTimer = setTimeout(() => this.#restart(), DISCONNECTED_GRACE_MS);
+      this.tell("state", this.state);
     });
+  }
+
+  get #isClosed() {
+    return this.#connection.signalingState === "closed";
+  }
+
+  get #isBroken() {
+    return this.state === "failed" || this.state === "disconnected";
+  }
+
+  /** Looks for a way anew, while what is sent goes on. */
+  async #restart() {
+    const connection = this.#connection;
+    clearTimeout(this.#restartTimer);
+    if (this.#renewIceServers && connection.getConfiguration().iceServers?.some(({ credential }) => credential)) {
+      const iceServers = await Promise.race([this.#renewIceServers().catch(() => undefined), pause(RENEWAL_MS)]);
+      // It may have healed, or been closed, while they were asked for.
+      if (!this.#isBroken) return;
+      if (iceServers) connection.setConfiguration({ iceServers });
+    }
+    connection.restartIce();
+  }
+
+  /** Tells an offer again that has no answer. @returns {boolean} whether there is one */
+  #repeatOffer() {
+    const { signalingState, localDescription } = this.#connection;
+    const isOpen = signalingState === "have-local-offer" && !!localDescription;
+    if (isOpen) this.tell("description", localDescription);
+    return isOpen;
   }
 
   async #offer() {
@@ -266,12 +286,13 @@ export class Peer extends EventTarget {
     try {
       await connection.setLocalDescription();
       // The other side's offer may have come in between; then this would be an answer, and is told elsewhere.
-      if (connection.localDescription.type === "offer") this.#tell("description", connection.localDescription);
+      if (connection.localDescription?.type === "offer") this.tell("description", connection.localDescription);
     } catch (error) {
-      if (connection.signalingState !== "closed") console.warn("negotiation failed", error);
+      if (!this.#isClosed) console.warn("negotiation failed", error);
     }
   }
 
+  /** @param {RTCSessionDescriptionInit} offer */
   async #takeOffer(offer) {
     const connection = this.#connection;
     // Both offers have to be there to be compared.
@@ -279,17 +300,18 @@ export class Peer extends EventTarget {
     if (connection.signalingState === "have-local-offer") {
       if (!this.#isPoliteTo(offer)) return this.#repeatLater();
       // Chromium: rolled back before it has found the first network, a new connection never finds any.
-      await Promise.race([this.#gathered, new Promise((end) => setTimeout(end, GATHERING_MS))]);
-      if (connection.signalingState === "closed") return;
+      await Promise.race([this.#gathered, pause(GATHERING_MS)]);
+      if (this.#isClosed) return;
     }
     await connection.setRemoteDescription(offer);
     if (offer.sdp?.includes("m=application")) this.#openChannel();
     this.#adoptTransceivers();
     await connection.setLocalDescription();
-    this.#tell("description", connection.localDescription);
+    if (connection.localDescription) this.tell("description", connection.localDescription);
     this.#applyVideoScale();
   }
 
+  /** @param {RTCSessionDescriptionInit} answer */
   async #takeAnswer(answer) {
     // An offer that was repeated is answered twice.
     if (this.#connection.signalingState !== "have-local-offer") return;
@@ -297,22 +319,20 @@ export class Peer extends EventTarget {
     this.#applyVideoScale();
   }
 
-  /** Both sides made an offer: whether ours gives way. */
+  /** Both sides made an offer: whether ours gives way. @param {RTCSessionDescriptionInit} offer */
   #isPoliteTo(offer) {
     return this.#polite ?? fingerprint(this.#connection.localDescription) < fingerprint(offer);
   }
 
   #repeatLater() {
     clearTimeout(this.#repeatTimer);
-    this.#repeatTimer = setTimeout(() => {
-      if (this.#connection.signalingState === "have-local-offer") this.#tell("description", this.#connection.localDescription);
-    }, REPEAT_MS);
+    this.#repeatTimer = setTimeout(() => this.#repeatOffer(), REPEAT_MS);
   }
 
   /** One thing after the other, so that a candidate finds its description taken. @param {() => Promise<void>} take */
   #inTurn(take) {
     const taken = this.#taking.then(() => {
-      if (this.#connection.signalingState !== "closed") return take();
+      if (!this.#isClosed) return take();
     });
     this.#taking = taken.catch(() => {});
     return taken;
@@ -322,12 +342,12 @@ export class Peer extends EventTarget {
   #openChannel() {
     if (this.#channel) return;
     this.#channel = this.#connection.createDataChannel("parlor", { negotiated: true, id: 0 });
-    this.#channel.addEventListener("open", () => this.#tell("open"));
-    this.#channel.addEventListener("close", () => this.#tell("closed"));
+    this.#channel.addEventListener("open", () => this.tell("open", undefined));
+    this.#channel.addEventListener("close", () => this.tell("closed", undefined));
     this.#channel.addEventListener("message", ({ data }) => {
       if (typeof data !== "string" || data.length > MESSAGE_LIMIT) return;
       try {
-        this.#tell("message", JSON.parse(data));
+        this.tell("message", JSON.parse(data));
       } catch {
         // Not ours; another client may use the channel in its own way.
       }
@@ -346,6 +366,7 @@ export class Peer extends EventTarget {
     }
   }
 
+  /** @param {RTCRtpTransceiver} transceiver @param {MediaStreamTrack | null} track */
   async #fill(transceiver, track) {
     if (track && !transceiver.direction.startsWith("send")) {
       transceiver.sender.setStreams?.(this.#outgoing);
@@ -358,15 +379,16 @@ export class Peer extends EventTarget {
   #applyVideoScale() {
     const sender = this.#transceivers.video?.sender;
     const parameters = sender?.getParameters();
-    if (!parameters?.encodings?.length || (parameters.encodings[0].scaleResolutionDownBy ?? 1) === this.#videoScale) return;
+    if (!sender || !parameters?.encodings?.length || (parameters.encodings[0].scaleResolutionDownBy ?? 1) === this.#videoScale) return;
     parameters.encodings[0].scaleResolutionDownBy = this.#videoScale;
     // Refused while a negotiation is under way; it is applied again at its end.
     sender.setParameters(parameters).catch(() => {});
   }
+}
 
-  #tell(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
-  }
+/** @param {number} milliseconds @returns {Promise<undefined>} */
+function pause(milliseconds) {
+  return new Promise((end) => setTimeout(end, milliseconds, undefined));
 }
 
 /**

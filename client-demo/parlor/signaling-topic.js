@@ -1,8 +1,6 @@
 /**
  * The topic wire, `/ws/{topic}`: connecting joins, closing leaves, and the server gives the ids.
  *
- * Knows nothing of the DOM and nothing of WebRTC. To use it elsewhere, copy this file and `signaling-websocket.js`.
- *
  * What is different from the others:
  *
  * - one's `userId` is the server's choice, and another one after each reconnect: to the others, somebody left and somebody came
@@ -11,74 +9,67 @@
  *
  * @module signaling-topic
  */
-import { asDescription, SignalingError, WebSocketSignaling } from "./signaling-websocket.js";
+import { SignalingError } from "./signaling-error.js";
+import { asDescription, WebSocketSignaling } from "./signaling-websocket.js";
+
+/** @typedef {import("./signaling.js").SignalingOptions & { name: string }} TopicOptions */
 
 /** How long a refusal of a signal may take, in milliseconds. The server itself gives up on a full queue after 100. */
 const CONSENT_MS = 1500;
 
-/** This wire has codes of its own. */
+/**
+ * This wire has codes of its own.
+ * @type {Record<string, string>}
+ */
 const CODES = { target_not_found: "TARGET_NOT_FOUND", dropped: "DELIVERY_FAILED", missing_target: "INVALID_MESSAGE", invalid_type: "INVALID_MESSAGE" };
 
-/** Events and methods: those of `Signaling`. */
+/** What the signals are called. */
+const TYPES = { offer: "offer", answer: "answer", candidate: "ice-candidate" };
+
 export class TopicSignaling extends WebSocketSignaling {
   #name;
   /** @type {string | undefined} */
   #selfId;
   /** @type {RTCIceServer[] | undefined} */
   #iceServers;
-  /** One's own ids of before; the server may go on listing one for a while, when it has not noticed the loss yet. */
+  /** One's own ids of before; the server may go on listing one for a while, when it has not noticed the loss yet. @type {Set<string>} */
   #formerIds = new Set();
   #messages = 0;
 
-  /** @param {{ url?: string, name: string, token?: string }} options */
+  /** @param {TopicOptions} options */
   constructor({ url, name, token }) {
     super({ url, token });
     this.#name = name;
   }
 
-  /** By which the others know one; undefined until one has joined. */
+  /** @override */
   get userId() {
     return this.#selfId;
   }
 
-  address(roomId) {
+  /** @param {string} roomId @protected @override */
+  place(roomId) {
     return this.endpoint(`/ws/${encodeURIComponent(roomId)}`, { metadata: JSON.stringify({ name: this.#name }) });
   }
 
   /**
-   * Each rejects with a {@link SignalingError} if the signal could not be delivered.
-   * @param {string} targetId
-   * @param {RTCSessionDescriptionInit} offer
+   * @param {import("./signaling.js").SignalKind} kind
+   * @param {string} to
+   * @param {import("./signaling.js").SignalBody} payload
+   * @protected
+   * @override
    */
-  offer(targetId, offer) {
-    return this.#signal("offer", targetId, offer);
-  }
-
-  /**
-   * @param {string} targetId
-   * @param {RTCSessionDescriptionInit} answer
-   */
-  answer(targetId, answer) {
-    return this.#signal("answer", targetId, answer);
-  }
-
-  /**
-   * @param {string} targetId
-   * @param {RTCIceCandidateInit | null} candidate `null` is the end of candidates
-   */
-  candidate(targetId, candidate) {
-    return this.#signal("ice-candidate", targetId, candidate);
-  }
-
-  async #signal(type, to, payload) {
+  async transmit(kind, to, payload) {
     if (!this.online) throw new SignalingError("OFFLINE");
     const msgId = String(++this.#messages);
-    this.send({ type, to, payload, msgId });
+    this.send({ type: TYPES[kind], to, payload, msgId });
     await this.expect(msgId, { within: CONSENT_MS, silenceIsConsent: true });
   }
 
+  /** @param {any} message @protected @override */
   receive(message) {
     const { type, from, payload } = message;
+    const sender = { from, userId: from };
     switch (type) {
       case "welcome":
         if (this.#selfId) this.#formerIds.add(this.#selfId);
@@ -86,19 +77,22 @@ export class TopicSignaling extends WebSocketSignaling {
         this.#iceServers = message.iceServers;
         break;
       case "peer-list":
-        this.entered(message.peers.filter(({ id }) => !this.#formerIds.has(id)).map((peer) => this.#user(peer)), this.#selfId, this.#iceServers);
+        this.#enterWith(message.peers);
         break;
       case "peer-joined":
+        if (!this.#formerIds.has(message.peerId)) this.tell("user-joined", this.#user(message.peerId, message.metadata));
+        break;
       case "peer-left":
-        if (this.#formerIds.has(message.peerId)) break;
-        this.tell(type.replace("peer", "user"), this.#user({ id: message.peerId, metadata: message.metadata }));
+        if (!this.#formerIds.has(message.peerId)) this.tell("user-left", this.#user(message.peerId));
         break;
       case "offer":
+        this.tell(type, { ...sender, offer: asDescription(type, payload) });
+        break;
       case "answer":
-        this.tell(type, { from, userId: from, [type]: asDescription(type, payload) });
+        this.tell(type, { ...sender, answer: asDescription(type, payload) });
         break;
       case "ice-candidate":
-        this.tell(type, { from, userId: from, candidate: payload });
+        this.tell(type, { ...sender, candidate: payload });
         break;
       case "error": {
         const error = new SignalingError(CODES[message.code] ?? message.code ?? "INTERNAL", message.message, message.retryAfterMs);
@@ -108,7 +102,14 @@ export class TopicSignaling extends WebSocketSignaling {
     }
   }
 
-  #user({ id, metadata }) {
-    return { ...metadata, id, userId: id, roomId: this.roomId };
+  /** @param {{ id: string, metadata?: object }[]} peers */
+  #enterWith(peers) {
+    const others = peers.filter(({ id }) => !this.#formerIds.has(id));
+    this.entered(others.map(({ id, metadata }) => this.#user(id, metadata)), this.#selfId, this.#iceServers);
+  }
+
+  /** @param {string} id @param {object} [metadata] @returns {import("./signaling.js").User} */
+  #user(id, metadata) {
+    return { ...metadata, id, userId: id, roomId: this.roomId ?? undefined };
   }
 }

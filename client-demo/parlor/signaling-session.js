@@ -1,8 +1,6 @@
 /**
  * The session wire, `/signal`: a call for two over a shared link. No list, no names, no ids: there is one other person, or nobody yet.
  *
- * Knows nothing of the DOM and nothing of WebRTC. To use it elsewhere, copy this file and `signaling-websocket.js`.
- *
  * What is different from the others:
  *
  * - whoever is alone is not told so. What one sends waits at the server for the other, so one calls at once, unless a call was
@@ -13,7 +11,8 @@
  *
  * @module signaling-session
  */
-import { asDescription, SignalingError, WebSocketSignaling } from "./signaling-websocket.js";
+import { SignalingError } from "./signaling-error.js";
+import { asDescription, WebSocketSignaling } from "./signaling-websocket.js";
 
 /**
  * How long to listen before calling, in milliseconds. What waited for us comes at once; a longer pause only delays the call, a shorter
@@ -30,42 +29,15 @@ export const OTHER = Object.freeze({ id: "other", userId: "other", anonymous: tr
 /** Errors of a session that is no more, where joining it would begin another one. */
 const OVER = /session (ended|not found)/i;
 
-/** Events and methods: those of `Signaling`, with {@link SessionSignaling#hangUp}. Every `targetId` means the other. */
+/** Every `targetId` means the other. */
 export class SessionSignaling extends WebSocketSignaling {
-  #listenTimer = 0;
+  /** @type {number | undefined} */
+  #listenTimer;
   #signals = 0;
-  /** @type {Set<string>} those sent of which nothing was heard yet */
+  /** Those sent of which nothing was heard yet. @type {Set<string>} */
   #unsure = new Set();
-
-  /** @param {{ url?: string, token?: string }} options */
-  constructor({ url, token }) {
-    super({ url, token });
-  }
-
-  /** None: nobody on this wire has one. */
-  get userId() {
-    return undefined;
-  }
-
-  address() {
-    return this.endpoint("/signal");
-  }
-
-  enter(sessionId) {
-    clearTimeout(this.#listenTimer);
-    this.send({ type: "join", sessionId });
-    this.#listenTimer = setTimeout(() => this.#enter({ expected: true }), LISTEN_MS);
-  }
-
-  #enter(how) {
-    clearTimeout(this.#listenTimer);
-    this.#listenTimer = 0;
-    if (this.connected) this.entered([{ ...OTHER, ...how, roomId: this.roomId }]);
-  }
-
-  goodbye(sessionId) {
-    this.send({ type: "leave", sessionId });
-  }
+  /** @type {RTCIceServer[] | undefined} */
+  #iceServers;
 
   /** Ends the call for both. Safe while a page is being closed: nothing is awaited. */
   hangUp() {
@@ -73,42 +45,60 @@ export class SessionSignaling extends WebSocketSignaling {
     this.close();
   }
 
-  close() {
+  /** No answer of this wire has room for the ICE servers, so they are asked for. @protected @override */
+  async prepare() {
+    const asked = this.iceServers().then((iceServers) => (this.#iceServers = iceServers ?? this.#iceServers));
+    // Coming back need not wait for newer ones.
+    if (!this.#iceServers) await asked;
+  }
+
+  /** @protected @override */
+  place() {
+    return this.endpoint("/signal");
+  }
+
+  /** @param {string} sessionId @protected @override */
+  open(sessionId) {
+    this.#stopListening();
+    this.send({ type: "join", sessionId });
+    this.#listenTimer = setTimeout(() => this.#enter({ expected: true }), LISTEN_MS);
+  }
+
+  /** @param {{ expected?: true, calling?: true }} how */
+  #enter(how) {
+    this.#stopListening();
+    if (this.connected) this.entered([{ ...OTHER, ...how, roomId: this.roomId ?? undefined }], undefined, this.#iceServers);
+  }
+
+  #stopListening() {
     clearTimeout(this.#listenTimer);
-    super.close();
+    this.#listenTimer = undefined;
+  }
+
+  /** @protected @override */
+  disconnect() {
+    this.#stopListening();
+    super.disconnect();
+  }
+
+  /** @param {string} sessionId @protected @override */
+  goodbye(sessionId) {
+    this.send({ type: "leave", sessionId });
   }
 
   /**
-   * Each rejects with a {@link SignalingError} if the server refused a signal at about that time: its errors do not say which.
+   * Rejects if the server refused a signal at about that time: its errors do not say which.
+   * @param {import("./signaling.js").SignalKind} kind
    * @param {string} _other
-   * @param {RTCSessionDescriptionInit} offer
-   * @param {object} [extra] more keys for the receiver, if it is on this wire too
+   * @param {import("./signaling.js").SignalBody} body
+   * @param {object} [extra] travels within this wire alone
+   * @protected
+   * @override
    */
-  offer(_other, offer, extra) {
-    return this.#signal({ ...extra, type: "offer", sdp: offer });
-  }
-
-  /**
-   * @param {string} _other
-   * @param {RTCSessionDescriptionInit} answer
-   * @param {object} [extra]
-   */
-  answer(_other, answer, extra) {
-    return this.#signal({ ...extra, type: "answer", sdp: answer });
-  }
-
-  /**
-   * @param {string} _other
-   * @param {RTCIceCandidateInit | null} candidate `null` is the end of candidates
-   * @param {object} [extra]
-   */
-  candidate(_other, candidate, extra) {
-    return this.#signal({ ...extra, type: "candidate", candidate });
-  }
-
-  async #signal(message) {
+  async transmit(kind, _other, body, extra) {
     if (!this.online) throw new SignalingError("OFFLINE");
-    this.send({ ...message, sessionId: this.roomId });
+    const said = kind === "candidate" ? { candidate: body } : { sdp: body };
+    this.send({ ...extra, type: kind, ...said, sessionId: this.roomId });
     const key = String(++this.#signals);
     this.#unsure.add(key);
     try {
@@ -118,18 +108,20 @@ export class SessionSignaling extends WebSocketSignaling {
     }
   }
 
+  /** @param {any} message @protected @override */
   receive(message) {
     const { type, sessionId: _, sdp, candidate, ...rest } = message;
+    const sender = { ...rest, from: OTHER.userId };
     switch (type) {
       case "offer":
-        if (this.#listenTimer) this.#enter({ calling: true });
-        this.tell(type, { ...rest, from: OTHER.userId, user: OTHER, offer: asDescription(type, sdp) });
+        if (this.#listenTimer !== undefined) this.#enter({ calling: true });
+        this.tell(type, { ...sender, user: OTHER, offer: asDescription(type, sdp) });
         break;
       case "answer":
-        this.tell(type, { ...rest, from: OTHER.userId, answer: asDescription(type, sdp) });
+        this.tell(type, { ...sender, answer: asDescription(type, sdp) });
         break;
       case "candidate":
-        this.tell("ice-candidate", { ...rest, from: OTHER.userId, candidate: asCandidate(candidate) });
+        this.tell("ice-candidate", { ...sender, candidate: asCandidate(candidate) });
         break;
       case "hangup":
         this.end(new SignalingError("HUNG_UP"));
@@ -140,15 +132,20 @@ export class SessionSignaling extends WebSocketSignaling {
     }
   }
 
+  /** @param {SignalingError} error */
   #refused(error) {
-    clearTimeout(this.#listenTimer);
+    this.#stopListening();
     if (OVER.test(error.message)) return this.end(new SignalingError("HUNG_UP"));
     for (const key of this.#unsure) this.fail(key, error);
     this.trouble(error);
   }
 }
 
-/** A candidate as WebRTC takes it; a bare text belongs to the first section, in which all of them travel. */
+/**
+ * A candidate as WebRTC takes it; a bare text belongs to the first section, in which all of them travel.
+ * @param {string | RTCIceCandidateInit | null} candidate
+ * @returns {RTCIceCandidateInit | null}
+ */
 function asCandidate(candidate) {
   return typeof candidate === "string" ? { candidate, sdpMLineIndex: 0 } : candidate;
 }
