@@ -95,14 +95,9 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
         Poll::Ready(())
     }
 
-    /// Notes what the frames that were read mean for the connection.
-    fn note_read(&mut self) {
-        // A probe and the upgrade itself: until then this is an attempt, and may end as it likes.
-        if self.is_upgrade && self.read.messages < 2 {
-            return;
-        }
-        self.link.note_upgraded();
-        if self.read.has_close {
+    fn note_read(&mut self, bytes: &[u8]) {
+        self.read.count(bytes);
+        if self.read.says_goodbye() {
             self.link.note_goodbye();
         }
     }
@@ -154,8 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         if this.early.has_remaining() {
             let length = this.early.remaining().min(buffer.remaining());
             let early = this.early.split_to(length);
-            this.read.count(&early);
-            this.note_read();
+            this.note_read(&early);
             buffer.put_slice(&early);
             return Poll::Ready(Ok(()));
         }
@@ -165,8 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         // The library hears of the end too, but tells us only once its writer has finished, which may be stalling.
         match outcome {
             Ok(()) if buffer.filled().len() > before => {
-                this.read.count(&buffer.filled()[before..]);
-                this.note_read();
+                this.note_read(&buffer.filled()[before..]);
             }
             Ok(()) => this.link.lose(LeaveReason::Disconnected),
             Err(error) => this.link.lose(reason_of(&error)),
@@ -231,10 +224,8 @@ impl<S> Drop for Seam<S> {
 /// Counts the frames of a stream that comes in pieces.
 #[derive(Default)]
 struct FrameCounter {
-    /// How many were of a message.
-    messages: usize,
-    /// Whether a close frame was among them.
-    has_close: bool,
+    /// The mask of a close frame and the code that its payload begins with: as much of them as has come.
+    close: Option<Vec<u8>>,
     /// The beginning of a head that has not come whole yet.
     head: Vec<u8>,
     payload_left: usize,
@@ -249,6 +240,10 @@ impl FrameCounter {
                 let here = self.payload_left.min(bytes.len());
                 self.payload_left -= here;
                 payload += here;
+                // Nothing follows it.
+                if let Some(close) = &mut self.close {
+                    close.extend(bytes[..here].iter().take((MASK + 2).saturating_sub(close.len())));
+                }
                 bytes = &bytes[here..];
             } else {
                 self.head.push(bytes[0]);
@@ -257,15 +252,25 @@ impl FrameCounter {
                 if self.head.len() < head {
                     continue;
                 }
-                let opcode = self.head[0] & 0x0f;
-                self.has_close |= opcode == CLOSE;
-                self.messages += usize::from(opcode < CLOSE);
+                if self.head[0] & 0x0f == CLOSE {
+                    self.close = Some(self.head[self.head.len().saturating_sub(MASK)..].to_vec());
+                }
                 self.head.clear();
                 self.payload_left = length;
             }
             frames += usize::from(self.payload_left == 0);
         }
         (frames, payload)
+    }
+
+    /// Whether a client has closed as one that does not come back: a page that is left. Without that code a client gives
+    /// up a transport, as when it misses a heartbeat; one that leaves for good says so in a packet before.
+    fn says_goodbye(&self) -> bool {
+        let Some(&[first_mask, second_mask, _, _, first, second]) = self.close.as_deref().and_then(<[u8]>::first_chunk)
+        else {
+            return false;
+        };
+        u16::from_be_bytes([first ^ first_mask, second ^ second_mask]) == GOING_AWAY
     }
 }
 
@@ -304,14 +309,20 @@ fn frame_bounds(bytes: &[u8]) -> Option<(usize, usize)> {
     (bytes.len() >= end).then_some((head, end))
 }
 
-/// The opcode of a close frame, the first of those that are no part of a message.
+/// The opcode of a close frame.
 const CLOSE: u8 = 8;
+
+/// The code in it by which browsers close what a page leaves open (RFC 6455, section 7.4.1).
+const GOING_AWAY: u16 = 1001;
+
+/// The length of a mask, the end of the head of a frame of a client.
+const MASK: usize = 4;
 
 /// The lengths of a frame's head and of its payload (RFC 6455, section 5.2), if the latter can be told yet. The head of a
 /// frame of a client ends with its mask.
 fn frame_head(bytes: &[u8]) -> Option<(usize, usize)> {
     let second = *bytes.get(1)?;
-    let mask = if second & 0x80 == 0 { 0 } else { 4 };
+    let mask = if second & 0x80 == 0 { 0 } else { MASK };
     match second & 0x7f {
         126 => Some((4 + mask, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)))),
         127 => Some((10 + mask, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?)),
@@ -355,5 +366,29 @@ mod tests {
         }
         let mut counter = FrameCounter::default();
         assert_eq!(counter.count(&stream[..2]), (1, 0), "an empty frame ends with its head");
+    }
+
+    /// A client's close frame.
+    fn close(payload: &[u8]) -> Vec<u8> {
+        let mask = [1, 2, 3, 4];
+        let masked = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+        let length = u8::try_from(payload.len()).unwrap();
+        [0x88, 0x80 | length].into_iter().chain(mask).chain(masked).collect()
+    }
+
+    #[test]
+    fn a_page_that_is_left_is_told_from_a_transport_that_is_given_up() {
+        let says_goodbye = |frame: &[u8], piece: usize| {
+            let mut counter = FrameCounter::default();
+            frame.chunks(piece).for_each(|piece| _ = counter.count(piece));
+            counter.says_goodbye()
+        };
+        for piece in [1, 2, 3, 64] {
+            assert!(says_goodbye(&close(&[0x03, 0xe9]), piece));
+            assert!(says_goodbye(&close(b"\x03\xe9left"), piece));
+            assert!(!says_goodbye(&close(&[]), piece));
+            assert!(!says_goodbye(&close(&[0x03, 0xe8]), piece));
+            assert!(!says_goodbye(&close(&[0x03, 0xe9])[..7], piece), "cut off");
+        }
     }
 }

@@ -7,6 +7,8 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::TestServer;
@@ -156,9 +158,10 @@ impl Client {
         assert!(self.early.is_empty(), "{:?}", self.early);
     }
 
-    /// Closes as a browser does.
+    /// Closes as a browser does that leaves the page.
     pub(crate) async fn close(mut self) {
-        self.socket.close(None).await.ok();
+        let frame = CloseFrame { code: CloseCode::Away, reason: "".into() };
+        self.socket.close(Some(frame)).await.ok();
         let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
         tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
     }
