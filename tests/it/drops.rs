@@ -185,6 +185,29 @@ async fn an_upgrade_that_is_given_up_is_no_goodbye() {
 }
 
 #[tokio::test]
+async fn a_client_that_misses_a_heartbeat_closes_and_is_not_gone() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let bob = Client::joined(&server, "r", "bob").await;
+    ann.told("user-joined").await;
+    let (id, pid) = (bob.id.clone(), bob.pid.clone().unwrap());
+    // Official clients then close as they would after `disconnect()`, but for the packet that goes before.
+    let mut socket = bob.into_socket();
+    socket.close(None).await.unwrap();
+    ann.told("user-away").await;
+    drop(socket);
+    let mut bob = Client::resume(&server, &pid, None).await;
+    assert_eq!(bob.id, id);
+    ann.told("user-back").await;
+    bob.send("41").await;
+    assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
+    bob.ended().await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn a_body_that_is_broken_off_is_a_drop() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;

@@ -54,8 +54,8 @@ impl ConnectMiddleware<Wire, Inline> for Accept {
             match reason {
                 _ if link.is_closed() => link.end(LeaveReason::Kicked),
                 DisconnectReason::HeartbeatTimeout => link.lose(LeaveReason::TimedOut),
-                // A client whose network goes, or whose poll has failed, closes what is left of its transport, and comes
-                // back. One that goes for good leaves the namespace first, or says so in its close frame: see the seam.
+                // A client that gives up its transport, since a poll has failed or a heartbeat was missed, closes it, and
+                // comes back. One that goes for good leaves the namespace first, or says so as the seam reads it.
                 DisconnectReason::TransportClose
                 | DisconnectReason::TransportError
                 | DisconnectReason::MultipleHttpPollingError => link.lose(LeaveReason::Disconnected),

@@ -57,8 +57,6 @@ pub(super) struct Link {
     has_said_goodbye: AtomicBool,
     connect_reply: AtomicU8,
     upgrading: AtomicBool,
-    /// Whether the upgrade is done.
-    upgraded: AtomicBool,
     /// Set when it is closed: how many of the frames that were queued by then are still to be written.
     last_words: OnceLock<AtomicUsize>,
     reader: AtomicWaker,
@@ -105,7 +103,6 @@ impl Link {
             has_said_goodbye: AtomicBool::new(false),
             connect_reply: AtomicU8::new(connect_reply),
             upgrading: AtomicBool::new(false),
-            upgraded: AtomicBool::new(false),
             last_words: OnceLock::new(),
             reader: AtomicWaker::new(),
             backlog: Backlog::new(inner.settings.send_queue, inner.settings.send_queue_bytes),
@@ -139,7 +136,7 @@ impl Link {
     /// offset of one, else a new one. `false` where the connection has had one.
     pub(super) fn open(self: &Arc<Self>, grant: Option<Grant>, key: Option<&ResumeKey>, offset: Option<&str>) -> bool {
         // A probe that failed leaves polling, where a refusal would be read, and is final to official clients.
-        let is_gone = self.is_lost.load(Ordering::SeqCst) && !self.is_polling();
+        let is_gone = self.is_lost.load(Ordering::SeqCst) && self.sid.get().is_none();
         if self.session.get().is_some() || self.is_closed() || is_gone {
             return false;
         }
@@ -278,16 +275,6 @@ impl Link {
             session.lose(reason);
         }
         self.backlog.close();
-    }
-
-    /// Whether the connection began with polling, and has not gone on to a WebSocket.
-    pub(super) fn is_polling(&self) -> bool {
-        self.sid.get().is_some() && !self.upgraded.load(Ordering::Acquire)
-    }
-
-    /// Notes that the connection goes on over a WebSocket.
-    pub(super) fn note_upgraded(&self) {
-        self.upgraded.store(true, Ordering::Release);
     }
 
     /// Notes that the client closes the connection as one does who does not come back.

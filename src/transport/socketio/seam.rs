@@ -98,14 +98,9 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
         Poll::Ready(())
     }
 
-    /// Notes what the frames that were read mean for the connection.
-    fn note_read(&mut self) {
-        // A probe and the upgrade itself: until then this is an attempt, and may end as it likes.
-        if self.is_upgrade && self.read.messages < 2 {
-            return;
-        }
-        self.link.note_upgraded();
-        if self.read.has_goodbye {
+    fn note_read(&mut self, bytes: &[u8]) {
+        self.read.count(bytes);
+        if self.read.says_goodbye() {
             self.link.note_goodbye();
         }
     }
@@ -166,8 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         if this.early.has_remaining() {
             let length = this.early.remaining().min(buffer.remaining());
             let early = this.early.split_to(length);
-            this.read.count(&early);
-            this.note_read();
+            this.note_read(&early);
             buffer.put_slice(&early);
             return Poll::Ready(Ok(()));
         }
@@ -177,8 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         // The library hears of the end too, but tells us only once its writer has finished, which may be stalling.
         match outcome {
             Ok(()) if buffer.filled().len() > before => {
-                this.read.count(&buffer.filled()[before..]);
-                this.note_read();
+                this.note_read(&buffer.filled()[before..]);
             }
             Ok(()) => this.link.lose(LeaveReason::Disconnected),
             Err(error) => this.link.lose(reason_of(&error)),
@@ -243,22 +236,19 @@ impl<S> Drop for Seam<S> {
 /// Counts the frames of a stream that comes in pieces.
 #[derive(Default)]
 struct FrameCounter {
-    /// How many were of a message.
-    messages: usize,
-    /// Whether a close frame with a status was among them: a tab that was closed, a client that hangs up. Engine.IO closes
-    /// without one what it takes for lost, when the network goes or a heartbeat is missed, and comes back.
-    has_goodbye: bool,
+    /// The mask of a close frame and the code that its payload begins with: as much of them as has come.
+    close: Option<Vec<u8>>,
     /// The beginning of a head that has not come whole yet.
     head: Vec<u8>,
     payload_left: usize,
 }
 
 impl FrameCounter {
-    /// Notes a head, by its first byte and how much follows it.
-    fn begin(&mut self, first: u8, length: usize) {
-        let opcode = first & 0x0f;
-        self.has_goodbye |= opcode == CLOSE && length > 0;
-        self.messages += usize::from(opcode < CLOSE);
+    /// Notes the head of a frame, and how much follows it.
+    fn begin(&mut self, head: &[u8], length: usize) {
+        if head[0] & 0x0f == CLOSE {
+            self.close = Some(head[head.len().saturating_sub(MASK)..].to_vec());
+        }
         self.payload_left = length;
     }
 
@@ -270,12 +260,16 @@ impl FrameCounter {
                 let here = self.payload_left.min(bytes.len());
                 self.payload_left -= here;
                 payload += here;
+                // Nothing follows it.
+                if let Some(close) = &mut self.close {
+                    close.extend(bytes[..here].iter().take((MASK + 2).saturating_sub(close.len())));
+                }
                 bytes = &bytes[here..];
             } else if self.head.is_empty()
                 && let Some((head, length)) = frame_head(bytes)
                 && head <= bytes.len()
             {
-                self.begin(bytes[0], length);
+                self.begin(&bytes[..head], length);
                 bytes = &bytes[head..];
             } else {
                 self.head.push(bytes[0]);
@@ -284,12 +278,22 @@ impl FrameCounter {
                 if self.head.len() < head {
                     continue;
                 }
-                self.begin(self.head[0], length);
-                self.head.clear();
+                let head = std::mem::take(&mut self.head);
+                self.begin(&head, length);
             }
             frames += usize::from(self.payload_left == 0);
         }
         (frames, payload)
+    }
+
+    /// Whether a client has closed as one that does not come back: a page that is left. Without that code a client gives
+    /// up a transport, as when it misses a heartbeat; one that leaves for good says so in a packet before.
+    fn says_goodbye(&self) -> bool {
+        let Some(&[first_mask, second_mask, _, _, first, second]) = self.close.as_deref().and_then(<[u8]>::first_chunk)
+        else {
+            return false;
+        };
+        u16::from_be_bytes([first ^ first_mask, second ^ second_mask]) == GOING_AWAY
     }
 }
 
@@ -328,14 +332,20 @@ fn frame_bounds(bytes: &[u8]) -> Option<(usize, usize)> {
     (bytes.len() >= end).then_some((head, end))
 }
 
-/// The opcode of a close frame, the first of those that are no part of a message.
+/// The opcode of a close frame.
 const CLOSE: u8 = 8;
+
+/// The code in it by which browsers close what a page leaves open (RFC 6455, section 7.4.1).
+const GOING_AWAY: u16 = 1001;
+
+/// The length of a mask, the end of the head of a frame of a client.
+const MASK: usize = 4;
 
 /// The lengths of a frame's head and of its payload (RFC 6455, section 5.2), if the latter can be told yet. The head of a
 /// frame of a client ends with its mask.
 fn frame_head(bytes: &[u8]) -> Option<(usize, usize)> {
     let second = *bytes.get(1)?;
-    let mask = if second & 0x80 == 0 { 0 } else { 4 };
+    let mask = if second & 0x80 == 0 { 0 } else { MASK };
     match second & 0x7f {
         126 => Some((4 + mask, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)))),
         127 => Some((10 + mask, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?)),
@@ -381,17 +391,27 @@ mod tests {
         assert_eq!(counter.count(&stream[..2]), (1, 0), "an empty frame ends with its head");
     }
 
+    /// A client's close frame.
+    fn close(payload: &[u8]) -> Vec<u8> {
+        let mask = [1, 2, 3, 4];
+        let masked = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+        let length = u8::try_from(payload.len()).unwrap();
+        [0x88, 0x80 | length].into_iter().chain(mask).chain(masked).collect()
+    }
+
     #[test]
-    fn only_a_close_with_a_status_says_goodbye() {
-        let mask = [0; 4];
-        for (frame, says_goodbye) in [
-            ([&[0x88, 0x80][..], &mask].concat(), false),
-            ([&[0x88, 0x82][..], &mask, &1001_u16.to_be_bytes()].concat(), true),
-            ([&[0x81, 0x82][..], &mask, b"41"].concat(), false),
-        ] {
+    fn a_page_that_is_left_is_told_from_a_transport_that_is_given_up() {
+        let says_goodbye = |frame: &[u8], piece: usize| {
             let mut counter = FrameCounter::default();
-            frame.chunks(1).for_each(|byte| _ = counter.count(byte));
-            assert_eq!(counter.has_goodbye, says_goodbye, "{frame:?}");
+            frame.chunks(piece).for_each(|piece| _ = counter.count(piece));
+            counter.says_goodbye()
+        };
+        for piece in [1, 2, 3, 64] {
+            assert!(says_goodbye(&close(&[0x03, 0xe9]), piece));
+            assert!(says_goodbye(&close(b"\x03\xe9left"), piece));
+            assert!(!says_goodbye(&close(&[]), piece));
+            assert!(!says_goodbye(&close(&[0x03, 0xe8]), piece));
+            assert!(!says_goodbye(&close(&[0x03, 0xe9])[..7], piece), "cut off");
         }
     }
 }

@@ -137,8 +137,8 @@ export class Caller {
     this.note('wrong', what)
   }
 
-  /** Tells when both are together, once for each pair of incarnations. */
+  /** Tells when both are together. */
   #report() {
-    if (this.isIn && this.known !== null) this.tell('together', this.incarnation, this.known)
+    if (this.isIn && this.known !== null) this.tell('together')
   }
 }

@@ -15,7 +15,7 @@ export class Laptop {
 
   constructor() {
     this.#process = fork(PROGRAM, { stdio: 'inherit' })
-    this.#process.on('message', ({ id, what, rest }) => this.#receive(`${id} ${[what, ...rest.filter(Number.isInteger)].join(' ')}`, rest))
+    this.#process.on('message', ({ id, what, rest }) => this.#receive(`${id} ${what}`, rest))
     this.ended = new Promise((done) => this.#process.once('exit', (code, signal) => done({ code, signal })))
     // A stopped process takes no other signal.
     process.once('exit', () => this.#process.kill('SIGKILL'))
@@ -23,7 +23,9 @@ export class Laptop {
 
   #receive(news, rest) {
     this.#news.set(news, rest)
-    this.#waiting.get(news)?.(rest)
+    const waiting = this.#waiting.get(news) ?? []
+    this.#waiting.delete(news)
+    for (const done of waiting) done(rest)
   }
 
   order(order, id, ...rest) {
@@ -32,9 +34,14 @@ export class Laptop {
 
   /** Resolves when a caller has told something, or has before. */
   told(id, what) {
+    const news = this.#news.get(`${id} ${what}`)
+    return news ? Promise.resolve(news) : this.next(id, what)
+  }
+
+  /** Resolves when a caller tells something from now on. */
+  next(id, what) {
     const news = `${id} ${what}`
-    if (this.#news.has(news)) return Promise.resolve(this.#news.get(news))
-    return new Promise((done) => this.#waiting.set(news, done))
+    return new Promise((done) => this.#waiting.set(news, [...(this.#waiting.get(news) ?? []), done]))
   }
 
   /** What all its callers told is not needed any more. */

@@ -34,6 +34,18 @@ export class Server {
     this.settings = settings
   }
 
+  /** One that another keeps, to be asked. */
+  static at(address) {
+    const server = new Server()
+    server.#reach(address)
+    return server
+  }
+
+  #reach(address) {
+    this.address = address
+    this.url = `http://${address.host}:${address.port}`
+  }
+
   async start() {
     const { PATH, HOME } = process.env
     const env = { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...this.settings }
@@ -56,9 +68,8 @@ export class Server {
     })
     this.#child.stderr.pipe(process.stderr)
     const ended = this.exited.then((end) => Promise.reject(new Error(`the server ended: ${JSON.stringify(end)}`)))
-    this.address = await within(Promise.race([address, ended]), () => 'the server does not listen')
     ended.catch(() => {})
-    this.url = `http://${this.address.host}:${this.address.port}`
+    this.#reach(await within(Promise.race([address, ended]), () => 'the server does not listen'))
   }
 
   /** Asks on a connection of its own, which is gone afterwards. */
@@ -111,10 +122,9 @@ export class Server {
     }
   }
 
-  /** Those of its log lines in which one of several texts occurs. */
-  lines(texts) {
-    const lines = readFileSync(this.logFile, 'utf8').split('\n')
-    return lines.filter((line) => texts.some((text) => line.includes(text)))
+  /** What its log says of a room. */
+  lines(room) {
+    return readFileSync(this.logFile, 'utf8').split('\n').filter((line) => line.includes(` room=${room} `))
   }
 
   /** Asks it to go; how it ended, and after how long. */

@@ -43,7 +43,8 @@ export class SocketIoCaller extends Caller {
       const content = message.offer ?? message.answer ?? message.candidate
       if (content) this.note('sent', numberIn(content.sdp ?? content.candidate), this.life)
     })
-    socket.on('room-users', (users) => this.users(this.#other(users)))
+    // Before the acknowledgement, and told again where that was lost.
+    socket.on('room-users', (users) => this.joined(this.#other(users)))
     for (const what of ['joined', 'left', 'away', 'back']) {
       socket.on(`user-${what}`, ({ userId, roomId, incarnation, reason }) => {
         this.presence(what, { userId, room: roomId, incarnation, reason })
@@ -66,8 +67,7 @@ export class SocketIoCaller extends Caller {
   #join() {
     const { room: roomId, me: userId, incarnation } = this
     this.#socket.emit('join-room', { roomId, userId, incarnation }, (answer) => {
-      if (answer.ok) this.joined(this.#other(answer.users))
-      else this.wrong(`may not join: ${answer.code}`)
+      if (!answer.ok) this.wrong(`may not join: ${answer.code}`)
     })
   }
 

@@ -12,7 +12,7 @@ const AFTER_MS = 500
 
 const quantile = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
 
-function spread(times) {
+export function spread(times) {
   const sorted = [...times].sort((one, other) => one - other)
   return { median: quantile(sorted, 0.5), p99: quantile(sorted, 0.99), max: sorted.at(-1) ?? 0 }
 }
@@ -57,11 +57,11 @@ export class Tally {
     const wires = call.sides.map(({ me, wire }) => `${me} by ${wire}`).join(', ')
     console.log(`\nFAILED: seed ${seed}, call ${call.number} (${wires})`)
     for (const { at, text } of call.found.slice(0, MAX_LISTED)) console.log(`  at ${at - began}: ${text}`)
-    if (this.failed.length > MAX_STORIES) return
     const lines = story(call)
-    const its = server.lines(call.sides.map(({ me }) => `peer=${me}`))
+    const its = server.lines(call.room)
     const file = path.join(path.dirname(server.logFile), `call-${call.number}.log`)
     writeFileSync(file, [...lines.map(({ text }) => text), ...its, ''].join('\n'))
+    if (this.failed.length > MAX_STORIES) return
     const first = Math.min(...call.found.map(({ at }) => at))
     const around = lines.filter(({ at }) => at > first - BEFORE_MS && at < first + AFTER_MS)
     console.log(`  the story, of which all is in ${file}:`)
@@ -93,7 +93,7 @@ violations   ${this.#found} in ${this.failed.length} calls`)
 }
 
 /** Both sides and their lines in the order of time; runs of signals in one line each. */
-function story({ sides }) {
+export function story({ sides }) {
   const events = sides.flatMap(({ me, log, line, sleeps }) => [
     ...log, ...line.story, ...sleeps.flatMap(([from, to]) => [[from, 'asleep'], [to, 'awake']]),
   ].map(([at, what, ...rest]) => ({ at, me, what, rest })))

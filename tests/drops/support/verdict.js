@@ -7,11 +7,13 @@
 function read({ me, log }) {
   const side = { me, said: new Map(), sent: new Map(), answers: new Map(), heard: [], ups: [], joined: new Set(), wrong: [], told: [] }
   let incarnation = 0
+  let began
   /** When the server held the place for sure: something that was sent then was answered. */
   let alive
   for (const [at, what, ...rest] of log) {
     const [first, second, third, fourth] = rest
     if (what === 'say') side.said.set(first, { at, known: second })
+    else if (what === 'life') began = at
     else if (what === 'sent') side.sent.set(first, { at, life: second })
     else if (what === 'answer') {
       if (side.answers.has(first)) side.wrong.push([at, `two answers to ${first}`])
@@ -21,7 +23,7 @@ function read({ me, log }) {
     } else if (what === 'heard') side.heard.push({ at, number: first, kind: second, stray: third, incarnation })
     else if (what === 'up') {
       incarnation = second
-      side.ups.push({ at, recovered: first, incarnation, alive })
+      side.ups.push({ at, began, recovered: first, incarnation, alive })
       if (!first) alive = undefined
     } else if (what === 'joined') {
       side.joined.add(first)
@@ -35,8 +37,8 @@ function read({ me, log }) {
 }
 
 /**
- * All that is wrong with a call, each as `{ at, text }`; empty if nothing is. `resumeMs` is how long a place is held, `null` where the servers are
- * restarted: there nothing is held, and nothing that was accepted is lost.
+ * All that is wrong with a call, each as `{ at, text }`; empty if nothing is. `resumeMs` is how long a place is held, `null`
+ * where servers are restarted: nothing is held then, and nothing that was accepted is lost.
  */
 export function judge({ sides, expired = [] }, { resumeMs }) {
   const [one, other] = sides.map(read)
@@ -169,7 +171,8 @@ function absences({ ups }, resumeMs) {
 /** Who was away for much longer is not. */
 function overdue({ ups }, expired) {
   return expired.flatMap(({ from, to }) => {
-    const back = ups.find(({ at }) => at >= from)
+    // What was answered before, and read when the machine woke up, says nothing.
+    const back = ups.find(({ began }) => began >= from)
     if (!back) return [[to, 'never came back']]
     if (back.at < to) return [[back.at, `came back through a line that was down, after ${back.at - from} ms`]]
     return back.recovered ? [[back.at, `was recovered after ${back.at - from} ms`]] : []
