@@ -13,6 +13,7 @@ use tokio::time::Sleep;
 use super::link::Link;
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
+use crate::transport::read_ahead::ReadAhead;
 
 /// How long a write may make no progress before its connection is given up: a reader that stalls is found within ten
 /// seconds of traffic.
@@ -26,9 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// A stream that has failed is never an error here: it swallows what is written and its reads end. The library then
 /// takes the one path on which it also forgets the connection.
 pub(super) struct Seam<S> {
-    io: S,
-    /// What was read before the stream came here.
-    early: Bytes,
+    io: ReadAhead<S>,
     link: Arc<Link>,
     reply: Option<ReplyFilter>,
     stall: Option<Pin<Box<Sleep>>>,
@@ -48,8 +47,7 @@ impl<S> Seam<S> {
     pub(super) fn new(io: S, early: Bytes, link: Arc<Link>, is_upgrade: bool) -> Self {
         let reply = (!link.is_connected()).then(ReplyFilter::default);
         Self {
-            io,
-            early,
+            io: ReadAhead::new(io, early),
             link,
             reply,
             stall: None,
@@ -158,13 +156,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
             return Poll::Ready(Ok(()));
         }
         ready!(this.link.poll_pause(&mut this.pause, context));
-        if this.early.has_remaining() {
-            let length = this.early.remaining().min(buffer.remaining());
-            let early = this.early.split_to(length);
-            this.note_read(&early);
-            buffer.put_slice(&early);
-            return Poll::Ready(Ok(()));
-        }
         let before = buffer.filled().len();
         let outcome = ready!(Pin::new(&mut this.io).poll_read(context, buffer));
         // A failure reads as the end: see the type's doc.

@@ -27,6 +27,7 @@ use crate::id::ConnectionId;
 use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
 use crate::session::{Backlog, Excess, Handled, Hub, Moment, Outbox, Permit, QueueFull, ResumeKey, Session};
+use crate::transport::read_ahead::ReadAhead;
 use crate::transport::stream::Stream;
 
 /// What is read of a connection at a time, in bytes: each connection has a buffer of that size.
@@ -44,7 +45,7 @@ const MISSED_HEARTBEATS: u32 = 2;
 pub(super) struct Connection {
     hub: Arc<Hub>,
     _permit: Permit,
-    socket: WebSocketStream<Stream>,
+    socket: WebSocketStream<ReadAhead<Stream>>,
     session: Session,
     conversation: Box<dyn Conversation>,
     /// How events are written, as far as the session knows.
@@ -105,7 +106,7 @@ impl Connection {
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(settings.max_message_bytes))
             .max_frame_size(Some(settings.max_message_bytes));
-        let socket = WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config)).await;
+        let socket = WebSocketStream::from_raw_socket(ReadAhead::new(stream, early), Role::Server, Some(config)).await;
         let line = Line::new(settings);
         let outbox = Outbound::new(id, Arc::clone(hub), conversation.dialect(), Arc::clone(&line));
         let can_resume = outbox.can_resume();
@@ -397,7 +398,7 @@ impl Connection {
     /// Writes for a bounded time, and no longer than for a last word once the connection is to be closed.
     async fn bounded(
         &mut self,
-        write: impl AsyncFnOnce(&mut WebSocketStream<Stream>) -> Result<(), Error>,
+        write: impl AsyncFnOnce(&mut WebSocketStream<ReadAhead<Stream>>) -> Result<(), Error>,
     ) -> Result<(), End> {
         let Self { line, farewell, socket, .. } = self;
         let mut write = pin!(write(socket));
