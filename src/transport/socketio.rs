@@ -182,12 +182,11 @@ impl Query {
         Some(Self { protocol, transport, sid: value("sid").map(|sid| sid.parse().map_err(|_| ())) })
     }
 
-    /// The connection that the request belongs to, where it says so and it lives.
+    /// The connection that the request belongs to, where it says so and that is known. It may be closing: what it has not
+    /// been told yet can still be fetched.
     fn link(&self, inner: &Inner) -> Option<Arc<Link>> {
         let sid = self.sid.as_ref()?.as_ref().ok()?;
-        // A step of its own: the last of a link takes it out of the map, which must not be locked then.
-        let link = inner.links.get(sid)?.upgrade();
-        link.filter(|link| !link.is_closed())
+        inner.links.get(sid)?.upgrade()
     }
 }
 
