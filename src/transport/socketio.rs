@@ -27,6 +27,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use dashmap::DashMap;
 use engineioxide::service::NotFoundService;
+use futures_util::future::join_all;
 use http::{Method, StatusCode, Uri, header};
 use socketioxide::extract::SocketRef;
 use socketioxide::handler::ConnectHandler;
@@ -118,6 +119,19 @@ impl Endpoint {
         #[expect(clippy::missing_panics_doc, reason = "adding the namespace has just made its adapter")]
         let wire = wire::published(&published).expect("adding a namespace makes its adapter");
         Self(Arc::new(Inner { hub, lifecycle, settings, service, wire, links: DashMap::new() }))
+    }
+
+    /// Asks those who poll to go, and waits until they have fetched what waits for them.
+    pub async fn dismiss_polling(&self) {
+        let Self(inner) = self;
+        // All first: the last of a link takes it out of the map.
+        let links: Vec<Arc<Link>> = inner.links.iter().filter_map(|link| link.upgrade()).collect();
+        let polling = links.iter().filter(|link| link.is_polling());
+        join_all(polling.map(|link| {
+            inner.hub.dismiss_one(link.id());
+            link.fetched()
+        }))
+        .await;
     }
 
     /// How many connections are between their first request and their last: zero when none has left anything behind.

@@ -317,7 +317,7 @@ impl Link {
     }
 
     /// Resolves when nothing waits for a poll, or none will come.
-    async fn fetched(&self) {
+    pub(super) async fn fetched(&self) {
         loop {
             let answered = self.answered.notified();
             if self.backlog.waiting() == 0 || self.is_lost.load(Ordering::SeqCst) || !self.is_polling() {
