@@ -3,6 +3,7 @@
 //! What they were found by is `tests/drops`; here each stands by itself.
 
 use futures_util::SinkExt;
+use parlor::id::ConnectionId;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -132,6 +133,8 @@ struct Poller {
     http: reqwest::Client,
     /// What identifies it in a query.
     query: String,
+    /// As peers are told it.
+    id: String,
     pid: String,
 }
 
@@ -144,15 +147,16 @@ impl Poller {
         let query = format!("EIO=4&sid={}", open["sid"].as_str().unwrap());
         let url = server.url(&format!("/socket.io/?transport=polling&{query}"));
         http.post(&url).body("40").send().await.unwrap();
-        let pid = loop {
+        let reply: Value = loop {
             let packets = fetch(&url).await;
             if let Some(reply) = packets.split('\u{1e}').find_map(|packet| packet.strip_prefix("40")) {
-                break serde_json::from_str::<Value>(reply).unwrap()["pid"].as_str().unwrap().to_owned();
+                break serde_json::from_str(reply).unwrap();
             }
         };
+        let [id, pid] = ["sid", "pid"].map(|key| reply[key].as_str().unwrap().to_owned());
         http.post(&url).body(r#"42["join-room","r","bob"]"#).send().await.unwrap();
         ann.told("user-joined").await;
-        Self { http, query, pid }
+        Self { http, query, id, pid }
     }
 
     /// Its place waits for it, and it takes it again.
@@ -203,6 +207,32 @@ async fn a_client_that_misses_a_heartbeat_closes_and_is_not_gone() {
     bob.send("41").await;
     assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
     bob.ended().await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_accepted_between_two_polls_can_be_fetched_before_the_end() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let bob = Poller::joined(&server, &mut ann).await;
+    for number in 0..3 {
+        let message = json!({ "roomId": "r", "targetId": "bob", "candidate": number });
+        assert_eq!(ann.ask("ice-candidate", message).await["ok"], true);
+    }
+    // As a shutdown does to each.
+    server.hub().dismiss_one(ConnectionId::parse(&bob.id).unwrap());
+    assert_eq!(ann.told("user-left").await[0]["reason"], "kicked");
+    let late = ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": 3 })).await;
+    assert_eq!(late["code"], "TARGET_NOT_FOUND", "what could not be fetched is not accepted");
+    let url = server.url(&format!("/socket.io/?transport=polling&{}", bob.query));
+    let rest = bob.http.get(&url).send().await.unwrap().text().await.unwrap();
+    for what in ["\"candidate\":0", "\"candidate\":1", "\"candidate\":2", "SHUTTING_DOWN"] {
+        assert!(rest.contains(what), "{rest}");
+    }
+    server.until("his connection ends", |held| held.links == 0).await;
+    drop(bob);
     ann.close().await;
     server.finish().await;
 }

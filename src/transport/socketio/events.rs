@@ -65,7 +65,7 @@ impl ConnectMiddleware<Wire, Inline> for Accept {
                 | DisconnectReason::ClosingServer => link.end(LeaveReason::Disconnected),
             }
             // A client that left the namespace has nothing more to say here: one connection is one session.
-            link.close();
+            link.close_at_once();
             ready(())
         });
         Ok(())

@@ -13,11 +13,13 @@ use http::Method;
 use parking_lot::Mutex;
 use socketioxide::handler::Value;
 use socketioxide::socket::Sid;
-use tokio::time::Sleep;
+use tokio::sync::Notify;
+use tokio::time::{Sleep, timeout};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::outbound::Outbound;
+use super::seam::FAREWELL;
 use super::wire::Wire;
 use super::{Inner, PATH, Protocol, slim_request};
 use crate::auth::{Denial, Grant};
@@ -57,6 +59,8 @@ pub(super) struct Link {
     has_said_goodbye: AtomicBool,
     connect_reply: AtomicU8,
     upgrading: AtomicBool,
+    /// Told of each poll that was answered.
+    answered: Notify,
     /// Set when it is closed: how many of the frames that were queued by then are still to be written.
     last_words: OnceLock<AtomicUsize>,
     reader: AtomicWaker,
@@ -103,6 +107,7 @@ impl Link {
             has_said_goodbye: AtomicBool::new(false),
             connect_reply: AtomicU8::new(connect_reply),
             upgrading: AtomicBool::new(false),
+            answered: Notify::new(),
             last_words: OnceLock::new(),
             reader: AtomicWaker::new(),
             backlog: Backlog::new(inner.settings.send_queue, inner.settings.send_queue_bytes),
@@ -262,12 +267,13 @@ impl Link {
             session.end(reason);
         }
         // Whoever paused for this connection need not any more.
-        self.backlog.close();
+        self.backlog.give_up();
     }
 
     /// Ends the session, whose connection is lost: if the client had not said goodbye, its place waits for it.
     pub(super) fn lose(&self, reason: LeaveReason) {
         self.is_lost.store(true, Ordering::SeqCst);
+        self.answered.notify_waiters();
         if self.has_said_goodbye.load(Ordering::Acquire) {
             return self.end(reason);
         }
@@ -293,8 +299,44 @@ impl Link {
             return;
         }
         self.reader.wake();
-        self.backlog.close();
-        self.close_polling();
+        self.backlog.give_up();
+        let polling = self.sid.get().and_then(|sid| self.inner.links.get(sid)?.upgrade());
+        let Some(link) = polling else { return };
+        self.inner.lifecycle.spawn(async move {
+            // Nothing more is accepted for it, and what was is fetched by the next poll.
+            link.end(LeaveReason::Kicked);
+            _ = timeout(FAREWELL, link.fetched()).await;
+            link.close_polling();
+        });
+    }
+
+    /// The same where nothing that is queued will be read any more.
+    pub(super) fn close_at_once(&self) {
+        self.is_lost.store(true, Ordering::SeqCst);
+        self.answered.notify_waiters();
+        self.close();
+    }
+
+    /// Resolves when nothing waits for a poll, or none will come.
+    pub(super) async fn fetched(&self) {
+        loop {
+            let answered = self.answered.notified();
+            if self.backlog.waiting() == 0 || self.is_lost.load(Ordering::SeqCst) || !self.is_polling() {
+                return;
+            }
+            answered.await;
+        }
+    }
+
+    /// Notes that a poll was answered, with all that waited.
+    pub(super) fn note_answered(&self, packets: usize, bytes: usize) {
+        self.backlog.written(packets, bytes);
+        self.answered.notify_waiters();
+    }
+
+    /// Whether what it is told is fetched by polls.
+    pub(super) fn is_polling(&self) -> bool {
+        self.sid.get().is_some() && !self.upgrading.load(Ordering::Acquire)
     }
 
     /// Notes that so many frames, and so many bytes of them, have been written.

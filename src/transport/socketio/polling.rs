@@ -44,7 +44,7 @@ pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> 
             Some(link) => fetch(&inner, &link, request.uri().clone()).await,
             None => engine_error(1, "Session ID unknown"),
         },
-        (Method::POST, Some(_)) => match query.link(&inner) {
+        (Method::POST, Some(_)) => match query.link(&inner).filter(|link| !link.is_closed()) {
             Some(link) => post(&inner, link, request).await,
             None => engine_error(1, "Session ID unknown"),
         },
@@ -79,7 +79,7 @@ async fn fetch(inner: &Inner, link: &Link, uri: Uri) -> Response {
             (packets, body.len() - (packets - 1))
         }
     };
-    link.backlog().written(packets, bytes);
+    link.note_answered(packets, bytes);
     if !link.is_connected()
         && let Some(replaced) = replace_connect_reply(&body, link)
     {

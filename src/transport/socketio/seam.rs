@@ -20,7 +20,7 @@ use crate::transport::read_ahead::ReadAhead;
 const WRITE_STALL: Duration = Duration::from_secs(8);
 
 /// How long a connection that is being closed may take to read all that still waits for it.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A WebSocket's stream as the library sees it.
 ///
