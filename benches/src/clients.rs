@@ -158,10 +158,17 @@ impl Clients {
         self.connections[id].stage = Stage::Closing;
     }
 
-    /// Every connection vanishes without a word, as when a network fails.
-    pub(crate) fn drop_all(&mut self) {
-        self.connections.clear();
-        self.talkers.clear();
+    /// All say goodbye.
+    pub(crate) fn close_all(&mut self) {
+        let ids: Vec<Id> = self.connections.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.close(id);
+        }
+    }
+
+    /// Whether nobody is connected.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.connections.is_empty()
     }
 
     fn put(&mut self, id: Id, write: impl FnOnce(&mut Vec<u8>)) {
@@ -188,13 +195,14 @@ impl Clients {
                 Due::At(time) => time.saturating_duration_since(now).min(LOOK_AGAIN),
                 Due::Nothing => LOOK_AGAIN,
             };
+            let asked = Instant::now();
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
                 _ => {}
             }
-            let before = std::mem::replace(&mut now, Instant::now());
+            now = Instant::now();
             if events.is_empty() {
-                self.idle += now - before;
+                self.idle += now - asked;
             }
             for event in &events {
                 self.handle(load, event, &mut buffer)?;

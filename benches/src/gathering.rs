@@ -1,4 +1,4 @@
-//! Clients come in and take their seats, before the work begins.
+//! Clients come in and take their seats before the work begins, and go when it is done.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -70,6 +70,28 @@ fn acquaintances(seats: &[Seat]) -> usize {
         *present += 1;
     }
     met
+}
+
+/// All go, as pages do that are closed, and the server has ended every connection.
+pub(crate) fn disperse(clients: &mut Clients) -> anyhow::Result<()> {
+    struct Dispersing;
+
+    impl Load for Dispersing {
+        fn due(&mut self, clients: &mut Clients, _: Instant) -> anyhow::Result<Due> {
+            Ok(if clients.is_empty() { Due::Done } else { Due::Nothing })
+        }
+
+        fn heard(&mut self, _: &mut Clients, _: Id, _: Heard, _: &[u8], _: Instant) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        fn ended(&mut self, _: &mut Clients, _: Id) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+
+    clients.close_all();
+    clients.run(&mut Dispersing, LIMIT).context("not all could go")
 }
 
 impl Load for Gathering {

@@ -1,22 +1,27 @@
 //! What Parlor costs, beside others that do the same: `make bench`, and `docs/performance.md` for what came of it.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::ensure;
 use clap::{Parser, Subcommand};
 
-use crate::clients::{Clients, Waiting};
-use crate::dialect::Kind;
-use crate::server::{Programs, Server};
-use crate::work::relay::{Mode, Pairs, Window};
+use crate::campaign::{Campaign, Plan, WORKS};
+use crate::pinning::Cores;
+use crate::results::Results;
+use crate::server::Programs;
+use crate::single::Single;
 
+mod campaign;
 mod clients;
 mod dialect;
 mod gathering;
+mod lane;
+mod pinning;
+mod results;
 mod server;
+mod single;
 mod wire;
 mod work;
 
@@ -41,30 +46,23 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// Has pairs relay signals through one server, for a profiler
-    Relay(Relay),
-}
-
-#[derive(clap::Args)]
-struct Relay {
-    /// Which server and wire
-    #[arg(default_value = "parlor")]
-    server: String,
-    #[arg(long, default_value = "50")]
-    pairs: usize,
-    #[arg(long, default_value = "1")]
-    in_flight: usize,
-    /// Bytes of an offer; a candidate of 200 bytes, if not told
-    #[arg(long)]
-    offer: Option<usize>,
-    #[arg(long, default_value = "5")]
-    seconds: f64,
-    /// Signals a second [default: as many as go]
-    #[arg(long)]
-    rate: Option<f64>,
-    /// A server that runs already, and its process
-    #[arg(long, num_args = 2, value_names = ["ADDRESS", "PID"])]
-    attach: Option<Vec<String>>,
+    /// All servers at all works, in rounds: the results go into a file
+    Run {
+        /// One short round
+        #[arg(long)]
+        quick: bool,
+        /// Of all works only these
+        #[arg(long, value_delimiter = ',', default_values = WORKS)]
+        works: Vec<String>,
+        /// How often each server has its turn [default: as the plan has it]
+        #[arg(long)]
+        rounds: Option<usize>,
+        /// Where the results go
+        #[arg(long, default_value = "target/bench.json")]
+        results: PathBuf,
+    },
+    #[command(flatten)]
+    Single(Single),
 }
 
 fn main() -> ExitCode {
@@ -83,44 +81,18 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         parlor: arguments.parlor.unwrap_or_else(|| target.join("release/parlor")),
         matchbox: arguments.matchbox.unwrap_or_else(|| target.join("matchbox/bin/matchbox_server")),
     };
-    stay_on(arguments.load_core)?;
-    let server_core = arguments.server_core.to_string();
+    let cores = Cores { server: arguments.server_core, load: arguments.load_core };
+    cores.apart()?;
     match arguments.command {
-        What::Relay(relay) => {
-            let contestant = server::find(&relay.server)?;
-            let server = match relay.attach.as_deref() {
-                Some([address, process]) => Server::attach(address.parse::<SocketAddr>()?, process.parse()?),
-                _ => Server::start(&contestant, &programs, &server_core, &[])?,
-            };
-            let mut clients = Clients::new(contestant.dialect, server.address, Waiting::Spins)?;
-            let (kind, bytes) = relay.offer.map_or((Kind::Candidate, 200), |bytes| (Kind::Offer, bytes));
-            let mut pairs = Pairs::gather(&mut clients, relay.pairs, kind, bytes)?;
-            let mode = relay.rate.map_or(Mode::Closed, Mode::Paced);
-            let window =
-                Window::Time { warm_up: Duration::from_millis(500), length: Duration::from_secs_f64(relay.seconds) };
-            let outcome = pairs.relay(&mut clients, &server, mode, relay.in_flight, window)?;
-            let micros = |quantile| outcome.latency.value_at_quantile(quantile) as f64 / 1000.0;
-            println!(
-                "{}: {:.2} µs CPU a signal, {:.0} signals/s, p50 {:.0} p99 {:.0} p99.9 {:.0} µs, server {:.0} % busy, load {:.0} % busy",
-                contestant.key,
-                outcome.cpu.as_secs_f64() * 1e6 / outcome.signals as f64,
-                outcome.signals as f64 / outcome.time.as_secs_f64(),
-                micros(0.5),
-                micros(0.99),
-                micros(0.999),
-                outcome.cpu.as_secs_f64() / outcome.time.as_secs_f64() * 100.0,
-                outcome.load_busy * 100.0,
-            );
-            drop(clients);
-            server.stop()
+        What::Run { quick, works, rounds, results: path } => {
+            let mut plan = if quick { Plan::QUICK } else { Plan::FULL };
+            plan.rounds = rounds.unwrap_or(plan.rounds);
+            ensure!(plan.rounds > 0, "at least one round");
+            let mut results = Results::default();
+            let (paces, results_of) = (HashMap::new(), &mut results);
+            Campaign { plan, programs: &programs, cores, results: results_of, paces, round: 0 }.run(&works)?;
+            results.write(&path)
         }
+        What::Single(single) => single.run(&programs, cores),
     }
-}
-
-/// Keeps this process to one core.
-fn stay_on(core: usize) -> anyhow::Result<()> {
-    let mut cores = nix::sched::CpuSet::new();
-    cores.set(core)?;
-    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &cores)
-        .with_context(|| format!("there is no core {core}"))
 }
