@@ -32,11 +32,13 @@ pub(crate) struct Plan {
     call: Window,
     rooms: Window,
     crowd: Window,
-    crowds: &'static [usize],
+    /// How many pairs there are in a crowd.
+    pub(crate) crowds: &'static [usize],
     cores: Window,
     connections: usize,
     /// How long idle connections are looked at, of the servers that are compared closely.
     rest: Duration,
+    /// How long after the last has gone the memory is read.
     settling: Duration,
 }
 
@@ -47,12 +49,12 @@ const fn window(warm_up: u64, length: u64) -> Window {
 impl Plan {
     pub(crate) const FULL: Self = Self {
         rounds: 3,
-        relay: window(200, 800),
-        call: window(1000, 3000),
-        rooms: window(200, 800),
-        crowd: window(500, 1500),
+        relay: window(150, 600),
+        call: window(700, 2000),
+        rooms: window(200, 600),
+        crowd: window(300, 1000),
         crowds: &[50, 500, 5000],
-        cores: window(500, 2000),
+        cores: window(300, 1500),
         connections: 15_000,
         rest: Duration::from_secs(26),
         settling: Duration::from_secs(12),
@@ -61,15 +63,15 @@ impl Plan {
     /// Enough to see that all of it works, and whether something is much slower than it was.
     pub(crate) const QUICK: Self = Self {
         rounds: 1,
-        relay: window(200, 200),
-        call: window(500, 500),
-        rooms: window(200, 200),
-        crowd: window(200, 300),
+        relay: window(100, 150),
+        call: window(300, 400),
+        rooms: window(100, 150),
+        crowd: window(100, 300),
         crowds: &[50, 500],
-        cores: window(200, 500),
+        cores: window(150, 400),
         connections: 2000,
         rest: Duration::from_secs(1),
-        settling: Duration::from_secs(12),
+        settling: Duration::from_secs(1),
     };
 }
 
@@ -105,7 +107,7 @@ pub(crate) struct Campaign<'a> {
     pub(crate) programs: &'a Programs,
     pub(crate) cores: Cores,
     pub(crate) results: &'a mut Results,
-    /// How fast a case is sent at in paced work: half of what the first could do.
+    /// How many a second there are in the paced work of a case.
     pub(crate) paces: HashMap<String, f64>,
     pub(crate) round: usize,
 }
@@ -141,7 +143,8 @@ impl Campaign<'_> {
             }),
             "cores" => self.cores(),
             "idle" => {
-                let rest = self.plan.rest;
+                // Memory is the same from round to round, and heartbeats take their time.
+                let rest = if self.round == 0 { self.plan.rest } else { Duration::ZERO };
                 self.each(&IDLING_CLOSELY, |this, contestant, server| this.idle(contestant, server, rest))?;
                 if self.round > 0 {
                     return Ok(());
@@ -176,9 +179,9 @@ impl Campaign<'_> {
         self.results.records.push(Record { work, case, server, round: self.round, figures });
     }
 
-    /// Half of what the first server did in this case in the first round: the same for all, and all rounds.
+    /// What keeps the first server busy for half of the time, as it was in the first round: the same for all.
     fn pace(&mut self, case: &str, closed: &Outcome) -> f64 {
-        *self.paces.entry(case.to_owned()).or_insert(closed.per_second() / 2.0)
+        *self.paces.entry(case.to_owned()).or_insert(0.5e6 / closed.cpu_micros())
     }
 
     fn relay(

@@ -17,11 +17,14 @@ mod campaign;
 mod clients;
 mod dialect;
 mod gathering;
+mod instructions;
 mod lane;
 mod pinning;
+mod report;
 mod results;
 mod server;
 mod single;
+mod surroundings;
 mod wire;
 mod work;
 
@@ -33,7 +36,7 @@ struct Arguments {
     /// Parlor's program [default: target/release/parlor]
     #[arg(long, global = true)]
     parlor: Option<PathBuf>,
-    /// The program of `matchbox_server` [default: target/matchbox/bin/matchbox_server]
+    /// The other server from crates.io [default: the one that `make bench` installs]
     #[arg(long, global = true)]
     matchbox: Option<PathBuf>,
     /// The core that servers run on
@@ -60,6 +63,24 @@ enum What {
         /// Where the results go
         #[arg(long, default_value = "target/bench.json")]
         results: PathBuf,
+    },
+    /// Writes results into docs/performance.md and README.md
+    Report {
+        /// Where the results are
+        #[arg(long, default_value = "target/bench.json")]
+        results: PathBuf,
+    },
+    /// Prints where Parlor must get, and whether it does
+    Targets {
+        /// Where the results are
+        #[arg(long, default_value = "target/bench.json")]
+        results: PathBuf,
+    },
+    /// Counts the instructions that a signal takes
+    Instructions {
+        /// Keeps them, to be compared with later
+        #[arg(long)]
+        record: bool,
     },
     #[command(flatten)]
     Single(Single),
@@ -88,11 +109,17 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let mut plan = if quick { Plan::QUICK } else { Plan::FULL };
             plan.rounds = rounds.unwrap_or(plan.rounds);
             ensure!(plan.rounds > 0, "at least one round");
-            let mut results = Results::default();
+            let mut results = Results { surroundings: surroundings::all(&programs)?, records: Vec::new() };
             let (paces, results_of) = (HashMap::new(), &mut results);
             Campaign { plan, programs: &programs, cores, results: results_of, paces, round: 0 }.run(&works)?;
             results.write(&path)
         }
+        What::Report { results } => report::write(&Results::read(&results)?, server::root()),
+        What::Targets { results } => {
+            print!("{}", report::targets(&Results::read(&results)?));
+            Ok(())
+        }
+        What::Instructions { record } => instructions::run(&programs, cores, record),
         What::Single(single) => single.run(&programs, cores),
     }
 }

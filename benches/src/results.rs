@@ -65,6 +65,11 @@ impl Results {
 }
 
 impl Figure {
+    /// The same in another unit.
+    pub(crate) fn scaled(self, by: f64) -> Self {
+        Self { median: self.median * by, least: self.least * by, most: self.most * by }
+    }
+
     fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let (least, most) = (*values.first()?, *values.last()?);

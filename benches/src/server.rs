@@ -111,7 +111,7 @@ enum Process {
 }
 
 /// How long a server may take to listen.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 impl Server {
     /// Starts a server on these cores, as `taskset` names them. `under` is what it is to run under, such as a profiler.

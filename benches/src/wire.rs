@@ -12,6 +12,10 @@ const PONG: u8 = 10;
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
 
+/// Lengths that say how many bytes after them have the length.
+const TWO_BYTES: u8 = 0x7e;
+const EIGHT_BYTES: u8 = 0x7f;
+
 /// The close frame of a page that goes (code 1000).
 pub(crate) const GOODBYE: [u8; 8] = [FIN | CLOSE, MASKED | 2, 0, 0, 0, 0, 0x03, 0xe8];
 
@@ -36,13 +40,13 @@ pub(crate) fn write_pong(payload: &[u8], out: &mut Vec<u8>) {
 fn write(opcode: u8, payload: &[u8], out: &mut Vec<u8>) -> usize {
     out.push(FIN | opcode);
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-        (Ok(length @ 0..126), _) => out.push(MASKED | length),
+        (Ok(length @ 0..TWO_BYTES), _) => out.push(MASKED | length),
         (_, Ok(length)) => {
-            out.push(MASKED | 126);
+            out.push(MASKED | TWO_BYTES);
             out.extend(length.to_be_bytes());
         }
         _ => {
-            out.push(MASKED | 127);
+            out.push(MASKED | EIGHT_BYTES);
             out.extend((payload.len() as u64).to_be_bytes());
         }
     }
@@ -58,11 +62,11 @@ fn write(opcode: u8, payload: &[u8], out: &mut Vec<u8>) -> usize {
 pub(crate) fn read(bytes: &[u8]) -> anyhow::Result<Option<(Frame<'_>, usize)>> {
     let [first, second, rest @ ..] = bytes else { return Ok(None) };
     let (length, rest) = match second & !MASKED {
-        126 => {
+        TWO_BYTES => {
             let Some((length, rest)) = rest.split_first_chunk() else { return Ok(None) };
             (usize::from(u16::from_be_bytes(*length)), rest)
         }
-        127 => {
+        EIGHT_BYTES => {
             let Some((length, rest)) = rest.split_first_chunk() else { return Ok(None) };
             (usize::try_from(u64::from_be_bytes(*length))?, rest)
         }

@@ -60,8 +60,9 @@ impl Moment {
     /// From an earlier moment to this one.
     pub(crate) fn since(self, start: Self) -> Span {
         let time = self.at - start.at;
-        let load_busy = 1.0 - (self.idle - start.idle).as_secs_f64() / time.as_secs_f64();
-        Span { time, cpu: self.cpu - start.cpu, load_cpu: self.load_cpu - start.load_cpu, load_busy }
+        let load_busy = 1.0 - self.idle.saturating_sub(start.idle).as_secs_f64() / time.as_secs_f64();
+        let (cpu, load_cpu) = (self.cpu.saturating_sub(start.cpu), self.load_cpu.saturating_sub(start.load_cpu));
+        Span { time, cpu, load_cpu, load_busy }
     }
 }
 

@@ -46,7 +46,7 @@ impl Dialect for Ws {
     }
 }
 
-/// PeerJS's server: it knows no rooms, and clients give themselves their ids.
+/// The server of `PeerJS`: it knows no rooms, and clients give themselves their ids.
 pub(crate) struct PeerJs;
 
 impl Dialect for PeerJs {

@@ -41,7 +41,7 @@ pub(crate) fn run(clients: &mut Clients, server: &Server, mode: Mode, window: Wi
         script: hops.iter().enumerate().map(numbered).collect(),
         began: Instant::now(),
         begun: 0,
-        calls: Slab::new(),
+        under_way: Slab::new(),
         sides: Vec::new(),
         counted: 0,
         stage: Stage::WarmUp,
@@ -49,7 +49,7 @@ pub(crate) fn run(clients: &mut Clients, server: &Server, mode: Mode, window: Wi
     };
     clients
         .run(&mut calls, window.whole() + SLACK)
-        .with_context(|| format!("{} calls are under way", calls.calls.len()))?;
+        .with_context(|| format!("{} calls are under way", calls.under_way.len()))?;
     let Stage::Ending(span) = calls.stage else { bail!("calls end when their time is over") };
     Ok(Outcome { count: calls.counted, span, latency: calls.latency })
 }
@@ -67,7 +67,7 @@ struct Calls<'a> {
     began: Instant,
     /// How many calls have begun, ever.
     begun: u64,
-    calls: Slab<Call>,
+    under_way: Slab<Call>,
     /// Which call a connection is of, and which side.
     sides: Vec<Option<(usize, usize)>>,
     counted: u64,
@@ -96,7 +96,7 @@ impl Calls<'_> {
         let room = format!("call-{}", self.begun);
         self.begun += 1;
         let has_met = !clients.dialect().tells_who_comes();
-        let call = self.calls.insert(Call {
+        let call = self.under_way.insert(Call {
             began: at,
             room,
             ids: [None; 2],
@@ -110,9 +110,9 @@ impl Calls<'_> {
     }
 
     fn connect(&mut self, clients: &mut Clients, call: usize, side: usize) -> anyhow::Result<()> {
-        let room = self.calls[call].room.clone();
+        let room = self.under_way[call].room.clone();
         let id = clients.open(Seat { room, name: ["ann", "bob"][side].to_owned() })?;
-        self.calls[call].ids[side] = Some(id);
+        self.under_way[call].ids[side] = Some(id);
         if self.sides.len() <= id {
             self.sides.resize(id + 1, None);
         }
@@ -131,7 +131,7 @@ impl Calls<'_> {
     }
 
     fn leave(&mut self, clients: &mut Clients, call: usize, side: usize) -> anyhow::Result<()> {
-        let call = &mut self.calls[call];
+        let call = &mut self.under_way[call];
         let id = call.ids[side].context("one who leaves is connected")?;
         if let Some(leave) = clients.dialect().leave(&call.room, Some(&call.names[1 - side])) {
             clients.say(id, &leave);
@@ -141,22 +141,22 @@ impl Calls<'_> {
     }
 
     fn signal_arrived(&mut self, clients: &mut Clients, call: usize, side: usize, text: &[u8]) -> anyhow::Result<()> {
-        let hops = self.calls[call].hops;
+        let hops = self.under_way[call].hops;
         ensure!(side == hops % 2, "a signal reaches who sent it");
         let mark = mark(hops);
         ensure!(memchr::memmem::find(text, mark.as_bytes()).is_some(), "{mark} is next, not {}", excerpt(text));
-        self.calls[call].hops += 1;
-        if self.calls[call].hops < self.script.len() {
-            return self.send(clients, &self.calls[call]);
+        self.under_way[call].hops += 1;
+        if self.under_way[call].hops < self.script.len() {
+            return self.send(clients, &self.under_way[call]);
         }
         self.leave(clients, call, SECOND)
     }
 
     fn over(&mut self, clients: &mut Clients, call: usize, at: Instant) -> anyhow::Result<()> {
-        self.calls[call].is_over = true;
+        self.under_way[call].is_over = true;
         if self.stage.counts() {
             self.counted += 1;
-            note(&mut self.latency, self.calls[call].began, at);
+            note(&mut self.latency, self.under_way[call].began, at);
         }
         self.leave(clients, call, FIRST)
     }
@@ -166,11 +166,11 @@ impl Load for Calls<'_> {
     fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
         let next = self.stage.next(self.began, self.window, now, || Moment::now(self.server, clients))?;
         let Some(mut next) = next else {
-            return Ok(if self.calls.is_empty() { Due::Done } else { Due::Nothing });
+            return Ok(if self.under_way.is_empty() { Due::Done } else { Due::Nothing });
         };
         match self.mode {
             Mode::Closed(at_a_time) => {
-                while self.calls.len() < at_a_time {
+                while self.under_way.len() < at_a_time {
                     self.begin(clients, now)?;
                 }
             }
@@ -188,7 +188,7 @@ impl Load for Calls<'_> {
 
     fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, text: &[u8], at: Instant) -> anyhow::Result<()> {
         let (index, side) = self.sides[id].context("everyone is in a call")?;
-        let call = &mut self.calls[index];
+        let call = &mut self.under_way[index];
         match heard {
             Heard::Signal => return self.signal_arrived(clients, index, side, text),
             Heard::Went => {
@@ -208,7 +208,7 @@ impl Load for Calls<'_> {
         if call.is_in == [true, false] && call.ids[SECOND].is_none() {
             self.connect(clients, index, SECOND)
         } else if is_new && call.is_in == [true, true] && call.has_met {
-            self.send(clients, &self.calls[index])
+            self.send(clients, &self.under_way[index])
         } else {
             Ok(())
         }
@@ -216,11 +216,11 @@ impl Load for Calls<'_> {
 
     fn ended(&mut self, _: &mut Clients, id: Id) -> anyhow::Result<()> {
         let (index, side) = self.sides[id].take().context("everyone is in a call")?;
-        let call = &mut self.calls[index];
+        let call = &mut self.under_way[index];
         call.ids[side] = None;
         ensure!(call.hops == self.script.len(), "the server ended a connection in the middle of a call");
         if call.is_over && call.ids == [None, None] {
-            self.calls.remove(index);
+            self.under_way.remove(index);
         }
         Ok(())
     }

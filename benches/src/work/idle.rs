@@ -39,7 +39,7 @@ pub(crate) struct Outcome {
 const FIRST: usize = 100;
 
 /// How long nothing happens before memory is read.
-const BREATH: Duration = Duration::from_secs(2);
+const BREATH: Duration = Duration::from_secs(1);
 
 impl Idle {
     /// Needs a server that has just been started.

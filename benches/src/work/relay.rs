@@ -81,7 +81,7 @@ impl Pairs {
         let began = Instant::now();
         let (mut stage, limit) = match mode {
             Mode::Closed(window) | Mode::Paced(window, _) => (Stage::WarmUp, window.whole() + SLACK),
-            Mode::Counted(_) => (Stage::Counting(Moment::now(server, clients)?), Duration::from_secs(600)),
+            Mode::Counted(_) => (Stage::Counting(Moment::now(server, clients)?), Duration::from_mins(10)),
         };
         if !matches!(mode, Mode::Paced(..)) {
             for lane in self.lanes.iter_mut().step_by(2) {
