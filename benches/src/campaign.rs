@@ -164,7 +164,6 @@ impl Campaign<'_> {
         for contestant in contestants {
             let server = Server::start(contestant, self.programs, &self.cores.server.to_string(), &[])?;
             work(self, contestant, &server).with_context(|| contestant.key)?;
-            server.stop()?;
         }
         Ok(())
     }

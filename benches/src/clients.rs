@@ -34,9 +34,12 @@ pub(crate) trait Load {
     /// A client was told something, heartbeats apart.
     fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, text: &[u8], at: Instant) -> anyhow::Result<()>;
 
-    /// A connection is over, by the server's doing or after [`Clients::close`].
-    fn ended(&mut self, _: &mut Clients, _: Id) -> anyhow::Result<()> {
-        bail!("the server ended a connection");
+    /// A connection is over: it failed, or the server ended it, or it was closed here.
+    fn ended(&mut self, _: &mut Clients, _: Id, error: Option<io::Error>) -> anyhow::Result<()> {
+        match error {
+            Some(error) => Err(error).context("a connection failed"),
+            None => bail!("the server ended a connection"),
+        }
     }
 }
 
@@ -231,7 +234,8 @@ impl Clients {
     fn connected(&mut self, load: &mut impl Load, id: Id) -> anyhow::Result<bool> {
         let connection = &mut self.connections[id];
         if let Some(error) = connection.stream.take_error()? {
-            return Err(error).context("the server takes no connection");
+            self.end(load, id, Some(error))?;
+            return Ok(false);
         }
         if connection.stream.peer_addr().is_err() {
             return Ok(false);
@@ -264,14 +268,14 @@ impl Clients {
         loop {
             let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
             let length = match connection.stream.read(buffer) {
-                Ok(0) => return self.end(load, id),
+                Ok(0) => return self.end(load, id, None),
                 Ok(length) => length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if connection.stage == Stage::Closing && error.kind() == ErrorKind::ConnectionReset => {
-                    return self.end(load, id);
+                Err(error) => {
+                    let error = (connection.stage != Stage::Closing).then_some(error);
+                    return self.end(load, id, error);
                 }
-                Err(error) => return Err(error).context("a connection failed"),
             };
             let at = Instant::now();
             if connection.rest.is_empty() {
@@ -310,7 +314,7 @@ impl Clients {
                 Frame::Ping(payload) => self.put(id, |out| wire::write_pong(payload, out)),
                 Frame::Pong => {}
                 Frame::Close => {
-                    self.end(load, id)?;
+                    self.end(load, id, None)?;
                     return Ok(bytes.len());
                 }
             }
@@ -335,9 +339,9 @@ impl Clients {
         Ok(())
     }
 
-    fn end(&mut self, load: &mut impl Load, id: Id) -> anyhow::Result<()> {
+    fn end(&mut self, load: &mut impl Load, id: Id, error: Option<io::Error>) -> anyhow::Result<()> {
         self.connections.remove(id);
-        load.ended(self, id)
+        load.ended(self, id, error)
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
@@ -358,9 +362,9 @@ impl Clients {
                 Ok(length) => written += length,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if connection.stage == Stage::Closing && is_gone(&error) => {
-                    connection.out.clear();
-                    written = 0;
+                // The reading side is told of it, too.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                    written = connection.out.len();
                 }
                 Err(error) => return Err(error).context("a connection failed"),
             }
@@ -369,10 +373,6 @@ impl Clients {
         connection.is_talking = !connection.out.is_empty();
         Ok(())
     }
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }
 
 /// A handshake as browsers write it.

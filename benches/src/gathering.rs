@@ -1,9 +1,10 @@
 //! Clients come in and take their seats before the work begins, and go when it is done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::clients::{Clients, Due, Id, Load};
 use crate::dialect::{Heard, Seat};
@@ -15,10 +16,11 @@ pub(crate) struct Member {
     pub(crate) room: String,
     /// By which others send to it; empty where nobody has a name.
     pub(crate) name: String,
+    is_in: bool,
 }
 
 /// How many come in at a time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rush {
     /// As people come: some at a time.
     Some,
@@ -29,17 +31,22 @@ pub(crate) enum Rush {
 /// How many handshakes are under way at a time, where not all are.
 const AT_A_TIME: usize = 64;
 
+/// How long after a failure a client comes again: what Socket.IO's does at first.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// How long all may take.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_mins(2);
 
 struct Gathering {
     seats: Vec<Seat>,
     members: Vec<Option<Member>>,
     /// Which seat a connection is for.
     seat_of: HashMap<Id, usize>,
-    at_a_time: usize,
+    rush: Rush,
     opened: usize,
     entered: usize,
+    /// Seats whose connections failed, and when they are opened again.
+    again: VecDeque<(Instant, usize)>,
     /// How often somebody is told of another, and how often that is to be.
     told: usize,
     to_be_told: usize,
@@ -47,13 +54,20 @@ struct Gathering {
 
 /// Opens a connection for every seat, and waits until all are in their rooms and have been told of each other.
 pub(crate) fn gather(clients: &mut Clients, seats: Vec<Seat>, rush: Rush) -> anyhow::Result<Vec<Member>> {
-    let at_a_time = match rush {
-        Rush::Some => AT_A_TIME,
-        Rush::All => seats.len(),
+    // Who fails in a rush after it was announced is announced again.
+    let is_told = rush == Rush::Some && clients.dialect().tells_who_comes();
+    let to_be_told = if is_told { acquaintances(&seats) } else { 0 };
+    let mut gathering = Gathering {
+        members: vec![None; seats.len()],
+        seats,
+        seat_of: HashMap::new(),
+        rush,
+        opened: 0,
+        entered: 0,
+        again: VecDeque::new(),
+        told: 0,
+        to_be_told,
     };
-    let to_be_told = if clients.dialect().tells_who_comes() { acquaintances(&seats) } else { 0 };
-    let (members, seat_of) = (vec![None; seats.len()], HashMap::new());
-    let mut gathering = Gathering { seats, members, seat_of, at_a_time, opened: 0, entered: 0, told: 0, to_be_told };
     let done = clients.run(&mut gathering, LIMIT);
     let Gathering { members, entered, told, .. } = gathering;
     done.with_context(|| format!("{entered} of {} are in, {told} of {to_be_told} times told", members.len()))?;
@@ -85,7 +99,7 @@ pub(crate) fn disperse(clients: &mut Clients) -> anyhow::Result<()> {
             Ok(())
         }
 
-        fn ended(&mut self, _: &mut Clients, _: Id) -> anyhow::Result<()> {
+        fn ended(&mut self, _: &mut Clients, _: Id, _: Option<io::Error>) -> anyhow::Result<()> {
             Ok(())
         }
     }
@@ -95,14 +109,32 @@ pub(crate) fn disperse(clients: &mut Clients) -> anyhow::Result<()> {
 }
 
 impl Load for Gathering {
-    fn due(&mut self, clients: &mut Clients, _: Instant) -> anyhow::Result<Due> {
-        while self.opened < self.seats.len() && self.opened - self.entered < self.at_a_time {
-            let id = clients.open(self.seats[self.opened].clone())?;
-            self.seat_of.insert(id, self.opened);
+    fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
+        let at_a_time = if self.rush == Rush::All { usize::MAX } else { AT_A_TIME };
+        while self.opened < self.seats.len() && self.opened - self.entered < at_a_time {
+            self.open(clients, self.opened)?;
             self.opened += 1;
         }
-        let is_done = self.entered == self.seats.len() && self.told == self.to_be_told;
+        while let Some((time, seat)) = self.again.front().copied() {
+            if time > now {
+                return Ok(Due::At(time));
+            }
+            self.again.pop_front();
+            self.open(clients, seat)?;
+        }
+        let is_done = self.entered == self.seats.len() && self.told >= self.to_be_told;
         Ok(if is_done { Due::Done } else { Due::Nothing })
+    }
+
+    /// In a rush it can happen that the kernel has no place for a connection any more. Clients come again.
+    fn ended(&mut self, _: &mut Clients, id: Id, error: Option<io::Error>) -> anyhow::Result<()> {
+        let seat = self.seat_of.remove(&id).context("a seat for everyone")?;
+        if self.rush != Rush::All || self.members[seat].as_ref().is_some_and(|member| member.is_in) {
+            bail!("a connection ended: {error:?}");
+        }
+        self.members[seat] = None;
+        self.again.push_back((Instant::now() + AGAIN, seat));
+        Ok(())
     }
 
     fn heard(&mut self, _: &mut Clients, id: Id, heard: Heard, _: &[u8], _: Instant) -> anyhow::Result<()> {
@@ -118,8 +150,17 @@ impl Load for Gathering {
         };
         let index = *self.seat_of.get(&id).context("a seat for everyone")?;
         let room = self.seats[index].room.clone();
-        self.members[index].get_or_insert(Member { id, room, name });
+        let member = self.members[index].get_or_insert(Member { id, room, name, is_in });
+        member.is_in = is_in;
         self.entered += usize::from(is_in);
+        Ok(())
+    }
+}
+
+impl Gathering {
+    fn open(&mut self, clients: &mut Clients, seat: usize) -> anyhow::Result<()> {
+        let id = clients.open(self.seats[seat].clone())?;
+        self.seat_of.insert(id, seat);
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use anyhow::{Context, bail, ensure};
 use crate::clients::{Clients, Waiting};
 use crate::gathering::disperse;
 use crate::pinning::Cores;
+use crate::report;
 use crate::server::{Contestant, ENVELOPE, PARLOR, Programs, SESSION, Server, TOPIC, root};
 use crate::work::relay::{CANDIDATE, Mode, OFFER, Pairs, Payload};
 
@@ -57,7 +58,8 @@ pub(crate) fn run(programs: &Programs, cores: Cores, record: bool) -> anyhow::Re
         counted.insert(name.to_owned(), each.round());
     }
     if record {
-        return Ok(fs::write(&path, serde_json::to_string_pretty(&counted)? + "\n")?);
+        fs::write(&path, serde_json::to_string_pretty(&counted)? + "\n")?;
+        return report::instructions(&counted, root());
     }
     if !grown.is_empty() {
         bail!("much more than in {}: {}; if it is worth it, `make bench-record`", path.display(), grown.join(", "));

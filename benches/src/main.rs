@@ -39,12 +39,12 @@ struct Arguments {
     /// The other server from crates.io [default: the one that `make bench` installs]
     #[arg(long, global = true)]
     matchbox: Option<PathBuf>,
-    /// The core that servers run on
-    #[arg(long, global = true, default_value = "0")]
-    server_core: usize,
-    /// The core that the load runs on
-    #[arg(long, global = true, default_value = "1")]
-    load_core: usize,
+    /// The core that servers run on [default: the first]
+    #[arg(long, global = true)]
+    server_core: Option<usize>,
+    /// The core that the load runs on [default: the second]
+    #[arg(long, global = true)]
+    load_core: Option<usize>,
 }
 
 #[derive(Subcommand)]
@@ -102,13 +102,13 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         parlor: arguments.parlor.unwrap_or_else(|| target.join("release/parlor")),
         matchbox: arguments.matchbox.unwrap_or_else(|| target.join("matchbox/bin/matchbox_server")),
     };
-    let cores = Cores { server: arguments.server_core, load: arguments.load_core };
-    cores.apart()?;
+    let cores = Cores::choose(arguments.server_core, arguments.load_core)?;
     match arguments.command {
         What::Run { quick, works, rounds, results: path } => {
             let mut plan = if quick { Plan::QUICK } else { Plan::FULL };
             plan.rounds = rounds.unwrap_or(plan.rounds);
             ensure!(plan.rounds > 0, "at least one round");
+            cores.apart()?;
             let mut results = Results { surroundings: surroundings::all(&programs)?, records: Vec::new() };
             let (paces, results_of) = (HashMap::new(), &mut results);
             Campaign { plan, programs: &programs, cores, results: results_of, paces, round: 0 }.run(&works)?;
@@ -120,6 +120,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Ok(())
         }
         What::Instructions { record } => instructions::run(&programs, cores, record),
-        What::Single(single) => single.run(&programs, cores),
+        What::Single(single) => {
+            cores.apart()?;
+            single.run(&programs, cores)
+        }
     }
 }

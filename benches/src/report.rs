@@ -2,6 +2,7 @@
 //!
 //! A place is `<!-- bench:name -->` … `<!-- /bench:name -->`; what stands between is replaced.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -14,6 +15,8 @@ mod plot;
 mod plots;
 mod tables;
 mod targets;
+
+const DOCUMENT: &str = "docs/performance.md";
 
 /// Where Parlor must get, and whether it does.
 pub(crate) fn targets(results: &Results) -> String {
@@ -34,7 +37,7 @@ pub(crate) fn write(results: &Results, root: &Path) -> anyhow::Result<()> {
         ("crowd", tables::crowd(results)),
         ("cores", tables::cores(results)),
     ];
-    put(&root.join("docs/performance.md"), &parts)?;
+    put(&root.join(DOCUMENT), &parts)?;
     put(&root.join("README.md"), &parts[..1])?;
     let folder = root.join("docs/performance");
     fs::create_dir_all(&folder)?;
@@ -42,6 +45,12 @@ pub(crate) fn write(results: &Results, root: &Path) -> anyhow::Result<()> {
         fs::write(folder.join(name), picture)?;
     }
     Ok(())
+}
+
+/// Writes the table of instructions into its document.
+pub(crate) fn instructions(counted: &BTreeMap<String, f64>, root: &Path) -> anyhow::Result<()> {
+    let rows = counted.iter().map(|(name, instructions)| vec![name.clone(), number(*instructions)]);
+    put(&root.join(DOCUMENT), &[("instructions", table(&["signal", "instructions"], rows))])
 }
 
 /// Puts each part into its place in a document.

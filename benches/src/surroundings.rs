@@ -16,6 +16,7 @@ pub(crate) fn all(programs: &Programs) -> anyhow::Result<Vec<(String, String)>> 
         ("command", std::env::args().skip(1).collect::<Vec<_>>().join(" ")),
         ("date", output("date", &["-u", "+%F"])?),
         ("machine", machine()?),
+        ("its load before", fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or_default().to_owned()),
         ("system", format!("{}, Linux {}", distribution(), output("uname", &["-r"])?)),
         ("Parlor", format!("{}, {commit}, {}", version(&programs.parlor)?, output("rustc", &["--version"])?)),
         ("its settings", format!("`{}`", FLAGS.join(" "))),
@@ -59,7 +60,8 @@ fn machine() -> anyhow::Result<String> {
         line.split_once(':').map(|(_, value)| value.trim().to_owned())
     };
     let model = field(&processors, "model name").unwrap_or_else(|| "processor not known".to_owned());
-    let cores = std::thread::available_parallelism()?;
+    // This process may be kept to fewer.
+    let cores = processors.lines().filter(|line| line.starts_with("processor")).count();
     let memory = field(&fs::read_to_string("/proc/meminfo")?, "MemTotal").context("MemTotal is told")?;
     let memory: f64 = memory.trim_end_matches(" kB").parse()?;
     Ok(format!("{model}, {cores} cores, {:.0} GiB", memory / 1024.0 / 1024.0))

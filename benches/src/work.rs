@@ -85,15 +85,15 @@ impl Stage {
         now: Instant,
         moment: impl FnOnce() -> anyhow::Result<Moment>,
     ) -> anyhow::Result<Option<Instant>> {
-        let (counts, ends) = (began + window.warm_up, began + window.whole());
+        // A window that begins late, since the load had to wait for its core, is as long all the same.
         match *self {
-            Self::WarmUp if now >= counts => *self = Self::Counting(moment()?),
-            Self::Counting(start) if now >= ends => *self = Self::Ending(moment()?.since(start)),
+            Self::WarmUp if now >= began + window.warm_up => *self = Self::Counting(moment()?),
+            Self::Counting(start) if now >= start.at + window.length => *self = Self::Ending(moment()?.since(start)),
             _ => {}
         }
         Ok(match self {
-            Self::WarmUp => Some(counts),
-            Self::Counting(_) => Some(ends),
+            Self::WarmUp => Some(began + window.warm_up),
+            Self::Counting(start) => Some(start.at + window.length),
             Self::Ending(_) => None,
         })
     }
@@ -139,4 +139,29 @@ pub(crate) fn latencies() -> anyhow::Result<Histogram<u64>> {
 pub(crate) fn note(latency: &mut Histogram<u64>, began: Instant, now: Instant) {
     let nanos = now.saturating_duration_since(began).as_nanos();
     latency.saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_as_long_as_it_should_be_even_if_it_begins_late() {
+        let (warm_up, length) = (Duration::from_secs(1), Duration::from_secs(2));
+        let began = Instant::now();
+        let after = |seconds: u64| began + Duration::from_secs(seconds);
+        let at = |at: Instant| Ok(Moment { at, cpu: at - began, load_cpu: Duration::ZERO, idle: Duration::ZERO });
+        let mut stage = Stage::WarmUp;
+        let mut next = |now: Instant| {
+            let next = stage.next(began, Window { warm_up, length }, now, || at(now)).unwrap();
+            (next, stage)
+        };
+        assert_eq!(next(began).0, Some(after(1)));
+        assert_eq!(next(after(10)).0, Some(after(12)));
+        assert_eq!(next(after(11)).0, Some(after(12)));
+        let (end, stage) = next(after(12));
+        assert_eq!(end, None);
+        let Stage::Ending(span) = stage else { panic!("not over") };
+        assert_eq!((span.time, span.cpu, span.load_busy), (length, length, 1.0));
+    }
 }

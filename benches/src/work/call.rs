@@ -5,6 +5,7 @@
 //! - [`Mode::Paced`]: calls begin by a timetable, whatever has become of the others. How long one took is counted from
 //!   when it was to begin (coordinated omission), to when the first hears that the second has left.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -214,11 +215,11 @@ impl Load for Calls<'_> {
         }
     }
 
-    fn ended(&mut self, _: &mut Clients, id: Id) -> anyhow::Result<()> {
+    fn ended(&mut self, _: &mut Clients, id: Id, error: Option<io::Error>) -> anyhow::Result<()> {
         let (index, side) = self.sides[id].take().context("everyone is in a call")?;
         let call = &mut self.under_way[index];
         call.ids[side] = None;
-        ensure!(call.hops == self.script.len(), "the server ended a connection in the middle of a call");
+        ensure!(call.hops == self.script.len(), "a connection ended in the middle of a call: {error:?}");
         if call.is_over && call.ids == [None, None] {
             self.under_way.remove(index);
         }

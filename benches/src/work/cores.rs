@@ -48,7 +48,6 @@ pub(crate) fn run(
         let window = Window { warm_up: Duration::ZERO, ..window };
         let outcome = pairs.relay(&mut clients, &server, in_flight, Mode::Closed(window))?;
         let unused = idle(&used)?.saturating_sub(before);
-        server.stop()?;
         Ok(Throughput { outcome, unused })
     })();
     cores.apart()?;
