@@ -16,6 +16,7 @@ mod conversations;
 mod corpus;
 mod docs;
 mod drain;
+mod history_model;
 mod ice;
 mod limits;
 mod metrics;
