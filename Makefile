@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CHROMIUM ?= /usr/bin/chromium
 TURNSERVER ?= /usr/bin/turnserver
 NPM_CI := npm ci --no-audit --no-fund --loglevel=error
-FUZZ_TARGETS ?= socketio envelope topic session rooms
+FUZZ_TARGETS ?= socketio envelope topic session rooms history
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS ?= --sanitizer none
 BENCH_CARGO := --manifest-path benches/Cargo.toml --locked --target-dir target/benches
@@ -22,7 +22,7 @@ help:
 	@echo 'make test   install what the tests need, run all of them'
 	@echo 'make soak   twenty minutes of mixed traffic, and what is left of it'
 	@echo 'make bench  a quarter of an hour beside other servers, into docs/performance.md'
-	@echo 'make fuzz   feed the decoders and the rooms anything, for a minute each'
+	@echo 'make fuzz   feed the decoders, the rooms and histories anything, for a minute each'
 
 run: client-demo/node_modules
 	cargo run --release --locked
