@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run dev check test test-rust test-compat test-wires test-browser test-soak soak fuzz venv cargo-fuzz
-.PHONY: test-bench bench bench-quick bench-instructions bench-record bench-build
+.PHONY: test-drops drops test-bench bench bench-quick bench-instructions bench-record bench-build
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CHROMIUM ?= /usr/bin/chromium
@@ -21,6 +21,7 @@ help:
 	@echo 'make check  format, lints, docs'
 	@echo 'make test   install what the tests need, run all of them'
 	@echo 'make soak   twenty minutes of mixed traffic, and what is left of it'
+	@echo 'make drops  a thousand calls over lines that drop, and restarts under two hundred'
 	@echo 'make bench  a quarter of an hour beside other servers, into docs/performance.md'
 	@echo 'make fuzz   feed the decoders, the rooms and histories anything, for a minute each'
 
@@ -39,7 +40,7 @@ check:
 	cargo clippy $(BENCH_CARGO) --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 
-test: test-rust test-compat test-wires test-browser test-soak test-bench
+test: test-rust test-compat test-wires test-browser test-soak test-drops test-bench
 
 # The attacks one after the other: under each of them others must be served as if nothing were.
 test-rust: client-demo/node_modules
@@ -60,6 +61,14 @@ test-soak: target/debug/parlor
 soak:
 	cargo build --release --locked --bin parlor --example soak
 	target/release/examples/soak --minutes 20
+
+# Sixty of the thousand calls of `make drops`, and a restart under sixty others.
+test-drops: target/debug/parlor tests/drops/node_modules
+	npm test --prefix tests/drops
+
+drops: tests/drops/node_modules
+	cargo build --release --locked --bin parlor
+	PARLOR_BIN=target/release/parlor npm run drops --prefix tests/drops
 
 # What measures is tested, and instructions are counted: the one figure that is the same on a busy machine.
 test-bench: bench-instructions
