@@ -62,7 +62,7 @@ soak:
 	cargo build --release --locked --bin parlor --example soak
 	target/release/examples/soak --minutes 20
 
-# Sixty of the thousand calls of `make drops`, and a restart under sixty others.
+# Thirty of the thousand calls of `make drops`.
 test-drops: target/debug/parlor tests/drops/node_modules
 	npm test --prefix tests/drops
 
