@@ -40,7 +40,7 @@ check:
 	cargo clippy $(BENCH_CARGO) --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 
-test: test-rust test-compat test-wires test-browser test-soak test-drops test-bench
+test: test-rust test-compat test-wires test-browser test-soak test-drops
 
 # The attacks one after the other: under each of them others must be served as if nothing were.
 test-rust: client-demo/node_modules
