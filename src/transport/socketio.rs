@@ -40,6 +40,7 @@ use self::link::Link;
 use self::wire::Wire;
 use crate::lifecycle::Lifecycle;
 use crate::session::Hub;
+use crate::spare;
 
 /// The path of the endpoint, as official clients ask for it.
 pub const PATH: &str = "/socket.io/";
@@ -132,6 +133,11 @@ impl Endpoint {
             link.fetched()
         }))
         .await;
+    }
+
+    /// Gives back memory that many connections needed that are gone.
+    pub fn give_back(&self) {
+        spare::give_back(&self.0.links);
     }
 
     /// How many connections are between their first request and their last: zero when none has left anything behind.
