@@ -148,13 +148,15 @@ pub struct Held {
     pub away: usize,
     /// Engine.IO sessions that began with polling and are not forgotten yet.
     pub links: usize,
+    /// Transports of media.
+    pub transports: usize,
     /// Running tasks of ours, those that serve for as long as the server runs left out.
     pub tasks: usize,
 }
 
 impl Held {
     /// Nothing at all.
-    pub const NOTHING: Self = Self { rooms: 0, peers: 0, sessions: 0, away: 0, links: 0, tasks: 0 };
+    pub const NOTHING: Self = Self { rooms: 0, peers: 0, sessions: 0, away: 0, links: 0, transports: 0, tasks: 0 };
 }
 
 /// Everything that is counted. One for each server.

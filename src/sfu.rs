@@ -7,7 +7,8 @@
 //!   goes out;
 //! - [`flow`] takes packets from producers to consumers; [`codec`] looks into them, [`rewrite`] numbers them anew;
 //! - [`router`] says what can be carried, [`parameters`] how that is written, [`speaker`] who speaks;
-//! - [`ending`] is how each of those ends.
+//! - [`ending`] is how each of those ends;
+//! - [`driver`] gives all that a thread, a socket and a clock.
 //!
 //! It knows neither rooms nor wires: a room is a name here, and a peer whoever the [`Asker`] says. What it tells is typed,
 //! and written by a dialect. The library str0m is named here and nowhere else.
@@ -17,6 +18,7 @@
 
 mod codec;
 mod consumer;
+mod driver;
 mod ending;
 mod flow;
 pub mod id;
@@ -29,6 +31,7 @@ mod speaker;
 mod switch;
 mod transport;
 
+pub use driver::{Company, DriveError, Media, Reply, Running, found_out};
 pub use flow::Outputs;
 pub use request::{
     Answer, Asker, Audience, Concern, ConsumerAction, Consuming, Direction, Listed, MediaEvent, Notice, Problem,

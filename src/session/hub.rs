@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use dashmap::DashMap;
@@ -18,6 +18,7 @@ use super::doorkeeping::Doorkeeping;
 use super::expiry::Expiries;
 use super::history::ResumeLimits;
 use super::key::ResumeKey;
+use super::media::heed;
 use super::pace::MessageRate;
 use super::place::{Place, Timeline};
 use super::{Backlog, Outbox, QueueFull, Session};
@@ -25,6 +26,7 @@ use crate::dialect::{Dialect, Frame};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{Limit, Metrics};
 use crate::room::{Answer, Applied, Delivery, Event, LeaveReason, RemovalReason, Rooms};
+use crate::sfu::Media;
 
 /// Everything that sessions share: the rooms of this node and its open connections.
 pub struct Hub {
@@ -38,6 +40,8 @@ pub struct Hub {
     pub(super) metrics: Arc<Metrics>,
     pub(super) doorkeeping: Doorkeeping,
     pub(super) expiries: Expiries,
+    /// The media server, where there is one.
+    pub(super) media: OnceLock<Media>,
     /// Those that a new connection may take, with or without one now.
     pub(super) places: DashMap<ConnectionId, Arc<Place>>,
     /// How many of them are without one.
@@ -85,6 +89,7 @@ impl Hub {
             metrics,
             doorkeeping,
             expiries: Expiries::default(),
+            media: OnceLock::new(),
             places: DashMap::new(),
             away: AtomicUsize::new(0),
             absences: Timeline::default(),
@@ -271,6 +276,9 @@ impl Hub {
             Delivered { are_promised: matches!(applied.answer, Answer::Joined(_)), ..Delivered::default() };
         for delivery in &applied.deliveries {
             log(&delivery.event);
+            if let Some(media) = self.media.get() {
+                heed(media, delivery);
+            }
             let frame = match delivery.event {
                 Event::Joined(_) => welcome.take(),
                 _ => None,
@@ -330,7 +338,7 @@ impl Hub {
     }
 
     /// Queues a frame for one connection. Where that is full, decides what becomes of it.
-    fn queue(
+    pub(super) fn queue(
         &self,
         recipient: ConnectionId,
         dialect: &Dialect,

@@ -87,7 +87,7 @@ impl Sfu {
         self.on_transport(producer.transport, |transport, sink| {
             transport.producers.retain(|own| *own != id);
             transport.streams.retain(|_, (own, _)| *own != id);
-            transport.remove(producer.description.mid, sink);
+            transport.unexpect(&producer.description, sink);
         });
         let room = &producer.owner.room;
         if let Some(media) = self.rooms.get_mut(room) {

@@ -19,7 +19,7 @@ use super::id::{ConsumerId, ProducerId, TransportId};
 use super::parameters::Kind;
 use super::request::{Audience, Direction, MediaEvent, Notice};
 use super::switch::Sfu;
-use super::transport::{Datagram, Happening};
+use super::transport::{Datagram, FIRST_ESTIMATE, Happening};
 
 /// The largest datagram that is read, in bytes: what fits into an Ethernet frame.
 const MAX_DATAGRAM: usize = 1500;
@@ -303,7 +303,9 @@ impl Sfu {
             let producer = consumer.producer;
             self.ask_layer(now, producer, target);
         }
-        let extra = if demands.is_empty() { 0 } else { audio };
-        self.on_transport(id, |transport, sink| transport.aim(allotment.next + extra, allotment.desired + extra, sink));
+        // What has only begun to flow tells nothing yet of how much it will be.
+        let desired = (allotment.desired + audio).max(FIRST_ESTIMATE);
+        let (next, desired) = if demands.is_empty() { (0, 0) } else { (allotment.next + audio, desired) };
+        self.on_transport(id, |transport, sink| transport.aim(next, desired, sink));
     }
 }

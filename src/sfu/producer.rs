@@ -67,7 +67,10 @@ impl Description {
             let problem = "streams are told apart by rid, and the transport does not know its extension";
             return Err(Problem::NotAnnounced { field: "rtpParameters.encodings", problem });
         }
-        let cname = parameters.rtcp.as_ref().and_then(|rtcp| rtcp.cname.clone()).filter(|cname| cname.len() <= 255);
+        // It stands in the session descriptions of others, where a line break would begin a line of its own.
+        let is_word =
+            |cname: &String| (1..=255).contains(&cname.len()) && cname.bytes().all(|byte| byte.is_ascii_graphic());
+        let cname = parameters.rtcp.as_ref().and_then(|rtcp| rtcp.cname.clone()).filter(is_word);
         Ok(Self { mid: mid.into(), codec, payload_type: first.payload_type, layers, cname })
     }
 

@@ -251,6 +251,9 @@ pub enum Problem {
     /// A defect of ours.
     #[error("internal error")]
     Internal,
+    /// The asker has left meanwhile.
+    #[error("not in the room")]
+    NotInRoom,
     /// None of that id is the asker's.
     #[error("{field}: no {what} of that id")]
     Unknown {

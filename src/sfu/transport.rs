@@ -23,17 +23,18 @@ use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
 use super::consumer::Streams;
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::parameters::{DtlsParameters, DtlsRole, IceParameters, Kind};
-use super::producer::Description;
+use super::producer::{Description, Layer};
 use super::request::{Asker, Direction, Problem};
 use super::router::Formats;
 
 /// The bandwidth that a client is taken to have until it is known, in bits a second.
-const FIRST_ESTIMATE: u64 = 800_000;
+pub(super) const FIRST_ESTIMATE: u64 = 800_000;
 
 /// The most addresses that a client may come from before it restarts ICE.
 const MAX_ADDRESSES: usize = 32;
 
-/// The most streams that are listened to, over a transport's life.
+/// The most streams that are listened to, over a transport's life, beside those that were described: the library keeps a
+/// little of each for ever.
 const MAX_STREAMS: usize = 1024;
 
 /// The most packets that wait for one stream to be sent.
@@ -104,6 +105,8 @@ pub(super) struct Transport {
     is_dead: bool,
     next_mid: u32,
     heard: HashSet<u32>,
+    /// Streams that their producers described.
+    described: HashSet<u32>,
     /// Streams of paused consumers: nothing of them leaves, padding included.
     withheld: HashSet<u32>,
     bitrates: (u64, u64),
@@ -151,6 +154,7 @@ impl Transport {
             is_dead: false,
             next_mid: 0,
             heard: HashSet::new(),
+            described: HashSet::new(),
             withheld: HashSet::new(),
             bitrates: (0, 0),
         };
@@ -278,6 +282,7 @@ impl Transport {
     /// Takes a datagram of the client's.
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, datagram: &[u8], sink: &mut Sink) {
         if let Some(ssrc) = stream_of(datagram)
+            && !self.described.contains(&ssrc)
             && !self.heard.contains(&ssrc)
         {
             if self.heard.len() >= MAX_STREAMS {
@@ -327,6 +332,7 @@ impl Transport {
     pub(super) fn expect(&mut self, description: &Description, sink: &mut Sink) {
         let kind = media_kind(description.codec.kind());
         let mid = description.mid;
+        self.described.extend(description.layers.iter().flat_map(Layer::ssrcs));
         self.change(sink, |rtc| {
             let mut api = rtc.direct_api();
             let media = api.declare_media(mid, kind);
@@ -341,6 +347,14 @@ impl Transport {
                 }
             }
         });
+    }
+
+    /// Forgets a producer's streams.
+    pub(super) fn unexpect(&mut self, description: &Description, sink: &mut Sink) {
+        for ssrc in description.layers.iter().flat_map(Layer::ssrcs) {
+            self.described.remove(&ssrc);
+        }
+        self.remove(description.mid, sink);
     }
 
     /// The media section and rid of a stream that packets come on.
@@ -431,7 +445,7 @@ impl Transport {
     }
 
     /// Says how much is to be sent, in bits a second: up to `next` with padding, to find out whether it is to be had, and
-    /// `desired` at the most.
+    /// `desired` at the most. What is desired must not be little: all is sent as slowly while that is looked for.
     pub(super) fn aim(&mut self, next: u64, desired: u64, sink: &mut Sink) {
         let is_near = |old: u64, new: u64| old.abs_diff(new) <= old / 10;
         if is_near(self.bitrates.0, next) && is_near(self.bitrates.1, desired) {

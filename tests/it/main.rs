@@ -27,6 +27,8 @@ mod rest;
 mod rooms;
 mod rooms_model;
 mod session_wire;
+mod sfu;
+mod sfu_wire;
 mod socketio_decode;
 mod socketio_frames;
 mod tls;

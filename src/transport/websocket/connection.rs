@@ -23,10 +23,11 @@ use super::Settings;
 use super::outbound::{Line, Next, Outbound, Outgoing};
 use crate::auth::Grant;
 use crate::dialect::{Conversation, Dialect, Frame, RequestError, Step};
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, RoomId};
 use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
 use crate::session::{Backlog, Excess, Handled, Hub, Moment, Outbox, Permit, QueueFull, ResumeKey, Session};
+use crate::sfu;
 use crate::transport::stream::Stream;
 
 /// What is read of a connection at a time, in bytes: each connection has a buffer of that size.
@@ -282,7 +283,8 @@ impl Connection {
             // Counted when it is carried out.
             Some(Step::Do(_)) => {}
             Some(Step::Refuse(..)) => self.session.received(Kind::Refused),
-            Some(Step::Tell(_) | Step::Last(..) | Step::Authenticate(_) | Step::Resume { .. }) | None => {
+            Some(Step::Tell(_) | Step::Last(..) | Step::Media(..) | Step::Authenticate(_) | Step::Resume { .. })
+            | None => {
                 self.session.received(Kind::Other);
             }
         }
@@ -303,6 +305,7 @@ impl Connection {
                     self.tell(Frame::Text(text))?;
                     self.tell(Frame::Close(code, reason))?;
                 }
+                Step::Media(room, request) => next = self.take_to_media(room, request, received.time),
                 Step::Authenticate(token) => {
                     let grant = self.session.authenticate(token.as_deref());
                     if let Err(error) = &grant {
@@ -332,6 +335,21 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Takes a request to the media server. Nothing more is read until it is answered, so that answers keep their order.
+    fn take_to_media(&mut self, room: Option<RoomId>, request: sfu::Request, now: SystemTime) -> Option<Step> {
+        let write = self.conversation.media()?;
+        match self.session.media(room, request, write) {
+            Ok(answered) => {
+                self.pause = Some(answered);
+                None
+            }
+            Err(error) => {
+                self.session.refused(&error);
+                self.conversation.answer(Err(error), now)
+            }
+        }
     }
 
     /// Takes the place of a connection that was lost, if the client knows its key and missed nothing that is not held.

@@ -55,11 +55,7 @@ pub(crate) fn settings() -> Settings {
 }
 
 pub(crate) fn member(room: &str, name: &str) -> Asker {
-    Asker {
-        room: RoomId::new(room).unwrap(),
-        connection: ConnectionId::random(),
-        peer: PeerId::new(name).unwrap(),
-    }
+    Asker { room: RoomId::new(room).unwrap(), connection: ConnectionId::random(), peer: PeerId::new(name).unwrap() }
 }
 
 impl World {
@@ -135,12 +131,8 @@ impl World {
         let own = &self.clients[client];
         let parameters: RtpParameters = serde_json::from_value(parameters).unwrap();
         let (asker, transport) = (own.asker.clone(), own.id.clone());
-        let request = Request::Produce {
-            transport,
-            kind,
-            parameters: Box::new(parameters.clone()),
-            app_data: "{}".into(),
-        };
+        let request =
+            Request::Produce { transport, kind, parameters: Box::new(parameters.clone()), app_data: "{}".into() };
         let Answer::Produced(id) = self.ask(&asker, request)? else { panic!() };
         let mid = Mid::from(parameters.mid.as_deref().unwrap());
         let mut api = self.clients[client].rtc.direct_api();
@@ -175,7 +167,11 @@ impl World {
         let own = &mut self.clients[client];
         let mut api = own.rtc.direct_api();
         let stream = api.stream_tx(&ssrc.into()).unwrap();
-        let extensions = ExtensionValues { audio_level: packet.level, ..ExtensionValues::default() };
+        let extensions = ExtensionValues {
+            audio_level: packet.level,
+            voice_activity: packet.level.map(|_| true),
+            ..ExtensionValues::default()
+        };
         stream.write_rtp(
             RtpWrite::new(packet.payload_type.into(), packet.number.into(), packet.timestamp, self.now, packet.payload)
                 .marker(true)
@@ -261,7 +257,8 @@ impl World {
             if begin > self.now + Duration::from_millis(300) {
                 return;
             }
-            self.narrow_until = begin + Duration::from_secs_f64(datagram.len() as f64 / rate as f64);
+            self.narrow_until =
+                begin + Duration::from_micros(u64::try_from(datagram.len() * 1_000_000 / rate).unwrap());
             at = self.narrow_until + DELAY;
         }
         let place = self.under_way.partition_point(|(other, ..)| *other <= at);
@@ -377,7 +374,7 @@ pub(crate) fn simulcast() -> Value {
 
 fn with_encodings(encodings: Value) -> Value {
     let mut parameters = json!({
-        "mid": "v",
+        "mid": "v", "rtcp": { "cname": "x\r\na=sendonly" },
         "codecs": [
             { "mimeType": "video/VP8", "payloadType": 101, "clockRate": 90000 },
             { "mimeType": "video/rtx", "payloadType": 102, "clockRate": 90000, "parameters": { "apt": 101 } },
@@ -388,6 +385,6 @@ fn with_encodings(encodings: Value) -> Value {
 }
 
 /// Capabilities of a client that knows nothing.
-pub(crate) fn nothing() -> Box<RtpCapabilities> {
-    Box::default()
+pub(crate) fn nothing() -> RtpCapabilities {
+    RtpCapabilities::default()
 }
