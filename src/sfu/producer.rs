@@ -225,17 +225,20 @@ pub(super) struct Asking {
 impl Asking {
     /// Whether to ask now; if not, [`Asking::is_due`] says when.
     pub(super) fn ask(&mut self, now: Instant) -> bool {
-        let is_soon = self.last.is_some_and(|last| now.saturating_duration_since(last) < BETWEEN_KEYFRAMES);
-        self.is_due = is_soon;
-        if !is_soon {
+        self.is_due = self.is_soon(now);
+        if !self.is_due {
             self.last = Some(now);
         }
-        !is_soon
+        !self.is_due
     }
 
-    /// Whether to ask now for one who asked too soon.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
-        self.is_due && self.ask(now)
+    /// Whether it is time to ask for one who asked too soon.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.is_due && !self.is_soon(now)
+    }
+
+    fn is_soon(&self, now: Instant) -> bool {
+        self.last.is_some_and(|last| now.saturating_duration_since(last) < BETWEEN_KEYFRAMES)
     }
 
     /// A keyframe has come.
@@ -298,7 +301,8 @@ mod tests {
         assert!(asking.ask(start));
         assert!(!asking.ask(start + Duration::from_millis(100)));
         assert!(!asking.is_due(start + Duration::from_millis(400)));
-        assert!(asking.is_due(start + Duration::from_millis(500)));
+        let later = start + Duration::from_millis(500);
+        assert!(asking.is_due(later) && asking.ask(later));
         assert!(!asking.is_due(start + Duration::from_secs(5)));
     }
 

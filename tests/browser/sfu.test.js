@@ -39,9 +39,8 @@ window.go = async (url, { name, tracks, simulcast }) => {
   const [audio] = stream.getAudioTracks();
   const [video] = stream.getVideoTracks();
   const encodings = simulcast && [
-    { rid: "r0", scaleResolutionDownBy: 4, maxBitrate: 100_000 },
-    { rid: "r1", scaleResolutionDownBy: 2, maxBitrate: 300_000 },
-    { rid: "r2", maxBitrate: 900_000 },
+    { rid: "r0", scaleResolutionDownBy: 4, maxBitrate: 60_000 },
+    { rid: "r1", scaleResolutionDownBy: 2, maxBitrate: 150_000 },
   ];
   window.producers.audio = await window.session.sending.produce({ track: audio, stopTracks: false });
   window.producers.video = await window.session.sending.produce({ track: video, stopTracks: false, ...(encodings && { encodings }) });
@@ -118,7 +117,7 @@ async function until(tab, what, predicate, argument) {
     if (last) return last;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  const seen = await tab.evaluate(async () => JSON.stringify({ frames: await window.frames(), told: window.told, ended: window.ended }));
+  const seen = await tab.evaluate(async () => JSON.stringify({ sending: window.session.sending.connectionState, receiving: window.session.receiving.connectionState, frames: await window.frames(), told: window.told, ended: window.ended }));
   throw new Error(`${what}: not within ${PATIENCE_MS} ms; seen ${seen}`);
 }
 
@@ -186,16 +185,14 @@ test("layers of a camera", async (t) => {
     const [video] = [...window.seen.values()].filter(({ consumer }) => consumer.kind === "video");
     return window.session.ask("consumer:layers", { consumerId: video.consumer.id, spatialLayer });
   }, spatialLayer);
-  await width(640);
+  await width(320);
   assert.equal((await layers(0)).spatialLayer, 0);
   await width(160);
-  await layers(1);
+  assert.equal((await layers(7)).spatialLayer, 1);
   await width(320);
-  await layers(2);
-  await width(640);
   await sees(ben, 1);
   const told = await ben.evaluate(() => window.told.filter(({ type }) => type === "consumer:layers-changed").map(({ payload }) => payload.spatialLayer));
-  assert.deepEqual(told.slice(-3), [0, 1, 2]);
+  assert.deepEqual(told.slice(-2), [0, 1]);
   await anna.close();
   assert.deepEqual(complaints, []);
 });
