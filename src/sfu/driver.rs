@@ -6,7 +6,7 @@
 //! - the thread reads datagrams and requests in turns, bounded in number: a flood of one does not keep out the other.
 //!
 //! The guarantee that is easy to break: who has left a room has no media in it. Departures are heeded before each request,
-//! and a request that would make something asks first whether its peer is still there.
+//! and none is carried out whose peer is not there any more.
 
 use std::collections::HashSet;
 use std::io;
@@ -211,12 +211,11 @@ impl Driver {
             else {
                 break;
             };
-            let makes_something = matches!(request, Request::CreateTransport { .. });
-            let answer = if makes_something && !self.company.is_member(&asker) {
+            let answer = if self.company.is_member(&asker) {
+                self.sfu.handle(Instant::now(), &asker, request)
+            } else {
                 self.shared.users.lock().remove(&(asker.room.clone(), asker.connection));
                 Err(Problem::NotInRoom.of(Concern::Transport))
-            } else {
-                self.sfu.handle(Instant::now(), &asker, request)
             };
             reply(answer);
             self.tell();

@@ -37,7 +37,7 @@ impl Call {
         self.world.ask(&asker, Request::Consumer(consumer.to_owned(), action)).unwrap();
     }
 
-    /// Sends pictures, each `every`-th a keyframe, or where one was asked for.
+    /// Sends pictures: keyframes where they are asked for.
     fn film(&mut self, pictures: std::ops::Range<u16>) {
         for number in pictures {
             let asked = std::mem::take(&mut self.world.clients[self.sender].keyframe_requests) > 0;
@@ -139,6 +139,21 @@ fn keyframes_are_asked_for_and_not_too_often() {
     }
     let asked = call.world.clients[call.sender].keyframe_requests;
     assert!((4..=7).contains(&asked), "three seconds of asking: {asked}");
+}
+
+#[test]
+fn a_keyframe_that_does_not_come_is_asked_for_again() {
+    let mut call = Call::new();
+    let producer = call.world.produce(call.sender, Kind::Video, video()).unwrap();
+    let eye = call.world.consume(call.receiver, &producer).unwrap();
+    call.act(&eye.id.to_string(), ConsumerAction::Resume);
+    for number in 0..90 {
+        call.world.send(call.sender, 6000, picture(number, u16::try_from(number).unwrap(), false, 500));
+        call.world.pass(FRAME);
+    }
+    assert_eq!(call.received(), 0);
+    let asked = call.world.clients[call.sender].keyframe_requests;
+    assert!((4..=7).contains(&asked), "in three seconds: {asked}");
 }
 
 /// Sends pictures in three streams, of 10, 40 and 100 kilobytes a second, for a while.
