@@ -28,7 +28,8 @@ const SWEEP: Duration = Duration::from_millis(250);
 /// How far apart connections are ended by a shutdown that has the time for it.
 const BETWEEN_FAREWELLS: Duration = Duration::from_millis(20);
 
-/// How long a shutdown that leaves newcomers to the next process waits for those whom this one has accepted.
+/// How long a shutdown that leaves newcomers to the next process waits for those who poll to fetch the rest, and then for
+/// those whom this one has accepted.
 const NEWCOMERS: Duration = Duration::from_secs(1);
 
 /// A running server. Dropping it does not stop it: [`Server::shutdown`] does.
@@ -175,9 +176,12 @@ impl Server {
         info!(connections = self.hub.open_connections(), "shutting down");
         let deadline = tokio::time::Instant::now() + self.shutdown_limit;
         if self.is_inherited {
+            // Who polls comes in again and again for what waits, and is to find this process.
+            let limit = NEWCOMERS.min(self.shutdown_limit / 4);
+            _ = timeout(limit, self.socketio.dismiss_polling()).await;
             self.door.closed.cancel();
             self.door.newcomers.close();
-            _ = timeout(NEWCOMERS.min(self.shutdown_limit / 4), self.door.newcomers.wait()).await;
+            _ = timeout(limit, self.door.newcomers.wait()).await;
         }
         self.hub.refuse_newcomers();
         let connections = u32::try_from(self.hub.open_connections()).unwrap_or(u32::MAX);
@@ -269,7 +273,7 @@ fn websocket_settings(config: &Config) -> websocket::Settings {
         max_message_bytes: config.limits.max_message_bytes,
         send_queue: config.limits.send_queue,
         send_queue_bytes: config.send_queue_bytes(),
-        promised: config.limits.session_queue_messages,
+        promised: config.limits.session_queue_messages.max(config.limits.resume_messages),
         heartbeat: config.times.ws_ping_seconds,
         handshake_timeout: config.times.handshake_timeout_seconds,
     }

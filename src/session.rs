@@ -82,8 +82,14 @@ pub trait Outbox: Any + Send + Sync {
     /// The connection is lost: from here on what is sent is held for the one that takes its place.
     fn detach(&self) {}
 
-    /// Whether all that was sent after a number is held.
-    fn holds_after(&self, _number: u64) -> bool {
+    /// Holds what is sent for a connection that is just taking the place, having seen what was sent up to a number, and
+    /// asks the one before to close. Does nothing if that connection may not have it.
+    fn take_over(&self, _seen: u64) -> Result<(), NotHeld> {
+        Err(NotHeld::Gone)
+    }
+
+    /// Whether something is held that was sent after a number.
+    fn has_sent_since(&self, _seen: u64) -> bool {
         false
     }
 
@@ -91,6 +97,17 @@ pub trait Outbox: Any + Send + Sync {
     fn prune(&self, _now: Instant) -> bool {
         false
     }
+}
+
+/// Why what was missed cannot be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotHeld {
+    /// Part of it is not held any more, or never was.
+    #[error("not held any more")]
+    Gone,
+    /// The peer has seen more by now: a connection that it gave up asks for its place, late.
+    #[error("the peer has seen more since")]
+    Late,
 }
 
 /// The frame was not queued, since as many wait as may.

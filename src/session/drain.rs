@@ -45,7 +45,8 @@ impl Hub {
         self.end_absences();
     }
 
-    pub(super) fn dismiss_one(&self, id: ConnectionId) {
+    /// Asks one connection to go.
+    pub fn dismiss_one(&self, id: ConnectionId) {
         let Some(Connection { dialect, outbox }) = self.connections.get(&id).map(|entry| entry.clone()) else {
             return;
         };

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::QueueFull;
+use super::{NotHeld, QueueFull};
 
 /// What is held for a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct History<T> {
     bytes: usize,
     /// Nothing that is held may go while its recipient is away.
     is_away: bool,
+    /// Up to which number the recipient has said that it has seen all.
+    seen: u64,
 }
 
 #[derive(Debug)]
@@ -39,7 +41,7 @@ struct Held<T> {
 impl<T> History<T> {
     /// Nothing sent yet.
     pub fn new(limits: ResumeLimits) -> Self {
-        Self { limits, next: 1, held: VecDeque::new(), bytes: 0, is_away: false }
+        Self { limits, next: 1, held: VecDeque::new(), bytes: 0, is_away: false, seen: 0 }
     }
 
     /// The number of the next frame.
@@ -76,28 +78,54 @@ impl<T> History<T> {
         while let Some(first) = self.held.front()
             && (self.held.len() > messages || self.bytes > bytes || now.duration_since(first.sent) > time)
         {
-            self.bytes -= first.bytes;
-            self.held.pop_front();
+            self.pop();
         }
         if self.held.is_empty() {
             self.held = VecDeque::new();
         }
     }
 
+    fn pop(&mut self) {
+        if let Some(first) = self.held.pop_front() {
+            self.bytes -= first.bytes;
+        }
+    }
+
     /// Holds everything until the recipient is back.
-    pub fn set_away(&mut self, is_away: bool) {
-        self.is_away = is_away;
+    pub fn set_away(&mut self) {
+        self.is_away = true;
+    }
+
+    /// The recipient is back, and has seen all up to a number. What it missed is told to it now; that may be lost as well,
+    /// and so is held for as long as if it were new.
+    pub fn set_back(&mut self, now: Instant, seen: u64) {
+        self.is_away = false;
+        self.seen = seen;
+        while self.first() <= seen && !self.held.is_empty() {
+            self.pop();
+        }
+        for held in &mut self.held {
+            held.sent = now;
+        }
+    }
+
+    /// The number of the first frame that is held.
+    fn first(&self) -> u64 {
+        self.next - self.held.len() as u64
     }
 
     /// Whether all that was sent after a number is held. Numbers of frames that were never sent are nobody's.
-    pub fn holds_after(&self, number: u64) -> bool {
-        number < self.next && number + 1 + self.held.len() as u64 >= self.next
+    pub fn holds_after(&self, number: u64) -> Result<(), NotHeld> {
+        match number {
+            number if number < self.seen => Err(NotHeld::Late),
+            number if number < self.next && number + 1 >= self.first() => Ok(()),
+            _ => Err(NotHeld::Gone),
+        }
     }
 
     /// The frames after a number, in order, each with its length; those that are not held any more left out.
     pub fn after(&self, number: u64) -> impl Iterator<Item = (usize, &T)> {
-        let first = self.next - self.held.len() as u64;
-        let skipped = usize::try_from((number + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        let skipped = usize::try_from((number + 1).saturating_sub(self.first())).unwrap_or(usize::MAX);
         self.held.iter().skip(skipped).map(|held| (held.bytes, &held.frame))
     }
 }
@@ -106,6 +134,7 @@ impl<T> History<T> {
 mod tests {
     use super::*;
 
+    const GONE: Result<(), NotHeld> = Err(NotHeld::Gone);
     const LIMITS: ResumeLimits = ResumeLimits { time: Duration::from_secs(10), messages: 4, bytes: 100 };
 
     fn after(history: &History<u64>, number: u64) -> Vec<u64> {
@@ -115,35 +144,37 @@ mod tests {
     #[test]
     fn what_was_missed_comes_again_and_nothing_else() {
         let (now, mut history) = (Instant::now(), History::new(LIMITS));
-        assert!(history.holds_after(0) && !history.holds_after(1));
+        assert_eq!((history.holds_after(0), history.holds_after(1)), (Ok(()), GONE));
         for number in 1..=3 {
             assert_eq!(history.next(), number);
             history.push(now, 10, number);
         }
         assert_eq!(after(&history, 0), [1, 2, 3]);
         assert_eq!(after(&history, 2), [3]);
-        assert!(history.holds_after(3) && after(&history, 3).is_empty());
-        assert!(!history.holds_after(4), "nobody can have seen what was not sent");
-        assert!(!history.holds_after(u64::MAX - 1));
+        assert_eq!(history.holds_after(3), Ok(()));
+        assert!(after(&history, 3).is_empty());
+        assert_eq!(history.holds_after(4), GONE, "nobody can have seen what was not sent");
+        assert_eq!(history.holds_after(u64::MAX), GONE);
     }
 
     #[test]
     fn while_the_recipient_is_there_the_oldest_goes() {
         let (now, mut history) = (Instant::now(), History::new(LIMITS));
         (1..=6).for_each(|number| history.push(now, 10, number));
-        assert!(!history.holds_after(1) && history.holds_after(2));
+        assert_eq!((history.holds_after(1), history.holds_after(2)), (GONE, Ok(())));
         assert_eq!(after(&history, 2), [3, 4, 5, 6]);
         history.push(now, 90, 7);
         assert_eq!(after(&history, 5), [6, 7]);
         history.prune(now + Duration::from_secs(11));
-        assert!(history.is_empty() && history.holds_after(7) && !history.holds_after(6));
+        assert!(history.is_empty());
+        assert_eq!((history.holds_after(6), history.holds_after(7)), (GONE, Ok(())));
     }
 
     #[test]
     fn while_it_is_away_nothing_goes_and_what_does_not_fit_is_refused() {
         let (now, mut history) = (Instant::now(), History::new(LIMITS));
         history.push(now, 10, 1);
-        history.set_away(true);
+        history.set_away();
         history.prune(now + 2 * LIMITS.time);
         (2..=4).for_each(|number| {
             assert_eq!(history.takes(10), Ok(()));
@@ -151,14 +182,20 @@ mod tests {
         });
         assert_eq!(history.takes(10), Err(QueueFull));
         assert_eq!(after(&history, 0), [1, 2, 3, 4]);
-        history.set_away(false);
+        let back = now + 2 * LIMITS.time;
+        history.set_back(back, 2);
         assert_eq!(history.takes(1_000), Ok(()));
+        history.prune(back + LIMITS.time);
+        assert_eq!(after(&history, 2), [3, 4], "the line may drop again before they are read");
+        assert_eq!((history.holds_after(1), history.holds_after(2)), (Err(NotHeld::Late), Ok(())));
+        history.prune(back + LIMITS.time + Duration::from_secs(1));
+        assert!(history.is_empty());
     }
 
     #[test]
     fn bytes_are_bounded_too() {
         let (now, mut history) = (Instant::now(), History::new(LIMITS));
-        history.set_away(true);
+        history.set_away();
         history.push(now, 95, 1);
         assert_eq!(history.takes(6), Err(QueueFull));
         assert_eq!(history.takes(5), Ok(()));

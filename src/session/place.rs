@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -19,7 +19,7 @@ use super::hub::{Delivered, Hub};
 use super::identity::Identity;
 use super::key::ResumeKey;
 use super::pace::{Excess, Pace};
-use super::{Backlog, Handled, Moment, Outbox, kind_of, limit_of};
+use super::{Backlog, Handled, Moment, NotHeld, Outbox, kind_of, limit_of};
 use crate::dialect::{Dialect, RequestError};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{DialectMetrics, Kind, Limit};
@@ -34,6 +34,8 @@ pub(super) struct Place {
     pace: Pace,
     pub(super) identity: Identity,
     outbox: Arc<dyn Outbox>,
+    /// Whether it was ever in a room.
+    has_joined: AtomicBool,
     /// Locked before any room, while its holder acts: so two connections never speak for one place at once.
     holder: Mutex<Holder>,
 }
@@ -45,6 +47,9 @@ struct Holder {
     status: Status,
     /// `None` where it cannot be taken again.
     key: Option<ResumeKey>,
+    /// The key that it was last taken with, if another has replaced that: still good, until its holder is known to have
+    /// the other. The answer in which that stood may have been lost with the line.
+    spent: Option<ResumeKey>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +72,18 @@ impl Place {
         key: Option<ResumeKey>,
     ) -> Self {
         let pace = Pace::new(hub.message_rate());
-        let holder = Mutex::new(Holder { generation: 0, status: Status::Held, key });
-        Self { hub, id, dialect, metrics, pace, identity: Identity::default(), outbox, holder }
+        let holder = Mutex::new(Holder { generation: 0, status: Status::Held, key, spent: None });
+        Self {
+            hub,
+            id,
+            dialect,
+            metrics,
+            pace,
+            identity: Identity::default(),
+            outbox,
+            has_joined: AtomicBool::new(false),
+            holder,
+        }
     }
 
     pub(super) fn outbox(&self) -> &Arc<dyn Outbox> {
@@ -111,6 +126,12 @@ impl Place {
         congested
     }
 
+    /// Whether it is in no room and missed nothing since, and so nothing to come back to: a client that was told that it is
+    /// back would not join, and its join may be what was lost with the line.
+    fn is_nowhere(&self, seen: u64) -> bool {
+        self.hub.rooms().of(self.id).is_empty() && !self.outbox.has_sent_since(seen)
+    }
+
     /// Whether it was given up.
     pub(super) fn has_ended(&self) -> bool {
         self.holder.lock().status == Status::Ended
@@ -150,12 +171,16 @@ impl Session {
             return None;
         }
         let mut holder = place.holder.lock();
-        let fits = holder.key.as_ref().is_some_and(|own| own.opens(key));
+        let fits = [&holder.key, &holder.spent].into_iter().flatten().any(|own| own.opens(key));
         if !fits || holder.status == Status::Ended {
             return None;
         }
         let was_away = holder.status != Status::Held;
-        if !place.outbox.holds_after(seen) {
+        let taken = if place.is_nowhere(seen) { Err(NotHeld::Gone) } else { place.outbox.take_over(seen) };
+        if taken == Err(NotHeld::Late) {
+            return None;
+        }
+        if taken.is_err() {
             holder.status = Status::Ended;
             drop(holder);
             if was_away {
@@ -190,13 +215,25 @@ impl Session {
         self.holder().and_then(|holder| holder.key.clone())
     }
 
-    /// Another key in place of the one that was used.
-    pub fn renew_key(&self) -> Option<ResumeKey> {
+    /// Another key in place of the one that was used, which is good until [`Session::has_new_key`].
+    pub fn renew_key(&self, used: ResumeKey) -> Option<ResumeKey> {
         let mut holder = self.holder()?;
-        if holder.key.is_some() {
-            holder.key = ResumeKey::random(self.place.id);
-        }
+        holder.key = ResumeKey::random(self.place.id);
+        holder.spent = Some(used);
         holder.key.clone()
+    }
+
+    /// Notes that the client has been told its new key.
+    pub fn has_new_key(&self) {
+        if let Some(mut holder) = self.holder() {
+            holder.spent = None;
+        }
+    }
+
+    /// Does something while nobody takes the place away, and it is not lost; `None` if either has happened.
+    pub fn while_held<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+        let _holder = self.holder()?;
+        Some(act())
     }
 
     /// How long this client pauses for a peer whose queue fills up.
@@ -277,7 +314,10 @@ impl Session {
             Err(error) => return Handled::refused(error.into()),
         };
         let welcome = match &applied.answer {
-            Answer::Joined(snapshot) => welcome(snapshot),
+            Answer::Joined(snapshot) => {
+                self.place.has_joined.store(true, Ordering::Relaxed);
+                welcome(snapshot)
+            }
             Answer::Inspected(_) | Answer::Left | Answer::Relayed => None,
         };
         let Delivered { recipients, failed, congested, .. } = hub.deliver(&applied, welcome, now);
@@ -308,7 +348,7 @@ impl Session {
             drop(holder);
             return self.end(reason);
         };
-        if holder.key.is_none() || !place.hub.has_room_for_absence() {
+        if holder.key.is_none() || !place.has_joined.load(Ordering::Relaxed) || !place.hub.has_room_for_absence() {
             drop(holder);
             return self.end(reason);
         }

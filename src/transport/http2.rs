@@ -45,14 +45,14 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     }
 }
 
-/// Serves one connection until it ends, until nothing was asked for `head_limit` at its beginning or for
-/// `idle_limit` later, or until the server stops.
+/// Serves one connection until it ends, until nothing was asked for the one limit at its beginning or for the other
+/// later, or until it is to be asked nothing more.
 pub(super) async fn serve<S>(
     stream: Stream,
     service: S,
     lifecycle: &Lifecycle,
-    head_limit: Duration,
-    idle_limit: Duration,
+    leaving: impl Future<Output = ()>,
+    (head_limit, idle_limit): (Duration, Duration),
 ) -> Result<(), hyper::Error>
 where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Send + Sync + 'static,
@@ -79,7 +79,7 @@ where
     tokio::select! {
         result = connection.as_mut() => return result,
         () = idle(requests.subscribe(), head_limit, idle_limit) => {}
-        () = lifecycle.stopping() => {}
+        () = leaving => {}
     }
     connection.as_mut().graceful_shutdown();
     timeout(LAST_RESPONSES, connection).await.unwrap_or(Ok(()))

@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use http::{HeaderValue, header};
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::rt::{Sleep, Timer};
 use hyper::server::conn::http1;
@@ -180,7 +181,7 @@ impl Acceptor {
             Stream::Plain(_) => (false, false),
             Stream::Tls(stream) => (true, stream.get_ref().1.alpn_protocol() == Some(HTTP_2)),
         };
-        let Self { router, lifecycle, hub, header_timeout, .. } = self;
+        let Self { router, lifecycle, hub, header_timeout, door, .. } = self;
         let has_served = Arc::new(AtomicBool::new(false));
         let timer = HeadTimer { rest: IDLE.saturating_sub(header_timeout), has_served: Arc::clone(&has_served) };
         let (serving, first) = (Arc::clone(&has_served), Arc::clone(&newcomer));
@@ -199,12 +200,18 @@ impl Acceptor {
             }
             request
         });
-        let service = TowerToHyperService::new(service.map_response(move |response| {
+        let leaving = leaving(&lifecycle, &door, Arc::clone(&newcomer));
+        let is_last = door.closed.clone();
+        let service = TowerToHyperService::new(service.map_response(move |mut response: Response| {
             newcomer.lock().take();
+            if is_last.is_cancelled() && !is_http2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             response
         }));
         let result = if is_http2 {
-            Box::pin(http2::serve(stream, service, &lifecycle, header_timeout, IDLE.max(header_timeout))).await
+            let limits = (header_timeout, IDLE.max(header_timeout));
+            Box::pin(http2::serve(stream, service, &lifecycle, leaving, limits)).await
         } else {
             let connection = http1::Builder::new()
                 .timer(timer)
@@ -216,7 +223,7 @@ impl Acceptor {
             tokio::pin!(connection);
             tokio::select! {
                 result = connection.as_mut() => result,
-                () = lifecycle.stopping() => {
+                () = leaving => {
                     // The response under way is finished, and no further request is read.
                     connection.as_mut().graceful_shutdown();
                     connection.await
@@ -256,6 +263,21 @@ impl Acceptor {
                 None
             }
         }
+    }
+}
+
+/// Resolves when a connection is to be asked nothing more: the server stops, or leaves newcomers to the next process, who
+/// may well come over a connection that they have open. One that was asked nothing yet is a newcomer itself.
+async fn leaving(lifecycle: &Lifecycle, door: &Door, newcomer: Arc<Mutex<Option<Newcomer>>>) {
+    let has_closed = async {
+        door.closed.cancelled().await;
+        if newcomer.lock().is_some() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = lifecycle.stopping() => {}
+        () = has_closed => {}
     }
 }
 

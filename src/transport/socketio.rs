@@ -27,6 +27,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use dashmap::DashMap;
 use engineioxide::service::NotFoundService;
+use futures_util::future::join_all;
 use http::{Method, StatusCode, Uri, header};
 use socketioxide::extract::SocketRef;
 use socketioxide::handler::ConnectHandler;
@@ -120,6 +121,19 @@ impl Endpoint {
         Self(Arc::new(Inner { hub, lifecycle, settings, service, wire, links: DashMap::new() }))
     }
 
+    /// Asks those who poll to go, and waits until they have fetched what waits for them.
+    pub async fn dismiss_polling(&self) {
+        let Self(inner) = self;
+        // All first: the last of a link takes it out of the map.
+        let links: Vec<Arc<Link>> = inner.links.iter().filter_map(|link| link.upgrade()).collect();
+        let polling = links.iter().filter(|link| link.is_polling());
+        join_all(polling.map(|link| {
+            inner.hub.dismiss_one(link.id());
+            link.fetched()
+        }))
+        .await;
+    }
+
     /// How many connections are between their first request and their last: zero when none has left anything behind.
     pub fn open_links(&self) -> usize {
         self.0.links.len()
@@ -182,12 +196,11 @@ impl Query {
         Some(Self { protocol, transport, sid: value("sid").map(|sid| sid.parse().map_err(|_| ())) })
     }
 
-    /// The connection that the request belongs to, where it says so and it lives.
+    /// The connection that the request belongs to, where it says so and that is known. It may be closing: what it has not
+    /// been told yet can still be fetched.
     fn link(&self, inner: &Inner) -> Option<Arc<Link>> {
         let sid = self.sid.as_ref()?.as_ref().ok()?;
-        // A step of its own: the last of a link takes it out of the map, which must not be locked then.
-        let link = inner.links.get(sid)?.upgrade();
-        link.filter(|link| !link.is_closed())
+        inner.links.get(sid)?.upgrade()
     }
 }
 

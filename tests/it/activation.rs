@@ -86,6 +86,33 @@ async fn a_restart_refuses_nobody() {
     assert_eq!(tokio::task::spawn_blocking(|| running.ended()).await.unwrap().code(), Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_over_an_open_connection_is_not_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let first = Program::start(handed(listener.try_clone().unwrap()));
+    // A browser keeps its connections open. This one will be asked for again, while the others are sent away.
+    let http = reqwest::Client::new();
+    assert_eq!(http.get(format!("http://{address}/healthz")).send().await.unwrap().status(), 200);
+    let mut staying = Vec::new();
+    for _ in 0..50 {
+        let mut socket = tokio_tungstenite::connect_async(format!("ws://{address}/ws/t")).await.unwrap().0;
+        message(&mut socket).await.unwrap();
+        staying.push(async move { while message(&mut socket).await.is_ok() {} });
+    }
+    first.signal("TERM");
+    let ((), _, staying) = futures_util::future::select_all(staying.into_iter().map(Box::pin)).await;
+    let newcomer = http.get(format!("http://{address}/socket.io/?EIO=4&transport=polling")).send();
+    let newcomer = tokio::spawn(newcomer);
+    futures_util::future::join_all(staying).await;
+    assert_eq!(tokio::task::spawn_blocking(move || first.ended()).await.unwrap().code(), Some(0));
+    let next = handed(listener.try_clone().unwrap());
+    let next = tokio::task::spawn_blocking(move || Program::start(next)).await.unwrap();
+    assert_eq!(newcomer.await.unwrap().unwrap().status(), 200);
+    next.signal("TERM");
+    assert_eq!(tokio::task::spawn_blocking(|| next.ended()).await.unwrap().code(), Some(0));
+}
+
 #[test]
 fn a_socket_of_another_kind_stops_the_start_with_one_line() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

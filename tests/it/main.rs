@@ -16,6 +16,8 @@ mod conversations;
 mod corpus;
 mod docs;
 mod drain;
+mod drops;
+mod history_model;
 mod ice;
 mod limits;
 mod metrics;

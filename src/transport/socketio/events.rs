@@ -54,21 +54,18 @@ impl ConnectMiddleware<Wire, Inline> for Accept {
             match reason {
                 _ if link.is_closed() => link.end(LeaveReason::Kicked),
                 DisconnectReason::HeartbeatTimeout => link.lose(LeaveReason::TimedOut),
-                DisconnectReason::TransportError | DisconnectReason::MultipleHttpPollingError => {
-                    link.lose(LeaveReason::Disconnected);
-                }
-                // A client whose poll has failed closes what is left of its transport, and comes back. One that goes for
-                // good leaves the namespace first.
-                DisconnectReason::TransportClose if link.is_polling() => link.lose(LeaveReason::Disconnected),
-                DisconnectReason::ServerNSDisconnect => link.end(LeaveReason::Kicked),
-                // A close, as one says goodbye; a stream that just ended was noticed by the seam before.
+                // A client that gives up its transport, since a poll has failed or a heartbeat was missed, closes it, and
+                // comes back. One that goes for good leaves the namespace first, or says so as the seam reads it.
                 DisconnectReason::TransportClose
-                | DisconnectReason::PacketParsingError
+                | DisconnectReason::TransportError
+                | DisconnectReason::MultipleHttpPollingError => link.lose(LeaveReason::Disconnected),
+                DisconnectReason::ServerNSDisconnect => link.end(LeaveReason::Kicked),
+                DisconnectReason::PacketParsingError
                 | DisconnectReason::ClientNSDisconnect
                 | DisconnectReason::ClosingServer => link.end(LeaveReason::Disconnected),
             }
             // A client that left the namespace has nothing more to say here: one connection is one session.
-            link.close();
+            link.close_at_once();
             ready(())
         });
         Ok(())

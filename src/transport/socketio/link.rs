@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -13,11 +13,13 @@ use http::Method;
 use parking_lot::Mutex;
 use socketioxide::handler::Value;
 use socketioxide::socket::Sid;
-use tokio::time::Sleep;
+use tokio::sync::Notify;
+use tokio::time::{Sleep, timeout};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::outbound::Outbound;
+use super::seam::FAREWELL;
 use super::wire::Wire;
 use super::{Inner, PATH, Protocol, slim_request};
 use crate::auth::{Denial, Grant};
@@ -35,7 +37,7 @@ pub(super) const PACKET_HEAD: usize = 2;
 const MAX_REFUSALS: u8 = 4;
 
 /// One Engine.IO connection. It travels in the extensions of the connection's first request, and so lives as long as
-/// the library keeps that; when the library forgets the connection without a word, dropping this ends the session.
+/// the library keeps that; when the library forgets the connection without a word, dropping this loses the session.
 pub(super) struct Link {
     /// Its id as long as it has no session.
     new_id: ConnectionId,
@@ -51,11 +53,16 @@ pub(super) struct Link {
     session: OnceLock<Session>,
     /// Where the session's events come from as soon as CONNECT is answered, and up to which number they were seen.
     pending: Mutex<Option<(Arc<Outbound>, u64)>>,
+    /// Whether the transport is gone, which may be before there is a session.
+    is_lost: AtomicBool,
     /// Whether the client has said goodbye: it does not come back.
     has_said_goodbye: AtomicBool,
     connect_reply: AtomicU8,
     upgrading: AtomicBool,
-    closed: AtomicBool,
+    /// Told of each poll that was answered.
+    answered: Notify,
+    /// Set when it is closed: how many of the frames that were queued by then are still to be written.
+    last_words: OnceLock<AtomicUsize>,
     reader: AtomicWaker,
     backlog: Arc<Backlog>,
     pause: Mutex<Option<Pause>>,
@@ -96,10 +103,12 @@ impl Link {
             sid: OnceLock::new(),
             session: OnceLock::new(),
             pending: Mutex::new(None),
+            is_lost: AtomicBool::new(false),
             has_said_goodbye: AtomicBool::new(false),
             connect_reply: AtomicU8::new(connect_reply),
             upgrading: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
+            answered: Notify::new(),
+            last_words: OnceLock::new(),
             reader: AtomicWaker::new(),
             backlog: Backlog::new(inner.settings.send_queue, inner.settings.send_queue_bytes),
             pause: Mutex::new(None),
@@ -131,7 +140,9 @@ impl Link {
     /// Opens the session, with what its token grants: the one that the client comes back to, if it brings the key and the
     /// offset of one, else a new one. `false` where the connection has had one.
     pub(super) fn open(self: &Arc<Self>, grant: Option<Grant>, key: Option<&ResumeKey>, offset: Option<&str>) -> bool {
-        if self.session.get().is_some() || self.is_closed() {
+        // A probe that failed leaves polling, where a refusal would be read, and is final to official clients.
+        let is_gone = self.is_lost.load(Ordering::SeqCst) && self.sid.get().is_none();
+        if self.session.get().is_some() || self.is_closed() || is_gone {
             return false;
         }
         let subject = grant.as_ref().map(|grant| grant.subject.clone());
@@ -141,6 +152,10 @@ impl Link {
             return false;
         }
         *self.pending.lock() = Some((outbound, seen));
+        // The library opens in a task of its own, and its reader goes on: it may have found the end since we looked.
+        if self.is_lost.load(Ordering::SeqCst) {
+            self.lose(LeaveReason::Disconnected);
+        }
         // Set before the library queues the reply, which it does when the middleware that called us returns.
         let (from, to) = (connect_reply::AWAITED, connect_reply::QUEUED);
         _ = self.connect_reply.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
@@ -163,18 +178,21 @@ impl Link {
         let seen = Offset::seen(key.id(), offset)?;
         let (session, outbox) = self.inner.hub.resume(key, seen, subject)?;
         let outbound = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
-        if let Some(older) = outbound.take_over() {
-            older.close();
-        }
         Some((session, outbound, seen))
     }
 
     /// Lets the session's events come: CONNECT has been answered.
     pub(super) fn attach(self: &Arc<Self>, sid: Sid) {
         let Some((outbound, seen)) = self.pending.lock().take() else { return };
-        if outbound.attach(self, sid, seen).is_err() {
-            warn!(connection = %self.id(), "closing: the queue does not hold what was missed");
-            self.close();
+        let attached = self.session.get().and_then(|session| session.while_held(|| outbound.attach(self, sid, seen)));
+        match attached {
+            Some(Ok(())) => {}
+            Some(Err(QueueFull)) => {
+                warn!(connection = %self.id(), "closing: the queue does not hold what was missed");
+                self.close();
+            }
+            // Lost already, or taken by a newer connection.
+            None => self.close(),
         }
     }
 
@@ -249,11 +267,13 @@ impl Link {
             session.end(reason);
         }
         // Whoever paused for this connection need not any more.
-        self.backlog.close();
+        self.backlog.give_up();
     }
 
     /// Ends the session, whose connection is lost: if the client had not said goodbye, its place waits for it.
     pub(super) fn lose(&self, reason: LeaveReason) {
+        self.is_lost.store(true, Ordering::SeqCst);
+        self.answered.notify_waiters();
         if self.has_said_goodbye.load(Ordering::Acquire) {
             return self.end(reason);
         }
@@ -263,29 +283,75 @@ impl Link {
         self.backlog.close();
     }
 
-    /// Whether the connection began with polling, and has not gone on to a WebSocket.
-    pub(super) fn is_polling(&self) -> bool {
-        self.sid.get().is_some() && !self.upgrading.load(Ordering::Acquire)
-    }
-
     /// Notes that the client closes the connection as one does who does not come back.
     pub(super) fn note_goodbye(&self) {
         self.has_said_goodbye.store(true, Ordering::Release);
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.last_words.get().is_some()
     }
 
     /// Closes the transport once what is queued has been written: a WebSocket reads its end, a polling session is closed
     /// in its own name. Takes no lock of a room, and may be called under one.
     pub(super) fn close(&self) {
-        if self.closed.swap(true, Ordering::AcqRel) {
+        if self.last_words.set(AtomicUsize::new(self.backlog.waiting())).is_err() {
             return;
         }
         self.reader.wake();
-        self.backlog.close();
-        self.close_polling();
+        self.backlog.give_up();
+        let polling = self.sid.get().and_then(|sid| self.inner.links.get(sid)?.upgrade());
+        let Some(link) = polling else { return };
+        self.inner.lifecycle.spawn(async move {
+            // Nothing more is accepted for it, and what was is fetched by the next poll.
+            link.end(LeaveReason::Kicked);
+            _ = timeout(FAREWELL, link.fetched()).await;
+            link.close_polling();
+        });
+    }
+
+    /// The same where nothing that is queued will be read any more.
+    pub(super) fn close_at_once(&self) {
+        self.is_lost.store(true, Ordering::SeqCst);
+        self.answered.notify_waiters();
+        self.close();
+    }
+
+    /// Resolves when nothing waits for a poll, or none will come.
+    pub(super) async fn fetched(&self) {
+        loop {
+            let answered = self.answered.notified();
+            if self.backlog.waiting() == 0 || self.is_lost.load(Ordering::SeqCst) || !self.is_polling() {
+                return;
+            }
+            answered.await;
+        }
+    }
+
+    /// Notes that a poll was answered, with all that waited.
+    pub(super) fn note_answered(&self, packets: usize, bytes: usize) {
+        self.backlog.written(packets, bytes);
+        self.answered.notify_waiters();
+    }
+
+    /// Whether what it is told is fetched by polls.
+    pub(super) fn is_polling(&self) -> bool {
+        self.sid.get().is_some() && !self.upgrading.load(Ordering::Acquire)
+    }
+
+    /// Notes that so many frames, and so many bytes of them, have been written.
+    pub(super) fn written(&self, frames: usize, bytes: usize) {
+        self.backlog.written(frames, bytes);
+        if let Some(last_words) = self.last_words.get() {
+            // The closure always gives a value.
+            _ = last_words.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| Some(left.saturating_sub(frames)));
+            self.reader.wake();
+        }
+    }
+
+    /// Whether all is written that was queued when it was closed.
+    pub(super) fn has_said_all(&self) -> bool {
+        self.last_words.get().is_none_or(|left| left.load(Ordering::Acquire) == 0)
     }
 
     /// Makes the library forget a connection that began with polling. Without effect on one that has been upgraded.
@@ -349,7 +415,8 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.backlog.close();
+        // The library has forgotten it without a word.
+        self.lose(LeaveReason::Disconnected);
         if self.session.get().is_none() && self.began.elapsed() >= self.inner.settings.handshake_timeout {
             self.inner.hub.metrics().limit(Limit::HandshakeTime);
         }

@@ -15,7 +15,7 @@ use super::link::{Link, PACKET_HEAD};
 use crate::dialect::Frame;
 use crate::dialect::socketio::DIALECT;
 use crate::id::ConnectionId;
-use crate::session::{Backlog, History, Outbox, QueueFull};
+use crate::session::{Backlog, History, NotHeld, Outbox, QueueFull};
 
 pub(super) struct Outbound {
     id: ConnectionId,
@@ -37,8 +37,24 @@ enum Target {
     Queue { sid: Sid, link: Weak<Link>, backlog: Arc<Backlog> },
 }
 
+impl State {
+    /// Holds what is sent from here on; where it went before.
+    fn hold(&mut self) -> Target {
+        if let Some(history) = &mut self.history {
+            history.set_away();
+        }
+        let is_closing = self.target.is_closing();
+        std::mem::replace(&mut self.target, Target::Nowhere { early: Vec::new(), is_closing })
+    }
+}
+
 impl Target {
     const NOWHERE: Self = Self::Nowhere { early: Vec::new(), is_closing: false };
+
+    /// Whether the peer was asked to go while there was no connection that could be closed.
+    fn is_closing(&self) -> bool {
+        matches!(self, Self::Nowhere { is_closing: true, .. })
+    }
 }
 
 impl Outbound {
@@ -62,7 +78,7 @@ impl Outbound {
             }
         }
         if let Some(history) = &mut state.history {
-            history.set_away(false);
+            history.set_back(Instant::now(), seen);
             for (bytes, frame) in history.after(seen) {
                 let queue = || link.wire().event(sid, frame.clone());
                 link.backlog().queue_promised(bytes + PACKET_HEAD, queue)?;
@@ -71,15 +87,11 @@ impl Outbound {
         Ok(())
     }
 
-    /// Holds what is sent for a connection that is just connecting. The one before, if it is still there.
-    pub(super) fn take_over(&self) -> Option<Arc<Link>> {
-        let mut state = self.state.lock();
-        if let Some(history) = &mut state.history {
-            history.set_away(true);
-        }
-        match std::mem::replace(&mut state.target, Target::NOWHERE) {
-            Target::Queue { link, .. } => link.upgrade(),
-            Target::Nowhere { .. } => None,
+    /// In a task of its own: should this turn out to be the last of the link, its session ends with it, and that locks
+    /// its place and its rooms, which may be locked now.
+    fn close_link(&self, link: &Weak<Link>) {
+        if let Some(link) = link.upgrade() {
+            self.inner.lifecycle.spawn(async move { link.close() });
         }
     }
 
@@ -136,12 +148,7 @@ impl Outbox for Outbound {
 
     fn close(&self) {
         match &mut self.state.lock().target {
-            Target::Queue { link, .. } => {
-                let Some(link) = link.upgrade() else { return };
-                // In a task of its own: should this turn out to be the last of the link, its session ends with it, and
-                // that locks the rooms which may be locked now.
-                self.inner.lifecycle.spawn(async move { link.close() });
-            }
+            Target::Queue { link, .. } => self.close_link(link),
             Target::Nowhere { is_closing, .. } => {
                 *is_closing = true;
                 self.inner.hub.give_up(self.id);
@@ -165,11 +172,21 @@ impl Outbox for Outbound {
 
     fn detach(&self) {
         // The connection is ending by itself.
-        _ = self.take_over();
+        _ = self.state.lock().hold();
     }
 
-    fn holds_after(&self, number: u64) -> bool {
-        self.state.lock().history.as_ref().is_some_and(|history| history.holds_after(number))
+    fn take_over(&self, seen: u64) -> Result<(), NotHeld> {
+        let mut state = self.state.lock();
+        let history = state.history.as_ref().filter(|_| !state.target.is_closing());
+        history.ok_or(NotHeld::Gone)?.holds_after(seen)?;
+        if let Target::Queue { link, .. } = state.hold() {
+            self.close_link(&link);
+        }
+        Ok(())
+    }
+
+    fn has_sent_since(&self, seen: u64) -> bool {
+        self.state.lock().history.as_ref().is_some_and(|history| history.after(seen).next().is_some())
     }
 
     fn prune(&self, now: Instant) -> bool {

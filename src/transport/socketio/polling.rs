@@ -44,7 +44,7 @@ pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> 
             Some(link) => fetch(&inner, &link, request.uri().clone()).await,
             None => engine_error(1, "Session ID unknown"),
         },
-        (Method::POST, Some(_)) => match query.link(&inner) {
+        (Method::POST, Some(_)) => match query.link(&inner).filter(|link| !link.is_closed()) {
             Some(link) => post(&inner, link, request).await,
             None => engine_error(1, "Session ID unknown"),
         },
@@ -79,7 +79,7 @@ async fn fetch(inner: &Inner, link: &Link, uri: Uri) -> Response {
             (packets, body.len() - (packets - 1))
         }
     };
-    link.backlog().written(packets, bytes);
+    link.note_answered(packets, bytes);
     if !link.is_connected()
         && let Some(replaced) = replace_connect_reply(&body, link)
     {
@@ -197,7 +197,12 @@ impl http_body::Body for Paced {
         while this.rest.is_empty() {
             match Pin::new(&mut this.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => this.rest = frame.into_data().unwrap_or_default(),
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Some(Err(error))) => {
+                    // The line has dropped. To the library a body that is broken off is one that makes no sense.
+                    this.link.lose(LeaveReason::Disconnected);
+                    this.link.close();
+                    return Poll::Ready(Some(Err(error)));
+                }
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => return this.poll_too_slow(context).map(|error| Some(Err(error))),
             }

@@ -13,22 +13,21 @@ use tokio::time::Sleep;
 use super::link::Link;
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
+use crate::transport::read_ahead::ReadAhead;
 
 /// How long a write may make no progress before its connection is given up: a reader that stalls is found within ten
 /// seconds of traffic.
 const WRITE_STALL: Duration = Duration::from_secs(8);
 
 /// How long a connection that is being closed may take to read all that still waits for it.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A WebSocket's stream as the library sees it.
 ///
 /// A stream that has failed is never an error here: it swallows what is written and its reads end. The library then
 /// takes the one path on which it also forgets the connection.
 pub(super) struct Seam<S> {
-    io: S,
-    /// What was read before the stream came here.
-    early: Bytes,
+    io: ReadAhead<S>,
     link: Arc<Link>,
     reply: Option<ReplyFilter>,
     stall: Option<Pin<Box<Sleep>>>,
@@ -38,6 +37,8 @@ pub(super) struct Seam<S> {
     written: FrameCounter,
     read: FrameCounter,
     pause: Option<Pin<Box<Sleep>>>,
+    /// The time for the last words.
+    parting: Option<Pin<Box<Sleep>>>,
     /// Whether the connection began with polling, so that the library must be told if the upgrade came to nothing.
     is_upgrade: bool,
 }
@@ -46,8 +47,7 @@ impl<S> Seam<S> {
     pub(super) fn new(io: S, early: Bytes, link: Arc<Link>, is_upgrade: bool) -> Self {
         let reply = (!link.is_connected()).then(ReplyFilter::default);
         Self {
-            io,
-            early,
+            io: ReadAhead::new(io, early),
             link,
             reply,
             stall: None,
@@ -56,6 +56,7 @@ impl<S> Seam<S> {
             written: FrameCounter::default(),
             read: FrameCounter::default(),
             pause: None,
+            parting: None,
             is_upgrade,
         }
     }
@@ -71,7 +72,7 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
                 }
                 let (frames, payload) = self.written.count(&bytes[..written]);
                 if frames > 0 || payload > 0 {
-                    self.link.backlog().written(frames, payload);
+                    self.link.written(frames, payload);
                 }
                 return Poll::Ready(written);
             }
@@ -93,6 +94,21 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
         self.link.inner().hub.metrics().limit(Limit::WriteTime);
         self.fail(LeaveReason::TimedOut);
         Poll::Ready(())
+    }
+
+    fn note_read(&mut self, bytes: &[u8]) {
+        self.read.count(bytes);
+        if self.read.has_goodbye {
+            self.link.note_goodbye();
+        }
+    }
+
+    /// Ready when the last words have been written, or had their time: the library writes no more once it has read the end.
+    fn poll_last_words(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.has_failed || self.link.has_said_all() {
+            return Poll::Ready(());
+        }
+        self.parting.get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL))).as_mut().poll(context)
     }
 
     fn fail(&mut self, reason: LeaveReason) {
@@ -136,26 +152,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         if this.link.is_closed() {
             // Its peers need not wait until the writer has finished, too.
             this.link.end(LeaveReason::Kicked);
+            ready!(this.poll_last_words(context));
             return Poll::Ready(Ok(()));
         }
         ready!(this.link.poll_pause(&mut this.pause, context));
-        if this.early.has_remaining() {
-            let length = this.early.remaining().min(buffer.remaining());
-            let early = this.early.split_to(length);
-            this.read.count(&early);
-            buffer.put_slice(&early);
-            return Poll::Ready(Ok(()));
-        }
         let before = buffer.filled().len();
         let outcome = ready!(Pin::new(&mut this.io).poll_read(context, buffer));
         // A failure reads as the end: see the type's doc.
         // The library hears of the end too, but tells us only once its writer has finished, which may be stalling.
         match outcome {
             Ok(()) if buffer.filled().len() > before => {
-                this.read.count(&buffer.filled()[before..]);
-                if this.read.has_close {
-                    this.link.note_goodbye();
-                }
+                this.note_read(&buffer.filled()[before..]);
             }
             Ok(()) => this.link.lose(LeaveReason::Disconnected),
             Err(error) => this.link.lose(reason_of(&error)),
@@ -220,14 +227,21 @@ impl<S> Drop for Seam<S> {
 /// Counts the frames of a stream that comes in pieces.
 #[derive(Default)]
 struct FrameCounter {
-    /// Whether a close frame was among them.
-    has_close: bool,
+    /// Whether a close frame with a status was among them: a page that is left, a program that hangs up. Without one
+    /// Engine.IO gives up a transport, as when it misses a heartbeat, and comes back.
+    has_goodbye: bool,
     /// The beginning of a head that has not come whole yet.
     head: Vec<u8>,
     payload_left: usize,
 }
 
 impl FrameCounter {
+    /// Notes the head of a frame, and how much follows it.
+    fn begin(&mut self, head: &[u8], length: usize) {
+        self.has_goodbye |= head[0] & 0x0f == CLOSE && length > 0;
+        self.payload_left = length;
+    }
+
     /// How many frames end in these bytes, and how many of the bytes are payload.
     fn count(&mut self, mut bytes: &[u8]) -> (usize, usize) {
         let (mut frames, mut payload) = (0, 0);
@@ -241,8 +255,7 @@ impl FrameCounter {
                 && let Some((head, length)) = frame_head(bytes)
                 && head <= bytes.len()
             {
-                self.has_close |= bytes[0] & 0x0f == CLOSE;
-                self.payload_left = length;
+                self.begin(&bytes[..head], length);
                 bytes = &bytes[head..];
             } else {
                 self.head.push(bytes[0]);
@@ -251,9 +264,8 @@ impl FrameCounter {
                 if self.head.len() < head {
                     continue;
                 }
-                self.has_close |= self.head[0] & 0x0f == CLOSE;
-                self.head.clear();
-                self.payload_left = length;
+                let head = std::mem::take(&mut self.head);
+                self.begin(&head, length);
             }
             frames += usize::from(self.payload_left == 0);
         }
@@ -299,11 +311,14 @@ fn frame_bounds(bytes: &[u8]) -> Option<(usize, usize)> {
 /// The opcode of a close frame.
 const CLOSE: u8 = 8;
 
+/// The length of a mask, the end of the head of a frame of a client.
+const MASK: usize = 4;
+
 /// The lengths of a frame's head and of its payload (RFC 6455, section 5.2), if the latter can be told yet. The head of a
 /// frame of a client ends with its mask.
 fn frame_head(bytes: &[u8]) -> Option<(usize, usize)> {
     let second = *bytes.get(1)?;
-    let mask = if second & 0x80 == 0 { 0 } else { 4 };
+    let mask = if second & 0x80 == 0 { 0 } else { MASK };
     match second & 0x7f {
         126 => Some((4 + mask, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)))),
         127 => Some((10 + mask, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?)),
@@ -347,5 +362,28 @@ mod tests {
         }
         let mut counter = FrameCounter::default();
         assert_eq!(counter.count(&stream[..2]), (1, 0), "an empty frame ends with its head");
+    }
+
+    /// A client's close frame.
+    fn close(payload: &[u8]) -> Vec<u8> {
+        let mask = [1, 2, 3, 4];
+        let masked = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+        let length = u8::try_from(payload.len()).unwrap();
+        [0x88, 0x80 | length].into_iter().chain(mask).chain(masked).collect()
+    }
+
+    #[test]
+    fn a_page_that_is_left_is_told_from_a_transport_that_is_given_up() {
+        let says_goodbye = |frame: &[u8], piece: usize| {
+            let mut counter = FrameCounter::default();
+            frame.chunks(piece).for_each(|piece| _ = counter.count(piece));
+            counter.has_goodbye
+        };
+        for piece in [1, 2, 3, 64] {
+            assert!(says_goodbye(&close(&[0x03, 0xe9]), piece));
+            assert!(says_goodbye(&close(b"\x03\xe9left"), piece));
+            assert!(!says_goodbye(&close(&[]), piece));
+            assert!(says_goodbye(&close(&[0x03, 0xe8]), piece));
+        }
     }
 }

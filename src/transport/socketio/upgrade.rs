@@ -30,7 +30,7 @@ pub(super) fn serve(inner: &Arc<Inner>, query: &Query, mut request: Request) -> 
             Ok(permit) => (Link::new(inner, permit, query.protocol, token_of(&request)), false),
             Err(refused) => return ApiError::from(refused).into_response(),
         },
-        Some(_) => match query.link(inner) {
+        Some(_) => match query.link(inner).filter(|link| !link.is_closed()) {
             Some(link) if link.begin_upgrade() => (link, true),
             Some(_) => return engine_error(3, "Bad request"),
             None => return engine_error(1, "Session ID unknown"),

@@ -20,7 +20,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
 use super::Settings;
-use super::outbound::{Line, Next, Outbound, Outgoing};
+use super::outbound::{BACK, Line, Next, Outbound, Outgoing};
 use crate::auth::Grant;
 use crate::dialect::{Conversation, Dialect, Frame, RequestError, Step};
 use crate::id::{ConnectionId, RoomId};
@@ -28,6 +28,7 @@ use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
 use crate::session::{Backlog, Excess, Handled, Hub, Moment, Outbox, Permit, QueueFull, ResumeKey, Session};
 use crate::sfu;
+use crate::transport::read_ahead::ReadAhead;
 use crate::transport::stream::Stream;
 
 /// What is read of a connection at a time, in bytes: each connection has a buffer of that size.
@@ -45,7 +46,7 @@ const MISSED_HEARTBEATS: u32 = 2;
 pub(super) struct Connection {
     hub: Arc<Hub>,
     _permit: Permit,
-    socket: WebSocketStream<Stream>,
+    socket: WebSocketStream<ReadAhead<Stream>>,
     session: Session,
     conversation: Box<dyn Conversation>,
     /// How events are written, as far as the session knows.
@@ -106,7 +107,7 @@ impl Connection {
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(settings.max_message_bytes))
             .max_frame_size(Some(settings.max_message_bytes));
-        let socket = WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config)).await;
+        let socket = WebSocketStream::from_raw_socket(ReadAhead::new(stream, early), Role::Server, Some(config)).await;
         let line = Line::new(settings);
         let outbox = Outbound::new(id, Arc::clone(hub), conversation.dialect(), Arc::clone(&line));
         let can_resume = outbox.can_resume();
@@ -235,6 +236,9 @@ impl Connection {
     fn read(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         self.missed = 0;
         self.line.is_overdue.store(false, Ordering::Relaxed);
+        if matches!(&message, Some(Ok(Message::Pong(payload))) if payload == BACK) {
+            self.session.has_new_key();
+        }
         match message {
             Some(Ok(Message::Text(text))) => self.guarded(|this| this.receive(&text)),
             Some(Ok(Message::Binary(_))) => Err(End::told(1003, "binary messages are not accepted")),
@@ -355,12 +359,21 @@ impl Connection {
     /// Takes the place of a connection that was lost, if the client knows its key and missed nothing that is not held.
     fn resume(&mut self, key: &str, seen: u64) -> Option<Step> {
         let now = SystemTime::now();
-        let resumed =
-            ResumeKey::parse(key).and_then(|key| self.hub.resume(&key, seen, self.session.subject().as_ref()));
-        let Some((session, outbox)) = resumed else { return Some(Step::Tell(self.conversation.resumed(None, now))) };
+        let grant = self.session.grant();
+        let subject = grant.as_ref().map(|grant| &grant.subject);
+        // Nobody comes back to where it is.
+        let key = ResumeKey::parse(key).filter(|key| key.id() != self.session.id());
+        let resumed = key.and_then(|key| Some((self.hub.resume(&key, seen, subject)?, key)));
+        let Some(((session, outbox), used)) = resumed else {
+            return Some(Step::Tell(self.conversation.resumed(None, now)));
+        };
+        // From here on it is there by the token that it came back with.
+        if let Some(grant) = grant {
+            session.accept(Grant::clone(&grant)).expect("a place is given to its own person alone");
+        }
         let outbox = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
         // The key works once.
-        let key = session.renew_key().map(|key| key.expose());
+        let key = session.renew_key(used).map(|key| key.expose());
         self.conversation.keep(key);
         session.speak(self.speaks);
         let Frame::Text(said) = self.conversation.resumed(Some(session.id()), now) else { return None };
@@ -388,6 +401,7 @@ impl Connection {
             bytes += frame.length();
             match frame {
                 Outgoing::Text(text) => self.bounded(async |socket| socket.feed(Message::Text(text)).await).await?,
+                Outgoing::Ping => self.bounded(async |socket| socket.feed(Message::Ping(BACK.into())).await).await?,
                 Outgoing::Close(code, reason) => {
                     self.bounded(async |socket| socket.flush().await).await?;
                     return Err(End::told(code, reason));
@@ -402,7 +416,7 @@ impl Connection {
     /// Writes for a bounded time, and no longer than for a last word once the connection is to be closed.
     async fn bounded(
         &mut self,
-        write: impl AsyncFnOnce(&mut WebSocketStream<Stream>) -> Result<(), Error>,
+        write: impl AsyncFnOnce(&mut WebSocketStream<ReadAhead<Stream>>) -> Result<(), Error>,
     ) -> Result<(), End> {
         let Self { line, farewell, socket, .. } = self;
         let mut write = pin!(write(socket));

@@ -16,13 +16,18 @@ use tungstenite::Utf8Bytes;
 use super::Settings;
 use crate::dialect::{Dialect, Frame};
 use crate::id::ConnectionId;
-use crate::session::{Backlog, History, Hub, Outbox, QueueFull};
+use crate::session::{Backlog, History, Hub, NotHeld, Outbox, QueueFull};
+
+/// What the ping says that follows upon a return.
+pub(super) const BACK: &[u8] = b"back";
 
 /// What waits to be written.
 #[derive(Debug, Clone)]
 pub(super) enum Outgoing {
     /// A message: shared with what is held of it.
     Text(Utf8Bytes),
+    /// A ping with [`BACK`], whose answer says that what went before was read.
+    Ping,
     /// The end.
     Close(u16, &'static str),
 }
@@ -32,7 +37,7 @@ impl Outgoing {
     pub(super) fn length(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Close(..) => 0,
+            Self::Ping | Self::Close(..) => 0,
         }
     }
 }
@@ -149,12 +154,24 @@ struct State {
     history: Option<History<Utf8Bytes>>,
     /// `None` while the peer is away.
     line: Option<Arc<Line>>,
+    /// Whether the peer was asked to go while it was away.
+    is_closing: bool,
+}
+
+impl State {
+    /// Holds what is sent from here on; where it went before.
+    fn hold(&mut self) -> Option<Arc<Line>> {
+        if let Some(history) = &mut self.history {
+            history.set_away();
+        }
+        self.line.take()
+    }
 }
 
 impl Outbound {
     pub(super) fn new(id: ConnectionId, hub: Arc<Hub>, dialect: &Dialect, line: Arc<Line>) -> Arc<Self> {
         let limits = dialect.number.and_then(|_| hub.resume_limits());
-        let state = State { next: 1, history: limits.map(History::new), line: Some(line) };
+        let state = State { next: 1, history: limits.map(History::new), line: Some(line), is_closing: false };
         Arc::new(Self { id, hub, number: dialect.number, state: Mutex::new(state) })
     }
 
@@ -164,7 +181,7 @@ impl Outbound {
     }
 
     /// Sends to another connection from now on: first what is `said` to it, with the number of the last that it has seen,
-    /// then what it has not seen. The connection before is asked to close, if it is still there.
+    /// then what it has not seen, then a ping.
     pub(super) fn attach(&self, line: &Arc<Line>, mut said: String, seen: u64) -> Result<(), QueueFull> {
         let mut state = self.state.lock();
         if let Some(number) = self.number {
@@ -172,20 +189,22 @@ impl Outbound {
         }
         line.send(Outgoing::Text(said.into()), true)?;
         if let Some(history) = &mut state.history {
-            history.set_away(false);
+            history.set_back(Instant::now(), seen);
             for (_, frame) in history.after(seen) {
                 line.send(Outgoing::Text(frame.clone()), true)?;
             }
         }
-        if let Some(older) = state.line.replace(Arc::clone(line)) {
-            older.close();
+        line.send(Outgoing::Ping, true)?;
+        state.line = Some(Arc::clone(line));
+        if state.is_closing {
+            line.close();
         }
         Ok(())
     }
 
     fn send_text(&self, mut text: String, is_promised: bool) -> Result<(), QueueFull> {
         let mut guard = self.state.lock();
-        let State { next, history, line } = &mut *guard;
+        let State { next, history, line, .. } = &mut *guard;
         if let Some(history) = &history {
             history.takes(text.len())?;
             *next = history.next();
@@ -228,9 +247,12 @@ impl Outbox for Outbound {
     }
 
     fn close(&self) {
-        match &self.state.lock().line {
-            Some(line) => line.close(),
-            None => self.hub.give_up(self.id),
+        let mut state = self.state.lock();
+        if let Some(line) = &state.line {
+            line.close();
+        } else {
+            state.is_closing = true;
+            self.hub.give_up(self.id);
         }
     }
 
@@ -248,15 +270,21 @@ impl Outbox for Outbound {
     }
 
     fn detach(&self) {
-        let mut state = self.state.lock();
-        state.line = None;
-        if let Some(history) = &mut state.history {
-            history.set_away(true);
-        }
+        _ = self.state.lock().hold();
     }
 
-    fn holds_after(&self, number: u64) -> bool {
-        self.state.lock().history.as_ref().is_some_and(|history| history.holds_after(number))
+    fn take_over(&self, seen: u64) -> Result<(), NotHeld> {
+        let mut state = self.state.lock();
+        let history = state.history.as_ref().filter(|_| !state.is_closing);
+        history.ok_or(NotHeld::Gone)?.holds_after(seen)?;
+        if let Some(older) = state.hold() {
+            older.close();
+        }
+        Ok(())
+    }
+
+    fn has_sent_since(&self, seen: u64) -> bool {
+        self.state.lock().history.as_ref().is_some_and(|history| history.after(seen).next().is_some())
     }
 
     fn prune(&self, now: Instant) -> bool {

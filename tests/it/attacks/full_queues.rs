@@ -20,7 +20,12 @@ fn who_stops_polling() {
             let (mut ann, to) = talker(server, &room).await;
             fill(&mut ann, &to).await;
             until_it_is_gone(ann, &to, "polling").await;
-            assert_eq!(slow.poll().await.status, 400, "forgotten");
+            // For a second it may still fetch what waited for it, and hear that this was all.
+            let mut polls = 0;
+            while slow.poll().await.status == 200 {
+                polls += 1;
+                assert!(polls < 50, "forgotten");
+            }
         });
         tokio::join!(join_all(stops), bystander.round());
     });

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::TestServer;
@@ -54,6 +56,11 @@ pub(crate) async fn text(socket: &mut WebSocket) -> String {
         }
     };
     tokio::time::timeout(LIMIT, waiting).await.expect("a frame comes in time")
+}
+
+/// The close frame of a tab that is closed.
+pub(crate) fn goodbye() -> CloseFrame {
+    CloseFrame { code: CloseCode::Away, reason: Utf8Bytes::default() }
 }
 
 impl Client {
@@ -132,14 +139,20 @@ impl Client {
         }
     }
 
-    /// The next event, which must have this name: its arguments.
-    pub(crate) async fn told(&mut self, name: &str) -> Vec<Value> {
+    /// The next event, its name first.
+    pub(crate) async fn next(&mut self) -> Vec<Value> {
         let event = match self.early.pop_front() {
             Some(event) => event,
             None => event_of(&text(&mut self.socket).await),
         };
-        let mut event = event.as_array().expect("an event is an array").clone();
+        let event = event.as_array().expect("an event is an array").clone();
         self.offset = event.last().and_then(Value::as_str).map(str::to_owned).or(self.offset.take());
+        event
+    }
+
+    /// The next event, which must have this name: its arguments.
+    pub(crate) async fn told(&mut self, name: &str) -> Vec<Value> {
+        let mut event = self.next().await;
         assert_eq!(event.remove(0), name, "{event:?}");
         event
     }
@@ -150,9 +163,18 @@ impl Client {
         assert!(self.early.is_empty(), "{:?}", self.early);
     }
 
-    /// Closes as a browser does.
-    pub(crate) async fn close(mut self) {
-        self.socket.close(None).await.ok();
+    /// Closes as a browser does whose tab is closed.
+    pub(crate) async fn close(self) {
+        self.close_with(Some(goodbye())).await;
+    }
+
+    /// Closes as the official client does when it takes its network for gone.
+    pub(crate) async fn give_up(self) {
+        self.close_with(None).await;
+    }
+
+    async fn close_with(mut self, frame: Option<CloseFrame>) {
+        self.socket.close(frame).await.ok();
         let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
         tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
     }

@@ -1,0 +1,140 @@
+// Calls over lines that drop: a thousand of them, each with drops of every kind, and not a signal lost, doubled or out of
+// order.
+//
+//     node drops.js --calls 1000 --at-once 80 [--seed 7] [--only 412]
+//
+// The server is the program. Its clients are the official one, over each of its transports, and one of `/ws`, in processes
+// that are stopped now and then; each has a line of its own (support/line.js) to which things happen (support/plan.js).
+// What must be true of each call is in support/verdict.js.
+
+import { parseArgs } from 'node:util'
+import { setTimeout as pause } from 'node:timers/promises'
+import { Laptop } from './support/laptop.js'
+import { Line } from './support/line.js'
+import { disturb, naps, RESUME_MS, SETTINGS, TOO_LONG_MS } from './support/plan.js'
+import { random } from './support/random.js'
+import { Tally } from './support/tally.js'
+import { Server, within } from './support/server.js'
+import { judge } from './support/verdict.js'
+
+const WAVE = 20
+const PACE_MS = 150
+const WIRES = ['websocket', 'websocket', 'polling', 'upgrade', 'envelope', 'envelope']
+const GOODBYES = ['leave', 'close']
+
+const { values: options } = parseArgs({
+  options: {
+    calls: { type: 'string', default: '60' },
+    'at-once': { type: 'string', default: '60' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    only: { type: 'string' },
+  },
+})
+const { seed } = options
+
+/** A call from its beginning to its end. */
+async function hold(server, laptops, number) {
+  const chance = random(`${seed}/${number}`)
+  const wires = [chance.pick(WIRES), chance.pick(WIRES)]
+  const machines = chance.shuffled(laptops)
+  const sides = wires.map((wire, index) => {
+    const me = `${'ab'[index]}-${number}`
+    return { me, wire, id: me, laptop: machines[index], line: new Line(server.address) }
+  })
+  const [one, other] = sides
+  const call = { number, sides, drops: {}, expired: [], found: [], room: `call-${number}` }
+  const all = (what) => Promise.all(sides.map((side) => within(side.laptop.told(side.id, what), () => `${side.me}: ${what}`)))
+  try {
+    for (const [side, across] of [[one, other], [other, one]]) {
+      await side.line.open()
+      const { id, me, wire, line: { address } } = side
+      side.laptop.order('begin', id, { call: number, room: call.room, me, other: across.me, address, wire, seed, paceMs: PACE_MS })
+    }
+    await all('joined')
+    const { drops, expired } = await disturb(sides, chance)
+    Object.assign(call, { drops, expired })
+  } catch (error) {
+    call.found.push({ at: Date.now(), text: error.message })
+  }
+  return call
+}
+
+/** No more drops: what was said is to arrive, and both to go. */
+async function end(call) {
+  const chance = random(`${seed}/${call.number}/end`)
+  const { sides } = call
+  const told = (side, what) => within(side.laptop.told(side.id, what), () => `${side.me}: ${what}`)
+  try {
+    for (const { line } of sides) line.rest()
+    for (const { laptop, id } of sides) laptop.order('finish', id)
+    await Promise.all(sides.flatMap((side) => ['accepted', 'heard-last'].map((what) => told(side, what))))
+    const [first, last] = chance.shuffled(sides)
+    first.laptop.order('leave', first.id, chance.pick(GOODBYES))
+    await Promise.all([told(first, 'gone'), told(last, 'other-left')])
+    last.laptop.order('leave', last.id, chance.pick(GOODBYES))
+    await told(last, 'gone')
+  } catch (error) {
+    call.found.push({ at: Date.now(), text: error.message })
+  }
+  for (const side of sides) {
+    side.laptop.order('report', side.id)
+    side.log = (await told(side, 'log'))[0]
+    await side.line.close()
+  }
+}
+
+/** Calls that share two machines, and the times at which those sleep. */
+async function wave(server, laptops, numbers, tally) {
+  const chance = random(`${seed}/wave/${numbers[0]}`)
+  const planned = naps(chance)
+  const long = []
+  const sleeping = laptops.map(async (laptop, index) => {
+    for (const [gap, length] of planned[index]) {
+      await pause(gap)
+      const from = Date.now()
+      await laptop.sleep(length)
+      if (length === TOO_LONG_MS) long.push({ laptop, from, to: Date.now() })
+    }
+  })
+  const begun = numbers.filter((number) => !options.only || number === Number(options.only))
+  const calls = await Promise.all(begun.map((number) => hold(server, laptops, number)))
+  await Promise.all(sleeping)
+  await Promise.all(calls.map(end))
+  for (const call of calls) {
+    for (const side of call.sides) {
+      const asleep = long.filter(({ laptop }) => laptop === side.laptop)
+      call.expired.push(...asleep.map(({ from, to }) => ({ me: side.me, from, to })))
+      side.sleeps = side.laptop.sleeps
+    }
+    const { found, figures } = judge(call, { resumeMs: RESUME_MS })
+    call.found.push(...found)
+    tally.count(call, figures)
+    if (call.found.length > 0) tally.show(call, seed, server)
+  }
+  for (const laptop of laptops) {
+    laptop.sleeps.length = 0
+    laptop.forget()
+  }
+}
+
+const count = Number(options.calls)
+const lanes = Math.max(1, Math.round(Number(options['at-once']) / WAVE))
+const numbers = Array.from({ length: count }, (_, number) => number)
+const waves = []
+while (numbers.length > 0) waves.push(numbers.splice(0, WAVE))
+
+console.log(`${count} calls, ${lanes * WAVE} at once; seed ${seed}`)
+console.log(`the server: ${Object.entries(SETTINGS).map((setting) => setting.join('=')).join(' ')}`)
+const server = new Server({ ...SETTINGS, LOG_LEVEL: 'info' })
+await server.start()
+const tally = new Tally()
+await Promise.all(Array.from({ length: lanes }, async () => {
+  const laptops = [new Laptop(), new Laptop()]
+  while (waves.length > 0) await wave(server, laptops, waves.shift(), tally)
+  for (const laptop of laptops) laptop.end()
+}))
+const left = await server.emptied()
+const counted = await server.counted()
+const ended = await server.stop()
+const isGood = tally.report({ seed, left, counted, ended })
+process.exit(isGood ? 0 : 1)

@@ -1,0 +1,231 @@
+// A restart in the midst of calls: all of them go on.
+//
+//     node restart.js --calls 200 [--seed 7] [--only nodes|socket]
+//
+// Twice: with two nodes behind one address (support/gate.js), of which one takes all newcomers while the other is restarted;
+// and with one node whose listening socket another process keeps, as systemd does. The clients are those of drops.js, on
+// lines that do not drop.
+
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { parseArgs } from 'node:util'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Gate } from './support/gate.js'
+import { Laptop } from './support/laptop.js'
+import { random } from './support/random.js'
+import { BINARY, Server, within } from './support/server.js'
+import { spread, story } from './support/tally.js'
+import { judge } from './support/verdict.js'
+
+const WIRES = ['websocket', 'websocket', 'polling', 'upgrade', 'envelope', 'envelope']
+const PACE_MS = 250
+const SHUTDOWN_SECONDS = 5
+const TALK_MS = 2000
+const BACK_MS = 30_000
+
+const SETTINGS = { SHUTDOWN_SECONDS: String(SHUTDOWN_SECONDS), RESUME_SECONDS: '6' }
+
+const { values: options } = parseArgs({
+  options: {
+    calls: { type: 'string', default: '60' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    only: { type: 'string' },
+  },
+})
+const { seed } = options
+
+/** Two nodes; each is restarted in its turn, and is another one then. */
+class Nodes {
+  name = 'two nodes'
+  #gate = new Gate()
+  #nodes = []
+
+  async start() {
+    await this.#gate.open()
+    for (let count = 0; count < 2; count += 1) this.#nodes.push(await this.#begin())
+    this.#gate.prefer(this.#nodes[0])
+    this.address = this.#gate.address
+  }
+
+  async #begin() {
+    const node = new Server(SETTINGS)
+    await node.start()
+    return node
+  }
+
+  /** As an operator does: newcomers elsewhere first, then the restart. */
+  async restart() {
+    const [old, other] = this.#nodes
+    this.#gate.prefer(other)
+    const ended = await old.stop()
+    this.#gate.remove(old)
+    this.#nodes = [other, await this.#begin()]
+    return ended
+  }
+
+  get refused() {
+    return this.#gate.refused
+  }
+
+  async end() {
+    const left = (await Promise.all(this.#nodes.map((node) => node.emptied()))).flat()
+    for (const node of this.#nodes) await node.stop()
+    this.#gate.close()
+    return left
+  }
+}
+
+/** One node, whose socket outlives it. */
+class Socket {
+  name = 'one node, its socket kept'
+  refused = []
+  #manager
+  #server
+  #said = new Map()
+
+  async start() {
+    const program = fileURLToPath(new URL('service-manager.py', import.meta.url))
+    const { PATH, HOME } = process.env
+    const env = { PATH, HOME, HOST: '127.0.0.1', ...SETTINGS }
+    this.#manager = spawn('python3', [program, BINARY], { env, stdio: ['pipe', 'pipe', 'ignore'] })
+    process.once('exit', () => this.#pid && process.kill(this.#pid, 'SIGKILL'))
+    createInterface(this.#manager.stdout).on('line', (line) => {
+      const [what, ...rest] = line.split(' ')
+      this.#said.get(what)?.(rest)
+    })
+    const [port] = await this.#hear('port')
+    this.address = `127.0.0.1:${port}`
+    this.#server = Server.at({ host: '127.0.0.1', port: Number(port) })
+    await this.#begin()
+  }
+
+  #pid
+
+  #hear(what) {
+    return within(new Promise((done) => this.#said.set(what, done)), () => `${what} by the service manager`)
+  }
+
+  async #begin() {
+    const started = this.#hear('started')
+    this.#manager.stdin.write('\n')
+    this.#pid = Number((await started)[0])
+  }
+
+  async restart() {
+    const ended = await this.#stop()
+    await this.#begin()
+    return ended
+  }
+
+  async #stop() {
+    const began = Date.now()
+    const ended = this.#hear('ended')
+    process.kill(this.#pid, 'SIGTERM')
+    const [, code] = await ended
+    this.#pid = undefined
+    return { code: Number(code), ms: Date.now() - began }
+  }
+
+  async end() {
+    const left = await this.#server.emptied()
+    await this.#stop()
+    this.#manager.stdin.end()
+    return left
+  }
+}
+
+/** Everything of one way to restart; whether all is well. */
+async function run(site) {
+  await site.start()
+  const laptops = [new Laptop(), new Laptop()]
+  const chance = random(`${seed}/${site.name}`)
+  const calls = Array.from({ length: Number(options.calls) }, (_, number) => ({
+    number,
+    room: `call-${number}`,
+    sides: ['a', 'b'].map((letter, index) => {
+      const id = `${letter}-${number}`
+      return { id, me: id, wire: chance.pick(WIRES), laptop: laptops[index], line: { story: [] }, sleeps: [] }
+    }),
+  }))
+  const sides = calls.flatMap((call) => call.sides)
+  const found = []
+  const drains = []
+  const all = (wait, what, patience) => Promise.all(sides.map((side) => within(wait(side), () => `${side.me}: ${what}`, patience)))
+  try {
+    for (const { number, room, sides: [one, other] } of calls) {
+      for (const [{ id, me, wire, laptop }, across] of [[one, other], [other, one]]) {
+        laptop.order('begin', id, { call: number, room, me, other: across.me, address: site.address, wire, seed, paceMs: PACE_MS })
+      }
+      // They come in one after the other, as callers do.
+      await pause(5)
+    }
+    await all(({ laptop, id }) => laptop.told(id, 'together'), 'together')
+    for (let count = 0; count < 2; count += 1) {
+      await pause(TALK_MS)
+      const from = Date.now()
+      const back = all(({ laptop, id }) => laptop.next(id, 'together'), 'together again', BACK_MS)
+      back.catch(() => {})
+      const { code, ms } = await site.restart()
+      await back
+      drains.push({ from, ms, code })
+      if (code !== 0 || ms > SHUTDOWN_SECONDS * 1000 + 1000) found.push(`the server ended with ${code} after ${ms} ms`)
+    }
+    await pause(TALK_MS)
+    for (const { laptop, id } of sides) laptop.order('finish', id)
+    await Promise.all([
+      all(({ laptop, id }) => laptop.told(id, 'accepted'), 'a last word accepted'),
+      all(({ laptop, id }) => laptop.told(id, 'heard-last'), 'a last word heard'),
+    ])
+    for (const { laptop, id } of sides) laptop.order('leave', id, 'leave')
+    await all(({ laptop, id }) => laptop.told(id, 'gone'), 'gone')
+  } catch (error) {
+    found.push(error.message)
+  }
+  for (const side of sides) {
+    side.laptop.order('report', side.id)
+    side.log = (await within(side.laptop.told(side.id, 'log'), () => 'a log'))[0]
+  }
+  const left = await site.end()
+  if (left.length > 0) found.push(`left behind: ${left.map((entry) => entry.join(' ')).join(', ')}`)
+  for (const laptop of laptops) laptop.end()
+  return report(site, calls, drains, found)
+}
+
+function report(site, calls, drains, found) {
+  const sums = { said: 0, accepted: 0, refused: 0, heard: 0, rejoined: 0 }
+  const failed = []
+  for (const call of calls) {
+    const verdict = judge(call, { resumeMs: null })
+    for (const key of Object.keys(sums)) sums[key] += verdict.figures[key]
+    if (verdict.found.length === 0) continue
+    failed.push(call.number)
+    if (failed.length > 3) continue
+    const began = Math.min(...call.sides.map(({ log }) => log[0][0]))
+    console.log(`\nFAILED: ${site.name}, seed ${seed}, call ${call.number} (${call.sides.map(({ wire }) => wire).join(', ')})`)
+    for (const { at, text } of verdict.found.slice(0, 12)) console.log(`  at ${at - began}: ${text}`)
+    for (const { text } of story(call)) console.log(`    ${text}`)
+  }
+  for (const problem of found) console.log(`FAILED: ${site.name}, seed ${seed}: ${problem}`)
+  const joins = calls.flatMap(({ sides }) => sides.map(({ log }) => log.filter(([, what]) => what === 'joined').map(([at]) => at)))
+  const figures = drains.map(({ from, ms, code }) => {
+    const back = spread(joins.map((times) => (times.find((at) => at > from) ?? Infinity) - from))
+    return { 'ended after': ms, code, back }
+  })
+  const isGood = failed.length === 0 && found.length === 0
+  console.log(`\n${site.name}: ${calls.length} calls`)
+  for (const { 'ended after': ms, code, back } of figures) {
+    console.log(`  restart    ended with ${code} after ${ms} ms; back in its room: median ${back.median} ms, p99 ${back.p99} ms, all after ${back.max} ms`)
+  }
+  console.log(`  signals    said ${sums.said}, accepted ${sums.accepted}, refused ${sums.refused}, delivered ${sums.heard}; joined afresh ${sums.rejoined}`)
+  console.log(`  refused    ${site.refused.length} connections ${[...new Set(site.refused)].join(', ')}`)
+  console.log(`  violations ${found.length + failed.length}`)
+  console.log(JSON.stringify({ site: site.name, seed, isGood, calls: calls.length, ...sums, restarts: figures, refused: site.refused.length, failed }))
+  return isGood
+}
+
+console.log(`restarts in the midst of ${options.calls} calls; seed ${seed}; SHUTDOWN_SECONDS=${SHUTDOWN_SECONDS}`)
+let isGood = true
+if (options.only !== 'socket') isGood = await run(new Nodes()) && isGood
+if (options.only !== 'nodes') isGood = await run(new Socket()) && isGood
+process.exit(isGood ? 0 : 1)

@@ -1,0 +1,137 @@
+// The server under test: started, asked what it holds, stopped.
+
+import { spawn } from 'node:child_process'
+import { createWriteStream, mkdtempSync, readFileSync } from 'node:fs'
+import http from 'node:http'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { text } from 'node:stream/consumers'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+
+const REPOSITORY = fileURLToPath(new URL('../../../', import.meta.url))
+export const BINARY = path.resolve(REPOSITORY, process.env.PARLOR_BIN ?? 'target/debug/parlor')
+const PATIENCE_MS = 20_000
+
+/** Fails with `what()` unless `promise` settles in time. */
+export async function within(promise, what, patience = PATIENCE_MS) {
+  let timer
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`nothing after ${patience} ms: ${what()}`)), patience)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+export class Server {
+  #child
+  #log
+
+  constructor(settings) {
+    this.settings = settings
+  }
+
+  /** One that another keeps, to be asked. */
+  static at(address) {
+    const server = new Server()
+    server.#reach(address)
+    return server
+  }
+
+  #reach(address) {
+    this.address = address
+    this.url = `http://${address.host}:${address.port}`
+  }
+
+  async start() {
+    const { PATH, HOME } = process.env
+    const env = { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...this.settings }
+    this.logFile = path.join(mkdtempSync(path.join(tmpdir(), 'parlor-drops-')), 'server.log')
+    this.#log = createWriteStream(this.logFile)
+    this.#child = spawn(BINARY, [], { cwd: REPOSITORY, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    process.once('exit', () => this.#child.kill('SIGKILL'))
+    this.exited = new Promise((done) => this.#child.once('exit', (code, signal) => done({ code, signal })))
+    const address = new Promise((done) => {
+      let said = ''
+      this.#child.stdout.on('data', (piece) => {
+        this.#log.write(piece)
+        if (said === null) return
+        said += piece
+        const found = /listening on http:\/\/(127\.0\.0\.1):(\d+)/.exec(said)
+        if (!found) return
+        said = null
+        done({ host: found[1], port: Number(found[2]) })
+      })
+    })
+    this.#child.stderr.pipe(process.stderr)
+    const ended = this.exited.then((end) => Promise.reject(new Error(`the server ended: ${JSON.stringify(end)}`)))
+    ended.catch(() => {})
+    this.#reach(await within(Promise.race([address, ended]), () => 'the server does not listen'))
+  }
+
+  /** Asks on a connection of its own, which is gone afterwards. */
+  async ask(path) {
+    const answer = await new Promise((done, fail) => http.get(this.url + path, { agent: false }, done).once('error', fail))
+    return text(answer)
+  }
+
+  async #metrics() {
+    const figures = await this.ask('/metrics')
+    return Object.fromEntries(figures.split('\n').filter((line) => line && !line.startsWith('#')).map((line) => {
+      const space = line.lastIndexOf(' ')
+      return [line.slice(0, space), Number(line.slice(space + 1))]
+    }))
+  }
+
+  /** What it holds of anyone, by each of the ways in which it says so: all zero when nobody is there. */
+  async held() {
+    const { rooms, participants, connections } = JSON.parse(await this.ask('/health'))
+    const listed = JSON.parse(await this.ask('/api/rooms')).length
+    const metrics = await this.#metrics()
+    const gauges = ['parlor_rooms', 'parlor_peers', 'parlor_away', 'parlor_polling_sessions']
+    const open = Object.entries(metrics).filter(([name]) => name.startsWith('parlor_connections{'))
+    return {
+      rooms, participants, connections, 'listed rooms': listed,
+      ...Object.fromEntries(gauges.map((name) => [name, metrics[name]])),
+      ...Object.fromEntries(open),
+      // The scrape is one.
+      parlor_tasks: metrics.parlor_tasks - 1,
+    }
+  }
+
+  /** Waits until it holds nothing; what is left where it goes on to hold something. */
+  async emptied() {
+    const until = Date.now() + PATIENCE_MS
+    for (;;) {
+      const left = Object.entries(await this.held()).filter(([, count]) => count !== 0)
+      if (left.length === 0 || Date.now() > until) return left
+      await pause(50)
+    }
+  }
+
+  async counted() {
+    const metrics = await this.#metrics()
+    const of = (name) => metrics[name] ?? 0
+    return {
+      recovered: of('parlor_resumptions_total{outcome="recovered"}'),
+      refused: of('parlor_resumptions_total{outcome="refused"}'),
+      panics: of('parlor_panics_total'),
+    }
+  }
+
+  /** What its log says of a room. */
+  lines(room) {
+    return readFileSync(this.logFile, 'utf8').split('\n').filter((line) => line.includes(` room=${room} `))
+  }
+
+  /** Asks it to go; how it ended, and after how long. */
+  async stop() {
+    const began = Date.now()
+    this.#child.kill('SIGTERM')
+    const end = await within(this.exited, () => 'the server does not end')
+    return { ...end, ms: Date.now() - began }
+  }
+}

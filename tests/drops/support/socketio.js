@@ -1,0 +1,93 @@
+// A caller by the official Socket.IO client, as it comes.
+
+import { io } from 'socket.io-client'
+import { Caller, numberIn } from './caller.js'
+
+/** The transports of a wire; `upgrade` is the client's default. */
+const TRANSPORTS = { websocket: ['websocket'], polling: ['polling'], upgrade: undefined }
+
+const EVENTS = { offer: 'offer', answer: 'answer', candidate: 'ice-candidate' }
+
+export class SocketIoCaller extends Caller {
+  #socket
+
+  connect() {
+    const socket = io(`http://${this.address}`, {
+      forceNew: true,
+      ...(TRANSPORTS[this.wire] && { transports: TRANSPORTS[this.wire] }),
+      // Quicker than a page, since the absences here are shorter.
+      reconnectionDelay: 50,
+      reconnectionDelayMax: 250,
+      timeout: 2000,
+    })
+    this.#socket = socket
+    socket.io.on('open', () => {
+      this.life += 1
+      this.note('life', this.life)
+      socket.io.engine.on('upgrade', () => this.note('upgraded'))
+    })
+    socket.on('connect', () => {
+      this.up(socket.recovered)
+      if (!socket.recovered) this.#join()
+    })
+    socket.on('disconnect', (reason) => {
+      this.note('down', reason)
+      if (!socket.active && reason !== 'io client disconnect') this.wrong(`ended by the server: ${reason}`)
+    })
+    socket.on('connect_error', (error) => {
+      this.note('refused', error.message)
+      if (!socket.active) this.wrong(`refused: ${error.message}`)
+    })
+    // Where a signal really goes: at once, or when the connection is there again.
+    socket.onAnyOutgoing((event, message) => {
+      const content = message.offer ?? message.answer ?? message.candidate
+      if (content) this.note('sent', numberIn(content.sdp ?? content.candidate), this.life)
+    })
+    // Before the acknowledgement, and told again where that was lost.
+    socket.on('room-users', (users) => this.joined(this.#other(users)))
+    for (const what of ['joined', 'left', 'away', 'back']) {
+      socket.on(`user-${what}`, ({ userId, roomId, incarnation, reason }) => {
+        this.presence(what, { userId, room: roomId, incarnation, reason })
+      })
+    }
+    for (const [kind, event] of Object.entries(EVENTS)) {
+      socket.on(event, ({ userId, roomId, ...message }) => {
+        const content = message[kind]
+        this.heard(kind, { room: roomId, from: userId, body: kind === 'candidate' ? content.candidate : content.sdp })
+      })
+    }
+    socket.on('error', (error) => this.trouble(error))
+  }
+
+  trouble(error) {
+    this.note('error', error.code)
+    if (error.code !== 'SHUTTING_DOWN') this.wrong(`error ${JSON.stringify(error)}`)
+  }
+
+  #join() {
+    const { room: roomId, me: userId, incarnation } = this
+    this.#socket.emit('join-room', { roomId, userId, incarnation }, (answer) => {
+      if (!answer.ok) this.wrong(`may not join: ${answer.code}`)
+    })
+  }
+
+  #other(users) {
+    return users.find(({ userId }) => userId === this.other)?.incarnation ?? null
+  }
+
+  signal(number, kind, body) {
+    const content = kind === 'candidate' ? { candidate: body, sdpMid: '0', sdpMLineIndex: 0 } : { type: kind, sdp: body }
+    const message = { roomId: this.room, targetId: this.other, [kind]: content }
+    this.#socket.emit(EVENTS[kind], message, ({ ok, code }) => this.answered(number, ok ? 'ok' : code))
+  }
+
+  goodbye(how, done) {
+    const end = () => {
+      this.#socket.disconnect()
+      // Over polling the goodbye is a request of its own.
+      setTimeout(done, 200)
+    }
+    if (how === 'leave') this.#socket.emit('leave-room', { roomId: this.room }, end)
+    else end()
+  }
+}

@@ -1,0 +1,123 @@
+// The figures of a run, and the story of a call that went wrong.
+
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
+
+const MAX_LISTED = 12
+const MAX_STORIES = 5
+const MAX_LINES = 80
+/** How much of a story is shown before and after the first thing that is wrong. */
+const BEFORE_MS = 6000
+const AFTER_MS = 500
+
+const quantile = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
+
+export function spread(times) {
+  const sorted = [...times].sort((one, other) => one - other)
+  return { median: quantile(sorted, 0.5), p99: quantile(sorted, 0.99), max: sorted.at(-1) ?? 0 }
+}
+
+/** How long after the line worked again, or its machine woke up, somebody was back: of each time but the first. */
+function returns({ log, line, sleeps }) {
+  const turns = [...line.story.map(([at]) => at), ...sleeps.map(([, to]) => to)]
+  const ups = log.filter(([, what]) => what === 'up').map(([at]) => at)
+  return ups.slice(1).map((up) => up - Math.max(...turns.filter((at) => at <= up)))
+}
+
+export class Tally {
+  calls = 0
+  failed = []
+  #drops = {}
+  #stages = {}
+  #wires = {}
+  #sums = { said: 0, accepted: 0, refused: 0, heard: 0, recovered: 0, rejoined: 0 }
+  #absences = []
+  #returns = []
+  #found = 0
+
+  count(call, { absences, ...sums }) {
+    this.calls += 1
+    const add = (to, from) => Object.entries(from).forEach(([key, value]) => (to[key] = (to[key] ?? 0) + value))
+    add(this.#sums, sums)
+    add(this.#drops, call.drops)
+    for (const side of call.sides) {
+      add(this.#stages, side.line.stages)
+      add(this.#drops, { sleep: side.sleeps.length })
+      add(this.#wires, { [side.wire]: 1 })
+      this.#returns.push(...returns(side))
+    }
+    this.#absences.push(...absences)
+    this.#found += call.found.length
+  }
+
+  /** What is wrong with a call, and its story: around the first thing here, all of it in a file. */
+  show(call, seed, server) {
+    this.failed.push(call.number)
+    const began = Math.min(...call.sides.flatMap(({ log }) => log.slice(0, 1).map(([at]) => at)))
+    const wires = call.sides.map(({ me, wire }) => `${me} by ${wire}`).join(', ')
+    console.log(`\nFAILED: seed ${seed}, call ${call.number} (${wires})`)
+    for (const { at, text } of call.found.slice(0, MAX_LISTED)) console.log(`  at ${at - began}: ${text}`)
+    const lines = story(call)
+    const its = server.lines(call.room)
+    const file = path.join(path.dirname(server.logFile), `call-${call.number}.log`)
+    writeFileSync(file, [...lines.map(({ text }) => text), ...its, ''].join('\n'))
+    if (this.failed.length > MAX_STORIES) return
+    const first = Math.min(...call.found.map(({ at }) => at))
+    const around = lines.filter(({ at }) => at > first - BEFORE_MS && at < first + AFTER_MS)
+    console.log(`  the story, of which all is in ${file}:`)
+    for (const { text } of around.slice(-MAX_LINES)) console.log(`    ${text}`)
+  }
+
+  /** Prints all figures; whether all is well. */
+  report({ seed, left, counted, ended }) {
+    const sums = this.#sums
+    const [absent, back] = [spread(this.#absences), spread(this.#returns)]
+    const drops = Object.values(this.#drops).reduce((one, other) => one + other, 0)
+    const isGood = this.failed.length === 0 && left.length === 0 && counted.panics === 0 && ended.code === 0
+    const list = (counts) => Object.entries(counts).map(([what, count]) => `${what} ${count}`).join(', ')
+    console.log(`
+calls        ${this.calls}: ${list(this.#wires)}
+drops        ${drops}: ${list(this.#drops)}
+cuts         ${list(this.#stages)} (by how far the client had come)
+signals      said ${sums.said}, accepted ${sums.accepted}, refused ${sums.refused}, delivered ${sums.heard}
+came back    recovered ${sums.recovered}, joined afresh ${sums.rejoined}; the server: ${list(counted)}
+absent       median ${absent.median} ms, p99 ${absent.p99} ms, max ${absent.max} ms
+back after   median ${back.median} ms, p99 ${back.p99} ms, max ${back.max} ms (the line worked again, or its machine woke)
+left behind  ${left.length === 0 ? 'nothing' : left.map((entry) => entry.join(' ')).join(', ')}
+violations   ${this.#found} in ${this.failed.length} calls`)
+    console.log(JSON.stringify({
+      seed, isGood, calls: this.calls, drops, ...sums, absent, back, left: left.length, violations: this.#found, failed: this.failed.slice(0, 20),
+    }))
+    return isGood
+  }
+}
+
+/** Both sides and their lines in the order of time; runs of signals in one line each. */
+export function story({ sides }) {
+  const events = sides.flatMap(({ me, log, line, sleeps }) => [
+    ...log, ...line.story, ...sleeps.flatMap(([from, to]) => [[from, 'asleep'], [to, 'awake']]),
+  ].map(([at, what, ...rest]) => ({ at, me, what, rest })))
+  events.sort((one, other) => one.at - other.at)
+  const began = events[0]?.at ?? 0
+  const lines = []
+  const runs = new Map()
+  for (const { at, me, what, rest } of events) {
+    const [number, outcome = ''] = rest
+    if (!['say', 'sent', 'heard', 'answer'].includes(what)) {
+      runs.clear()
+      lines.push({ at, text: `${me} ${what} ${rest.map((one) => JSON.stringify(one)).join(' ')}` })
+      continue
+    }
+    const key = what === 'answer' ? `${me} ${outcome} to` : `${me} ${what}`
+    const run = runs.get(key)
+    if (run?.to === number - 1) run.to = number
+    else {
+      runs.set(key, { at, key, from: number, to: number })
+      lines.push(runs.get(key))
+    }
+  }
+  return lines.map(({ at, text, key, from, to }) => {
+    const what = text ?? `${key} ${from}${to > from ? ` to ${to}` : ''}`
+    return { at, text: `${String(at - began).padStart(6)} ${what}` }
+  })
+}

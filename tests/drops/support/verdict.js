@@ -1,0 +1,195 @@
+// What must be true of a call, read off the logs of its two sides.
+//
+// Nothing here knows what was done to the lines, but for absences that were meant to be too long: whatever happens to a
+// line, each of these holds.
+
+/** Reads one side's log into what is asked of it. */
+function read({ me, log }) {
+  const side = { me, said: new Map(), sent: new Map(), answers: new Map(), heard: [], ups: [], joined: new Set(), wrong: [], told: [] }
+  let incarnation = 0
+  let began
+  /** When the server held the place for sure: something that was sent then was answered. */
+  let alive
+  for (const [at, what, ...rest] of log) {
+    const [first, second, third, fourth] = rest
+    if (what === 'say') side.said.set(first, { at, known: second })
+    else if (what === 'life') began = at
+    else if (what === 'sent') side.sent.set(first, { at, life: second })
+    else if (what === 'answer') {
+      if (side.answers.has(first)) side.wrong.push([at, `two answers to ${first}`])
+      side.answers.set(first, { at, outcome: second, known: third, life: fourth })
+      const { at: sent } = side.sent.get(first)
+      if (second !== 'NOT_IN_ROOM') alive = Math.max(alive ?? 0, sent)
+    } else if (what === 'heard') side.heard.push({ at, number: first, kind: second, stray: third, incarnation })
+    else if (what === 'up') {
+      incarnation = second
+      side.ups.push({ at, began, recovered: first, incarnation, alive })
+      if (!first) alive = undefined
+    } else if (what === 'joined') {
+      side.joined.add(first)
+      alive = Math.max(alive ?? 0, side.ups.at(-1).at)
+    } else if (what === 'wrong') side.wrong.push([at, first])
+    if (['up', 'users', 'presence', 'leave'].includes(what)) side.told.push({ at, what, rest })
+    if (what === 'leave') side.left = at
+  }
+  side.incarnation = incarnation
+  return side
+}
+
+/**
+ * All that is wrong with a call, each as `{ at, text }`; empty if nothing is. `resumeMs` is how long a place is held, `null`
+ * where servers are restarted: nothing is held then, and nothing that was accepted is lost.
+ */
+export function judge({ sides, expired = [] }, { resumeMs }) {
+  const [one, other] = sides.map(read)
+  const found = []
+  for (const [side, across] of [[one, other], [other, one]]) {
+    const rules = [
+      () => side.wrong,
+      () => strays(side, across),
+      () => order(side),
+      () => silence(side),
+      () => refusals(side),
+      () => lost(side, across, resumeMs),
+      () => presence(side, across, resumeMs),
+      () => (resumeMs === null ? [] : absences(side, resumeMs)),
+      () => overdue(side, expired.filter(({ me }) => me === side.me)),
+    ]
+    for (const rule of rules) found.push(...rule().map(([at, problem]) => ({ at, text: `${side.me}: ${problem}` })))
+  }
+  return { found, figures: figures([one, other]) }
+}
+
+/** Only what the other said is heard, as what it was, and never what was refused. */
+function strays({ heard }, across) {
+  return heard.flatMap(({ at, number, stray }) => {
+    if (stray) return [[at, `a signal that is none of this call's: ${JSON.stringify(stray)}`]]
+    if (!across.said.has(number)) return [[at, `${number} was never said`]]
+    const outcome = across.answers.get(number)?.outcome ?? 'ok'
+    return outcome === 'ok' ? [] : [[at, `${number} was refused, ${outcome}, and came`]]
+  })
+}
+
+/** What comes comes once and in order. */
+function order({ heard }) {
+  return heard.flatMap(({ at, number }, index) => {
+    const before = heard[index - 1]?.number ?? -1
+    return number > before ? [] : [[at, `${number} came after ${before}`]]
+  })
+}
+
+/** Over one connection, whatever came before something that was answered is answered. */
+function silence({ sent, answers }) {
+  const last = new Map()
+  for (const [number, { life }] of answers) {
+    if (sent.get(number).life === life) last.set(life, Math.max(last.get(life) ?? -1, number))
+  }
+  return [...sent].flatMap(([number, { at, life }]) => {
+    return !answers.has(number) && number < (last.get(life) ?? -1) ? [[at, `no answer to ${number}`]] : []
+  })
+}
+
+/** A signal is refused only where its sender or its target is not in the room. */
+function refusals({ answers, sent, said, ups }) {
+  return [...answers].flatMap(([number, { outcome, known, at }]) => {
+    // Buffered while away, and sent before the page could join again.
+    const wasFresh = ups.some((up) => !up.recovered && sent.get(number).at <= up.at + 100 && at >= up.at)
+    if (outcome === 'ok' && known === null) return [[at, `${number} was accepted, for nobody`]]
+    if (outcome === 'ok' || (outcome === 'NOT_IN_ROOM' && wasFresh)) return []
+    if (outcome === 'TARGET_NOT_FOUND' && (known === null || known !== said.get(number).known)) return []
+    return [[at, `${number} was refused, ${outcome}`]]
+  })
+}
+
+/** What was accepted for an incarnation of the other reaches it, unless that ended before it could. */
+function lost({ answers, said }, across, resumeMs) {
+  const heard = new Map()
+  for (const { number, incarnation } of across.heard) {
+    if (!heard.has(incarnation)) heard.set(incarnation, new Set())
+    heard.get(incarnation).add(number)
+  }
+  return [...answers].flatMap(([number, { at, outcome, known }]) => {
+    // Where the other ended in between, nobody knows for which of the two it was.
+    if (outcome !== 'ok' || known === null || said.get(number).known !== known) return []
+    const its = heard.get(known) ?? new Set()
+    const mayEndEarly = resumeMs !== null && known < across.incarnation
+    if (its.has(number) || (mayEndEarly && number > Math.max(-1, ...its))) return []
+    return [[at, `${number} was accepted and never came`]]
+  })
+}
+
+/** Who is told what about the other: it joins, may go away and come back, and leaves; and each for a reason. */
+function presence({ told }, across, resumeMs) {
+  const found = []
+  let known = null
+  let last = 0
+  let isAway
+  let isFresh = true
+  for (const { what, at, rest } of told) {
+    if (what === 'up') isFresh ||= !rest[0]
+    else if (what === 'users') {
+      if (isFresh) [known, isAway] = [rest[0], undefined]
+      else if (rest[0] !== known) found.push([at, `listed as ${rest[0]}, told of ${known}`])
+      last = Math.max(last, known ?? 0)
+      isFresh = false
+    } else if (what === 'presence') {
+      const [news, incarnation, reason] = rest
+      const isKnown = known !== null && incarnation === known
+      if (news === 'joined') {
+        if (known !== null || incarnation <= last) found.push([at, `user-joined (${incarnation}) over ${known ?? last}`])
+        ;[known, last, isAway] = [incarnation, incarnation, false]
+      } else if (!isKnown) found.push([at, `user-${news} (${incarnation}), who is not there (${known})`])
+      else if (news === 'left') {
+        if (!mayLeave(across, incarnation, reason, at, resumeMs)) {
+          found.push([at, `user-left (${incarnation}), ${reason}, that was not due`])
+        }
+        known = null
+      } else {
+        if (isAway === (news === 'away')) found.push([at, `user-${news} (${incarnation}) twice`])
+        isAway = news === 'away'
+      }
+    }
+  }
+  return found
+}
+
+function mayLeave(across, incarnation, reason, at, resumeMs) {
+  if (['left', 'disconnected'].includes(reason) && across.left <= at) return true
+  if (across.incarnation <= incarnation) return false
+  if (resumeMs === null) return ['kicked', 'disconnected'].includes(reason)
+  // A client of `/ws` has nothing to come back by before its join is answered.
+  return reason === 'timeout' || (reason === 'replaced' && !across.joined.has(incarnation))
+}
+
+/** Who was away for less than a place is held is recovered. */
+function absences({ ups }, resumeMs) {
+  return ups.flatMap(({ at, recovered, alive }) => {
+    return !recovered && at - alive < resumeMs ? [[at, `lost its place in ${at - alive} ms`]] : []
+  })
+}
+
+/** Who was away for much longer is not. */
+function overdue({ ups }, expired) {
+  return expired.flatMap(({ from, to }) => {
+    // What was answered before, and read when the machine woke up, says nothing.
+    const back = ups.find(({ began }) => began >= from)
+    if (!back) return [[to, 'never came back']]
+    if (back.at < to) return [[back.at, `came back through a line that was down, after ${back.at - from} ms`]]
+    return back.recovered ? [[back.at, `was recovered after ${back.at - from} ms`]] : []
+  })
+}
+
+function figures(sides) {
+  const sum = (count) => sides.reduce((total, side) => total + count(side), 0)
+  const answered = (side, test) => [...side.answers.values()].filter(({ outcome }) => test(outcome)).length
+  const later = sides.flatMap(({ ups }) => ups.slice(1))
+  return {
+    said: sum(({ said }) => said.size),
+    accepted: sum((side) => answered(side, (outcome) => outcome === 'ok')),
+    refused: sum((side) => answered(side, (outcome) => outcome !== 'ok')),
+    heard: sum(({ heard }) => heard.length),
+    recovered: later.filter(({ recovered }) => recovered).length,
+    rejoined: later.filter(({ recovered }) => !recovered).length,
+    absences: later.filter(({ alive }) => alive).map(({ at, alive }) => at - alive),
+  }
+}

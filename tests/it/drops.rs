@@ -1,0 +1,336 @@
+//! Drops at delicate moments: in the midst of coming back, of an upgrade, before the first word.
+//!
+//! What they were found by is `tests/drops`; here each stands by itself.
+
+use futures_util::SinkExt;
+use parlor::id::ConnectionId;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::client::{WebSocket, cut, text, websocket};
+use crate::support::wire::{open, told};
+use crate::support::{Client, TestServer};
+
+async fn say(socket: &mut WebSocket, kind: &str, payload: Value) {
+    socket.send(Message::text(json!({ "type": kind, "payload": payload }).to_string())).await.unwrap();
+}
+
+/// The next message of `/ws`, which must be of this type: its payload.
+async fn heard(socket: &mut WebSocket, kind: &str) -> Value {
+    let mut message = told(socket).await;
+    assert_eq!(message["type"], kind, "{message}");
+    message["payload"].take()
+}
+
+/// A new connection to `/ws` that asks for the place of a token.
+async fn asks_for_its_place(server: &TestServer, token: &str) -> WebSocket {
+    let mut socket = open(server, "/ws").await;
+    heard(&mut socket, "connection:ack").await;
+    say(&mut socket, "auth:request", json!({ "resumeToken": token, "lastSequence": 2 })).await;
+    socket
+}
+
+/// A client of `/ws` that joins as bob, to whom only ann listens: its connection and its token.
+async fn joined(server: &TestServer, ann: &mut Client) -> (WebSocket, String) {
+    let mut bob = open(server, "/ws").await;
+    heard(&mut bob, "connection:ack").await;
+    say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
+    let token = heard(&mut bob, "room:state").await["resumeToken"].as_str().unwrap().to_owned();
+    ann.told("user-joined").await;
+    (bob, token)
+}
+
+#[tokio::test]
+async fn the_answer_that_brings_a_new_token_may_be_lost() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let (bob, token) = joined(&server, &mut ann).await;
+    cut(bob);
+    ann.told("user-away").await;
+    // Twice: the answer is on its way when the line drops again.
+    for number in 0..2 {
+        let back = asks_for_its_place(&server, &token).await;
+        ann.told("user-back").await;
+        cut(back);
+        ann.told("user-away").await;
+        ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": number })).await;
+    }
+    let mut bob = asks_for_its_place(&server, &token).await;
+    ann.told("user-back").await;
+    let answer = heard(&mut bob, "auth:response").await;
+    assert_eq!(answer["recovered"], true);
+    for number in 0..2 {
+        assert_eq!(heard(&mut bob, "ice:candidate").await["candidate"], number.to_string());
+    }
+    // Once the answer was read, the token is spent.
+    say(&mut bob, "ping", json!({})).await;
+    heard(&mut bob, "pong").await;
+    let mut other = asks_for_its_place(&server, &token).await;
+    assert_eq!(heard(&mut other, "auth:response").await["recovered"], false);
+    cut(other);
+    say(&mut bob, "room:leave", json!({ "roomId": "r" })).await;
+    assert_eq!(ann.told("user-left").await[0]["reason"], "left");
+    bob.close(None).await.ok();
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn all_that_is_held_fits_the_queue_of_the_connection_that_comes() {
+    let server = TestServer::with(&[
+        "--resume-seconds=10",
+        "--resume-messages=600",
+        "--send-queue=8",
+        "--messages-per-second=0",
+    ]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let (bob, token) = joined(&server, &mut ann).await;
+    cut(bob);
+    ann.told("user-away").await;
+    // What it has read is held, too.
+    for number in 0..598 {
+        let message = json!({ "roomId": "r", "targetId": "bob", "candidate": number });
+        assert_eq!(ann.ask("ice-candidate", message).await["ok"], true);
+    }
+    let mut bob = asks_for_its_place(&server, &token).await;
+    assert_eq!(heard(&mut bob, "auth:response").await["recovered"], true);
+    for number in 0..598 {
+        assert_eq!(heard(&mut bob, "ice:candidate").await["candidate"], number.to_string());
+    }
+    bob.close(None).await.ok();
+    ann.told("user-back").await;
+    ann.told("user-left").await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn who_is_in_no_room_has_nothing_to_come_back_to() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    // Its `join-room` is lost with the line.
+    let bob = Client::connect(&server).await;
+    let (id, pid) = (bob.id.clone(), bob.pid.clone().unwrap());
+    bob.cut();
+    server.until("nobody is there", |held| held.sessions == 0).await;
+    assert_eq!(server.held().away, 0);
+    let bob = Client::resume(&server, &pid, None).await;
+    assert_ne!(bob.id, id, "a page that was recovered does not join");
+    // The same where the server has not noticed yet.
+    let (id, pid) = (bob.id.clone(), bob.pid.clone().unwrap());
+    let newer = Client::resume(&server, &pid, None).await;
+    assert_ne!(newer.id, id);
+    bob.ended().await;
+    newer.close().await;
+    server.finish().await;
+}
+
+/// A client over polling that has joined as bob, to whom only ann listens.
+struct Poller {
+    http: reqwest::Client,
+    /// What identifies it in a query.
+    query: String,
+    /// As peers are told it.
+    id: String,
+    pid: String,
+}
+
+impl Poller {
+    async fn joined(server: &TestServer, ann: &mut Client) -> Self {
+        let http = reqwest::Client::new();
+        let fetch = async |url: &str| http.get(url).send().await.unwrap().text().await.unwrap();
+        let open = fetch(&server.url("/socket.io/?EIO=4&transport=polling")).await;
+        let open: Value = serde_json::from_str(&open[1..]).unwrap();
+        let query = format!("EIO=4&sid={}", open["sid"].as_str().unwrap());
+        let url = server.url(&format!("/socket.io/?transport=polling&{query}"));
+        http.post(&url).body("40").send().await.unwrap();
+        let reply: Value = loop {
+            let packets = fetch(&url).await;
+            if let Some(reply) = packets.split('\u{1e}').find_map(|packet| packet.strip_prefix("40")) {
+                break serde_json::from_str(reply).unwrap();
+            }
+        };
+        let [id, pid] = ["sid", "pid"].map(|key| reply[key].as_str().unwrap().to_owned());
+        http.post(&url).body(r#"42["join-room","r","bob"]"#).send().await.unwrap();
+        ann.told("user-joined").await;
+        Self { http, query, id, pid }
+    }
+
+    /// Its place waits for it, and it takes it again.
+    async fn comes_back(self, server: &TestServer, ann: &mut Client) {
+        ann.told("user-away").await;
+        let mut bob = Client::resume(server, &self.pid, None).await;
+        assert_eq!(bob.pid.as_ref(), Some(&self.pid));
+        ann.told("user-back").await;
+        bob.told("room-users").await;
+        bob.close().await;
+        ann.told("user-left").await;
+        drop(self.http);
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_given_up_is_no_goodbye() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let bob = Poller::joined(&server, &mut ann).await;
+    // Its polls fail in the midst of the probe: it closes what there is, and comes back.
+    let mut probe = websocket(&server, &bob.query).await;
+    probe.send(Message::text("2probe")).await.unwrap();
+    assert_eq!(text(&mut probe).await, "3probe");
+    probe.close(None).await.unwrap();
+    bob.comes_back(&server, &mut ann).await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_that_misses_a_heartbeat_closes_and_is_not_gone() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let bob = Client::joined(&server, "r", "bob").await;
+    ann.told("user-joined").await;
+    let (id, pid) = (bob.id.clone(), bob.pid.clone().unwrap());
+    // Official clients then close as they would after `disconnect()`, but for the packet that goes before.
+    let mut socket = bob.into_socket();
+    socket.close(None).await.unwrap();
+    ann.told("user-away").await;
+    drop(socket);
+    let mut bob = Client::resume(&server, &pid, None).await;
+    assert_eq!(bob.id, id);
+    ann.told("user-back").await;
+    bob.send("41").await;
+    assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
+    bob.ended().await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_accepted_between_two_polls_can_be_fetched_before_the_end() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let bob = Poller::joined(&server, &mut ann).await;
+    for number in 0..3 {
+        let message = json!({ "roomId": "r", "targetId": "bob", "candidate": number });
+        assert_eq!(ann.ask("ice-candidate", message).await["ok"], true);
+    }
+    // As a shutdown does to each.
+    server.hub().dismiss_one(ConnectionId::parse(&bob.id).unwrap());
+    assert_eq!(ann.told("user-left").await[0]["reason"], "kicked");
+    let late = ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": 3 })).await;
+    assert_eq!(late["code"], "TARGET_NOT_FOUND", "what could not be fetched is not accepted");
+    let url = server.url(&format!("/socket.io/?transport=polling&{}", bob.query));
+    let rest = bob.http.get(&url).send().await.unwrap().text().await.unwrap();
+    for what in ["\"candidate\":0", "\"candidate\":1", "\"candidate\":2", "SHUTTING_DOWN"] {
+        assert!(rest.contains(what), "{rest}");
+    }
+    server.until("his connection ends", |held| held.links == 0).await;
+    drop(bob);
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_broken_off_is_a_drop() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let bob = Poller::joined(&server, &mut ann).await;
+    let mut post = TcpStream::connect(server.address()).await.unwrap();
+    let head = "POST /socket.io/?transport=polling&";
+    let rest = "HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n42[\"ice-candidate\",{\"targetId\":";
+    post.write_all(format!("{head}{} {rest}", bob.query).as_bytes()).await.unwrap();
+    post.shutdown().await.unwrap();
+    bob.comes_back(&server, &mut ann).await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_return_that_comes_too_late_is_nobodys() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let mut bob = Client::joined(&server, "r", "bob").await;
+    bob.told("room-users").await;
+    ann.told("user-joined").await;
+    let (pid, early) = (bob.pid.clone().unwrap(), bob.offset.clone());
+    for number in 0..2 {
+        ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": number })).await;
+        assert_eq!(bob.told("ice-candidate").await[0]["candidate"], number);
+        let offset = bob.offset.clone();
+        bob.cut();
+        ann.told("user-away").await;
+        bob = Client::resume(&server, &pid, offset.as_deref()).await;
+        ann.told("user-back").await;
+    }
+    // What it sent on the first line, and gave up, arrives now.
+    let late = Client::resume(&server, &pid, early.as_deref()).await;
+    assert_ne!(late.id, bob.id);
+    late.cut();
+    ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": 2 })).await;
+    assert_eq!(bob.told("ice-candidate").await[0]["candidate"], 2);
+    ann.nothing_more().await;
+    bob.close().await;
+    ann.told("user-left").await;
+    ann.close().await;
+    server.finish().await;
+}
+
+/// Comes back on lines that drop at once: the server has read CONNECT, and no more.
+async fn comes_back_in_vain(server: &TestServer, auth: &str) {
+    for _ in 0..20 {
+        let mut socket = websocket(server, "EIO=4").await;
+        text(&mut socket).await;
+        socket.send(Message::text(format!("40{auth}"))).await.unwrap();
+        cut(socket);
+    }
+}
+
+/// Two in a room of their own, of whom one comes back again and again.
+async fn one_comes_back(server: &TestServer, room: &str) {
+    let mut ann = Client::joined(server, room, "ann").await;
+    ann.told("room-users").await;
+    let mut bob = Client::joined(server, room, "bob").await;
+    bob.told("room-users").await;
+    ann.told("user-joined").await;
+    let pid = bob.pid.clone().unwrap();
+    for number in 0..12 {
+        let offset = bob.offset.clone();
+        bob.cut();
+        comes_back_in_vain(server, &json!({ "pid": pid, "offset": offset }).to_string()).await;
+        let answer = ann.ask("ice-candidate", json!({ "roomId": room, "targetId": "bob", "candidate": number })).await;
+        assert_eq!(answer["ok"], true, "{answer}");
+        bob = Client::resume(server, &pid, offset.as_deref()).await;
+        assert_eq!(bob.pid.as_ref(), Some(&pid), "round {number}");
+        assert_eq!(bob.told("ice-candidate").await[0]["candidate"], number);
+    }
+    bob.close().await;
+    // Away and back in turns, and nothing else.
+    let mut is_away = false;
+    loop {
+        let event = ann.next().await;
+        match event[0].as_str().unwrap() {
+            "user-away" if !is_away => is_away = true,
+            "user-back" if is_away => is_away = false,
+            "user-left" if !is_away => break,
+            _ => panic!("{event:?}"),
+        }
+    }
+    ann.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_line_may_drop_while_a_client_comes_back() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let rooms = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    futures_util::future::join_all(rooms.map(|room| one_comes_back(&server, room))).await;
+    server.finish().await;
+}
