@@ -318,7 +318,7 @@ impl Hub {
                     if is_signal && delivered.are_promised {
                         return outbox.send_promised(frame);
                     }
-                    self.queue(*recipient, dialect, &*outbox, frame, is_signal)
+                    self.queue(*recipient, dialect, &*outbox, frame, !is_signal)
                 });
                 (sent, outbox.congestion())
             });
@@ -337,14 +337,15 @@ impl Hub {
         }
     }
 
-    /// Queues a frame for one connection. Where that is full, decides what becomes of it.
+    /// Queues a frame for one connection. Where that is full, decides what becomes of it: without what `is_vital` its
+    /// picture of the room would be wrong from there on.
     pub(super) fn queue(
         &self,
         recipient: ConnectionId,
         dialect: &Dialect,
         outbox: &dyn Outbox,
         frame: Frame,
-        is_signal: bool,
+        is_vital: bool,
     ) -> Result<(), QueueFull> {
         let sent = outbox.send(frame);
         if sent.is_err() {
@@ -353,9 +354,8 @@ impl Hub {
                 info!(connection = %recipient, "closing: its queue stays full");
                 self.metrics.limit(Limit::SendQueue);
                 outbox.close();
-            } else if !is_signal && dialect.presence_is_vital {
-                // Without this event its picture of the room would be wrong from here on, and nothing would tell it.
-                // It can join again.
+            } else if is_vital && dialect.presence_is_vital {
+                // Nothing would tell it. It can join again.
                 info!(connection = %recipient, "closing: too slow to be told who is in the room");
                 self.metrics.limit(Limit::SendQueue);
                 outbox.close();

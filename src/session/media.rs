@@ -1,5 +1,8 @@
 //! The way of a session to the media server, and the way back.
 //!
+//! A peer whose connection drops has left nothing: its media goes on while its place waits for it, and what it is told of
+//! that meanwhile is held for it like all else.
+//!
 //! The guarantee that is easy to break: whoever leaves a room leaves its media. All ways out of a room pass
 //! [`Hub::deliver`], which says so to [`heed`].
 
@@ -12,7 +15,7 @@ use super::place::Session;
 use crate::dialect::{MediaAnswer, RequestError};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{Delivery, Event, RoomError};
-use crate::sfu::{Asker, Audience, Company, Concern, Media, Notice, Problem, Request};
+use crate::sfu::{Asker, Audience, Company, Concern, Media, MediaEvent, Notice, Problem, Request};
 
 /// Ready when a request was answered.
 pub type Answered = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -48,8 +51,10 @@ impl Hub {
             return;
         };
         if let Some(write) = dialect.media {
+            // Who speaks is told again soon: nobody has to go, or to come back to less, for having missed it.
+            let is_vital = !matches!(notice.event, MediaEvent::ActiveSpeaker { .. });
             self.contain(connection, || {
-                _ = self.queue(connection, dialect, &*outbox, write(&notice.event, now), false);
+                _ = self.queue(connection, dialect, &*outbox, write(&notice.event, now), is_vital);
             });
         }
     }
@@ -81,9 +86,13 @@ impl Session {
     pub fn media(&self, room: Option<RoomId>, request: Request, write: MediaAnswer) -> Result<Answered, RequestError> {
         let (hub, id) = (&self.place().hub, self.id());
         let media = hub.media.get().ok_or(Problem::NotConfigured.of(Concern::Transport))?;
-        let room = hub.rooms().resolve(id, room)?;
-        let peer = hub.rooms().peer(id, &room).ok_or(RoomError::NotInRoom)?;
-        let asker = Asker { room, connection: id, peer };
+        // Whose place another connection has taken by now is silent here, too.
+        let asker = self.while_held(|| {
+            let room = hub.rooms().resolve(id, room)?;
+            let peer = hub.rooms().peer(id, &room).ok_or(RoomError::NotInRoom)?;
+            Ok::<_, RoomError>(Asker { room, connection: id, peer })
+        });
+        let asker = asker.ok_or(RoomError::ConnectionEnded)??;
         let outbox = Arc::clone(self.place().outbox());
         let reply = {
             let hub = Arc::clone(hub);

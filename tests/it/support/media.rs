@@ -90,13 +90,8 @@ impl World {
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
         let theirs: SocketAddr = format!("{}:{}", candidates[0].ip, candidates[0].port).parse().unwrap();
         rtc.add_remote_candidate(Candidate::host(theirs, "udp").unwrap());
-        let fingerprint = format!("sha-256 {}", dtls.fingerprints[0].value).parse().unwrap();
-        let mut api = rtc.direct_api();
-        api.set_ice_controlling(true);
-        api.set_remote_ice_credentials(IceCreds { ufrag: ice.username_fragment, pass: ice.password });
-        api.set_remote_fingerprint(fingerprint);
-        api.start_dtls(true).unwrap();
-        api.enable_twcc_feedback();
+        let credentials = IceCreds { ufrag: ice.username_fragment, pass: ice.password };
+        begin(&mut rtc, credentials, &dtls.fingerprints[0].value);
         self.clients.push(Client {
             asker: asker.clone(),
             id: id.to_string(),
@@ -268,12 +263,7 @@ impl World {
 
 impl Client {
     pub(crate) fn dtls(&mut self) -> DtlsParameters {
-        let value = self.rtc.direct_api().local_dtls_fingerprint().to_string();
-        let value = value.rsplit(' ').next().unwrap().to_owned();
-        DtlsParameters {
-            role: DtlsRole::Client,
-            fingerprints: vec![Fingerprint { algorithm: "sha-256".to_owned(), value }],
-        }
+        dtls_of(&mut self.rtc)
     }
 
     fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
@@ -300,6 +290,24 @@ impl Client {
             }
         }
     }
+}
+
+/// Begins ICE and DTLS with a server that said this of itself.
+pub(crate) fn begin(rtc: &mut Rtc, credentials: IceCreds, fingerprint: &str) {
+    let mut api = rtc.direct_api();
+    api.set_ice_controlling(true);
+    api.set_remote_ice_credentials(credentials);
+    api.set_remote_fingerprint(format!("sha-256 {fingerprint}").parse().unwrap());
+    api.start_dtls(true).unwrap();
+    api.enable_twcc_feedback();
+}
+
+/// What a client says of its own side.
+pub(crate) fn dtls_of(rtc: &mut Rtc) -> DtlsParameters {
+    let value = rtc.direct_api().local_dtls_fingerprint().to_string();
+    let value = value.rsplit(' ').next().unwrap().to_owned();
+    let fingerprints = vec![Fingerprint { algorithm: "sha-256".to_owned(), value }];
+    DtlsParameters { role: DtlsRole::Client, fingerprints }
 }
 
 /// A packet that a client sends.
@@ -337,7 +345,8 @@ fn media_kind(kind: Kind) -> MediaKind {
     }
 }
 
-fn client_rtc(now: Instant) -> Rtc {
+/// A client that can do what the router can of Opus and VP8, with the router's numbers.
+pub(crate) fn client_rtc(now: Instant) -> Rtc {
     let mut config = Rtc::builder().clear_codecs().set_rtp_mode(true);
     let codecs = config.codec_config();
     let (opus, video) = (Frequency::FORTY_EIGHT_KHZ, Frequency::NINETY_KHZ);
