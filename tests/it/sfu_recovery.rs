@@ -12,44 +12,8 @@ use parlor::sfu::Request;
 use serde_json::{Value, json};
 
 use crate::support::TestServer;
-use crate::support::player::Player;
+use crate::support::player::{listens, speaks};
 use crate::support::roamer::{Roamer, Way};
-
-/// What the client in memory can send and receive.
-async fn capabilities(roamer: &mut Roamer) -> Value {
-    roamer.ask("router:capabilities", json!({})).await["rtpCapabilities"].take()
-}
-
-async fn transport(roamer: &mut Roamer, direction: &str) -> Player {
-    let capabilities = capabilities(roamer).await;
-    let created =
-        roamer.ask("transport:create", json!({ "direction": direction, "rtpCapabilities": capabilities })).await;
-    let player = Player::new(&created).await;
-    roamer.ask("transport:connect", player.connecting()).await;
-    player
-}
-
-/// Plays sound: its producer's id.
-async fn speaks(roamer: &mut Roamer) -> (Player, String) {
-    let player = transport(roamer, "send").await;
-    let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
-    let parameters = json!({ "mid": "a", "codecs": [opus], "encodings": [{ "ssrc": 7 }] });
-    let request = json!({ "transportId": player.id(), "kind": "audio", "rtpParameters": parameters });
-    let produced = roamer.ask("produce", request).await;
-    player.play("a", 7);
-    (player, produced["id"].as_str().unwrap_or_else(|| panic!("{produced}")).to_owned())
-}
-
-/// Listens to a producer.
-async fn listens(roamer: &mut Roamer, producer: &str) -> Player {
-    let player = transport(roamer, "recv").await;
-    let capabilities = capabilities(roamer).await;
-    let request = json!({ "transportId": player.id(), "producerId": producer, "rtpCapabilities": capabilities });
-    let consumer = roamer.ask("consume", request).await;
-    player.listen(&consumer["rtpParameters"]);
-    roamer.ask("consumer:resume", json!({ "consumerId": consumer["id"] })).await;
-    player
-}
 
 /// The type of the next message, and its payload.
 async fn told(roamer: &mut Roamer) -> (String, Value) {

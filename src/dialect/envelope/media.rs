@@ -60,9 +60,11 @@ pub(super) fn request(kind: &str, mut payload: Checker<'_>) -> Result<(Option<Ro
         "consumer:close" => consumer(&mut payload, ConsumerAction::Close),
         "consumer:keyframe" => consumer(&mut payload, ConsumerAction::Keyframe),
         _ => {
+            let id = name(&mut payload, "payload.consumerId");
             let spatial = typed(&mut payload, "payload.spatialLayer", true);
             let temporal = typed(&mut payload, "payload.temporalLayer", false);
-            spatial.and_then(|spatial| consumer(&mut payload, ConsumerAction::Layers { spatial, temporal }))
+            let layers = spatial.map(|spatial| ConsumerAction::Layers { spatial, temporal });
+            id.zip(layers).map(|(id, layers)| Request::Consumer(id, layers))
         }
     };
     let problems = payload.problems();
@@ -97,30 +99,43 @@ fn typed<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_
     }
 }
 
+/// A field that is an object of a shape that is known. The library would take an array of its values as well.
+fn object<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_needed: bool) -> Option<T> {
+    if payload.value(field(path)).is_some_and(|value| !json::is_null(value) && !json::is_object(value)) {
+        payload.wrong(path, "must be an object");
+        return None;
+    }
+    typed(payload, path, is_needed)
+}
+
+/// A field that is one of two words.
+fn either<T>(payload: &mut Checker<'_>, path: &'static str, words: [(&str, T); 2]) -> Option<T> {
+    let said = name(payload, path)?;
+    let problem = format!("must be \"{}\" or \"{}\"", words[0].0, words[1].0);
+    let meant = words.into_iter().find(|(word, _)| *word == said).map(|(_, meant)| meant);
+    if meant.is_none() {
+        payload.wrong(path, problem);
+    }
+    meant
+}
+
 fn create(payload: &mut Checker<'_>) -> Option<Request> {
-    let direction: Option<String> = typed(payload, "payload.direction", true);
-    let capabilities = typed(payload, "payload.rtpCapabilities", false);
-    let direction = match direction.as_deref()? {
-        "send" => Direction::Send,
-        "recv" => Direction::Receive,
-        _ => {
-            payload.wrong("payload.direction", "must be \"send\" or \"recv\"");
-            return None;
-        }
-    };
-    Some(Request::CreateTransport { direction, capabilities })
+    let directions = [("send", Direction::Send), ("recv", Direction::Receive)];
+    let direction = either(payload, "payload.direction", directions);
+    let capabilities = object(payload, "payload.rtpCapabilities", false);
+    Some(Request::CreateTransport { direction: direction?, capabilities })
 }
 
 fn connect(payload: &mut Checker<'_>) -> Option<Request> {
     let transport = name(payload, "payload.transportId");
-    let dtls = typed(payload, "payload.dtlsParameters", true);
+    let dtls = object(payload, "payload.dtlsParameters", true);
     Some(Request::ConnectTransport { transport: transport?, dtls: dtls? })
 }
 
 fn produce(payload: &mut Checker<'_>) -> Option<Request> {
     let transport = name(payload, "payload.transportId");
-    let kind: Option<Kind> = typed(payload, "payload.kind", true);
-    let parameters = typed(payload, "payload.rtpParameters", true);
+    let kind = either(payload, "payload.kind", [Kind::Audio, Kind::Video].map(|kind| (kind.as_str(), kind)));
+    let parameters = object(payload, "payload.rtpParameters", true);
     let app_data = payload.value("appData").filter(|value| !json::is_null(value));
     if app_data.is_some_and(|value| !json::is_object(value)) {
         payload.wrong("payload.appData", "must be an object");
@@ -132,7 +147,7 @@ fn produce(payload: &mut Checker<'_>) -> Option<Request> {
 fn consume(payload: &mut Checker<'_>) -> Option<Request> {
     let transport = name(payload, "payload.transportId");
     let producer = name(payload, "payload.producerId");
-    let capabilities = typed(payload, "payload.rtpCapabilities", true);
+    let capabilities = object(payload, "payload.rtpCapabilities", true);
     Some(Request::Consume { transport: transport?, producer: producer?, capabilities: Box::new(capabilities?) })
 }
 

@@ -31,6 +31,9 @@ pub(crate) struct World {
     pub(crate) loss: u32,
     /// Bytes a second that a client can receive, and since when how much of that is used.
     pub(crate) narrow: Option<(usize, usize)>,
+    /// Whether what clients send is noted in `recorded`.
+    pub(crate) record: bool,
+    pub(crate) recorded: Vec<Vec<u8>>,
     narrow_until: Instant,
     random: u32,
     under_way: VecDeque<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
@@ -68,6 +71,8 @@ impl World {
             notices: Vec::new(),
             loss: 0,
             narrow: None,
+            record: false,
+            recorded: Vec::new(),
             narrow_until: now,
             random: 1,
             under_way: VecDeque::new(),
@@ -210,6 +215,9 @@ impl World {
         while self.under_way.front().is_some_and(|(at, ..)| *at <= self.now) {
             let Some((_, from, to, datagram)) = self.under_way.pop_front() else { break };
             if to == server_address() {
+                if self.record {
+                    self.recorded.push(datagram.clone());
+                }
                 self.sfu.receive(self.now, from, &datagram);
             } else if let Some(client) = self.clients.iter_mut().find(|client| client.address == to) {
                 client.rtp_datagrams += usize::from(is_rtp(&datagram));

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::media::{begin, client_rtc, dtls_of, sound};
+use super::roamer::Roamer;
 use super::server::LIMIT;
 
 /// How long one packet of sound lasts.
@@ -23,8 +24,6 @@ const PACKET: Duration = Duration::from_millis(20);
 
 /// One transport of media, at its client's end. It ends when it is dropped.
 pub(crate) struct Player {
-    /// Where it is.
-    pub(crate) address: SocketAddr,
     /// Where the media server is.
     pub(crate) server: SocketAddr,
     id: String,
@@ -63,7 +62,7 @@ impl Player {
         let state = Mutex::new(State { rtc, stream: None });
         let shared = Arc::new(Shared { state, changed: Notify::new(), heard: AtomicUsize::new(0) });
         let task = tokio::spawn(run(socket, address, Arc::clone(&shared)));
-        Self { address, server, id: text("/id").to_owned(), shared, task }
+        Self { server, id: text("/id").to_owned(), shared, task }
     }
 
     /// The transport's id.
@@ -112,6 +111,43 @@ impl Player {
         let in_time = tokio::time::timeout(LIMIT, waiting).await.is_ok();
         assert!(in_time, "{} of {until} packets", self.heard());
     }
+}
+
+/// What the server can carry.
+async fn capabilities(roamer: &mut Roamer) -> Value {
+    roamer.ask("router:capabilities", json!({})).await["rtpCapabilities"].take()
+}
+
+/// A transport of a client's that is in the only room it is in, connecting.
+pub(crate) async fn transport(roamer: &mut Roamer, direction: &str) -> Player {
+    let capabilities = capabilities(roamer).await;
+    let created =
+        roamer.ask("transport:create", json!({ "direction": direction, "rtpCapabilities": capabilities })).await;
+    let player = Player::new(&created).await;
+    roamer.ask("transport:connect", player.connecting()).await;
+    player
+}
+
+/// Plays sound: its producer's id.
+pub(crate) async fn speaks(roamer: &mut Roamer) -> (Player, String) {
+    let player = transport(roamer, "send").await;
+    let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
+    let parameters = json!({ "mid": "a", "codecs": [opus], "encodings": [{ "ssrc": 7 }] });
+    let request = json!({ "transportId": player.id(), "kind": "audio", "rtpParameters": parameters });
+    let produced = roamer.ask("produce", request).await;
+    player.play("a", 7);
+    (player, produced["id"].as_str().unwrap_or_else(|| panic!("{produced}")).to_owned())
+}
+
+/// Listens to a producer.
+pub(crate) async fn listens(roamer: &mut Roamer, producer: &str) -> Player {
+    let player = transport(roamer, "recv").await;
+    let capabilities = capabilities(roamer).await;
+    let request = json!({ "transportId": player.id(), "producerId": producer, "rtpCapabilities": capabilities });
+    let consumer = roamer.ask("consume", request).await;
+    player.listen(&consumer["rtpParameters"]);
+    roamer.ask("consumer:resume", json!({ "consumerId": consumer["id"] })).await;
+    player
 }
 
 impl Drop for Player {
