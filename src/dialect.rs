@@ -181,6 +181,11 @@ pub trait Conversation: Send {
         Frame::Close(1011, "this wire has no such request")
     }
 
+    /// What the client calls the last request, if anything.
+    fn correlation(&self) -> Option<&str> {
+        None
+    }
+
     /// How to write what comes of the last request to the media server; `None` where this wire has none.
     fn media(&self) -> Option<MediaAnswer> {
         None

@@ -2,12 +2,15 @@
 //!
 //! - [`Metrics`] has what is counted for the server as a whole, and writes everything out;
 //! - [`DialectMetrics`] has what is counted per dialect, its counters found once per connection: counting a message is
-//!   one addition.
+//!   one addition;
+//! - [`media`] has what the media server counts by itself.
 //!
 //! What is there now (rooms, peers, tasks) is not counted along but read when the figures are written: [`Held`].
 //!
 //! The guarantee that is easy to break: no label has a value that a client can choose, so that the number of series is
 //! bounded.
+
+mod media;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +21,7 @@ use prometheus::{
 };
 
 use crate::room::{Code, SignalKind};
+use crate::sfu::Figures;
 
 /// What a message is, as far as it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +182,7 @@ pub struct Metrics {
     resumptions: IntCounterVec,
     away: IntGauge,
     relay_seconds: Histogram,
+    media: media::Media,
     dialects: RwLock<Vec<(&'static str, Arc<DialectMetrics>)>>,
 }
 
@@ -276,6 +281,7 @@ impl Metrics {
             limits,
             panics,
             relay_seconds,
+            media: media::Media::new(&registry),
             registry,
             dialects: RwLock::new(Vec::new()),
         }
@@ -333,7 +339,8 @@ impl Metrics {
     }
 
     /// Everything, as Prometheus reads it (text format 0.0.4).
-    pub fn render(&self, held: Held) -> String {
+    pub fn render(&self, held: Held, media: &Figures) -> String {
+        self.media.set(media);
         let set = |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.rooms, held.rooms);
         set(&self.peers, held.peers);

@@ -251,7 +251,7 @@ fn held(hub: &Hub, socketio: &socketio::Endpoint, lifecycle: &Lifecycle) -> Held
         sessions: hub.open_connections(),
         away: hub.away(),
         links: socketio.open_links(),
-        transports: hub.media_transports(),
+        transports: hub.media_figures().transports,
         tasks: lifecycle.running(),
     }
 }

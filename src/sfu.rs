@@ -7,7 +7,7 @@
 //!   goes out;
 //! - [`flow`] takes packets from producers to consumers; [`codec`] looks into them, [`rewrite`] numbers them anew;
 //! - [`router`] says what can be carried, [`parameters`] how that is written, [`speaker`] who speaks;
-//! - [`ending`] is how each of those ends;
+//! - [`ending`] is how each of those ends; [`figures`] is what is counted;
 //! - [`driver`] gives all that a thread, a socket and a clock.
 //!
 //! It knows neither rooms nor wires: a room is a name here, and a peer whoever the [`Asker`] says. What it tells is typed,
@@ -20,6 +20,7 @@ mod codec;
 mod consumer;
 mod driver;
 mod ending;
+mod figures;
 mod flow;
 pub mod id;
 pub mod parameters;
@@ -32,6 +33,7 @@ mod switch;
 mod transport;
 
 pub use driver::{Company, DriveError, Media, Reply, Running, found_out};
+pub use figures::Figures;
 pub use flow::Outputs;
 pub use request::{
     Answer, Asker, Audience, Concern, ConsumerAction, Consuming, Direction, Listed, MediaEvent, Notice, Problem,

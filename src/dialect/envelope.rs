@@ -197,6 +197,10 @@ impl Conversation for Typed {
         }
     }
 
+    fn correlation(&self) -> Option<&str> {
+        self.correlation.as_deref()
+    }
+
     fn media(&self) -> Option<MediaAnswer> {
         let (style, correlation) = (self.style(), self.correlation.clone());
         Some(Box::new(move |result, now| {

@@ -15,7 +15,7 @@ use super::place::Session;
 use crate::dialect::{MediaAnswer, RequestError};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{Delivery, Event, RoomError};
-use crate::sfu::{Asker, Audience, Company, Concern, Media, MediaEvent, Notice, Problem, Request};
+use crate::sfu::{Asker, Audience, Company, Concern, Figures, Media, MediaEvent, Notice, Problem, Request};
 
 /// Ready when a request was answered.
 pub type Answered = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -40,9 +40,9 @@ impl Hub {
         _ = self.media.set(media);
     }
 
-    /// How many transports of media there are.
-    pub fn media_transports(&self) -> usize {
-        self.media.get().map_or(0, Media::transports)
+    /// What there is of media, and what was counted of it.
+    pub fn media_figures(&self) -> Figures {
+        self.media.get().map(Media::figures).unwrap_or_default()
     }
 
     /// Tells one connection something of its media, where its wire has words for it.

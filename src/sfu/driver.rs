@@ -13,7 +13,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{debug, error, warn};
 
+use super::figures::Figures;
 use super::request::{Answer, Asker, Concern, Notice, Problem, Request, SfuError};
 use super::switch::{NoCertificate, Settings, Sfu};
 use crate::id::{ConnectionId, RoomId};
@@ -65,7 +65,7 @@ struct Shared {
     departures: Mutex<Vec<(RoomId, ConnectionId)>>,
     wake: Notify,
     stop: Notify,
-    transports: AtomicUsize,
+    figures: Mutex<Figures>,
 }
 
 /// The media server, as the rest of the program sees it. Cloning is cheap, and all clones are the same.
@@ -113,7 +113,8 @@ impl Media {
             let _entered = runtime.enter();
             tokio::net::UdpSocket::from_std(socket)?
         };
-        let driver = Driver { sfu, settings, socket, is_v6, requests, company, shared: Arc::clone(&shared) };
+        let sent = Figures::default();
+        let driver = Driver { sfu, settings, socket, is_v6, requests, company, shared: Arc::clone(&shared), sent };
         let thread =
             std::thread::Builder::new().name("media".to_owned()).spawn(move || runtime.block_on(driver.run()))?;
         Ok((Self { commands, shared: Arc::clone(&shared) }, Running { thread, shared }))
@@ -140,9 +141,9 @@ impl Media {
         }
     }
 
-    /// How many transports there are.
-    pub fn transports(&self) -> usize {
-        self.shared.transports.load(Ordering::Relaxed)
+    /// What there is, and what was counted, as of a moment ago.
+    pub fn figures(&self) -> Figures {
+        *self.shared.figures.lock()
     }
 }
 
@@ -164,6 +165,8 @@ struct Driver {
     requests: mpsc::Receiver<Command>,
     company: Arc<dyn Company>,
     shared: Arc<Shared>,
+    /// What was sent, and what was not.
+    sent: Figures,
 }
 
 impl Driver {
@@ -195,7 +198,11 @@ impl Driver {
     fn start_afresh(&mut self) -> Option<Instant> {
         error!("a defect in the media server: all media ends");
         match Sfu::new(self.settings.clone()) {
-            Ok(sfu) => self.sfu = sfu,
+            Ok(mut sfu) => {
+                // What is counted never goes back.
+                sfu.continue_from(self.sfu.figures());
+                self.sfu = sfu;
+            }
             Err(problem) => error!(%problem, "no new media server"),
         }
         None
@@ -241,16 +248,24 @@ impl Driver {
         for datagram in &outputs.datagrams {
             let to = self.reachable(datagram.to);
             // What does not fit is lost, as on the way; it is asked for again.
-            if let Err(problem) = self.socket.try_send_to(&datagram.contents, to)
-                && problem.kind() != io::ErrorKind::WouldBlock
-            {
-                debug!(%problem, "a datagram was not sent");
+            match self.socket.try_send_to(&datagram.contents, to) {
+                Ok(length) => {
+                    self.sent.sent += 1;
+                    self.sent.sent_bytes += length as u64;
+                }
+                Err(problem) => {
+                    self.sent.unsent += 1;
+                    if problem.kind() != io::ErrorKind::WouldBlock {
+                        debug!(%problem, "a datagram was not sent");
+                    }
+                }
             }
         }
         for notice in outputs.notices {
             self.company.tell(notice);
         }
-        self.shared.transports.store(self.sfu.transports(), Ordering::Relaxed);
+        let Figures { sent, sent_bytes, unsent, .. } = self.sent;
+        *self.shared.figures.lock() = Figures { sent, sent_bytes, unsent, ..self.sfu.figures() };
         outputs.next
     }
 

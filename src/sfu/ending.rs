@@ -1,5 +1,6 @@
 //! How transports, producers and consumers end: each takes with it what depends on it, and those concerned are told.
 
+use super::figures::Figures;
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::request::{MediaEvent, ProducerAction};
 use super::switch::Sfu;
@@ -14,9 +15,15 @@ impl Sfu {
         }
     }
 
-    /// How many transports there are.
-    pub fn transports(&self) -> usize {
-        self.transports.len()
+    /// What there is, and what was counted.
+    pub fn figures(&self) -> Figures {
+        let (transports, producers, consumers) = (self.transports.len(), self.producers.len(), self.consumers.len());
+        Figures { transports, producers, consumers, ..self.counted }
+    }
+
+    /// Counts on from what another has counted.
+    pub(super) fn continue_from(&mut self, figures: Figures) {
+        self.counted = figures;
     }
 
     /// Whether nothing is left: no transport, and nothing that was of one.

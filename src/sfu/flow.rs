@@ -50,7 +50,10 @@ pub struct Outputs {
 impl Sfu {
     /// Takes a datagram.
     pub fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        self.counted.received += 1;
+        self.counted.received_bytes += datagram.len() as u64;
         if datagram.len() > MAX_DATAGRAM {
+            self.counted.ignored += 1;
             return;
         }
         // RFC 7983, section 7.
@@ -59,7 +62,10 @@ impl Sfu {
             _ => self.by_address.get(&from).copied(),
         };
         let local = self.foundation.local.iter().find(|local| local.is_ipv4() == from.is_ipv4()).copied();
-        let (Some(id), Some(local)) = (id, local) else { return };
+        let (Some(id), Some(local)) = (id, local) else {
+            self.counted.ignored += 1;
+            return;
+        };
         self.on_transport(id, |transport, sink| transport.receive(now, from, local, datagram, sink));
         self.settle(now);
     }
@@ -162,6 +168,7 @@ impl Sfu {
             return;
         }
         if !producer.allowance.take(now, size) {
+            self.counted.over_limit += 1;
             return;
         }
         let codec = producer.description.codec;
@@ -215,9 +222,9 @@ impl Sfu {
         let producer = consumer.producer;
         if let Some(write) = write {
             let sent = self.on_transport(transport, |transport, sink| transport.send(ssrc, write, sink));
-            if sent != Some(true)
-                && let Some(consumer) = self.consumers.get_mut(&id)
-            {
+            if sent == Some(true) {
+                self.counted.forwarded += 1;
+            } else if let Some(consumer) = self.consumers.get_mut(&id) {
                 consumer.interrupt();
             }
         }
@@ -244,6 +251,7 @@ impl Sfu {
         let Some(of_layer) = producer.description.layers.get_mut(layer) else { return };
         if of_layer.asking.ask(now) {
             let stream = (of_layer.ssrc, of_layer.rid);
+            self.counted.keyframes += 1;
             self.on_transport(transport, |transport, sink| transport.ask_for_keyframe(mid, stream, sink));
         }
     }

@@ -83,6 +83,30 @@ pub enum Request {
     ListProducers,
 }
 
+impl Request {
+    /// What it is about, for logs: nothing of what it says.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Capabilities => "capabilities",
+            Self::CreateTransport { .. } => "create transport",
+            Self::ConnectTransport { .. } => "connect transport",
+            Self::RestartIce { .. } => "restart ice",
+            Self::CloseTransport { .. } => "close transport",
+            Self::Produce { .. } => "produce",
+            Self::Consume { .. } => "consume",
+            Self::Consumer(_, ConsumerAction::Resume) => "resume consumer",
+            Self::Consumer(_, ConsumerAction::Pause) => "pause consumer",
+            Self::Consumer(_, ConsumerAction::Close) => "close consumer",
+            Self::Consumer(_, ConsumerAction::Layers { .. }) => "layers of consumer",
+            Self::Consumer(_, ConsumerAction::Keyframe) => "keyframe of consumer",
+            Self::Producer(_, ProducerAction::Pause) => "pause producer",
+            Self::Producer(_, ProducerAction::Resume) => "resume producer",
+            Self::Producer(_, ProducerAction::Close) => "close producer",
+            Self::ListProducers => "list producers",
+        }
+    }
+}
+
 /// What can be done with a consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConsumerAction {

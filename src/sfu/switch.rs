@@ -15,6 +15,7 @@ use std::time::Instant;
 use str0m::crypto::CryptoProvider;
 
 use super::consumer::{Consumer, Streams};
+use super::figures::Figures;
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::parameters::{
     DtlsParameters, DtlsRole, Encoding, Fingerprint, IceCandidate, Kind, Retransmission, RtcpParameters,
@@ -66,6 +67,8 @@ pub struct Sfu {
     pub(super) allotted_at: Option<Instant>,
     pub(super) sink: Sink,
     pub(super) notices: Vec<Notice>,
+    /// What is counted, but for what there is.
+    pub(super) counted: Figures,
 }
 
 /// The media of one room.
@@ -104,6 +107,7 @@ impl Sfu {
             allotted_at: None,
             sink: Sink::default(),
             notices: Vec::new(),
+            counted: Figures::default(),
         })
     }
 

@@ -78,7 +78,7 @@ const FORBIDDEN: [(&str, &[&str]); 6] = [
 /// Files that alone may name a library.
 const ONLY_IN: [(&str, &[&str]); 9] = [
     ("str0m", &["src/sfu", "src/telemetry.rs"]),
-    ("prometheus", &["src/metrics.rs"]),
+    ("prometheus", &["src/metrics"]),
     ("governor", &["src/session/pace.rs"]),
     ("jsonwebtoken", &["src/auth"]),
     ("rustls", &["src/tls", "src/transport/stream.rs"]),

@@ -30,6 +30,7 @@ mod rooms;
 mod rooms_model;
 mod session_wire;
 mod sfu;
+mod sfu_figures;
 mod sfu_hostile;
 mod sfu_recovery;
 mod sfu_requests;

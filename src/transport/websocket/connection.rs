@@ -14,7 +14,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tracing::debug;
+use tracing::{debug, field};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message};
@@ -287,8 +287,13 @@ impl Connection {
             // Counted when it is carried out.
             Some(Step::Do(_)) => {}
             Some(Step::Refuse(..)) => self.session.received(Kind::Refused),
-            Some(Step::Tell(_) | Step::Last(..) | Step::Media(..) | Step::Authenticate(_) | Step::Resume { .. })
-            | None => {
+            Some(Step::Media(room, request)) => {
+                self.session.received(Kind::Other);
+                let (connection, room) = (self.session.id(), room.as_ref().map(field::display));
+                let (correlation, size) = (self.conversation.correlation(), text.len());
+                debug!(%connection, room, request = request.name(), correlation, size, "media");
+            }
+            Some(Step::Tell(_) | Step::Last(..) | Step::Authenticate(_) | Step::Resume { .. }) | None => {
                 self.session.received(Kind::Other);
             }
         }
