@@ -23,10 +23,12 @@ use crate::tls;
 
 mod identity;
 mod layers;
+mod media;
 mod values;
 
 pub use identity::{Ice, TokenOrder, Tokens};
 pub use layers::{Invalid, Loaded, load, load_from};
+pub use media::{Announced, Media};
 pub use values::{ClientUrl, HostAndPort, Secret};
 
 use values::{
@@ -70,6 +72,9 @@ pub struct Config {
     /// Where media may meet.
     #[command(flatten)]
     pub ice: Ice,
+    /// Media for large rooms.
+    #[command(flatten)]
+    pub media: Media,
     /// Rooms.
     #[command(flatten)]
     pub rooms: Rooms,

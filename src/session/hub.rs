@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use dashmap::DashMap;
@@ -18,6 +18,7 @@ use super::doorkeeping::Doorkeeping;
 use super::expiry::Expiries;
 use super::history::ResumeLimits;
 use super::key::ResumeKey;
+use super::media::heed;
 use super::pace::MessageRate;
 use super::place::{Place, Timeline};
 use super::{Backlog, Outbox, QueueFull, Session};
@@ -25,6 +26,7 @@ use crate::dialect::{Dialect, Frame};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{Limit, Metrics};
 use crate::room::{Answer, Applied, Delivery, Event, LeaveReason, RemovalReason, Rooms};
+use crate::sfu::Media;
 use crate::spare;
 
 /// Everything that sessions share: the rooms of this node and its open connections.
@@ -39,6 +41,8 @@ pub struct Hub {
     pub(super) metrics: Arc<Metrics>,
     pub(super) doorkeeping: Doorkeeping,
     pub(super) expiries: Expiries,
+    /// The media server, where there is one.
+    pub(super) media: OnceLock<Media>,
     /// Those that a new connection may take, with or without one now.
     pub(super) places: DashMap<ConnectionId, Arc<Place>>,
     /// How many of them are without one.
@@ -86,6 +90,7 @@ impl Hub {
             metrics,
             doorkeeping,
             expiries: Expiries::default(),
+            media: OnceLock::new(),
             places: DashMap::new(),
             away: AtomicUsize::new(0),
             absences: Timeline::default(),
@@ -280,6 +285,9 @@ impl Hub {
             Delivered { are_promised: matches!(applied.answer, Answer::Joined(_)), ..Delivered::default() };
         for delivery in &applied.deliveries {
             log(&delivery.event);
+            if let Some(media) = self.media.get() {
+                heed(media, delivery);
+            }
             let frame = match delivery.event {
                 Event::Joined(_) => welcome.take(),
                 _ => None,
@@ -319,7 +327,7 @@ impl Hub {
                     if is_signal && delivered.are_promised {
                         return outbox.send_promised(frame);
                     }
-                    self.queue(*recipient, dialect, &*outbox, frame, is_signal)
+                    self.queue(*recipient, dialect, &*outbox, frame, !is_signal)
                 });
                 (sent, outbox.congestion())
             });
@@ -338,14 +346,15 @@ impl Hub {
         }
     }
 
-    /// Queues a frame for one connection. Where that is full, decides what becomes of it.
-    fn queue(
+    /// Queues a frame for one connection. Where that is full, decides what becomes of it: without what `is_vital` its
+    /// picture of the room would be wrong from there on.
+    pub(super) fn queue(
         &self,
         recipient: ConnectionId,
         dialect: &Dialect,
         outbox: &dyn Outbox,
         frame: Frame,
-        is_signal: bool,
+        is_vital: bool,
     ) -> Result<(), QueueFull> {
         let sent = outbox.send(frame);
         if sent.is_err() {
@@ -354,9 +363,8 @@ impl Hub {
                 info!(connection = %recipient, "closing: its queue stays full");
                 self.metrics.limit(Limit::SendQueue);
                 outbox.close();
-            } else if !is_signal && dialect.presence_is_vital {
-                // Without this event its picture of the room would be wrong from here on, and nothing would tell it.
-                // It can join again.
+            } else if is_vital && dialect.presence_is_vital {
+                // Nothing would tell it. It can join again.
                 info!(connection = %recipient, "closing: too slow to be told who is in the room");
                 self.metrics.limit(Limit::SendQueue);
                 outbox.close();
