@@ -179,10 +179,13 @@ impl Hub {
     /// place is gone, the key is another, or something that was missed is not held any more: a part is never told. The
     /// place then ends. Where tokens are required, `subject` is the person of the newcomer's, and must be the place's.
     pub fn resume(&self, key: &ResumeKey, seen: u64, subject: Option<&PeerId>) -> Option<(Session, Arc<dyn Outbox>)> {
-        let place = self.places.get(&key.id()).map(|place| Arc::clone(&place))?;
-        let resumed = if self.is_draining() { None } else { Session::resume(&place, key, seen, subject) };
+        let place = self.places.get(&key.id()).filter(|_| !self.is_draining()).map(|place| Arc::clone(&place));
+        let resumed = place.and_then(|place| {
+            let session = Session::resume(&place, key, seen, subject)?;
+            Some((session, Arc::clone(place.outbox())))
+        });
         self.metrics.resumed(resumed.is_some());
-        resumed.map(|session| (session, Arc::clone(place.outbox())))
+        resumed
     }
 
     /// Notes that something is held for a connection from now on, so that it is let go of in time.

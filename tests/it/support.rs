@@ -15,6 +15,7 @@ pub(crate) mod raw;
 pub(crate) mod roamer;
 pub(crate) mod scrape;
 pub(crate) mod server;
+pub(crate) mod stalled;
 pub(crate) mod suite;
 pub(crate) mod tls;
 pub(crate) mod tokens;

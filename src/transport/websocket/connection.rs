@@ -139,7 +139,7 @@ impl Connection {
     /// Serves until the connection ends.
     pub(super) async fn run(&mut self, settings: &Settings) {
         let end = self.serve(settings).await;
-        if end.is_lost && !self.has_said_goodbye {
+        if end.is_lost && !self.has_said_goodbye && !self.line.is_closing() {
             self.session.lose(end.reason);
         } else {
             self.session.end(end.reason);
