@@ -197,6 +197,38 @@ test("layers of a camera", async (t) => {
   assert.deepEqual(complaints, []);
 });
 
+for (const mimeType of ["video/VP9", "video/H264", "video/AV1"]) {
+  test(`${mimeType}, which a latecomer sees too`, async (t) => {
+    const { open, complaints } = await stage(t);
+    const anna = await open({ name: "anna", tracks: false });
+    const canSend = await anna.evaluate((mimeType) => RTCRtpSender.getCapabilities("video").codecs.some((codec) => codec.mimeType === mimeType), mimeType);
+    if (!canSend) {
+      t.skip("this Chromium cannot encode it");
+      return;
+    }
+    const ben = await open({ name: "ben", tracks: false });
+    await anna.evaluate(async (mimeType) => {
+      const { rtpCapabilities } = await window.session.ask("router:capabilities", {});
+      const codec = rtpCapabilities.codecs.find((codec) => codec.mimeType === mimeType);
+      const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 320, height: 240, frameRate: 20 } });
+      await window.session.sending.produce({ track: stream.getAudioTracks()[0] });
+      window.producers.video = await window.session.sending.produce({ track: stream.getVideoTracks()[0], codec });
+    }, mimeType);
+    await sees(ben, 1);
+    const late = await open({ name: "late", tracks: false });
+    await sees(late, 1);
+    const used = await late.evaluate(() => [...window.seen.values()].find(({ consumer }) => consumer.kind === "video").consumer.rtpParameters.codecs[0].mimeType);
+    assert.equal(used, mimeType);
+    // It goes on after a pause, with a keyframe that is asked for.
+    const consumerId = await late.evaluate(() => [...window.seen.values()].find(({ consumer }) => consumer.kind === "video").consumer.id);
+    await late.evaluate((consumerId) => window.session.ask("consumer:pause", { consumerId }), consumerId);
+    await sees(ben, 1);
+    await late.evaluate((consumerId) => window.session.ask("consumer:resume", { consumerId }), consumerId);
+    await sees(late, 1);
+    assert.deepEqual(complaints, []);
+  });
+}
+
 test("without a media server", async (t) => {
   const { open } = await stage(t, { SFU: "off" });
   await assert.rejects(open({ name: "anna" }), /no media server configured/);

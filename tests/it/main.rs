@@ -32,6 +32,7 @@ mod session_wire;
 mod sfu;
 mod sfu_figures;
 mod sfu_hostile;
+mod sfu_network;
 mod sfu_recovery;
 mod sfu_requests;
 mod sfu_wire;

@@ -17,14 +17,14 @@ fn concern(result: Result<impl std::fmt::Debug, SfuError>) -> Concern {
 }
 
 /// A room in which one sends, and another receives.
-struct Call {
-    world: World,
-    sender: usize,
-    receiver: usize,
+pub(crate) struct Call {
+    pub(crate) world: World,
+    pub(crate) sender: usize,
+    pub(crate) receiver: usize,
 }
 
 impl Call {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut world = World::new();
         let (anna, ben) = (member("room", "anna"), member("room", "ben"));
         let sender = world.connected(&anna, Direction::Send);
@@ -32,13 +32,13 @@ impl Call {
         Self { world, sender, receiver }
     }
 
-    fn act(&mut self, consumer: &str, action: ConsumerAction) {
+    pub(crate) fn act(&mut self, consumer: &str, action: ConsumerAction) {
         let asker = self.world.clients[self.receiver].asker.clone();
         self.world.ask(&asker, Request::Consumer(consumer.to_owned(), action)).unwrap();
     }
 
     /// Sends pictures: keyframes where they are asked for.
-    fn film(&mut self, pictures: std::ops::Range<u16>) {
+    pub(crate) fn film(&mut self, pictures: std::ops::Range<u16>) {
         for number in pictures {
             let asked = std::mem::take(&mut self.world.clients[self.sender].keyframe_requests) > 0;
             self.world.send(self.sender, 6000, picture(number.into(), number, asked, 900));
@@ -46,13 +46,13 @@ impl Call {
         }
     }
 
-    fn received(&self) -> usize {
+    pub(crate) fn received(&self) -> usize {
         self.world.clients[self.receiver].received.len()
     }
 }
 
 /// The numbers that a receiver got: in order, and none missing.
-fn assert_unbroken(call: &Call) {
+pub(crate) fn assert_unbroken(call: &Call) {
     let mut numbers: Vec<u64> =
         call.world.clients[call.receiver].received.iter().map(|packet| *packet.seq_no).collect();
     numbers.sort_unstable();
@@ -157,7 +157,7 @@ fn a_keyframe_that_does_not_come_is_asked_for_again() {
 }
 
 /// Sends pictures in three streams, of 10, 40 and 100 kilobytes a second, for a while.
-fn film_in_layers(call: &mut Call, first: u16, pictures: u16) {
+pub(crate) fn film_in_layers(call: &mut Call, first: u16, pictures: u16) {
     for number in first..first + pictures {
         let asked = std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
         for (layer, size) in [(0_u32, 330), (1, 1100)] {

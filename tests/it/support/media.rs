@@ -14,7 +14,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension, ExtensionMap, ExtensionValues, RtpPacket, RtpWrite, Ssrc};
 use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc};
 
-/// How long a datagram is on its way.
+/// How long a datagram is on its way, unless a test says otherwise.
 const DELAY: Duration = Duration::from_millis(25);
 
 pub(crate) fn server_address() -> SocketAddr {
@@ -29,6 +29,9 @@ pub(crate) struct World {
     pub(crate) notices: Vec<Notice>,
     /// Of a thousand datagrams so many are lost, each way.
     pub(crate) loss: u32,
+    /// How long a datagram is on its way, and how much longer by chance: so they overtake each other.
+    pub(crate) delay: Duration,
+    pub(crate) jitter: Duration,
     /// Bytes a second that a client can receive, and since when how much of that is used.
     pub(crate) narrow: Option<(usize, usize)>,
     /// Whether what clients send is noted in `recorded`.
@@ -70,6 +73,8 @@ impl World {
             clients: Vec::new(),
             notices: Vec::new(),
             loss: 0,
+            delay: DELAY,
+            jitter: Duration::ZERO,
             narrow: None,
             record: false,
             recorded: Vec::new(),
@@ -251,7 +256,7 @@ impl World {
         if (self.random >> 8) % 1000 < self.loss {
             return;
         }
-        let mut at = self.now + DELAY;
+        let mut at = self.now + self.delay + self.jitter * ((self.random >> 16) % 16) / 16;
         if let (Some((client, rate)), true) = (self.narrow, from == server_address())
             && self.clients[client].address == to
         {
@@ -262,7 +267,7 @@ impl World {
             }
             self.narrow_until =
                 begin + Duration::from_micros(u64::try_from(datagram.len() * 1_000_000 / rate).unwrap());
-            at = self.narrow_until + DELAY;
+            at = self.narrow_until + self.delay;
         }
         let place = self.under_way.partition_point(|(other, ..)| *other <= at);
         self.under_way.insert(place, (at, from, to, datagram));
