@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::client::{WebSocket, cut, text, websocket};
-use crate::support::wire::{open, told};
+use crate::support::wire::{message, open, told};
 use crate::support::{Client, TestServer};
 
 async fn say(socket: &mut WebSocket, kind: &str, payload: Value) {
@@ -125,6 +125,50 @@ async fn who_is_in_no_room_has_nothing_to_come_back_to() {
     assert_ne!(newer.id, id);
     bob.ended().await;
     newer.close().await;
+    server.finish().await;
+}
+
+/// Says as much to bob as is accepted: how many signals.
+async fn fill(ann: &mut Client) -> usize {
+    let offer = json!({ "type": "offer", "sdp": "x".repeat(60_000) });
+    let mut accepted = 0;
+    while ann.ask("offer", json!({ "roomId": "r", "targetId": "bob", "offer": offer })).await["ok"] == true {
+        accepted += 1;
+    }
+    accepted
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_written_before_the_end() {
+    let server = TestServer::with(&["--resume-seconds=10", "--send-queue=16"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+
+    let mut bob = Client::joined(&server, "r", "bob").await;
+    bob.told("room-users").await;
+    ann.told("user-joined").await;
+    let accepted = fill(&mut ann).await;
+    // As a shutdown does to each.
+    server.hub().dismiss_one(ConnectionId::parse(&bob.id).unwrap());
+    assert_eq!(ann.told("user-left").await[0]["reason"], "kicked");
+    for _ in 0..accepted {
+        bob.told("offer").await;
+    }
+    bob.ended().await;
+
+    let mut bob = open(&server, "/ws").await;
+    let id = heard(&mut bob, "connection:ack").await["connectionId"].as_str().unwrap().to_owned();
+    say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
+    heard(&mut bob, "room:state").await;
+    ann.told("user-joined").await;
+    let accepted = fill(&mut ann).await;
+    server.hub().dismiss_one(ConnectionId::parse(&id).unwrap());
+    for _ in 0..accepted {
+        heard(&mut bob, "sdp:offer").await;
+    }
+    assert!(message(&mut bob).await.is_err());
+    assert_eq!(ann.told("user-left").await[0]["reason"], "kicked");
+    ann.close().await;
     server.finish().await;
 }
 

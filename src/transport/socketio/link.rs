@@ -59,8 +59,8 @@ pub(super) struct Link {
     has_said_goodbye: AtomicBool,
     connect_reply: AtomicU8,
     upgrading: AtomicBool,
-    /// Told of each poll that was answered.
-    answered: Notify,
+    /// Told when something was written while the connection is closing.
+    written: Notify,
     closed: AtomicBool,
     reader: AtomicWaker,
     backlog: Arc<Backlog>,
@@ -106,7 +106,7 @@ impl Link {
             has_said_goodbye: AtomicBool::new(false),
             connect_reply: AtomicU8::new(connect_reply),
             upgrading: AtomicBool::new(false),
-            answered: Notify::new(),
+            written: Notify::new(),
             closed: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             backlog: Backlog::new(inner.settings.send_queue, inner.settings.send_queue_bytes),
@@ -272,7 +272,7 @@ impl Link {
     /// Ends the session, whose connection is lost: if the client had not said goodbye, its place waits for it.
     pub(super) fn lose(&self, reason: LeaveReason) {
         self.is_lost.store(true, Ordering::SeqCst);
-        self.answered.notify_waiters();
+        self.written.notify_waiters();
         if self.has_said_goodbye.load(Ordering::Acquire) {
             return self.end(reason);
         }
@@ -312,25 +312,28 @@ impl Link {
     /// The same where nothing that is queued will be read any more.
     pub(super) fn close_at_once(&self) {
         self.is_lost.store(true, Ordering::SeqCst);
-        self.answered.notify_waiters();
+        self.written.notify_waiters();
         self.close();
     }
 
     /// Resolves when nothing waits for a poll, or none will come.
     pub(super) async fn fetched(&self) {
         loop {
-            let answered = self.answered.notified();
+            let written = self.written.notified();
             if self.backlog.waiting() == 0 || self.is_lost.load(Ordering::SeqCst) || !self.is_polling() {
                 return;
             }
-            answered.await;
+            written.await;
         }
     }
 
-    /// Notes that a poll was answered, with all that waited.
-    pub(super) fn note_answered(&self, packets: usize, bytes: usize) {
-        self.backlog.written(packets, bytes);
-        self.answered.notify_waiters();
+    /// Notes that so many frames, and so many bytes of them, have been written.
+    pub(super) fn note_written(&self, frames: usize, bytes: usize) {
+        self.backlog.written(frames, bytes);
+        if self.is_closed() {
+            self.written.notify_waiters();
+            self.reader.wake();
+        }
     }
 
     /// Whether what it is told is fetched by polls.

@@ -44,7 +44,9 @@ pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> 
             Some(link) => fetch(&inner, &link, request.uri().clone()).await,
             None => engine_error(1, "Session ID unknown"),
         },
-        (Method::POST, Some(_)) => match query.link(&inner).filter(|link| !link.is_closed()) {
+        (Method::POST, Some(_)) => match query.link(&inner) {
+            // It is not heard any more, as on a WebSocket. An error would have it give up before it fetches the rest.
+            Some(link) if link.is_closed() => "ok".into_response(),
             Some(link) => post(&inner, link, request).await,
             None => engine_error(1, "Session ID unknown"),
         },
@@ -79,7 +81,7 @@ async fn fetch(inner: &Inner, link: &Link, uri: Uri) -> Response {
             (packets, body.len() - (packets - 1))
         }
     };
-    link.note_answered(packets, bytes);
+    link.note_written(packets, bytes);
     if !link.is_connected()
         && let Some(replaced) = replace_connect_reply(&body, link)
     {

@@ -38,6 +38,8 @@ pub(super) struct Seam<S> {
     written: FrameCounter,
     read: FrameCounter,
     pause: Option<Pin<Box<Sleep>>>,
+    /// How long the end may wait for all that is queued to be written.
+    end: Option<Pin<Box<Sleep>>>,
     /// Whether the connection began with polling, so that the library must be told if the upgrade came to nothing.
     is_upgrade: bool,
 }
@@ -56,6 +58,7 @@ impl<S> Seam<S> {
             written: FrameCounter::default(),
             read: FrameCounter::default(),
             pause: None,
+            end: None,
             is_upgrade,
         }
     }
@@ -71,7 +74,7 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
                 }
                 let (frames, payload) = self.written.count(&bytes[..written]);
                 if frames > 0 || payload > 0 {
-                    self.link.backlog().written(frames, payload);
+                    self.link.note_written(frames, payload);
                 }
                 return Poll::Ready(written);
             }
@@ -100,6 +103,14 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
         if self.read.says_goodbye() {
             self.link.note_goodbye();
         }
+    }
+
+    /// Ready when all that is queued has been written, or for too long has not.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.link.backlog().waiting() == 0 || self.has_failed {
+            return Poll::Ready(());
+        }
+        self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL))).as_mut().poll(context)
     }
 
     fn fail(&mut self, reason: LeaveReason) {
@@ -143,7 +154,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         if this.link.is_closed() {
             // Its peers need not wait until the writer has finished, too.
             this.link.end(LeaveReason::Kicked);
-            return Poll::Ready(Ok(()));
+            // Once it has read the end, the library writes nothing more.
+            return this.poll_end(context).map(Ok);
         }
         ready!(this.link.poll_pause(&mut this.pause, context));
         if this.early.has_remaining() {

@@ -328,6 +328,7 @@ impl Connection {
     /// Writes a frame and all that wait behind it.
     async fn write(&mut self, first: Outgoing) -> Result<(), End> {
         let mut next = Some(first);
+        let mut end = None;
         let (mut frames, mut bytes) = (0, 0);
         while let Some(frame) = next.take() {
             bytes += frame.length();
@@ -335,8 +336,9 @@ impl Connection {
                 Outgoing::Text(text) => self.bounded(async |socket| socket.feed(Message::Text(text)).await).await?,
                 Outgoing::Ping => self.bounded(async |socket| socket.feed(Message::Ping(BACK.into())).await).await?,
                 Outgoing::Close(code, reason) => {
-                    self.bounded(async |socket| socket.flush().await).await?;
-                    return Err(End::told(code, reason));
+                    // What was accepted before still goes out, and nothing is from here on.
+                    self.session.end(LeaveReason::Kicked);
+                    end = Some(End::told(code, reason));
                 }
             }
             frames += 1;
@@ -344,7 +346,7 @@ impl Connection {
         }
         self.bounded(async |socket| socket.flush().await).await?;
         self.line.backlog.written(frames, bytes);
-        Ok(())
+        end.map_or(Ok(()), Err)
     }
 
     /// Writes for a bounded time, and no longer than for a last word once the connection is to be closed.
@@ -378,6 +380,7 @@ impl Connection {
 
     /// The server wants the connection closed: what is queued still goes out.
     async fn flush_and_close(&mut self) -> Result<(), End> {
+        self.session.end(LeaveReason::Kicked);
         if let Ok(frame) = self.queue.try_recv() {
             // As long as all of it takes, not each: who reads a little at a time does not stay for that.
             timeout(LINGER, self.write(frame)).await.unwrap_or(Err(End::KICKED))?;
