@@ -24,7 +24,7 @@ const SHUTDOWN_SECONDS = 5
 const TALK_MS = 2000
 const BACK_MS = 30_000
 
-const SETTINGS = { SHUTDOWN_SECONDS: String(SHUTDOWN_SECONDS), RESUME_SECONDS: '6' }
+const SETTINGS = { LOG_LEVEL: process.env.PARLOR_LOG ?? 'info', SHUTDOWN_SECONDS: String(SHUTDOWN_SECONDS), RESUME_SECONDS: '6' }
 
 const { values: options } = parseArgs({
   options: {
