@@ -2,8 +2,14 @@
 //!
 //! What they were found by is `tests/drops`; here each stands by itself.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use futures_util::SinkExt;
-use parlor::id::ConnectionId;
+use parlor::dialect::{Dialect, Frame, Names};
+use parlor::id::{ConnectionId, RoomId};
+use parlor::room::{Command, LeaveReason, Profile, RoomKind};
+use parlor::session::{Backlog, Outbox, QueueFull};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -376,5 +382,60 @@ async fn the_line_may_drop_while_a_client_comes_back() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let rooms = ["a", "b", "c", "d", "e", "f", "g", "h"];
     futures_util::future::join_all(rooms.map(|room| one_comes_back(&server, room))).await;
+    server.finish().await;
+}
+
+/// One whose clients say nothing, and are told nothing.
+static QUIET: Dialect = Dialect {
+    name: "quiet",
+    encode: |_, _| None,
+    number: None,
+    farewell: |_, _| Frame::Close(1001, ""),
+    expired: |_| Vec::new(),
+    names: Names::Chosen,
+    patience: Duration::ZERO,
+    presence_is_vital: false,
+};
+
+struct Nowhere;
+
+impl Outbox for Nowhere {
+    fn send(&self, _: Frame) -> Result<(), QueueFull> {
+        Ok(())
+    }
+
+    fn send_promised(&self, _: Frame) -> Result<(), QueueFull> {
+        Ok(())
+    }
+
+    fn close(&self) {}
+
+    fn congestion(&self) -> Option<Arc<Backlog>> {
+        None
+    }
+
+    fn stays_full(&self, _: Instant) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn all_lines_may_drop_at_once() {
+    const CALLS: usize = 1500;
+    let server = TestServer::with(&["--resume-seconds=2"]);
+    let sessions: Vec<_> = (0..2 * CALLS)
+        .map(|number| {
+            let session = server.hub().open(ConnectionId::random(), &QUIET, Arc::new(Nowhere), true);
+            let room = RoomId::new(&format!("call-{}", number / 2)).unwrap();
+            let join = Command::Join { room, peer: None, profile: Profile::default(), kind: RoomKind::Group };
+            assert!(session.handle(Instant::now(), join, |_| None).result.is_ok());
+            session
+        })
+        .collect();
+    for session in &sessions {
+        assert!(session.lose(LeaveReason::Disconnected));
+    }
+    let held = server.held();
+    assert_eq!((held.away, held.rooms), (2 * CALLS, CALLS));
     server.finish().await;
 }
