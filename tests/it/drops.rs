@@ -115,6 +115,36 @@ async fn all_that_is_held_fits_the_queue_of_the_connection_that_comes() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_told_again_is_the_one_that_is_good() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    // The first token comes with the answer to `auth:request`, and again with the first `room:state`, which is not read.
+    let mut bob = open(&server, "/ws").await;
+    heard(&mut bob, "connection:ack").await;
+    say(&mut bob, "auth:request", json!({})).await;
+    let first = heard(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
+    say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
+    ann.told("user-joined").await;
+    cut(bob);
+    ann.told("user-away").await;
+    // Twice, the first time not read either.
+    let back = asks_for_its_place(&server, &first).await;
+    ann.told("user-back").await;
+    cut(back);
+    ann.told("user-away").await;
+    let mut bob = asks_for_its_place(&server, &first).await;
+    let second = heard(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
+    assert_ne!(second, first);
+    assert_eq!(heard(&mut bob, "room:state").await["resumeToken"], second.as_str());
+    bob.close(None).await.ok();
+    ann.told("user-back").await;
+    ann.told("user-left").await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn who_is_in_no_room_has_nothing_to_come_back_to() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     // Its `join-room` is lost with the line.

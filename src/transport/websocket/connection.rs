@@ -304,13 +304,14 @@ impl Connection {
         };
         let outbox = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
         // The key works once.
+        let before = session.key().map(|key| key.expose());
         let key = session.renew_key(used).map(|key| key.expose());
-        self.conversation.keep(key);
+        self.conversation.keep(key.clone());
         session.speak(self.speaks);
         let Frame::Text(said) = self.conversation.resumed(Some(session.id()), now) else { return None };
         // What this connection was until now had no rooms, or leaves them.
         (self.session, self.outbox) = (session, outbox);
-        match self.outbox.attach(&self.line, said, seen) {
+        match self.outbox.attach(&self.line, said, seen, before.zip(key)) {
             Ok(()) => None,
             Err(QueueFull) => Some(Step::Tell(Frame::Close(1008, "what was missed is too much"))),
         }

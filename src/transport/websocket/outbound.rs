@@ -128,8 +128,15 @@ impl Outbound {
     }
 
     /// Sends to another connection from now on: first what is `said` to it, with the number of the last that it has seen,
-    /// then what it has not seen, then a ping.
-    pub(super) fn attach(&self, line: &Arc<Line>, mut said: String, seen: u64) -> Result<(), QueueFull> {
+    /// then what it has not seen, then a ping. A message that was to bring the key of its place brings the one that has
+    /// replaced it.
+    pub(super) fn attach(
+        &self,
+        line: &Arc<Line>,
+        mut said: String,
+        seen: u64,
+        replaced: Option<(String, String)>,
+    ) -> Result<(), QueueFull> {
         let mut state = self.state.lock();
         if let Some(number) = self.number {
             number(&mut said, seen, self.id);
@@ -137,6 +144,10 @@ impl Outbound {
         line.send(Outgoing::Text(said.into()), true)?;
         if let Some(history) = &mut state.history {
             history.set_back(Instant::now(), seen);
+            if let Some((key, newer)) = replaced {
+                let bringing = history.frames_mut().filter(|frame| frame.contains(&key));
+                bringing.for_each(|frame| *frame = frame.replace(&key, &newer).into());
+            }
             for (_, frame) in history.after(seen) {
                 line.send(Outgoing::Text(frame.clone()), true)?;
             }

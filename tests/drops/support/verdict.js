@@ -179,6 +179,11 @@ function overdue({ ups }, expired) {
   })
 }
 
+function lapsed({ answers }, { heard }) {
+  const numbers = new Set(heard.map(({ number }) => number))
+  return [...answers].filter(([number, { outcome }]) => outcome === 'ok' && !numbers.has(number)).length
+}
+
 function figures(sides) {
   const sum = (count) => sides.reduce((total, side) => total + count(side), 0)
   const answered = (side, test) => [...side.answers.values()].filter(({ outcome }) => test(outcome)).length
@@ -186,6 +191,8 @@ function figures(sides) {
   return {
     said: sum(({ said }) => said.size),
     accepted: sum((side) => answered(side, (outcome) => outcome === 'ok')),
+    // For places that were given up before they could be told.
+    lapsed: lapsed(...sides) + lapsed(...sides.toReversed()),
     refused: sum((side) => answered(side, (outcome) => outcome !== 'ok')),
     heard: sum(({ heard }) => heard.length),
     recovered: later.filter(({ recovered }) => recovered).length,
