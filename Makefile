@@ -1,7 +1,7 @@
 # `make run` and `make test` do everything on a machine with a Rust toolchain, Node with npm, and apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev check test test-rust test-compat test-wires test-browser test-soak soak fuzz venv cargo-fuzz
+.PHONY: help run dev check test test-rust test-compat test-wires test-browser test-drops test-soak drops soak fuzz venv cargo-fuzz
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CHROMIUM ?= /usr/bin/chromium
@@ -16,6 +16,7 @@ help:
 	@echo 'make dev    the same, built again and restarted on each change'
 	@echo 'make check  format, lints, docs'
 	@echo 'make test   install what the tests need, run all of them'
+	@echo 'make drops  a thousand calls over lines that drop, and restarts in the midst of two hundred'
 	@echo 'make soak   twenty minutes of mixed traffic, and what is left of it'
 	@echo 'make fuzz   feed the decoders and the rooms anything, for a minute each'
 
@@ -32,7 +33,7 @@ check:
 	cargo clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 
-test: test-rust test-compat test-wires test-browser test-soak
+test: test-rust test-compat test-wires test-browser test-drops test-soak
 
 # The attacks one after the other: under each of them others must be served as if nothing were.
 test-rust: client-demo/node_modules
@@ -44,6 +45,14 @@ test-compat: client-demo/node_modules tests/compat/node_modules target/debug/par
 
 test-wires: target/debug/parlor venv
 	python3 tests/wires/run.py
+
+# Some of what `make drops` does, within a minute.
+test-drops: tests/drops/node_modules target/debug/parlor venv
+	npm test --prefix tests/drops
+
+drops: tests/drops/node_modules venv
+	cargo build --release --locked --bin parlor
+	PARLOR_BIN=target/release/parlor npm run drops --prefix tests/drops
 
 # A minute of what `make soak` does for longer. The example runs the program beside it.
 test-soak: target/debug/parlor
