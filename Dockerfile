@@ -8,6 +8,8 @@ RUN npm ci --omit=dev
 COPY client-demo .
 
 FROM rust:1.95-slim-bookworm AS build
+# For the allocator, which is in C.
+RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src

@@ -1,24 +1,29 @@
 # `make run` and `make test` do everything on a machine with a Rust toolchain, Node with npm, and apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev check test test-rust test-compat test-wires test-browser test-drops test-soak drops soak fuzz venv cargo-fuzz
+.PHONY: help run dev check test test-rust test-compat test-wires test-browser test-soak soak fuzz venv cargo-fuzz
+.PHONY: test-drops drops test-bench bench bench-quick bench-instructions bench-record bench-build
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CHROMIUM ?= /usr/bin/chromium
 TURNSERVER ?= /usr/bin/turnserver
 NPM_CI := npm ci --no-audit --no-fund --loglevel=error
-FUZZ_TARGETS ?= socketio envelope topic session rooms
+FUZZ_TARGETS ?= socketio envelope topic session rooms history
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS ?= --sanitizer none
+BENCH_CARGO := --manifest-path benches/Cargo.toml --locked --target-dir target/benches
+BENCH := target/benches/release/parlor-bench
+MATCHBOX := target/matchbox/bin/matchbox_server
 
 help:
 	@echo 'make run    install what the demo needs, build, serve everything on port 4000'
 	@echo 'make dev    the same, built again and restarted on each change'
 	@echo 'make check  format, lints, docs'
 	@echo 'make test   install what the tests need, run all of them'
-	@echo 'make drops  a thousand calls over lines that drop, and restarts in the midst of two hundred'
 	@echo 'make soak   twenty minutes of mixed traffic, and what is left of it'
-	@echo 'make fuzz   feed the decoders and the rooms anything, for a minute each'
+	@echo 'make drops  a thousand calls over lines that drop, and restarts under two hundred'
+	@echo 'make bench  a quarter of an hour beside other servers, into docs/performance.md'
+	@echo 'make fuzz   feed the decoders, the rooms and histories anything, for a minute each'
 
 run: client-demo/node_modules
 	cargo run --release --locked
@@ -31,9 +36,11 @@ dev: client-demo/node_modules
 check:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
+	cargo fmt --manifest-path benches/Cargo.toml --check
+	cargo clippy $(BENCH_CARGO) --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 
-test: test-rust test-compat test-wires test-browser test-drops test-soak
+test: test-rust test-compat test-wires test-browser test-soak test-drops
 
 # The attacks one after the other: under each of them others must be served as if nothing were.
 test-rust: client-demo/node_modules
@@ -46,14 +53,6 @@ test-compat: client-demo/node_modules tests/compat/node_modules target/debug/par
 test-wires: target/debug/parlor venv
 	python3 tests/wires/run.py
 
-# Some of what `make drops` does, within a minute.
-test-drops: tests/drops/node_modules target/debug/parlor venv
-	npm test --prefix tests/drops
-
-drops: tests/drops/node_modules venv
-	cargo build --release --locked --bin parlor
-	PARLOR_BIN=target/release/parlor npm run drops --prefix tests/drops
-
 # A minute of what `make soak` does for longer. The example runs the program beside it.
 test-soak: target/debug/parlor
 	cargo build --locked --example soak
@@ -62,6 +61,39 @@ test-soak: target/debug/parlor
 soak:
 	cargo build --release --locked --bin parlor --example soak
 	target/release/examples/soak --minutes 20
+
+# Some of what `make drops` does, within a minute.
+test-drops: target/debug/parlor tests/drops/node_modules venv
+	npm test --prefix tests/drops
+
+drops: tests/drops/node_modules venv
+	cargo build --release --locked --bin parlor
+	PARLOR_BIN=target/release/parlor npm run drops --prefix tests/drops
+
+# What measures is tested, and instructions are counted: the one figure that is the same on a busy machine.
+test-bench: bench-instructions
+	cargo test $(BENCH_CARGO) --release
+
+bench: bench-build benches/peers/node_modules $(MATCHBOX)
+	$(BENCH) run
+	$(BENCH) report
+
+bench-quick: bench-build benches/peers/node_modules $(MATCHBOX)
+	$(BENCH) run --quick --results target/bench-quick.json
+	$(BENCH) targets --results target/bench-quick.json
+
+bench-instructions: bench-build /usr/bin/valgrind
+	$(BENCH) instructions
+
+bench-record: bench-build /usr/bin/valgrind
+	$(BENCH) instructions --record
+
+bench-build:
+	cargo build --release --locked --bin parlor
+	cargo build --release $(BENCH_CARGO)
+
+$(MATCHBOX):
+	cargo install matchbox_server --version 0.15.0 --locked --root target/matchbox --target-dir target/matchbox/build
 
 venv:
 	@python3 -c 'import venv, ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq python3-venv; }
@@ -88,6 +120,10 @@ cargo-fuzz:
 %/node_modules: %/package-lock.json
 	cd $* && $(NPM_CI)
 	@touch $@
+
+/usr/bin/valgrind:
+	$(SUDO) apt-get update -qq
+	$(SUDO) apt-get install -yqq --no-install-recommends valgrind
 
 /usr/bin/certutil:
 	$(SUDO) apt-get update -qq

@@ -1,8 +1,8 @@
 /**
  * The page: lobby → call → lobby, or farewell. Everything else is in a module of its own:
  *
- * - `signaling.js` the wire, `peer.js` one connection, `mesh.js` everybody: no DOM in any of them
- * - `wires.js` the other wires that can take the place of `signaling.js`
+ * - `parlor/` the client module: the wires, the connections, everybody in a room; no DOM there, and meant to be copied
+ * - `wires.js` the wires on offer
  * - `media.js` this computer's devices
  * - `lobby.js`, `call.js`, `tiles.js`, `people.js`, `plot.js`, `chat.js`, `panel.js` what one sees
  *
@@ -11,9 +11,10 @@
 import { Call } from "./call.js";
 import { announce, byId, copy, icon } from "./dom.js";
 import { explain } from "./errors.js";
-import { forget, inventRoom, remember, remembered, subjectOf, uuid } from "./identity.js";
+import { forget, inventRoom, remember, remembered, subjectOf } from "./identity.js";
 import { Lobby } from "./lobby.js";
 import { LocalMedia } from "./media.js";
+import { uuid } from "./parlor/uuid.js";
 import { WIRES, wireOf } from "./wires.js";
 
 const query = new URLSearchParams(location.search);
@@ -44,7 +45,7 @@ lobby.addEventListener("join", ({ detail }) => join(detail));
 media.addEventListener("change", () => call && rememberCall());
 
 /**
- * For tests and the console, and to be read only: who this page is, and its connections by the others' `userId`.
+ * For tests and the console, and to be read only: who this page is, its connections by the others' `userId`, and its wire.
  */
 window.parlor = Object.freeze({
   /** The wire's own, where the server gives them; while there is none, the tab's. */
@@ -55,6 +56,8 @@ window.parlor = Object.freeze({
   room: () => (call ? room : ""),
   /** @returns {Map<string, RTCPeerConnection>} a copy */
   peers: () => call?.connections() ?? new Map(),
+  /** @returns {import("./parlor/parlor.js").Signaling | undefined} the way to the server, whose events tell what is going on */
+  signaling: () => call?.signaling,
 });
 
 async function start() {
@@ -132,7 +135,7 @@ function leave() {
   byId("join").focus();
 }
 
-/** Out of the call by someone else's. @param {import("./signaling.js").SignalingError} error */
+/** Out of the call by someone else's. @param {import("./parlor/parlor.js").SignalingError} error */
 function farewell(error) {
   end();
   media.stop();

@@ -6,8 +6,8 @@
 import { Chat } from "./chat.js";
 import { announce, byId, dress, say } from "./dom.js";
 import { explainDeparture, explainDevices } from "./errors.js";
-import { Mesh } from "./mesh.js";
 import { Panel } from "./panel.js";
+import { Mesh } from "./parlor/parlor.js";
 import { People, stateOf } from "./people.js";
 import { Tiles } from "./tiles.js";
 
@@ -15,6 +15,8 @@ const STATS_INTERVAL_MS = 1000;
 const SPEAKING_INTERVAL_MS = 200;
 const SPEAKING_LEVEL = 0.03;
 const NOTICE_MS = 6000;
+/** How long the server may be out of reach before more is made of it than a word in a corner: most drops are over by then. */
+const OUTAGE_MS = 2000;
 /** From this width on the panel does not cover the pictures, so it starts open. */
 const ROOMY = "(min-width: 1000px)";
 
@@ -37,11 +39,12 @@ export class Call extends EventTarget {
   #abort = new AbortController();
   #timers = [];
   #noticeTimer = 0;
+  #outageTimer = 0;
   #unread = 0;
 
   /**
    * Made before joining, so that no event of the room is missed.
-   * @param {{ signaling: import("./signaling.js").Signaling, media: import("./media.js").LocalMedia,
+   * @param {{ signaling: import("./parlor/parlor.js").Signaling, media: import("./media.js").LocalMedia,
    *   self: { id: string, name: string }, room: string, wire: import("./wires.js").Wire, link: string, iceServers?: RTCIceServer[] }} options
    */
   constructor({ signaling, media, self, room, wire, link, iceServers }) {
@@ -60,6 +63,10 @@ export class Call extends EventTarget {
   /** By which the others know this page; undefined on a wire where nobody has an id. */
   get userId() {
     return this.#signaling.userId;
+  }
+
+  get signaling() {
+    return this.#signaling;
   }
 
   /** @returns {Map<string, RTCPeerConnection>} */
@@ -86,6 +93,7 @@ export class Call extends EventTarget {
     this.#abort.abort();
     this.#timers.forEach(clearInterval);
     clearTimeout(this.#noticeTimer);
+    clearTimeout(this.#outageTimer);
     this.#mesh.close();
     if (this.#signaling.hangUp && !mayComeBack) this.#signaling.hangUp();
     else this.#signaling.leave();
@@ -163,7 +171,7 @@ export class Call extends EventTarget {
     this.#drawTools();
   }
 
-  /** @param {import("./mesh.js").Member} member */
+  /** @param {import("./parlor/parlor.js").Member} member */
   #drawMember(member) {
     const stream = member.peer?.stream ?? null;
     const track = stream?.getVideoTracks()[0];
@@ -176,7 +184,8 @@ export class Call extends EventTarget {
       video: !!track && (member.sends ? member.sends.video : !track.muted),
       screen: !!track && !!member.sends?.screen,
       muted: !!member.sends && !member.sends.audio,
-      state: member.peer?.state === "connected" ? "" : stateOf(member),
+      away: member.away,
+      state: member.peer?.state === "connected" && !member.away ? "" : stateOf(member),
     });
     this.#people.show(member);
   }
@@ -218,8 +227,10 @@ export class Call extends EventTarget {
     const place = byId("server-state");
     place.dataset.state = state;
     place.textContent = state === "online" ? `Connected over ${this.#wire.name}` : "Reconnecting…";
-    if (state === "online") this.#notice("");
-    else this.#notice("The server is out of reach. Your call goes on; nobody new can join until it is back.", { stays: true });
+    clearTimeout(this.#outageTimer);
+    if (state === "online") return this.#notice("");
+    const words = "The server is out of reach. Your call goes on; nobody new can join until it is back.";
+    this.#outageTimer = setTimeout(() => this.#notice(words, { stays: true }), OUTAGE_MS);
   }
 
   #notice(text, { stays = false } = {}) {

@@ -16,10 +16,10 @@ const STATES = {
   closed: "Left",
 };
 
-/** @param {import("./mesh.js").Member} member */
+/** @param {import("./parlor/parlor.js").Member} member */
 export function stateOf(member) {
   const state = STATES[member.peer?.state ?? "new"];
-  return member.away && member.peer?.state === "connected" ? "Connected, away from the server" : state;
+  return member.away && member.peer?.state === "connected" ? "Reconnecting…" : state;
 }
 
 export class People {
@@ -36,7 +36,7 @@ export class People {
     this.#count();
   }
 
-  /** @param {import("./mesh.js").Member} member */
+  /** @param {import("./parlor/parlor.js").Member} member */
   show(member) {
     const { row } = this.#row(member.id, true);
     row.querySelector(".person-name").textContent = member.name;
@@ -49,8 +49,8 @@ export class People {
   }
 
   /**
-   * @param {import("./mesh.js").Member} member
-   * @param {Awaited<ReturnType<import("./peer.js").Peer["stats"]>>} stats
+   * @param {import("./parlor/parlor.js").Member} member
+   * @param {import("./parlor/meter.js").PeerStats} stats
    */
   measure(member, stats) {
     const entry = this.#rows.get(member.id);

@@ -23,6 +23,7 @@ const WIDEST = 16 / 9;
  * @property {boolean} video whether there is a picture to show
  * @property {boolean} screen whether that picture is a screen
  * @property {boolean} muted
+ * @property {boolean} [away] out of the server's reach, and expected back
  * @property {string} state said over the picture; empty when all is well
  */
 
@@ -61,6 +62,7 @@ export class Tiles extends EventTarget {
     element.classList.toggle("tile-self", view.self);
     element.classList.toggle("tile-screen", view.screen);
     element.classList.toggle("tile-dark", !view.video);
+    element.classList.toggle("tile-away", !!view.away);
     element.querySelector(".tile-muted").classList.toggle("shown", view.muted);
     element.querySelector(".tile-name").textContent = view.self ? `${view.name} (you)` : view.name;
     const state = element.querySelector(".tile-state");

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, get};
+use axum::routing::{any, get};
 use http::{HeaderMap, HeaderValue, Version, header};
 use subtle::ConstantTimeEq;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -62,13 +62,17 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket
         .route(socketio::PATH.trim_end_matches('/'), any(socketio::serve))
         .with_state(socketio);
 
+    let proxies = Arc::new(Proxies::new(&config.http.trusted_proxies));
+    let mut calls = websocket::route(session::begin);
+    if config.http.require_tls {
+        calls = calls.layer(middleware::from_fn_with_state(Arc::clone(&proxies), proxies::require_tls));
+    }
     // One line a dialect.
     let wires = Router::new()
-        .route("/signal", tls_required(&config, websocket::route(session::begin)))
+        .route("/signal", calls)
         .route("/ws", websocket::route(envelope::begin))
         .route("/ws/{topic}", websocket::route(topic::begin))
         .with_state(websocket);
-    let proxies = Arc::new(Proxies::new(&config.http.trusted_proxies));
     let find_client = middleware::from_fn_with_state(proxies, proxies::find_client);
     let sockets = sockets.merge(wires).route_layer(find_client).route_layer(guard);
 
@@ -134,14 +138,6 @@ fn defect(shared: &Shared) -> Response {
 /// Bounds the time for a request whose answer waits for nobody, that for its body included.
 async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Result<Response, ApiError> {
     tokio::time::timeout(limit, next.run(request)).await.map_err(|_| ApiError::TooSlow)
-}
-
-fn tls_required<S: Clone + Send + Sync + 'static>(config: &Config, route: MethodRouter<S>) -> MethodRouter<S> {
-    if !config.http.require_tls {
-        return route;
-    }
-    let proxies = Arc::new(Proxies::new(&config.http.trusted_proxies));
-    route.layer(middleware::from_fn_with_state(proxies, proxies::require_tls))
 }
 
 fn cors(origins: Arc<Origins>) -> CorsLayer {

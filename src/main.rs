@@ -11,6 +11,10 @@ use parlor::transport::listener;
 use parlor::{health, lifecycle, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The system's keeps what thousands of connections needed long after they are gone; this one gives it back.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let loaded = match config::load() {
         Ok(loaded) => loaded,

@@ -11,7 +11,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::dialect::{DecodeError, Frame, RequestError};
 use crate::metrics::{Kind, Limit};
@@ -38,6 +38,22 @@ pub use hub::{Hub, Limits};
 pub use key::ResumeKey;
 pub use pace::{Excess, MessageRate};
 pub use place::Session;
+
+/// When something happened, by both clocks. Read once for each message.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// By the clock that only goes forward.
+    pub instant: Instant,
+    /// By the calendar.
+    pub time: SystemTime,
+}
+
+impl Moment {
+    /// This moment.
+    pub fn now() -> Self {
+        Self { instant: Instant::now(), time: SystemTime::now() }
+    }
+}
 
 /// Where what is told to one connection waits to be written.
 pub trait Outbox: Any + Send + Sync {
@@ -69,6 +85,11 @@ pub trait Outbox: Any + Send + Sync {
     /// asks the one before to close. Does nothing if that connection may not have it.
     fn take_over(&self, _seen: u64) -> Result<(), NotHeld> {
         Err(NotHeld::Gone)
+    }
+
+    /// Whether something is held that was sent after a number.
+    fn has_sent_since(&self, _seen: u64) -> bool {
+        false
     }
 
     /// Lets go of what is held for too long; whether anything is left.

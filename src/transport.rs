@@ -3,6 +3,7 @@
 mod handshake;
 mod http2;
 pub mod listener;
+mod read_ahead;
 pub mod socketio;
 pub mod stream;
 pub mod websocket;

@@ -3,7 +3,8 @@
 //! Locks, in the order in which they are taken: a room's own, then (briefly, never the other way round) a shard of one
 //! of the two maps or their order. Two rooms are never locked at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod order;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -13,6 +14,7 @@ use dashmap::mapref::entry::Entry;
 use indexmap::IndexSet;
 use parking_lot::{ArcMutexGuard, Mutex, RawMutex};
 
+use self::order::Order;
 use super::command::{Command, Profile, RoomKind, Signal, Target};
 use super::error::RoomError;
 use super::event::{Answer, Delivery, LeaveReason};
@@ -39,35 +41,6 @@ pub struct Rooms {
 /// How many ended sessions are remembered, at the least; at the most twice that.
 const ENDED_SESSIONS: usize = 4096;
 
-/// The rooms in their order, beside the map: neither a page of them nor the search for those whose time is over need
-/// look at all. Locked last, and for nothing but a look or an entry.
-#[derive(Debug, Default)]
-struct Order {
-    next_serial: u64,
-    by_age: BTreeMap<u64, RoomId>,
-    /// Rooms created ahead, by the end of their time. One that was used meanwhile stays until then.
-    waiting: BTreeSet<(SystemTime, RoomId)>,
-}
-
-impl Order {
-    /// Puts a room at the end.
-    fn push(&mut self, id: RoomId, keep: Keep) -> u64 {
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        if let Keep::Until(end) = keep {
-            self.waiting.insert((end, id.clone()));
-        }
-        self.by_age.insert(serial, id);
-        serial
-    }
-
-    /// Takes out the next room whose time is over.
-    fn pop_waiting(&mut self, now: SystemTime) -> Option<RoomId> {
-        let is_over = self.waiting.first().is_some_and(|(end, _)| *end <= now);
-        if is_over { self.waiting.pop_first().map(|(_, id)| id) } else { None }
-    }
-}
-
 /// A room as the map lists it.
 #[derive(Debug, Clone)]
 struct Listed {
@@ -92,6 +65,16 @@ enum Keep {
     Until(SystemTime),
     /// Out of the map: whoever still holds it must look again.
     Forgotten,
+}
+
+impl Keep {
+    /// The end of its time, where it has one.
+    fn until(self) -> Option<SystemTime> {
+        match self {
+            Self::Until(end) => Some(end),
+            Self::WhileInUse | Self::Forgotten => None,
+        }
+    }
 }
 
 /// Who joins, and what the room is to be like if that creates it.
@@ -334,8 +317,7 @@ impl Rooms {
             Some(id) => self.by_id.get(id)?.serial,
             None => u64::MAX,
         };
-        let page: Vec<RoomId> =
-            self.order.lock().by_age.range(..before).rev().take(limit).map(|(_, id)| id.clone()).collect();
+        let page: Vec<RoomId> = self.order.lock().before(before, limit);
         // What has gone meanwhile is left out.
         Some(page.iter().filter_map(|id| self.summary(id)).collect())
     }
@@ -384,7 +366,7 @@ impl Rooms {
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < max).then_some(count + 1))
                     .map_err(|_| RoomError::TooManyRooms { max })?;
                 let room = Room::new(entry.key().clone(), now, capacity);
-                let serial = self.order.lock().push(entry.key().clone(), keep);
+                let serial = self.order.lock().push(entry.key().clone(), keep.until());
                 let listed = Listed { serial, room: Arc::new(Mutex::new(Kept { room, serial, keep })) };
                 entry.insert(listed.clone());
                 Ok((listed, true))
@@ -431,7 +413,7 @@ impl Rooms {
                 }
             }
             self.by_id.remove(kept.room.id());
-            self.order.lock().by_age.remove(&kept.serial);
+            self.order.lock().remove(kept.serial);
             self.room_count.fetch_sub(1, Ordering::Relaxed);
         }
     }

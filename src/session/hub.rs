@@ -240,7 +240,7 @@ impl Hub {
         let Some(applied) = self.rooms.close(id) else {
             return false;
         };
-        self.deliver(&applied, None);
+        self.deliver(&applied, None, SystemTime::now());
         info!(room = %id, "room closed");
         true
     }
@@ -253,7 +253,7 @@ impl Hub {
             return false;
         };
         if let Some(applied) = self.rooms.leave(stale, room, LeaveReason::TimedOut) {
-            self.deliver(&applied, None);
+            self.deliver(&applied, None, SystemTime::now());
         }
         if let Some(Connection { dialect, outbox }) = self.connections.get(&stale).map(|entry| entry.clone()) {
             let event = Event::Removed { room: room.clone(), reason: RemovalReason::Replaced };
@@ -268,11 +268,10 @@ impl Hub {
 
     /// Queues what came of a command, in order; `applied` keeps the room locked meanwhile. `welcome` is
     /// what a joiner is told in place of the event.
-    pub(super) fn deliver(&self, applied: &Applied, mut welcome: Option<String>) -> Delivered {
+    pub(super) fn deliver(&self, applied: &Applied, mut welcome: Option<String>, now: SystemTime) -> Delivered {
         // Signals that a join brings have waited for the joiner.
         let mut delivered =
             Delivered { are_promised: matches!(applied.answer, Answer::Joined(_)), ..Delivered::default() };
-        let now = SystemTime::now();
         for delivery in &applied.deliveries {
             log(&delivery.event);
             let frame = match delivery.event {

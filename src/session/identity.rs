@@ -80,9 +80,9 @@ impl Session {
         &self.place().hub
     }
 
-    /// The person of the connection's token, where it has brought one.
-    pub fn subject(&self) -> Option<PeerId> {
-        self.place().identity.grant().map(|grant| grant.subject.clone())
+    /// What the connection's token allows, where it has brought one.
+    pub fn grant(&self) -> Option<Arc<Grant>> {
+        self.place().identity.grant()
     }
 
     /// Takes a grant from now on, in place of the one before, which must be of the same person. The connection ends when

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -19,7 +19,7 @@ use super::hub::{Delivered, Hub};
 use super::identity::Identity;
 use super::key::ResumeKey;
 use super::pace::{Excess, Pace};
-use super::{Backlog, Handled, NotHeld, Outbox, kind_of, limit_of};
+use super::{Backlog, Handled, Moment, NotHeld, Outbox, kind_of, limit_of};
 use crate::dialect::{Dialect, RequestError};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{DialectMetrics, Kind, Limit};
@@ -34,6 +34,8 @@ pub(super) struct Place {
     pace: Pace,
     pub(super) identity: Identity,
     outbox: Arc<dyn Outbox>,
+    /// Whether it was ever in a room.
+    has_joined: AtomicBool,
     /// Locked before any room, while its holder acts: so two connections never speak for one place at once.
     holder: Mutex<Holder>,
 }
@@ -71,7 +73,17 @@ impl Place {
     ) -> Self {
         let pace = Pace::new(hub.message_rate());
         let holder = Mutex::new(Holder { generation: 0, status: Status::Held, key, spent: None });
-        Self { hub, id, dialect, metrics, pace, identity: Identity::default(), outbox, holder }
+        Self {
+            hub,
+            id,
+            dialect,
+            metrics,
+            pace,
+            identity: Identity::default(),
+            outbox,
+            has_joined: AtomicBool::new(false),
+            holder,
+        }
     }
 
     pub(super) fn outbox(&self) -> &Arc<dyn Outbox> {
@@ -107,17 +119,17 @@ impl Place {
             // A defect in one must not leave a ghost in the next.
             let left = self.hub.contain(self.id, || {
                 let applied = self.hub.rooms().leave(self.id, room, reason)?;
-                self.hub.deliver(&applied, None).congested
+                self.hub.deliver(&applied, None, SystemTime::now()).congested
             });
             congested = left.flatten().or(congested);
         }
         congested
     }
 
-    /// Whether it is in no room, and so nothing to come back to: a client that was told that it is back would not join,
-    /// and its join may be what was lost with the line.
-    fn is_nowhere(&self) -> bool {
-        self.hub.rooms().of(self.id).is_empty()
+    /// Whether it is in no room and missed nothing since, and so nothing to come back to: a client that was told that it is
+    /// back would not join, and its join may be what was lost with the line.
+    fn is_nowhere(&self, seen: u64) -> bool {
+        self.hub.rooms().of(self.id).is_empty() && !self.outbox.has_sent_since(seen)
     }
 
     /// Whether it was given up.
@@ -130,7 +142,7 @@ impl Place {
         for room in self.hub.rooms().of(self.id) {
             self.hub.contain(self.id, || {
                 if let Some(applied) = self.hub.rooms().announce(self.id, &room, is_away) {
-                    self.hub.deliver(&applied, None);
+                    self.hub.deliver(&applied, None, SystemTime::now());
                 }
             });
         }
@@ -164,7 +176,7 @@ impl Session {
             return None;
         }
         let was_away = holder.status != Status::Held;
-        let taken = if place.is_nowhere() { Err(NotHeld::Gone) } else { place.outbox.take_over(seen) };
+        let taken = if place.is_nowhere(seen) { Err(NotHeld::Gone) } else { place.outbox.take_over(seen) };
         if taken == Err(NotHeld::Late) {
             return None;
         }
@@ -259,30 +271,25 @@ impl Session {
         }
     }
 
-    /// Carries out a command that was received at an instant. `welcome` writes what a joiner is told in place of the
+    /// Carries out a command that was received at a moment. `welcome` writes what a joiner is told in place of the
     /// event.
-    pub fn handle(
-        &self,
-        received: Instant,
-        command: Command,
-        welcome: impl Fn(&Snapshot) -> Option<String>,
-    ) -> Handled {
+    pub fn handle(&self, received: Moment, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
         let kind = kind_of(&command);
         self.place.metrics.received(kind);
         let Some(_holder) = self.holder() else {
             return Handled::refused(RoomError::ConnectionEnded.into());
         };
-        let handled = self.carry_out(command, welcome);
+        let handled = self.carry_out(received.time, command, welcome);
         if let Kind::Signal(kind) = kind {
-            self.place.hub.metrics.relay_took(received.elapsed());
+            self.place.hub.metrics.relay_took(received.instant.elapsed());
             self.place.metrics.relayed(kind, handled.reached);
         }
         handled
     }
 
-    fn carry_out(&self, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
+    fn carry_out(&self, now: SystemTime, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
         let (hub, id) = (&self.place.hub, self.place.id);
-        let (rooms, now) = (hub.rooms(), SystemTime::now());
+        let rooms = hub.rooms();
         let (command, size) = match self.authorize(command, now) {
             Ok(authorized) => authorized,
             Err(denial) => return Handled::refused(denial.into()),
@@ -307,10 +314,13 @@ impl Session {
             Err(error) => return Handled::refused(error.into()),
         };
         let welcome = match &applied.answer {
-            Answer::Joined(snapshot) => welcome(snapshot),
+            Answer::Joined(snapshot) => {
+                self.place.has_joined.store(true, Ordering::Relaxed);
+                welcome(snapshot)
+            }
             Answer::Inspected(_) | Answer::Left | Answer::Relayed => None,
         };
-        let Delivered { recipients, failed, congested, .. } = hub.deliver(&applied, welcome);
+        let Delivered { recipients, failed, congested, .. } = hub.deliver(&applied, welcome, now);
         let result = match failed {
             0 => Ok(applied.answer),
             failed => Err(RequestError::DeliveryFailed { failed, recipients }),
@@ -338,7 +348,7 @@ impl Session {
             drop(holder);
             return self.end(reason);
         };
-        if holder.key.is_none() || place.is_nowhere() || !place.hub.has_room_for_absence() {
+        if holder.key.is_none() || !place.has_joined.load(Ordering::Relaxed) || !place.hub.has_room_for_absence() {
             drop(holder);
             return self.end(reason);
         }

@@ -4,8 +4,8 @@
 //! - [`connection`] is the life of one: it reads, has the conversation decide, and writes what waits in its queue;
 //! - [`outbound`] is that queue, and what is held for a peer whose connection is lost.
 //!
-//! The library is tokio-tungstenite, as under Socket.IO: it takes a stream that was read from, with a read buffer of a
-//! kibibyte an idle connection costs it under three, and it hands on text without looking into it.
+//! The library is tokio-tungstenite, as under Socket.IO: with a read buffer of a kibibyte an idle connection costs it under
+//! three, and it hands on text without looking into it.
 //!
 //! The guarantee that is easy to break: all that a client is told goes through its one queue, answers too, so that nothing
 //! overtakes.
@@ -108,7 +108,7 @@ impl Endpoint {
         self.lifecycle.spawn(async move {
             let Some((stream, early)) = upgrade.await.ok().and_then(into_stream) else { return };
             let Self { hub, settings, .. } = endpoint;
-            let connection = Connection::open(&hub, permit, &settings, id, stream, early, conversation).await;
+            let mut connection = Connection::open(&hub, permit, &settings, id, stream, early, conversation).await;
             connection.identify(grant);
             drop(newcomer);
             connection.run(&settings).await;

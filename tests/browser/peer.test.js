@@ -28,7 +28,7 @@ describe("two peers", { timeout: 60_000 }, () => {
 
   async function prepare() {
     await page.evaluate(async () => {
-      const { Peer } = await import("/peer.js");
+      const { Peer } = await import("/parlor/peer.js");
       /** What the one says, the other hears, in order and a moment later, unless the line is dead. */
       const wire = (from, to, line) => {
         const carry = (type, handle) => from.addEventListener(type, ({ detail }) => {

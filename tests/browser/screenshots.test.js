@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { openLine } from "./support/line.js";
 import { launch, Person } from "./support/people.js";
 import { startServer } from "./support/server.js";
 
@@ -13,17 +14,19 @@ const FOLDER = fileURLToPath(new URL("screenshots/", import.meta.url));
 const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
 
 describe("what it looks like", { timeout: 120_000 }, () => {
-  let server, browser, ada;
+  let server, line, browser, ada, guests;
 
   before(async () => {
     await mkdir(FOLDER, { recursive: true });
-    server = await startServer();
+    server = await startServer({ env: { RESUME_SECONDS: "60" } });
+    line = await openLine(server.port);
     browser = await launch();
     ada = await Person.arrive(browser, "Ada Lovelace", { reducedMotion: "reduce" });
   });
 
   after(async () => {
     await browser?.close();
+    await line?.close();
     await server?.stop();
   });
 
@@ -53,7 +56,7 @@ describe("what it looks like", { timeout: 120_000 }, () => {
   });
 
   test("a call", async () => {
-    const guests = await Promise.all(["Grace Hopper", "Dorothea Wolfeschlegelsteinhausenberger"].map((name) => Person.arrive(browser, name)));
+    guests = await Promise.all(["Grace Hopper", "Dorothea Wolfeschlegelsteinhausenberger"].map((name) => Person.arrive(browser, name)));
     await Promise.all(guests.map((guest) => guest.join(server.url, "walnut-hearth-10423")));
     await ada.sees(guests);
     await guests[0].say("Good evening. Can you all see the compiler?");
@@ -69,6 +72,21 @@ describe("what it looks like", { timeout: 120_000 }, () => {
     await ada.page.keyboard.press("c");
     await ada.say("Brightly. It even compiles.");
     await photograph("call-chat");
+  });
+
+  test("someone lost the server", async () => {
+    const alan = await Person.arrive(browser, "Alan Turing");
+    await guests[1].page.getByRole("button", { name: "Camera" }).click();
+    await alan.join(line.url, "walnut-hearth-10423");
+    guests.push(alan);
+    await ada.sees(guests);
+    await alan.setOffline(true);
+    line.cut();
+    await ada.page.locator(".tile-away").waitFor();
+    await ada.page.keyboard.press("Escape");
+    await photograph("away");
+    await ada.page.keyboard.press("p");
+    await photograph("away-people");
     await Promise.all(guests.map((guest) => guest.leave()));
   });
 });

@@ -3,22 +3,15 @@
  * is over. Where tokens are required, too: the demo takes one from its address.
  */
 import assert from "node:assert/strict";
-import { createHmac } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { launch, Person } from "./support/people.js";
 import { eventually, startServer } from "./support/server.js";
-import { startTurn } from "./support/turn.js";
+import { JWT_SECRET, token } from "./support/token.js";
+import { relayOnly, startTurn } from "./support/turn.js";
 
 const TURN_SECRET = "shared with the turn server";
-const JWT_SECRET = "thirty-two bytes are the least of it";
 /** For those whose time is to be over soon, in seconds. */
 const SHORT_TTL = 1;
-
-function token(sub) {
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part({ sub, name: sub, exp: Math.ceil(Date.now() / 1000) + 600 })}`;
-  return `${signed}.${createHmac("sha256", JWT_SECRET).update(signed).digest("base64url")}`;
-}
 
 describe("through a TURN server", { timeout: 120_000 }, () => {
   let turn, server, hasty, browser, ada, grace;
@@ -40,7 +33,7 @@ describe("through a TURN server", { timeout: 120_000 }, () => {
     await turn?.stop();
   });
 
-  for (const wires of [["Socket.IO", "Socket.IO"], ["Envelope", "Topic"]]) {
+  for (const wires of [["Session", "Session"], ["Socket.IO", "Socket.IO"], ["Envelope", "Topic"]]) {
     test(`${wires.join(" and ")}: two see each other by relay alone`, async () => {
       const room = wires.join("-").toLowerCase();
       const people = [ada, grace];
@@ -78,18 +71,6 @@ describe("through a TURN server", { timeout: 120_000 }, () => {
     assert.deepEqual([fresh.candidates, fresh.error], [["relay"], null]);
   });
 });
-
-/** Runs in each page before its own scripts: no candidate but those of a TURN server. */
-function relayOnly() {
-  window.RTCPeerConnection = class extends window.RTCPeerConnection {
-    constructor(configuration) {
-      super({ ...configuration, iceTransportPolicy: "relay" });
-    }
-    setConfiguration(configuration) {
-      super.setConfiguration({ ...configuration, iceTransportPolicy: "relay" });
-    }
-  };
-}
 
 /** Runs in the page: of what kind the two ends are that the call goes by. */
 async function chosenCandidates() {

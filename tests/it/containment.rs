@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parlor::dialect::{Dialect, Frame, Names};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Command, Profile, RoomKind};
-use parlor::session::{Backlog, Outbox, QueueFull};
+use parlor::session::{Backlog, Moment, Outbox, QueueFull};
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Subscriber};
@@ -149,7 +149,7 @@ async fn a_defect_in_telling_one_does_not_keep_it_from_the_others() {
         profile: Profile::default(),
         kind: RoomKind::Group,
     };
-    assert!(broken.handle(Instant::now(), join, |_| Some(String::new())).result.is_ok());
+    assert!(broken.handle(Moment::now(), join, |_| Some(String::new())).result.is_ok());
 
     let mut ann = Peer::join(&server, WIRES[0], "r", "ann").await;
     let bob = Peer::join(&server, WIRES[0], "r", "bob").await;

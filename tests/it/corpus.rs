@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::model::{play, scenario};
 use crate::support::properties::Wire;
+use crate::support::{history, model};
 
 /// Runs a check over every file of a target's corpus, and says which one fails.
 fn replay(target: &str, check: impl Fn(&[u8])) {
@@ -51,8 +51,17 @@ fn session_conversations() {
 #[test]
 fn room_scenarios() {
     replay("rooms", |data| {
-        let scenario = scenario(data).expect("a scenario");
-        let outcome = std::panic::catch_unwind(|| play(&scenario));
+        let scenario = model::scenario(data).expect("a scenario");
+        let outcome = std::panic::catch_unwind(|| model::play(&scenario));
+        assert!(outcome.is_ok(), "{scenario:#?}");
+    });
+}
+
+#[test]
+fn history_scenarios() {
+    replay("history", |data| {
+        let scenario = history::scenario(data).expect("a scenario");
+        let outcome = std::panic::catch_unwind(|| history::play(&scenario));
         assert!(outcome.is_ok(), "{scenario:#?}");
     });
 }

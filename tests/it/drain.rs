@@ -64,6 +64,22 @@ async fn each_wire_has_its_own_farewell() {
     }
 }
 
+/// On several threads, where the reader of a connection may see its end before the writer has written the last word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_last_word_comes_before_the_end() {
+    const CLIENTS: usize = 60;
+    let server = TestServer::start();
+    let mut sockets = Vec::new();
+    for index in 0..CLIENTS {
+        sockets.push(Client::joined(&server, &index.to_string(), "ann").await.into_socket());
+    }
+    let stopping = tokio::spawn(server.stop());
+    let told = join_all(sockets.into_iter().map(farewell)).await;
+    let silent = told.iter().filter(|(told, ..)| !told.iter().any(|packet| packet.contains("SHUTTING_DOWN"))).count();
+    assert_eq!(silent, 0, "were closed without a word, of {CLIENTS}");
+    assert!(stopping.await.unwrap());
+}
+
 #[tokio::test]
 async fn a_polling_client_is_told_in_the_answer_that_it_waits_for() {
     for protocol in [3, 4] {

@@ -9,7 +9,7 @@ use futures_util::SinkExt;
 use parlor::dialect::{Dialect, Frame, Names};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Command, LeaveReason, Profile, RoomKind};
-use parlor::session::{Backlog, Outbox, QueueFull};
+use parlor::session::{Backlog, Moment, Outbox, QueueFull};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -458,7 +458,7 @@ async fn all_lines_may_drop_at_once() {
             let session = server.hub().open(ConnectionId::random(), &QUIET, Arc::new(Nowhere), true);
             let room = RoomId::new(&format!("call-{}", number / 2)).unwrap();
             let join = Command::Join { room, peer: None, profile: Profile::default(), kind: RoomKind::Group };
-            assert!(session.handle(Instant::now(), join, |_| None).result.is_ok());
+            assert!(session.handle(Moment::now(), join, |_| None).result.is_ok());
             session
         })
         .collect();

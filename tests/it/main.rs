@@ -17,6 +17,7 @@ mod corpus;
 mod docs;
 mod drain;
 mod drops;
+mod history_model;
 mod ice;
 mod limits;
 mod metrics;

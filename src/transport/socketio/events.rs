@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::future::ready;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use socketioxide::handler::{ConnectMiddleware, MessageHandler, Value};
 use socketioxide::socket::{DisconnectReason, Sid, Socket};
@@ -17,7 +17,7 @@ use crate::dialect::{DecodeError, Failure, RequestError};
 use crate::id::RoomId;
 use crate::metrics::{Kind, Limit};
 use crate::room::{Answer, Code, LeaveReason, Snapshot};
-use crate::session::{Excess, Handled, ResumeKey, Session};
+use crate::session::{Excess, Handled, Moment, ResumeKey, Session};
 
 /// Lets connections in, and registers for their events.
 ///
@@ -117,7 +117,7 @@ fn handle(link: &Link, sid: Sid, value: &Value, ack: Option<i64>) {
     let (Some(session), Value::Str(text, attachments)) = (link.session(), value) else {
         return;
     };
-    let (text, received) = (text.as_str(), Instant::now());
+    let (text, received) = (text.as_str(), Moment::now());
     let admitted = session.admit();
     let Some(request) = Request::read(text) else {
         if let Some(token) = decode::renewal(text) {
@@ -220,7 +220,7 @@ fn rate_limited(excess: Excess) -> RequestError {
     RequestError::RateLimited { retry_after }
 }
 
-fn carry_out(session: &Session, received: Instant, request: &Request<'_>) -> Handled {
+fn carry_out(session: &Session, received: Moment, request: &Request<'_>) -> Handled {
     match request.command() {
         Ok(command) => session.handle(received, command, |snapshot| {
             let ice_servers = ice_servers(session, snapshot)?;

@@ -43,12 +43,18 @@ impl State {
         if let Some(history) = &mut self.history {
             history.set_away();
         }
-        std::mem::replace(&mut self.target, Target::NOWHERE)
+        let is_closing = self.target.is_closing();
+        std::mem::replace(&mut self.target, Target::Nowhere { early: Vec::new(), is_closing })
     }
 }
 
 impl Target {
     const NOWHERE: Self = Self::Nowhere { early: Vec::new(), is_closing: false };
+
+    /// Whether the peer was asked to go while there was no connection that could be closed.
+    fn is_closing(&self) -> bool {
+        matches!(self, Self::Nowhere { is_closing: true, .. })
+    }
 }
 
 impl Outbound {
@@ -171,11 +177,16 @@ impl Outbox for Outbound {
 
     fn take_over(&self, seen: u64) -> Result<(), NotHeld> {
         let mut state = self.state.lock();
-        state.history.as_ref().ok_or(NotHeld::Gone)?.holds_after(seen)?;
+        let history = state.history.as_ref().filter(|_| !state.target.is_closing());
+        history.ok_or(NotHeld::Gone)?.holds_after(seen)?;
         if let Target::Queue { link, .. } = state.hold() {
             self.close_link(&link);
         }
         Ok(())
+    }
+
+    fn has_sent_since(&self, seen: u64) -> bool {
+        self.state.lock().history.as_ref().is_some_and(|history| history.after(seen).next().is_some())
     }
 
     fn prune(&self, now: Instant) -> bool {

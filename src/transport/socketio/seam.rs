@@ -13,6 +13,7 @@ use tokio::time::Sleep;
 use super::link::Link;
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
+use crate::transport::read_ahead::ReadAhead;
 
 /// How long a write may make no progress before its connection is given up: a reader that stalls is found within ten
 /// seconds of traffic.
@@ -26,9 +27,7 @@ pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 /// A stream that has failed is never an error here: it swallows what is written and its reads end. The library then
 /// takes the one path on which it also forgets the connection.
 pub(super) struct Seam<S> {
-    io: S,
-    /// What was read before the stream came here.
-    early: Bytes,
+    io: ReadAhead<S>,
     link: Arc<Link>,
     reply: Option<ReplyFilter>,
     stall: Option<Pin<Box<Sleep>>>,
@@ -48,8 +47,7 @@ impl<S> Seam<S> {
     pub(super) fn new(io: S, early: Bytes, link: Arc<Link>, is_upgrade: bool) -> Self {
         let reply = (!link.is_connected()).then(ReplyFilter::default);
         Self {
-            io,
-            early,
+            io: ReadAhead::new(io, early),
             link,
             reply,
             stall: None,
@@ -100,7 +98,7 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
 
     fn note_read(&mut self, bytes: &[u8]) {
         self.read.count(bytes);
-        if self.read.says_goodbye() {
+        if self.read.has_goodbye {
             self.link.note_goodbye();
         }
     }
@@ -158,13 +156,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
             return this.poll_end(context).map(Ok);
         }
         ready!(this.link.poll_pause(&mut this.pause, context));
-        if this.early.has_remaining() {
-            let length = this.early.remaining().min(buffer.remaining());
-            let early = this.early.split_to(length);
-            this.note_read(&early);
-            buffer.put_slice(&early);
-            return Poll::Ready(Ok(()));
-        }
         let before = buffer.filled().len();
         let outcome = ready!(Pin::new(&mut this.io).poll_read(context, buffer));
         // A failure reads as the end: see the type's doc.
@@ -236,14 +227,21 @@ impl<S> Drop for Seam<S> {
 /// Counts the frames of a stream that comes in pieces.
 #[derive(Default)]
 struct FrameCounter {
-    /// The mask of a close frame and the code that its payload begins with: as much of them as has come.
-    close: Option<Vec<u8>>,
+    /// Whether a close frame with a status was among them: a page that is left, a program that hangs up. Without one
+    /// Engine.IO gives up a transport, as when it misses a heartbeat, and comes back.
+    has_goodbye: bool,
     /// The beginning of a head that has not come whole yet.
     head: Vec<u8>,
     payload_left: usize,
 }
 
 impl FrameCounter {
+    /// Notes the head of a frame, and how much follows it.
+    fn begin(&mut self, head: &[u8], length: usize) {
+        self.has_goodbye |= head[0] & 0x0f == CLOSE && length > 0;
+        self.payload_left = length;
+    }
+
     /// How many frames end in these bytes, and how many of the bytes are payload.
     fn count(&mut self, mut bytes: &[u8]) -> (usize, usize) {
         let (mut frames, mut payload) = (0, 0);
@@ -252,11 +250,13 @@ impl FrameCounter {
                 let here = self.payload_left.min(bytes.len());
                 self.payload_left -= here;
                 payload += here;
-                // Nothing follows it.
-                if let Some(close) = &mut self.close {
-                    close.extend(bytes[..here].iter().take((MASK + 2).saturating_sub(close.len())));
-                }
                 bytes = &bytes[here..];
+            } else if self.head.is_empty()
+                && let Some((head, length)) = frame_head(bytes)
+                && head <= bytes.len()
+            {
+                self.begin(&bytes[..head], length);
+                bytes = &bytes[head..];
             } else {
                 self.head.push(bytes[0]);
                 bytes = &bytes[1..];
@@ -264,25 +264,12 @@ impl FrameCounter {
                 if self.head.len() < head {
                     continue;
                 }
-                if self.head[0] & 0x0f == CLOSE {
-                    self.close = Some(self.head[self.head.len().saturating_sub(MASK)..].to_vec());
-                }
-                self.head.clear();
-                self.payload_left = length;
+                let head = std::mem::take(&mut self.head);
+                self.begin(&head, length);
             }
             frames += usize::from(self.payload_left == 0);
         }
         (frames, payload)
-    }
-
-    /// Whether a client has closed as one that does not come back: a page that is left. Without that code a client gives
-    /// up a transport, as when it misses a heartbeat; one that leaves for good says so in a packet before.
-    fn says_goodbye(&self) -> bool {
-        let Some(&[first_mask, second_mask, _, _, first, second]) = self.close.as_deref().and_then(<[u8]>::first_chunk)
-        else {
-            return false;
-        };
-        u16::from_be_bytes([first ^ first_mask, second ^ second_mask]) == GOING_AWAY
     }
 }
 
@@ -323,9 +310,6 @@ fn frame_bounds(bytes: &[u8]) -> Option<(usize, usize)> {
 
 /// The opcode of a close frame.
 const CLOSE: u8 = 8;
-
-/// The code in it by which browsers close what a page leaves open (RFC 6455, section 7.4.1).
-const GOING_AWAY: u16 = 1001;
 
 /// The length of a mask, the end of the head of a frame of a client.
 const MASK: usize = 4;
@@ -393,14 +377,13 @@ mod tests {
         let says_goodbye = |frame: &[u8], piece: usize| {
             let mut counter = FrameCounter::default();
             frame.chunks(piece).for_each(|piece| _ = counter.count(piece));
-            counter.says_goodbye()
+            counter.has_goodbye
         };
         for piece in [1, 2, 3, 64] {
             assert!(says_goodbye(&close(&[0x03, 0xe9]), piece));
             assert!(says_goodbye(&close(b"\x03\xe9left"), piece));
             assert!(!says_goodbye(&close(&[]), piece));
-            assert!(!says_goodbye(&close(&[0x03, 0xe8]), piece));
-            assert!(!says_goodbye(&close(&[0x03, 0xe9])[..7], piece), "cut off");
+            assert!(says_goodbye(&close(&[0x03, 0xe8]), piece));
         }
     }
 }

@@ -1,16 +1,18 @@
 //! The life of one plain WebSocket connection.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tracing::debug;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -24,7 +26,8 @@ use crate::dialect::{Conversation, Dialect, Frame, RequestError, Step};
 use crate::id::ConnectionId;
 use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
-use crate::session::{Backlog, Excess, Handled, Hub, Outbox, Permit, QueueFull, ResumeKey, Session};
+use crate::session::{Backlog, Excess, Handled, Hub, Moment, Outbox, Permit, QueueFull, ResumeKey, Session};
+use crate::transport::read_ahead::ReadAhead;
 use crate::transport::stream::Stream;
 
 /// What is read of a connection at a time, in bytes: each connection has a buffer of that size.
@@ -42,19 +45,28 @@ const MISSED_HEARTBEATS: u32 = 2;
 pub(super) struct Connection {
     hub: Arc<Hub>,
     _permit: Permit,
-    socket: WebSocketStream<Stream>,
+    socket: WebSocketStream<ReadAhead<Stream>>,
     session: Session,
     conversation: Box<dyn Conversation>,
     /// How events are written, as far as the session knows.
     speaks: &'static Dialect,
     outbox: Arc<Outbound>,
     line: Arc<Line>,
-    queue: mpsc::Receiver<Outgoing>,
-    /// A queue that fills up: nothing is read until it has shrunk, or until then.
-    pause: Option<(Arc<Backlog>, Instant)>,
+    /// A queue fills up: nothing is read until this ends.
+    pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     missed: u32,
+    /// Until when what waits may still be written, once that is known.
+    farewell: Option<Instant>,
     /// Whether the client closes the connection as one does who does not come back.
     has_said_goodbye: bool,
+}
+
+/// What a connection has to do.
+enum Wake {
+    Write(VecDeque<Outgoing>),
+    Read(Option<Result<Message, Error>>),
+    Beat,
+    TooLate,
 }
 
 /// How a connection ends.
@@ -94,8 +106,8 @@ impl Connection {
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(settings.max_message_bytes))
             .max_frame_size(Some(settings.max_message_bytes));
-        let socket = WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config)).await;
-        let (line, queue) = Line::new(settings);
+        let socket = WebSocketStream::from_raw_socket(ReadAhead::new(stream, early), Role::Server, Some(config)).await;
+        let line = Line::new(settings);
         let outbox = Outbound::new(id, Arc::clone(hub), conversation.dialect(), Arc::clone(&line));
         let can_resume = outbox.can_resume();
         let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>, can_resume);
@@ -109,9 +121,9 @@ impl Connection {
             speaks,
             outbox,
             line,
-            queue,
             pause: None,
             missed: 0,
+            farewell: None,
             has_said_goodbye: false,
         }
     }
@@ -124,7 +136,7 @@ impl Connection {
     }
 
     /// Serves until the connection ends.
-    pub(super) async fn run(mut self, settings: &Settings) {
+    pub(super) async fn run(&mut self, settings: &Settings) {
         let end = self.serve(settings).await;
         if end.is_lost && !self.has_said_goodbye {
             self.session.lose(end.reason);
@@ -133,16 +145,18 @@ impl Connection {
         }
         self.line.backlog.close();
         if let Some((code, why)) = end.close {
-            let frame = CloseFrame { code: CloseCode::from(code), reason: why.into() };
-            let farewell = async {
-                self.socket.close(Some(frame)).await.ok();
-                // The client hears that all is said, and answers by ending its side: RFC 6455, section 7.1.1.
-                self.socket.get_mut().shutdown().await.ok();
-                let mut rest = [0; READ_BUFFER];
-                while self.socket.get_mut().read(&mut rest).await.is_ok_and(|length| length > 0) {}
-            };
-            timeout(LINGER, farewell).await.ok();
+            // In a box: a connection is not to be larger all its life for how it ends.
+            timeout(LINGER, Box::pin(self.say_goodbye(code, why))).await.ok();
         }
+    }
+
+    async fn say_goodbye(&mut self, code: u16, why: &'static str) {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: why.into() };
+        self.socket.close(Some(frame)).await.ok();
+        // The client hears that all is said, and answers by ending its side: RFC 6455, section 7.1.1.
+        self.socket.get_mut().shutdown().await.ok();
+        let mut rest = [0; READ_BUFFER];
+        while self.socket.get_mut().read(&mut rest).await.is_ok_and(|length| length > 0) {}
     }
 
     async fn serve(&mut self, settings: &Settings) -> End {
@@ -150,29 +164,22 @@ impl Connection {
         self.conversation.keep(key);
         let opening = self.conversation.open();
         if let Err(end) = self.guarded(|this| {
-            let opened = Instant::now();
+            let opened = Moment::now();
             opening.into_iter().try_for_each(|step| this.take(opened, Some(step)))
         }) {
             return end;
         }
         let mut heartbeat = tokio::time::interval_at(Instant::now() + settings.heartbeat, settings.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let first_message = Instant::now() + settings.handshake_timeout;
+        let mut first_message =
+            (!self.conversation.is_settled()).then(|| Box::pin(tokio::time::sleep(settings.handshake_timeout)));
         loop {
-            let line = Arc::clone(&self.line);
-            let pause = self.pause.clone();
-            let is_settled = self.conversation.is_settled();
-            let done = tokio::select! {
-                biased;
-                Some(frame) = self.queue.recv() => self.write(frame).await,
-                () = line.closing() => self.flush_and_close().await,
-                () = relief(pause.as_ref()), if pause.is_some() => {
-                    self.pause = None;
-                    Ok(())
-                }
-                message = self.socket.next(), if pause.is_none() => self.read(message),
-                _ = heartbeat.tick() => self.beat().await,
-                () = tokio::time::sleep_until(first_message), if !is_settled => {
+            let wake = poll_fn(|context| self.poll_wake(context, &mut heartbeat, &mut first_message)).await;
+            let done = match wake {
+                Wake::Write(frames) => self.write(frames).await,
+                Wake::Read(message) => self.read(message),
+                Wake::Beat => self.beat().await,
+                Wake::TooLate => {
                     self.hub.metrics().limit(Limit::HandshakeTime);
                     Err(End::told(1008, "the first message took too long"))
                 }
@@ -181,6 +188,39 @@ impl Connection {
                 return end;
             }
         }
+    }
+
+    /// Ready with what is to be done next: what waits to be written before what waits to be read.
+    fn poll_wake(
+        &mut self,
+        context: &mut Context<'_>,
+        heartbeat: &mut Interval,
+        first_message: &mut Option<Pin<Box<Sleep>>>,
+    ) -> Poll<Wake> {
+        if let Poll::Ready(frames) = self.line.poll_next(context) {
+            return Poll::Ready(Wake::Write(frames));
+        }
+        if let Some(pause) = &mut self.pause
+            && pause.as_mut().poll(context).is_ready()
+        {
+            self.pause = None;
+        }
+        if self.pause.is_none()
+            && let Poll::Ready(message) = self.socket.poll_next_unpin(context)
+        {
+            return Poll::Ready(Wake::Read(message));
+        }
+        if heartbeat.poll_tick(context).is_ready() {
+            return Poll::Ready(Wake::Beat);
+        }
+        if let Some(timer) = first_message {
+            if self.conversation.is_settled() {
+                *first_message = None;
+            } else if timer.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Wake::TooLate);
+            }
+        }
+        Poll::Pending
     }
 
     /// Runs what decides about a message; a panic in it ends this connection and no other.
@@ -226,7 +266,8 @@ impl Connection {
     }
 
     fn receive(&mut self, text: &str) -> Result<(), End> {
-        let (received, now) = (Instant::now(), SystemTime::now());
+        let received = Moment::now();
+        let now = received.time;
         let step = match self.session.admit() {
             Ok(()) => self.conversation.receive(text, now),
             Err(Excess::Flood(_)) => return Err(End::FLOOD),
@@ -250,7 +291,7 @@ impl Connection {
     }
 
     /// Carries out a step, and those that follow from it.
-    fn take(&mut self, received: Instant, mut next: Option<Step>) -> Result<(), End> {
+    fn take(&mut self, received: Moment, mut next: Option<Step>) -> Result<(), End> {
         while let Some(step) = next.take() {
             match step {
                 Step::Tell(frame) => self.tell(frame)?,
@@ -278,14 +319,14 @@ impl Connection {
                         self.speaks = speaks;
                         self.session.speak(speaks);
                     }
-                    let now = SystemTime::now();
+                    let now = received.time;
                     let Handled { result, congested, .. } =
-                        self.session.handle(received.into(), command, |snapshot| conversation.welcome(snapshot, now));
+                        self.session.handle(received, command, |snapshot| conversation.welcome(snapshot, now));
                     if let Err(error) = &result {
                         self.session.refused(error);
                     }
                     if let Some(backlog) = congested {
-                        self.pause = Some((backlog, Instant::now() + self.session.patience()));
+                        self.pause = Some(Box::pin(relief(backlog, self.session.patience())));
                     }
                     next = self.conversation.answer(result, now);
                 }
@@ -297,11 +338,18 @@ impl Connection {
     /// Takes the place of a connection that was lost, if the client knows its key and missed nothing that is not held.
     fn resume(&mut self, key: &str, seen: u64) -> Option<Step> {
         let now = SystemTime::now();
-        let resumed = ResumeKey::parse(key)
-            .and_then(|key| Some((self.hub.resume(&key, seen, self.session.subject().as_ref())?, key)));
+        let grant = self.session.grant();
+        let subject = grant.as_ref().map(|grant| &grant.subject);
+        // Nobody comes back to where it is.
+        let key = ResumeKey::parse(key).filter(|key| key.id() != self.session.id());
+        let resumed = key.and_then(|key| Some((self.hub.resume(&key, seen, subject)?, key)));
         let Some(((session, outbox), used)) = resumed else {
             return Some(Step::Tell(self.conversation.resumed(None, now)));
         };
+        // From here on it is there by the token that it came back with.
+        if let Some(grant) = grant {
+            session.accept(Grant::clone(&grant)).expect("a place is given to its own person alone");
+        }
         let outbox = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
         // The key works once.
         let before = session.key().map(|key| key.expose());
@@ -321,49 +369,58 @@ impl Connection {
     fn tell(&mut self, frame: Frame) -> Result<(), End> {
         self.outbox.send(frame).map_err(|QueueFull| End::told(1008, "answers are not read"))?;
         if self.line.backlog.is_high() {
-            self.pause = Some((Arc::clone(&self.line.backlog), Instant::now() + WRITE_STALL));
+            self.pause = Some(Box::pin(relief(Arc::clone(&self.line.backlog), WRITE_STALL)));
         }
         Ok(())
     }
 
-    /// Writes a frame and all that wait behind it.
-    async fn write(&mut self, first: Outgoing) -> Result<(), End> {
-        let mut next = Some(first);
-        let mut end = None;
-        let (mut frames, mut bytes) = (0, 0);
-        while let Some(frame) = next.take() {
+    /// Writes what waits, in as few writes as it takes. Once the end is among it nothing more is accepted, and what was
+    /// is written too.
+    async fn write(&mut self, mut frames: VecDeque<Outgoing>) -> Result<(), End> {
+        let end = frames.iter().find_map(|frame| match frame {
+            Outgoing::Close(code, reason) => Some(End::told(*code, reason)),
+            Outgoing::Text(_) | Outgoing::Ping => None,
+        });
+        if end.is_some() {
+            self.session.end(LeaveReason::Kicked);
+            frames.extend(self.line.rest());
+        }
+        let (count, mut bytes) = (frames.len(), 0);
+        for frame in frames {
             bytes += frame.length();
             match frame {
                 Outgoing::Text(text) => self.bounded(async |socket| socket.feed(Message::Text(text)).await).await?,
                 Outgoing::Ping => self.bounded(async |socket| socket.feed(Message::Ping(BACK.into())).await).await?,
-                Outgoing::Close(code, reason) => {
-                    // What was accepted before still goes out, and nothing is from here on.
-                    self.session.end(LeaveReason::Kicked);
-                    end = Some(End::told(code, reason));
-                }
+                Outgoing::Close(..) => {}
             }
-            frames += 1;
-            next = self.queue.try_recv().ok();
         }
         self.bounded(async |socket| socket.flush().await).await?;
-        self.line.backlog.written(frames, bytes);
+        self.line.backlog.written(count, bytes);
         end.map_or(Ok(()), Err)
     }
 
     /// Writes for a bounded time, and no longer than for a last word once the connection is to be closed.
     async fn bounded(
         &mut self,
-        write: impl AsyncFnOnce(&mut WebSocketStream<Stream>) -> Result<(), Error>,
+        write: impl AsyncFnOnce(&mut WebSocketStream<ReadAhead<Stream>>) -> Result<(), Error>,
     ) -> Result<(), End> {
-        let line = Arc::clone(&self.line);
-        let closing = async {
-            line.closing().await;
-            tokio::time::sleep(LINGER).await;
-        };
-        let outcome = tokio::select! {
-            biased;
-            outcome = timeout(WRITE_STALL, write(&mut self.socket)) => outcome,
-            () = closing => return Err(End::KICKED),
+        let Self { line, farewell, socket, .. } = self;
+        let mut write = pin!(write(socket));
+        // Nearly always there is nothing to wait for, and no timer to be made.
+        let outcome = match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
+            Poll::Ready(outcome) => Ok(outcome),
+            Poll::Pending => {
+                let closing = async {
+                    poll_fn(|context| line.poll_closing(context)).await;
+                    // As long as all of it takes, not each frame: who reads a little at a time does not stay for that.
+                    tokio::time::sleep_until(*farewell.get_or_insert_with(|| Instant::now() + LINGER)).await;
+                };
+                tokio::select! {
+                    biased;
+                    outcome = timeout(WRITE_STALL, write) => outcome,
+                    () = closing => return Err(End::KICKED),
+                }
+            }
         };
         match outcome {
             Ok(Ok(())) => Ok(()),
@@ -379,16 +436,6 @@ impl Connection {
         }
     }
 
-    /// The server wants the connection closed: what is queued still goes out.
-    async fn flush_and_close(&mut self) -> Result<(), End> {
-        self.session.end(LeaveReason::Kicked);
-        if let Ok(frame) = self.queue.try_recv() {
-            // As long as all of it takes, not each: who reads a little at a time does not stay for that.
-            timeout(LINGER, self.write(frame)).await.unwrap_or(Err(End::KICKED))?;
-        }
-        Err(End::told(1008, "closed by the server"))
-    }
-
     async fn beat(&mut self) -> Result<(), End> {
         if self.missed >= MISSED_HEARTBEATS {
             return Err(End::gone(LeaveReason::TimedOut));
@@ -401,9 +448,8 @@ impl Connection {
 }
 
 /// Resolves when there is no reason to pause any more. One that has waited too long lets nobody else wait.
-async fn relief(pause: Option<&(Arc<Backlog>, Instant)>) {
-    let Some((backlog, until)) = pause else { return };
-    if tokio::time::timeout_at(*until, poll_fn(|context| backlog.poll_relief(context))).await.is_err() {
+async fn relief(backlog: Arc<Backlog>, patience: Duration) {
+    if timeout(patience, poll_fn(|context| backlog.poll_relief(context))).await.is_err() {
         backlog.give_up();
     }
 }

@@ -4,12 +4,13 @@
 //! what was sent is held for a while; a connection that takes the peer's place is told what it missed before anything
 //! new, under the lock under which all is sent.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
 use tungstenite::Utf8Bytes;
 
 use super::Settings;
@@ -42,49 +43,94 @@ impl Outgoing {
 }
 
 /// The queue of one connection.
+///
+/// Not a channel of the runtime's: those keep a block of slots for each, and this is empty nearly always.
 pub(super) struct Line {
-    queue: mpsc::Sender<Outgoing>,
+    queue: Mutex<Queue>,
+    /// The most frames that wait, with those that were promised.
+    max_frames: usize,
     pub(super) backlog: Arc<Backlog>,
     /// Whether the client owes the answer to a heartbeat.
     pub(super) is_overdue: AtomicBool,
-    is_closing: AtomicBool,
-    closing: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Outgoing>,
+    is_closing: bool,
+    /// The connection's task, where it waits for something to write.
+    writer: Option<Waker>,
 }
 
 impl Line {
-    pub(super) fn new(settings: &Settings) -> (Arc<Self>, mpsc::Receiver<Outgoing>) {
-        let (queue, receiver) = mpsc::channel(settings.send_queue + settings.promised);
-        let line = Self {
-            queue,
+    pub(super) fn new(settings: &Settings) -> Arc<Self> {
+        Arc::new(Self {
+            queue: Mutex::default(),
+            max_frames: settings.send_queue + settings.promised,
             backlog: Backlog::new(settings.send_queue, settings.send_queue_bytes),
             is_overdue: AtomicBool::new(false),
-            is_closing: AtomicBool::new(false),
-            closing: Notify::new(),
-        };
-        (Arc::new(line), receiver)
+        })
     }
 
-    /// Resolves when the connection is to be closed, and at once from then on.
-    pub(super) async fn closing(&self) {
-        while !self.is_closing.load(Ordering::Acquire) {
-            // Who was notified before it waited does not wait: one permit is kept.
-            self.closing.notified().await;
+    /// Ready with what is to be written next: one frame at least, with the end behind it if the connection is to be
+    /// closed. For one task only.
+    pub(super) fn poll_next(&self, context: &Context<'_>) -> Poll<VecDeque<Outgoing>> {
+        let mut queue = self.queue.lock();
+        if queue.poll_closing(context).is_ready() {
+            queue.waiting.push_back(Outgoing::Close(1008, "closed by the server"));
         }
+        if queue.waiting.is_empty() { Poll::Pending } else { Poll::Ready(std::mem::take(&mut queue.waiting)) }
+    }
+
+    /// What was queued since.
+    pub(super) fn rest(&self) -> VecDeque<Outgoing> {
+        std::mem::take(&mut self.queue.lock().waiting)
+    }
+
+    /// Ready when the connection is to be closed, whatever waits. For the same task.
+    pub(super) fn poll_closing(&self, context: &Context<'_>) -> Poll<()> {
+        self.queue.lock().poll_closing(context)
     }
 
     pub(super) fn close(&self) {
-        self.is_closing.store(true, Ordering::Release);
-        self.closing.notify_one();
+        self.change(|queue| queue.is_closing = true);
     }
 
     fn send(&self, frame: Outgoing, is_promised: bool) -> Result<(), QueueFull> {
         let bytes = frame.length();
-        let queue = || match self.queue.try_send(frame) {
-            Err(mpsc::error::TrySendError::Full(_)) => Err(QueueFull),
-            // One that is gone takes nothing and is no error: its session is just ending.
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        let queue = || {
+            self.change(|queue| queue.waiting.push_back(frame));
+            Ok(())
         };
-        if is_promised { self.backlog.queue_promised(bytes, queue) } else { self.backlog.queue(bytes, queue) }
+        if !is_promised {
+            return self.backlog.queue(bytes, queue);
+        }
+        if self.backlog.waiting() >= self.max_frames {
+            return Err(QueueFull);
+        }
+        self.backlog.queue_promised(bytes, queue)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Queue)) {
+        let mut queue = self.queue.lock();
+        change(&mut queue);
+        let writer = queue.writer.take();
+        drop(queue);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
+}
+
+impl Queue {
+    fn poll_closing(&mut self, context: &Context<'_>) -> Poll<()> {
+        if self.is_closing {
+            return Poll::Ready(());
+        }
+        if !self.writer.as_ref().is_some_and(|writer| writer.will_wake(context.waker())) {
+            self.writer = Some(context.waker().clone());
+        }
+        Poll::Pending
     }
 }
 
@@ -103,6 +149,8 @@ struct State {
     history: Option<History<Utf8Bytes>>,
     /// `None` while the peer is away.
     line: Option<Arc<Line>>,
+    /// Whether the peer was asked to go while it was away.
+    is_closing: bool,
 }
 
 impl State {
@@ -118,7 +166,7 @@ impl State {
 impl Outbound {
     pub(super) fn new(id: ConnectionId, hub: Arc<Hub>, dialect: &Dialect, line: Arc<Line>) -> Arc<Self> {
         let limits = dialect.number.and_then(|_| hub.resume_limits());
-        let state = State { next: 1, history: limits.map(History::new), line: Some(line) };
+        let state = State { next: 1, history: limits.map(History::new), line: Some(line), is_closing: false };
         Arc::new(Self { id, hub, number: dialect.number, state: Mutex::new(state) })
     }
 
@@ -154,12 +202,15 @@ impl Outbound {
         }
         line.send(Outgoing::Ping, true)?;
         state.line = Some(Arc::clone(line));
+        if state.is_closing {
+            line.close();
+        }
         Ok(())
     }
 
     fn send_text(&self, mut text: String, is_promised: bool) -> Result<(), QueueFull> {
         let mut guard = self.state.lock();
-        let State { next, history, line } = &mut *guard;
+        let State { next, history, line, .. } = &mut *guard;
         if let Some(history) = &history {
             history.takes(text.len())?;
             *next = history.next();
@@ -202,9 +253,12 @@ impl Outbox for Outbound {
     }
 
     fn close(&self) {
-        match &self.state.lock().line {
-            Some(line) => line.close(),
-            None => self.hub.give_up(self.id),
+        let mut state = self.state.lock();
+        if let Some(line) = &state.line {
+            line.close();
+        } else {
+            state.is_closing = true;
+            self.hub.give_up(self.id);
         }
     }
 
@@ -227,11 +281,16 @@ impl Outbox for Outbound {
 
     fn take_over(&self, seen: u64) -> Result<(), NotHeld> {
         let mut state = self.state.lock();
-        state.history.as_ref().ok_or(NotHeld::Gone)?.holds_after(seen)?;
+        let history = state.history.as_ref().filter(|_| !state.is_closing);
+        history.ok_or(NotHeld::Gone)?.holds_after(seen)?;
         if let Some(older) = state.hold() {
             older.close();
         }
         Ok(())
+    }
+
+    fn has_sent_since(&self, seen: u64) -> bool {
+        self.state.lock().history.as_ref().is_some_and(|history| history.after(seen).next().is_some())
     }
 
     fn prune(&self, now: Instant) -> bool {

@@ -179,6 +179,17 @@ export class Person {
     return () => this.page.evaluate(() => window.departure);
   }
 
+  /**
+   * Takes the network from the page, or gives it back, by the browser's own word: connections are refused, and the page is told.
+   * WebRTC, and in some versions WebSockets that are open, go on.
+   * @param {boolean} offline
+   */
+  async setOffline(offline) {
+    this.devtools ??= await this.context.newCDPSession(this.page);
+    await this.devtools.send("Network.enable");
+    await this.devtools.send("Network.emulateNetworkConditions", { offline, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+  }
+
   leave() {
     return this.context.close();
   }

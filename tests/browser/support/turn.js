@@ -9,11 +9,14 @@ import { eventually } from "./server.js";
 const BINARY = process.env.TURNSERVER_BIN ?? "/usr/bin/turnserver";
 const ANSWER_TIMEOUT_MS = 200;
 
-/** @param {string} secret what credentials are made with */
+/**
+ * Clients may come by UDP and by TCP.
+ * @param {string} secret what credentials are made with
+ */
 export async function startTurn(secret) {
   const port = await freePort();
   const child = spawn(BINARY, [
-    "-n", "--no-cli", "--no-tcp", "--no-tls", "--no-dtls", "--log-file=stdout", "--pidfile=/dev/null",
+    "-n", "--no-cli", "--no-tls", "--no-dtls", "--log-file=stdout", "--pidfile=/dev/null",
     "--use-auth-secret", `--static-auth-secret=${secret}`, "--realm=test",
     "--listening-ip=127.0.0.1", `--listening-port=${port}`, "--relay-ip=127.0.0.1",
     // Both ends of a call are on this machine, which is not let through otherwise.
@@ -36,6 +39,7 @@ export async function startTurn(secret) {
   failed.catch(() => {});
 
   return {
+    port,
     url: `turn:127.0.0.1:${port}?transport=udp`,
     /** What it has printed so far. */
     output: () => output,
@@ -71,4 +75,16 @@ async function freePort() {
   socket.close();
   await once(socket, "close");
   return port;
+}
+
+/** Runs in each page before its own scripts: no candidate but those of a TURN server. */
+export function relayOnly() {
+  window.RTCPeerConnection = class extends window.RTCPeerConnection {
+    constructor(configuration) {
+      super({ ...configuration, iceTransportPolicy: "relay" });
+    }
+    setConfiguration(configuration) {
+      super.setConfiguration({ ...configuration, iceTransportPolicy: "relay" });
+    }
+  };
 }

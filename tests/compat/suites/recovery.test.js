@@ -96,4 +96,26 @@ describe('a drop', () => {
       }
     })
   }
+
+  test('that the client declares itself, as it does when the browser says that it is offline', async () => {
+    const bob = io(server.url, { transports: ['websocket'], forceNew: true, reconnectionDelay: 20 })
+    const alice = io(server.url, { transports: ['websocket'], forceNew: true })
+    try {
+      await Promise.all([bob, alice].map((socket) => next(socket, 'connect')))
+      for (const [userId, socket] of Object.entries({ alice, bob })) {
+        await within(socket.emitWithAck('join-room', { roomId: 'declared', userId }), () => 'joined')
+      }
+      const { id } = bob
+      const seen = Promise.all([next(alice, 'user-away'), next(alice, 'user-back'), next(bob, 'connect', 'connected again')])
+      bob.io.engine.close()
+      await seen
+      assert.deepEqual([bob.recovered, bob.id], [true, id])
+      const gone = next(alice, 'user-left')
+      bob.disconnect()
+      assert.equal((await gone).reason, 'disconnected')
+    } finally {
+      bob.disconnect()
+      alice.disconnect()
+    }
+  })
 })

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::TestServer;
-use super::client::WebSocket;
+use super::client::{WebSocket, goodbye};
 use super::server::LIMIT;
 use super::wire::{WIRES, Wire, message};
 
@@ -344,7 +344,7 @@ impl Line {
     }
 
     async fn close(mut self) {
-        self.socket.close(None).await.ok();
+        self.socket.close(Some(goodbye())).await.ok();
         let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
         tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
     }

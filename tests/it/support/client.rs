@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::TestServer;
@@ -56,6 +56,11 @@ pub(crate) async fn text(socket: &mut WebSocket) -> String {
         }
     };
     tokio::time::timeout(LIMIT, waiting).await.expect("a frame comes in time")
+}
+
+/// The close frame of a tab that is closed.
+pub(crate) fn goodbye() -> CloseFrame {
+    CloseFrame { code: CloseCode::Away, reason: Utf8Bytes::default() }
 }
 
 impl Client {
@@ -158,10 +163,18 @@ impl Client {
         assert!(self.early.is_empty(), "{:?}", self.early);
     }
 
-    /// Closes as a browser does that leaves the page.
-    pub(crate) async fn close(mut self) {
-        let frame = CloseFrame { code: CloseCode::Away, reason: "".into() };
-        self.socket.close(Some(frame)).await.ok();
+    /// Closes as a browser does whose tab is closed.
+    pub(crate) async fn close(self) {
+        self.close_with(Some(goodbye())).await;
+    }
+
+    /// Closes as the official client does when it takes its network for gone.
+    pub(crate) async fn give_up(self) {
+        self.close_with(None).await;
+    }
+
+    async fn close_with(mut self, frame: Option<CloseFrame>) {
+        self.socket.close(frame).await.ok();
         let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
         tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
     }

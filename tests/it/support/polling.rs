@@ -1,76 +1,77 @@
 //! A Socket.IO client over long-polling (Engine.IO 4).
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use super::TestServer;
+use super::raw::Raw;
 use super::server::LIMIT;
-
-/// How long a poll is left without an answer before it is hung up: long enough for the server to have read it.
-const HANG_UP: Duration = Duration::from_millis(200);
 
 pub(crate) struct Polling {
     http: reqwest::Client,
-    url: String,
-    /// What CONNECT was answered.
-    pub(crate) reply: Value,
-    early: VecDeque<String>,
+    address: SocketAddr,
+    /// Of every request after the first.
+    path: String,
+    packets: VecDeque<String>,
 }
 
 impl Polling {
-    /// Connects, with so much as credentials.
-    pub(crate) async fn connect(server: &TestServer, auth: &str) -> Self {
+    /// As far as the OPEN packet.
+    pub(crate) async fn open(address: SocketAddr) -> Self {
         let http = reqwest::Client::builder().timeout(LIMIT).build().unwrap();
-        let open = http.get(server.url("/socket.io/?EIO=4&transport=polling")).send().await.unwrap();
-        let open: Value = serde_json::from_str(&open.text().await.unwrap()[1..]).unwrap();
-        let sid = open["sid"].as_str().unwrap();
-        let url = server.url(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"));
-        let mut client = Self { http, url, reply: Value::Null, early: VecDeque::new() };
-        client.post(&format!("40{auth}")).await;
-        let reply = client.packet("40").await;
-        client.reply = serde_json::from_str(&reply).unwrap();
+        let path = "/socket.io/?EIO=4&transport=polling";
+        let open = http.get(format!("http://{address}{path}")).send().await.unwrap().text().await.unwrap();
+        let open: Value = serde_json::from_str(&open[1..]).unwrap();
+        let path = format!("{path}&sid={}", open["sid"].as_str().unwrap());
+        let mut client = Self { http, address, path, packets: VecDeque::new() };
+        // A heartbeat comes at once; from here on a poll waits, if nothing is to be told.
+        client.fetch().await;
+        assert_eq!(client.packets, ["2"]);
         client
     }
 
-    pub(crate) async fn post(&self, packet: &str) {
-        let answer = self.http.post(&self.url).body(packet.to_owned()).send().await.unwrap();
-        assert_eq!(answer.status(), 200, "{packet}");
+    /// Whether the connection is still there.
+    async fn fetch(&mut self) -> bool {
+        let answer = self.http.get(self.url()).send().await.expect("a poll is answered in time");
+        if answer.status() != 200 {
+            return false;
+        }
+        let packets = answer.text().await.expect("a whole answer");
+        self.packets.extend(packets.split('\u{1e}').map(str::to_owned));
+        true
     }
 
-    /// The next packet, which must begin so: the rest of it.
-    async fn packet(&mut self, head: &str) -> String {
+    fn url(&self) -> String {
+        format!("http://{}{}", self.address, self.path)
+    }
+
+    /// Sends packets, if the server has not closed yet.
+    pub(crate) async fn send(&mut self, packets: &str) {
+        self.http.post(self.url()).body(packets.to_owned()).send().await.expect("an answer");
+    }
+
+    /// The next packet, heartbeats answered; `None` once the server has closed.
+    pub(crate) async fn next(&mut self) -> Option<String> {
         loop {
-            match self.early.pop_front() {
-                Some(packet) if packet == "2" => self.post("3").await,
-                Some(packet) => {
-                    return packet.strip_prefix(head).unwrap_or_else(|| panic!("{head}, not {packet}")).to_owned();
-                }
-                None => {
-                    let body = self.http.get(&self.url).send().await.unwrap().text().await.unwrap();
-                    self.early.extend(body.split('\u{1e}').map(str::to_owned));
-                }
+            match self.packets.pop_front() {
+                Some(ping) if ping == "2" => self.send("3").await,
+                // What ends a poll that has nothing to tell.
+                Some(noop) if noop == "6" => {}
+                Some(close) if close == "1" => return None,
+                Some(packet) => return Some(packet),
+                None if self.fetch().await => {}
+                None => return None,
             }
         }
     }
 
-    /// The next event, which must have this name: its arguments.
-    pub(crate) async fn event(&mut self, name: &str) -> Vec<Value> {
-        let mut event: Vec<Value> = serde_json::from_str(&self.packet("42").await).unwrap();
-        assert_eq!(event.remove(0), name);
-        event
-    }
-
-    /// Loses the connection while a poll waits for its answer.
-    pub(crate) async fn hang_up(self) {
-        assert!(self.early.is_empty());
-        let poll = self.http.get(&self.url).timeout(HANG_UP).send();
-        assert!(poll.await.is_err_and(|error| error.is_timeout()), "nothing is told");
-    }
-
-    /// Says goodbye.
-    pub(crate) async fn close(self) {
-        self.post("41").await;
+    /// A poll that waits for something to be told, on a connection of its own. What was told and not looked at is
+    /// forgotten.
+    pub(crate) async fn poll(&self) -> Raw {
+        let poll = Raw::sending(self.address, format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", self.path)).await;
+        // One that is cut off before it is read is none.
+        poll.until_read().await;
+        poll
     }
 }

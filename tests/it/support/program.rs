@@ -27,6 +27,12 @@ pub(crate) struct Program {
     printed: Arc<Printed>,
 }
 
+impl From<&Program> for std::net::SocketAddr {
+    fn from(program: &Program) -> Self {
+        program.address()
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         // Of a test that failed: nobody else would end it.

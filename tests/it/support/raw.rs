@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -113,19 +114,37 @@ impl Raw {
     /// Whether the server's side of the connection is still there, by the word of the kernel: this side may not have heard.
     #[cfg(target_os = "linux")]
     pub(crate) fn is_served(&self) -> bool {
-        let (Ok(client), Ok(server)) = (self.stream.local_addr(), self.stream.peer_addr()) else { return false };
-        let ports = (format!(":{:04X}", server.port()), format!(":{:04X}", client.port()));
-        std::fs::read_to_string("/proc/net/tcp").unwrap().lines().any(|line| {
+        // State 1 is ESTABLISHED.
+        self.server_side().is_some_and(|(state, _)| state == "01")
+    }
+
+    /// Waits until the server has read all that was sent.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn until_read(&self) {
+        let waiting = async {
+            while self.server_side().is_some_and(|(_, queues)| !queues.ends_with(":00000000")) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, waiting).await.expect("the server reads");
+    }
+
+    /// The state of the server's side of the connection, and what is queued there, `sent:received`, as the kernel writes
+    /// both (`proc_net_tcp` of the kernel's documentation).
+    #[cfg(target_os = "linux")]
+    fn server_side(&self) -> Option<(String, String)> {
+        let (client, server) = (self.stream.local_addr().ok()?, self.stream.peer_addr().ok()?);
+        let ports = [format!(":{:04X}", server.port()), format!(":{:04X}", client.port())];
+        std::fs::read_to_string("/proc/net/tcp").unwrap().lines().find_map(|line| {
             let mut fields = line.split_whitespace().skip(1);
-            let mut ends_with = |end: &str| fields.next().is_some_and(|field| field.ends_with(end));
-            // State 1 is ESTABLISHED.
-            ends_with(&ports.0) && ends_with(&ports.1) && ends_with("01")
+            let is_ours = ports.iter().all(|port| fields.next().is_some_and(|field| field.ends_with(port)));
+            is_ours.then(|| (fields.next().unwrap_or_default().into(), fields.next().unwrap_or_default().into()))
         })
     }
 
     /// Ends as a crash does: RST, no FIN.
     pub(crate) fn reset(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// Reads a little more; `false` if nothing more comes.

@@ -99,6 +99,12 @@ impl TestServer {
     }
 }
 
+impl From<&TestServer> for std::net::SocketAddr {
+    fn from(server: &TestServer) -> Self {
+        server.address()
+    }
+}
+
 impl Drop for TestServer {
     fn drop(&mut self) {
         assert!(self.server.is_none() || std::thread::panicking(), "a test ends with `finish`");

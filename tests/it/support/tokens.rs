@@ -177,6 +177,41 @@ pub(crate) struct Entered {
     pub(crate) answer: Value,
 }
 
+/// How somebody is refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// The status, where the handshake itself is refused.
+    pub(crate) status: Option<u16>,
+    /// The message that says so, or the close.
+    pub(crate) said: String,
+}
+
+impl Refusal {
+    /// The code: on every wire the only word that is written in capitals.
+    pub(crate) fn code(&self) -> &str {
+        let words = self.said.split(|letter: char| !letter.is_ascii_uppercase() && letter != '_');
+        words.max_by_key(|word| word.len()).unwrap_or_default()
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(said: String) -> Self {
+        Self { status: None, said }
+    }
+}
+
+impl From<(u16, String)> for Refusal {
+    fn from((status, said): (u16, String)) -> Self {
+        Self { status: Some(status), said }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (status {:?})", self.said, self.status)
+    }
+}
+
 /// Connects with a token, each wire in its usual way, and joins; what is said where it is refused.
 pub(crate) async fn enter(
     server: &TestServer,
@@ -184,7 +219,7 @@ pub(crate) async fn enter(
     room: &str,
     token: Option<&str>,
     profile: Value,
-) -> Result<Entered, String> {
+) -> Result<Entered, Refusal> {
     let query = token.map(|token| format!("?token={token}")).unwrap_or_default();
     match wire {
         Wire::SocketIo => {
@@ -194,7 +229,7 @@ pub(crate) async fn enter(
             say(&mut socket, format!("420{}", json!(["join-room", wish]))).await;
             let first = said(&mut socket).await;
             if first.starts_with("430") {
-                return Err(first);
+                return Err(first.into());
             }
             let answer = said(&mut socket).await;
             let answer: Value = serde_json::from_str(answer.strip_prefix("430").unwrap()).unwrap();
@@ -202,14 +237,14 @@ pub(crate) async fn enter(
             Ok(Entered { socket, answer: json!({ "ack": answer[0], "own": users[2] }) })
         }
         Wire::Envelope => {
-            let mut socket = shake_hands(server, "/ws", None).await.map_err(|(_, body)| body)?;
+            let mut socket = shake_hands(server, "/ws", None).await?;
             said(&mut socket).await;
             let payload = token.map_or_else(|| json!({}), |token| json!({ "token": token }));
             say(&mut socket, json!({ "type": "auth:request", "payload": payload }).to_string()).await;
             let answer = said(&mut socket).await;
             let response: Value = serde_json::from_str(&answer).unwrap();
             if response["payload"]["success"] != true {
-                return Err(answer);
+                return Err(answer.into());
             }
             let user = if profile["userId"].is_null() { json!({}) } else { json!({ "id": profile["userId"] }) };
             let join = json!({ "roomId": room, "user": user, "metadata": profile });
@@ -217,7 +252,7 @@ pub(crate) async fn enter(
             let state = said(&mut socket).await;
             let read: Value = serde_json::from_str(&state).unwrap();
             if read["type"] == "error" {
-                return Err(state);
+                return Err(state.into());
             }
             Ok(Entered { socket, answer: json!({ "auth": response["payload"], "state": read["payload"] }) })
         }
@@ -225,22 +260,26 @@ pub(crate) async fn enter(
             let metadata: String = URL_ENCODED.iter().fold(profile.to_string(), |text, (a, b)| text.replace(a, b));
             let and = if query.is_empty() { "?" } else { "&" };
             let path = format!("/ws/{room}{query}{and}metadata={metadata}");
-            let mut socket = shake_hands(server, &path, None).await.map_err(|(_, body)| body)?;
+            let mut socket = shake_hands(server, &path, None).await?;
             let welcome = said(&mut socket).await;
             let list = said(&mut socket).await;
             if list.starts_with("close") {
-                return Err(list);
+                return Err(list.into());
             }
             Ok(Entered { socket, answer: serde_json::from_str(&welcome).unwrap() })
         }
         Wire::Session => {
             let path = format!("/signal{query}");
-            let mut socket = shake_hands(server, &path, None).await.map_err(|(_, body)| body)?;
+            let mut socket = shake_hands(server, &path, None).await?;
             say(&mut socket, json!({ "type": "join", "sessionId": room }).to_string()).await;
             // Success is silent here, and what is not understood is not.
             say(&mut socket, "?").await;
             let answer = said(&mut socket).await;
-            if answer.contains("INVALID_MESSAGE") { Ok(Entered { socket, answer: Value::Null }) } else { Err(answer) }
+            if answer.contains("INVALID_MESSAGE") {
+                Ok(Entered { socket, answer: Value::Null })
+            } else {
+                Err(answer.into())
+            }
         }
     }
 }

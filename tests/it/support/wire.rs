@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::TestServer;
-use super::client::WebSocket;
+use super::client::{WebSocket, goodbye};
 use super::server::LIMIT;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,10 @@ impl Wire {
 pub(crate) enum Heard {
     Joined(String),
     Left(String),
+    /// Its connection dropped, and may come back.
+    Away(String),
+    /// It did.
+    Back(String),
     Offer {
         from: String,
         sdp: String,
@@ -254,7 +258,7 @@ impl Peer {
     }
 
     pub(crate) async fn close(mut self) {
-        self.socket.close(None).await.ok();
+        self.socket.close(Some(goodbye())).await.ok();
         let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
         tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
     }
@@ -276,13 +280,15 @@ fn candidate(value: &Value) -> Option<String> {
     Some(value.as_str().map_or_else(|| text(&value["candidate"]), str::to_owned))
 }
 
-fn heard_on_socketio(said: &str) -> Option<Heard> {
+pub(crate) fn heard_on_socketio(said: &str) -> Option<Heard> {
     let event: Value = serde_json::from_str(said.strip_prefix("42")?).unwrap();
     let (name, body) = (event[0].as_str().unwrap(), &event[1]);
     let from = || text(&body["from"]);
     Some(match name {
         "user-joined" => Heard::Joined(text(&body["userId"])),
         "user-left" => Heard::Left(text(&body["userId"])),
+        "user-away" => Heard::Away(text(&body["userId"])),
+        "user-back" => Heard::Back(text(&body["userId"])),
         "offer" => Heard::Offer { from: from(), sdp: sdp(&body["offer"]) },
         "answer" => Heard::Answer { from: from(), sdp: sdp(&body["answer"]) },
         "ice-candidate" => Heard::Candidate { from: from(), candidate: candidate(&body["candidate"]) },
@@ -291,13 +297,15 @@ fn heard_on_socketio(said: &str) -> Option<Heard> {
     })
 }
 
-fn heard_on_envelope(said: &str) -> Option<Heard> {
+pub(crate) fn heard_on_envelope(said: &str) -> Option<Heard> {
     let message: Value = serde_json::from_str(said).unwrap();
     let payload = &message["payload"];
     let from = || text(&payload["fromUserId"]);
     Some(match message["type"].as_str().unwrap() {
         "room:participant-joined" => Heard::Joined(text(&payload["participant"]["userId"])),
         "room:participant-left" => Heard::Left(text(&payload["userId"])),
+        "room:participant-away" => Heard::Away(text(&payload["userId"])),
+        "room:participant-back" => Heard::Back(text(&payload["userId"])),
         "sdp:offer" => Heard::Offer { from: from(), sdp: text(&payload["sdp"]) },
         "sdp:answer" => Heard::Answer { from: from(), sdp: text(&payload["sdp"]) },
         "ice:candidate" => Heard::Candidate { from: from(), candidate: candidate(&payload["candidate"]) },

@@ -1,23 +1,28 @@
 //! A whole conversation on one of the plain WebSocket wires, with real rooms to answer it.
 //!
 //! The first line of an input is what follows the endpoint in the URL (`r?metadata={}`, `?sessionId=s`), each further
-//! line a message. Before a message, `!` and a digit has the rooms refuse what it asks for: which refusals a wire must
-//! bear does not depend on how the rooms come to them.
+//! line a message. Before a message, `!` and a digit has it refused what it asks for: which refusals a wire must bear
+//! does not depend on how the server comes to them.
 
 use std::time::Duration;
 
+use parlor::auth::Denial;
 use parlor::dialect::{Begin, Conversation, Frame, Hello, RequestError, Step, envelope, session, topic};
 use parlor::id::{ConnectionId, MAX_ID_CHARS, PeerId, RoomId};
 use parlor::room::{Answer, Code, Command, Limits, Profile, RoomError, RoomKind, Rooms, SignalKind, Target};
 use uuid::Uuid;
 
-use super::encoded::{Scene, payload, text, when};
+use super::encoded::{Scene, check_number, payload, text, when};
 use super::meaning::Sent;
 use super::object::Object;
 use super::{Wire, check_ids, id_text, peers};
 
 /// The connection whose conversation it is; others have higher numbers.
 const ME: ConnectionId = ConnectionId::from_u128(1);
+
+/// The place that a client has which comes back to it, and what brings it there: first, and from then on.
+const PLACE: ConnectionId = ConnectionId::from_u128(0x91ace);
+const KEYS: [&str; 2] = ["the \"first\" key", "the key after that"];
 
 /// As many more join as a conversation names targets, up to this.
 const MOST_GUESTS: u128 = 8;
@@ -55,6 +60,11 @@ struct Talk {
     is_over: bool,
     /// Whether its first type was written with dots.
     has_dots: Option<bool>,
+    /// What the client must know to come back, and whether a list of a room has told it.
+    key: &'static str,
+    has_told_key: bool,
+    /// How many messages it was told.
+    number: u64,
 }
 
 /// Checks a conversation.
@@ -90,7 +100,11 @@ pub(crate) fn check(wire: Wire, input: &str) {
         told: Vec::new(),
         is_over: false,
         has_dots: None,
+        key: KEYS[0],
+        has_told_key: false,
+        number: 0,
     };
+    talk.conversation.keep(Some(KEYS[0].to_owned()));
     talk.open(&hello);
     for line in lines {
         if talk.is_over {
@@ -133,6 +147,7 @@ impl Talk {
             }
             self.take(Some(step));
         }
+        self.check_numbers();
         let opening: Vec<Object> = self.told.drain(..).map(|told| Object::read(&told).expect("an object")).collect();
         match (self.wire, opening.as_slice()) {
             (Wire::Envelope, [ack]) => ack.assert_once("type", "connection:ack"),
@@ -153,6 +168,7 @@ impl Talk {
         self.has_dots = self.has_dots.or(style);
         let step = self.conversation.receive(message, when());
         self.take(step);
+        self.check_numbers();
         let told = std::mem::take(&mut self.told);
         match self.wire {
             Wire::Session => told.iter().for_each(|told| self.check_session_answer(told)),
@@ -170,10 +186,13 @@ impl Talk {
             match step {
                 Step::Tell(Frame::Close(code, reason)) => self.end(code, reason),
                 Step::Tell(frame) => self.told.push(text(frame)),
-                // Nobody here has a place to come back to.
-                Step::Resume { .. } => self.told.push(text(self.conversation.resumed(None, when()))),
+                Step::Resume { key, seen } => self.resume(&key, seen),
                 // Where no tokens are required, any will do.
-                Step::Authenticate(_) => next = self.conversation.authenticated(Ok(None), when()),
+                Step::Authenticate(_) => {
+                    let is_good = self.refusal.is_none_or(|digit| digit < 5);
+                    let result = if is_good { Ok(None) } else { Err(Denial::Unauthorized.into()) };
+                    next = self.conversation.authenticated(result, when());
+                }
                 Step::Refuse(code, frame) => {
                     assert!([Code::InvalidMessage, Code::TargetNotFound, Code::TransportError].contains(&code));
                     self.told.push(text(frame));
@@ -197,6 +216,32 @@ impl Talk {
         self.is_over = true;
     }
 
+    /// Comes back to the place, or to none where that is refused.
+    fn resume(&mut self, key: &str, seen: u64) {
+        let (asked, _) = self.asked().expect("an object is asked");
+        assert_eq!(asked.text("resumeToken").as_deref(), Some(key));
+        assert_eq!(asked.get("lastSequence").map_or(Ok(0), str::parse), Ok(seen));
+        let place = self.refusal.is_none().then_some(PLACE);
+        if place.is_some() {
+            self.key = KEYS[1];
+            self.conversation.keep(Some(KEYS[1].to_owned()));
+        }
+        let told = text(self.conversation.resumed(place, when()));
+        let answer = Object::read(&told).and_then(|answer| Object::read(answer.get("payload")?)).expect("a payload");
+        assert_eq!(answer.get("success"), Some("true"), "{told}");
+        assert_eq!(answer.get("recovered"), Some(if place.is_some() { "true" } else { "false" }), "{told}");
+        answer.assert_once("resumeToken", self.key);
+        self.told.push(told);
+    }
+
+    /// What it was told since this was last looked at can be numbered.
+    fn check_numbers(&mut self) {
+        for told in &self.told {
+            self.number += 1;
+            check_number(self.conversation.speaks(), told, self.number);
+        }
+    }
+
     fn carry_out(&mut self, command: Command) -> Result<Answer, RequestError> {
         let refusals: &[RequestError] =
             if matches!(command, Command::Join { .. }) { &JOIN_REFUSALS } else { &REFUSALS };
@@ -212,8 +257,14 @@ impl Talk {
                 self.check_event(&told);
             }
         }
-        if let Answer::Joined(snapshot) = &applied.answer {
-            self.told.extend(self.conversation.welcome(snapshot, when()));
+        if let Answer::Joined(snapshot) = &applied.answer
+            && let Some(told) = self.conversation.welcome(snapshot, when())
+        {
+            let state = Object::read(&told).and_then(|state| Object::read(state.get("payload")?)).expect("a payload");
+            let key = state.text("resumeToken");
+            assert_eq!(key.as_deref(), (!self.has_told_key).then_some(self.key), "the first list tells it: {told}");
+            self.has_told_key = true;
+            self.told.push(told);
         }
         Ok(applied.answer)
     }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use parlor::dialect::socketio::Offset;
 use parlor::dialect::{Dialect, Frame, envelope, session, socketio, topic};
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{Code, Event, FoundBy, Peer, Profile, Signal, SignalKind};
 
 use super::meaning::{Meaning, Place, Sent};
-use super::object::{Object, array, is_json};
+use super::object::{Object, array, is_json, raw_string};
 use super::{Wire, word};
 
 /// What the server says of a Socket.IO peer.
@@ -56,6 +57,35 @@ pub(crate) fn text(frame: Frame) -> String {
     }
 }
 
+/// What a wire says of an event; `None` where it has no word for it.
+pub(crate) fn written(dialect: &'static Dialect, event: &Event) -> Option<String> {
+    let told = text((dialect.encode)(event, when())?);
+    assert!(is_json(&told), "{told}");
+    check_number(dialect, &told, 7);
+    Some(told)
+}
+
+/// Numbers what is told, where the wire has numbers: the client reads the number, and everything else is as it was.
+pub(crate) fn check_number(dialect: &Dialect, told: &str, number: u64) {
+    let Some(write) = dialect.number else { return };
+    let connection = ConnectionId::from_u128(0xfeed_beef);
+    let mut numbered = told.to_owned();
+    write(&mut numbered, number, connection);
+    if dialect.name == socketio::DIALECT.name {
+        let (before, after) = (array(told), array(&numbered));
+        let (offset, rest) = after.split_last().expect("an event has a name");
+        assert!(rest.iter().map(|value| value.get()).eq(before.iter().map(|value| value.get())), "{numbered}");
+        let offset = raw_string(offset.get()).expect("an offset is a string");
+        assert_eq!(Offset::seen(connection, Some(&offset)), Some(number), "{numbered}");
+        let another = ConnectionId::from_u128(0xfeed_bee0);
+        assert_eq!(Offset::seen(another, Some(&offset)), Some(0), "who has seen another's has seen nothing");
+    } else {
+        let envelope = Object::read(&numbered).unwrap_or_else(|| panic!("no object: {numbered}"));
+        assert_eq!((envelope.count("sequence"), envelope.get("sequence")), (1, Some(&*number.to_string())));
+        assert_eq!(Some(envelope.less(|key| key == "sequence")), Object::read(told), "{numbered}");
+    }
+}
+
 /// An error with this code, and a message under this key.
 pub(crate) fn check_code(error: &Object, message: &str, code: Code) {
     error.assert_once("code", code.as_str());
@@ -94,8 +124,7 @@ impl Scene {
             let from = self.peer(&Profile::default());
             let event = Event::SignalRelayed { room: self.room.clone(), from, found_by, signal: Arc::clone(&signal) };
             for (wire, dialect) in WIRES {
-                let told = (dialect.encode)(&event, when()).map(text).expect("every wire has signals");
-                assert!(is_json(&told), "{wire:?}: {told}");
+                let told = written(dialect, &event).expect("every wire has signals");
                 let body = match wire {
                     Wire::SocketIo => self.socketio_signal(sent, found_by, &told),
                     Wire::Session => self.session_signal(sent, &told),

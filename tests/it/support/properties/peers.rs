@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
-use parlor::dialect::{Dialect, envelope, session, socketio, topic};
+use parlor::dialect::{envelope, session, socketio, topic};
 use parlor::id::{ConnectionId, PeerId};
 use parlor::room::{Event, LeaveReason, Peer, Profile, Snapshot};
 
 use super::Wire;
-use super::encoded::{PEER_FIELDS, Scene, payload, text, when};
-use super::object::{Object, array, is_json};
+use super::encoded::{PEER_FIELDS, Scene, payload, when, written};
+use super::object::{Object, array};
 
 /// When every peer joined, as the wires write it.
 const JOINED_AT: &str = "2026-01-02T03:04:05.678Z";
 
-/// Writes a peer that says this of itself, for every wire: as it comes, as it goes, and as a newcomer finds it.
+/// Writes a peer that says this of itself, for every wire: as it comes, drops, comes back and goes, and as a newcomer
+/// finds it.
 pub(crate) fn check(profile: &Profile) {
     let scene = Scene::new(Wire::SocketIo);
     let peer = scene.peer(profile);
@@ -23,6 +24,8 @@ pub(crate) fn check(profile: &Profile) {
     let (room, peers) = (scene.room.clone(), vec![Arc::clone(&peer), Arc::clone(&me)]);
     let events = [
         Event::PeerJoined { room: room.clone(), peer: Arc::clone(&peer) },
+        Event::PeerAway { room: room.clone(), peer: Arc::clone(&peer) },
+        Event::PeerBack { room: room.clone(), peer: Arc::clone(&peer) },
         Event::PeerLeft { room: room.clone(), peer, reason: LeaveReason::TimedOut },
         Event::Joined(Arc::new(Snapshot { room, created_at: when(), capacity: 5, me, peers })),
     ];
@@ -35,19 +38,14 @@ pub(crate) fn check(profile: &Profile) {
     }
 }
 
-fn written(dialect: &Dialect, event: &Event) -> String {
-    let told = text((dialect.encode)(event, when()).expect("this wire knows peers"));
-    assert!(is_json(&told), "{told}");
-    told
-}
-
 fn check_socketio(scene: &Scene, event: &Event, said: &Object) {
-    let told = written(&socketio::DIALECT, event);
+    let told = written(&socketio::DIALECT, event).expect("this wire knows peers");
+    let of = |name, reason| socketio_peer(scene, &Object::of_event(&told, name), reason, said);
     let lists = match event {
-        Event::PeerJoined { .. } => return socketio_peer(scene, &Object::of_event(&told, "user-joined"), None, said),
-        Event::PeerLeft { .. } => {
-            return socketio_peer(scene, &Object::of_event(&told, "user-left"), Some("timeout"), said);
-        }
+        Event::PeerJoined { .. } => return of("user-joined", None),
+        Event::PeerLeft { .. } => return of("user-left", Some("timeout")),
+        Event::PeerAway { .. } => return of("user-away", None),
+        Event::PeerBack { .. } => return of("user-back", None),
         Event::Joined(snapshot) => {
             let mine = Object::read(array(&told)[2].get()).expect("an object");
             mine.assert_once("userId", "me");
@@ -56,9 +54,7 @@ fn check_socketio(scene: &Scene, event: &Event, said: &Object) {
             let ack = Object::read(array(&ack)[0].get()).expect("an object");
             [array(&told)[1].get().to_owned(), ack.get("users").expect("users").to_owned()]
         }
-        Event::PeerAway { .. } | Event::PeerBack { .. } | Event::SignalRelayed { .. } | Event::Removed { .. } => {
-            panic!("nothing of a peer: {event:?}")
-        }
+        Event::SignalRelayed { .. } | Event::Removed { .. } => panic!("nothing of a peer: {event:?}"),
     };
     for list in lists {
         let peers = array(&list);
@@ -82,12 +78,19 @@ fn socketio_peer(scene: &Scene, peer: &Object, reason: Option<&str>, said: &Obje
 }
 
 fn check_envelope(scene: &Scene, event: &Event, said: &Object) {
-    let told = written(&envelope::DIALECT, event);
+    let told = written(&envelope::DIALECT, event).expect("this wire knows peers");
     let participant = match event {
         Event::PeerLeft { .. } => {
             let payload = payload(&told, "room:participant-left");
             payload.assert_once("userId", scene.sender.as_str());
             return payload.assert_once("reason", "timeout");
+        }
+        Event::PeerAway { .. } | Event::PeerBack { .. } => {
+            let is_back = matches!(event, Event::PeerBack { .. });
+            let kind = if is_back { "room:participant-back" } else { "room:participant-away" };
+            let payload = payload(&told, kind);
+            payload.assert_once("userId", scene.sender.as_str());
+            return payload.assert_once("roomId", scene.room.as_str());
         }
         Event::Joined(_) => {
             let state = payload(&told, "room:state");
@@ -113,7 +116,10 @@ fn check_envelope(scene: &Scene, event: &Event, said: &Object) {
 }
 
 fn check_topic(scene: &Scene, event: &Event, said: &Object) {
+    let is_told = !matches!(event, Event::PeerAway { .. } | Event::PeerBack { .. });
     let told = written(&topic::DIALECT, event);
+    assert_eq!(told.is_some(), is_told, "who drops is gone there: {event:?}");
+    let Some(told) = told else { return };
     let object = Object::read(&told).expect("an object");
     let peer = match event {
         Event::Joined(_) => {

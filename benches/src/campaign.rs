@@ -1,0 +1,313 @@
+//! The whole benchmark: every server at every work, in rounds.
+//!
+//! One server runs at a time, on a core of its own. In each round each has its turn at a work, so that what the machine
+//! does besides falls on all of them; each turn begins with a fresh process and a warm-up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use crate::clients::{Clients, Waiting};
+use crate::gathering::disperse;
+use crate::pinning::Cores;
+use crate::results::{Record, Results};
+use crate::server::{
+    Contestant, ENVELOPE, EXPRESS, FLOOR, MATCHBOX, PARLOR, PARLOR_WITHOUT_RECOVERY, PEERJS, Programs, SESSION, Server,
+    TOPIC, WS,
+};
+use crate::work::call;
+use crate::work::cores;
+use crate::work::crowd::Crowd;
+use crate::work::idle::Idle;
+use crate::work::relay::{self, CANDIDATE, OFFER, Pairs, Payload};
+use crate::work::rooms::{Rooms, Work};
+use crate::work::{Outcome, Window};
+
+/// How much is done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    relay: Window,
+    call: Window,
+    rooms: Window,
+    crowd: Window,
+    /// How many pairs there are in a crowd.
+    pub(crate) crowds: &'static [usize],
+    cores: Window,
+    connections: usize,
+    /// How long idle connections are looked at, of the servers that are compared closely.
+    rest: Duration,
+    /// How long after the last has gone the memory is read.
+    settling: Duration,
+}
+
+const fn window(warm_up: u64, length: u64) -> Window {
+    Window { warm_up: Duration::from_millis(warm_up), length: Duration::from_millis(length) }
+}
+
+impl Plan {
+    pub(crate) const FULL: Self = Self {
+        rounds: 3,
+        relay: window(150, 600),
+        call: window(700, 2000),
+        rooms: window(200, 600),
+        crowd: window(300, 1000),
+        crowds: &[50, 500, 5000],
+        cores: window(300, 1500),
+        connections: 15_000,
+        rest: Duration::from_secs(26),
+        settling: Duration::from_secs(12),
+    };
+
+    /// Enough to see that all of it works, and whether something is much slower than it was.
+    pub(crate) const QUICK: Self = Self {
+        rounds: 1,
+        relay: window(100, 150),
+        call: window(300, 400),
+        rooms: window(100, 150),
+        crowd: window(100, 300),
+        crowds: &[50, 500],
+        cores: window(150, 400),
+        connections: 2000,
+        rest: Duration::from_secs(1),
+        settling: Duration::from_secs(1),
+    };
+}
+
+/// Pairs and signals in flight of each, as relays are measured.
+pub(crate) const RELAYS: [(usize, usize); 4] = [(1, 1), (1, 8), (50, 1), (50, 8)];
+
+/// How many rooms a pair of a crowd is in.
+pub(crate) const ROOMS_EACH: usize = 20;
+
+/// How many are in a room, and how many rooms of that size there are.
+pub(crate) const ROOMS: [(usize, usize); 3] = [(2, 250), (50, 10), (500, 1)];
+
+/// The signals that wait in a crowd, and the calls that are made at a time.
+const CROWD_IN_FLIGHT: usize = 50;
+const CALLS: usize = 16;
+
+/// Signals in flight of each pair, as throughput on more than one core is measured.
+pub(crate) const CORES_IN_FLIGHT: [usize; 2] = [1, 32];
+
+/// Who relays everything, and who candidates of fifty pairs alone. The one by which the pace is set is first.
+const RELAYING: [Contestant; 5] = [EXPRESS, PARLOR, WS, PEERJS, FLOOR];
+const RELAYING_CANDIDATES: [Contestant; 5] = [PARLOR_WITHOUT_RECOVERY, TOPIC, SESSION, ENVELOPE, MATCHBOX];
+const CALLING: [Contestant; 6] = [EXPRESS, PARLOR, WS, PEERJS, TOPIC, MATCHBOX];
+const GATHERING: [Contestant; 3] = [EXPRESS, PARLOR, WS];
+const CROWDING: [Contestant; 3] = [EXPRESS, PARLOR, FLOOR];
+const IDLING_CLOSELY: [Contestant; 2] = [EXPRESS, PARLOR];
+const IDLING: [Contestant; 7] = [PARLOR_WITHOUT_RECOVERY, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
+
+pub(crate) const WORKS: [&str; 6] = ["relay", "call", "rooms", "crowd", "cores", "idle"];
+
+pub(crate) struct Campaign<'a> {
+    pub(crate) plan: Plan,
+    pub(crate) programs: &'a Programs,
+    pub(crate) cores: Cores,
+    pub(crate) results: &'a mut Results,
+    /// How many a second there are in the paced work of a case.
+    pub(crate) paces: HashMap<String, f64>,
+    pub(crate) round: usize,
+}
+
+impl Campaign<'_> {
+    /// All rounds of these works.
+    pub(crate) fn run(&mut self, works: &[String]) -> anyhow::Result<()> {
+        for round in 0..self.plan.rounds {
+            self.round = round;
+            for work in works {
+                let began = Instant::now();
+                self.work(work).with_context(|| format!("{work}, round {}", round + 1))?;
+                eprintln!("bench: round {} of {}: {work}, {:.0?}", round + 1, self.plan.rounds, began.elapsed());
+            }
+        }
+        Ok(())
+    }
+
+    fn work(&mut self, work: &str) -> anyhow::Result<()> {
+        match work {
+            "relay" => {
+                self.each(&RELAYING, |this, contestant, server| {
+                    this.relay(contestant, server, &[CANDIDATE, OFFER], 1)
+                })?;
+                self.each(&RELAYING_CANDIDATES, |this, contestant, server| {
+                    this.relay(contestant, server, &[CANDIDATE], 50)
+                })
+            }
+            "call" => self.each(&CALLING, Self::calls),
+            "rooms" => self.each(&GATHERING, Self::rooms),
+            "crowd" => self.plan.crowds.iter().try_for_each(|pairs| {
+                self.each(&CROWDING, |this, contestant, server| this.crowd(contestant, server, *pairs))
+            }),
+            "cores" => self.cores(),
+            "idle" => {
+                // Memory is the same from round to round, and heartbeats take their time.
+                let rest = if self.round == 0 { self.plan.rest } else { Duration::ZERO };
+                self.each(&IDLING_CLOSELY, |this, contestant, server| this.idle(contestant, server, rest))?;
+                if self.round > 0 {
+                    return Ok(());
+                }
+                self.each(&IDLING, |this, contestant, server| this.idle(contestant, server, Duration::ZERO))
+            }
+            other => anyhow::bail!("no work is called {other}; there are {}", WORKS.join(", ")),
+        }
+    }
+
+    /// Gives each server its turn.
+    fn each(
+        &mut self,
+        contestants: &[Contestant],
+        work: impl Fn(&mut Self, &Contestant, &Server) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        for contestant in contestants {
+            let server = Server::start(contestant, self.programs, &self.cores.server.to_string(), &[])?;
+            work(self, contestant, &server).with_context(|| contestant.key)?;
+        }
+        Ok(())
+    }
+
+    fn clients(contestant: &Contestant, server: &Server) -> anyhow::Result<Clients> {
+        Clients::new(contestant.dialect, server.address, Waiting::Spins)
+    }
+
+    fn note(&mut self, work: &str, case: &str, contestant: &Contestant, figures: &[(&str, f64)]) {
+        let figures: BTreeMap<String, f64> = figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        let (work, case, server) = (work.to_owned(), case.to_owned(), contestant.key.to_owned());
+        self.results.records.push(Record { work, case, server, round: self.round, figures });
+    }
+
+    /// What keeps the first server busy for half of the time, as it was in the first round: the same for all.
+    fn pace(&mut self, case: &str, closed: &Outcome) -> f64 {
+        *self.paces.entry(case.to_owned()).or_insert(0.5e6 / closed.cpu_micros())
+    }
+
+    fn relay(
+        &mut self,
+        contestant: &Contestant,
+        server: &Server,
+        payloads: &[Payload],
+        least_pairs: usize,
+    ) -> anyhow::Result<()> {
+        // Code that is compiled as it runs gets its time to be compiled.
+        let mut clients = Self::clients(contestant, server)?;
+        let warm_up = Window { length: self.plan.call.warm_up, ..self.plan.relay };
+        Pairs::gather(&mut clients, 50, CANDIDATE)?.relay(&mut clients, server, 1, relay::Mode::Closed(warm_up))?;
+        disperse(&mut clients)?;
+        for payload in payloads {
+            for (pairs, in_flight) in RELAYS {
+                if pairs < least_pairs {
+                    continue;
+                }
+                let case = relay_case(*payload, pairs, in_flight);
+                let mut clients = Self::clients(contestant, server)?;
+                let mut pairs = Pairs::gather(&mut clients, pairs, *payload)?;
+                let closed = pairs.relay(&mut clients, server, in_flight, relay::Mode::Closed(self.plan.relay))?;
+                let pace = self.pace(&case, &closed);
+                let mode = relay::Mode::Paced(self.plan.relay, pace);
+                let paced = pairs.relay(&mut clients, server, in_flight, mode)?;
+                disperse(&mut clients)?;
+                self.note("relay", &case, contestant, &figures(&closed, &paced, pace));
+            }
+        }
+        Ok(())
+    }
+
+    fn calls(&mut self, contestant: &Contestant, server: &Server) -> anyhow::Result<()> {
+        let mut clients = Self::clients(contestant, server)?;
+        let closed = call::run(&mut clients, server, call::Mode::Closed(CALLS), self.plan.call)?;
+        let pace = self.pace("call", &closed);
+        let paced = call::run(&mut clients, server, call::Mode::Paced(pace), self.plan.call)?;
+        self.note("call", "whole", contestant, &figures(&closed, &paced, pace));
+        Ok(())
+    }
+
+    fn rooms(&mut self, contestant: &Contestant, server: &Server) -> anyhow::Result<()> {
+        for (size, rooms) in ROOMS {
+            let mut clients = Self::clients(contestant, server)?;
+            let rooms = Rooms::gather(&mut clients, rooms, size)?;
+            for (name, work) in [("join", Work::Join), ("broadcast", Work::Broadcast)] {
+                let outcome = rooms.run(&mut clients, server, work, self.plan.rooms)?;
+                let figures = [("cpu_us", outcome.cpu_micros()), ("per_second", outcome.per_second())];
+                self.note("rooms", &format!("{name}/{size}"), contestant, &figures);
+            }
+            disperse(&mut clients)?;
+        }
+        Ok(())
+    }
+
+    fn crowd(&mut self, contestant: &Contestant, server: &Server, pairs: usize) -> anyhow::Result<()> {
+        let mut clients = Self::clients(contestant, server)?;
+        let mut crowd = Crowd::gather(&mut clients, pairs, rooms_each(contestant), CANDIDATE)?;
+        let outcome = crowd.relay(&mut clients, server, CROWD_IN_FLIGHT, self.plan.crowd)?;
+        let figures = [("cpu_us", outcome.cpu_micros()), ("per_second", outcome.per_second())];
+        self.note("crowd", &pairs.to_string(), contestant, &figures);
+        Ok(())
+    }
+
+    fn cores(&mut self) -> anyhow::Result<()> {
+        for in_flight in CORES_IN_FLIGHT {
+            for (name, are_shared) in [("1", false), ("2", true)] {
+                let throughput =
+                    cores::run(&PARLOR, self.programs, self.cores, are_shared, in_flight, self.plan.cores)?;
+                let outcome = &throughput.outcome;
+                let figures = [
+                    ("cpu_us", outcome.cpu_micros()),
+                    ("load_cpu_us", outcome.span.load_cpu.as_secs_f64() * 1e6 / outcome.count as f64),
+                    ("per_second", outcome.per_second()),
+                    ("unused", throughput.unused.as_secs_f64() / outcome.span.time.as_secs_f64()),
+                ];
+                self.note("cores", &format!("{in_flight}/{name}"), &PARLOR, &figures);
+            }
+        }
+        Ok(())
+    }
+
+    fn idle(&mut self, contestant: &Contestant, server: &Server, rest: Duration) -> anyhow::Result<()> {
+        let mut clients = Self::clients(contestant, server)?;
+        let idle = Idle { connections: self.plan.connections, rest, settling: self.plan.settling };
+        let outcome = idle.run(&mut clients, server)?;
+        let connections = outcome.connections as f64;
+        let mut figures = vec![
+            ("before_kib", outcome.before as f64),
+            ("all_kib", outcome.with_all as f64),
+            ("after_kib", outcome.after as f64),
+            ("each_kib", (outcome.with_all as f64 - outcome.before as f64) / connections),
+            ("after_ratio", outcome.after as f64 / outcome.before as f64),
+            ("entrance_us", outcome.entrance.as_secs_f64() * 1e6 / connections),
+            ("rush_s", outcome.rush.as_secs_f64()),
+        ];
+        if !rest.is_zero() {
+            let seconds = connections * outcome.rest.as_secs_f64();
+            figures.push(("idle_us", outcome.rest_cpu.as_secs_f64() * 1e6 / seconds));
+        }
+        self.note("idle", "all", contestant, &figures);
+        Ok(())
+    }
+}
+
+/// How many rooms a pair of a crowd is in: the floor knows none.
+pub(crate) fn rooms_each(contestant: &Contestant) -> usize {
+    if contestant.dialect.join("").is_some() { ROOMS_EACH } else { 1 }
+}
+
+pub(crate) fn relay_case(payload: Payload, pairs: usize, in_flight: usize) -> String {
+    let name = if payload == CANDIDATE { "candidate" } else { "offer" };
+    format!("{name}/{pairs}/{in_flight}")
+}
+
+fn figures(closed: &Outcome, paced: &Outcome, pace: f64) -> [(&'static str, f64); 9] {
+    let busy = closed.span.cpu.as_secs_f64() / closed.span.time.as_secs_f64();
+    [
+        ("cpu_us", closed.cpu_micros()),
+        ("per_second", closed.per_second()),
+        ("server_busy", busy),
+        ("load_busy", closed.span.load_busy),
+        ("pace", pace),
+        ("paced_cpu_us", paced.cpu_micros()),
+        ("p50_us", paced.latency_micros(0.5)),
+        ("p99_us", paced.latency_micros(0.99)),
+        ("p999_us", paced.latency_micros(0.999)),
+    ]
+}

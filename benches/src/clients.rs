@@ -1,0 +1,395 @@
+//! Many clients in one thread: their sockets, their frames, and whose turn it is.
+//!
+//! - [`Clients`] owns the connections. It shakes hands, answers heartbeats, walks a client into its room as its dialect
+//!   has it, and puts what comes through [`Load`].
+//! - [`Load`] is a piece of work: it hears what its clients are told, says things through [`Clients::say`], and is asked
+//!   each time round what is due.
+//! - [`Clients::run`] goes round until the load is done, or its time is over.
+//!
+//! What is said while one thing heard is handled goes out together, in one write a connection, before the next is read.
+//! Events are edge-triggered: a read that fills less than the buffer has taken all there was.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::dialect::{Dialect, Heard, Seat, excerpt};
+use crate::wire::{self, Frame};
+
+/// A connection, as long as it is one. Later another may have its number.
+pub(crate) type Id = usize;
+
+/// What a load does with its clients.
+pub(crate) trait Load {
+    /// What is due now is done; says what there is to wait for.
+    fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due>;
+
+    /// A client was told something, heartbeats apart.
+    fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, text: &[u8], at: Instant) -> anyhow::Result<()>;
+
+    /// A connection is over: it failed, or the server ended it, or it was closed here.
+    fn ended(&mut self, _: &mut Clients, _: Id, error: Option<io::Error>) -> anyhow::Result<()> {
+        match error {
+            Some(error) => Err(error).context("a connection failed"),
+            None => bail!("the server ended a connection"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// The load is done.
+    Done,
+    /// Nothing before this.
+    At(Instant),
+    /// Nothing, unless something is heard.
+    Nothing,
+}
+
+/// Whether a thread that has nothing to do sleeps, or asks again at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// On a core of its own: waking up would be counted as the server's latency.
+    Spins,
+    /// On a core that the server uses, too.
+    Sleeps,
+}
+
+pub(crate) struct Clients {
+    poll: Poll,
+    connections: Slab<Connection>,
+    dialect: &'static dyn Dialect,
+    server: SocketAddr,
+    waiting: Waiting,
+    /// Who has something to send.
+    talkers: Vec<Id>,
+    /// How many have been opened, ever.
+    opened: u32,
+    idle: Duration,
+}
+
+struct Connection {
+    stream: TcpStream,
+    seat: Seat,
+    stage: Stage,
+    /// The part of a frame that has come.
+    rest: Vec<u8>,
+    /// What is to go out.
+    out: Vec<u8>,
+    is_talking: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    Upgrading,
+    Open,
+    Closing,
+}
+
+/// How much is read at once.
+const READ: usize = 128 * 1024;
+
+/// How many addresses clients come from: the ports of one would not do for all that connect within a minute.
+const SOURCES: u32 = 16;
+
+/// How long a poll without anything to wait for lasts.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+impl Clients {
+    pub(crate) fn new(dialect: &'static dyn Dialect, server: SocketAddr, waiting: Waiting) -> anyhow::Result<Self> {
+        let poll = Poll::new()?;
+        let (connections, talkers) = (Slab::new(), Vec::new());
+        Ok(Self { poll, connections, dialect, server, waiting, talkers, opened: 0, idle: Duration::ZERO })
+    }
+
+    pub(crate) fn dialect(&self) -> &'static dyn Dialect {
+        self.dialect
+    }
+
+    /// For how long there was nothing to do, up to now.
+    pub(crate) fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    pub(crate) fn open(&mut self, seat: Seat) -> anyhow::Result<Id> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        let source = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + 1 + self.opened % SOURCES);
+        self.opened += 1;
+        socket.bind(&SocketAddr::V4(SocketAddrV4::new(source, 0)).into()).context("no address to connect from")?;
+        socket.set_tcp_nodelay(true)?;
+        match socket.connect(&self.server.into()) {
+            Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => {
+                return Err(error).context("the server takes no connection");
+            }
+            _ => {}
+        }
+        let mut stream = TcpStream::from_std(socket.into());
+        let entry = self.connections.vacant_entry();
+        let id = entry.key();
+        self.poll.registry().register(&mut stream, Token(id), Interest::READABLE | Interest::WRITABLE)?;
+        let (rest, out) = (Vec::new(), Vec::new());
+        entry.insert(Connection { stream, seat, stage: Stage::Connecting, rest, out, is_talking: false });
+        Ok(id)
+    }
+
+    /// Sends a text.
+    pub(crate) fn say(&mut self, id: Id, text: &str) {
+        self.put(id, |out| {
+            wire::write_text(text.as_bytes(), out);
+        });
+    }
+
+    /// Sends a frame as it is.
+    pub(crate) fn send(&mut self, id: Id, frame: &[u8]) {
+        self.put(id, |out| out.extend_from_slice(frame));
+    }
+
+    /// Says goodbye, as a page does that is closed. The load hears of the end.
+    pub(crate) fn close(&mut self, id: Id) {
+        if let Some(goodbye) = self.dialect.goodbye() {
+            self.say(id, &goodbye);
+        }
+        self.send(id, &wire::GOODBYE);
+        self.connections[id].stage = Stage::Closing;
+    }
+
+    /// All say goodbye.
+    pub(crate) fn close_all(&mut self) {
+        let ids: Vec<Id> = self.connections.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.close(id);
+        }
+    }
+
+    /// Whether nobody is connected.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    fn put(&mut self, id: Id, write: impl FnOnce(&mut Vec<u8>)) {
+        let connection = &mut self.connections[id];
+        write(&mut connection.out);
+        if !connection.is_talking {
+            connection.is_talking = true;
+            self.talkers.push(id);
+        }
+    }
+
+    /// Goes on until the load is done.
+    pub(crate) fn run(&mut self, load: &mut impl Load, limit: Duration) -> anyhow::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        let mut buffer = vec![0; READ];
+        let mut now = Instant::now();
+        let end = now + limit;
+        loop {
+            let due = load.due(self, now)?;
+            self.flush()?;
+            let wait = match due {
+                Due::Done => return Ok(()),
+                _ if self.waiting == Waiting::Spins => Duration::ZERO,
+                Due::At(time) => time.saturating_duration_since(now).min(LOOK_AGAIN),
+                Due::Nothing => LOOK_AGAIN,
+            };
+            let asked = Instant::now();
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
+                _ => {}
+            }
+            now = Instant::now();
+            if events.is_empty() {
+                self.idle += now - asked;
+            }
+            for event in &events {
+                self.handle(load, event, &mut buffer)?;
+            }
+            ensure!(now < end, "not done within {limit:?}");
+        }
+    }
+
+    fn handle(&mut self, load: &mut impl Load, event: &Event, buffer: &mut [u8]) -> anyhow::Result<()> {
+        let Token(id) = event.token();
+        // It may have ended within the same round.
+        let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
+        if connection.stage == Stage::Connecting && !self.connected(load, id)? {
+            return Ok(());
+        }
+        if event.is_writable() && self.connections.get(id).is_some_and(|connection| connection.is_talking) {
+            self.write(id)?;
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(load, id, buffer, event.is_read_closed())?;
+        }
+        self.flush()
+    }
+
+    /// Whether the connection stands; then the handshake has begun.
+    fn connected(&mut self, load: &mut impl Load, id: Id) -> anyhow::Result<bool> {
+        let connection = &mut self.connections[id];
+        if let Some(error) = connection.stream.take_error()? {
+            self.end(load, id, Some(error))?;
+            return Ok(false);
+        }
+        if connection.stream.peer_addr().is_err() {
+            return Ok(false);
+        }
+        match self.dialect.path(&connection.seat) {
+            Some(path) => {
+                connection.stage = Stage::Upgrading;
+                let request = request(&path, self.server);
+                self.put(id, |out| out.extend_from_slice(request.as_bytes()));
+            }
+            None => self.opened(load, id)?,
+        }
+        Ok(true)
+    }
+
+    fn opened(&mut self, load: &mut impl Load, id: Id) -> anyhow::Result<()> {
+        let connection = &mut self.connections[id];
+        connection.stage = Stage::Open;
+        if let Some(greeting) = self.dialect.greeting(&connection.seat) {
+            self.say(id, &greeting);
+        }
+        if self.dialect.is_in_once_open() {
+            load.heard(self, id, Heard::Entered, b"", Instant::now())?;
+        }
+        Ok(())
+    }
+
+    /// Reads what there is; the end, too, where it has come, since nothing will tell of it again.
+    fn read(&mut self, load: &mut impl Load, id: Id, buffer: &mut [u8], has_ended: bool) -> anyhow::Result<()> {
+        loop {
+            let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
+            let length = match connection.stream.read(buffer) {
+                Ok(0) => return self.end(load, id, None),
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let error = (connection.stage != Stage::Closing).then_some(error);
+                    return self.end(load, id, error);
+                }
+            };
+            let at = Instant::now();
+            if connection.rest.is_empty() {
+                let used = self.take(load, id, &buffer[..length], at)?;
+                if let Some(connection) = self.connections.get_mut(id) {
+                    connection.rest.extend_from_slice(&buffer[used..length]);
+                }
+            } else {
+                let mut bytes = std::mem::take(&mut connection.rest);
+                bytes.extend_from_slice(&buffer[..length]);
+                let used = self.take(load, id, &bytes, at)?;
+                if let Some(connection) = self.connections.get_mut(id) {
+                    bytes.drain(..used);
+                    connection.rest = bytes;
+                }
+            }
+            if length < buffer.len() && !has_ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what is whole of what came: how much that is.
+    fn take(&mut self, load: &mut impl Load, id: Id, bytes: &[u8], at: Instant) -> anyhow::Result<usize> {
+        let mut used = 0;
+        if self.connections[id].stage == Stage::Upgrading {
+            let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(0) };
+            ensure!(bytes.starts_with(b"HTTP/1.1 101"), "the handshake is answered {}", excerpt(bytes));
+            used = end + 4;
+            self.opened(load, id)?;
+        }
+        while let Some((frame, length)) = wire::read(&bytes[used..])? {
+            used += length;
+            match frame {
+                Frame::Text(text) => self.hear(load, id, text, at)?,
+                Frame::Ping(payload) => self.put(id, |out| wire::write_pong(payload, out)),
+                Frame::Pong => {}
+                Frame::Close => {
+                    self.end(load, id, None)?;
+                    return Ok(bytes.len());
+                }
+            }
+        }
+        Ok(used)
+    }
+
+    fn hear(&mut self, load: &mut impl Load, id: Id, text: &[u8], at: Instant) -> anyhow::Result<()> {
+        let connection = &self.connections[id];
+        if connection.stage == Stage::Closing {
+            return Ok(());
+        }
+        match self.dialect.hear(&connection.seat, text)? {
+            Heard::Wants(answer) => self.say(id, &answer),
+            heard => {
+                if let Heard::Id { say, .. } = &heard {
+                    self.say(id, say);
+                }
+                load.heard(self, id, heard, text, at)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, load: &mut impl Load, id: Id, error: Option<io::Error>) -> anyhow::Result<()> {
+        self.connections.remove(id);
+        load.ended(self, id, error)
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        while let Some(id) = self.talkers.pop() {
+            self.write(id)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, id: Id) -> anyhow::Result<()> {
+        let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
+        if connection.stage == Stage::Connecting {
+            return Ok(());
+        }
+        let mut written = 0;
+        while written < connection.out.len() {
+            match connection.stream.write(&connection.out[written..]) {
+                Ok(length) => written += length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // The reading side is told of it, too.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                    written = connection.out.len();
+                }
+                Err(error) => return Err(error).context("a connection failed"),
+            }
+        }
+        connection.out.drain(..written);
+        connection.is_talking = !connection.out.is_empty();
+        Ok(())
+    }
+}
+
+/// A handshake as browsers write it.
+fn request(path: &str, server: SocketAddr) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\n\
+         Host: {server}\r\n\
+         Connection: Upgrade\r\n\
+         Pragma: no-cache\r\n\
+         Cache-Control: no-cache\r\n\
+         User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\
+         Upgrade: websocket\r\n\
+         Origin: http://localhost:3000\r\n\
+         Sec-WebSocket-Version: 13\r\n\
+         Accept-Encoding: gzip, deflate, br, zstd\r\n\
+         Accept-Language: en-US,en;q=0.9\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+    )
+}

@@ -1,0 +1,90 @@
+//! Socket.IO over WebSocket, with the events of the Express servers in the field: what Parlor and Express both speak.
+//!
+//! Signals are emitted without asking for an acknowledgement, as frontends do.
+
+use anyhow::{Context, bail};
+
+use super::{Dialect, Heard, Kind, Seat, excerpt, json, text_of};
+
+pub(crate) struct SocketIo;
+
+fn event(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Offer => ("offer", "offer"),
+        Kind::Answer => ("answer", "answer"),
+        Kind::Candidate => ("ice-candidate", "candidate"),
+    }
+}
+
+impl Dialect for SocketIo {
+    fn path(&self, _: &Seat) -> Option<String> {
+        Some("/socket.io/?EIO=4&transport=websocket".to_owned())
+    }
+
+    fn hear(&self, seat: &Seat, text: &[u8]) -> anyhow::Result<Heard> {
+        let Some(event) = text.strip_prefix(b"42[\"") else {
+            return match text {
+                b"2" => Ok(Heard::Wants("3".to_owned())),
+                [b'0', b'{', ..] => Ok(Heard::Wants("40".to_owned())),
+                [b'4', b'0', connected @ ..] => {
+                    let id = text_of(&json(connected)?["sid"]).context("CONNECT tells the id")?;
+                    let say = self.join(&seat.room).context("a room can be joined")?;
+                    Ok(Heard::Id { id, say })
+                }
+                _ => bail!("not expected: {}", excerpt(text)),
+            };
+        };
+        Ok(match event {
+            [b'o', b'f', ..] | [b'a', b'n', ..] | [b'i', b'c', ..] => Heard::Signal,
+            [b'r', b'o', ..] => Heard::Entered,
+            event if event.starts_with(b"user-joined\"") => Heard::Came,
+            event if event.starts_with(b"user-left\"") => Heard::Went,
+            _ => bail!("not expected: {}", excerpt(text)),
+        })
+    }
+
+    fn join(&self, room: &str) -> Option<String> {
+        Some(format!(r#"42["join-room",{{"roomId":"{room}"}}]"#))
+    }
+
+    fn leave(&self, room: &str, _: Option<&str>) -> Option<String> {
+        Some(format!(r#"42["leave-room",{{"roomId":"{room}"}}]"#))
+    }
+
+    fn goodbye(&self) -> Option<String> {
+        Some("41".to_owned())
+    }
+
+    fn signal(&self, kind: Kind, room: &str, to: Option<&str>, body: &str) -> String {
+        let (event, key) = event(kind);
+        let target = to.map(|id| format!(r#""targetId":"{id}","#)).unwrap_or_default();
+        format!(r#"42["{event}",{{"roomId":"{room}",{target}"{key}":{body}}}]"#)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_understood() {
+        let seat = Seat { room: "r".to_owned(), name: "n".to_owned() };
+        for (text, heard) in [
+            (r#"0{"sid":"secret"}"#, Heard::Wants("40".to_owned())),
+            (
+                r#"40{"sid":"a","pid":"p"}"#,
+                Heard::Id { id: "a".to_owned(), say: r#"42["join-room",{"roomId":"r"}]"#.to_owned() },
+            ),
+            (r#"42["room-users",[],{"roomId":"r"},"1"]"#, Heard::Entered),
+            (r#"42["user-joined",{"id":"b"}]"#, Heard::Came),
+            (r#"42["user-left",{"id":"b"}]"#, Heard::Went),
+            (r#"42["ice-candidate",{}]"#, Heard::Signal),
+            (r#"42["offer",{}]"#, Heard::Signal),
+            (r#"42["answer",{}]"#, Heard::Signal),
+            ("2", Heard::Wants("3".to_owned())),
+        ] {
+            assert_eq!(SocketIo.hear(&seat, text.as_bytes()).unwrap(), heard, "{text}");
+        }
+        assert!(SocketIo.hear(&seat, br#"42["error",{"code":"RATE_LIMITED"}]"#).is_err());
+    }
+}

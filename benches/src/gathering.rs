@@ -1,0 +1,166 @@
+//! Clients come in and take their seats before the work begins, and go when it is done.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::clients::{Clients, Due, Id, Load};
+use crate::dialect::{Heard, Seat};
+
+/// Somebody in a room.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub(crate) id: Id,
+    pub(crate) room: String,
+    /// By which others send to it; empty where nobody has a name.
+    pub(crate) name: String,
+    is_in: bool,
+}
+
+/// How many come in at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rush {
+    /// As people come: some at a time.
+    Some,
+    /// As they come back after a network was away.
+    All,
+}
+
+/// How many handshakes are under way at a time, where not all are.
+const AT_A_TIME: usize = 64;
+
+/// How long after a failure a client comes again: what Socket.IO's does at first.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long all may take.
+const LIMIT: Duration = Duration::from_mins(2);
+
+struct Gathering {
+    seats: Vec<Seat>,
+    members: Vec<Option<Member>>,
+    /// Which seat a connection is for.
+    seat_of: HashMap<Id, usize>,
+    rush: Rush,
+    opened: usize,
+    entered: usize,
+    /// Seats whose connections failed, and when they are opened again.
+    again: VecDeque<(Instant, usize)>,
+    /// How often somebody is told of another, and how often that is to be.
+    told: usize,
+    to_be_told: usize,
+}
+
+/// Opens a connection for every seat, and waits until all are in their rooms and have been told of each other.
+pub(crate) fn gather(clients: &mut Clients, seats: Vec<Seat>, rush: Rush) -> anyhow::Result<Vec<Member>> {
+    // Who fails in a rush after it was announced is announced again.
+    let is_told = rush == Rush::Some && clients.dialect().tells_who_comes();
+    let to_be_told = if is_told { acquaintances(&seats) } else { 0 };
+    let mut gathering = Gathering {
+        members: vec![None; seats.len()],
+        seats,
+        seat_of: HashMap::new(),
+        rush,
+        opened: 0,
+        entered: 0,
+        again: VecDeque::new(),
+        told: 0,
+        to_be_told,
+    };
+    let done = clients.run(&mut gathering, LIMIT);
+    let Gathering { members, entered, told, .. } = gathering;
+    done.with_context(|| format!("{entered} of {} are in, {told} of {to_be_told} times told", members.len()))?;
+    members.into_iter().collect::<Option<_>>().context("everyone has come in")
+}
+
+/// Each who comes is told to those who are in the room already.
+fn acquaintances(seats: &[Seat]) -> usize {
+    let mut present: HashMap<&str, usize> = HashMap::new();
+    let mut met = 0;
+    for seat in seats {
+        let present = present.entry(&seat.room).or_default();
+        met += *present;
+        *present += 1;
+    }
+    met
+}
+
+/// All go, as pages do that are closed, and the server has ended every connection.
+pub(crate) fn disperse(clients: &mut Clients) -> anyhow::Result<()> {
+    struct Dispersing;
+
+    impl Load for Dispersing {
+        fn due(&mut self, clients: &mut Clients, _: Instant) -> anyhow::Result<Due> {
+            Ok(if clients.is_empty() { Due::Done } else { Due::Nothing })
+        }
+
+        fn heard(&mut self, _: &mut Clients, _: Id, _: Heard, _: &[u8], _: Instant) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        fn ended(&mut self, _: &mut Clients, _: Id, _: Option<io::Error>) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+
+    clients.close_all();
+    clients.run(&mut Dispersing, LIMIT).context("not all could go")
+}
+
+impl Load for Gathering {
+    fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
+        let at_a_time = if self.rush == Rush::All { usize::MAX } else { AT_A_TIME };
+        while self.opened < self.seats.len() && self.opened - self.entered < at_a_time {
+            self.open(clients, self.opened)?;
+            self.opened += 1;
+        }
+        while let Some((time, seat)) = self.again.front().copied() {
+            if time > now {
+                return Ok(Due::At(time));
+            }
+            self.again.pop_front();
+            self.open(clients, seat)?;
+        }
+        let is_done = self.entered == self.seats.len() && self.told >= self.to_be_told;
+        Ok(if is_done { Due::Done } else { Due::Nothing })
+    }
+
+    /// In a rush it can happen that the kernel has no place for a connection any more. Clients come again.
+    fn ended(&mut self, _: &mut Clients, id: Id, error: Option<io::Error>) -> anyhow::Result<()> {
+        let seat = self.seat_of.remove(&id).context("a seat for everyone")?;
+        if self.rush != Rush::All || self.members[seat].as_ref().is_some_and(|member| member.is_in) {
+            bail!("a connection ended: {error:?}");
+        }
+        self.members[seat] = None;
+        self.again.push_back((Instant::now() + AGAIN, seat));
+        Ok(())
+    }
+
+    fn heard(&mut self, _: &mut Clients, id: Id, heard: Heard, _: &[u8], _: Instant) -> anyhow::Result<()> {
+        let (name, is_in) = match heard {
+            Heard::Id { id, .. } => (id, false),
+            Heard::Joined { id } => (id, true),
+            Heard::Entered => (String::new(), true),
+            Heard::Came => {
+                self.told += 1;
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        let index = *self.seat_of.get(&id).context("a seat for everyone")?;
+        let room = self.seats[index].room.clone();
+        let member = self.members[index].get_or_insert(Member { id, room, name, is_in });
+        member.is_in = is_in;
+        self.entered += usize::from(is_in);
+        Ok(())
+    }
+}
+
+impl Gathering {
+    fn open(&mut self, clients: &mut Clients, seat: usize) -> anyhow::Result<()> {
+        let id = clients.open(self.seats[seat].clone())?;
+        self.seat_of.insert(id, seat);
+        Ok(())
+    }
+}

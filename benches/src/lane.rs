@@ -1,0 +1,78 @@
+//! One direction between two clients: its frame, and what is in flight on it.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use anyhow::Context;
+
+use crate::clients::{Clients, Id};
+use crate::dialect::{Dialect, MARK, body, excerpt};
+use crate::gathering::Member;
+use crate::wire;
+use crate::work::relay::Payload;
+
+/// Signals from one client to another, each with the next number.
+pub(crate) struct Lane {
+    from: Id,
+    frame: Vec<u8>,
+    /// Where in the frame the digits of a number stand.
+    digits: usize,
+    sent: u64,
+    heard: u64,
+    /// Where in what is told the mark stands: the same in all.
+    told_at: usize,
+    /// When each that is in flight was sent, or was to be.
+    in_flight: VecDeque<Instant>,
+}
+
+impl Lane {
+    pub(crate) fn new(dialect: &dyn Dialect, payload: Payload, from: &Member, to: &Member) -> Self {
+        let target = (!to.name.is_empty()).then_some(to.name.as_str());
+        let text = dialect.signal(payload.kind, &from.room, target, &body(payload.kind, payload.bytes));
+        let mut frame = Vec::new();
+        wire::write_text(text.as_bytes(), &mut frame);
+        let digits = memchr::memmem::find(&frame, MARK.as_bytes()).expect("a body has a mark") + 1;
+        Self { from: from.id, frame, digits, sent: 0, heard: 0, told_at: 0, in_flight: VecDeque::new() }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Sends the next. `at` is when it was to be sent.
+    pub(crate) fn send(&mut self, clients: &mut Clients, at: Instant) {
+        self.sent += 1;
+        write_digits(self.sent, &mut self.frame[self.digits..self.digits + MARK.len() - 1]);
+        clients.send(self.from, &self.frame);
+        self.in_flight.push_back(at);
+    }
+
+    /// Another number in the frame than its own: that of a room.
+    pub(crate) fn write(&mut self, at: usize, number: u64, digits: usize) {
+        write_digits(number, &mut self.frame[at..at + digits]);
+    }
+
+    /// Where in the frame something stands.
+    pub(crate) fn find(&self, what: &str) -> Option<usize> {
+        memchr::memmem::find(&self.frame, what.as_bytes())
+    }
+
+    /// A signal came: when it was to be sent, if it is the next.
+    pub(crate) fn hear(&mut self, text: &[u8]) -> anyhow::Result<Instant> {
+        self.heard += 1;
+        let mut mark = [b'#'; MARK.len()];
+        write_digits(self.heard, &mut mark[1..]);
+        if text.get(self.told_at..self.told_at + mark.len()) != Some(&mark) {
+            let found = memchr::memmem::find(text, &mark);
+            self.told_at = found.with_context(|| format!("number {} is next, not {}", self.heard, excerpt(text)))?;
+        }
+        self.in_flight.pop_front().context("nothing was sent")
+    }
+}
+
+fn write_digits(mut number: u64, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).expect("a digit");
+        number /= 10;
+    }
+}

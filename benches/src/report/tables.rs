@@ -1,0 +1,190 @@
+//! The tables, one for each work.
+
+use super::{contestants, median, number, spread, table};
+use crate::campaign::{CORES_IN_FLIGHT, Plan, RELAYS, ROOMS, ROOMS_EACH};
+use crate::results::{Figure, Results};
+use crate::server::{EXPRESS, PARLOR};
+
+pub(super) fn surroundings(results: &Results) -> String {
+    table(&["what", "which"], results.surroundings.iter().map(|(name, value)| vec![name.clone(), value.clone()]))
+}
+
+/// What most readers come for: Parlor, and what it takes the place of.
+pub(super) fn headline(results: &Results) -> String {
+    let lines = [
+        ("CPU time to relay a candidate, 50 calls at once", "µs", ["relay", "candidate/50/1"], "cpu_us"),
+        ("CPU time of a whole call, from two connects to both leaving", "µs", ["call", "whole"], "cpu_us"),
+        ("99th percentile of the time that a call takes, at the same load", "ms", ["call", "whole"], "p99_us"),
+        ("resident memory of an idle connection", "KiB", ["idle", "all"], "each_kib"),
+    ];
+    let rows = lines.into_iter().map(|(what, unit, [work, case], name)| {
+        let scale = if unit == "ms" { 1e-3 } else { 1.0 };
+        let figure = |server: &str| {
+            let figure = results.figure(work, case, server, name).map(|figure| figure.median * scale);
+            figure.map_or_else(|| "–".to_owned(), |value| format!("{} {unit}", number(value)))
+        };
+        let times = results.ratio([work, case, EXPRESS.key, name], [work, case, PARLOR.key, name]);
+        let times = times.map_or_else(|| "–".to_owned(), |times| format!("{:.1}", times.median));
+        vec![what.to_owned(), figure(EXPRESS.key), figure(PARLOR.key), times]
+    });
+    table(&["", EXPRESS.label, PARLOR.label, "times"], rows)
+}
+
+pub(super) fn relay(results: &Results, payload: &str) -> String {
+    let mut rows = Vec::new();
+    for (pairs, in_flight) in RELAYS {
+        let case = format!("{payload}/{pairs}/{in_flight}");
+        for contestant in contestants(results, "relay", &case) {
+            let figure = |name: &str| results.figure("relay", &case, contestant.key, name);
+            rows.push(vec![
+                format!("{pairs} × {in_flight}"),
+                contestant.label.to_owned(),
+                spread(figure("cpu_us")),
+                format!("{}{}", median(figure("per_second")), limited_by_load(figure("load_busy"))),
+                median(figure("pace")),
+                median(figure("paced_cpu_us")),
+                median(figure("p50_us")),
+                spread(figure("p99_us")),
+                median(figure("p999_us")),
+            ]);
+        }
+    }
+    table(
+        &["pairs × in flight", "server", "CPU µs", "a second", "paced at", "CPU µs", "p50 µs", "p99 µs", "p99.9 µs"],
+        rows,
+    )
+}
+
+/// A mark for a throughput that is the load's, not the server's.
+fn limited_by_load(busy: Option<Figure>) -> &'static str {
+    if busy.is_some_and(|busy| busy.median > 0.9) { " ¹" } else { "" }
+}
+
+pub(super) fn calls(results: &Results) -> String {
+    let rows = contestants(results, "call", "whole").into_iter().map(|contestant| {
+        let figure = |name: &str| results.figure("call", "whole", contestant.key, name);
+        vec![
+            contestant.label.to_owned(),
+            spread(figure("cpu_us")),
+            spread(figure("per_second")),
+            median(figure("pace")),
+            median(figure("paced_cpu_us")),
+            median(figure("p50_us")),
+            spread(figure("p99_us")),
+        ]
+    });
+    table(&["server", "CPU µs a call", "calls a second", "paced at", "CPU µs", "p50 µs", "p99 µs"], rows)
+}
+
+pub(super) fn rooms(results: &Results) -> String {
+    let mut rows = Vec::new();
+    for (size, _) in ROOMS {
+        for contestant in contestants(results, "rooms", &format!("join/{size}")) {
+            let figure =
+                |work: &str, name: &str| results.figure("rooms", &format!("{work}/{size}"), contestant.key, name);
+            rows.push(vec![
+                size.to_string(),
+                contestant.label.to_owned(),
+                spread(figure("join", "cpu_us")),
+                median(figure("join", "per_second")),
+                spread(figure("broadcast", "cpu_us")),
+                median(figure("broadcast", "per_second")),
+            ]);
+        }
+    }
+    table(
+        &[
+            "peers",
+            "server",
+            "leave and join: CPU µs a delivery",
+            "a second",
+            "broadcast: CPU µs a delivery",
+            "a second",
+        ],
+        rows,
+    )
+}
+
+pub(super) fn idle(results: &Results) -> String {
+    let rows = contestants(results, "idle", "all").into_iter().map(|contestant| {
+        let figure = |name: &str| results.figure("idle", "all", contestant.key, name);
+        let mebibytes = |name: &str| median(figure(name).map(|figure| figure.scaled(1.0 / 1024.0)));
+        vec![
+            contestant.label.to_owned(),
+            spread(figure("each_kib")),
+            mebibytes("before_kib"),
+            mebibytes("all_kib"),
+            mebibytes("after_kib"),
+            spread(figure("entrance_us")),
+            median(figure("idle_us")),
+            spread(figure("rush_s")),
+        ]
+    });
+    table(
+        &[
+            "server",
+            "KiB a connection",
+            "before, MiB",
+            "with all, MiB",
+            "after, MiB",
+            "CPU µs to come in",
+            "CPU µs a second at rest",
+            "all at once, s",
+        ],
+        rows,
+    )
+}
+
+pub(super) fn crowd(results: &Results) -> String {
+    let rows = Plan::FULL.crowds.iter().flat_map(|pairs| {
+        let case = pairs.to_string();
+        contestants(results, "crowd", &case).into_iter().map(move |contestant| {
+            let figure = |name: &str| results.figure("crowd", &case, contestant.key, name);
+            let rooms = if contestant.key == crate::server::FLOOR.key {
+                "–".to_owned()
+            } else {
+                number((pairs * ROOMS_EACH) as f64)
+            };
+            vec![
+                rooms,
+                number((pairs * 2) as f64),
+                contestant.label.to_owned(),
+                spread(figure("cpu_us")),
+                median(figure("per_second")),
+            ]
+        })
+    });
+    table(&["rooms", "connections", "server", "CPU µs a candidate", "a second"], rows)
+}
+
+pub(super) fn cores(results: &Results) -> String {
+    let rows = CORES_IN_FLIGHT.into_iter().flat_map(|in_flight| {
+        [1, 2].into_iter().map(move |cores| {
+            let case = format!("{in_flight}/{cores}");
+            let figure = |name: &str| results.figure("cores", &case, PARLOR.key, name);
+            let growth = (cores == 2).then(|| growth(results, in_flight)).flatten();
+            vec![
+                in_flight.to_string(),
+                cores.to_string(),
+                spread(figure("per_second")),
+                spread(figure("cpu_us")),
+                median(figure("load_cpu_us")),
+                median(figure("unused")),
+                growth.map_or_else(String::new, |growth| format!("{growth:.2}")),
+            ]
+        })
+    });
+    table(
+        &["in flight", "cores", "a second", "CPU µs", "load's CPU µs", "cores unused", "growth, the load apart"],
+        rows,
+    )
+}
+
+/// How many times as much a server with two cores of its own would relay as one with one: as much more as it had of them,
+/// by how much more a candidate cost there.
+pub(super) fn growth(results: &Results, in_flight: usize) -> Option<f64> {
+    let figure = |cores: usize, name: &str| {
+        results.figure("cores", &format!("{in_flight}/{cores}"), PARLOR.key, name).map(|figure| figure.median)
+    };
+    Some((2.0 - figure(2, "unused")?) * figure(1, "cpu_us")? / figure(2, "cpu_us")?)
+}

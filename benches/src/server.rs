@@ -1,0 +1,230 @@
+//! The servers that are measured: how each is started, and what it takes, seen from outside.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::time::ClockId;
+use nix::unistd::Pid;
+
+use crate::dialect::{self, Dialect};
+
+/// A server and one way to speak with it.
+#[derive(Clone, Copy)]
+pub(crate) struct Contestant {
+    /// What it is called on the command line and in the results.
+    pub(crate) key: &'static str,
+    /// What readers are told.
+    pub(crate) label: &'static str,
+    pub(crate) dialect: &'static dyn Dialect,
+    program: Program,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Program {
+    /// With these flags, beside those that all have.
+    Parlor(&'static [&'static str]),
+    /// A file in `peers/`.
+    Node(&'static str),
+    Matchbox,
+    Floor,
+}
+
+/// The limits that a load would meet, lifted. The limiter of messages works all the same; it has nothing to refuse.
+pub(crate) const FLAGS: [&str; 6] = [
+    "--node-env=production",
+    "--messages-per-second=1000000",
+    "--message-burst=1000000",
+    "--max-room-size=1000",
+    "--max-rooms=200000",
+    "--max-rooms-per-connection=1000",
+];
+
+pub(crate) const FLOOR: Contestant =
+    Contestant { key: "floor", label: "floor: copying over TCP", dialect: &dialect::Copying, program: Program::Floor };
+pub(crate) const PARLOR: Contestant =
+    Contestant { key: "parlor", label: "Parlor", dialect: &dialect::SocketIo, program: Program::Parlor(&[]) };
+pub(crate) const PARLOR_WITHOUT_RECOVERY: Contestant = Contestant {
+    key: "parlor-no-recovery",
+    label: "Parlor, `RESUME_SECONDS=0`",
+    program: Program::Parlor(&["--resume-seconds=0"]),
+    ..PARLOR
+};
+pub(crate) const EXPRESS: Contestant = Contestant {
+    key: "express",
+    label: "Express + Socket.IO",
+    dialect: &dialect::SocketIo,
+    program: Program::Node("express.js"),
+};
+pub(crate) const WS: Contestant =
+    Contestant { key: "ws", label: "bare `ws`", dialect: &dialect::Ws, program: Program::Node("ws.js") };
+pub(crate) const PEERJS: Contestant =
+    Contestant { key: "peerjs", label: "PeerJS", dialect: &dialect::PeerJs, program: Program::Node("peer.js") };
+pub(crate) const TOPIC: Contestant =
+    Contestant { key: "topic", label: "Parlor, `/ws/{topic}`", dialect: &dialect::Topic, ..PARLOR };
+pub(crate) const SESSION: Contestant =
+    Contestant { key: "session", label: "Parlor, `/signal`", dialect: &dialect::Session, ..PARLOR };
+pub(crate) const ENVELOPE: Contestant =
+    Contestant { key: "envelope", label: "Parlor, `/ws`", dialect: &dialect::Envelope, ..PARLOR };
+pub(crate) const MATCHBOX: Contestant =
+    Contestant { key: "matchbox", label: "`matchbox_server`", dialect: &dialect::Matchbox, program: Program::Matchbox };
+
+pub(crate) const ALL: [Contestant; 10] =
+    [FLOOR, PARLOR, PARLOR_WITHOUT_RECOVERY, EXPRESS, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
+
+pub(crate) fn find(key: &str) -> anyhow::Result<Contestant> {
+    let keys: Vec<&str> = ALL.iter().map(|contestant| contestant.key).collect();
+    let found = ALL.into_iter().find(|contestant| contestant.key == key);
+    found.with_context(|| format!("no server is called {key}; there are {}", keys.join(", ")))
+}
+
+/// Where the programs are.
+#[derive(Debug, Clone)]
+pub(crate) struct Programs {
+    pub(crate) parlor: PathBuf,
+    pub(crate) matchbox: PathBuf,
+}
+
+/// The root of the repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is in a folder of the repository")
+}
+
+/// Where the peers from npm are.
+pub(crate) fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
+}
+
+/// A server that runs. It ends with this value, and with this program, however that ends.
+pub(crate) struct Server {
+    process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+enum Process {
+    Ours(Child),
+    /// Somebody else started it, and will end it.
+    Theirs(Pid),
+}
+
+/// How long a server may take to listen.
+const START: Duration = Duration::from_mins(1);
+
+impl Server {
+    /// Starts a server on these cores, as `taskset` names them. `under` is what it is to run under, such as a profiler.
+    pub(crate) fn start(
+        contestant: &Contestant,
+        programs: &Programs,
+        cores: &str,
+        under: &[String],
+    ) -> anyhow::Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let mut words = vec!["setpriv".into(), "--pdeathsig".into(), "KILL".into()];
+        words.extend(["taskset".to_owned(), "-c".to_owned(), cores.to_owned()]);
+        words.extend_from_slice(under);
+        words.extend(contestant.program.command(programs, address)?);
+        let log = root().join("target").join(format!("bench-{}.log", contestant.key));
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
+            .env_clear()
+            .env("PATH", path())
+            .env("PORT", address.port().to_string())
+            .env("NODE_ENV", "production")
+            .env("RUST_LOG", "error")
+            .current_dir(peers())
+            .stdin(Stdio::null())
+            .stdout(File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?)
+            .stderr(Stdio::inherit())
+            .spawn()
+            .with_context(|| format!("{} does not start", words.join(" ")))?;
+        let until = Instant::now() + START;
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = child.try_wait()? {
+                bail!("{} ended with {status}; its log is {}", words.join(" "), log.display());
+            }
+            if Instant::now() > until {
+                child.kill()?;
+                bail!("{} does not listen", words.join(" "));
+            }
+            // Nothing tells when another process listens.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Self { process: Process::Ours(child), address })
+    }
+
+    /// One that runs already.
+    pub(crate) fn attach(address: SocketAddr, process: i32) -> Self {
+        Self { process: Process::Theirs(Pid::from_raw(process)), address }
+    }
+
+    pub(crate) fn id(&self) -> Pid {
+        match &self.process {
+            Process::Ours(child) => Pid::from_raw(i32::try_from(child.id()).expect("an id of a process is positive")),
+            Process::Theirs(id) => *id,
+        }
+    }
+
+    /// The CPU time of all its threads, since it began.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let clock = ClockId::pid_cpu_clock_id(self.id()).context("the server has ended")?;
+        Ok(clock.now().context("the server has ended")?.into())
+    }
+
+    /// Its resident memory, in KiB.
+    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).context("the server has ended")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS is told")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Ends it as a service manager does, and waits until it has ended.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        if let Process::Ours(child) = &mut self.process {
+            let id = Pid::from_raw(i32::try_from(child.id())?);
+            nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM)?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Process::Ours(child) = &mut self.process {
+            // One that has ended already cannot be killed, and need not be.
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+impl Program {
+    fn command(self, programs: &Programs, address: SocketAddr) -> anyhow::Result<Vec<String>> {
+        let path = |path: &Path| {
+            let path = path.canonicalize().with_context(|| format!("no program at {}", path.display()))?;
+            anyhow::Ok(path.to_string_lossy().into_owned())
+        };
+        Ok(match self {
+            Self::Parlor(flags) => {
+                let own = [format!("--host={}", address.ip()), format!("--port={}", address.port())];
+                let flags = FLAGS.iter().chain(flags).map(|flag| (*flag).to_owned());
+                [path(&programs.parlor)?].into_iter().chain(own).chain(flags).collect()
+            }
+            Self::Node(file) => vec!["node".to_owned(), path(&peers().join(file))?],
+            Self::Matchbox => vec![path(&programs.matchbox)?, address.to_string()],
+            Self::Floor => vec![path(&std::env::current_exe()?.with_file_name("floor"))?],
+        })
+    }
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+#[expect(clippy::disallowed_methods, reason = "where programs are is the one thing that children are told of it")]
+fn path() -> String {
+    std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned())
+}

@@ -1,0 +1,166 @@
+//! One server at one work, for as long as a profiler wants.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::campaign::{relay_case, rooms_each};
+use crate::clients::{Clients, Waiting};
+use crate::dialect::Kind;
+use crate::gathering::disperse;
+use crate::pinning::Cores;
+use crate::server::{self, Contestant, Programs, Server};
+use crate::work::crowd::Crowd;
+use crate::work::idle::Idle;
+use crate::work::relay::{self, CANDIDATE, Pairs, Payload};
+use crate::work::rooms::{Rooms, Work};
+use crate::work::{Outcome, Window, call};
+
+#[derive(Subcommand)]
+pub(crate) enum Single {
+    /// Pairs relay signals
+    Relay {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value = "50")]
+        pairs: usize,
+        #[arg(long, default_value = "1")]
+        in_flight: usize,
+        /// Bytes of an offer [default: no offer, a candidate of 200]
+        #[arg(long)]
+        offer: Option<usize>,
+    },
+    /// Whole calls
+    Call {
+        #[command(flatten)]
+        target: Target,
+        /// How many at a time
+        #[arg(long, default_value = "16")]
+        at_a_time: usize,
+    },
+    /// Rooms in which one leaves and joins, or says something to all
+    Rooms {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value = "50")]
+        size: usize,
+        #[arg(long, default_value = "10")]
+        rooms: usize,
+        #[arg(long)]
+        broadcast: bool,
+    },
+    /// Candidates among many rooms
+    Crowd {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value = "500")]
+        pairs: usize,
+    },
+    /// Connections that do nothing
+    Idle {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value = "15000")]
+        connections: usize,
+    },
+}
+
+/// What is measured, and for how long.
+#[derive(Args)]
+pub(crate) struct Target {
+    /// Which server and wire
+    #[arg(default_value = "parlor")]
+    server: String,
+    /// How long, a second of warm-up apart
+    #[arg(long, default_value = "5")]
+    seconds: f64,
+    /// How many a second, by a timetable [default: as many as go]
+    #[arg(long)]
+    rate: Option<f64>,
+    /// A server that runs already, and its process
+    #[arg(long, num_args = 2, value_names = ["ADDRESS", "PID"])]
+    attach: Option<Vec<String>>,
+}
+
+impl Target {
+    fn window(&self) -> Window {
+        Window { warm_up: Duration::from_secs(1), length: Duration::from_secs_f64(self.seconds) }
+    }
+
+    fn start(&self, programs: &Programs, cores: Cores) -> anyhow::Result<(Contestant, Server, Clients)> {
+        let contestant = server::find(&self.server)?;
+        let server = match self.attach.as_deref() {
+            Some([address, process]) => Server::attach(address.parse::<SocketAddr>()?, process.parse()?),
+            _ => Server::start(&contestant, programs, &cores.server.to_string(), &[])?,
+        };
+        let clients = Clients::new(contestant.dialect, server.address, Waiting::Spins)?;
+        Ok((contestant, server, clients))
+    }
+}
+
+impl Single {
+    pub(crate) fn run(&self, programs: &Programs, cores: Cores) -> anyhow::Result<()> {
+        let (Self::Relay { target, .. }
+        | Self::Call { target, .. }
+        | Self::Rooms { target, .. }
+        | Self::Crowd { target, .. }
+        | Self::Idle { target, .. }) = self;
+        let window = target.window();
+        let (contestant, server, mut clients) = target.start(programs, cores)?;
+        match self {
+            Self::Relay { pairs, in_flight, offer, .. } => {
+                let payload = offer.map_or(CANDIDATE, |bytes| Payload { kind: Kind::Offer, bytes });
+                let mode = target.rate.map_or(relay::Mode::Closed(window), |rate| relay::Mode::Paced(window, rate));
+                let case = relay_case(payload, *pairs, *in_flight);
+                let mut pairs = Pairs::gather(&mut clients, *pairs, payload)?;
+                tell(&contestant, &case, &pairs.relay(&mut clients, &server, *in_flight, mode)?);
+            }
+            Self::Call { at_a_time, .. } => {
+                let mode = target.rate.map_or(call::Mode::Closed(*at_a_time), call::Mode::Paced);
+                tell(&contestant, "whole calls", &call::run(&mut clients, &server, mode, window)?);
+            }
+            Self::Rooms { size, rooms, broadcast, .. } => {
+                let work = if *broadcast { Work::Broadcast } else { Work::Join };
+                let rooms = Rooms::gather(&mut clients, *rooms, *size)?;
+                tell(&contestant, "deliveries", &rooms.run(&mut clients, &server, work, window)?);
+            }
+            Self::Crowd { pairs, .. } => {
+                let mut crowd = Crowd::gather(&mut clients, *pairs, rooms_each(&contestant), CANDIDATE)?;
+                tell(&contestant, "candidates", &crowd.relay(&mut clients, &server, 50, window)?);
+            }
+            Self::Idle { connections, .. } => {
+                let idle = Idle { connections: *connections, rest: window.length, settling: Duration::from_secs(12) };
+                let outcome = idle.run(&mut clients, &server)?;
+                let each = (outcome.with_all as f64 - outcome.before as f64) / outcome.connections as f64;
+                println!(
+                    "{}: {each:.1} KiB a connection; {} KiB before, {} with all, {} after; \
+                     {:.1} µs CPU to come in, {:.2} µs a second at rest; {:.2} s until all are in who come at once",
+                    contestant.key,
+                    outcome.before,
+                    outcome.with_all,
+                    outcome.after,
+                    outcome.entrance.as_secs_f64() * 1e6 / outcome.connections as f64,
+                    outcome.rest_cpu.as_secs_f64() * 1e6 / outcome.rest.as_secs_f64() / outcome.connections as f64,
+                    outcome.rush.as_secs_f64(),
+                );
+            }
+        }
+        disperse(&mut clients)?;
+        server.stop()
+    }
+}
+
+fn tell(contestant: &Contestant, what: &str, outcome: &Outcome) {
+    println!(
+        "{}: {what}: {:.2} µs CPU each, {:.0} a second, p50 {:.0} p99 {:.0} p99.9 {:.0} µs, server {:.0} % busy, load {:.0} % busy",
+        contestant.key,
+        outcome.cpu_micros(),
+        outcome.per_second(),
+        outcome.latency_micros(0.5),
+        outcome.latency_micros(0.99),
+        outcome.latency_micros(0.999),
+        outcome.span.cpu.as_secs_f64() / outcome.span.time.as_secs_f64() * 100.0,
+        outcome.span.load_busy * 100.0,
+    );
+}

@@ -1,0 +1,228 @@
+//! Whole calls: two connect and join, one after the other; the second offers, the first answers; ten candidates go to
+//! and fro, each when the last has arrived, as they trickle; both leave and close.
+//!
+//! - [`Mode::Closed`]: so many calls at a time, each followed by another.
+//! - [`Mode::Paced`]: calls begin by a timetable, whatever has become of the others. How long one took is counted from
+//!   when it was to begin (coordinated omission), to when the first hears that the second has left.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use hdrhistogram::Histogram;
+use slab::Slab;
+
+use super::{Moment, Outcome, SLACK, Stage, Window, latencies, note};
+use crate::clients::{Clients, Due, Id, Load};
+use crate::dialect::{Heard, Kind, MARK, Seat, body, excerpt};
+use crate::server::Server;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Mode {
+    /// So many at a time.
+    Closed(usize),
+    /// So many a second.
+    Paced(f64),
+}
+
+const DESCRIPTION_BYTES: usize = 4096;
+const CANDIDATE_BYTES: usize = 200;
+const CANDIDATES: usize = 10;
+
+/// Has calls made, counted in calls.
+pub(crate) fn run(clients: &mut Clients, server: &Server, mode: Mode, window: Window) -> anyhow::Result<Outcome> {
+    let mut hops = vec![(Kind::Offer, DESCRIPTION_BYTES), (Kind::Answer, DESCRIPTION_BYTES)];
+    hops.extend([(Kind::Candidate, CANDIDATE_BYTES); CANDIDATES]);
+    let numbered =
+        |(hop, (kind, bytes)): (usize, &(Kind, usize))| (*kind, body(*kind, *bytes).replace(MARK, &mark(hop)));
+    let mut calls = Calls {
+        server,
+        mode,
+        window,
+        script: hops.iter().enumerate().map(numbered).collect(),
+        began: Instant::now(),
+        begun: 0,
+        under_way: Slab::new(),
+        sides: Vec::new(),
+        counted: 0,
+        stage: Stage::WarmUp,
+        latency: latencies()?,
+    };
+    clients
+        .run(&mut calls, window.whole() + SLACK)
+        .with_context(|| format!("{} calls are under way", calls.under_way.len()))?;
+    let Stage::Ending(span) = calls.stage else { bail!("calls end when their time is over") };
+    Ok(Outcome { count: calls.counted, span, latency: calls.latency })
+}
+
+fn mark(hop: usize) -> String {
+    format!("#{hop:010}")
+}
+
+struct Calls<'a> {
+    server: &'a Server,
+    mode: Mode,
+    window: Window,
+    /// What is sent, to and fro, beginning with the second.
+    script: Vec<(Kind, String)>,
+    began: Instant,
+    /// How many calls have begun, ever.
+    begun: u64,
+    under_way: Slab<Call>,
+    /// Which call a connection is of, and which side.
+    sides: Vec<Option<(usize, usize)>>,
+    counted: u64,
+    stage: Stage,
+    latency: Histogram<u64>,
+}
+
+struct Call {
+    began: Instant,
+    room: String,
+    ids: [Option<Id>; 2],
+    names: [String; 2],
+    is_in: [bool; 2],
+    /// The first has been told of the second.
+    has_met: bool,
+    /// How many signals have arrived.
+    hops: usize,
+    is_over: bool,
+}
+
+const FIRST: usize = 0;
+const SECOND: usize = 1;
+
+impl Calls<'_> {
+    fn begin(&mut self, clients: &mut Clients, at: Instant) -> anyhow::Result<()> {
+        let room = format!("call-{}", self.begun);
+        self.begun += 1;
+        let has_met = !clients.dialect().tells_who_comes();
+        let call = self.under_way.insert(Call {
+            began: at,
+            room,
+            ids: [None; 2],
+            names: [String::new(), String::new()],
+            is_in: [false; 2],
+            has_met,
+            hops: 0,
+            is_over: false,
+        });
+        self.connect(clients, call, FIRST)
+    }
+
+    fn connect(&mut self, clients: &mut Clients, call: usize, side: usize) -> anyhow::Result<()> {
+        let room = self.under_way[call].room.clone();
+        let id = clients.open(Seat { room, name: ["ann", "bob"][side].to_owned() })?;
+        self.under_way[call].ids[side] = Some(id);
+        if self.sides.len() <= id {
+            self.sides.resize(id + 1, None);
+        }
+        self.sides[id] = Some((call, side));
+        Ok(())
+    }
+
+    /// Sends the next signal, from the second where the number that have arrived is even.
+    fn send(&self, clients: &mut Clients, call: &Call) -> anyhow::Result<()> {
+        let from = if call.hops.is_multiple_of(2) { SECOND } else { FIRST };
+        let (kind, body) = &self.script[call.hops];
+        let to = call.names[1 - from].as_str();
+        let text = clients.dialect().signal(*kind, &call.room, (!to.is_empty()).then_some(to), body);
+        clients.say(call.ids[from].context("both are connected")?, &text);
+        Ok(())
+    }
+
+    fn leave(&mut self, clients: &mut Clients, call: usize, side: usize) -> anyhow::Result<()> {
+        let call = &mut self.under_way[call];
+        let id = call.ids[side].context("one who leaves is connected")?;
+        if let Some(leave) = clients.dialect().leave(&call.room, Some(&call.names[1 - side])) {
+            clients.say(id, &leave);
+        }
+        clients.close(id);
+        Ok(())
+    }
+
+    fn signal_arrived(&mut self, clients: &mut Clients, call: usize, side: usize, text: &[u8]) -> anyhow::Result<()> {
+        let hops = self.under_way[call].hops;
+        ensure!(side == hops % 2, "a signal reaches who sent it");
+        let mark = mark(hops);
+        ensure!(memchr::memmem::find(text, mark.as_bytes()).is_some(), "{mark} is next, not {}", excerpt(text));
+        self.under_way[call].hops += 1;
+        if self.under_way[call].hops < self.script.len() {
+            return self.send(clients, &self.under_way[call]);
+        }
+        self.leave(clients, call, SECOND)
+    }
+
+    fn over(&mut self, clients: &mut Clients, call: usize, at: Instant) -> anyhow::Result<()> {
+        self.under_way[call].is_over = true;
+        if self.stage.counts() {
+            self.counted += 1;
+            note(&mut self.latency, self.under_way[call].began, at);
+        }
+        self.leave(clients, call, FIRST)
+    }
+}
+
+impl Load for Calls<'_> {
+    fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
+        let next = self.stage.next(self.began, self.window, now, || Moment::now(self.server, clients))?;
+        let Some(mut next) = next else {
+            return Ok(if self.under_way.is_empty() { Due::Done } else { Due::Nothing });
+        };
+        match self.mode {
+            Mode::Closed(at_a_time) => {
+                while self.under_way.len() < at_a_time {
+                    self.begin(clients, now)?;
+                }
+            }
+            Mode::Paced(rate) => loop {
+                let due = self.began + Duration::from_secs_f64(self.begun as f64 / rate);
+                if due > now {
+                    next = next.min(due);
+                    break;
+                }
+                self.begin(clients, due)?;
+            },
+        }
+        Ok(Due::At(next))
+    }
+
+    fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, text: &[u8], at: Instant) -> anyhow::Result<()> {
+        let (index, side) = self.sides[id].context("everyone is in a call")?;
+        let call = &mut self.under_way[index];
+        match heard {
+            Heard::Signal => return self.signal_arrived(clients, index, side, text),
+            Heard::Went => {
+                ensure!(side == FIRST && call.hops == self.script.len(), "the second leaves when all is said");
+                return self.over(clients, index, at);
+            }
+            Heard::Id { id, .. } => call.names[side] = id,
+            Heard::Joined { id } => {
+                call.names[side] = id;
+                call.is_in[side] = true;
+            }
+            Heard::Entered => call.is_in[side] = true,
+            Heard::Came => call.has_met = true,
+            Heard::Wants(_) | Heard::Other => return Ok(()),
+        }
+        let is_new = call.hops == 0;
+        if call.is_in == [true, false] && call.ids[SECOND].is_none() {
+            self.connect(clients, index, SECOND)
+        } else if is_new && call.is_in == [true, true] && call.has_met {
+            self.send(clients, &self.under_way[index])
+        } else {
+            Ok(())
+        }
+    }
+
+    fn ended(&mut self, _: &mut Clients, id: Id, error: Option<io::Error>) -> anyhow::Result<()> {
+        let (index, side) = self.sides[id].take().context("everyone is in a call")?;
+        let call = &mut self.under_way[index];
+        call.ids[side] = None;
+        ensure!(call.hops == self.script.len(), "a connection ended in the middle of a call: {error:?}");
+        if call.is_over && call.ids == [None, None] {
+            self.under_way.remove(index);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! Signals among many rooms: whether one costs more the more rooms and connections there are.
+//!
+//! Each pair is in several rooms. So many signals are in flight in all, and each next one goes through another pair and
+//! another room, so that no room is busier than another and none stays in a cache.
+
+use std::time::Instant;
+
+use anyhow::{Context, bail, ensure};
+
+use super::relay::{Payload, seats};
+use super::{Moment, Outcome, SLACK, Stage, Window, latencies};
+use crate::clients::{Clients, Due, Id, Load};
+use crate::dialect::Heard;
+use crate::gathering::{Member, Rush, gather};
+use crate::lane::Lane;
+use crate::server::Server;
+
+/// How many digits the number of a room has, in its id.
+const DIGITS: usize = 7;
+
+pub(crate) struct Crowd {
+    lanes: Vec<Lane>,
+    lane_to: Vec<usize>,
+    /// Where the number of the room stands in a lane's frame.
+    room_at: Vec<Option<usize>>,
+    rooms_each: usize,
+}
+
+impl Crowd {
+    /// Pairs, each of which is in so many rooms that nobody else is in.
+    pub(crate) fn gather(
+        clients: &mut Clients,
+        pairs: usize,
+        rooms_each: usize,
+        payload: Payload,
+    ) -> anyhow::Result<Self> {
+        let members = gather(clients, seats(pairs), Rush::Some)?;
+        if rooms_each > 1 {
+            let mut further = Further::new(members.clone(), pairs, rooms_each);
+            clients.run(&mut further, SLACK * 3).context("further rooms are joined")?;
+        }
+        let mut lane_to = vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
+        let (mut lanes, mut room_at) = (Vec::new(), Vec::new());
+        for pair in members.chunks_exact(2) {
+            for (from, to) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
+                lane_to[to.id] = lanes.len();
+                let lane = Lane::new(clients.dialect(), payload, from, to);
+                room_at.push(lane.find("room-").map(|at| at + "room-".len()));
+                lanes.push(lane);
+            }
+        }
+        Ok(Self { lanes, lane_to, room_at, rooms_each })
+    }
+
+    /// Keeps so many signals in flight among all.
+    pub(crate) fn relay(
+        &mut self,
+        clients: &mut Clients,
+        server: &Server,
+        in_flight: usize,
+        window: Window,
+    ) -> anyhow::Result<Outcome> {
+        let began = Instant::now();
+        let mut relay =
+            Relay { crowd: self, server, window, began, turn: 0, in_flight: 0, counted: 0, stage: Stage::WarmUp };
+        for _ in 0..in_flight {
+            relay.send(clients, began)?;
+        }
+        clients.run(&mut relay, window.whole() + SLACK)?;
+        let Stage::Ending(span) = relay.stage else { bail!("a relay ends when its time is over") };
+        Ok(Outcome { count: relay.counted, span, latency: latencies()? })
+    }
+}
+
+/// The number of a pair's room: its first is the one that it was seated in.
+fn room(pair: usize, pairs: usize, index: usize) -> usize {
+    index * pairs + pair
+}
+
+/// Members join the rest of their rooms, one each at a time.
+struct Further {
+    members: Vec<Member>,
+    pairs: usize,
+    rooms_each: usize,
+    /// Which member has a connection.
+    member_of: Vec<usize>,
+    /// How many rooms each is in.
+    joined: Vec<usize>,
+    started: bool,
+    /// How often somebody was told that they are in, and how often that another is.
+    entered: usize,
+    came: usize,
+}
+
+impl Further {
+    fn new(members: Vec<Member>, pairs: usize, rooms_each: usize) -> Self {
+        let mut member_of = vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
+        for (index, member) in members.iter().enumerate() {
+            member_of[member.id] = index;
+        }
+        let joined = vec![1; members.len()];
+        Self { members, pairs, rooms_each, member_of, joined, started: false, entered: 0, came: 0 }
+    }
+
+    fn join(&mut self, clients: &mut Clients, member: usize) -> anyhow::Result<()> {
+        if self.joined[member] < self.rooms_each {
+            let room = format!("room-{:0DIGITS$}", room(member / 2, self.pairs, self.joined[member]));
+            let join = clients.dialect().join(&room).context("this dialect knows one room a connection")?;
+            clients.say(self.members[member].id, &join);
+            self.joined[member] += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Load for Further {
+    fn due(&mut self, clients: &mut Clients, _: Instant) -> anyhow::Result<Due> {
+        if !std::mem::replace(&mut self.started, true) {
+            for member in 0..self.members.len() {
+                self.join(clients, member)?;
+            }
+        }
+        let rooms = self.pairs * (self.rooms_each - 1);
+        Ok(if self.entered == 2 * rooms && self.came == rooms { Due::Done } else { Due::Nothing })
+    }
+
+    fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, _: &[u8], _: Instant) -> anyhow::Result<()> {
+        match heard {
+            Heard::Entered => {
+                self.entered += 1;
+                self.join(clients, self.member_of[id])
+            }
+            Heard::Came => {
+                self.came += 1;
+                Ok(())
+            }
+            heard => bail!("{heard:?} is told to who joins a room"),
+        }
+    }
+}
+
+struct Relay<'a> {
+    crowd: &'a mut Crowd,
+    server: &'a Server,
+    window: Window,
+    began: Instant,
+    turn: usize,
+    in_flight: usize,
+    counted: u64,
+    stage: Stage,
+}
+
+impl Relay<'_> {
+    /// Sends through the next pair; after all pairs through the next of their rooms, and then the other way.
+    fn send(&mut self, clients: &mut Clients, at: Instant) -> anyhow::Result<()> {
+        let (pairs, rooms_each) = (self.crowd.lanes.len() / 2, self.crowd.rooms_each);
+        let (pair, index, way) =
+            (self.turn % pairs, self.turn / pairs % rooms_each, self.turn / pairs / rooms_each % 2);
+        let lane = &mut self.crowd.lanes[pair * 2 + way];
+        if rooms_each > 1 {
+            let at = self.crowd.room_at[pair * 2 + way].context("a signal names its room")?;
+            lane.write(at, u64::try_from(room(pair, pairs, index))?, DIGITS);
+        }
+        lane.send(clients, at);
+        self.turn += 1;
+        self.in_flight += 1;
+        Ok(())
+    }
+}
+
+impl Load for Relay<'_> {
+    fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
+        let next = self.stage.next(self.began, self.window, now, || Moment::now(self.server, clients))?;
+        if self.stage.is_ending() && self.in_flight == 0 {
+            return Ok(Due::Done);
+        }
+        Ok(next.map_or(Due::Nothing, Due::At))
+    }
+
+    fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, text: &[u8], at: Instant) -> anyhow::Result<()> {
+        ensure!(heard == Heard::Signal, "{heard:?} is told in the middle of the work");
+        self.crowd.lanes[self.crowd.lane_to[id]].hear(text)?;
+        self.in_flight -= 1;
+        self.counted += u64::from(self.stage.counts());
+        if !self.stage.is_ending() {
+            self.send(clients, at)?;
+        }
+        Ok(())
+    }
+}

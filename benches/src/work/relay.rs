@@ -1,0 +1,187 @@
+//! Pairs that send each other signals.
+//!
+//! - [`Mode::Closed`]: each pair keeps so many signals in flight; who hears one sends one back. That gives throughput,
+//!   and CPU time per signal at full load. Latency is not taken from it: a server that is slow is asked less often, and
+//!   what would have waited is never sent.
+//! - [`Mode::Paced`]: signals are sent by a timetable, whatever has come back, in bursts as large as the number in flight.
+//!   How long one took is counted from when it was to be sent, so that who had to wait for others counts, too
+//!   (coordinated omission).
+//! - [`Mode::Counted`]: closed, and so many signals in all.
+//!
+//! Every signal has a number, and each must arrive, once, in order.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use hdrhistogram::Histogram;
+
+use super::{Moment, Outcome, SLACK, Stage, Window, latencies, note};
+use crate::clients::{Clients, Due, Id, Load};
+use crate::dialect::{Heard, Kind, Seat};
+use crate::gathering::{Rush, gather};
+use crate::lane::Lane;
+use crate::server::Server;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Mode {
+    /// As fast as it goes.
+    Closed(Window),
+    /// So many signals a second, of all pairs together.
+    Paced(Window, f64),
+    /// As fast as it goes, until there were so many. All of it counts.
+    Counted(u64),
+}
+
+/// What is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Payload {
+    pub(crate) kind: Kind,
+    pub(crate) bytes: usize,
+}
+
+pub(crate) const CANDIDATE: Payload = Payload { kind: Kind::Candidate, bytes: 200 };
+pub(crate) const OFFER: Payload = Payload { kind: Kind::Offer, bytes: 4096 };
+
+/// Pairs in rooms of their own, who can be given work again and again.
+pub(crate) struct Pairs {
+    /// Two a pair: there, and back.
+    lanes: Vec<Lane>,
+    /// Which lane ends at a connection.
+    lane_to: Vec<usize>,
+}
+
+/// The seats of pairs, each in a room of its own.
+pub(crate) fn seats(pairs: usize) -> Vec<Seat> {
+    let seat = |room: usize, name: &str| Seat { room: format!("room-{room:07}"), name: name.to_owned() };
+    (0..pairs).flat_map(|room| [seat(room, "ann"), seat(room, "bob")]).collect()
+}
+
+impl Pairs {
+    pub(crate) fn gather(clients: &mut Clients, pairs: usize, payload: Payload) -> anyhow::Result<Self> {
+        let members = gather(clients, seats(pairs), Rush::Some)?;
+        let mut lane_to = vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
+        let mut lanes = Vec::new();
+        for pair in members.chunks_exact(2) {
+            for (from, to) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
+                lane_to[to.id] = lanes.len();
+                lanes.push(Lane::new(clients.dialect(), payload, from, to));
+            }
+        }
+        Ok(Self { lanes, lane_to })
+    }
+
+    /// Has them send each other signals.
+    pub(crate) fn relay(
+        &mut self,
+        clients: &mut Clients,
+        server: &Server,
+        in_flight: usize,
+        mode: Mode,
+    ) -> anyhow::Result<Outcome> {
+        let began = Instant::now();
+        let (mut stage, limit) = match mode {
+            Mode::Closed(window) | Mode::Paced(window, _) => (Stage::WarmUp, window.whole() + SLACK),
+            Mode::Counted(_) => (Stage::Counting(Moment::now(server, clients)?), Duration::from_mins(10)),
+        };
+        if !matches!(mode, Mode::Paced(..)) {
+            for lane in self.lanes.iter_mut().step_by(2) {
+                for _ in 0..in_flight {
+                    lane.send(clients, began);
+                }
+            }
+        }
+        let (pairs, latency) = (self, latencies()?);
+        let mut relay =
+            Relay { pairs, server, in_flight, mode, began, timetable: 0, heard: 0, counted: 0, stage, latency };
+        clients.run(&mut relay, limit).with_context(|| format!("{} are in flight", relay.in_flight()))?;
+        stage = relay.stage;
+        let Stage::Ending(span) = stage else { bail!("a relay ends when its time is over") };
+        Ok(Outcome { count: relay.counted, span, latency: relay.latency })
+    }
+}
+
+struct Relay<'a> {
+    pairs: &'a mut Pairs,
+    server: &'a Server,
+    in_flight: usize,
+    mode: Mode,
+    began: Instant,
+    /// How many bursts have been sent by the timetable.
+    timetable: usize,
+    heard: u64,
+    counted: u64,
+    stage: Stage,
+    latency: Histogram<u64>,
+}
+
+impl Relay<'_> {
+    fn in_flight(&self) -> usize {
+        self.pairs.lanes.iter().map(Lane::in_flight).sum()
+    }
+
+    /// Sends all that the timetable has until now; when the next is due.
+    fn keep_timetable(&mut self, clients: &mut Clients, now: Instant, rate: f64) -> Instant {
+        let pairs = self.pairs.lanes.len() / 2;
+        loop {
+            let burst = self.timetable;
+            let due = self.began + Duration::from_secs_f64(burst as f64 * self.in_flight as f64 / rate);
+            if due > now {
+                return due;
+            }
+            // There in one round of all pairs, back in the next.
+            let lane = &mut self.pairs.lanes[burst % pairs * 2 + burst / pairs % 2];
+            for _ in 0..self.in_flight {
+                lane.send(clients, due);
+            }
+            self.timetable += 1;
+        }
+    }
+}
+
+impl Load for Relay<'_> {
+    fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
+        let moment = || Moment::now(self.server, clients);
+        let mut next = match self.mode {
+            Mode::Closed(window) | Mode::Paced(window, _) => self.stage.next(self.began, window, now, moment)?,
+            Mode::Counted(signals) => {
+                if let Stage::Counting(start) = self.stage
+                    && self.heard >= signals
+                {
+                    self.stage = Stage::Ending(moment()?.since(start));
+                }
+                None
+            }
+        };
+        if self.stage.is_ending() && self.in_flight() == 0 {
+            return Ok(Due::Done);
+        }
+        if let Mode::Paced(_, rate) = self.mode
+            && !self.stage.is_ending()
+        {
+            let due = self.keep_timetable(clients, now, rate);
+            next = next.map(|next| next.min(due));
+        }
+        Ok(next.map_or(Due::Nothing, Due::At))
+    }
+
+    fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, text: &[u8], at: Instant) -> anyhow::Result<()> {
+        ensure!(heard == Heard::Signal, "{heard:?} is told in the middle of the work");
+        let index = self.pairs.lane_to[id];
+        let sent = self.pairs.lanes[index].hear(text)?;
+        self.heard += 1;
+        if self.stage.counts() {
+            self.counted += 1;
+            note(&mut self.latency, sent, at);
+        }
+        let goes_on = match self.mode {
+            Mode::Closed(_) => !self.stage.is_ending(),
+            Mode::Paced(..) => false,
+            // What is in flight will be heard, too.
+            Mode::Counted(signals) => self.heard + (self.in_flight() as u64) < signals,
+        };
+        if goes_on {
+            self.pairs.lanes[index ^ 1].send(clients, at);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! Rooms of many: what it costs to tell all of them something, per delivery.
+//!
+//! - [`Work::Join`]: in each room one leaves and joins again; the others hear of both, and the one gets the list.
+//! - [`Work::Broadcast`]: in each room one sends a candidate to all others.
+//!
+//! In each room the next begins once all have heard of the last.
+
+use std::time::Instant;
+
+use anyhow::{Context, bail, ensure};
+
+use super::relay::CANDIDATE;
+use super::{Moment, Outcome, SLACK, Stage, Window, latencies};
+use crate::clients::{Clients, Due, Id, Load};
+use crate::dialect::{Heard, Seat, body};
+use crate::gathering::{Member, Rush, gather};
+use crate::server::Server;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    Join,
+    Broadcast,
+}
+
+/// Rooms of a size, full.
+pub(crate) struct Rooms {
+    members: Vec<Member>,
+    size: usize,
+    /// Which room a connection is in.
+    room_of: Vec<usize>,
+}
+
+impl Rooms {
+    pub(crate) fn gather(clients: &mut Clients, rooms: usize, size: usize) -> anyhow::Result<Self> {
+        let seat = |room: usize, name: usize| Seat { room: format!("room-{room}"), name: format!("peer-{name}") };
+        let seats = (0..rooms).flat_map(|room| (0..size).map(move |name| seat(room, name))).collect();
+        let members = gather(clients, seats, Rush::Some)?;
+        let mut room_of = vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
+        for (index, member) in members.iter().enumerate() {
+            room_of[member.id] = index / size;
+        }
+        Ok(Self { members, size, room_of })
+    }
+
+    /// Counted in deliveries: what one client is told once.
+    pub(crate) fn run(
+        &self,
+        clients: &mut Clients,
+        server: &Server,
+        work: Work,
+        window: Window,
+    ) -> anyhow::Result<Outcome> {
+        let rooms = self.members.len() / self.size;
+        let began = Instant::now();
+        let missing = vec![0; rooms];
+        let mut running =
+            Running { rooms: self, server, work, window, began, missing, busy: 0, counted: 0, stage: Stage::WarmUp };
+        for room in 0..rooms {
+            running.begin(clients, room)?;
+        }
+        clients
+            .run(&mut running, window.whole() + SLACK)
+            .with_context(|| format!("{work:?} in rooms of {}", self.size))?;
+        let Stage::Ending(span) = running.stage else { bail!("work ends when its time is over") };
+        Ok(Outcome { count: running.counted, span, latency: latencies()? })
+    }
+}
+
+struct Running<'a> {
+    rooms: &'a Rooms,
+    server: &'a Server,
+    work: Work,
+    window: Window,
+    began: Instant,
+    /// How many in each room have not yet been told.
+    missing: Vec<usize>,
+    /// How many rooms are at it.
+    busy: usize,
+    counted: u64,
+    stage: Stage,
+}
+
+impl Running<'_> {
+    fn begin(&mut self, clients: &mut Clients, room: usize) -> anyhow::Result<()> {
+        let size = self.rooms.size;
+        let member = &self.rooms.members[room * size];
+        let dialect = clients.dialect();
+        match self.work {
+            Work::Join => {
+                clients.say(member.id, &dialect.leave(&member.room, None).context("rooms can be left")?);
+                clients.say(member.id, &dialect.join(&member.room).context("rooms can be joined")?);
+                self.missing[room] = 2 * (size - 1) + 1;
+            }
+            Work::Broadcast => {
+                let body = body(CANDIDATE.kind, CANDIDATE.bytes);
+                clients.say(member.id, &dialect.signal(CANDIDATE.kind, &member.room, None, &body));
+                self.missing[room] = size - 1;
+            }
+        }
+        self.busy += 1;
+        Ok(())
+    }
+}
+
+impl Load for Running<'_> {
+    fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
+        let next = self.stage.next(self.began, self.window, now, || Moment::now(self.server, clients))?;
+        if self.stage.is_ending() && self.busy == 0 {
+            return Ok(Due::Done);
+        }
+        Ok(next.map_or(Due::Nothing, Due::At))
+    }
+
+    fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, _: &[u8], _: Instant) -> anyhow::Result<()> {
+        let is_expected = match self.work {
+            // A list comes with the id again where a dialect has it so.
+            Work::Join => matches!(heard, Heard::Came | Heard::Went | Heard::Entered | Heard::Joined { .. }),
+            Work::Broadcast => heard == Heard::Signal,
+        };
+        ensure!(is_expected, "{heard:?} is told in the middle of {:?}", self.work);
+        let room = self.rooms.room_of[id];
+        let missing = self.missing[room].checked_sub(1).context("nobody is told more than once")?;
+        self.missing[room] = missing;
+        self.counted += u64::from(self.stage.counts());
+        if missing == 0 {
+            self.busy -= 1;
+            if !self.stage.is_ending() {
+                self.begin(clients, room)?;
+            }
+        }
+        Ok(())
+    }
+}

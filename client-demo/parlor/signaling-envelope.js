@@ -1,0 +1,218 @@
+/**
+ * The envelope wire, `/ws`: typed messages, and an answer to each.
+ *
+ * What the server sends is numbered, and it has given us a token: after a dropped connection the two take our place again, and what was
+ * missed follows. Where the place is gone, the room is joined again under the same `userId`.
+ *
+ * The guarantee that is easy to break: the number is that of the last message of the place, not of the connection that asks for it.
+ *
+ * @module signaling-envelope
+ */
+import { SignalingError } from "./signaling-error.js";
+import { asDescription, WebSocketSignaling } from "./signaling-websocket.js";
+import { uuid } from "./uuid.js";
+
+/** @typedef {import("./signaling.js").SignalingOptions & { userId: string, name: string }} EnvelopeOptions */
+
+/** What the signals are called. */
+const TYPES = { offer: "sdp:offer", answer: "sdp:answer", candidate: "ice:candidate" };
+
+/**
+ * How often to ask whether the server is still there, and how long to wait for the answer, in milliseconds: browsers do not tell of a
+ * connection that has died in silence, and what was missed is held for ten seconds.
+ */
+const PING_MS = 5000;
+const PONG_MS = 4000;
+
+export class EnvelopeSignaling extends WebSocketSignaling {
+  #userId;
+  #name;
+  /** What our place is taken again with. @type {string | undefined} */
+  #resumeToken;
+  /** The last number seen. */
+  #sequence = 0;
+  /** Whether that place is one in the room. */
+  #isMember = false;
+  /** The place has been asked for, and the answer is not there: what comes until then is not of it. */
+  #isResuming = false;
+  /** @type {number | undefined} */
+  #pingTimer;
+
+  /**
+   * @param {EnvelopeOptions} options `userId` makes the place in the room one's own: whoever joins with it again, from another
+   *   connection, takes that place back
+   */
+  constructor({ url, userId, name, token }) {
+    super({ url, token });
+    this.#userId = userId;
+    this.#name = name;
+  }
+
+  /** @override */
+  get userId() {
+    return this.#userId;
+  }
+
+  /** @protected @override */
+  get canResume() {
+    return this.#resumeToken !== undefined;
+  }
+
+  /** @protected @override */
+  place() {
+    return this.endpoint("/ws");
+  }
+
+  /** @param {string} roomId @protected @override */
+  async open(roomId) {
+    try {
+      const isBack = await this.#resume();
+      this.#isMember &&= isBack;
+      if (this.#isMember) this.resumed();
+      else await this.#join(roomId);
+      this.#watch();
+    } catch (error) {
+      this.notEntered(/** @type {SignalingError} */ (error));
+    }
+  }
+
+  /** @protected @override */
+  disconnect() {
+    clearTimeout(this.#pingTimer);
+    this.#resumeToken = undefined;
+    this.#isMember = false;
+    super.disconnect();
+  }
+
+  /** @protected @override */
+  networkLost() {
+    this.lost("the browser is offline");
+  }
+
+  /** @param {string} roomId @protected @override */
+  goodbye(roomId) {
+    this.send(envelope("room:leave", { roomId }));
+  }
+
+  /** @param {string} token @protected @override */
+  async authenticate(token) {
+    const { success, error } = await this.#request("auth:request", { token });
+    if (!success) throw new SignalingError(error?.code ?? "INTERNAL", error?.message);
+  }
+
+  /**
+   * @param {import("./signaling.js").SignalKind} kind
+   * @param {string} targetUserId
+   * @param {any} body
+   * @param {object} [extra] travels within this wire alone
+   * @protected
+   * @override
+   */
+  async transmit(kind, targetUserId, body, extra) {
+    if (!this.online) throw new SignalingError("OFFLINE");
+    const said = kind === "candidate" ? { candidate: null, sdpMid: null, sdpMLineIndex: null, ...body } : body;
+    return this.#request(TYPES[kind], { ...extra, ...said, targetUserId, roomId: this.roomId });
+  }
+
+  /** @param {string} roomId */
+  async #join(roomId) {
+    const user = { id: this.#userId, displayName: this.#name };
+    const { participants, iceServers } = await this.#request("room:join", { roomId, user, metadata: { name: this.#name } });
+    this.#isMember = true;
+    const users = /** @type {any[]} */ (participants).map((one) => this.#user(one));
+    this.entered(users.filter(({ userId }) => userId !== this.#userId), this.#userId, iceServers);
+  }
+
+  /** Takes our place again, if we have had one. @returns {Promise<boolean>} */
+  async #resume() {
+    if (this.#resumeToken === undefined) return false;
+    const asked = { resumeToken: this.#resumeToken, lastSequence: this.#sequence };
+    this.#isResuming = true;
+    try {
+      return (await this.#request("auth:request", asked)).recovered === true;
+    } catch (error) {
+      // Without an answer there may be another time.
+      if (["OFFLINE", "TIMEOUT"].includes(/** @type {SignalingError} */ (error).code)) throw error;
+      return false;
+    } finally {
+      this.#isResuming = false;
+    }
+  }
+
+  /** Asks from time to time whether the server is still there. */
+  #watch() {
+    clearTimeout(this.#pingTimer);
+    this.#pingTimer = setTimeout(async () => {
+      if (!this.online) return;
+      try {
+        await this.#request("ping", {}, PONG_MS);
+      } catch (error) {
+        if (/** @type {SignalingError} */ (error).code === "TIMEOUT") return this.lost("the server does not answer");
+      }
+      this.#watch();
+    }, PING_MS);
+  }
+
+  /**
+   * One message, one answer.
+   * @param {string} type
+   * @param {object} payload
+   * @param {number} [within] in milliseconds
+   * @returns {Promise<any>} the answer's payload
+   */
+  #request(type, payload, within) {
+    const correlationId = uuid();
+    this.send({ ...envelope(type, payload), correlationId });
+    return this.expect(correlationId, { within });
+  }
+
+  /** @param {{ type: string, payload?: any, correlationId?: string, sequence?: number }} message @protected @override */
+  receive({ type, payload = {}, correlationId, sequence }) {
+    if (sequence !== undefined && (!this.#isResuming || payload.recovered === false)) this.#sequence = sequence;
+    this.#resumeToken = payload.resumeToken ?? this.#resumeToken;
+    if (type === "error") {
+      const { code = "INTERNAL", message, retryAfterMs } = payload;
+      const error = new SignalingError(code, message, retryAfterMs);
+      if (!this.fail(correlationId, error)) this.trouble(error);
+    } else if (!this.settle(correlationId, payload)) {
+      this.#hear(type, payload);
+    }
+  }
+
+  /** @param {string} type @param {any} payload */
+  #hear(type, payload) {
+    const { fromUserId: from, targetUserId: _, sdp, candidate, sdpMid, sdpMLineIndex, usernameFragment, ...rest } = payload;
+    const sender = { ...rest, from, userId: from };
+    switch (type) {
+      case "room:participant-joined":
+        return this.tell("user-joined", this.#user(payload.participant));
+      case "room:participant-left":
+        return this.tell("user-left", { ...rest, id: payload.userId });
+      case "room:participant-away":
+        return this.tell("user-away", { ...rest, id: payload.userId });
+      case "room:participant-back":
+        return this.tell("user-back", { ...rest, id: payload.userId });
+      case "sdp:offer":
+        return this.tell("offer", { ...sender, offer: asDescription("offer", sdp) });
+      case "sdp:answer":
+        return this.tell("answer", { ...sender, answer: asDescription("answer", sdp) });
+      case "ice:candidate":
+        return this.tell("ice-candidate", {
+          ...sender,
+          candidate: candidate === null ? null : { candidate, sdpMid, sdpMLineIndex, usernameFragment },
+        });
+    }
+  }
+
+  /** @param {any} participant @returns {import("./signaling.js").User} */
+  #user({ userId, displayName, metadata, ...rest }) {
+    // The server shows the id of someone who gave no name: that is none.
+    const name = displayName === userId ? undefined : displayName;
+    return { ...metadata, ...rest, name, id: userId, userId, roomId: this.roomId };
+  }
+}
+
+/** @param {string} type @param {object} payload */
+function envelope(type, payload) {
+  return { type, payload, timestamp: Date.now() };
+}

@@ -1,0 +1,115 @@
+/**
+ * The topic wire, `/ws/{topic}`: connecting joins, closing leaves, and the server gives the ids.
+ *
+ * What is different from the others:
+ *
+ * - one's `userId` is the server's choice, and another one after each reconnect: to the others, somebody left and somebody came
+ * - success is silent, so a signal counts as delivered when nothing was heard of it for {@link CONSENT_MS}
+ * - `user-left` has no `reason`, and `extra` keys of a signal do not travel
+ *
+ * @module signaling-topic
+ */
+import { SignalingError } from "./signaling-error.js";
+import { asDescription, WebSocketSignaling } from "./signaling-websocket.js";
+
+/** @typedef {import("./signaling.js").SignalingOptions & { name: string }} TopicOptions */
+
+/** How long a refusal of a signal may take, in milliseconds. The server itself gives up on a full queue after 100. */
+const CONSENT_MS = 1500;
+
+/**
+ * This wire has codes of its own.
+ * @type {Record<string, string>}
+ */
+const CODES = { target_not_found: "TARGET_NOT_FOUND", dropped: "DELIVERY_FAILED", missing_target: "INVALID_MESSAGE", invalid_type: "INVALID_MESSAGE" };
+
+/** What the signals are called. */
+const TYPES = { offer: "offer", answer: "answer", candidate: "ice-candidate" };
+
+export class TopicSignaling extends WebSocketSignaling {
+  #name;
+  /** @type {string | undefined} */
+  #selfId;
+  /** @type {RTCIceServer[] | undefined} */
+  #iceServers;
+  /** One's own ids of before; the server may go on listing one for a while, when it has not noticed the loss yet. @type {Set<string>} */
+  #formerIds = new Set();
+  #messages = 0;
+
+  /** @param {TopicOptions} options */
+  constructor({ url, name, token }) {
+    super({ url, token });
+    this.#name = name;
+  }
+
+  /** @override */
+  get userId() {
+    return this.#selfId;
+  }
+
+  /** @param {string} roomId @protected @override */
+  place(roomId) {
+    return this.endpoint(`/ws/${encodeURIComponent(roomId)}`, { metadata: JSON.stringify({ name: this.#name }) });
+  }
+
+  /**
+   * @param {import("./signaling.js").SignalKind} kind
+   * @param {string} to
+   * @param {import("./signaling.js").SignalBody} payload
+   * @protected
+   * @override
+   */
+  async transmit(kind, to, payload) {
+    if (!this.online) throw new SignalingError("OFFLINE");
+    const msgId = String(++this.#messages);
+    this.send({ type: TYPES[kind], to, payload, msgId });
+    await this.expect(msgId, { within: CONSENT_MS, silenceIsConsent: true });
+  }
+
+  /** @param {any} message @protected @override */
+  receive(message) {
+    const { type, from, payload } = message;
+    const sender = { from, userId: from };
+    switch (type) {
+      case "welcome":
+        if (this.#selfId) this.#formerIds.add(this.#selfId);
+        this.#selfId = message.selfId;
+        this.#iceServers = message.iceServers;
+        break;
+      case "peer-list":
+        this.#enterWith(message.peers);
+        break;
+      case "peer-joined":
+        if (!this.#formerIds.has(message.peerId)) this.tell("user-joined", this.#user(message.peerId, message.metadata));
+        break;
+      case "peer-left":
+        if (!this.#formerIds.has(message.peerId)) this.tell("user-left", this.#user(message.peerId));
+        break;
+      case "offer":
+        this.tell(type, { ...sender, offer: asDescription(type, payload) });
+        break;
+      case "answer":
+        this.tell(type, { ...sender, answer: asDescription(type, payload) });
+        break;
+      case "ice-candidate":
+        this.tell(type, { ...sender, candidate: payload });
+        break;
+      case "error": {
+        const error = new SignalingError(CODES[message.code] ?? message.code ?? "INTERNAL", message.message, message.retryAfterMs);
+        if (!this.fail(message.msgId, error)) this.trouble(error);
+        break;
+      }
+    }
+  }
+
+  /** @param {{ id: string, metadata?: object }[]} peers */
+  #enterWith(peers) {
+    const others = peers.filter(({ id }) => !this.#formerIds.has(id));
+    this.entered(others.map(({ id, metadata }) => this.#user(id, metadata)), this.#selfId, this.#iceServers);
+  }
+
+  /** @param {string} id @param {object} [metadata] @returns {import("./signaling.js").User} */
+  #user(id, metadata) {
+    return { ...metadata, id, userId: id, roomId: this.roomId ?? undefined };
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * The wires of the client module by themselves, in one page and without a call: how they come back, and as whom.
+ */
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, test } from "node:test";
+import { launch, Person } from "./support/people.js";
+import { eventually, freePort, startServer } from "./support/server.js";
+import { JWT_SECRET, token } from "./support/token.js";
+
+const WIRES = ["socketio", "envelope", "topic", "session"];
+/** The pauses before the first attempts to come back: at least, and at most, in milliseconds. */
+const PAUSES = {
+  socketio: [[250, 750], [500, 1500], [1000, 3000]],
+  envelope: [[250, 500], [500, 1000], [1000, 2000]],
+};
+/** How late a busy machine may be, in milliseconds. */
+const SLACK_MS = 1000;
+const CROWD = 8;
+/** How far apart they must be at least, in milliseconds. */
+const SPREAD_MS = 20;
+
+describe("a wire by itself", { timeout: 120_000 }, () => {
+  let server, browser, person, page;
+
+  before(async () => {
+    browser = await launch();
+    person = await Person.arrive(browser, "A page");
+    page = person.page;
+    await page.addInitScript(noteConnections);
+  });
+
+  after(() => browser?.close());
+
+  afterEach(async () => {
+    await page.goto("about:blank");
+    await server?.stop();
+  });
+
+  async function start(settings = {}) {
+    server = await startServer({ port: await freePort(), env: settings });
+    // For its origin alone: the page itself asks for no camera and makes no call here.
+    await page.goto(`${server.url}/favicon.svg`);
+    await page.evaluate(load);
+  }
+
+  /** Waits until each of those who joined was told this: what, in their order. */
+  const told = (name) =>
+    person.until(`all are told ${name}`, (wanted) => {
+      const details = window.joined.map(({ events }) => events.find((event) => event.name === wanted)?.detail);
+      return details.every(Boolean) && details;
+    }, name);
+
+  test("a server that goes says so, and is come back to", async () => {
+    await start();
+    for (const wire of WIRES) await page.evaluate((which) => window.join(which, { room: which, userId: "ada" }), wire);
+    await server.stop("SIGTERM");
+    const codes = (await told("offline")).map(({ code }) => code);
+    assert.deepEqual(codes, WIRES.map(() => "SHUTTING_DOWN"));
+    server = await startServer({ port: server.port });
+    const recovered = (await told("online")).map((detail) => detail.recovered);
+    assert.deepEqual(recovered, WIRES.map(() => false));
+    for (const wire of WIRES) assert.equal((await server.participants(wire)).length, 1, wire);
+  });
+
+  test("Socket.IO: a server that disconnects one is come back to", async () => {
+    let disconnect;
+    await page.routeWebSocket(/socket\.io/, (near) => {
+      const far = near.connectToServer();
+      near.onMessage((message) => far.send(message));
+      far.onMessage((message) => near.send(message));
+      // The packet after which the official client stays away.
+      disconnect = () => near.send("41");
+    });
+    await start();
+    await page.evaluate(() => window.join("socketio", { room: "r", userId: "ada" }));
+    disconnect();
+    assert.equal((await told("offline"))[0].reason, "io server disconnect");
+    await told("online");
+    assert.deepEqual(await server.participants("r"), ["ada"]);
+    await page.unrouteAll();
+  });
+
+  for (const [wire, bounds] of Object.entries(PAUSES)) {
+    test(`${wire}: pauses grow, and no two clients make the same ones`, async (t) => {
+      await start();
+      await page.evaluate((which) => window.join(which, { room: "r", userId: "ada" }), wire);
+      await server.stop("SIGKILL");
+      const { at } = (await told("offline"))[0];
+      const attempts = await attempted(bounds.length);
+      const pauses = attempts.map((time, index) => Math.round(time - (attempts[index - 1] ?? at)));
+      t.diagnostic(`pauses: ${pauses.join(", ")} ms`);
+      pauses.forEach((pause, index) => {
+        const [least, most] = bounds[index];
+        assert.ok(pause >= least && pause <= most + SLACK_MS, `${pause} ms before attempt ${index + 1}, not ${least} to ${most}`);
+      });
+
+      server = await startServer({ port: server.port });
+      await told("online");
+      await page.evaluate(([which, count]) => Promise.all(Array.from({ length: count }, (_, index) =>
+        window.join(which, { room: "crowd", userId: `member-${index}` }))), [wire, CROWD]);
+      await page.evaluate(() => window.forget());
+      await server.stop("SIGKILL");
+      const first = await attempted(CROWD);
+      t.diagnostic(`a crowd: ${first.map((time) => Math.round(time - first[0])).join(", ")} ms after the first`);
+      assert.ok(first.at(-1) - first[0] > SPREAD_MS, "all came in the same instant");
+    });
+  }
+
+  /** When connections were begun, on the page's clock, once there are so many. */
+  const attempted = (count) =>
+    person.until(`has tried ${count} times`, (wanted) => window.attempts.length >= wanted && window.attempts.slice(0, wanted), count);
+
+  test("a newer token keeps one in the room when the first is over", async () => {
+    await start({ JWT_SECRET });
+    for (const wire of ["socketio", "envelope"]) {
+      for (const sub of ["hasty", "patient"]) {
+        const options = { room: wire, userId: sub, token: token(sub, 2) };
+        await page.evaluate(([which, given]) => window.join(which, given), [wire, options]);
+      }
+    }
+    const renewals = ["hasty", "patient"].map((sub) => token(sub));
+    const refused = await page.evaluate(([hasty]) => window.joined[1].signaling.renew(hasty).then(() => "", ({ code }) => code), renewals);
+    assert.equal(refused, "FORBIDDEN", "somebody else's");
+    await page.evaluate(([, patient]) => Promise.all([1, 3].map((index) => window.joined[index].signaling.renew(patient))), renewals);
+    await person.until("those who kept the first are out", () => [0, 2].every((index) => window.joined[index].events.some(({ name }) => name === "ended")));
+    const codes = await page.evaluate(() => [0, 2].map((index) => window.joined[index].events.find(({ name }) => name === "ended").detail.code));
+    assert.deepEqual(codes, ["UNAUTHORIZED", "UNAUTHORIZED"]);
+    assert.deepEqual(await page.evaluate(() => window.joined.map(({ signaling }) => signaling.online)), [false, true, false, true]);
+    for (const wire of ["socketio", "envelope"]) {
+      await eventually(`who is in ${wire}`, () => server.participants(wire), (ids) => ids.join() === "patient");
+    }
+  });
+});
+
+/** Runs before the page's own scripts: when connections are begun. */
+function noteConnections() {
+  window.attempts = [];
+  window.WebSocket = class extends window.WebSocket {
+    constructor(...given) {
+      super(...given);
+      window.attempts.push(performance.now());
+    }
+  };
+}
+
+/** Runs in the page: the wires, and what those who joined over them are told. */
+async function load() {
+  const wires = {
+    socketio: (await import("/parlor/parlor.js")).SocketIoSignaling,
+    envelope: (await import("/parlor/signaling-envelope.js")).EnvelopeSignaling,
+    topic: (await import("/parlor/signaling-topic.js")).TopicSignaling,
+    session: (await import("/parlor/signaling-session.js")).SessionSignaling,
+  };
+  window.joined = [];
+  window.forget = () => {
+    window.attempts = [];
+    for (const { events } of window.joined) events.length = 0;
+  };
+  window.join = async (wire, { room, userId, token }) => {
+    const signaling = new wires[wire]({ userId, name: userId, token });
+    const events = [];
+    for (const name of ["offline", "online", "ended"]) {
+      signaling.addEventListener(name, ({ detail }) => events.push({ name, detail: { at: performance.now(), code: detail.code, ...detail } }));
+    }
+    window.joined.push({ signaling, events });
+    await signaling.join(room);
+    window.attempts = [];
+  };
+}

@@ -1,0 +1,52 @@
+// How the module is used, in TypeScript: this must compile.
+import { Mesh, Peer, SignalingError, SocketIoSignaling, type Member, type Signaling, type User } from "../../../client-demo/parlor/parlor.js";
+import { EnvelopeSignaling } from "../../../client-demo/parlor/signaling-envelope.js";
+import { SessionSignaling } from "../../../client-demo/parlor/signaling-session.js";
+import { TopicSignaling } from "../../../client-demo/parlor/signaling-topic.js";
+
+const name = "Ann";
+const userId: string = crypto.randomUUID();
+const url = "https://signal.example.com";
+
+/** Any of the wires goes. */
+export const wires: Signaling[] = [
+  new SocketIoSignaling({ userId, name }),
+  new EnvelopeSignaling({ url, userId, name, token: "of one's own application" }),
+  new TopicSignaling({ url, name }),
+  new SessionSignaling({ url }),
+];
+
+export async function call(signaling: Signaling, media: MediaStream, show: (id: string, stream: MediaStream | null, grey: boolean) => void) {
+  const mesh = new Mesh({ signaling, name, iceServers: [{ urls: "stun:stun.example.com" }] });
+  const [audio, video] = [media.getAudioTracks()[0], media.getVideoTracks()[0]];
+  mesh.send({ audio, video });
+  mesh.send({ video: null }, { screen: false });
+
+  const draw = ({ id, peer, away }: Member) => show(id, peer?.stream ?? null, away);
+  mesh.addEventListener("stream", ({ detail }) => draw(detail));
+  mesh.addEventListener("changed", { handleEvent: ({ detail }) => draw(detail) });
+  mesh.addEventListener("left", ({ detail: { id, reason } }) => console.log(id, reason.length));
+  mesh.addEventListener("chat", ({ detail: { member, text } }) => console.log(member.name, text.trim()));
+
+  const away: string[] = [];
+  signaling.addEventListener("user-away", ({ detail }: CustomEvent<User>) => away.push(detail.userId), { once: true });
+  signaling.addEventListener("online", ({ detail: { recovered } }) => console.log(recovered ? "as if nothing had been" : "joined again"));
+  signaling.addEventListener("ended", ({ detail }) => console.log(detail.code, detail.retryAfterMs ?? 0));
+  try {
+    const { users } = await signaling.join("lobby");
+    return users.map((user) => user.name ?? user.id);
+  } catch (error) {
+    if (error instanceof SignalingError && error.code === "ROOM_FULL") return [];
+    throw error;
+  }
+}
+
+export async function one(signaling: Signaling, targetId: string) {
+  const peer = new Peer({ outgoing: new MediaStream(), renewIceServers: () => signaling.iceServers() });
+  peer.addEventListener("description", ({ detail }) => signaling.offer(targetId, detail, { note: "mine" }));
+  peer.addEventListener("candidate", ({ detail }) => signaling.candidate(targetId, detail));
+  signaling.addEventListener("answer", ({ detail: { answer, from } }) => from === targetId && peer.receiveDescription(answer));
+  peer.call();
+  const { roundTripTime, path } = await peer.stats();
+  return path === "relayed" ? (roundTripTime ?? 0) * 1000 : 0;
+}

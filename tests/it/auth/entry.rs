@@ -1,0 +1,163 @@
+//! Who is let in.
+
+use serde_json::json;
+
+use super::{close, is_good, is_refused, issuer, lets_in, server};
+use crate::support::TestServer;
+use crate::support::tokens::{Issuer, SECRET, seconds_from_now, unsigned};
+use crate::support::wire::Wire;
+
+/// An hour from now.
+fn later() -> f64 {
+    seconds_from_now(3600.0)
+}
+
+async fn are_refused<const N: usize>(wire: Wire, bad: [(&str, String); N]) {
+    let server = server();
+    for (what, token) in &bad {
+        is_refused(&server, wire, what, Some(token)).await;
+    }
+    server.finish().await;
+}
+
+pub(super) async fn a_good_token_lets_in_and_none_does_not(wire: Wire) {
+    let server = server();
+    is_good(&server, wire, "a good one", &issuer().token("ann", &json!({}))).await;
+    is_refused(&server, wire, "none", None).await;
+    server.finish().await;
+}
+
+pub(super) async fn one_that_is_forged_is_refused(wire: Wire) {
+    let claims = json!({ "sub": "ann", "exp": later() });
+    let good = issuer().sign(&claims);
+    let (head, signature) = good.rsplit_once('.').unwrap();
+    let other = issuer().sign(&json!({ "sub": "bob", "exp": later() }));
+    let (changed, _) = other.rsplit_once('.').unwrap();
+    let bad = [
+        ("signed with another secret", Issuer::secret("another secret of the same length!!").sign(&claims)),
+        ("changed since", format!("{changed}.{signature}")),
+        ("without its signature", format!("{head}.")),
+        ("cut short", good[..good.len() - 1].to_owned()),
+        ("no token at all", "x".to_owned()),
+        ("dots", "..".to_owned()),
+    ];
+    are_refused(wire, bad).await;
+}
+
+pub(super) async fn one_of_no_algorithm_is_refused(wire: Wire) {
+    let claims = json!({ "sub": "ann", "exp": later() });
+    let good = issuer().sign(&claims);
+    let (_, signature) = good.rsplit_once('.').unwrap();
+    let none = unsigned(&json!({ "alg": "none", "typ": "JWT" }), &claims);
+    let bad = [
+        ("of no algorithm", none.clone()),
+        ("of no algorithm, with the signature of a good one", format!("{none}{signature}")),
+        ("of no algorithm, oddly spelt", unsigned(&json!({ "alg": "nOnE" }), &claims)),
+        ("that names none", unsigned(&json!({ "typ": "JWT" }), &claims)),
+    ];
+    are_refused(wire, bad).await;
+}
+
+pub(super) async fn a_key_says_what_kind_of_signature_it_is_for(wire: Wire) {
+    let issuers = [Issuer::secret(SECRET), Issuer::rsa(), Issuer::ec(), Issuer::ed()];
+    let claims = json!({ "sub": "ann", "exp": later() });
+    for issuer in &issuers {
+        let server = TestServer::with(&[&issuer.flag()]);
+        is_good(&server, wire, &format!("{:?}", issuer.algorithm), &issuer.sign(&claims)).await;
+        for other in issuers.iter().filter(|other| other.algorithm != issuer.algorithm) {
+            is_refused(&server, wire, "another kind of key", Some(&other.sign(&claims))).await;
+        }
+        let good = issuer.sign(&claims);
+        let (_, signature) = good.rsplit_once('.').unwrap();
+        let renamed = format!("{}{signature}", unsigned(&json!({ "alg": "HS384" }), &claims));
+        is_refused(&server, wire, "said to be of another algorithm", Some(&renamed)).await;
+        if issuer.public != SECRET {
+            // The public key is no secret: whoever has it could sign, if it were taken for one.
+            let trimmed = issuer.public.trim();
+            for secret in [issuer.public.as_str(), trimmed, trimmed.lines().nth(1).unwrap()] {
+                is_refused(&server, wire, "HS256 by the public key", Some(&Issuer::secret(secret).sign(&claims))).await;
+            }
+        }
+        server.finish().await;
+    }
+}
+
+pub(super) async fn one_that_has_expired_is_refused(wire: Wire) {
+    let token = |exp: f64| issuer().sign(&json!({ "sub": "ann", "exp": exp }));
+    let bad = [
+        ("just over the leeway", token(seconds_from_now(-30.5))),
+        ("of yesterday", token(seconds_from_now(-86_400.0))),
+        ("of the beginning of time", token(0.0)),
+        ("of before all time", token(-1.0)),
+    ];
+    are_refused(wire, bad).await;
+}
+
+pub(super) async fn one_whose_time_has_not_come_is_refused(wire: Wire) {
+    let token = |begins: &str, at: f64| issuer().token("ann", &json!({ begins: at }));
+    let bad = [
+        ("not yet good", token("nbf", seconds_from_now(60.0))),
+        ("just not yet good", token("nbf", seconds_from_now(40.0))),
+        ("from the future", token("iat", seconds_from_now(60.0))),
+    ];
+    are_refused(wire, bad).await;
+}
+
+pub(super) async fn one_without_sub_or_exp_is_refused(wire: Wire) {
+    let token = |claims| issuer().sign(&claims);
+    let bad = [
+        ("without sub", token(json!({ "exp": later() }))),
+        ("without exp", token(json!({ "sub": "ann" }))),
+        ("without either", token(json!({}))),
+        ("with a sub that is no text", token(json!({ "sub": 7, "exp": later() }))),
+        ("with a sub that is no id", token(json!({ "sub": " ", "exp": later() }))),
+        ("with an exp that is no number", token(json!({ "sub": "ann", "exp": "tomorrow" }))),
+        ("with an exp of nothing", token(json!({ "sub": "ann", "exp": null }))),
+    ];
+    are_refused(wire, bad).await;
+}
+
+pub(super) async fn one_that_claims_what_cannot_be_is_refused(wire: Wire) {
+    let token = |more| issuer().token("ann", &more);
+    let critical = json!({ "alg": "HS256", "crit": ["exp"] });
+    let bad = [
+        ("with rooms that are none", token(json!({ "rooms": [true] }))),
+        ("with metadata that is no object", token(json!({ "metadata": "x" }))),
+        ("with a capacity of nothing", token(json!({ "capacity": 0 }))),
+        ("with an extension that is critical", {
+            issuer().sign_with(&critical, &json!({ "sub": "ann", "exp": later() }))
+        }),
+    ];
+    are_refused(wire, bad).await;
+}
+
+pub(super) async fn one_from_or_for_somebody_else_is_refused(wire: Wire) {
+    let issuer = issuer();
+    let (own, other) = ("https://id.example.com", "https://id.example.org");
+    let server = TestServer::with(&[&issuer.flag(), &format!("--jwt-issuer={own}"), "--jwt-audience=calls,chats"]);
+    for (what, claims, is_one_of_ours) in [
+        ("one of ours", json!({ "iss": own, "aud": ["mail", "chats"] }), true),
+        ("another issuer", json!({ "iss": other, "aud": "calls" }), false),
+        ("no issuer", json!({ "aud": "calls" }), false),
+        ("another audience", json!({ "iss": own, "aud": "mail" }), false),
+        ("no audience", json!({ "iss": own }), false),
+    ] {
+        let token = issuer.token("ann", &claims);
+        if is_one_of_ours {
+            is_good(&server, wire, what, &token).await;
+        } else {
+            is_refused(&server, wire, what, Some(&token)).await;
+        }
+    }
+    server.finish().await;
+    are_refused(wire, [("for an audience that nobody named", issuer.token("ann", &json!({ "aud": "calls" })))]).await;
+}
+
+pub(super) async fn where_none_are_required_any_is_welcome(wire: Wire) {
+    let server = TestServer::start();
+    let whatever = ["whatever".to_owned(), Issuer::secret("of others").token("ann", &json!({ "exp": 1 }))];
+    for token in whatever {
+        close(lets_in(&server, wire, "any", &token).await).await;
+    }
+    server.finish().await;
+}

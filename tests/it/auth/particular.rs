@@ -1,0 +1,209 @@
+//! What one wire alone has: where a token may stand, what there is before it, and how often one may try.
+
+use serde_json::{Value, json};
+
+use super::{close, issuer, server};
+use crate::support::TestServer;
+use crate::support::tokens::{Entered, connect_socketio, enter, said, say, shake_hands};
+use crate::support::wire::Wire;
+
+#[tokio::test]
+async fn a_token_is_taken_from_wherever_a_client_can_put_it() {
+    let (issuer, server) = (issuer(), server());
+    let token = issuer.token("ann", &json!({}));
+    // In the handshake of Socket.IO, for clients that have no other place, and of the plain wires.
+    for path in
+        ["/socket.io/?EIO=4&transport=websocket", "/socket.io/?EIO=3&transport=websocket", "/ws", "/ws/r", "/signal"]
+    {
+        let and = if path.contains('?') { '&' } else { '?' };
+        for (path, bearer) in [(format!("{path}{and}token={token}"), None), (path.to_owned(), Some(token.as_str()))] {
+            let mut socket =
+                shake_hands(&server, &path, bearer).await.unwrap_or_else(|said| panic!("{path}: {said:?}"));
+            if path.contains("EIO=4") {
+                said(&mut socket).await;
+                say(&mut socket, "40").await;
+                assert!(said(&mut socket).await.starts_with("40{"), "{path}");
+            } else if path.contains("EIO=3") {
+                said(&mut socket).await;
+                assert_eq!(said(&mut socket).await, "40", "{path}");
+            } else if path.starts_with("/ws?") || path == "/ws" {
+                said(&mut socket).await;
+                say(&mut socket, r#"{"type":"room:join","payload":{"roomId":"r"}}"#).await;
+                assert!(said(&mut socket).await.contains(r#""userId":"ann""#), "{path}");
+            }
+            close(Entered { socket, answer: Value::Null }).await;
+        }
+    }
+    // A bad one is refused where it is brought, even where it might come later.
+    let (status, _) = shake_hands(&server, "/ws?token=x", None).await.expect_err("refused");
+    assert_eq!(status, 401);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_token_may_come_with_polling() {
+    let issuer = issuer();
+    // The library keeps what it knows of a connection that never got in for as long.
+    let server = TestServer::with(&[&issuer.flag(), "--handshake-timeout-seconds=1"]);
+    let token = issuer.token("ann", &json!({}));
+    let http = reqwest::Client::new();
+    for (query, body, answer) in [
+        (format!("&token={token}"), "40".to_owned(), "40{"),
+        (String::new(), format!("40{}", json!({ "token": token })), "40{"),
+        (String::new(), "40".to_owned(), "44{\"message\":\"UNAUTHORIZED: "),
+    ] {
+        let url = server.url(&format!("/socket.io/?EIO=4&transport=polling{query}"));
+        let open = http.get(&url).send().await.unwrap().text().await.unwrap();
+        let open: Value = serde_json::from_str(&open[1..]).unwrap();
+        let url = format!("{url}&sid={}", open["sid"].as_str().unwrap());
+        http.post(&url).body(body).send().await.unwrap();
+        let told = http.get(&url).send().await.unwrap().text().await.unwrap();
+        assert!(told.split('\u{1e}').any(|packet| packet.starts_with(answer)), "{told}");
+        http.post(&url).body("1").send().await.unwrap();
+    }
+    drop(http);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_is_spoken_of_on_the_session_wire() {
+    let (issuer, server) = (issuer(), server());
+    let mut watcher =
+        enter(&server, Wire::SocketIo, "r", Some(&issuer.token("watcher", &json!({}))), json!({})).await.ok().unwrap();
+    let token = issuer.token("ann", &json!({ "name": "Ann", "metadata": { "x": 1 } }));
+    let entered = enter(&server, Wire::Session, "r", Some(&token), json!({})).await.ok().unwrap();
+    let joined = said(&mut watcher.socket).await;
+    assert!(joined.contains("user-joined") && !joined.to_lowercase().contains("ann"), "{joined}");
+    close(entered).await;
+    close(watcher).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn nothing_but_a_token_is_taken_on_ws_before_there_is_one() {
+    let (issuer, server) = (issuer(), server());
+    let mut socket = shake_hands(&server, "/ws", None).await.unwrap();
+    said(&mut socket).await;
+    for message in [
+        json!({ "type": "room:join", "payload": { "roomId": "r" } }),
+        json!({ "type": "room:state", "payload": { "roomId": "r" } }),
+        json!({ "type": "room:leave", "payload": { "roomId": "r" } }),
+        json!({ "type": "sdp:offer", "payload": { "sdp": "v=0" } }),
+        json!({ "type": "router:capabilities", "payload": {} }),
+    ] {
+        say(&mut socket, message.to_string()).await;
+        let answer: Value = serde_json::from_str(&said(&mut socket).await).unwrap();
+        assert_eq!(answer["payload"]["code"], "UNAUTHORIZED", "{message} → {answer}");
+    }
+    say(&mut socket, r#"{"type":"ping","payload":{"n":1}}"#).await;
+    assert!(said(&mut socket).await.contains("pong"));
+    // A bad one, another bad one, and then a good one: the connection is the same.
+    for token in ["x", ""] {
+        say(&mut socket, json!({ "type": "auth:request", "payload": { "token": token } }).to_string()).await;
+        assert!(said(&mut socket).await.contains(r#""success":false"#));
+    }
+    let correlation = "6f1c1d2e-0000-4000-8000-000000000000";
+    let payload = json!({ "token": issuer.token("ann", &json!({})), "role": "host" });
+    say(&mut socket, json!({ "type": "auth.request", "correlationId": correlation, "payload": payload }).to_string())
+        .await;
+    let answer: Value = serde_json::from_str(&said(&mut socket).await).unwrap();
+    assert_eq!(answer["correlationId"], correlation);
+    let payload = &answer["payload"];
+    assert_eq!(
+        (&payload["success"], &payload["userId"], &payload["role"]),
+        (&json!(true), &json!("ann"), &json!("host"))
+    );
+    assert!(payload["expiresAt"].as_str().unwrap().ends_with('Z'), "{payload}");
+    close(Entered { socket, answer: Value::Null }).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_of_ws_that_brings_no_good_token_is_closed_in_time() {
+    let server = TestServer::with(&[&issuer().flag(), "--handshake-timeout-seconds=1"]);
+    let mut socket = shake_hands(&server, "/ws", None).await.unwrap();
+    said(&mut socket).await;
+    // Neither of these is what is waited for.
+    say(&mut socket, r#"{"type":"auth:request","payload":{"token":"x"}}"#).await;
+    assert!(said(&mut socket).await.contains("UNAUTHORIZED"));
+    say(&mut socket, r#"{"type":"room:join","payload":{"roomId":"r"}}"#).await;
+    assert!(said(&mut socket).await.contains("UNAUTHORIZED"));
+    assert_eq!(said(&mut socket).await, "close 1008 the first message took too long");
+    drop(socket);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn an_auth_event_that_cannot_be_read_says_so() {
+    let (issuer, server) = (issuer(), server());
+    let mut socket = connect_socketio(&server, Some(&issuer.token("ann", &json!({})))).await.unwrap();
+    for (message, expected) in [
+        (r#"420["auth"]"#, r#"430[{"ok":false,"success":false,"error":"token: missing","code":"INVALID_MESSAGE"}]"#),
+        (
+            r#"421["auth",{"token":7}]"#,
+            r#"431[{"ok":false,"success":false,"error":"token: must be a string","code":"INVALID_MESSAGE"}]"#,
+        ),
+        (
+            r#"42["auth",{"token":"x"}]"#,
+            r#"42["error",{"code":"UNAUTHORIZED","message":"a valid token is required","event":"auth"}]"#,
+        ),
+    ] {
+        say(&mut socket, message).await;
+        assert_eq!(said(&mut socket).await, expected);
+    }
+    close(Entered { socket, answer: Value::Null }).await;
+    server.finish().await;
+}
+
+/// Each costs a signature: who goes on is not let go on.
+#[tokio::test]
+async fn a_socketio_client_may_try_a_few_tokens_on_one_connection() {
+    let (issuer, server) = (issuer(), server());
+    let mut socket = shake_hands(&server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
+    said(&mut socket).await;
+    for token in ["x", "y", &issuer.token("ann", &json!({}))] {
+        say(&mut socket, format!("40{}", json!({ "token": token }))).await;
+        let answer = said(&mut socket).await;
+        assert!(answer.starts_with(if token.len() == 1 { "44{" } else { "40{" }), "{answer}");
+    }
+    close(Entered { socket, answer: Value::Null }).await;
+
+    let mut socket = shake_hands(&server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
+    said(&mut socket).await;
+    let mut refusals = 0;
+    loop {
+        // The server may have closed already.
+        futures_util::SinkExt::send(&mut socket, tungstenite::Message::text(r#"40{"token":"x"}"#)).await.ok();
+        match said(&mut socket).await.as_str() {
+            "end" => break,
+            refusal if refusal.starts_with("44{") => refusals += 1,
+            close => assert!(close.starts_with("close"), "{close}"),
+        }
+    }
+    assert!((3..=8).contains(&refusals), "{refusals}");
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_newer_token_is_welcome_where_none_are_required() {
+    let server = TestServer::start();
+    let mut socket = connect_socketio(&server, None).await.unwrap();
+    say(&mut socket, r#"420["auth",{"token":"x"}]"#).await;
+    assert_eq!(said(&mut socket).await, r#"430[{"ok":true,"success":true}]"#);
+    close(Entered { socket, answer: Value::Null }).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_room_says_its_size_on_ws() {
+    let issuer = issuer();
+    let server = TestServer::with(&[&issuer.flag()]);
+    for (sub, claimed) in [("ann", 2), ("bob", 4)] {
+        let token = issuer.token(sub, &json!({ "capacity": claimed }));
+        let entered = enter(&server, Wire::Envelope, "r", Some(&token), json!({})).await.ok().unwrap();
+        assert_eq!(entered.answer["state"]["roomConfig"]["capacity"], claimed);
+        close(entered).await;
+        server.until("the room is gone", |held| held.rooms == 0).await;
+    }
+    server.finish().await;
+}

@@ -1,0 +1,109 @@
+//! As whom one is let in, and where.
+
+use serde_json::{Value, json};
+
+use super::{close, issuer, lets_in, server};
+use crate::support::TestServer;
+use crate::support::tokens::{enter, said};
+use crate::support::wire::Wire;
+
+pub(super) async fn a_token_is_for_its_rooms_alone(wire: Wire) {
+    let (issuer, server) = (issuer(), server());
+    for (claims, is_allowed) in [
+        (json!({}), true),
+        (json!({ "room": "r" }), true),
+        (json!({ "room": "R" }), false),
+        (json!({ "room": "another" }), false),
+        (json!({ "rooms": ["a", "r"] }), true),
+        (json!({ "rooms": ["a", "b"] }), false),
+        (json!({ "rooms": [] }), false),
+        (json!({ "rooms": "*" }), true),
+        (json!({ "rooms": ["*"] }), true),
+        (json!({ "room": "a", "rooms": ["r"] }), true),
+    ] {
+        let token = issuer.token("ann", &claims);
+        match enter(&server, wire, "r", Some(&token), json!({})).await {
+            Ok(entered) => {
+                assert!(is_allowed, "{wire:?}: let in by {claims}");
+                close(entered).await;
+            }
+            Err(refusal) => {
+                assert!(!is_allowed, "{wire:?}: refused by {claims}: {refusal}");
+                assert_eq!(refusal.code(), "FORBIDDEN", "{wire:?}: {refusal}");
+            }
+        }
+    }
+    server.finish().await;
+}
+
+pub(super) async fn a_client_is_the_person_of_its_token(wire: Wire) {
+    let (issuer, server) = (issuer(), server());
+    let token = issuer.token("ann", &json!({}));
+    let refusal = enter(&server, wire, "r", Some(&token), json!({ "userId": "bob" })).await.err().unwrap();
+    assert_eq!(refusal.code(), "FORBIDDEN", "{refusal}");
+    assert!(refusal.said.contains("the token is for another user"), "{refusal}");
+    for profile in [json!({}), json!({ "userId": "ann" })] {
+        let entered = enter(&server, wire, "r", Some(&token), profile).await.ok().unwrap();
+        let own = match wire {
+            Wire::SocketIo => &entered.answer["ack"]["userId"],
+            _ => &entered.answer["state"]["participants"][0]["userId"],
+        };
+        assert_eq!(own, "ann");
+        close(entered).await;
+    }
+    server.finish().await;
+}
+
+/// What a token says of a person wins over what the client says, and reaches those on other wires as well.
+pub(super) async fn peers_are_told_what_the_token_says(wire: Wire) {
+    let (issuer, server) = (issuer(), server());
+    let mut watcher = lets_in(&server, Wire::SocketIo, "a watcher", &issuer.token("watcher", &json!({}))).await;
+    let claims = json!({ "name": "Ann \"A\" Arbor", "metadata": { "role": "host", "team": 7, "name": "no" } });
+    let said_of_itself = json!({
+        "name": "Mallory", "displayName": "Mallory", "role": "guest", "team": 8, "sub": "bob", "mood": "good",
+    });
+    let entered = enter(&server, wire, "r", Some(&issuer.token("ann", &claims)), said_of_itself).await.ok().unwrap();
+    let joined = said(&mut watcher.socket).await;
+    let joined: Value = serde_json::from_str(joined.strip_prefix("42").unwrap()).unwrap();
+    let peer = &joined[1];
+    for (key, value) in [
+        ("name", json!("Ann \"A\" Arbor")),
+        ("displayName", json!("Ann \"A\" Arbor")),
+        ("role", json!("host")),
+        ("team", json!(7)),
+        ("mood", json!("good")),
+        // Where the server names the peers, the person is told beside that.
+        ("sub", if wire == Wire::Topic { json!("ann") } else { Value::Null }),
+    ] {
+        assert_eq!(peer[key], value, "{wire:?}: {peer}");
+    }
+    assert_eq!(peer["userId"] == "ann", wire != Wire::Topic, "{peer}");
+    close(entered).await;
+    close(watcher).await;
+    server.finish().await;
+}
+
+pub(super) async fn a_token_sets_the_size_of_a_room_that_it_creates(wire: Wire) {
+    let issuer = issuer();
+    let server = TestServer::with(&[&issuer.flag(), "--max-room-size=5"]);
+    let enter = async |sub: &str, room: &str, capacity: u32| {
+        let token = issuer.token(sub, &json!({ "capacity": capacity }));
+        enter(&server, wire, room, Some(&token), json!({})).await
+    };
+    let capacity = async |room: &str| {
+        let url = server.url(&format!("/api/rooms/{room}"));
+        reqwest::get(url).await.unwrap().json::<Value>().await.unwrap()["capacity"].clone()
+    };
+    let first = enter("ann", "r", 1).await.unwrap_or_else(|refusal| panic!("{refusal}"));
+    assert_eq!(capacity("r").await, 1);
+    // Who comes later changes nothing.
+    let refusal = enter("bob", "r", 4).await.err().unwrap();
+    assert_eq!(refusal.code(), "ROOM_FULL", "{refusal}");
+    // No more than the server has it, and a session is for two.
+    let large = enter("cid", "s", 6).await.unwrap_or_else(|refusal| panic!("{refusal}"));
+    assert_eq!(capacity("s").await, if wire == Wire::Session { 2 } else { 5 });
+    for entered in [first, large] {
+        close(entered).await;
+    }
+    server.finish().await;
+}

@@ -1,0 +1,37 @@
+//! Any sequence of what can happen to a peer that drops and comes back: what is held for it is the same as in a naive model.
+
+use parlor::dialect::socketio::Offset;
+use parlor::id::ConnectionId;
+use parlor::session::ResumeKey;
+use proptest::prelude::*;
+
+use crate::support::history::{Scenario, play, scenario};
+
+fn scenarios() -> impl Strategy<Value = Scenario> {
+    prop::collection::vec(any::<u8>(), 0..600).prop_filter_map("too few bytes", |data| scenario(&data))
+}
+
+/// Much like what a client gives back.
+fn given_back() -> impl Strategy<Value = String> {
+    prop_oneof![".*", "[0-9a-f]{0,8}-[0-9]{0,22}", "[0-9a-f]{30,34}\\.[-_A-Za-z0-9]{20,28}"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_history_does_what_its_model_does(scenario in scenarios()) {
+        play(&scenario);
+    }
+
+    #[test]
+    fn whatever_is_given_back_is_read_without_a_panic(text in given_back(), connection in any::<u128>(), number in any::<u64>()) {
+        let connection = ConnectionId::from_u128(connection);
+        if let Some(key) = ResumeKey::parse(&text) {
+            prop_assert_eq!(ResumeKey::parse(&key.expose()).map(|key| key.id()), Some(key.id()));
+        }
+        _ = Offset::seen(connection, Some(&text));
+        let offset = Offset { connection, number }.to_string();
+        prop_assert_eq!(Offset::seen(connection, Some(&offset)), Some(number));
+    }
+}

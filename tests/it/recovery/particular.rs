@@ -1,0 +1,152 @@
+//! What one way alone has, and what happens between them.
+
+use futures_util::SinkExt;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{all_go, away, back};
+use crate::support::client::{cut, text, websocket};
+use crate::support::program::{Program, parlor};
+use crate::support::roamer::{Roamer, WAYS, Way};
+use crate::support::wire::{Heard, NAMELESS, Peer, Wire, open, told};
+use crate::support::{Client, TestServer};
+
+#[tokio::test]
+async fn each_comes_back_to_each_other() {
+    for first in WAYS {
+        for second in WAYS {
+            let server = TestServer::with(&["--resume-seconds=10"]);
+            let mut ann = Roamer::joined(&server, first, "ann").await;
+            let mut bob = Roamer::joined(&server, second, "bob").await;
+            ann.hears(Heard::Joined("bob".to_owned())).await;
+            let ticket = bob.drops().await;
+            ann.hears(away("bob")).await;
+            ann.say_all("bob", 0..3).await;
+            bob = Roamer::back(&server, second, &ticket).await;
+            ann.hears(back("bob")).await;
+            bob.hears_all("ann", 0..3).await;
+            bob.say("ann", 3).await;
+            ann.hears_all("bob", 3..4).await;
+            all_go(server, [bob, ann]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn clients_that_cannot_come_back_are_gone_at_once() {
+    let server = TestServer::with(&["--resume-seconds=60"]);
+    let mut ann = Roamer::joined(&server, Way::WebSocket, "ann").await;
+    // The older revision of Engine.IO has no place for a key.
+    let mut older = websocket(&server, "EIO=3").await;
+    text(&mut older).await;
+    assert_eq!(text(&mut older).await, "40");
+    older.send(Message::text(r#"42["join-room","r","older"]"#)).await.unwrap();
+    ann.hears(Heard::Joined("older".to_owned())).await;
+    cut(older);
+    ann.hears_left("older", "disconnected").await;
+    for wire in [Wire::Topic, Wire::Session] {
+        let peer = Peer::join(&server, wire, "r", "peer").await;
+        let (Heard::Joined(id), _) = ann.told().await else { panic!("{wire:?}: nobody has joined") };
+        assert!(peer.id == NAMELESS || peer.id == id);
+        cut(peer.into_socket());
+        ann.hears_left(&id, "disconnected").await;
+    }
+    all_go(server, [ann]).await;
+}
+
+/// The official client does so when the browser says that it is offline, and when it misses a heartbeat; the frame may
+/// well arrive.
+#[tokio::test]
+async fn a_close_without_a_status_is_a_drop() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::connect(&server).await;
+    ann.ask("join-room", json!({ "roomId": "r", "userId": "ann" })).await;
+    let mut bob = Client::connect(&server).await;
+    bob.ask("join-room", json!({ "roomId": "r", "userId": "bob" })).await;
+    bob.told("room-users").await;
+    ann.told("room-users").await;
+    ann.told("user-joined").await;
+    let (id, pid, offset) = (bob.id.clone(), bob.pid.clone().unwrap(), bob.offset.clone());
+    bob.give_up().await;
+    assert_eq!(ann.told("user-away").await[0]["userId"], "bob");
+    let mut bob = Client::resume(&server, &pid, offset.as_deref()).await;
+    assert_eq!(bob.id, id);
+    assert_eq!(ann.told("user-back").await[0]["userId"], "bob");
+    bob.nothing_more().await;
+    bob.close().await;
+    assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
+    ann.close().await;
+    server.finish().await;
+}
+
+/// A client of `/ws` that asks for its place on the connection that holds it is not back, and stays where it is.
+#[tokio::test]
+async fn who_is_back_on_the_same_connection_stays() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Roamer::joined(&server, Way::WebSocket, "ann").await;
+    let mut bob = open(&server, "/ws").await;
+    assert_eq!(told(&mut bob).await["type"], "connection:ack");
+    let join = json!({ "type": "room:join", "payload": { "roomId": "r", "user": { "id": "bob" } } });
+    bob.send(Message::text(join.to_string())).await.unwrap();
+    let token = told(&mut bob).await["payload"]["resumeToken"].take();
+    ann.hears(Heard::Joined("bob".to_owned())).await;
+    ann.say("bob", 0).await;
+    assert_eq!(told(&mut bob).await["sequence"], 3);
+    let again = json!({ "type": "auth:request", "payload": { "resumeToken": token, "lastSequence": 2 } });
+    bob.send(Message::text(again.to_string())).await.unwrap();
+    let answer = told(&mut bob).await;
+    assert_eq!((&answer["payload"]["recovered"], &answer["sequence"]), (&json!(false), &json!(4)), "{answer}");
+    ann.say("bob", 1).await;
+    assert_eq!(told(&mut bob).await["payload"]["candidate"], "1");
+    ann.hears_nothing().await;
+    bob.close(None).await.unwrap();
+    ann.hears_left("bob", "disconnected").await;
+    all_go(server, [ann]).await;
+}
+
+/// A number that is none is a mistake that the client is told of, and its place waits.
+#[tokio::test]
+async fn a_number_that_is_none_is_refused_on_ws() {
+    let server = TestServer::with(&["--resume-seconds=60"]);
+    let bob = Roamer::joined(&server, Way::Envelope, "bob").await;
+    let ticket = bob.drops().await;
+    server.until("it is away", |held| held.away == 1).await;
+    let mut socket = open(&server, "/ws").await;
+    told(&mut socket).await;
+    for wrong in [json!(-1), json!(1.5), json!("3"), json!(null), json!([])] {
+        let payload = json!({ "resumeToken": ticket.key, "lastSequence": wrong });
+        socket.send(Message::text(json!({ "type": "auth:request", "payload": payload }).to_string())).await.unwrap();
+        let answer = told(&mut socket).await;
+        assert_eq!(answer["payload"]["code"], "INVALID_MESSAGE", "{wrong}: {answer}");
+        assert_eq!(answer["payload"]["details"][0]["path"], "payload.lastSequence", "{wrong}: {answer}");
+    }
+    socket.close(None).await.unwrap();
+    let bob = Roamer::back(&server, Way::Envelope, &ticket).await;
+    assert!(bob.is_back);
+    all_go(server, [bob]).await;
+}
+
+/// However much is logged.
+#[tokio::test]
+async fn no_key_is_logged() {
+    let mut command = parlor();
+    command.envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("LOG_LEVEL", "trace")]);
+    let program = Program::start(command);
+    let mut secrets = Vec::new();
+    for (times, way) in (1..).zip(WAYS) {
+        let bob = Roamer::joined(&program, way, "bob").await;
+        let ticket = bob.drops().await;
+        program.until_printed_times(" away ", times);
+        let bob = Roamer::back(&program, way, &ticket).await;
+        assert!(bob.is_back);
+        secrets.extend([ticket.key, bob.ticket().key]);
+        bob.close().await;
+    }
+    program.signal("TERM");
+    program.until_printed("resumed");
+    for secret in secrets {
+        let (_, secret) = secret.split_once('.').unwrap();
+        assert_eq!(program.printed(secret), 0);
+    }
+    assert!(program.ended().success());
+}

@@ -1,0 +1,216 @@
+//! What is held for a peer, against a naive model of it; and a client that drops and comes back, which must have been told
+//! everything, once and in order.
+//!
+//! A scenario is made of any bytes: the fuzz target's, or a property test's.
+
+use std::time::{Duration, Instant};
+
+use arbitrary::{Arbitrary, Unstructured};
+use parlor::session::{History, NotHeld, QueueFull, ResumeLimits};
+
+/// The step of time.
+const QUARTER: Duration = Duration::from_millis(250);
+
+/// Something that happens to a peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step {
+    /// A message of so many bytes is for it.
+    Send(u8),
+    /// Quarters of a second pass.
+    Wait(u8),
+    /// What is too old is looked for.
+    Prune,
+    /// Its connection drops, and so many messages with it.
+    Drop(u8),
+    /// It comes back.
+    Return,
+    /// It comes back and names a number that is so much greater than that of the last that it has seen.
+    ReturnFrom(u64),
+}
+
+/// Mostly messages: there is not much to be lost without them.
+impl<'a> Arbitrary<'a> for Step {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        Ok(match u.int_in_range(0..=15_u8)? {
+            0..=8 => Self::Send(u.int_in_range(0..=63)?),
+            9 | 10 => Self::Wait(u.int_in_range(0..=15)?),
+            11 => Self::Prune,
+            12 | 13 => Self::Drop(u.int_in_range(0..=7)?),
+            14 => Self::Return,
+            _ => Self::ReturnFrom(u.int_in_range(0..=7)?),
+        })
+    }
+}
+
+/// Limits that are easily reached, and what happens within them.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    limits: ResumeLimits,
+    steps: Vec<Step>,
+}
+
+/// As many steps as the bytes suffice for.
+impl<'a> Arbitrary<'a> for Scenario {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        let limits = ResumeLimits {
+            time: Duration::from_secs(u.int_in_range(1..=4)?),
+            messages: u.int_in_range(1..=8)?,
+            bytes: u.int_in_range(1..=256)?,
+        };
+        let mut steps = Vec::new();
+        while !u.is_empty() {
+            steps.push(u.arbitrary()?);
+        }
+        Ok(Self { limits, steps })
+    }
+}
+
+/// The scenario that the fuzz target makes of these bytes.
+pub(crate) fn scenario(data: &[u8]) -> Option<Scenario> {
+    Scenario::arbitrary(&mut Unstructured::new(data)).ok()
+}
+
+/// Plays a scenario; panics where history and model part.
+pub(crate) fn play(scenario: &Scenario) {
+    let mut run = Run::new(scenario.limits, Instant::now());
+    for step in &scenario.steps {
+        run.step(*step);
+        run.compare();
+    }
+    run.come_back(run.seen);
+    run.compare();
+}
+
+/// A message that was sent.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    at: Instant,
+    bytes: usize,
+    is_held: bool,
+}
+
+/// Both, side by side, and their client.
+struct Run {
+    limits: ResumeLimits,
+    now: Instant,
+    history: History<u64>,
+    /// All that was ever sent: the first has number 1.
+    sent: Vec<Sent>,
+    is_away: bool,
+    /// The number of the last message that the client was told, each of them once and in order.
+    seen: u64,
+    /// That of the last which it has said that it has seen.
+    said: u64,
+}
+
+impl Run {
+    fn new(limits: ResumeLimits, now: Instant) -> Self {
+        Self { limits, now, history: History::new(limits), sent: Vec::new(), is_away: false, seen: 0, said: 0 }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Send(bytes) => self.send(usize::from(bytes)),
+            Step::Wait(quarters) => self.now += QUARTER * u32::from(quarters),
+            Step::Prune => {
+                self.history.prune(self.now);
+                self.prune();
+            }
+            Step::Drop(lost) => {
+                self.is_away = true;
+                self.history.set_away();
+                self.seen = self.seen.saturating_sub(u64::from(lost)).max(self.said);
+            }
+            Step::Return => self.come_back(self.seen),
+            Step::ReturnFrom(further) => self.come_back(self.seen.saturating_add(further)),
+        }
+    }
+
+    fn send(&mut self, bytes: usize) {
+        let (count, held) = self.held();
+        let fits = count < self.limits.messages && held + bytes <= self.limits.bytes;
+        let expected = if self.is_away && !fits { Err(QueueFull) } else { Ok(()) };
+        assert_eq!(self.history.takes(bytes), expected, "{count} messages of {held} bytes, and {bytes} more");
+        if expected.is_err() {
+            return;
+        }
+        self.sent.push(Sent { at: self.now, bytes, is_held: true });
+        self.history.push(self.now, bytes, self.last());
+        self.prune();
+        if !self.is_away {
+            self.hear(self.last());
+        }
+    }
+
+    /// The client is told something.
+    fn hear(&mut self, number: u64) {
+        assert_eq!(number, self.seen + 1, "nothing is lost, or comes twice, or out of order");
+        self.seen = number;
+    }
+
+    /// A connection takes the place: the client is told what it missed, or is somebody new.
+    fn come_back(&mut self, seen: u64) {
+        if self.history.holds_after(seen).is_err() {
+            *self = Self::new(self.limits, self.now);
+            return;
+        }
+        // Nobody tells it again what it says that it has seen.
+        (self.seen, self.said, self.is_away) = (seen, seen, false);
+        self.history.set_back(self.now, seen);
+        for (number, sent) in (1..).zip(&mut self.sent) {
+            sent.is_held &= number > seen;
+            sent.at = self.now;
+        }
+        let missed: Vec<u64> = self.history.after(seen).map(|(_, number)| *number).collect();
+        for number in missed {
+            self.hear(number);
+        }
+        assert_eq!(self.seen, self.last(), "it has been told all");
+    }
+
+    fn last(&self) -> u64 {
+        self.sent.len() as u64
+    }
+
+    fn held(&self) -> (usize, usize) {
+        let held = self.sent.iter().filter(|sent| sent.is_held);
+        (held.clone().count(), held.map(|sent| sent.bytes).sum())
+    }
+
+    /// The oldest goes as long as there is too much, or as it is too old; nothing goes while the peer is away.
+    fn prune(&mut self) {
+        while !self.is_away {
+            let (count, bytes) = self.held();
+            let Some(oldest) = self.sent.iter_mut().find(|sent| sent.is_held) else { return };
+            let is_old = self.now - oldest.at > self.limits.time;
+            if count <= self.limits.messages && bytes <= self.limits.bytes && !is_old {
+                return;
+            }
+            oldest.is_held = false;
+        }
+    }
+
+    /// Everything that can be asked is answered alike.
+    fn compare(&self) {
+        let (count, bytes) = self.held();
+        assert!(count <= self.limits.messages && bytes <= self.limits.bytes, "{count} messages of {bytes} bytes");
+        assert_eq!(self.history.is_empty(), count == 0);
+        assert_eq!(self.history.next(), self.last() + 1);
+        for seen in (0..=self.last() + 2).chain([u64::MAX - 1, u64::MAX]) {
+            let missed = usize::try_from(seen).ok().and_then(|seen| self.sent.get(seen..));
+            let is_held = missed.is_some_and(|missed| missed.iter().all(|sent| sent.is_held));
+            let expected = match is_held {
+                _ if seen < self.said => Err(NotHeld::Late),
+                true => Ok(()),
+                false => Err(NotHeld::Gone),
+            };
+            assert_eq!(self.history.holds_after(seen), expected, "after {seen} of {}", self.last());
+            if expected.is_ok() {
+                let told: Vec<(usize, u64)> =
+                    self.history.after(seen).map(|(bytes, number)| (bytes, *number)).collect();
+                let bytes = missed.unwrap_or_default().iter().map(|sent| sent.bytes);
+                assert!(told.iter().copied().eq(bytes.zip(seen + 1..)), "{told:?} after {seen}");
+            }
+        }
+    }
+}

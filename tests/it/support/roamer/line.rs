@@ -1,0 +1,108 @@
+//! What carries a roamer for a time.
+
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::Way;
+use crate::support::client::{WebSocket, cut, goodbye};
+use crate::support::polling::Polling;
+use crate::support::raw::Raw;
+use crate::support::server::LIMIT;
+use crate::support::wire::message;
+
+/// How a connection is lost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Loss {
+    /// RST: a crash of the machine, or of something on the way.
+    Reset,
+    /// FIN, without a goodbye: a crash of the program.
+    End,
+    /// Nothing comes any more, not even an end: the network is gone.
+    Silence,
+}
+
+pub(super) enum Line {
+    WebSocket(Box<WebSocket>),
+    Polling(Polling),
+}
+
+/// A line that is lost for its client and not for the network, until this is dropped.
+pub(crate) struct Lost {
+    _line: Option<Line>,
+}
+
+impl Line {
+    pub(super) async fn open(server: SocketAddr, way: Way) -> Self {
+        let path = match way {
+            Way::Polling => return Self::Polling(Polling::open(server).await),
+            Way::WebSocket => "/socket.io/?EIO=4&transport=websocket",
+            Way::Envelope => "/ws",
+        };
+        let connecting = tokio_tungstenite::connect_async_with_config(format!("ws://{server}{path}"), None, true);
+        let (mut socket, _) = connecting.await.expect("the handshake is answered");
+        if way == Way::WebSocket {
+            assert!(message(&mut socket).await.unwrap().starts_with("0{"));
+        }
+        Self::WebSocket(socket.into())
+    }
+
+    pub(super) async fn send(&mut self, text: String) {
+        match self {
+            Self::WebSocket(socket) => socket.send(Message::text(text)).await.expect("the connection is open"),
+            Self::Polling(polling) => polling.send(&text).await,
+        }
+    }
+
+    /// The next message, heartbeats answered; `None` once the server has ended the connection.
+    pub(super) async fn next(&mut self) -> Option<String> {
+        let next = async {
+            match self {
+                Self::WebSocket(socket) => message(socket).await.ok(),
+                Self::Polling(polling) => polling.next().await,
+            }
+        };
+        tokio::time::timeout(LIMIT, next).await.expect("something is told in time")
+    }
+
+    pub(super) async fn lose(self, how: Loss) -> Lost {
+        let kept = match (self, how) {
+            (line, Loss::Silence) => Some(line),
+            (Self::WebSocket(socket), Loss::Reset) => {
+                cut(*socket);
+                None
+            }
+            (Self::WebSocket(_), Loss::End) => None,
+            // The poll that waits ends so: between two of them nobody can tell.
+            (Self::Polling(polling), Loss::Reset) => {
+                Raw::reset(polling.poll().await);
+                None
+            }
+            (Self::Polling(polling), Loss::End) => {
+                drop(polling.poll().await);
+                None
+            }
+        };
+        Lost { _line: kept }
+    }
+
+    /// Says goodbye, as its wire has it.
+    pub(super) async fn close(&mut self) {
+        match self {
+            Self::WebSocket(socket) => _ = socket.as_mut().close(Some(goodbye())).await,
+            Self::Polling(polling) => polling.send("41").await,
+        }
+    }
+
+    /// Waits until the server has ended the connection.
+    pub(super) async fn ended(self) {
+        let rest = async {
+            match self {
+                Self::WebSocket(mut socket) => while let Some(Ok(_)) = socket.next().await {},
+                Self::Polling(mut polling) => while polling.next().await.is_some() {},
+            }
+        };
+        tokio::time::timeout(LIMIT, rest).await.expect("the server ends the connection");
+    }
+}
