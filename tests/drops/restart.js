@@ -229,5 +229,6 @@ function report(site, calls, drains, found) {
 console.log(`restarts in the midst of ${options.calls} calls; seed ${seed}; SHUTDOWN_SECONDS=${SHUTDOWN_SECONDS}`)
 const sites = { nodes: new Nodes(), socket: new Socket() }
 const chosen = options.only ? [sites[options.only]] : Object.values(sites)
-const verdicts = await Promise.all(chosen.map(run))
-process.exit(verdicts.every((isGood) => isGood) ? 0 : 1)
+let isGood = true
+for (const site of chosen) isGood = (await run(site)) && isGood
+process.exit(isGood ? 0 : 1)

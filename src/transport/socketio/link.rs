@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use futures_util::task::AtomicWaker;
@@ -19,7 +19,6 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::outbound::Outbound;
-use super::seam::FAREWELL;
 use super::wire::Wire;
 use super::{Inner, PATH, Protocol, slim_request};
 use crate::auth::{Denial, Grant};
@@ -32,6 +31,14 @@ use crate::session::{Backlog, Outbox, Permit, QueueFull, ResumeKey, Session};
 
 /// What the library writes before an event: `42`. Before an acknowledgement also its number, which is not counted.
 pub(super) const PACKET_HEAD: usize = 2;
+
+/// Whether a packet is one that we have queued, and not one of the library's own: an event or an acknowledgement.
+pub(super) fn is_queued(packet: &[u8]) -> bool {
+    packet.starts_with(b"42") || packet.starts_with(b"43")
+}
+
+/// How long the end of a connection waits for a client that polls to fetch the rest: some round trips.
+const LAST_POLL: Duration = Duration::from_secs(3);
 
 /// How many bad tokens a connection may bring and try another.
 const MAX_REFUSALS: u8 = 4;
@@ -59,9 +66,11 @@ pub(super) struct Link {
     has_said_goodbye: AtomicBool,
     connect_reply: AtomicU8,
     upgrading: AtomicBool,
-    /// Told when something was written while the connection is closing.
-    written: Notify,
     closed: AtomicBool,
+    /// Whether nothing more is accepted for it.
+    has_ended: AtomicBool,
+    /// Told when it has ended, and of what is written from when it is closed.
+    changed: Notify,
     reader: AtomicWaker,
     backlog: Arc<Backlog>,
     pause: Mutex<Option<Pause>>,
@@ -106,8 +115,9 @@ impl Link {
             has_said_goodbye: AtomicBool::new(false),
             connect_reply: AtomicU8::new(connect_reply),
             upgrading: AtomicBool::new(false),
-            written: Notify::new(),
             closed: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            changed: Notify::new(),
             reader: AtomicWaker::new(),
             backlog: Backlog::new(inner.settings.send_queue, inner.settings.send_queue_bytes),
             pause: Mutex::new(None),
@@ -265,6 +275,8 @@ impl Link {
         if let Some(session) = self.session.get() {
             session.end(reason);
         }
+        self.has_ended.store(true, Ordering::Release);
+        self.changed.notify_waiters();
         // Whoever paused for this connection need not any more.
         self.backlog.give_up();
     }
@@ -272,7 +284,7 @@ impl Link {
     /// Ends the session, whose connection is lost: if the client had not said goodbye, its place waits for it.
     pub(super) fn lose(&self, reason: LeaveReason) {
         self.is_lost.store(true, Ordering::SeqCst);
-        self.written.notify_waiters();
+        self.changed.notify_waiters();
         if self.has_said_goodbye.load(Ordering::Acquire) {
             return self.end(reason);
         }
@@ -304,7 +316,10 @@ impl Link {
         self.inner.lifecycle.spawn(async move {
             // Nothing more is accepted for it, and what was is fetched by the next poll.
             link.end(LeaveReason::Kicked);
-            _ = timeout(FAREWELL, link.fetched()).await;
+            tokio::select! {
+                _ = timeout(LAST_POLL, link.fetched()) => {}
+                () = link.inner.lifecycle.stopping() => {}
+            }
             link.close_polling();
         });
     }
@@ -312,18 +327,19 @@ impl Link {
     /// The same where nothing that is queued will be read any more.
     pub(super) fn close_at_once(&self) {
         self.is_lost.store(true, Ordering::SeqCst);
-        self.written.notify_waiters();
+        self.changed.notify_waiters();
         self.close();
     }
 
-    /// Resolves when nothing waits for a poll, or none will come.
+    /// Resolves when all that was accepted for it was fetched, and no more is accepted, or when it is lost.
     pub(super) async fn fetched(&self) {
         loop {
-            let written = self.written.notified();
-            if self.backlog.waiting() == 0 || self.is_lost.load(Ordering::SeqCst) || !self.is_polling() {
+            let changed = self.changed.notified();
+            let has_ended = self.has_ended.load(Ordering::Acquire) || self.session.get().is_none();
+            if has_ended && self.backlog.waiting() == 0 || self.is_lost.load(Ordering::SeqCst) {
                 return;
             }
-            written.await;
+            changed.await;
         }
     }
 
@@ -331,7 +347,7 @@ impl Link {
     pub(super) fn note_written(&self, frames: usize, bytes: usize) {
         self.backlog.written(frames, bytes);
         if self.is_closed() {
-            self.written.notify_waiters();
+            self.changed.notify_waiters();
             self.reader.wake();
         }
     }

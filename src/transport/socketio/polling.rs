@@ -16,7 +16,7 @@ use tokio::time::Sleep;
 use tower::ServiceExt;
 
 use super::lengths::Lengths;
-use super::link::Link;
+use super::link::{Link, is_queued};
 use super::{Inner, Protocol, Query, READ_BUFFER, engine_error, slim_request};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
@@ -77,8 +77,8 @@ async fn fetch(inner: &Inner, link: &Link, uri: Uri) -> Response {
     let (packets, bytes) = match link.protocol() {
         Protocol::V3 => (link.backlog().waiting(), usize::MAX),
         Protocol::V4 => {
-            let packets = body.split(|byte| *byte == SEPARATOR).count();
-            (packets, body.len() - (packets - 1))
+            let queued = body.split(|byte| *byte == SEPARATOR).filter(|packet| is_queued(packet));
+            queued.fold((0, 0), |(packets, bytes), packet| (packets + 1, bytes + packet.len()))
         }
     };
     link.note_written(packets, bytes);

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::link::Link;
+use super::link::{Link, PACKET_HEAD, is_queued};
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
 use crate::transport::read_ahead::ReadAhead;
@@ -20,7 +20,7 @@ use crate::transport::read_ahead::ReadAhead;
 const WRITE_STALL: Duration = Duration::from_secs(8);
 
 /// How long a connection that is being closed may take to read all that still waits for it.
-pub(super) const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A WebSocket's stream as the library sees it.
 ///
@@ -152,8 +152,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         if this.link.is_closed() {
             // Its peers need not wait until the writer has finished, too.
             this.link.end(LeaveReason::Kicked);
-            // Once it has read the end, the library writes nothing more.
-            return this.poll_end(context).map(Ok);
+            // Once it has read the end, the library writes nothing more, and before it has read the end of the upgrade
+            // nothing either.
+            if this.poll_end(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if !this.is_upgrade || this.read.frames >= UPGRADE_FRAMES {
+                return Poll::Pending;
+            }
         }
         ready!(this.link.poll_pause(&mut this.pause, context));
         let before = buffer.filled().len();
@@ -233,6 +239,11 @@ struct FrameCounter {
     /// The beginning of a head that has not come whole yet.
     head: Vec<u8>,
     payload_left: usize,
+    /// What the payload begins with, as much of it as has come.
+    kind: [u8; PACKET_HEAD],
+    kind_length: usize,
+    /// How many have ended, of any kind.
+    frames: usize,
 }
 
 impl FrameCounter {
@@ -240,14 +251,20 @@ impl FrameCounter {
     fn begin(&mut self, head: &[u8], length: usize) {
         self.has_goodbye |= head[0] & 0x0f == CLOSE && length > 0;
         self.payload_left = length;
+        self.kind = [0; PACKET_HEAD];
+        self.kind_length = 0;
     }
 
-    /// How many frames end in these bytes, and how many of the bytes are payload.
+    /// How many frames with an event or an acknowledgement end in these bytes, and how many of the bytes are payload.
     fn count(&mut self, mut bytes: &[u8]) -> (usize, usize) {
         let (mut frames, mut payload) = (0, 0);
         while !bytes.is_empty() {
             if self.payload_left > 0 {
                 let here = self.payload_left.min(bytes.len());
+                for byte in bytes.iter().take(here.min(PACKET_HEAD - self.kind_length)) {
+                    self.kind[self.kind_length] = *byte;
+                    self.kind_length += 1;
+                }
                 self.payload_left -= here;
                 payload += here;
                 bytes = &bytes[here..];
@@ -267,7 +284,10 @@ impl FrameCounter {
                 let head = std::mem::take(&mut self.head);
                 self.begin(&head, length);
             }
-            frames += usize::from(self.payload_left == 0);
+            if self.payload_left == 0 {
+                self.frames += 1;
+                frames += usize::from(is_queued(&self.kind));
+            }
         }
         (frames, payload)
     }
@@ -308,6 +328,9 @@ fn frame_bounds(bytes: &[u8]) -> Option<(usize, usize)> {
     (bytes.len() >= end).then_some((head, end))
 }
 
+/// How many frames an upgrade takes of a client: a probe, and the word that it is done.
+const UPGRADE_FRAMES: usize = 2;
+
 /// The opcode of a close frame.
 const CLOSE: u8 = 8;
 
@@ -330,7 +353,7 @@ fn frame_head(bytes: &[u8]) -> Option<(usize, usize)> {
 mod tests {
     use super::*;
 
-    /// A server's text frame of so many bytes.
+    /// A server's text frame of so many bytes: an event, if they suffice.
     fn frame(length: usize) -> Vec<u8> {
         let mut frame = vec![0x81];
         match length {
@@ -344,7 +367,7 @@ mod tests {
                 frame.extend((length as u64).to_be_bytes());
             }
         }
-        frame.resize(frame.len() + length, b'x');
+        frame.extend(b"42".iter().chain(std::iter::repeat(&b'x')).take(length));
         frame
     }
 
@@ -358,10 +381,13 @@ mod tests {
                 .chunks(piece)
                 .map(|piece| counter.count(piece))
                 .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            assert_eq!(total, (lengths.len(), lengths.iter().sum()), "in pieces of {piece}");
+            let events = lengths.iter().filter(|length| **length >= PACKET_HEAD).count();
+            assert_eq!(total, (events, lengths.iter().sum()), "in pieces of {piece}");
+            assert_eq!(counter.frames, lengths.len());
         }
         let mut counter = FrameCounter::default();
-        assert_eq!(counter.count(&stream[..2]), (1, 0), "an empty frame ends with its head");
+        counter.count(&stream[..2]);
+        assert_eq!(counter.frames, 1, "an empty frame ends with its head");
     }
 
     /// A client's close frame.
