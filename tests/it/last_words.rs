@@ -47,7 +47,8 @@ async fn who_polls_fetches_the_rest_while_the_server_goes() {
         let packet = bob.next().await.unwrap();
         assert!(is_signal(&packet, number), "{packet}");
     }
-    assert!(bob.next().await.unwrap().contains("SHUTTING_DOWN"));
+    // In between, that ann has left, if she was asked to go first.
+    while !bob.next().await.unwrap().contains("SHUTTING_DOWN") {}
     drop(bob);
     assert!(stopping.await.unwrap());
 }
