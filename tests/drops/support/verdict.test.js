@@ -97,4 +97,8 @@ test('over a restart nothing that was accepted may be lost, whatever became of i
   const lost = (text) => text === 'a: 4 was accepted and never came'
   assert(!found(one).some(lost), 'its place may have ended before it was told')
   assert(found(one, null).some(lost))
+  // Nor where a knew of the newer b when it was answered.
+  const [{ log }] = one.sides
+  log[find(log, 'answer', (number) => number === 4)][4] = 2
+  assert(found(one, null).some(lost))
 })
