@@ -124,7 +124,9 @@ impl Endpoint {
     /// Asks those who poll to go, and waits until they have fetched what waits for them.
     pub async fn dismiss_polling(&self) {
         let links = self.links_that(Link::is_polling);
-        links.iter().for_each(|link| self.0.hub.dismiss_one(link.id()));
+        for link in &links {
+            self.0.hub.dismiss_one(link.id());
+        }
         join_all(links.iter().map(|link| link.fetched())).await;
     }
 
