@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -114,17 +115,46 @@ pub struct Arguments<'a> {
     /// The name.
     pub name: Cow<'a, str>,
     /// The first argument, if there is one.
-    pub first: Option<&'a RawValue>,
+    pub first: Option<Argument<'a>>,
     /// The second one.
     pub second: Option<&'a RawValue>,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Arguments<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
+/// An argument of an event.
+#[derive(Debug)]
+pub enum Argument<'a> {
+    /// An object.
+    Object(Members<'a>),
+    /// Anything else; also an object whose keys cannot be read.
+    Other(&'a RawValue),
+}
 
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Arguments<'de>;
+impl<'a> Arguments<'a> {
+    /// Reads the array of an event; `None` for anything else.
+    pub fn read(text: &'a str) -> Option<Self> {
+        // Nearly every event brings an object, which is read in the same pass. Anything else fails at its first byte, and
+        // is short.
+        if let Ok(List { name, first, second }) = serde_json::from_str::<List<'_, Members<'_>>>(text) {
+            return Some(Self { name, first: first.map(Argument::Object), second });
+        }
+        let List { name, first, second } = serde_json::from_str::<List<'_, &RawValue>>(text).ok()?;
+        Some(Self { name, first: first.map(Argument::Other), second })
+    }
+}
+
+/// The same, with the first argument read as `F`.
+struct List<'a, F> {
+    name: Cow<'a, str>,
+    first: Option<F>,
+    second: Option<&'a RawValue>,
+}
+
+impl<'de: 'a, 'a, F: Deserialize<'de>> Deserialize<'de> for List<'a, F> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<F>(PhantomData<F>);
+
+        impl<'de, F: Deserialize<'de>> Visitor<'de> for Reader<F> {
+            type Value = List<'de, F>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array that begins with a name")
@@ -135,11 +165,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Arguments<'a> {
                 let first = seq.next_element()?;
                 let second = seq.next_element()?;
                 while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
-                Ok(Arguments { name, first, second })
+                Ok(List { name, first, second })
             }
         }
 
-        deserializer.deserialize_seq(Reader)
+        deserializer.deserialize_seq(Reader(PhantomData))
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{NAME, SENDER_FIELDS, SenderFields};
 use crate::dialect::DecodeError;
-use crate::dialect::json::{self, Arguments, Members};
+use crate::dialect::json::{self, Argument, Arguments, Members};
 use crate::id::{PeerId, RoomId};
 use crate::room::{Command, Profile, RoomKind, Signal, SignalKind, Target};
 
@@ -76,9 +76,9 @@ pub fn token(auth: &str) -> Option<String> {
 
 /// The event `auth`, with a newer token; `None` for any other.
 pub fn renewal(text: &str) -> Option<Result<String, DecodeError>> {
-    let Arguments { name, first, .. } = serde_json::from_str(text).ok()?;
+    let Arguments { name, first, .. } = Arguments::read(text)?;
     (name == RENEWAL).then(|| {
-        let token = object(first.ok_or(DecodeError::Missing("token"))?)?.get("token");
+        let token = object(&first.ok_or(DecodeError::Missing("token"))?)?.get("token");
         let token = json::string(token.ok_or(DecodeError::Missing("token"))?);
         token.map(Cow::into_owned).ok_or(DecodeError::WrongType { field: "token", expected: "a string" })
     })
@@ -92,24 +92,26 @@ pub const RENEWAL: &str = "auth";
 pub struct Request<'a> {
     /// Which event.
     pub event: ClientEvent,
-    first: Option<&'a RawValue>,
+    first: Option<Argument<'a>>,
     second: Option<&'a RawValue>,
 }
 
 impl<'a> Request<'a> {
     /// Reads the JSON array of an event; `None` for events that Parlor does not know, and for anything else.
     pub fn read(text: &'a str) -> Option<Self> {
-        let Arguments { name, first, second } = serde_json::from_str(text).ok()?;
+        let Arguments { name, first, second } = Arguments::read(text)?;
         let event = ClientEvent::from_name(&name)?;
         // A JavaScript client writes an argument that it left undefined as null.
-        let given = |value: &&RawValue| !json::is_null(value);
-        Some(Self { event, first: first.filter(given), second: second.filter(given) })
+        let first = first.filter(|first| !matches!(first, Argument::Other(value) if json::is_null(value)));
+        Some(Self { event, first, second: second.filter(|value| !json::is_null(value)) })
     }
 
     /// The room that the request names, if it names one well: for error messages.
     pub fn room(&self) -> Option<RoomId> {
-        let first = self.first?;
-        let value = if json::is_object(first) { Members::read(first)?.first_of(&ROOM_KEYS)?.1 } else { first };
+        let value = match self.first.as_ref()? {
+            Argument::Object(members) => members.first_of(&ROOM_KEYS)?.1,
+            Argument::Other(value) => value,
+        };
         json::id("roomId", value, RoomId::new).ok()
     }
 
@@ -123,15 +125,16 @@ impl<'a> Request<'a> {
     }
 
     fn join(&self) -> Result<Command, DecodeError> {
-        let first = self.first.ok_or(DecodeError::Missing("roomId"))?;
-        if !json::is_object(first) {
-            let room = json::id("roomId", first, RoomId::new)?;
-            let peer = self.second.map(|value| json::id("userId", value, PeerId::new)).transpose()?;
-            return Ok(Command::Join { room, peer, profile: Profile::default(), kind: RoomKind::Group });
-        }
-        let members = object(first)?;
+        let members = match self.first.as_ref().ok_or(DecodeError::Missing("roomId"))? {
+            Argument::Object(members) => members,
+            Argument::Other(room) => {
+                let room = room_id(room)?;
+                let peer = self.second.map(|value| json::id("userId", value, PeerId::new)).transpose()?;
+                return Ok(Command::Join { room, peer, profile: Profile::default(), kind: RoomKind::Group });
+            }
+        };
         let (room_key, room) = members.first_of(&ROOM_KEYS).ok_or(DecodeError::Missing("roomId"))?;
-        let room = json::id("roomId", room, RoomId::new)?;
+        let room = room_id(room)?;
         let peer = members.first_of(&PEER_KEYS);
         let peer_key = peer.map(|(key, _)| key);
         let peer = peer.map(|(_, value)| json::id("userId", value, PeerId::new)).transpose()?;
@@ -141,17 +144,18 @@ impl<'a> Request<'a> {
     }
 
     fn leave(&self) -> Result<Command, DecodeError> {
-        let Some(first) = self.first else {
-            return Ok(Command::Leave { room: None });
+        let room = match &self.first {
+            None => None,
+            Some(Argument::Object(members)) => room_of(members)?,
+            Some(Argument::Other(room)) => Some(room_id(room)?),
         };
-        let room = if json::is_object(first) { room_of(&object(first)?)? } else { Some(room_id(first)?) };
         Ok(Command::Leave { room })
     }
 
     fn relay(&self, kind: SignalKind) -> Result<Command, DecodeError> {
         let keys = body_keys(kind);
-        let members = object(self.first.ok_or(DecodeError::Missing(keys[0]))?)?;
-        let room = room_of(&members)?;
+        let members = object(self.first.as_ref().ok_or(DecodeError::Missing(keys[0]))?)?;
+        let room = room_of(members)?;
         let target = members
             .first_of(&TARGET_KEYS)
             .map(|(key, value)| json::id(key, value, PeerId::new).map(Target::new))
@@ -169,8 +173,11 @@ impl<'a> Request<'a> {
     }
 }
 
-fn object(value: &RawValue) -> Result<Members<'_>, DecodeError> {
-    Members::read(value).ok_or(DecodeError::WrongType { field: "the first argument", expected: "an object" })
+fn object<'a, 'b>(argument: &'b Argument<'a>) -> Result<&'b Members<'a>, DecodeError> {
+    match argument {
+        Argument::Object(members) => Ok(members),
+        Argument::Other(_) => Err(DecodeError::WrongType { field: "the first argument", expected: "an object" }),
+    }
 }
 
 fn room_of(members: &Members<'_>) -> Result<Option<RoomId>, DecodeError> {

@@ -282,18 +282,26 @@ suite('the secret of a polling session', SETTINGS, (server) => {
     scenarios(server)(`with the secret itself one reads what its owner is sent, over Engine.IO ${eio}`, async ({ room, members }) => {
       const address = `${server.url}/socket.io/?EIO=${eio}&transport=polling`
       const sid = /"sid":"([^"]+)"/.exec((await request(address, {})).text)[1]
-      const join = `42["join-room",${JSON.stringify(room)},"owner"]`
-      const packets = eio === 3 ? [`${join.length}:${join}`] : ['40', join]
-      for (const body of packets) assert.equal((await request(`${address}&sid=${sid}`, { method: 'POST' }, body)).status, 200)
-      for (let read = ''; !read.includes('room-users'); read = (await request(`${address}&sid=${sid}`, {})).text);
+      const post = async (packet) => {
+        const body = eio === 3 ? `${packet.length}:${packet}` : packet
+        assert.equal((await request(`${address}&sid=${sid}`, { method: 'POST' }, body)).status, 200)
+      }
+      const readUntil = async (poll, expected) => {
+        for (let read = ''; !read.includes(expected);) {
+          const answer = await poll()
+          assert.equal(answer.status, 200, `${answer.text} while waiting for ${expected}`)
+          read += answer.text
+        }
+      }
+      const ownPoll = () => request(`${address}&sid=${sid}`, {})
+      // As every client: nothing is said before the server has answered the CONNECT.
+      if (eio === 4) await post('40')
+      await readUntil(ownPoll, '40')
+      await post(`42["join-room",${JSON.stringify(room)},"owner"]`)
+      await readUntil(ownPoll, 'room-users')
       const [bob] = await members({ userId: 'bob' })
       await bob.granted('offer', { targetId: 'owner', offer: 'for the owner alone' })
-      let read = ''
-      while (!read.includes('for the owner alone')) {
-        const answer = await attempt(server, undefined, 'poll', eio, sid)
-        assert.equal(answer.status, 200)
-        read += answer.text
-      }
+      await readUntil(() => attempt(server, undefined, 'poll', eio, sid), 'for the owner alone')
       await attempt(server, undefined, 'close', eio, sid)
       await bob.next('user-left')
     })
