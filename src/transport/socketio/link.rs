@@ -32,11 +32,6 @@ use crate::session::{Backlog, Outbox, Permit, QueueFull, ResumeKey, Session};
 /// What the library writes before an event: `42`. Before an acknowledgement also its number, which is not counted.
 pub(super) const PACKET_HEAD: usize = 2;
 
-/// Whether a packet is one that we have queued, and not one of the library's own: an event or an acknowledgement.
-pub(super) fn is_queued(packet: &[u8]) -> bool {
-    packet.starts_with(b"42") || packet.starts_with(b"43")
-}
-
 /// How long the end of a connection waits for a client that polls to fetch the rest: some round trips.
 const LAST_POLL: Duration = Duration::from_secs(3);
 
@@ -74,6 +69,11 @@ pub(super) struct Link {
     reader: AtomicWaker,
     backlog: Arc<Backlog>,
     pause: Mutex<Option<Pause>>,
+}
+
+/// Whether a packet is one that we have queued, and not one of the library's own: an event or an acknowledgement.
+pub(super) fn is_queued(packet: &[u8]) -> bool {
+    packet.starts_with(b"42") || packet.starts_with(b"43")
 }
 
 /// Whether the CONNECT reply, which must name our connection id, has gone by.
