@@ -24,6 +24,9 @@ use crate::transport::{socketio, websocket};
 /// How often what waits for a time to be over is looked at.
 const SWEEP: Duration = Duration::from_millis(250);
 
+/// How often memory that a crowd needed is looked for when it has gone.
+const GIVE_BACK: Duration = Duration::from_secs(10);
+
 /// How far apart connections are ended by a shutdown that has the time for it.
 const BETWEEN_FAREWELLS: Duration = Duration::from_millis(20);
 
@@ -112,7 +115,7 @@ impl Server {
         }
         let router = http::router(shared, socketio.clone(), websocket);
         lifecycle.spawn_lasting(acceptor(router, tls.clone(), door.clone()).serve(listener));
-        lifecycle.spawn_lasting(sweep(Arc::clone(&hub), lifecycle.clone()));
+        lifecycle.spawn_lasting(sweep(Arc::clone(&hub), socketio.clone(), lifecycle.clone()));
         if hub.requires_tokens() {
             lifecycle.spawn_lasting(Arc::clone(&hub).end_expired(lifecycle.clone()));
         }
@@ -241,12 +244,18 @@ fn websocket_settings(config: &Config) -> websocket::Settings {
     }
 }
 
-/// Forgets rooms whose first peer never came, and peers that never came back.
-async fn sweep(hub: Arc<Hub>, lifecycle: Lifecycle) {
+/// Forgets rooms whose first peer never came, and peers that never came back; gives back memory that is not needed.
+async fn sweep(hub: Arc<Hub>, socketio: socketio::Endpoint, lifecycle: Lifecycle) {
     let mut interval = tokio::time::interval(SWEEP);
+    let mut give_back = tokio::time::interval(GIVE_BACK);
     loop {
         tokio::select! {
             _ = interval.tick() => {}
+            _ = give_back.tick() => {
+                hub.give_back();
+                socketio.give_back();
+                continue;
+            }
             () = lifecycle.stopping() => return,
         }
         hub.sweep(Instant::now());

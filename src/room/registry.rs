@@ -22,6 +22,7 @@ use super::limits::Limits;
 use super::state::{Change, Room};
 use super::summary::{Counts, Summary};
 use crate::id::{ConnectionId, PeerId, RoomId};
+use crate::spare;
 
 /// Every room of this node.
 #[derive(Debug)]
@@ -303,6 +304,12 @@ impl Rooms {
                 expired += 1;
             }
         }
+    }
+
+    /// Gives back memory that many rooms needed that are gone.
+    pub fn give_back(&self) {
+        spare::give_back(&self.by_id);
+        spare::give_back(&self.memberships);
     }
 
     /// One room.

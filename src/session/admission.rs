@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
+use crate::spare;
+
 /// Why a newcomer is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AdmissionError {
@@ -39,6 +41,11 @@ impl Admission {
     pub fn new(max: Option<usize>, max_per_address: Option<usize>) -> Arc<Self> {
         let max = max.unwrap_or(usize::MAX);
         Arc::new(Self { max, max_per_address, open: AtomicUsize::new(0), by_address: DashMap::new() })
+    }
+
+    /// Gives back memory that many addresses needed that are gone.
+    pub fn give_back(&self) {
+        spare::give_back(&self.by_address);
     }
 
     /// A permit for one more, if there is a place.

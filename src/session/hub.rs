@@ -26,6 +26,7 @@ use crate::dialect::{Dialect, Frame};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{Limit, Metrics};
 use crate::room::{Answer, Applied, Delivery, Event, LeaveReason, RemovalReason, Rooms};
+use crate::spare;
 
 /// Everything that sessions share: the rooms of this node and its open connections.
 pub struct Hub {
@@ -208,6 +209,14 @@ impl Hub {
                 self.holds_for(id, now);
             }
         }
+    }
+
+    /// Gives back memory that a crowd needed that has gone. Call it a few times a minute.
+    pub fn give_back(&self) {
+        self.rooms.give_back();
+        self.admission.give_back();
+        spare::give_back(&self.connections);
+        spare::give_back(&self.places);
     }
 
     /// How many messages a connection may send.

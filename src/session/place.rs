@@ -397,6 +397,11 @@ impl Timeline {
     pub(super) fn pop(&self, now: Instant) -> Option<ConnectionId> {
         let mut waiting = self.0.lock();
         let is_due = waiting.front().is_some_and(|(due, _)| *due <= now);
-        if is_due { waiting.pop_front().map(|(_, id)| id) } else { None }
+        let next = is_due.then(|| waiting.pop_front().map(|(_, id)| id))?;
+        if waiting.is_empty() {
+            // A crowd may have been in it.
+            *waiting = VecDeque::new();
+        }
+        next
     }
 }

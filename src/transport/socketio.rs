@@ -40,6 +40,7 @@ use self::link::Link;
 use self::wire::Wire;
 use crate::lifecycle::Lifecycle;
 use crate::session::Hub;
+use crate::spare;
 
 /// The path of the endpoint, as official clients ask for it.
 pub const PATH: &str = "/socket.io/";
@@ -141,6 +142,11 @@ impl Endpoint {
         // All first: the last of a link takes it out of the map.
         let links: Vec<Arc<Link>> = self.0.links.iter().filter_map(|link| link.upgrade()).collect();
         links.into_iter().filter(|link| are(link)).collect()
+    }
+
+    /// Gives back memory that many connections needed that are gone.
+    pub fn give_back(&self) {
+        spare::give_back(&self.0.links);
     }
 
     /// How many connections are between their first request and their last: zero when none has left anything behind.
