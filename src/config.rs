@@ -23,10 +23,12 @@ use crate::tls;
 
 mod identity;
 mod layers;
+mod media;
 mod values;
 
 pub use identity::{Ice, TokenOrder, Tokens};
 pub use layers::{Invalid, Loaded, load, load_from};
+pub use media::{Announced, Media};
 pub use values::{ClientUrl, HostAndPort, Secret};
 
 use values::{
@@ -70,6 +72,9 @@ pub struct Config {
     /// Where media may meet.
     #[command(flatten)]
     pub ice: Ice,
+    /// Media for large rooms.
+    #[command(flatten)]
+    pub media: Media,
     /// Rooms.
     #[command(flatten)]
     pub rooms: Rooms,
@@ -209,7 +214,7 @@ pub struct Times {
     /// Time between two heartbeats of a plain WebSocket; one that misses two is closed
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds::<1>)]
     pub ws_ping_seconds: Duration,
-    /// Time for a TLS handshake, a request's headers, an upgrade, and the first message
+    /// Time for a TLS handshake, a request's headers and body, an upgrade, and the first message
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds::<1>)]
     pub handshake_timeout_seconds: Duration,
     /// How long a peer whose connection dropped may come back and be as if it had not; 0 = never

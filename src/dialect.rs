@@ -14,8 +14,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::auth::{Denial, Grant};
 use crate::ice::IceServers;
-use crate::id::{ConnectionId, IdError};
+use crate::id::{ConnectionId, IdError, RoomId};
 use crate::room::{Answer, Code, Command, Event, RoomError, Snapshot};
+use crate::sfu::{self, Concern, MediaEvent, SfuError};
 
 pub mod content;
 pub mod envelope;
@@ -31,6 +32,8 @@ pub struct Dialect {
     pub name: &'static str,
     /// Writes one event; `None` where this wire has no word for it. The time is for wires that stamp what they send.
     pub encode: fn(&Event, SystemTime) -> Option<Frame>,
+    /// Writes what the media server tells; `None` on wires that have no words for it.
+    pub media: Option<fn(&MediaEvent, SystemTime) -> Frame>,
     /// Writes a frame's number into it, where this wire numbers what it sends so that a client can tell what it missed.
     pub number: Option<fn(&mut String, u64, ConnectionId)>,
     /// Writes the last word of a server that is going.
@@ -99,6 +102,9 @@ impl Hello<'_> {
 pub enum Step {
     /// Take this to the rooms.
     Do(Command),
+    /// Take this to the media server, as a member of a room; `None` means the only one the connection is in. What comes of
+    /// it is written by [`Conversation::media`].
+    Media(Option<RoomId>, sfu::Request),
     /// Check this token. What comes of it is told to [`Conversation::authenticated`].
     Authenticate(Option<String>),
     /// Tell the client this.
@@ -175,6 +181,16 @@ pub trait Conversation: Send {
         Frame::Close(1011, "this wire has no such request")
     }
 
+    /// What the client calls the last request, if anything.
+    fn correlation(&self) -> Option<&str> {
+        None
+    }
+
+    /// How to write what comes of the last request to the media server; `None` where this wire has none.
+    fn media(&self) -> Option<MediaAnswer> {
+        None
+    }
+
     /// What to do about what came of a token: the person that the connection is now, or `None` where none are required.
     fn authenticated(&mut self, _: Result<Option<&Grant>, RequestError>, _: SystemTime) -> Option<Step> {
         None
@@ -190,6 +206,9 @@ pub trait Conversation: Send {
         true
     }
 }
+
+/// Writes the answer of the media server to one request.
+pub type MediaAnswer = Box<dyn FnOnce(Result<sfu::Answer, RequestError>, SystemTime) -> Frame + Send>;
 
 /// Begins a conversation, or refuses the handshake.
 pub type Begin = fn(&Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError>;
@@ -260,6 +279,9 @@ pub enum RequestError {
         /// When the next may come.
         retry_after: Duration,
     },
+    /// The media server refused it.
+    #[error(transparent)]
+    Media(#[from] SfuError),
     /// The connection's token does not allow it, or there is none.
     #[error(transparent)]
     Denied(#[from] Denial),
@@ -276,6 +298,11 @@ impl RequestError {
             Self::Room(error) => error.code(),
             Self::DeliveryFailed { .. } => Code::DeliveryFailed,
             Self::RateLimited { .. } => Code::RateLimited,
+            Self::Media(error) => match error.concern {
+                Concern::Transport => Code::TransportError,
+                Concern::Produce => Code::ProduceError,
+                Concern::Consume => Code::ConsumeError,
+            },
             Self::Denied(denial) => denial.code(),
             Self::Internal => Code::Internal,
         }
@@ -285,7 +312,12 @@ impl RequestError {
     pub fn retry_after_ms(&self) -> Option<u128> {
         match self {
             Self::RateLimited { retry_after } => Some(retry_after.as_micros().div_ceil(1000).max(1)),
-            Self::Decode(_) | Self::Room(_) | Self::DeliveryFailed { .. } | Self::Denied(_) | Self::Internal => None,
+            Self::Decode(_)
+            | Self::Room(_)
+            | Self::DeliveryFailed { .. }
+            | Self::Media(_)
+            | Self::Denied(_)
+            | Self::Internal => None,
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod room;
 pub mod server;
 pub mod session;
+pub mod sfu;
 pub mod spare;
 pub mod telemetry;
 pub mod tls;

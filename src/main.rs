@@ -57,7 +57,7 @@ async fn run(Loaded { config, warnings, .. }: Loaded, inherited: Option<TcpListe
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let server = Server::start(config.clone(), inherited)?;
-    telemetry::announce(&config, server.local_addr(), &warnings);
+    telemetry::announce(&config, server.local_addr(), server.media_addrs(), &warnings);
     lifecycle::raise_open_files();
     loop {
         tokio::select! {

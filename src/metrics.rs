@@ -2,12 +2,15 @@
 //!
 //! - [`Metrics`] has what is counted for the server as a whole, and writes everything out;
 //! - [`DialectMetrics`] has what is counted per dialect, its counters found once per connection: counting a message is
-//!   one addition.
+//!   one addition;
+//! - [`media`] has what the media server counts by itself.
 //!
 //! What is there now (rooms, peers, tasks) is not counted along but read when the figures are written: [`Held`].
 //!
 //! The guarantee that is easy to break: no label has a value that a client can choose, so that the number of series is
 //! bounded.
+
+mod media;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +21,7 @@ use prometheus::{
 };
 
 use crate::room::{Code, SignalKind};
+use crate::sfu::Figures;
 
 /// What a message is, as far as it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,13 +152,15 @@ pub struct Held {
     pub away: usize,
     /// Engine.IO sessions that began with polling and are not forgotten yet.
     pub links: usize,
+    /// Transports of media.
+    pub transports: usize,
     /// Running tasks of ours, those that serve for as long as the server runs left out.
     pub tasks: usize,
 }
 
 impl Held {
     /// Nothing at all.
-    pub const NOTHING: Self = Self { rooms: 0, peers: 0, sessions: 0, away: 0, links: 0, tasks: 0 };
+    pub const NOTHING: Self = Self { rooms: 0, peers: 0, sessions: 0, away: 0, links: 0, transports: 0, tasks: 0 };
 }
 
 /// Everything that is counted. One for each server.
@@ -176,6 +182,7 @@ pub struct Metrics {
     resumptions: IntCounterVec,
     away: IntGauge,
     relay_seconds: Histogram,
+    media: media::Media,
     dialects: RwLock<Vec<(&'static str, Arc<DialectMetrics>)>>,
 }
 
@@ -274,6 +281,7 @@ impl Metrics {
             limits,
             panics,
             relay_seconds,
+            media: media::Media::new(&registry),
             registry,
             dialects: RwLock::new(Vec::new()),
         }
@@ -331,7 +339,8 @@ impl Metrics {
     }
 
     /// Everything, as Prometheus reads it (text format 0.0.4).
-    pub fn render(&self, held: Held) -> String {
+    pub fn render(&self, held: Held, media: &Figures) -> String {
+        self.media.set(media);
         let set = |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.rooms, held.rooms);
         set(&self.peers, held.peers);

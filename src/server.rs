@@ -1,7 +1,7 @@
 //! The one place that wires everything: configuration in, a running server out.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +17,7 @@ pub use crate::metrics::Held;
 use crate::metrics::Metrics;
 use crate::room::Rooms;
 use crate::session::{Doorkeeping, Hub};
+use crate::sfu::{Company, DriveError, Media};
 use crate::tls::{Tls, TlsError};
 use crate::transport::listener::{self, Acceptor, Door};
 use crate::transport::{socketio, websocket};
@@ -39,6 +40,7 @@ pub struct Server {
     socketio: socketio::Endpoint,
     lifecycle: Lifecycle,
     address: SocketAddr,
+    media: Vec<SocketAddr>,
     metrics_address: Option<SocketAddr>,
     shutdown_limit: Duration,
     tls: Option<Arc<Tls>>,
@@ -56,6 +58,9 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// There is no media server.
+    #[error("the media server cannot be started (SFU=off does without)")]
+    Media(#[from] DriveError),
 }
 
 /// A port that cannot be had.
@@ -98,6 +103,7 @@ impl Server {
         let socketio = socketio::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings(&config));
         let (header_timeout, shutdown_limit) = (config.times.handshake_timeout_seconds, config.times.shutdown_seconds);
         let websocket_settings = websocket_settings(&config);
+        let media = if config.media.sfu { start_media(&config, address, &hub, &lifecycle)? } else { Vec::new() };
         let now = {
             let (hub, socketio, lifecycle) = (Arc::clone(&hub), socketio.clone(), lifecycle.clone());
             Arc::new(move || held(&hub, &socketio, &lifecycle))
@@ -125,12 +131,17 @@ impl Server {
         if let Some(tls) = &tls {
             lifecycle.spawn_lasting(Arc::clone(tls).watch(lifecycle.clone()));
         }
-        Ok(Self { hub, socketio, lifecycle, address, metrics_address, shutdown_limit, tls, door, is_inherited })
+        Ok(Self { hub, socketio, lifecycle, address, media, metrics_address, shutdown_limit, tls, door, is_inherited })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where clients are told that the media server is; nowhere if there is none.
+    pub fn media_addrs(&self) -> &[SocketAddr] {
+        &self.media
     }
 
     /// Where `/metrics` has a listener of its own.
@@ -209,6 +220,33 @@ fn listening_on(
     bound.map_err(|source| BindError { setting, host: host.to_owned(), port, source })
 }
 
+/// Starts the media server, and has it stopped with all else. Returns where clients are told that it is.
+fn start_media(
+    config: &Config,
+    main: SocketAddr,
+    hub: &Arc<Hub>,
+    lifecycle: &Lifecycle,
+) -> Result<Vec<SocketAddr>, StartError> {
+    let host = config.media.sfu_host.as_deref().unwrap_or(&config.network.host);
+    // Where any port would do for the one, any does for the other.
+    let default = if config.network.port == 0 { 0 } else { main.port() };
+    let port = config.media.sfu_port.unwrap_or(default);
+    let bound = UdpSocket::bind((host, port)).and_then(|socket| Ok((socket.local_addr()?, socket)));
+    let (address, socket) =
+        bound.map_err(|source| BindError { setting: "SFU_HOST:SFU_PORT", host: host.to_owned(), port, source })?;
+    let settings = config.media.settings(address, config.limits.max_metadata_bytes);
+    let announced = settings.announced.clone();
+    let (media, running) = Media::start(socket, settings, Arc::clone(hub) as Arc<dyn Company>)?;
+    hub.set_media(media);
+    let stopping = lifecycle.clone();
+    lifecycle.spawn_lasting(async move {
+        stopping.stopping().await;
+        // It ends early only with the runtime.
+        _ = tokio::task::spawn_blocking(move || running.stop()).await;
+    });
+    Ok(announced)
+}
+
 fn held(hub: &Hub, socketio: &socketio::Endpoint, lifecycle: &Lifecycle) -> Held {
     let counts = hub.rooms().counts();
     Held {
@@ -217,6 +255,7 @@ fn held(hub: &Hub, socketio: &socketio::Endpoint, lifecycle: &Lifecycle) -> Held
         sessions: hub.open_connections(),
         away: hub.away(),
         links: socketio.open_links(),
+        transports: hub.media_figures().transports,
         tasks: lifecycle.running(),
     }
 }

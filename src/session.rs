@@ -27,6 +27,7 @@ pub mod history;
 pub mod hub;
 mod identity;
 pub mod key;
+mod media;
 pub mod pace;
 pub mod place;
 
@@ -36,6 +37,7 @@ pub use doorkeeping::Doorkeeping;
 pub use history::{History, ResumeLimits};
 pub use hub::{Hub, Limits};
 pub use key::ResumeKey;
+pub use media::Answered;
 pub use pace::{Excess, MessageRate};
 pub use place::Session;
 
@@ -157,6 +159,7 @@ fn limit_of(error: &RequestError) -> Option<Limit> {
         | RequestError::Room(_)
         | RequestError::DeliveryFailed { .. }
         | RequestError::RateLimited { .. }
+        | RequestError::Media(_)
         | RequestError::Denied(_)
         | RequestError::Internal => None,
     }

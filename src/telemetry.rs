@@ -13,6 +13,9 @@ use crate::config::{Config, LogFormat};
 /// reads must not stop the server.
 const WAITING_LINES: usize = 16_384;
 
+/// Libraries that would tell credentials and addresses of clients, whatever the level is.
+const QUIET: [&str; 2] = ["str0m=error", "is=error"];
+
 /// Starts logging to the standard output, by a thread of its own. What waits is written when the guard is dropped.
 ///
 /// # Panics
@@ -22,7 +25,10 @@ const WAITING_LINES: usize = 16_384;
 pub fn init(config: &Config) -> WorkerGuard {
     let (output, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true).finish(io::stdout());
-    let filter = EnvFilter::try_new(&config.log.log_level).expect("the filter was checked with the settings");
+    let mut filter = EnvFilter::try_new(&config.log.log_level).expect("the filter was checked with the settings");
+    for quiet in QUIET {
+        filter = filter.add_directive(quiet.parse().expect("it is a directive"));
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(output);
     match config.log_format() {
         LogFormat::Pretty => builder.with_target(false).with_ansi(io::stdout().is_terminal()).init(),
@@ -41,8 +47,8 @@ pub fn log_panics() {
 
 /// Says where the server is, who may use it, and what an operator should look at.
 ///
-/// The address is printed whatever the log level: with `PORT=0` there is no other way to learn it.
-pub fn announce(config: &Config, address: SocketAddr, warnings: &[String]) {
+/// `media` is where clients are told to take their media. The address is printed whatever the log level: with `PORT=0` there is no other way to learn it.
+pub fn announce(config: &Config, address: SocketAddr, media: &[SocketAddr], warnings: &[String]) {
     let version = env!("CARGO_PKG_VERSION");
     let origins = &config.http.client_url;
     let scheme = if config.tls().is_some() { "https" } else { "http" };
@@ -69,6 +75,7 @@ pub fn announce(config: &Config, address: SocketAddr, warnings: &[String]) {
         max_room_size = config.limits.max_room_size,
         max_message_bytes = config.limits.max_message_bytes,
         room_auto_create = config.rooms.room_auto_create,
+        ?media,
         "ready"
     );
 }

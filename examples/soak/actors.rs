@@ -11,6 +11,7 @@ mod calls;
 mod floods;
 mod hostile;
 mod rest;
+mod returns;
 mod rooms;
 mod stalls;
 
@@ -19,6 +20,9 @@ const CALLS: usize = 12;
 
 /// How many rooms of many.
 const ROOMS: usize = 4;
+
+/// How many of those that drop and come back.
+const RETURNS: usize = 4;
 
 /// How many stalls at a time.
 const STALLS: usize = 2;
@@ -32,6 +36,9 @@ pub(crate) async fn all(world: &Arc<World>, phase: &Phase) {
     }
     for lane in 0..ROOMS {
         actors.spawn(rooms::run(Arc::clone(world), phase.clone(), lane));
+    }
+    for lane in 0..RETURNS {
+        actors.spawn(returns::run(Arc::clone(world), phase.clone(), lane));
     }
     for lane in 0..STALLS {
         actors.spawn(stalls::run(Arc::clone(world), phase.clone(), lane));

@@ -8,8 +8,12 @@ use rand::rngs::SmallRng;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Goodbye, Heard, Kind, Peer};
+use crate::server::RESUME_TIME;
 use crate::tally::Count;
 use crate::world::World;
+
+/// By how much somebody may be told too late that another is gone, on a busy machine.
+const LATENESS: Duration = Duration::from_secs(5);
 
 /// What a signal says of itself: who said it to whom, and as which of all that was said so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,15 +155,52 @@ pub(crate) async fn talk(first: &mut Peer, second: &mut Peer, talk: Talk) -> any
     Ok(times)
 }
 
-/// The one who stays is told, as the next thing, that the other is gone.
-pub(crate) async fn told_of_end(world: &World, stays: &mut Peer, gone: &str) -> anyhow::Result<()> {
-    if !stays.wire.speaks_of_peers() {
-        return world.until_room_has(&stays.room, 1).await;
+/// How somebody has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// With a goodbye, or by a wire that has no way back.
+    Final,
+    /// Without one, not before this moment: its place waits for a while.
+    Lost(Instant),
+    /// It was lost, and came back when not all was held any more that it had missed. The server may have noticed nothing
+    /// before that.
+    TooLate,
+}
+
+/// The one who stays is told, as the next thing, that the other is gone: of one that might have come back, first that it
+/// is away, and the rest when its time is over.
+pub(crate) async fn told_of_end(world: &World, stays: &mut Peer, gone: &str, parting: Parting) -> anyhow::Result<()> {
+    let mut away = None;
+    let left = if stays.wire.speaks_of_peers() {
+        let (mut came, mut heard) = stays.hear().await?;
+        if stays.wire.comes_back() && parting != Parting::Final {
+            match heard {
+                Heard::Away(id) if id == gone => {
+                    away = Some(came);
+                    (came, heard) = stays.hear().await?;
+                }
+                Heard::Left(_) if parting == Parting::TooLate => {}
+                heard => bail!("{:?} is to be told that {gone} is away, not {heard:?}", stays.wire),
+            }
+        }
+        ensure!(
+            heard == Heard::Left(gone.to_owned()),
+            "{:?} is to be told that {gone} left, not {heard:?}",
+            stays.wire
+        );
+        came
+    } else {
+        world.until_room_has(&stays.room, 1).await?;
+        Instant::now()
+    };
+    if let Parting::Lost(since) = parting {
+        ensure!(left - since >= RESUME_TIME, "{gone} was lost, and gone {:?} after that", left - since);
     }
-    match stays.hear().await?.1 {
-        Heard::Left(id) if id == gone => Ok(()),
-        heard => bail!("{:?} is to be told that {gone} left, not {heard:?}", stays.wire),
+    if let Some(away) = away {
+        ensure!(left - away <= RESUME_TIME + LATENESS, "{gone} was away for {:?} before it was gone", left - away);
     }
+    world.tally.add_many(Count::Expired, u64::from(parting != Parting::Final));
+    Ok(())
 }
 
 /// A call from the first hello to the last goodbye: how long each signal took.
@@ -173,7 +214,7 @@ pub(crate) async fn whole(
     let times = talk(&mut first, &mut second, how_much).await?;
     let gone = second.id.clone();
     second.finish(Goodbye::Leave).await?;
-    told_of_end(world, &mut first, &gone).await?;
+    told_of_end(world, &mut first, &gone, Parting::Final).await?;
     first.finish(Goodbye::Close).await?;
     world.tally.add(Count::Calls);
     Ok(times)

@@ -3,18 +3,20 @@
 //! Each has a task that carries its connection, which reads whether or not somebody listens, answers heartbeats, and
 //! notes when each thing came. Dropping a [`Peer`] drops its connection without a word.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
-use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use anyhow::{Context, ensure};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use crate::server::RESUME_TIME;
 use crate::tally::Count;
 use crate::world::World;
 
+pub(crate) mod line;
 pub(crate) mod polling;
 pub(crate) mod transport;
 pub(crate) mod wire;
@@ -22,8 +24,7 @@ pub(crate) mod wire;
 pub(crate) use transport::Goodbye;
 pub(crate) use wire::{Ended, Heard, Kind, Wire};
 
-use polling::Polling;
-use transport::{Socket, Transport, connect};
+use line::{Line, Place};
 
 /// How long anything may take that is waited for. A connection that vanished silently is found in up to fifteen seconds.
 pub(crate) const LIMIT: Duration = Duration::from_secs(25);
@@ -44,21 +45,30 @@ pub(crate) struct Peer {
     world: Arc<World>,
     orders: mpsc::Sender<Order>,
     told: mpsc::Receiver<(Instant, Heard)>,
+    /// What it was told by connections before this one, and has not listened to.
+    early: VecDeque<(Instant, Heard)>,
     /// The task of the connection, ended with the peer.
-    connection: JoinSet<()>,
+    connection: JoinSet<Place>,
 }
 
 /// What the task of a connection is to do.
 enum Order {
     Say(Vec<String>),
-    /// Read no more, and answer nothing.
-    Stall,
+    /// Read no more, and answer nothing; say what has come so far.
+    Stall(oneshot::Sender<Place>),
     End(Goodbye),
 }
 
 /// A client that is gone for itself and still connected for the network.
 pub(crate) struct Vanished {
-    _connection: JoinSet<()>,
+    _connection: JoinSet<Place>,
+}
+
+/// A client that has lost its connection and may come back.
+pub(crate) struct Dropped {
+    peer: Peer,
+    place: Place,
+    since: Instant,
 }
 
 impl Peer {
@@ -78,22 +88,15 @@ impl Peer {
         name: &str,
         receive_buffer: Option<u32>,
     ) -> anyhow::Result<Self> {
-        let joining = async {
-            let mut transport = open(world, wire, room, receive_buffer).await?;
-            let (id, list) = enter(&mut transport, wire, room, name).await?;
-            anyhow::Ok((transport, id, list))
-        };
-        let (transport, id, list) = timeout(LIMIT, joining)
+        let entering = Line::enter(world.address, wire, room, name, receive_buffer);
+        let (line, id, list) = timeout(LIMIT, entering)
             .await
             .context("not in time")
             .flatten()
             .with_context(|| format!("{name} joins {room} by {wire:?}"))?;
-        let (orders, received) = mpsc::channel(16);
-        let (ears, told) = mpsc::channel(EARS);
-        let mut connection = JoinSet::new();
-        connection.spawn(carry(wire, transport, received, ears));
+        let (orders, told, connection) = carried(line);
         let (room, world) = (room.to_owned(), Arc::clone(world));
-        Ok(Self { wire, room, id, list, world, orders, told, connection })
+        Ok(Self { wire, room, id, list, world, orders, told, early: VecDeque::new(), connection })
     }
 
     /// Sends a signal to one, or to everyone else.
@@ -119,17 +122,24 @@ impl Peer {
 
     /// The same, or nothing in that time.
     pub(crate) async fn hear_within(&mut self, limit: Duration) -> anyhow::Result<Option<(Instant, Heard)>> {
-        let Ok(told) = timeout(limit, self.told.recv()).await else { return Ok(None) };
-        let told = told.context("the connection is over")?;
+        let told = match self.early.pop_front() {
+            Some(told) => told,
+            None => match timeout(limit, self.told.recv()).await {
+                Ok(told) => told.context("the connection is over")?,
+                Err(_) => return Ok(None),
+            },
+        };
         if matches!(told.1, Heard::Signal { .. }) {
             self.world.tally.add(Count::Delivered);
         }
         Ok(Some(told))
     }
 
-    /// Reads no more.
-    pub(crate) async fn stall(&self) -> anyhow::Result<()> {
-        self.order(Order::Stall).await
+    /// Reads no more: what it has come to.
+    pub(crate) async fn stall(&self) -> anyhow::Result<Place> {
+        let (asks, place) = oneshot::channel();
+        self.order(Order::Stall(asks)).await?;
+        timeout(LIMIT, place).await.context("the connection does not stall")?.context("the connection is gone")
     }
 
     /// Goes: what it was told before the end.
@@ -143,14 +153,42 @@ impl Peer {
             self.world.tally.add(Count::Drops);
         }
         self.order(Order::End(goodbye)).await?;
-        let mut last = Vec::new();
+        self.hear_the_rest().await?;
+        Ok(self.early.into_iter().map(|(_, heard)| heard).collect())
+    }
+
+    /// Waits for the end of the connection; what it was told until then is kept.
+    async fn hear_the_rest(&mut self) -> anyhow::Result<()> {
         let rest = async {
-            while let Some((_, heard)) = self.told.recv().await {
-                last.push(heard);
+            while let Some(told) = self.told.recv().await {
+                self.early.push_back(told);
             }
         };
-        timeout(LIMIT, rest).await.context("the connection does not end")?;
-        Ok(last)
+        timeout(LIMIT, rest).await.context("the connection does not end")
+    }
+
+    /// Loses its connection, without a word.
+    pub(crate) async fn lose(mut self, how: Goodbye) -> anyhow::Result<Dropped> {
+        ensure!(matches!(how, Goodbye::Drop | Goodbye::Reset), "{how:?} is a word");
+        self.world.tally.add(Count::Drops);
+        let since = Instant::now();
+        self.order(Order::End(how)).await?;
+        self.hear_the_rest().await?;
+        let place = self.connection.join_next().await.context("a connection was carried")??;
+        ensure!(place.can_be_taken_again(), "{:?} was not told how to come back", self.wire);
+        Ok(Dropped { peer: self, place, since })
+    }
+
+    /// Loses its connection, which the network still holds.
+    pub(crate) async fn fall_silent(mut self) -> anyhow::Result<(Dropped, Vanished)> {
+        self.world.tally.add(Count::Vanished);
+        let since = Instant::now();
+        let place = self.stall().await?;
+        while let Ok(told) = self.told.try_recv() {
+            self.early.push_back(told);
+        }
+        let connection = std::mem::take(&mut self.connection);
+        Ok((Dropped { peer: self, place, since }, Vanished { _connection: connection }))
     }
 
     /// Goes, having heard all there was to hear.
@@ -169,122 +207,64 @@ impl Peer {
     }
 }
 
-async fn open(world: &World, wire: Wire, room: &str, receive_buffer: Option<u32>) -> anyhow::Result<Transport> {
-    if !matches!(wire, Wire::Polling | Wire::Upgrade) {
-        let stream = connect(world.address, &wire.path(room), receive_buffer).await?;
-        let mut transport = Transport::WebSocket(Box::new(Socket { stream, early: [].into() }));
-        if wire == Wire::WebSocket {
-            let open = next(&mut transport).await?;
-            ensure!(open.starts_with("0{"), "OPEN, not {open}");
-            connect_namespace(&mut transport).await?;
+impl Dropped {
+    /// Comes back on a new connection. `None` where the server has given its place up, which it may once it has been away
+    /// for as long as that.
+    pub(crate) async fn come_back(mut self) -> anyhow::Result<Option<Peer>> {
+        let Self { peer, place, since } = &mut self;
+        let coming = timeout(LIMIT, Line::come_back(peer.world.address, peer.wire, place)).await;
+        let (line, is_back) =
+            coming.context("not in time").flatten().with_context(|| format!("{} comes back", peer.id))?;
+        if !is_back {
+            ensure!(since.elapsed() >= RESUME_TIME, "{:?} lost its place in {:?}", peer.wire, since.elapsed());
+            peer.world.tally.add(Count::TooLate);
+            line.end(Goodbye::Close).await;
+            return Ok(None);
         }
-        return Ok(transport);
-    }
-    let mut transport = Transport::Polling(Box::new(Polling::open(world.address).await?));
-    connect_namespace(&mut transport).await?;
-    match transport {
-        Transport::Polling(polling) if wire == Wire::Upgrade => {
-            Ok(Transport::WebSocket(Box::new(polling.upgrade().await.context("the upgrade")?)))
-        }
-        transport => Ok(transport),
-    }
-}
-
-async fn connect_namespace(transport: &mut Transport) -> anyhow::Result<()> {
-    transport.send(vec!["40".to_owned()]).await?;
-    let connected = next(transport).await?;
-    ensure!(connected.starts_with("40{"), "CONNECT is answered, not with {connected}");
-    Ok(())
-}
-
-/// The next message that is no heartbeat.
-async fn next(transport: &mut Transport) -> anyhow::Result<String> {
-    loop {
-        match transport.next().await {
-            Ok(ping) if ping == "2" => transport.send(vec!["3".to_owned()]).await?,
-            Ok(text) => return Ok(text),
-            Err(ended) => bail!("the connection ended: {ended:?}"),
-        }
+        peer.world.tally.add(Count::Resumed);
+        (peer.orders, peer.told, peer.connection) = carried(line);
+        Ok(Some(self.peer))
     }
 }
 
-async fn next_json(transport: &mut Transport) -> anyhow::Result<Value> {
-    let text = next(transport).await?;
-    serde_json::from_str(&text).with_context(|| format!("JSON, not {text}"))
+/// What a connection is told to do, what is heard on it, and the task that carries it.
+type Carried = (mpsc::Sender<Order>, mpsc::Receiver<(Instant, Heard)>, JoinSet<Place>);
+
+fn carried(line: Line) -> Carried {
+    let (orders, received) = mpsc::channel(16);
+    let (ears, told) = mpsc::channel(EARS);
+    let mut connection = JoinSet::new();
+    connection.spawn(carry(line, received, ears));
+    (orders, told, connection)
 }
 
-/// Enters a room: the id there, and who else is in it.
-async fn enter(transport: &mut Transport, wire: Wire, room: &str, name: &str) -> anyhow::Result<(String, Vec<String>)> {
-    let ids = |peers: &Value, key: &str| -> Option<Vec<String>> {
-        peers.as_array()?.iter().map(|peer| peer[key].as_str().map(str::to_owned)).collect()
-    };
-    match wire {
-        Wire::WebSocket | Wire::Polling | Wire::Upgrade => {
-            let join = json!(["join-room", { "roomId": room, "userId": name, "name": name }]);
-            transport.send(vec![format!("42{join}")]).await?;
-            let said = next(transport).await?;
-            let users: Value = serde_json::from_str(said.strip_prefix("42").with_context(|| format!("told {said}"))?)?;
-            ensure!(users[0] == "room-users", "the list comes first, not {said}");
-            Ok((name.to_owned(), ids(&users[1], "userId").context("a list of users")?))
-        }
-        Wire::Envelope => {
-            let acknowledged = next_json(transport).await?;
-            ensure!(acknowledged["type"] == "connection:ack", "not acknowledged: {acknowledged}");
-            let payload = json!({ "roomId": room, "user": { "id": name, "displayName": name } });
-            transport.send(vec![json!({ "type": "room:join", "payload": payload }).to_string()]).await?;
-            let state = next_json(transport).await?;
-            ensure!(state["type"] == "room:state", "the state comes first, not {state}");
-            let mut list = ids(&state["payload"]["participants"], "userId").context("a list of participants")?;
-            list.retain(|id| id != name);
-            Ok((name.to_owned(), list))
-        }
-        Wire::Topic => {
-            let welcome = next_json(transport).await?;
-            let id = welcome["selfId"].as_str().with_context(|| format!("welcome, not {welcome}"))?.to_owned();
-            let peers = next_json(transport).await?;
-            ensure!(peers["type"] == "peer-list", "the list comes second, not {peers}");
-            Ok((id, ids(&peers["peers"], "id").context("a list of peers")?))
-        }
-        Wire::Session => Ok((String::new(), Vec::new())),
-    }
-}
-
-/// Carries one connection until it is told to end it, or its peer is dropped.
-async fn carry(
-    wire: Wire,
-    mut transport: Transport,
-    mut orders: mpsc::Receiver<Order>,
-    ears: mpsc::Sender<(Instant, Heard)>,
-) {
+/// Carries one connection until it is told to end it, or its peer is dropped: what its client needs to come back.
+async fn carry(mut line: Line, mut orders: mpsc::Receiver<Order>, ears: mpsc::Sender<(Instant, Heard)>) -> Place {
     let mut is_reading = true;
     loop {
         let said = tokio::select! {
             order = orders.recv() => match order {
                 Some(Order::Say(texts)) => {
                     // A connection that has failed is told of by its reading side.
-                    transport.send(texts).await.ok();
+                    line.transport.send(texts).await.ok();
                     continue;
                 }
-                Some(Order::Stall) => {
+                Some(Order::Stall(asks)) => {
                     is_reading = false;
+                    asks.send(line.place.clone()).ok();
                     continue;
                 }
-                Some(Order::End(goodbye)) => return transport.end(goodbye).await,
+                Some(Order::End(goodbye)) => return line.end(goodbye).await,
                 // Dropped while it stalls, it stays until its task is ended.
                 None if !is_reading => return std::future::pending().await,
-                None => return,
+                None => return line.place,
             },
-            said = transport.next(), if is_reading => said,
+            said = line.transport.next(), if is_reading => said,
         };
         let heard = match said {
-            Ok(ping) if ping == "2" && wire.is_socketio() => {
-                transport.send(vec!["3".to_owned()]).await.ok();
-                continue;
-            }
-            Ok(text) => match wire.hear(&text) {
-                Ok(Some(heard)) => heard,
-                Ok(None) => continue,
-                Err(error) => Heard::Garbled(format!("{error:#}")),
+            Ok(text) => match line.take(&text).await {
+                Some(heard) => heard,
+                None => continue,
             },
             Err(ended) => {
                 is_reading = false;

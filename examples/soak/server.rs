@@ -24,9 +24,12 @@ const FLAGS: [&str; 9] = [
     "--ping-interval-ms=5000",
     "--ping-timeout-ms=5000",
     "--ws-ping-seconds=5",
-    // Who drops is gone at once: what the actors expect of each other.
-    "--resume-seconds=0",
+    // So short that those who come too late do so often: `RESUME_TIME`.
+    "--resume-seconds=2",
 ];
+
+/// How long a place is kept whose peer has dropped.
+pub(crate) const RESUME_TIME: Duration = Duration::from_secs(2);
 
 /// How long the server may take to forget everybody.
 const SETTLING: Duration = Duration::from_secs(30);
@@ -151,7 +154,7 @@ impl Held {
                 found.push(format!("{value} {key} by /health"));
             }
         }
-        for name in ["parlor_connections", "parlor_rooms", "parlor_peers", "parlor_polling_sessions"] {
+        for name in ["parlor_connections", "parlor_rooms", "parlor_peers", "parlor_away", "parlor_polling_sessions"] {
             let mut series = self.metrics.series(name, "").peekable();
             if series.peek().is_none() {
                 found.push(format!("/metrics has no {name}"));

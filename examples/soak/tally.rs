@@ -21,6 +21,14 @@ pub(crate) enum Count {
     Drops,
     /// Connections that fell silent and stayed open.
     Vanished,
+    /// Those that came back after a drop and had their place again.
+    Resumed,
+    /// Signals that they heard on a connection after the one that was open when the signal was sent.
+    Missed,
+    /// Those that did not come back in time, and were gone.
+    Expired,
+    /// Those that came back when their place was gone.
+    TooLate,
     Stalls,
     /// Signals refused because their target did not read.
     RefusedForStall,
@@ -36,7 +44,7 @@ pub(crate) enum Count {
 }
 
 impl Count {
-    const ALL: [(Self, &'static str); 15] = [
+    const ALL: [(Self, &'static str); 19] = [
         (Self::Calls, "calls"),
         (Self::BystanderCalls, "bystander calls"),
         (Self::RoomSteps, "changes of rooms"),
@@ -44,6 +52,10 @@ impl Count {
         (Self::Delivered, "signals delivered"),
         (Self::Drops, "drops"),
         (Self::Vanished, "silent ends"),
+        (Self::Resumed, "places taken again"),
+        (Self::Missed, "signals missed, told"),
+        (Self::Expired, "places given up"),
+        (Self::TooLate, "returns too late"),
         (Self::Stalls, "stalls"),
         (Self::RefusedForStall, "refused for a stall"),
         (Self::Floods, "floods"),

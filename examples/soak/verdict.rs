@@ -7,11 +7,15 @@ use crate::tally::{Count, Tally};
 const GROWTH: u64 = 10;
 
 /// What must have happened for the run to have shown anything, unless it was too short for it.
-const EXERCISED: [Count; 11] = [
+const EXERCISED: [Count; 15] = [
     Count::Calls,
     Count::BystanderCalls,
     Count::RoomSteps,
     Count::Drops,
+    Count::Resumed,
+    Count::Missed,
+    Count::Expired,
+    Count::TooLate,
     Count::Stalls,
     Count::RefusedForStall,
     Count::Floods,
@@ -55,6 +59,15 @@ pub(crate) fn noted(tally: &Tally, held: &Held) {
         if held.metrics.sum(name, label).is_none_or(|sum| sum == 0.0) {
             tally.violation(format!("{name}{{{label}}} counts nothing"));
         }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 returns")]
+    let (resumed, late) = (tally.of(Count::Resumed) as f64, tally.of(Count::TooLate) as f64);
+    let resumptions = |outcome| held.metrics.sum("parlor_resumptions_total", &format!("outcome=\"{outcome}\""));
+    if resumptions("recovered") != Some(resumed) || resumptions("refused").is_none_or(|refused| refused < late) {
+        let (recovered, refused) = (resumptions("recovered"), resumptions("refused"));
+        tally.violation(format!(
+            "{resumed} came back and {late} came too late, by the figures {recovered:?} and {refused:?}"
+        ));
     }
     let relayed = held.metrics.sum("parlor_messages_relayed_total", "");
     // Each signal that was heard had been queued for its recipient.

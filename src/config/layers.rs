@@ -17,9 +17,6 @@ const SECRETS: [&str; 5] = ["API_TOKEN", "JWT_SECRET", "JWT_PUBLIC_KEY", "TURN_S
 /// Variables that are read where another is not set.
 const STAND_INS: [(&str, &str); 2] = [("HOST", "WS_HOST"), ("PORT", "WS_PORT")];
 
-/// Variables of features that this version does not have. Nobody should believe that they are in force.
-const NOT_YET: [&str; 5] = ["SFU", "SFU_HOST", "SFU_PORT", "SFU_ANNOUNCED_ADDRESS", "SFU_MAX_BITRATE_KBPS"];
-
 /// How far a name may be from a setting's to be taken for it, misspelt: two slips of the hand.
 const MISSPELT: usize = 2;
 
@@ -154,9 +151,6 @@ fn warnings(layered: &BTreeMap<String, String>, variables: &[String]) -> Vec<Str
         if is_known(name) {
             return None;
         }
-        if NOT_YET.contains(&name.as_str()) {
-            return Some(format!("{name} is set, and this version does not have what it is for: it has no effect"));
-        }
         // Short names are close to too many others.
         let near = |known: &&String| known.len() > 5 && strsim::damerau_levenshtein(known, name) <= MISSPELT;
         let known = variables.iter().find(near)?;
@@ -252,9 +246,9 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_or_early_variable_is_warned_about() {
-        let loaded = with(&[], &[("MAX_ROOMSIZE", "5"), ("SFU", "x"), ("PATH", "/bin"), ("POST", "1")], &[]).unwrap();
-        assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
+    fn a_misspelt_variable_is_warned_about() {
+        let loaded = with(&[], &[("MAX_ROOMSIZE", "5"), ("PATH", "/bin"), ("POST", "1")], &[]).unwrap();
+        assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
         assert!(loaded.warnings.iter().any(|warning| warning.contains("did you mean MAX_ROOM_SIZE?")));
     }
 

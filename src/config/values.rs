@@ -8,6 +8,8 @@ use http::Uri;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
+use super::media::Announced;
+
 /// A value that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -142,6 +144,26 @@ pub(super) fn flag(text: &str) -> Result<bool, String> {
         "false" | "0" | "no" | "off" => Ok(false),
         _ => Err("true or false".to_owned()),
     }
+}
+
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    flag(text).map_err(|_| "on or off".to_owned())
+}
+
+pub(super) fn announced(text: &str) -> Result<Announced, String> {
+    let text = text.trim();
+    let alone = text.trim_start_matches('[').trim_end_matches(']').parse().map(|ip| Announced { ip, port: None });
+    let with_port = |address: std::net::SocketAddr| Announced { ip: address.ip(), port: Some(address.port()) };
+    alone
+        .or_else(|_| text.parse().map(with_port))
+        .ok()
+        .filter(|announced: &Announced| !announced.ip.is_unspecified())
+        .ok_or_else(|| "addresses such as 203.0.113.7 or 203.0.113.7:4000, comma-separated".to_owned())
+}
+
+/// At least what speech takes, at most a gigabit a second.
+pub(super) fn bitrate(text: &str) -> Result<u32, String> {
+    whole(text, 16, 1_000_000).map(|number| u32::try_from(number).expect("the range fits the type"))
 }
 
 pub(super) fn log_level(text: &str) -> Result<String, String> {

@@ -7,6 +7,7 @@
 
 pub mod decode;
 pub mod encode;
+mod media;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,9 @@ use std::time::{Duration, SystemTime};
 use self::decode::Resumption;
 use self::decode::{Problem, Request};
 use self::encode::{Envelope, Identity, Style};
-use super::{Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Hello, Names, RequestError, Step};
+use super::{
+    Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Hello, MediaAnswer, Names, RequestError, Step,
+};
 use crate::auth::{Denial, Grant};
 use crate::ice::IceServers;
 use crate::id::{ConnectionId, PeerId, RoomId};
@@ -33,6 +36,10 @@ const fn dialect(style: Style) -> Dialect {
         encode: match style {
             Style::Colons => |event, now| encode::event(Style::Colons, event, now),
             Style::Dots => |event, now| encode::event(Style::Dots, event, now),
+        },
+        media: match style {
+            Style::Colons => Some(|event, now| media::event(Style::Colons, event, now)),
+            Style::Dots => Some(|event, now| media::event(Style::Dots, event, now)),
         },
         number: Some(|text, number, _| encode::number(text, number)),
         farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
@@ -120,14 +127,11 @@ impl Conversation for Typed {
                 Some(Step::Authenticate(token))
             }
             Ok(Request::Ping(payload)) => Some(self.tell("pong", |out| out.push_str(&payload))),
-            Ok(Request::Sfu) if self.needs_token => {
+            Ok(Request::Media(..)) if self.needs_token => {
                 let failure = Failure::from(&RequestError::Denied(Denial::Unauthorized));
                 Some(Step::Refuse(failure.code, self.error(&failure, &[])))
             }
-            Ok(Request::Sfu) => {
-                let failure = Failure::new(Code::TransportError, "no media server configured");
-                Some(Step::Refuse(failure.code, self.error(&failure, &[])))
-            }
+            Ok(Request::Media(room, request)) => Some(Step::Media(room, request)),
             Ok(Request::Command(command)) => {
                 self.is_settled |= matches!(command, Command::Join { .. }) && !self.needs_token;
                 if let Command::Leave { room } = &command {
@@ -191,6 +195,27 @@ impl Conversation for Typed {
             }
             Err(error) => Some(Step::Tell(self.error(&Failure::from(&error), &[]))),
         }
+    }
+
+    fn correlation(&self) -> Option<&str> {
+        self.correlation.as_deref()
+    }
+
+    fn media(&self) -> Option<MediaAnswer> {
+        let (style, correlation) = (self.style(), self.correlation.clone());
+        Some(Box::new(move |result, now| {
+            let correlation = correlation.as_deref();
+            Frame::Text(match result {
+                Ok(answer) => {
+                    let (kind, payload) = media::answer(&answer);
+                    Envelope { style, kind, now, correlation }.with(|out| out.push_str(&payload))
+                }
+                Err(error) => {
+                    let envelope = Envelope { style, kind: "error", now, correlation };
+                    envelope.with(|out| encode::error(out, &Failure::from(&error), None, &[]))
+                }
+            })
+        }))
     }
 
     fn authenticated(&mut self, result: Result<Option<&Grant>, RequestError>, now: SystemTime) -> Option<Step> {

@@ -23,6 +23,7 @@ use crate::room::Code;
 pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| Some(Frame::Text(encode::event(event))),
+    media: None,
     number: Some(|text, number, connection| {
         text.pop();
         text.push_str(",\"");

@@ -133,9 +133,12 @@ impl ApiError {
             Code::RoomExists | Code::RoomFull | Code::Replaced => StatusCode::CONFLICT,
             Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Code::RoomClosed => StatusCode::GONE,
-            Code::LimitReached | Code::ShuttingDown | Code::DeliveryFailed | Code::TransportError => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Code::LimitReached
+            | Code::ShuttingDown
+            | Code::DeliveryFailed
+            | Code::TransportError
+            | Code::ProduceError
+            | Code::ConsumeError => StatusCode::SERVICE_UNAVAILABLE,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

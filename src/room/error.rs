@@ -20,6 +20,8 @@ pub enum Code {
     ShuttingDown,
     Internal,
     TransportError,
+    ProduceError,
+    ConsumeError,
     /// REST only: a room of that id exists.
     RoomExists,
     /// REST only: no such path.
@@ -48,6 +50,8 @@ impl Code {
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Internal => "INTERNAL",
             Self::TransportError => "TRANSPORT_ERROR",
+            Self::ProduceError => "PRODUCE_ERROR",
+            Self::ConsumeError => "CONSUME_ERROR",
             Self::RoomExists => "ROOM_EXISTS",
             Self::NotFound => "NOT_FOUND",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",

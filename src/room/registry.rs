@@ -344,8 +344,14 @@ impl Rooms {
         if self.ended.lock().contains(id) { RoomError::SessionEnded } else { RoomError::NotInRoom }
     }
 
+    /// What a connection's peer is called in a room. `None` where it is not in it.
+    pub fn peer(&self, connection: ConnectionId, id: &RoomId) -> Option<PeerId> {
+        let kept = self.lock(id)?;
+        kept.room.peers().find(|peer| peer.connection == connection).map(|peer| peer.id.clone())
+    }
+
     /// The room a command means.
-    fn resolve(&self, connection: ConnectionId, named: Option<RoomId>) -> Result<RoomId, RoomError> {
+    pub fn resolve(&self, connection: ConnectionId, named: Option<RoomId>) -> Result<RoomId, RoomError> {
         if let Some(room) = named {
             return Ok(room);
         }

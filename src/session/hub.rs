@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use dashmap::DashMap;
@@ -19,6 +19,7 @@ use super::doorkeeping::Doorkeeping;
 use super::expiry::Expiries;
 use super::history::ResumeLimits;
 use super::key::ResumeKey;
+use super::media::heed;
 use super::pace::MessageRate;
 use super::place::{Place, Timeline};
 use super::{Backlog, Outbox, QueueFull, Session};
@@ -26,6 +27,7 @@ use crate::dialect::{Dialect, Frame};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{Limit, Metrics};
 use crate::room::{Answer, Applied, Delivery, Event, LeaveReason, RemovalReason, Rooms};
+use crate::sfu::Media;
 use crate::spare;
 
 /// Everything that sessions share: the rooms of this node and its open connections.
@@ -40,6 +42,8 @@ pub struct Hub {
     pub(super) metrics: Arc<Metrics>,
     pub(super) doorkeeping: Doorkeeping,
     pub(super) expiries: Expiries,
+    /// The media server, where there is one.
+    pub(super) media: OnceLock<Media>,
     /// Those that a new connection may take, with or without one now.
     pub(super) places: DashMap<ConnectionId, Arc<Place>>,
     /// How many of them are without one.
@@ -85,6 +89,7 @@ impl Hub {
             metrics,
             doorkeeping,
             expiries: Expiries::default(),
+            media: OnceLock::new(),
             places: DashMap::new(),
             away: AtomicUsize::new(0),
             crowd: Crowd::default(),
@@ -174,10 +179,13 @@ impl Hub {
     /// place is gone, the key is another, or something that was missed is not held any more: a part is never told. The
     /// place then ends. Where tokens are required, `subject` is the person of the newcomer's, and must be the place's.
     pub fn resume(&self, key: &ResumeKey, seen: u64, subject: Option<&PeerId>) -> Option<(Session, Arc<dyn Outbox>)> {
-        let place = self.places.get(&key.id()).map(|place| Arc::clone(&place))?;
-        let resumed = if self.is_draining() { None } else { Session::resume(&place, key, seen, subject) };
+        let place = self.places.get(&key.id()).filter(|_| !self.is_draining()).map(|place| Arc::clone(&place));
+        let resumed = place.and_then(|place| {
+            let session = Session::resume(&place, key, seen, subject)?;
+            Some((session, Arc::clone(place.outbox())))
+        });
         self.metrics.resumed(resumed.is_some());
-        resumed.map(|session| (session, Arc::clone(place.outbox())))
+        resumed
     }
 
     /// Notes that something is held for a connection from now on, so that it is let go of in time.
@@ -283,6 +291,9 @@ impl Hub {
             Delivered { are_promised: matches!(applied.answer, Answer::Joined(_)), ..Delivered::default() };
         for delivery in &applied.deliveries {
             log(&delivery.event);
+            if let Some(media) = self.media.get() {
+                heed(media, delivery);
+            }
             let frame = match delivery.event {
                 Event::Joined(_) => welcome.take(),
                 _ => None,
@@ -322,7 +333,7 @@ impl Hub {
                     if is_signal && delivered.are_promised {
                         return outbox.send_promised(frame);
                     }
-                    self.queue(*recipient, dialect, &*outbox, frame, is_signal)
+                    self.queue(*recipient, dialect, &*outbox, frame, !is_signal)
                 });
                 (sent, outbox.congestion())
             });
@@ -341,14 +352,15 @@ impl Hub {
         }
     }
 
-    /// Queues a frame for one connection. Where that is full, decides what becomes of it.
-    fn queue(
+    /// Queues a frame for one connection. Where that is full, decides what becomes of it: without what `is_vital` its
+    /// picture of the room would be wrong from there on.
+    pub(super) fn queue(
         &self,
         recipient: ConnectionId,
         dialect: &Dialect,
         outbox: &dyn Outbox,
         frame: Frame,
-        is_signal: bool,
+        is_vital: bool,
     ) -> Result<(), QueueFull> {
         let sent = outbox.send(frame);
         if sent.is_err() {
@@ -357,9 +369,8 @@ impl Hub {
                 info!(connection = %recipient, "closing: its queue stays full");
                 self.metrics.limit(Limit::SendQueue);
                 outbox.close();
-            } else if !is_signal && dialect.presence_is_vital {
-                // Without this event its picture of the room would be wrong from here on, and nothing would tell it.
-                // It can join again.
+            } else if is_vital && dialect.presence_is_vital {
+                // Nothing would tell it. It can join again.
                 info!(connection = %recipient, "closing: too slow to be told who is in the room");
                 self.metrics.limit(Limit::SendQueue);
                 outbox.close();

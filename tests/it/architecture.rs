@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Libraries that a layer must not name.
-const FORBIDDEN: [(&str, &[&str]); 5] = [
+const FORBIDDEN: [(&str, &[&str]); 6] = [
     ("src/id.rs", &["tokio", "axum", "socketioxide", "engineioxide", "crate::"]),
     (
         "src/room",
@@ -57,11 +57,28 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
         ],
     ),
     ("src/http", &["socketioxide", "engineioxide"]),
+    (
+        "src/sfu",
+        &[
+            "axum",
+            "hyper",
+            "http::",
+            "socketioxide",
+            "crate::dialect",
+            "crate::session",
+            "crate::room",
+            "crate::transport",
+            "crate::http",
+            "crate::config",
+            "SystemTime",
+        ],
+    ),
 ];
 
 /// Files that alone may name a library.
-const ONLY_IN: [(&str, &[&str]); 8] = [
-    ("prometheus", &["src/metrics.rs"]),
+const ONLY_IN: [(&str, &[&str]); 9] = [
+    ("str0m", &["src/sfu", "src/telemetry.rs"]),
+    ("prometheus", &["src/metrics"]),
     ("governor", &["src/session/pace.rs"]),
     ("jsonwebtoken", &["src/auth"]),
     ("rustls", &["src/tls", "src/transport/stream.rs"]),

@@ -8,6 +8,7 @@ mod frames;
 mod full_queues;
 mod headers;
 mod ids;
+mod media;
 mod memory;
 mod nesting;
 mod origins;

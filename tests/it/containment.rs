@@ -102,6 +102,7 @@ async fn a_defect_in_a_request_is_answered_as_one() {
 static BROKEN: Dialect = Dialect {
     name: "broken",
     encode: |_, _| panic!("a defect, as ordered"),
+    media: None,
     number: None,
     farewell: |_, _| Frame::Close(1001, ""),
     expired: |_| Vec::new(),

@@ -47,6 +47,7 @@ fn made_of(open: Begin, text: &str) -> String {
             }
         }
         Some(Step::Do(command)) => line(command),
+        Some(Step::Media(room, request)) => format!("media {room:?} {request:?}"),
         Some(Step::Authenticate(_)) => match conversation.authenticated(Ok(None), when()) {
             Some(Step::Tell(told)) => format!("tell {}", frame(told)),
             other => panic!("{other:?}"),

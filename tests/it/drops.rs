@@ -11,11 +11,11 @@ use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Command, LeaveReason, Profile, RoomKind};
 use parlor::session::{Backlog, Moment, Outbox, QueueFull};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::client::{WebSocket, cut, text, websocket};
+use crate::support::raw::Raw;
+use crate::support::scrape::Scrape;
 use crate::support::wire::{message, open, told};
 use crate::support::{Client, TestServer};
 
@@ -239,6 +239,13 @@ impl Poller {
         Self { http, query, id, pid }
     }
 
+    /// Begins to send something, of which no more comes.
+    async fn begins_to_post(&self, server: &TestServer) -> Raw {
+        let head = format!("POST /socket.io/?transport=polling&{} HTTP/1.1\r\nHost: x", self.query);
+        let body = r#"42["ice-candidate",{"targetId":"#;
+        Raw::sending(server.address(), format!("{head}\r\nContent-Length: 1000\r\n\r\n{body}")).await
+    }
+
     /// Its place waits for it, and it takes it again.
     async fn comes_back(self, server: &TestServer, ann: &mut Client) {
         ann.told("user-away").await;
@@ -323,11 +330,22 @@ async fn a_body_that_is_broken_off_is_a_drop() {
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.told("room-users").await;
     let bob = Poller::joined(&server, &mut ann).await;
-    let mut post = TcpStream::connect(server.address()).await.unwrap();
-    let head = "POST /socket.io/?transport=polling&";
-    let rest = "HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n42[\"ice-candidate\",{\"targetId\":";
-    post.write_all(format!("{head}{} {rest}", bob.query).as_bytes()).await.unwrap();
-    post.shutdown().await.unwrap();
+    drop(bob.begins_to_post(&server).await);
+    bob.comes_back(&server, &mut ann).await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_body_that_takes_too_long_is_answered_with_408_and_is_a_drop() {
+    let server = TestServer::with(&["--resume-seconds=10", "--handshake-timeout-seconds=1"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let bob = Poller::joined(&server, &mut ann).await;
+    let mut post = bob.begins_to_post(&server).await;
+    assert_eq!(post.response().await.expect("an answer").status, 408);
+    let scrape = Scrape::of(&server).await;
+    assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="handshake_time"}"#), 1);
     bob.comes_back(&server, &mut ann).await;
     ann.close().await;
     server.finish().await;
@@ -419,6 +437,7 @@ async fn the_line_may_drop_while_a_client_comes_back() {
 static QUIET: Dialect = Dialect {
     name: "quiet",
     encode: |_, _| None,
+    media: None,
     number: None,
     farewell: |_, _| Frame::Close(1001, ""),
     expired: |_| Vec::new(),

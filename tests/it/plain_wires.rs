@@ -46,7 +46,11 @@ async fn each_request_has_one_answer_with_its_correlation_id() {
         ("sdp:offer", json!({}), "INVALID_MESSAGE"),
         ("room:state", json!({ "roomId": "elsewhere" }), "NOT_IN_ROOM"),
         ("room:leave", json!({ "roomId": "elsewhere" }), "NOT_IN_ROOM"),
-        ("transport:create", json!({ "direction": "send" }), "TRANSPORT_ERROR"),
+        ("transport:close", json!({ "transportId": "none" }), "TRANSPORT_ERROR"),
+        ("producer:close", json!({ "producerId": "none" }), "PRODUCE_ERROR"),
+        ("consumer:close", json!({ "consumerId": "none" }), "CONSUME_ERROR"),
+        ("transport:create", json!({ "direction": "up" }), "INVALID_MESSAGE"),
+        ("producers:list", json!({ "roomId": "elsewhere" }), "NOT_IN_ROOM"),
         ("no:such", json!({}), "INVALID_MESSAGE"),
     ] {
         let error = ask(&mut ann, kind, payload).await;

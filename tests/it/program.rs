@@ -1,66 +1,21 @@
 //! The program itself: how it starts, what it prints, how it ends.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 
-fn parlor() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
-    command.env_clear().current_dir(env!("CARGO_TARGET_TMPDIR"));
-    command
-}
+use crate::support::Client;
+use crate::support::program::{Program, parlor};
+
+/// A free port of this machine's.
+const HERE: [(&str, &str); 2] = [("HOST", "127.0.0.1"), ("PORT", "0")];
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     parlor().args(arguments).envs(environment.iter().copied()).output().unwrap()
 }
 
-/// A running server: its first line, which says the address, and the rest of what it prints.
-struct Running {
-    child: Child,
-    first: String,
-    /// Reads on from the start, so that the server never waits for its log to be read.
-    rest: Option<std::thread::JoinHandle<String>>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Of a test that failed: nobody else would end it.
-        self.child.kill().ok();
-    }
-}
-
-fn start(environment: &[(&str, &str)]) -> Running {
-    let mut child = parlor()
-        .envs([("HOST", "127.0.0.1"), ("PORT", "0")])
-        .envs(environment.iter().copied())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut first = String::new();
-    out.read_line(&mut first).unwrap();
-    let rest = std::thread::spawn(move || {
-        let mut rest = String::new();
-        out.read_to_string(&mut rest).unwrap();
-        rest
-    });
-    Running { child, first, rest: Some(rest) }
-}
-
-impl Running {
-    fn port(&self) -> String {
-        let (_, rest) =
-            self.first.split_once("listening on http://127.0.0.1:").expect("the first line says the address");
-        rest.chars().take_while(char::is_ascii_digit).collect()
-    }
-
-    /// Ends it as a service manager does; what else it printed.
-    fn stop(mut self) -> String {
-        let killed = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
-        assert!(killed.success());
-        let status = self.child.wait().unwrap();
-        assert_eq!(status.code(), Some(0), "a shutdown ends with 0");
-        self.rest.take().expect("stopped once").join().unwrap()
-    }
+fn start(environment: &[(&str, &str)]) -> Program {
+    let mut command = parlor();
+    command.envs(HERE).envs(environment.iter().copied());
+    Program::start(command)
 }
 
 #[test]
@@ -100,19 +55,12 @@ fn a_port_that_is_taken_is_said_in_one_line() {
 
 #[tokio::test]
 async fn a_log_that_nobody_reads_stops_nothing() {
-    let mut child = parlor()
-        .envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("LOG_LEVEL", "debug")])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut first = String::new();
-    out.read_line(&mut first).unwrap();
-    let running = Running { child, first, rest: None };
-    // Far more lines than the pipe holds, and from here on nobody reads any.
-    let address = format!("127.0.0.1:{}", running.port()).parse().unwrap();
+    let mut command = parlor();
+    command.envs(HERE).env("LOG_LEVEL", "debug");
+    let running = Program::start_unread(command);
+    // Far more lines than the pipe holds.
     for _ in 0..300 {
-        let mut ann = crate::support::Client::connect_at(address).await;
+        let mut ann = Client::connect_at(running.address()).await;
         assert_eq!(ann.ask("join-room", serde_json::json!("a room with a long name ".repeat(5))).await["ok"], true);
         ann.close().await;
     }
@@ -139,7 +87,7 @@ fn help_lists_every_setting_under_a_heading() {
 #[test]
 fn it_serves_says_where_and_ends_when_told() {
     let running = start(&[]);
-    let port = running.port();
+    let port = running.address().port().to_string();
     assert_eq!(run(&["health", "--port", &port], &[]).status.code(), Some(0));
     let rest = running.stop();
     assert!(rest.contains("allowed origins  http://localhost:3000"), "{rest}");
@@ -153,8 +101,7 @@ async fn the_log_has_a_line_for_each_coming_and_going_and_no_bodies() {
     use serde_json::json;
 
     let running = start(&[("LOG_LEVEL", "trace"), ("NODE_ENV", "production")]);
-    let address = format!("127.0.0.1:{}", running.port()).parse().unwrap();
-    let mut ann = crate::support::Client::connect_at(address).await;
+    let mut ann = Client::connect_at(running.address()).await;
     ann.ask("join-room", json!({ "roomId": "r", "userId": "ann", "name": "the-name" })).await;
     ann.ask("offer", json!({ "offer": "the-body" })).await;
     ann.ask("leave-room", json!("r")).await;
@@ -183,7 +130,7 @@ async fn the_log_has_a_line_for_each_coming_and_going_and_no_bodies() {
 #[test]
 fn in_production_every_line_is_json_and_what_is_open_is_warned_about() {
     let running = start(&[("NODE_ENV", "production"), ("LOG_LEVEL", "warn"), ("CLIENT_URL", "*")]);
-    let first: serde_json::Value = serde_json::from_str(&running.first).unwrap();
+    let first: serde_json::Value = serde_json::from_str(&running.until_printed("listening on")).unwrap();
     assert!(first["message"].as_str().unwrap().starts_with("listening on http://127.0.0.1:"), "whatever the level");
     let rest = running.stop();
     for line in rest.lines() {

@@ -19,6 +19,7 @@ use tokio_tungstenite::{Connector, MaybeTlsStream};
 use crate::support::TestServer;
 use crate::support::program::{Program, parlor};
 use crate::support::server::{Held, LIMIT};
+use crate::support::stalled;
 use crate::support::tls::{Authority, Https, Identity, folder, replace};
 use crate::support::wire::{Heard, NAMELESS, Peer, WIRES, Wire};
 
@@ -189,35 +190,8 @@ async fn a_handshake_that_goes_no_further_is_cut_off() {
 #[tokio::test]
 async fn a_reader_that_stalls_is_dropped_under_tls_as_well() {
     let (authority, identity) = set_up("tls-stall");
-    let stalls = WIRES.map(|wire| {
-        let (authority, identity) = (&authority, &identity);
-        async move {
-            let flags = ["--send-queue=8", "--messages-per-second=0"];
-            let server = TestServer::secure(authority, identity, &flags);
-            let stalled = Peer::join(&server, wire, "r", "stalled").await;
-            let mut ann = Peer::join(&server, Wire::Envelope, "r", "ann").await;
-            let (to, sdp) = (ann.list[0].clone(), "x".repeat(32_000));
-            let question = json!({ "type": "room:state", "payload": { "roomId": "nowhere" } }).to_string();
-            loop {
-                ann.offer(&to, &sdp).await;
-                ann.send_raw(Message::text(question.clone())).await;
-                // What was refused comes before the answer to what was asked after it.
-                if ann.hear().await == Heard::Error("DELIVERY_FAILED".to_owned()) {
-                    break;
-                }
-            }
-            loop {
-                match ann.hear().await {
-                    Heard::Left(id) => break assert_eq!(id, to),
-                    Heard::Error(code) => assert_eq!(code, "NOT_IN_ROOM"),
-                    heard => panic!("{wire:?}: {heard:?}"),
-                }
-            }
-            drop(stalled);
-            ann.close().await;
-            server.finish().await;
-        }
-    });
+    let stalls =
+        WIRES.map(|wire| stalled::is_dropped(TestServer::secure(&authority, &identity, &stalled::FLAGS), wire));
     futures_util::future::join_all(stalls).await;
 }
 
@@ -286,8 +260,7 @@ async fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
         told.push(open.next().await.unwrap().unwrap().to_string());
     }
     drop(open);
-    program.signal("TERM");
-    assert_eq!(program.ended().code(), Some(0));
+    program.stop();
 }
 
 #[test]
@@ -303,8 +276,7 @@ fn health_is_asked_over_tls() {
     let plain = health(&[]);
     assert_eq!(plain.status.code(), Some(1));
     assert!(String::from_utf8(plain.stderr).unwrap().contains("400"));
-    program.signal("TERM");
-    assert_eq!(program.ended().code(), Some(0));
+    program.stop();
 }
 
 #[test]
@@ -314,8 +286,7 @@ fn a_hangup_does_not_end_a_server_without_a_certificate() {
     let program = Program::start(command);
     program.signal("HUP");
     program.until_printed("nothing to read again");
-    program.signal("TERM");
-    assert_eq!(program.ended().code(), Some(0));
+    program.stop();
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! What holds on every wire, and between each two of them.
 
-use serde_json::json;
 use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::TestServer;
 use crate::support::wire::{Heard, NAMELESS, Peer, WIRES, Wire};
+use crate::support::{TestServer, stalled};
 
 const SDP: &str = "v=0\r\no=- 46 2 IN IP4 127.0.0.1\r\ns=-\r\n\"quoted\" é 🎥\r\n";
 const CANDIDATES: usize = 50;
@@ -156,32 +155,7 @@ async fn a_message_over_the_limit_is_refused() {
 #[tokio::test]
 async fn a_reader_that_stalls_is_dropped() {
     // All at once: each takes as long as a write may stall.
-    let stalls = WIRES.map(|wire| async move {
-        let server = TestServer::with(&["--send-queue=8", "--messages-per-second=0"]);
-        let stalled = Peer::join(&server, wire, "r", "stalled").await;
-        let mut ann = Peer::join(&server, Wire::Envelope, "r", "ann").await;
-        let to = ann.list[0].clone();
-        let sdp = "x".repeat(32_000);
-        loop {
-            ann.offer(&to, &sdp).await;
-            let payload = json!({ "type": "room:state", "payload": { "roomId": "nowhere" } });
-            ann.send_raw(Message::text(payload.to_string())).await;
-            // What was refused comes before the answer to what was asked after it.
-            if ann.hear().await == Heard::Error("DELIVERY_FAILED".to_owned()) {
-                break;
-            }
-        }
-        loop {
-            match ann.hear().await {
-                Heard::Left(id) => break assert_eq!(id, to),
-                Heard::Error(code) => assert_eq!(code, "NOT_IN_ROOM"),
-                heard => panic!("{wire:?}: {heard:?}"),
-            }
-        }
-        drop(stalled);
-        ann.close().await;
-        server.finish().await;
-    });
+    let stalls = WIRES.map(|wire| stalled::is_dropped(TestServer::with(&stalled::FLAGS), wire));
     futures_util::future::join_all(stalls).await;
 }
 

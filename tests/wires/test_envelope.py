@@ -129,12 +129,14 @@ def test_dots_are_answered_with_dots(server, room, party):
     bob.next("ice:candidate")
 
 
-def test_no_media_server(server, party):
+def test_media_outside_of_a_room(server, party):
     ann = party(EnvelopePeer(server, "ann"))
     ann.tell("auth:request", {"token": ""})
     ann.next("auth:response")
-    for kind in ("router:capabilities", "transport:create", "produce", "producers:list"):
-        ann.refused("TRANSPORT_ERROR", kind, {})
+    for kind in ("router:capabilities", "producers:list"):
+        ann.refused("NOT_IN_ROOM", kind, {})
+    for kind in ("transport:create", "produce"):
+        ann.refused("INVALID_MESSAGE", kind, {})
 
 
 WRONG = [

@@ -7,9 +7,9 @@ use anyhow::Context;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use crate::call::{self, Talk};
+use crate::call::{self, Parting, Talk};
 use crate::client::{Goodbye, Peer, Wire};
 use crate::tally::Count;
 use crate::world::{Phase, World};
@@ -17,8 +17,8 @@ use crate::world::{Phase, World};
 /// What a call takes, about.
 const CALL: Duration = Duration::from_secs(4);
 
-/// What it takes the server to find one that vanished: two heartbeats that are missed.
-const FINDING: Duration = Duration::from_secs(16);
+/// What it takes the server to find one that vanished, two heartbeats that are missed, and to give its place up.
+const FINDING: Duration = Duration::from_secs(19);
 
 /// How one side of a call goes.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +70,8 @@ async fn meet(
         call::acquaint(&mut stays, &mut comes).await.with_context(|| format!("meeting for call {call}"))?;
         call::talk(&mut stays, &mut comes, talk).await.with_context(|| format!("call {call}"))?;
         let gone = comes.id.clone();
+        let is_final = !second.comes_back() || matches!(way, Way::Says(Goodbye::Leave | Goodbye::Close));
+        let parting = if is_final { Parting::Final } else { Parting::Lost(Instant::now()) };
         // Until the other is told, and no longer, one that vanished is held.
         let vanished = match way {
             Way::Vanishes if phase.has_time_for(FINDING) => Some(comes.vanish().await?),
@@ -82,7 +84,8 @@ async fn meet(
                 None
             }
         };
-        call::told_of_end(world, &mut stays, &gone).await.with_context(|| format!("after call {call}, {way:?}"))?;
+        let told = call::told_of_end(world, &mut stays, &gone, parting).await;
+        told.with_context(|| format!("after call {call}, {way:?}"))?;
         drop(vanished);
         world.tally.add(Count::Calls);
         if !phase.has_time_for(CALL) {

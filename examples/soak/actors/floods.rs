@@ -82,6 +82,8 @@ fn listen(heard: Heard, last: &mut u64) -> anyhow::Result<bool> {
             *last = sequence;
             Ok(false)
         }
+        // Who floods may have no time for its heartbeat, and is lost before it is thrown out.
+        Heard::Away(_) => Ok(false),
         Heard::Left(_) => Ok(true),
         other => bail!("the one who listens is told {other:?}"),
     }

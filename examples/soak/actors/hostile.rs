@@ -9,6 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -33,7 +34,7 @@ const MOST: usize = 40;
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Acts that are over at once.
-const QUICK: [Act; 9] = [
+const QUICK: [Act; 10] = [
     Act::Garbage,
     Act::GarbagePackets,
     Act::Binary,
@@ -43,6 +44,7 @@ const QUICK: [Act; 9] = [
     Act::AbandonedPolling,
     Act::AbandonedUpgrade,
     Act::BrokenFrames,
+    Act::MadeUpKey,
 ];
 
 /// Acts that wait for the server to lose patience.
@@ -59,6 +61,7 @@ enum Act {
     AbandonedPolling,
     AbandonedUpgrade,
     BrokenFrames,
+    MadeUpKey,
     HalfHead,
     NoFirstMessage,
 }
@@ -98,6 +101,7 @@ async fn perform(world: &World, act: Act, choices: SmallRng) -> anyhow::Result<(
         Act::AbandonedPolling => abandoned_polling(world, choices).await,
         Act::AbandonedUpgrade => abandoned_upgrade(world, choices).await,
         Act::BrokenFrames => broken_frames(world, choices).await,
+        Act::MadeUpKey => made_up_key(world, choices).await,
         Act::HalfHead => half_head(world, choices).await,
         Act::NoFirstMessage => no_first_message(world, choices).await,
     }
@@ -279,6 +283,24 @@ async fn abandoned_upgrade(world: &World, mut choices: SmallRng) -> anyhow::Resu
     if choices.random_bool(0.5) {
         reset(socket.get_ref());
     }
+    Ok(())
+}
+
+/// The place of somebody, by a key that nobody was told: it is let in, as somebody new.
+async fn made_up_key(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
+    let key = format!("{:032x}.{}", choices.random::<u128>(), "Q".repeat(choices.random_range(23..=24)));
+    let wire = choose(&mut choices, &[Wire::WebSocket, Wire::Envelope]);
+    let mut socket = connect(world.address, &wire.path(""), None).await?;
+    let (claim, answer) = if wire == Wire::Envelope {
+        let payload = json!({ "resumeToken": key, "lastSequence": choices.random::<u32>() });
+        (json!({ "type": "auth:request", "payload": payload }).to_string(), r#""recovered":false"#)
+    } else {
+        (format!("40{}", json!({ "pid": key, "offset": "000000-1" })), "40{")
+    };
+    socket.send(Message::text(claim)).await?;
+    until(&mut socket, answer).await?;
+    socket.close(None).await?;
+    code(&mut socket).await;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! Rooms of many, in which people come and go while others say things to everyone.
 //!
-//! A room changes in steps: some join, some go and some talk at the same time. Then those who talked say one thing more,
-//! and everyone must come to know who is there, and to have heard all that was said, in order and without a gap.
+//! A room changes in steps: some join, some go, some drop and come back, and some talk at the same time. Then those who
+//! talked say one thing more, and everyone must come to know who is there, and to have heard all that was said, in order
+//! and without a gap.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,9 +11,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use futures_util::future::{join_all, try_join_all};
-use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 use tokio::time::sleep;
 
 use crate::call::Label;
@@ -31,6 +32,10 @@ const INTERVAL: Duration = Duration::from_millis(1500);
 const STEPS: usize = 20;
 
 const DESCRIPTION_BYTES: usize = 1000;
+
+/// The most who lose their connection in one step and come back, and for how long they are away at the most.
+const ROAMERS: usize = 2;
+const ABSENCE: Duration = Duration::from_millis(600);
 
 /// Between two things that one says.
 const BREATH: Duration = Duration::from_millis(20);
@@ -57,6 +62,8 @@ struct Member {
     said: Arc<AtomicU64>,
     /// Whom it believes to be there.
     others: BTreeSet<String>,
+    /// Who of them is away.
+    away: BTreeSet<String>,
     /// How much it has heard of each that talks.
     heard: HashMap<String, u64>,
     /// How much each had said when this one was in: what comes after that it must hear.
@@ -85,25 +92,42 @@ impl Room {
             let ways = [Goodbye::Leave, Goodbye::Close, Goodbye::Drop, Goodbye::Reset];
             leaving.into_iter().map(|member| (member.peer, ways[choices.random_range(0..ways.len())])).collect()
         };
-        let fewest = FEWEST.saturating_sub(self.members.len());
-        let joining = choices.random_range(fewest..=(fewest + 3).min(MOST - self.members.len()));
+        let (roaming, staying): (Vec<Member>, Vec<Member>) = {
+            let mut left = choices.random_range(0..=ROAMERS);
+            std::mem::take(&mut self.members).into_iter().partition(|member| {
+                let roams = left > 0 && member.peer.wire.comes_back();
+                left -= usize::from(roams);
+                roams
+            })
+        };
+        self.members = staying;
+        let there = self.members.len() + roaming.len();
+        let fewest = FEWEST.saturating_sub(there);
+        let joining = choices.random_range(fewest..=(fewest + 3).min(MOST - there));
         let joining: Vec<Wire> =
             (0..joining).map(|_| Wire::GROUP[choices.random_range(0..Wire::GROUP.len())]).collect();
         let mut talkers: Vec<&Member> = self.members.iter().filter(|member| member.peer.wire.says_to_all()).collect();
         talkers.truncate(choices.random_range(1..=3));
         let lengths: Vec<u64> = talkers.iter().map(|_| choices.random_range(1..=3)).collect();
 
-        let saids: Vec<(String, Arc<AtomicU64>)> =
-            self.members.iter().map(|member| (member.peer.id.clone(), Arc::clone(&member.said))).collect();
+        let saids: Vec<(String, Arc<AtomicU64>)> = self
+            .members
+            .iter()
+            .chain(&roaming)
+            .map(|member| (member.peer.id.clone(), Arc::clone(&member.said)))
+            .collect();
         let talking = talkers.iter().zip(&lengths).map(|(member, length)| member.talk(*length));
         let coming = joining.into_iter().map(|wire| Member::join(world, wire, &self.id, &saids));
         let going = leaving.into_iter().map(|(peer, goodbye)| peer.end(goodbye));
-        let (talked, come, _) = tokio::join!(try_join_all(talking), try_join_all(coming), join_all(going));
+        let roaming: Vec<_> =
+            roaming.into_iter().map(|member| member.roam(SmallRng::seed_from_u64(choices.random()))).collect();
+        let (talked, come, _, back) =
+            tokio::join!(try_join_all(talking), try_join_all(coming), join_all(going), try_join_all(roaming));
         talked?;
-        let come = come?;
+        let (come, back) = (come?, back?);
         try_join_all(talkers.iter().map(|member| member.talk(1))).await?;
 
-        self.members.extend(come);
+        self.members.extend(back.into_iter().flatten().chain(come));
         let present: BTreeSet<String> = self.members.iter().map(|member| member.peer.id.clone()).collect();
         let said: Vec<(String, u64)> = saids
             .into_iter()
@@ -125,7 +149,16 @@ impl Member {
         let peer = Peer::join(world, wire, room, &world.name("member")).await?;
         let missed_at_most = saids.iter().map(|(id, said)| (id.clone(), said.load(Ordering::SeqCst))).collect();
         let others = peer.list.iter().cloned().collect();
-        Ok(Self { peer, said: Arc::default(), others, heard: HashMap::new(), missed_at_most })
+        Ok(Self { peer, said: Arc::default(), others, away: BTreeSet::new(), heard: HashMap::new(), missed_at_most })
+    }
+
+    /// Loses its connection and comes back. `None` where that took it too long.
+    async fn roam(self, mut choices: SmallRng) -> anyhow::Result<Option<Self>> {
+        let Self { peer, said, others, away, heard, missed_at_most } = self;
+        let dropped = peer.lose(if choices.random() { Goodbye::Drop } else { Goodbye::Reset }).await?;
+        sleep(ABSENCE.mul_f64(choices.random())).await;
+        let back = dropped.come_back().await?;
+        Ok(back.map(|peer| Self { peer, said, others, away, heard, missed_at_most }))
     }
 
     /// Says so many things to everyone.
@@ -164,7 +197,19 @@ impl Member {
         let wire = self.peer.wire;
         match heard {
             Heard::Joined(id) => ensure!(self.others.insert(id.clone()), "{wire:?} is told twice that {id} joined"),
-            Heard::Left(id) => ensure!(self.others.remove(&id), "{wire:?} is told that {id} left, who was not there"),
+            Heard::Left(id) => {
+                self.away.remove(&id);
+                ensure!(self.others.remove(&id), "{wire:?} is told that {id} left, who was not there");
+            }
+            Heard::Away(id) => {
+                ensure!(self.others.contains(&id), "{wire:?} is told that {id} is away, who was not there");
+                ensure!(self.away.insert(id.clone()), "{wire:?} is told twice that {id} is away");
+            }
+            // A newcomer is not told of those who are away when it comes.
+            Heard::Back(id) => {
+                self.away.remove(&id);
+                ensure!(self.others.contains(&id), "{wire:?} is told that {id} is back, who was not there");
+            }
             Heard::Signal { kind: Kind::Offer, from, text } => {
                 let Label { stream, sequence } = Label::read(&text)?;
                 ensure!(from == stream, "{wire:?} is told that {from} says what {stream} does");

@@ -55,6 +55,8 @@ async fn stall(world: &Arc<World>, talks: Wire, stalls: Wire) -> anyhow::Result<
                     world.tally.add(Count::RefusedForStall);
                     interval = SLOW_INTERVAL;
                 }
+                // It might come back; it does not.
+                Heard::Away(id) if id == staller.id => {}
                 Heard::Left(id) if id == staller.id => {
                     world.tally.add(Count::ThrownOut);
                     drop(staller);

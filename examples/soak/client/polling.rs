@@ -120,10 +120,8 @@ impl Polling {
         Ok(Socket { stream, early: self.packets })
     }
 
-    /// Says goodbye as the official client does. The connection may be gone by the second word.
+    /// Closes as the official client does. The connection may be gone already, where the namespace was left before.
     pub(crate) async fn close(&mut self) {
-        if self.send(&["41".to_owned()]).await.is_ok() {
-            self.send(&["1".to_owned()]).await.ok();
-        }
+        self.send(&["1".to_owned()]).await.ok();
     }
 }

@@ -36,6 +36,15 @@ impl Wire {
         self != Self::Session
     }
 
+    /// Whether its clients may come back after a drop, and are told when others drop and come back.
+    pub(crate) fn comes_back(self) -> bool {
+        self.is_socketio() || self == Self::Envelope
+    }
+
+    pub(crate) fn begins_with_polling(self) -> bool {
+        matches!(self, Self::Polling | Self::Upgrade)
+    }
+
     /// Whether its clients choose the id by which others know them.
     pub(crate) fn names_itself(self) -> bool {
         self.is_socketio() || self == Self::Envelope
@@ -98,6 +107,20 @@ impl Wire {
         }
     }
 
+    /// The number of what was told, where it has one.
+    pub(crate) fn number(self, text: &str) -> anyhow::Result<Option<Number>> {
+        if self == Self::Envelope {
+            let message: Value = serde_json::from_str(text)?;
+            let value = message["sequence"].as_u64().with_context(|| format!("no number in {text}"))?;
+            return Ok(Some(Number { value, text: None }));
+        }
+        let Some(event) = text.strip_prefix("42").filter(|_| self.is_socketio()) else { return Ok(None) };
+        let event: Vec<Value> = serde_json::from_str(event)?;
+        let Some(offset) = event.last().and_then(Value::as_str) else { return Ok(None) };
+        let (_, value) = offset.rsplit_once('-').with_context(|| format!("{offset} is no offset"))?;
+        Ok(Some(Number { value: value.parse()?, text: Some(offset.to_owned()) }))
+    }
+
     /// Reads what was told; `None` where it is of no interest.
     pub(crate) fn hear(self, text: &str) -> anyhow::Result<Option<Heard>> {
         let heard = match self {
@@ -108,6 +131,13 @@ impl Wire {
         };
         heard.with_context(|| format!("{self:?} was told {text}"))
     }
+}
+
+/// The number of a message, and how a client gives it back that does not say the number itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Number {
+    pub(crate) value: u64,
+    pub(crate) text: Option<String>,
 }
 
 /// The kinds of signals.
@@ -133,6 +163,10 @@ impl Kind {
 pub(crate) enum Heard {
     Joined(String),
     Left(String),
+    /// Its connection dropped, and may come back.
+    Away(String),
+    /// It did.
+    Back(String),
     /// `from` is empty where the wire names nobody.
     Signal {
         kind: Kind,
@@ -179,6 +213,8 @@ fn hear_socketio(said: &str) -> anyhow::Result<Option<Heard>> {
     Ok(Some(match name {
         "user-joined" => Heard::Joined(text(&body["userId"])?),
         "user-left" => Heard::Left(text(&body["userId"])?),
+        "user-away" => Heard::Away(text(&body["userId"])?),
+        "user-back" => Heard::Back(text(&body["userId"])?),
         "offer" => return signal(Kind::Offer, &body["from"], sdp(&body["offer"])),
         "answer" => return signal(Kind::Answer, &body["from"], sdp(&body["answer"])),
         "ice-candidate" => return signal(Kind::Candidate, &body["from"], candidate(&body["candidate"])),
@@ -194,6 +230,8 @@ fn hear_envelope(said: &str) -> anyhow::Result<Option<Heard>> {
     Ok(Some(match kind {
         "room:participant-joined" => Heard::Joined(text(&payload["participant"]["userId"])?),
         "room:participant-left" => Heard::Left(text(&payload["userId"])?),
+        "room:participant-away" => Heard::Away(text(&payload["userId"])?),
+        "room:participant-back" => Heard::Back(text(&payload["userId"])?),
         "sdp:offer" => return signal(Kind::Offer, from, text(&payload["sdp"])),
         "sdp:answer" => return signal(Kind::Answer, from, text(&payload["sdp"])),
         "ice:candidate" => return signal(Kind::Candidate, from, candidate(&payload["candidate"])),

@@ -3,11 +3,12 @@
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::NAME;
 use super::encode::Style;
+use super::{NAME, media};
 use crate::dialect::json::{self, Members, push_member, push_raw};
 use crate::id::{IdError, PeerId, RoomId};
 use crate::room::{Command, Profile, RoomKind, Signal, SignalKind, Target};
+use crate::sfu;
 
 /// What is wrong with a field, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +51,8 @@ pub enum Request {
     },
     /// `ping`, with its payload as it came.
     Ping(String),
-    /// One of the messages to a selective forwarding unit.
-    Sfu,
+    /// Something for the media server, in a room if one is named.
+    Media(Option<RoomId>, sfu::Request),
     /// Anything for the rooms.
     Command(Command),
 }
@@ -67,31 +68,11 @@ pub struct Read {
     pub request: Result<Request, Vec<Problem>>,
 }
 
-/// Messages to the media server that this version does not have.
-const SFU: [&str; 16] = [
-    "router:capabilities",
-    "transport:create",
-    "transport:connect",
-    "transport:restart-ice",
-    "transport:close",
-    "produce",
-    "consume",
-    "consumer:resume",
-    "consumer:pause",
-    "consumer:close",
-    "consumer:layers",
-    "consumer:keyframe",
-    "producer:pause",
-    "producer:resume",
-    "producer:close",
-    "producers:list",
-];
-
 /// What the server says of a sender: a client cannot say it of itself.
 const SENDER_FIELDS: [&str; 3] = ["fromUserId", "roomId", "sentAt"];
 
 /// Checks one object, and collects what is wrong.
-struct Checker<'a> {
+pub(super) struct Checker<'a> {
     members: Members<'a>,
     problems: Vec<Problem>,
 }
@@ -101,11 +82,19 @@ impl<'a> Checker<'a> {
         Self { members, problems: Vec::new() }
     }
 
-    fn wrong(&mut self, path: &'static str, problem: impl Into<String>) {
+    pub(super) fn value(&self, key: &str) -> Option<&'a RawValue> {
+        self.members.get(key)
+    }
+
+    pub(super) fn problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    pub(super) fn wrong(&mut self, path: &'static str, problem: impl Into<String>) {
         self.problems.push(Problem { path, problem: problem.into() });
     }
 
-    fn id<T>(&mut self, path: &'static str, new: impl FnOnce(&str) -> Result<T, IdError>) -> Option<T> {
+    pub(super) fn id<T>(&mut self, path: &'static str, new: impl FnOnce(&str) -> Result<T, IdError>) -> Option<T> {
         let value = self.members.get(field(path))?;
         match json::id("", value, new) {
             Ok(id) => Some(id),
@@ -148,7 +137,7 @@ impl<'a> Checker<'a> {
 }
 
 /// The last part of a path.
-fn field(path: &'static str) -> &'static str {
+pub(super) fn field(path: &'static str) -> &'static str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
@@ -191,16 +180,16 @@ fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> 
         let payload = envelope.get("payload").map_or("{}", RawValue::get);
         return Ok(Request::Ping(payload.to_owned()));
     }
-    if SFU.contains(&kind) {
-        return Ok(Request::Sfu);
-    }
     let signal = match kind {
         "sdp:offer" => Some(SignalKind::Offer),
         "sdp:answer" => Some(SignalKind::Answer),
         "ice:candidate" => Some(SignalKind::Candidate),
         _ => None,
     };
-    if signal.is_none() && !["auth:request", "room:join", "room:leave", "room:state"].contains(&kind) {
+    if signal.is_none()
+        && !["auth:request", "room:join", "room:leave", "room:state"].contains(&kind)
+        && !media::KINDS.contains(&kind)
+    {
         return Err(vec![Problem { path: "type", problem: "unknown".to_owned() }]);
     }
     let payload = match envelope.get("payload") {
@@ -211,6 +200,9 @@ fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> 
         return Err(vec![Problem { path: "payload", problem: "must be an object".to_owned() }]);
     };
     let mut payload = Checker::new(payload);
+    if media::KINDS.contains(&kind) {
+        return media::request(kind, payload).map(|(room, request)| Request::Media(room, request));
+    }
     match (kind, signal) {
         (_, Some(signal)) => relay(signal, payload, envelope.get("timestamp").filter(|value| !json::is_null(value))),
         ("auth:request", _) => {

@@ -281,10 +281,15 @@ impl Link {
         self.backlog.give_up();
     }
 
-    /// Ends the session, whose connection is lost: if the client had not said goodbye, its place waits for it.
+    /// Ends the session, whose connection is lost: if the client had not said goodbye, nor was sent away, its place waits
+    /// for it.
     pub(super) fn lose(&self, reason: LeaveReason) {
-        self.is_lost.store(true, Ordering::SeqCst);
+        let was_lost = self.is_lost.swap(true, Ordering::SeqCst);
         self.changed.notify_waiters();
+        // Who is closed because it was lost may have got its session since.
+        if self.is_closed() && !was_lost {
+            return self.end(LeaveReason::Kicked);
+        }
         if self.has_said_goodbye.load(Ordering::Acquire) {
             return self.end(reason);
         }

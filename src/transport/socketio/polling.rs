@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -107,8 +108,21 @@ async fn post(inner: &Arc<Inner>, link: Arc<Link>, request: Request) -> Response
     let (head, body) = request.into_parts();
     let is_binary = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == BINARY);
     let lengths = (link.protocol() == Protocol::V3 && !is_binary).then(Lengths::default);
-    let paced = Paced { body, rest: Bytes::new(), link, pause: None, deadline: None, lengths };
+    let is_too_slow = Arc::new(AtomicBool::new(false));
+    let paced = Paced {
+        body,
+        rest: Bytes::new(),
+        link,
+        pause: None,
+        deadline: None,
+        is_too_slow: Arc::clone(&is_too_slow),
+        lengths,
+    };
     let (response, body) = call(inner, http::Request::from_parts(head, Body::new(paced))).await;
+    // The library knows but one answer to a body that it cannot read.
+    if is_too_slow.load(Ordering::Acquire) {
+        return ApiError::TooSlow.into_response();
+    }
     if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
         inner.hub.metrics().limit(Limit::MessageBytes);
     }
@@ -166,18 +180,21 @@ struct Paced {
     pause: Option<Pin<Box<Sleep>>>,
     /// When all of the body must have come; begins anew after a pause.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Whether that was over first.
+    is_too_slow: Arc<AtomicBool>,
     lengths: Option<Lengths>,
 }
 
 impl Paced {
-    /// A body that takes too long ends its connection: part of what was sent may have been handled already.
+    /// A body that takes too long ends its connection, as if the line had dropped: part of what was sent may have been
+    /// handled already.
     fn poll_too_slow(&mut self, context: &mut Context<'_>) -> Poll<axum::Error> {
         let inner = self.link.inner();
         let limit = inner.settings.handshake_timeout;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         ready!(deadline.as_mut().poll(context));
-        inner.hub.metrics().limit(Limit::HandshakeTime);
-        self.link.end(LeaveReason::TimedOut);
+        self.is_too_slow.store(true, Ordering::Release);
+        self.link.lose(LeaveReason::TimedOut);
         self.link.close();
         Poll::Ready(axum::Error::new(ApiError::TooSlow))
     }

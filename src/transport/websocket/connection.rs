@@ -14,7 +14,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tracing::debug;
+use tracing::{debug, field};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message};
@@ -23,10 +23,11 @@ use super::Settings;
 use super::outbound::{BACK, Line, Outbound, Outgoing};
 use crate::auth::Grant;
 use crate::dialect::{Conversation, Dialect, Frame, RequestError, Step};
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, RoomId};
 use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
 use crate::session::{Backlog, Excess, Handled, Hub, Moment, Outbox, Permit, QueueFull, ResumeKey, Session};
+use crate::sfu;
 use crate::transport::read_ahead::ReadAhead;
 use crate::transport::stream::Stream;
 
@@ -138,7 +139,7 @@ impl Connection {
     /// Serves until the connection ends.
     pub(super) async fn run(&mut self, settings: &Settings) {
         let end = self.serve(settings).await;
-        if end.is_lost && !self.has_said_goodbye {
+        if end.is_lost && !self.has_said_goodbye && !self.line.is_closing() {
             self.session.lose(end.reason);
         } else {
             self.session.end(end.reason);
@@ -283,6 +284,12 @@ impl Connection {
             // Counted when it is carried out.
             Some(Step::Do(_)) => {}
             Some(Step::Refuse(..)) => self.session.received(Kind::Refused),
+            Some(Step::Media(room, request)) => {
+                self.session.received(Kind::Other);
+                let (connection, room) = (self.session.id(), room.as_ref().map(field::display));
+                let (correlation, size) = (self.conversation.correlation(), text.len());
+                debug!(%connection, room, request = request.name(), correlation, size, "media");
+            }
             Some(Step::Tell(_) | Step::Last(..) | Step::Authenticate(_) | Step::Resume { .. }) | None => {
                 self.session.received(Kind::Other);
             }
@@ -304,6 +311,7 @@ impl Connection {
                     self.tell(Frame::Text(text))?;
                     self.tell(Frame::Close(code, reason))?;
                 }
+                Step::Media(room, request) => next = self.take_to_media(room, request, received.time),
                 Step::Authenticate(token) => {
                     let grant = self.session.authenticate(token.as_deref());
                     if let Err(error) = &grant {
@@ -333,6 +341,21 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Takes a request to the media server. Nothing more is read until it is answered, so that answers keep their order.
+    fn take_to_media(&mut self, room: Option<RoomId>, request: sfu::Request, now: SystemTime) -> Option<Step> {
+        let write = self.conversation.media()?;
+        match self.session.media(room, request, write) {
+            Ok(answered) => {
+                self.pause = Some(answered);
+                None
+            }
+            Err(error) => {
+                self.session.refused(&error);
+                self.conversation.answer(Err(error), now)
+            }
+        }
     }
 
     /// Takes the place of a connection that was lost, if the client knows its key and missed nothing that is not held.

@@ -92,6 +92,11 @@ impl Line {
         self.queue.lock().poll_closing(context)
     }
 
+    /// Whether its peer was asked to go.
+    pub(super) fn is_closing(&self) -> bool {
+        self.queue.lock().is_closing
+    }
+
     pub(super) fn close(&self) {
         self.change(|queue| queue.is_closing = true);
     }

@@ -61,7 +61,7 @@ impl Drop for Program {
 
 /// Measures what an attack adds, at its height and when it is over. It is made once before, since the first of anything
 /// costs more: threads' heaps, buffers, pages of code.
-async fn costs(attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
+pub(super) async fn costs(attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
     let mut slow = Vec::new();
     while slow.len() < ATTEMPTS {
         let report = costs_once(&attack).await;

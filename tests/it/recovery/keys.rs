@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{all_go, away, back, two};
 use crate::support::TestServer;
 use crate::support::roamer::{Roamer, Ticket, Way};
+use crate::support::scrape::Scrape;
 use crate::support::tokens::{Issuer, SECRET, seconds_from_now};
 use crate::support::wire::Heard;
 
@@ -91,6 +92,12 @@ pub(super) async fn one_that_comes_late(way: Way) {
     ann.say("bob", 0).await;
     ann.hears_left("bob", "timeout").await;
     is_nobody(&server, way, &ticket).await;
+    let scrape = Scrape::of(&server).await;
+    assert_eq!(
+        scrape.count(r#"parlor_resumptions_total{outcome="refused"}"#),
+        1,
+        "its place is gone, and yet it counts"
+    );
     ann.hears_nothing().await;
     all_go(server, [ann]).await;
 }

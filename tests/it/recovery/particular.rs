@@ -1,6 +1,7 @@
 //! What one way alone has, and what happens between them.
 
 use futures_util::SinkExt;
+use parlor::id::ConnectionId;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -75,6 +76,27 @@ async fn a_close_without_a_status_is_a_drop() {
     bob.nothing_more().await;
     bob.close().await;
     assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
+    ann.close().await;
+    server.finish().await;
+}
+
+/// Who was asked to go is not waited for, even if its line drops before it could be told.
+#[tokio::test]
+async fn who_was_sent_away_is_gone_at_once_on_ws() {
+    let server = TestServer::with(&["--resume-seconds=60", "--send-queue=8", "--messages-per-second=0"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let mut bob = open(&server, "/ws").await;
+    let id = told(&mut bob).await["payload"]["connectionId"].as_str().unwrap().to_owned();
+    let join = json!({ "type": "room:join", "payload": { "roomId": "r", "user": { "id": "bob" } } });
+    bob.send(Message::text(join.to_string())).await.unwrap();
+    assert_eq!(ann.told("user-joined").await[0]["userId"], "bob");
+    // It reads nothing, until nothing more can be written.
+    let offer = json!({ "roomId": "r", "targetId": "bob", "offer": "x".repeat(32_000) });
+    while ann.ask("offer", offer.clone()).await["ok"] == true {}
+    server.hub().dismiss_one(ConnectionId::parse(&id).unwrap());
+    cut(bob);
+    assert_eq!(ann.told("user-left").await[0]["userId"], "bob");
     ann.close().await;
     server.finish().await;
 }

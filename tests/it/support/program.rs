@@ -1,8 +1,9 @@
 //! The program itself, as a child process.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::server::LIMIT;
@@ -25,6 +26,8 @@ struct Printed {
 pub(crate) struct Program {
     child: Child,
     printed: Arc<Printed>,
+    /// Gives back what it reads from: that stays open even where no more of it is read.
+    reader: Option<JoinHandle<BufReader<ChildStdout>>>,
 }
 
 impl From<&Program> for std::net::SocketAddr {
@@ -41,20 +44,29 @@ impl Drop for Program {
 }
 
 impl Program {
-    /// Starts a server and waits for its first line.
-    pub(crate) fn start(mut command: Command) -> Self {
+    /// Starts a server and waits for its first line. What it prints is read to the end, so that it never waits for that.
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_reading(command, usize::MAX)
+    }
+
+    /// One of whose output nothing but the first line is read.
+    pub(crate) fn start_unread(command: Command) -> Self {
+        Self::start_reading(command, 1)
+    }
+
+    fn start_reading(mut command: Command, most: usize) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
+        let mut out = BufReader::new(child.stdout.take().unwrap());
         let printed = Arc::new(Printed::default());
         let reader = Arc::clone(&printed);
-        // Reads on to the end, so that the server never waits for its log to be read.
-        std::thread::spawn(move || {
-            for line in out.lines().map_while(Result::ok) {
+        let reader = std::thread::spawn(move || {
+            for line in out.by_ref().lines().map_while(Result::ok).take(most) {
                 reader.lines.lock().unwrap().push(line);
                 reader.more.notify_all();
             }
+            out
         });
-        let program = Self { child, printed };
+        let program = Self { child, printed, reader: Some(reader) };
         program.until_printed("listening on");
         program
     }
@@ -86,7 +98,8 @@ impl Program {
     /// Where it listens.
     pub(crate) fn address(&self) -> std::net::SocketAddr {
         let first = self.until_printed("listening on");
-        let (_, address) = first.split_once("://").expect("the first line says the address");
+        let (_, address) = first.split_once("listening on http").expect("the first line says the address");
+        let (_, address) = address.split_once("://").expect("it is a URL");
         let end = address.find(|letter: char| !letter.is_ascii_digit() && !".:".contains(letter));
         address[..end.unwrap_or(address.len())].parse().unwrap()
     }
@@ -99,5 +112,13 @@ impl Program {
     /// Waits for its end.
     pub(crate) fn ended(mut self) -> ExitStatus {
         self.child.wait().unwrap()
+    }
+
+    /// Ends it as a service manager does; what it printed.
+    pub(crate) fn stop(mut self) -> String {
+        self.signal("TERM");
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "a shutdown ends with 0");
+        self.reader.take().expect("it is stopped once").join().unwrap();
+        self.printed.lines.lock().unwrap().join("\n")
     }
 }

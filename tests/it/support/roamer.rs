@@ -227,7 +227,7 @@ impl Roamer {
     }
 
     /// The next message, counted.
-    async fn next(&mut self) -> String {
+    pub(crate) async fn next(&mut self) -> String {
         match self.early.pop_front() {
             Some(said) => said,
             None => self.receive().await,

@@ -10,6 +10,7 @@ use parlor::auth::Denial;
 use parlor::dialect::{Begin, Conversation, Frame, Hello, RequestError, Step, envelope, session, topic};
 use parlor::id::{ConnectionId, MAX_ID_CHARS, PeerId, RoomId};
 use parlor::room::{Answer, Code, Command, Limits, Profile, RoomError, RoomKind, Rooms, SignalKind, Target};
+use parlor::sfu::{Concern, Problem};
 use uuid::Uuid;
 
 use super::encoded::{Scene, check_number, payload, text, when};
@@ -194,8 +195,13 @@ impl Talk {
                     next = self.conversation.authenticated(result, when());
                 }
                 Step::Refuse(code, frame) => {
-                    assert!([Code::InvalidMessage, Code::TargetNotFound, Code::TransportError].contains(&code));
+                    assert!([Code::InvalidMessage, Code::TargetNotFound].contains(&code));
                     self.told.push(text(frame));
+                }
+                // There is no media server here.
+                Step::Media(..) => {
+                    let error = Problem::NotConfigured.of(Concern::Transport);
+                    next = self.conversation.answer(Err(error.into()), when());
                 }
                 Step::Last(text, code, reason) => {
                     self.told.push(text);

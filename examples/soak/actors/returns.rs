@@ -1,0 +1,137 @@
+//! Clients that lose their connection while somebody talks to them, and come back: in time, and then they have missed
+//! nothing; too late, or never, and then they are gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use tokio::time::{Instant, sleep};
+
+use crate::call::{self, Label, Parting};
+use crate::client::{Goodbye, Heard, Kind, Peer, Wire};
+use crate::server::RESUME_TIME;
+use crate::tally::Count;
+use crate::world::{Phase, World};
+
+/// What it takes, about, with some drops.
+const TIME: Duration = Duration::from_secs(10);
+
+/// The wires that have a way back.
+const ROAMERS: [Wire; 4] = [Wire::WebSocket, Wire::Polling, Wire::Upgrade, Wire::Envelope];
+
+/// How long one is away that comes in time.
+const SHORT: Duration = RESUME_TIME.checked_div(2).expect("two is not nothing");
+
+/// How long one is away that comes too late.
+const LONG: Duration = RESUME_TIME.checked_add(Duration::from_millis(700)).expect("not as long as that");
+
+/// Between two things that are said.
+const BREATH: Duration = Duration::from_millis(15);
+
+const DESCRIPTION_BYTES: usize = 700;
+
+pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
+    let who = format!("returns {lane}, {}", phase.name);
+    let mut choices = world.choices(&who);
+    while phase.has_time_for(TIME) {
+        let stays = Wire::ALL[choices.random_range(0..Wire::ALL.len())];
+        let roams = ROAMERS[choices.random_range(0..ROAMERS.len())];
+        let outcome = roam(&world, &mut choices, stays, roams).await;
+        world.check(format!("{who}, {roams:?} to {stays:?}"), outcome).await;
+    }
+}
+
+/// One who stays, and what it has said to the other.
+struct Talker {
+    peer: Peer,
+    said: u64,
+}
+
+impl Talker {
+    async fn talk(&mut self, to: &str, length: u64) -> anyhow::Result<()> {
+        for _ in 0..length {
+            self.said += 1;
+            let text = Label::new(self.peer.room.as_str(), self.said).description(DESCRIPTION_BYTES);
+            self.peer.signal(Some(to), Kind::Offer, &text).await?;
+            sleep(BREATH).await;
+        }
+        Ok(())
+    }
+
+    /// Is told what the other says next, and before that at most that it was away and is back.
+    async fn hears_of(&mut self, id: &str, next: &Label) -> anyhow::Result<()> {
+        let mut is_away = false;
+        loop {
+            match self.peer.hear().await?.1 {
+                Heard::Away(gone) if gone == id && !is_away => is_away = true,
+                Heard::Back(back) if back == id && is_away => is_away = false,
+                Heard::Signal { text, .. } if !is_away && Label::read(&text)? == *next => return Ok(()),
+                heard => bail!("the one who stays is told {heard:?} of {id}, of whom it believes: away is {is_away}"),
+            }
+        }
+    }
+}
+
+async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Wire, roams: Wire) -> anyhow::Result<()> {
+    let room = world.name("returns");
+    let mut peer = Peer::join(world, stays, &room, &world.name("stays")).await?;
+    let mut roamer = Peer::join(world, roams, &room, &world.name("roams")).await?;
+    call::acquaint(&mut peer, &mut roamer).await?;
+    let id = roamer.id.clone();
+    let mut talker = Talker { peer, said: 0 };
+    let mut heard = 0;
+    for nth in 1..=choices.random_range(1..=4_u64) {
+        // Some of it is under way when the connection is lost.
+        talker.talk(&id, choices.random_range(0..=6)).await?;
+        let before = talker.said;
+        let (dropped, silent) = match choices.random_range(0..5) {
+            0 => roamer.fall_silent().await.map(|(dropped, silent)| (dropped, Some(silent)))?,
+            1 | 2 => (roamer.lose(Goodbye::Drop).await?, None),
+            _ => (roamer.lose(Goodbye::Reset).await?, None),
+        };
+        talker.talk(&id, choices.random_range(0..=12)).await?;
+        let missed = talker.said - before;
+        let is_late = choices.random_ratio(1, 8);
+        sleep(if is_late { LONG } else { SHORT.mul_f64(choices.random()) }).await;
+        let back = dropped.come_back().await.with_context(|| format!("return {nth}, {stays:?} stays"))?;
+        let Some(back) = back else { return is_gone(world, talker, &id, Parting::TooLate).await };
+        roamer = back;
+        drop(silent);
+        talker.talk(&id, 1).await?;
+        while heard < talker.said {
+            heard += 1;
+            hears(&mut roamer, &Label::new(room.as_str(), heard)).await.with_context(|| format!("return {nth}"))?;
+        }
+        world.tally.add_many(Count::Missed, missed);
+        let hello = Label::new(id.as_str(), nth);
+        roamer.signal(Some(&talker.peer.id), Kind::Offer, &hello.description(0)).await?;
+        talker.hears_of(&id, &hello).await?;
+    }
+    if choices.random_bool(0.5) {
+        roamer.finish(Goodbye::Close).await?;
+        return is_gone(world, talker, &id, Parting::Final).await;
+    }
+    // It never comes back.
+    let since = Instant::now();
+    drop(roamer.lose(Goodbye::Reset).await?);
+    is_gone(world, talker, &id, Parting::Lost(since)).await
+}
+
+/// The next that is told must be this.
+async fn hears(roamer: &mut Peer, expected: &Label) -> anyhow::Result<()> {
+    match roamer.hear().await?.1 {
+        Heard::Signal { text, .. } => {
+            let label = Label::read(&text)?;
+            ensure!(label == *expected, "{:?} waits for {expected:?} and is told {label:?}", roamer.wire);
+            Ok(())
+        }
+        heard => bail!("{:?} waits for {expected:?} and is told {heard:?}", roamer.wire),
+    }
+}
+
+async fn is_gone(world: &World, mut talker: Talker, id: &str, parting: Parting) -> anyhow::Result<()> {
+    call::told_of_end(world, &mut talker.peer, id, parting).await?;
+    talker.peer.finish(Goodbye::Close).await
+}

@@ -1,0 +1,56 @@
+//! The settings of the media server.
+
+use std::net::{IpAddr, SocketAddr};
+
+use clap::Args;
+
+use super::values::{announced, bitrate, count, port, switch};
+use crate::sfu;
+
+/// Media for rooms that are too large for a mesh.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Media")]
+pub struct Media {
+    /// `off`: no media server, and no UDP port
+    #[arg(long, value_name = "on|off", default_value = "on", num_args = 0..=1, require_equals = true, default_missing_value = "on", value_parser = switch)]
+    pub sfu: bool,
+    /// Address to take media on [default: `HOST`]
+    #[arg(long, value_name = "ADDRESS")]
+    pub sfu_host: Option<String>,
+    /// UDP port of all media; 0 takes a free one [default: the number of `PORT`]
+    #[arg(long, value_name = "PORT", value_parser = port)]
+    pub sfu_port: Option<u16>,
+    /// Addresses that clients are told, comma-separated, each with a port where that is another: behind NAT and in
+    /// containers [default: found out]
+    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',', value_parser = announced)]
+    pub sfu_announced_address: Vec<Announced>,
+    /// Kilobits a second of one producer
+    #[arg(long, value_name = "KBPS", default_value = "2500", value_parser = bitrate)]
+    pub sfu_max_bitrate_kbps: u32,
+    /// Producers of one peer
+    #[arg(long, value_name = "COUNT", default_value = "8", value_parser = count::<1>)]
+    pub sfu_max_producers: usize,
+}
+
+/// An address that clients are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announced {
+    /// Where.
+    pub ip: IpAddr,
+    /// `None` is the port that is listened on.
+    pub port: Option<u16>,
+}
+
+impl Media {
+    /// What the media server is to be like, on a socket that is bound; a client may say so many bytes of a producer.
+    pub fn settings(&self, bound: SocketAddr, max_app_data: usize) -> sfu::Settings {
+        let told = |announced: &Announced| SocketAddr::new(announced.ip, announced.port.unwrap_or(bound.port()));
+        let announced: Vec<SocketAddr> = self.sfu_announced_address.iter().map(told).collect();
+        sfu::Settings {
+            announced: if announced.is_empty() { sfu::found_out(bound) } else { announced },
+            max_bitrate: self.sfu_max_bitrate_kbps * 1000,
+            max_producers: self.sfu_max_producers,
+            max_app_data,
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The messages of the media server, as envelopes.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::decode::{Checker, Problem, field};
+use super::encode::{Envelope, Style};
+use crate::dialect::Frame;
+use crate::dialect::json::{self, push_member, push_raw};
+use crate::id::RoomId;
+use crate::sfu::parameters::Kind;
+use crate::sfu::{Answer, ConsumerAction, Direction, Listed, MediaEvent, ProducerAction, Request};
+
+/// Every message to the media server.
+pub(super) const KINDS: [&str; 16] = [
+    "router:capabilities",
+    "transport:create",
+    "transport:connect",
+    "transport:restart-ice",
+    "transport:close",
+    "produce",
+    "consume",
+    "consumer:resume",
+    "consumer:pause",
+    "consumer:close",
+    "consumer:layers",
+    "consumer:keyframe",
+    "producer:pause",
+    "producer:resume",
+    "producer:close",
+    "producers:list",
+];
+
+/// What a client asks of the media server, and in which room, if it says that.
+pub(super) fn request(kind: &str, mut payload: Checker<'_>) -> Result<(Option<RoomId>, Request), Vec<Problem>> {
+    let room = payload.id("payload.roomId", RoomId::new);
+    let request = match kind {
+        "router:capabilities" => Some(Request::Capabilities),
+        "producers:list" => Some(Request::ListProducers),
+        "transport:create" => create(&mut payload),
+        "transport:connect" => connect(&mut payload),
+        "transport:restart-ice" => {
+            name(&mut payload, "payload.transportId").map(|transport| Request::RestartIce { transport })
+        }
+        "transport:close" => {
+            name(&mut payload, "payload.transportId").map(|transport| Request::CloseTransport { transport })
+        }
+        "produce" => produce(&mut payload),
+        "consume" => consume(&mut payload),
+        "producer:pause" => producer(&mut payload, ProducerAction::Pause),
+        "producer:resume" => producer(&mut payload, ProducerAction::Resume),
+        "producer:close" => producer(&mut payload, ProducerAction::Close),
+        "consumer:resume" => consumer(&mut payload, ConsumerAction::Resume),
+        "consumer:pause" => consumer(&mut payload, ConsumerAction::Pause),
+        "consumer:close" => consumer(&mut payload, ConsumerAction::Close),
+        "consumer:keyframe" => consumer(&mut payload, ConsumerAction::Keyframe),
+        _ => {
+            let id = name(&mut payload, "payload.consumerId");
+            let spatial = typed(&mut payload, "payload.spatialLayer", true);
+            let temporal = typed(&mut payload, "payload.temporalLayer", false);
+            let layers = spatial.map(|spatial| ConsumerAction::Layers { spatial, temporal });
+            id.zip(layers).map(|(id, layers)| Request::Consumer(id, layers))
+        }
+    };
+    let problems = payload.problems();
+    match request {
+        Some(request) if problems.is_empty() => Ok((room, request)),
+        _ => Err(problems),
+    }
+}
+
+/// A field that is a string, and must be there.
+fn name(payload: &mut Checker<'_>, path: &'static str) -> Option<String> {
+    typed(payload, path, true)
+}
+
+/// A field of any shape that is known. One that may be left out may be null.
+fn typed<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_needed: bool) -> Option<T> {
+    let value = payload.value(field(path)).filter(|value| is_needed || !json::is_null(value));
+    let Some(value) = value else {
+        if is_needed {
+            payload.wrong(path, "missing");
+        }
+        return None;
+    };
+    match serde_json::from_str(value.get()) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            // Where in the text it stands helps nobody who made it with a library.
+            let error = error.to_string();
+            payload.wrong(path, error.split(" at line ").next().unwrap_or_default());
+            None
+        }
+    }
+}
+
+/// A field that is an object of a shape that is known. The library would take an array of its values as well.
+fn object<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_needed: bool) -> Option<T> {
+    if payload.value(field(path)).is_some_and(|value| !json::is_null(value) && !json::is_object(value)) {
+        payload.wrong(path, "must be an object");
+        return None;
+    }
+    typed(payload, path, is_needed)
+}
+
+/// A field that is one of two words.
+fn either<T>(payload: &mut Checker<'_>, path: &'static str, words: [(&str, T); 2]) -> Option<T> {
+    let said = name(payload, path)?;
+    let problem = format!("must be \"{}\" or \"{}\"", words[0].0, words[1].0);
+    let meant = words.into_iter().find(|(word, _)| *word == said).map(|(_, meant)| meant);
+    if meant.is_none() {
+        payload.wrong(path, problem);
+    }
+    meant
+}
+
+fn create(payload: &mut Checker<'_>) -> Option<Request> {
+    let directions = [("send", Direction::Send), ("recv", Direction::Receive)];
+    let direction = either(payload, "payload.direction", directions);
+    let capabilities = object(payload, "payload.rtpCapabilities", false);
+    Some(Request::CreateTransport { direction: direction?, capabilities })
+}
+
+fn connect(payload: &mut Checker<'_>) -> Option<Request> {
+    let transport = name(payload, "payload.transportId");
+    let dtls = object(payload, "payload.dtlsParameters", true);
+    Some(Request::ConnectTransport { transport: transport?, dtls: dtls? })
+}
+
+fn produce(payload: &mut Checker<'_>) -> Option<Request> {
+    let transport = name(payload, "payload.transportId");
+    let kind = either(payload, "payload.kind", [Kind::Audio, Kind::Video].map(|kind| (kind.as_str(), kind)));
+    let parameters = object(payload, "payload.rtpParameters", true);
+    let app_data = payload.value("appData").filter(|value| !json::is_null(value));
+    if app_data.is_some_and(|value| !json::is_object(value)) {
+        payload.wrong("payload.appData", "must be an object");
+    }
+    let app_data: Arc<str> = app_data.map_or("{}", RawValue::get).into();
+    Some(Request::Produce { transport: transport?, kind: kind?, parameters: Box::new(parameters?), app_data })
+}
+
+fn consume(payload: &mut Checker<'_>) -> Option<Request> {
+    let transport = name(payload, "payload.transportId");
+    let producer = name(payload, "payload.producerId");
+    let capabilities = object(payload, "payload.rtpCapabilities", true);
+    Some(Request::Consume { transport: transport?, producer: producer?, capabilities: Box::new(capabilities?) })
+}
+
+fn producer(payload: &mut Checker<'_>, action: ProducerAction) -> Option<Request> {
+    name(payload, "payload.producerId").map(|id| Request::Producer(id, action))
+}
+
+fn consumer(payload: &mut Checker<'_>, action: ConsumerAction) -> Option<Request> {
+    name(payload, "payload.consumerId").map(|id| Request::Consumer(id, action))
+}
+
+/// The type and the payload of an answer.
+pub(super) fn answer(answer: &Answer) -> (&'static str, String) {
+    match answer {
+        Answer::Capabilities(capabilities) => {
+            ("router:capabilities", json!({ "rtpCapabilities": capabilities }).to_string())
+        }
+        Answer::TransportCreated { id, ice, candidates, dtls } => {
+            let payload = json!({
+                "id": id.to_string(), "iceParameters": ice, "iceCandidates": candidates, "dtlsParameters": dtls,
+            });
+            ("transport:created", payload.to_string())
+        }
+        Answer::TransportConnected(id) => ("transport:connected", named("transportId", id)),
+        Answer::IceRestarted(id, ice) => {
+            let payload = json!({ "transportId": id.to_string(), "iceParameters": ice });
+            ("transport:ice-restarted", payload.to_string())
+        }
+        Answer::TransportClosed(id) => ("transport:closed", named("transportId", id)),
+        Answer::Produced(id) => {
+            let id = id.to_string();
+            ("produced", json!({ "id": id, "producerId": id }).to_string())
+        }
+        Answer::Consuming(consuming) => {
+            let Listed { id: producer, peer, kind, is_paused, app_data } = &consuming.producer;
+            let mut out = String::from("{");
+            push_member(&mut out, "id", &consuming.id.to_string());
+            push_member(&mut out, "producerId", &producer.to_string());
+            push_member(&mut out, "userId", peer.as_str());
+            push_member(&mut out, "kind", kind.as_str());
+            push_raw(&mut out, "rtpParameters", &written(&consuming.parameters));
+            push_member(&mut out, "type", if consuming.is_simulcast { "simulcast" } else { "simple" });
+            push_raw(&mut out, "producerPaused", truth(*is_paused));
+            push_raw(&mut out, "appData", app_data);
+            out.push('}');
+            ("consumer:created", out)
+        }
+        Answer::Consumer(id, action) => {
+            let kind = match action {
+                ConsumerAction::Resume => "consumer:resumed",
+                ConsumerAction::Pause => "consumer:paused",
+                ConsumerAction::Close => "consumer:closed",
+                ConsumerAction::Keyframe => "consumer:keyframe",
+                ConsumerAction::Layers { spatial, temporal } => {
+                    let payload = json!({
+                        "consumerId": id.to_string(), "spatialLayer": spatial, "temporalLayer": temporal,
+                    });
+                    return ("consumer:layers", payload.to_string());
+                }
+            };
+            (kind, named("consumerId", id))
+        }
+        Answer::Producer(id, action) => (changed(*action), named("producerId", id)),
+        Answer::Producers(producers) => {
+            let mut out = String::from(r#"{"producers":["#);
+            for (index, producer) in producers.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                out.push('{');
+                listed(&mut out, producer);
+                push_raw(&mut out, "paused", truth(producer.is_paused));
+                out.push('}');
+            }
+            out.push_str("]}");
+            ("producers:list", out)
+        }
+    }
+}
+
+/// Writes what the media server tells.
+pub(super) fn event(style: Style, event: &MediaEvent, now: SystemTime) -> Frame {
+    let (kind, payload) = match event {
+        MediaEvent::ProducerAdded(producer) => {
+            let mut out = String::from("{");
+            listed(&mut out, producer);
+            out.push('}');
+            ("new:producer", out)
+        }
+        MediaEvent::ProducerChanged(id, peer, action) => {
+            (changed(*action), json!({ "producerId": id.to_string(), "userId": peer.as_str() }).to_string())
+        }
+        MediaEvent::ConsumerClosed(id) => ("consumer:closed", named("consumerId", id)),
+        MediaEvent::LayersChanged(id, layer) => {
+            let payload = json!({ "consumerId": id.to_string(), "spatialLayer": layer });
+            ("consumer:layers-changed", payload.to_string())
+        }
+        MediaEvent::TransportFailed(id) => ("transport:failed", named("transportId", id)),
+        MediaEvent::ActiveSpeaker { peer, producer, level } => {
+            let payload = json!({ "userId": peer.as_str(), "producerId": producer.to_string(), "level": level });
+            ("room:active-speaker", payload.to_string())
+        }
+    };
+    let envelope = Envelope { style, kind, now, correlation: None };
+    Frame::Text(envelope.with(|out| out.push_str(&payload)))
+}
+
+fn changed(action: ProducerAction) -> &'static str {
+    match action {
+        ProducerAction::Pause => "producer:paused",
+        ProducerAction::Resume => "producer:resumed",
+        ProducerAction::Close => "producer:closed",
+    }
+}
+
+/// The members that say which producer it is.
+fn listed(out: &mut String, producer: &Listed) {
+    push_member(out, "producerId", &producer.id.to_string());
+    push_member(out, "userId", producer.peer.as_str());
+    push_member(out, "kind", producer.kind.as_str());
+    push_raw(out, "appData", &producer.app_data);
+}
+
+fn named(key: &'static str, id: &impl std::fmt::Display) -> String {
+    let mut out = String::from("{");
+    push_member(&mut out, key, &id.to_string());
+    out.push('}');
+    out
+}
+
+fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("maps with text for keys are all that is written")
+}
+
+fn truth(is_so: bool) -> &'static str {
+    if is_so { "true" } else { "false" }
+}

@@ -1,0 +1,114 @@
+//! The way of a session to the media server, and the way back.
+//!
+//! A peer whose connection drops has left nothing: its media goes on while its place waits for it, and what it is told of
+//! that meanwhile is held for it like all else.
+//!
+//! The guarantee that is easy to break: whoever leaves a room leaves its media. All ways out of a room pass
+//! [`Hub::deliver`], which says so to [`heed`].
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::hub::{Connection, Hub};
+use super::place::Session;
+use crate::dialect::{MediaAnswer, RequestError};
+use crate::id::{ConnectionId, RoomId};
+use crate::room::{Delivery, Event, RoomError};
+use crate::sfu::{Asker, Audience, Company, Concern, Figures, Media, MediaEvent, Notice, Problem, Request};
+
+/// Ready when a request was answered.
+pub type Answered = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Tells the media server who has left a room.
+pub(super) fn heed(media: &Media, delivery: &Delivery) {
+    match &delivery.event {
+        Event::PeerLeft { room, peer, .. } => media.left(room, peer.connection),
+        Event::Removed { room, .. } => {
+            for connection in delivery.to.as_slice() {
+                media.left(room, *connection);
+            }
+        }
+        _ => {}
+    }
+}
+
+impl Hub {
+    /// Takes the media server into use.
+    pub fn set_media(&self, media: Media) {
+        // One is enough.
+        _ = self.media.set(media);
+    }
+
+    /// What there is of media, and what was counted of it.
+    pub fn media_figures(&self) -> Figures {
+        self.media.get().map(Media::figures).unwrap_or_default()
+    }
+
+    /// Tells one connection something of its media, where its wire has words for it.
+    fn tell_media(&self, connection: ConnectionId, notice: &Notice, now: SystemTime) {
+        let Some(Connection { dialect, outbox }) = self.connections.get(&connection).map(|entry| entry.clone()) else {
+            return;
+        };
+        if let Some(write) = dialect.media {
+            // Who speaks is told again soon: nobody has to go, or to come back to less, for having missed it.
+            let is_vital = !matches!(notice.event, MediaEvent::ActiveSpeaker { .. });
+            self.contain(connection, || {
+                _ = self.queue(connection, dialect, &*outbox, write(&notice.event, now), is_vital);
+            });
+        }
+    }
+}
+
+impl Company for Hub {
+    fn is_member(&self, asker: &Asker) -> bool {
+        self.rooms().peer(asker.connection, &asker.room).is_some_and(|peer| peer == asker.peer)
+    }
+
+    fn tell(&self, notice: Notice) {
+        let now = SystemTime::now();
+        match &notice.to {
+            Audience::One(connection) => self.tell_media(*connection, &notice, now),
+            Audience::Room(room, except) => {
+                for connection in self.rooms().connections_in(room) {
+                    if Some(connection) != *except {
+                        self.tell_media(connection, &notice, now);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Takes a request to the media server, as a member of a room. What is answered is queued like all that the client is
+    /// told; until then nothing else should be read of it.
+    pub fn media(&self, room: Option<RoomId>, request: Request, write: MediaAnswer) -> Result<Answered, RequestError> {
+        let (hub, id) = (&self.place().hub, self.id());
+        let media = hub.media.get().ok_or(Problem::NotConfigured.of(Concern::Transport))?;
+        // Whose place another connection has taken by now is silent here, too.
+        let asker = self.while_held(|| {
+            let room = hub.rooms().resolve(id, room)?;
+            let peer = hub.rooms().peer(id, &room).ok_or(RoomError::NotInRoom)?;
+            Ok::<_, RoomError>(Asker { room, connection: id, peer })
+        });
+        let asker = asker.ok_or(RoomError::ConnectionEnded)??;
+        let outbox = Arc::clone(self.place().outbox());
+        let reply = {
+            let hub = Arc::clone(hub);
+            move |answer: Result<_, _>| {
+                let answer = answer.map_err(RequestError::from);
+                if let Err(error) = &answer {
+                    hub.metrics.error(error.code());
+                }
+                let told = hub.contain(id, || outbox.send(write(answer, SystemTime::now())));
+                // Who does not read its answers cannot know what it has.
+                if !matches!(told, Some(Ok(()))) {
+                    outbox.close();
+                }
+            }
+        };
+        let media = media.clone();
+        Ok(Box::pin(async move { media.request(asker, request, Box::new(reply)).await }))
+    }
+}

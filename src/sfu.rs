@@ -1,0 +1,44 @@
+//! The media server: a selective forwarding unit (SFU; RFC 7667, section 3.7). A peer sends its media once; whoever wants
+//! it gets it from here.
+//!
+//! - [`switch`] is the unit itself, without sockets, threads or a clock: a [`Request`] in, an [`Answer`] out; a datagram
+//!   in, datagrams and [`Notice`]s out;
+//! - [`transport`] is one client's connection of media, on str0m; [`producer`] what comes in over one, [`consumer`] what
+//!   goes out;
+//! - [`flow`] takes packets from producers to consumers; [`codec`] looks into them, [`rewrite`] numbers them anew;
+//! - [`router`] says what can be carried, [`parameters`] how that is written, [`speaker`] who speaks;
+//! - [`ending`] is how each of those ends; [`figures`] is what is counted;
+//! - [`driver`] gives all that a thread, a socket and a clock.
+//!
+//! It knows neither rooms nor wires: a room is a name here, and a peer whoever the [`Asker`] says. What it tells is typed,
+//! and written by a dialect. The library str0m is named here and nowhere else.
+//!
+//! The guarantee that is easy to break: no input reaches a panic. The library's direct interface panics where it is told of
+//! what was not declared, so all is checked before; and what still panics ends the one transport that it concerns.
+
+mod codec;
+mod consumer;
+mod driver;
+mod ending;
+mod figures;
+mod flow;
+pub mod id;
+pub mod parameters;
+mod producer;
+pub mod request;
+mod rewrite;
+mod router;
+mod speaker;
+mod switch;
+mod transport;
+
+pub use driver::{Company, DriveError, Media, Reply, Running, found_out};
+pub use figures::Figures;
+pub use flow::Outputs;
+pub use request::{
+    Answer, Asker, Audience, Concern, ConsumerAction, Consuming, Direction, Listed, MediaEvent, Notice, Problem,
+    ProducerAction, Request, SfuError,
+};
+pub use router::capabilities;
+pub use switch::{NoCertificate, Settings, Sfu};
+pub use transport::Datagram;

@@ -1,0 +1,30 @@
+//! What is counted of the media of all rooms.
+
+/// Figures of one moment. What is counted only ever grows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Transports that there are.
+    pub transports: usize,
+    /// Producers that there are.
+    pub producers: usize,
+    /// Consumers that there are.
+    pub consumers: usize,
+    /// Datagrams that came.
+    pub received: u64,
+    /// Bytes of them.
+    pub received_bytes: u64,
+    /// How many of them were nobody's.
+    pub ignored: u64,
+    /// Datagrams that went out.
+    pub sent: u64,
+    /// Bytes of them.
+    pub sent_bytes: u64,
+    /// Datagrams that the system did not take.
+    pub unsent: u64,
+    /// Packets of media, one for each consumer that each was sent to.
+    pub forwarded: u64,
+    /// Packets of producers that sent more than they may.
+    pub over_limit: u64,
+    /// Keyframes that producers were asked for.
+    pub keyframes: u64,
+}

@@ -1,0 +1,452 @@
+//! What a room can carry: codecs, header extensions, and how a client's are matched with them.
+//!
+//! All rooms carry the same. The payload types and extension ids here are those that consumers get; producers send with
+//! their own, which [`Formats`] reads off what their client says it sends with.
+
+use serde_json::{Map, Value, json};
+use str0m::format::{CodecConfig, FormatParams};
+use str0m::media::Frequency;
+use str0m::rtp::{Extension, ExtensionMap};
+
+use super::parameters::{
+    CodecCapability, CodecParameters, ExtensionCapability, ExtensionParameters, Kind, RtcpFeedback, RtpCapabilities,
+};
+
+/// A codec that is carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    Opus,
+    Vp8,
+    Vp9,
+    H264,
+    Av1,
+}
+
+impl Codec {
+    const ALL: [Self; 5] = [Self::Opus, Self::Vp8, Self::Vp9, Self::H264, Self::Av1];
+
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Opus => Kind::Audio,
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => Kind::Video,
+        }
+    }
+
+    /// Ticks of its timestamps a second.
+    pub(super) fn clock_rate(self) -> u32 {
+        match self.kind() {
+            Kind::Audio => 48_000,
+            Kind::Video => 90_000,
+        }
+    }
+
+    fn mime_type(self) -> &'static str {
+        match self {
+            Self::Opus => "audio/opus",
+            Self::Vp8 => "video/VP8",
+            Self::Vp9 => "video/VP9",
+            Self::H264 => "video/H264",
+            Self::Av1 => "video/AV1",
+        }
+    }
+
+    fn channels(self) -> Option<u8> {
+        (self == Self::Opus).then_some(2)
+    }
+
+    /// The payload type that its consumers get.
+    pub(super) fn payload_type(self) -> u8 {
+        match self {
+            Self::Opus => 100,
+            Self::Vp8 => 101,
+            Self::Vp9 => 103,
+            Self::H264 => 105,
+            Self::Av1 => 107,
+        }
+    }
+
+    /// That of its retransmissions.
+    pub(super) fn rtx_payload_type(self) -> Option<u8> {
+        (self.kind() == Kind::Video).then(|| self.payload_type() + 1)
+    }
+
+    fn parameters(self) -> Map<String, Value> {
+        let parameters = match self {
+            Self::Opus => json!({ "minptime": 10, "useinbandfec": 1 }),
+            Self::Vp8 => json!({}),
+            Self::Vp9 => json!({ "profile-id": 0 }),
+            // Constrained baseline, level 3.1: what every browser has.
+            Self::H264 => {
+                json!({ "packetization-mode": 1, "profile-level-id": "42e01f", "level-asymmetry-allowed": 1 })
+            }
+            Self::Av1 => json!({ "profile": 0 }),
+        };
+        match parameters {
+            Value::Object(parameters) => parameters,
+            _ => Map::new(),
+        }
+    }
+
+    fn feedback(self) -> Vec<RtcpFeedback> {
+        let all: &[(&str, Option<&str>)] = match self.kind() {
+            Kind::Audio => &[("transport-cc", None)],
+            Kind::Video => &[
+                ("nack", None),
+                ("nack", Some("pli")),
+                ("ccm", Some("fir")),
+                ("goog-remb", None),
+                ("transport-cc", None),
+            ],
+        };
+        let feedback = |(kind, parameter): &(&str, Option<&str>)| RtcpFeedback {
+            kind: (*kind).to_owned(),
+            parameter: parameter.map(str::to_owned),
+        };
+        all.iter().map(feedback).collect()
+    }
+
+    /// The codec that a client means, if it is carried.
+    pub(super) fn read(
+        mime_type: &str,
+        clock_rate: u32,
+        channels: Option<u8>,
+        parameters: &Map<String, Value>,
+    ) -> Option<Self> {
+        let codec = Self::ALL.into_iter().find(|codec| codec.mime_type().eq_ignore_ascii_case(mime_type))?;
+        let fits = clock_rate == codec.clock_rate() && codec.channels().is_none_or(|own| channels == Some(own));
+        let number = |name: &str, otherwise: u64| parameters.get(name).map_or(Some(otherwise), as_number);
+        let has_profile = match codec {
+            Self::Opus | Self::Vp8 => true,
+            Self::Vp9 => number("profile-id", 0) == Some(0),
+            Self::Av1 => number("profile", 0) == Some(0),
+            Self::H264 => {
+                let profile = parameters.get("profile-level-id").and_then(Value::as_str);
+                number("packetization-mode", 0) == Some(1) && profile.is_some_and(is_constrained_baseline)
+            }
+        };
+        (fits && has_profile).then_some(codec)
+    }
+
+    fn to_str0m(self) -> str0m::format::Codec {
+        match self {
+            Self::Opus => str0m::format::Codec::Opus,
+            Self::Vp8 => str0m::format::Codec::Vp8,
+            Self::Vp9 => str0m::format::Codec::Vp9,
+            Self::H264 => str0m::format::Codec::H264,
+            Self::Av1 => str0m::format::Codec::Av1,
+        }
+    }
+}
+
+/// A whole number, which some clients write as text.
+fn as_number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+/// RFC 6184, table 5: the spellings of the constrained baseline profile.
+fn is_constrained_baseline(profile_level_id: &str) -> bool {
+    if profile_level_id.len() != 6 {
+        return false;
+    }
+    let Ok(number) = u32::from_str_radix(profile_level_id, 16) else { return false };
+    let [_, profile, constraints, _] = number.to_be_bytes();
+    match profile {
+        0x42 => constraints & 0x4f == 0x40,
+        0x4d => constraints & 0x8f == 0x80,
+        0x58 => constraints & 0xcf == 0xc0,
+        _ => false,
+    }
+}
+
+/// A header extension that is carried or made use of.
+struct Carried {
+    uri: &'static str,
+    extension: Extension,
+    id: u8,
+    /// What the router does with it for sound and for pictures; `None` where it has no use there.
+    audio: Option<&'static str>,
+    video: Option<&'static str>,
+}
+
+pub(super) const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+pub(super) const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+
+/// Ids are the router's. `recvonly` does not go on to consumers: it names streams that are one to them.
+const EXTENSIONS: [Carried; 7] = [
+    Carried { uri: MID, extension: Extension::RtpMid, id: 1, audio: Some("sendrecv"), video: Some("sendrecv") },
+    Carried { uri: RID, extension: Extension::RtpStreamId, id: 2, audio: None, video: Some("recvonly") },
+    Carried {
+        uri: "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+        extension: Extension::RepairedRtpStreamId,
+        id: 3,
+        audio: None,
+        video: Some("recvonly"),
+    },
+    Carried {
+        uri: "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+        extension: Extension::AbsoluteSendTime,
+        id: 4,
+        audio: Some("sendrecv"),
+        video: Some("sendrecv"),
+    },
+    Carried {
+        uri: "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+        extension: Extension::TransportSequenceNumber,
+        id: 5,
+        audio: Some("sendrecv"),
+        video: Some("sendrecv"),
+    },
+    Carried {
+        uri: "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+        extension: Extension::AudioLevel,
+        id: 10,
+        audio: Some("sendrecv"),
+        video: None,
+    },
+    Carried {
+        uri: "urn:3gpp:video-orientation",
+        extension: Extension::VideoOrientation,
+        id: 11,
+        audio: None,
+        video: Some("sendrecv"),
+    },
+];
+
+/// What every room carries.
+pub fn capabilities() -> RtpCapabilities {
+    let mut codecs = Vec::new();
+    for codec in Codec::ALL {
+        codecs.push(CodecCapability {
+            kind: codec.kind(),
+            mime_type: codec.mime_type().to_owned(),
+            preferred_payload_type: Some(codec.payload_type()),
+            clock_rate: codec.clock_rate(),
+            channels: codec.channels(),
+            parameters: codec.parameters(),
+            rtcp_feedback: codec.feedback(),
+        });
+        if let Some(payload_type) = codec.rtx_payload_type() {
+            codecs.push(CodecCapability {
+                kind: codec.kind(),
+                mime_type: "video/rtx".to_owned(),
+                preferred_payload_type: Some(payload_type),
+                clock_rate: codec.clock_rate(),
+                channels: None,
+                parameters: retransmits(codec.payload_type()),
+                rtcp_feedback: Vec::new(),
+            });
+        }
+    }
+    let extension = |carried: &Carried, kind, direction: Option<&str>| {
+        direction.map(|direction| ExtensionCapability {
+            kind: Some(kind),
+            uri: carried.uri.to_owned(),
+            preferred_id: carried.id.into(),
+            preferred_encrypt: false,
+            direction: direction.to_owned(),
+        })
+    };
+    let audio = EXTENSIONS.iter().filter_map(|carried| extension(carried, Kind::Audio, carried.audio));
+    let video = EXTENSIONS.iter().filter_map(|carried| extension(carried, Kind::Video, carried.video));
+    RtpCapabilities { codecs, header_extensions: audio.chain(video).collect() }
+}
+
+fn retransmits(payload_type: u8) -> Map<String, Value> {
+    Map::from_iter([("apt".to_owned(), payload_type.into())])
+}
+
+/// The codecs of a consumer, for a client with these capabilities: the codec, then its retransmission where the client
+/// knows that. Empty where it cannot receive the codec.
+pub(super) fn codecs_for(codec: Codec, client: &RtpCapabilities) -> Vec<CodecParameters> {
+    let of_client = client.codecs.iter().find(|offered| {
+        Codec::read(&offered.mime_type, offered.clock_rate, offered.channels, &offered.parameters) == Some(codec)
+    });
+    let Some(of_client) = of_client else { return Vec::new() };
+    let feedback = codec.feedback().into_iter();
+    let mut codecs = vec![CodecParameters {
+        mime_type: codec.mime_type().to_owned(),
+        payload_type: codec.payload_type(),
+        clock_rate: codec.clock_rate(),
+        channels: codec.channels(),
+        parameters: codec.parameters(),
+        // Of the two estimates of bandwidth, ours is made here, of transport-wide feedback.
+        rtcp_feedback: feedback
+            .filter(|feedback| feedback.kind != "goog-remb" && of_client.rtcp_feedback.contains(feedback))
+            .collect(),
+    }];
+    let knows_rtx = client.codecs.iter().any(|offered| offered.mime_type.eq_ignore_ascii_case("video/rtx"));
+    if let Some(payload_type) = codec.rtx_payload_type().filter(|_| knows_rtx) {
+        codecs.push(CodecParameters {
+            mime_type: "video/rtx".to_owned(),
+            payload_type,
+            clock_rate: codec.clock_rate(),
+            channels: None,
+            parameters: retransmits(codec.payload_type()),
+            rtcp_feedback: Vec::new(),
+        });
+    }
+    codecs
+}
+
+/// The header extensions of a consumer, for a client with these capabilities.
+pub(super) fn extensions_for(kind: Kind, client: &RtpCapabilities) -> Vec<ExtensionParameters> {
+    let is_sent = |carried: &&Carried| {
+        let direction = if kind == Kind::Audio { carried.audio } else { carried.video };
+        direction == Some("sendrecv")
+    };
+    let is_known = |carried: &&Carried| {
+        let mut known = client.header_extensions.iter();
+        known.any(|known| known.uri == carried.uri && known.kind.is_none_or(|known| known == kind))
+    };
+    let extension = |carried: &Carried| ExtensionParameters {
+        uri: carried.uri.to_owned(),
+        id: carried.id.into(),
+        encrypt: false,
+        parameters: Map::new(),
+    };
+    EXTENSIONS.iter().filter(is_sent).filter(is_known).map(extension).collect()
+}
+
+/// The payload types and extension ids that one transport uses: fixed when it is made.
+#[derive(Debug)]
+pub(super) struct Formats {
+    /// Payload types, their codecs, and the payload types of their retransmissions.
+    payloads: Vec<(u8, Codec, Option<u8>)>,
+    /// Ids, and places in [`EXTENSIONS`].
+    extensions: Vec<(u8, usize)>,
+}
+
+/// The most entries that are read of what a client says it can: browsers have under forty.
+const MOST_ENTRIES: usize = 128;
+
+/// The largest id that a header extension may have.
+const MAX_EXTENSION_ID: u16 = 16;
+
+impl Formats {
+    /// Those of the router, for transports to clients.
+    pub(super) fn of_router() -> Self {
+        Self::read(&capabilities())
+    }
+
+    /// Those of a client that sends. What is not carried, or has no number that can be used, is left out.
+    pub(super) fn read(client: &RtpCapabilities) -> Self {
+        let mut payloads: Vec<(u8, Codec, Option<u8>)> = Vec::new();
+        let codecs = || client.codecs.iter().take(MOST_ENTRIES);
+        for offered in codecs() {
+            let codec = Codec::read(&offered.mime_type, offered.clock_rate, offered.channels, &offered.parameters);
+            let payload_type = offered.preferred_payload_type.filter(|payload_type| *payload_type < 128);
+            let (Some(codec), Some(payload_type)) = (codec, payload_type) else { continue };
+            let rtx = codecs().find(|rtx| {
+                rtx.mime_type.eq_ignore_ascii_case("video/rtx")
+                    && rtx.parameters.get("apt").and_then(as_number) == Some(payload_type.into())
+            });
+            let rtx = rtx.and_then(|rtx| rtx.preferred_payload_type).filter(|rtx| *rtx < 128 && *rtx != payload_type);
+            let is_taken = |number: u8| {
+                payloads.iter().any(|(payload_type, _, rtx)| *payload_type == number || *rtx == Some(number))
+            };
+            if !is_taken(payload_type) && !rtx.is_some_and(is_taken) {
+                payloads.push((payload_type, codec, rtx));
+            }
+        }
+        let mut extensions: Vec<(u8, usize)> = Vec::new();
+        for offered in client.header_extensions.iter().take(MOST_ENTRIES) {
+            let place = EXTENSIONS.iter().position(|carried| carried.uri == offered.uri);
+            let id = u8::try_from(offered.preferred_id.min(MAX_EXTENSION_ID + 1)).unwrap_or_default();
+            let is_good = (1..=MAX_EXTENSION_ID).contains(&id.into());
+            if let (Some(place), true) = (place, is_good)
+                && !extensions.iter().any(|(taken, known)| *taken == id || *known == place)
+            {
+                extensions.push((id, place));
+            }
+        }
+        Self { payloads, extensions }
+    }
+
+    /// What current Chromium sends with, for clients that do not say.
+    pub(super) fn of_chromium() -> Self {
+        let payloads = vec![
+            (111, Codec::Opus, None),
+            (96, Codec::Vp8, Some(97)),
+            (98, Codec::Vp9, Some(99)),
+            (108, Codec::H264, Some(109)),
+            (45, Codec::Av1, Some(46)),
+        ];
+        let id_of = |carried: &Carried| match carried.extension {
+            Extension::AudioLevel => 1,
+            Extension::AbsoluteSendTime => 2,
+            Extension::TransportSequenceNumber => 3,
+            Extension::RtpMid => 4,
+            Extension::RtpStreamId => 10,
+            Extension::RepairedRtpStreamId => 11,
+            _ => 13,
+        };
+        let extensions = EXTENSIONS.iter().enumerate().map(|(place, carried)| (id_of(carried), place)).collect();
+        Self { payloads, extensions }
+    }
+
+    /// The codec of a payload type, and the payload type of its retransmissions.
+    pub(super) fn codec(&self, payload_type: u8) -> Option<(Codec, Option<u8>)> {
+        let mut payloads = self.payloads.iter();
+        payloads.find(|(own, _, _)| *own == payload_type).map(|(_, codec, rtx)| (*codec, *rtx))
+    }
+
+    /// Whether an extension, where it is carried at all, has this id.
+    pub(super) fn agrees(&self, uri: &str, id: u16) -> bool {
+        let own = self.extensions.iter().find(|(_, place)| EXTENSIONS[*place].uri == uri);
+        own.is_none_or(|(own, _)| u16::from(*own) == id)
+    }
+
+    /// Whether an extension is in use.
+    pub(super) fn has(&self, uri: &str) -> bool {
+        self.extensions.iter().any(|(_, place)| EXTENSIONS[*place].uri == uri)
+    }
+
+    pub(super) fn add_to(&self, config: &mut CodecConfig) {
+        for (payload_type, codec, rtx) in &self.payloads {
+            let clock = if codec.kind() == Kind::Audio { Frequency::FORTY_EIGHT_KHZ } else { Frequency::NINETY_KHZ };
+            let rtx = rtx.map(Into::into);
+            let codec = codec.to_str0m();
+            let channels = (codec == str0m::format::Codec::Opus).then_some(2);
+            config.add_config((*payload_type).into(), rtx, codec, clock, channels, FormatParams::default());
+        }
+    }
+
+    pub(super) fn extension_map(&self) -> ExtensionMap {
+        let mut map = ExtensionMap::empty();
+        for (id, place) in &self.extensions {
+            map.set(*id, EXTENSIONS[*place].extension.clone());
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_of_h264_are_told_apart() {
+        for good in ["42e01f", "42C02A", "4d801f", "58c01f"] {
+            assert!(is_constrained_baseline(good), "{good}");
+        }
+        for bad in ["42001f", "4d001f", "640c1f", "", "42e0", "zzzzzz", "+42e01", "éé1f"] {
+            assert!(!is_constrained_baseline(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_used_are_left_out() {
+        let mut client = capabilities();
+        client.codecs[0].preferred_payload_type = Some(200);
+        // Twice the same, and a retransmission that has another's number.
+        client.codecs[3].preferred_payload_type = client.codecs[1].preferred_payload_type;
+        client.header_extensions[0].preferred_id = 17;
+        client.header_extensions[1].preferred_id = 0;
+        let formats = Formats::read(&client);
+        assert_eq!(formats.codec(200), None);
+        assert_eq!(formats.codec(101), Some((Codec::Vp8, Some(102))));
+        assert_eq!(formats.codec(103), None);
+        assert_eq!(formats.codec(105), Some((Codec::H264, Some(106))));
+        assert!(formats.extensions.iter().all(|(id, _)| (1..=16).contains(id)));
+    }
+}

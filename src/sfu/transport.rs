@@ -1,0 +1,523 @@
+//! One connection of media: ICE, DTLS and SRTP to one client, in one direction.
+//!
+//! ICE is "lite" (RFC 8445, section 2.5): the client checks connectivity, and we answer. The client's own ufrag is never
+//! told to us; it is taken from a binding request, once that has proved that it knows our password.
+//!
+//! The guarantee that is easy to break: after every change to an `Rtc` its output is drained before the next. So all
+//! changes go through [`Transport::change`], which also contains the library's panics.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use str0m::bwe::{Bitrate, BweKind};
+use str0m::crypto::{CryptoProvider, Fingerprint};
+use str0m::ice::StunMessage;
+use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Rid};
+use str0m::net::{DatagramSend, Protocol, Receive};
+use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
+use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
+
+use super::consumer::Streams;
+use super::id::{ConsumerId, ProducerId, TransportId};
+use super::parameters::{DtlsParameters, DtlsRole, IceParameters, Kind};
+use super::producer::{Description, Layer};
+use super::request::{Asker, Direction, Problem};
+use super::router::Formats;
+
+/// The bandwidth that a client is taken to have until it is known, in bits a second.
+pub(super) const FIRST_ESTIMATE: u64 = 800_000;
+
+/// The most addresses that a client may come from before it restarts ICE.
+const MAX_ADDRESSES: usize = 32;
+
+/// The most streams that are listened to, over a transport's life, beside those that were described: the library keeps a
+/// little of each for ever.
+const MAX_STREAMS: usize = 1024;
+
+/// The most packets that wait for one stream to be sent.
+const MAX_QUEUED: usize = 512;
+
+/// What transports give off.
+#[derive(Debug, Default)]
+pub(super) struct Sink {
+    pub(super) datagrams: Vec<Datagram>,
+    pub(super) happenings: VecDeque<(TransportId, Happening)>,
+}
+
+/// What is to be sent.
+#[derive(Debug)]
+pub struct Datagram {
+    /// Where to.
+    pub to: SocketAddr,
+    /// What.
+    pub contents: DatagramSend,
+}
+
+/// What happens on a transport.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are packets, and none waits")]
+pub(super) enum Happening {
+    Connected,
+    /// No way to the client is known to work any more.
+    Lost,
+    /// There is one again.
+    Back,
+    /// It cannot go on.
+    Dead,
+    Packet(RtpPacket),
+    KeyframeWanted(Mid),
+}
+
+/// What all transports are made with.
+pub(super) struct Foundation {
+    pub(super) crypto: Arc<CryptoProvider>,
+    pub(super) certificate: str0m::config::DtlsCert,
+    /// One for each family of addresses, as clients are told.
+    pub(super) local: Vec<SocketAddr>,
+}
+
+/// A transport.
+pub(super) struct Transport {
+    pub(super) id: TransportId,
+    pub(super) owner: Asker,
+    pub(super) direction: Direction,
+    pub(super) formats: Formats,
+    pub(super) producers: Vec<ProducerId>,
+    pub(super) consumers: Vec<ConsumerId>,
+    /// Which streams are which layers of which producers, as far as they have been heard.
+    pub(super) streams: HashMap<Ssrc, (ProducerId, usize)>,
+    /// Addresses that proved to be the client's, the latest last.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// When it wants to be looked at again.
+    pub(super) due: Instant,
+    /// When its client was last told how much to send.
+    pub(super) limited_at: Option<Instant>,
+    pub(super) is_connected: bool,
+    /// Bits a second that its client can receive.
+    pub(super) estimate: u64,
+    rtc: Rtc,
+    credentials: IceCreds,
+    remote_ufrag: Option<String>,
+    has_dtls: bool,
+    is_dead: bool,
+    next_mid: u32,
+    heard: HashSet<u32>,
+    /// Streams that their producers described.
+    described: HashSet<u32>,
+    /// Streams of paused consumers: nothing of them leaves, padding included.
+    withheld: HashSet<u32>,
+    bitrates: (u64, u64),
+}
+
+impl Transport {
+    pub(super) fn new(
+        now: Instant,
+        owner: Asker,
+        direction: Direction,
+        formats: Formats,
+        foundation: &Foundation,
+        sink: &mut Sink,
+    ) -> Self {
+        let mut config = Rtc::builder()
+            .clear_codecs()
+            .set_rtp_mode(true)
+            .set_ice_lite(true)
+            .set_crypto_provider(Arc::clone(&foundation.crypto))
+            .set_dtls_cert(foundation.certificate.clone())
+            .set_extension_map(formats.extension_map());
+        if direction == Direction::Receive {
+            config = config.enable_bwe(Some(Bitrate::from(FIRST_ESTIMATE)));
+        }
+        formats.add_to(config.codec_config());
+        let mut rtc = config.build(now);
+        let credentials = rtc.direct_api().local_ice_credentials();
+        let mut transport = Self {
+            id: TransportId::random(),
+            owner,
+            direction,
+            formats,
+            producers: Vec::new(),
+            consumers: Vec::new(),
+            streams: HashMap::new(),
+            addresses: Vec::new(),
+            due: now,
+            limited_at: None,
+            is_connected: false,
+            estimate: FIRST_ESTIMATE,
+            rtc,
+            credentials,
+            remote_ufrag: None,
+            has_dtls: false,
+            is_dead: false,
+            next_mid: 0,
+            heard: HashSet::new(),
+            described: HashSet::new(),
+            withheld: HashSet::new(),
+            bitrates: (0, 0),
+        };
+        transport.change(sink, |rtc| rtc.direct_api().set_ice_controlling(false));
+        for address in &foundation.local {
+            if let Ok(candidate) = Candidate::host(*address, Protocol::Udp) {
+                transport.change(sink, |rtc| _ = rtc.add_local_candidate(candidate));
+            }
+        }
+        transport.change(sink, |rtc| rtc.direct_api().enable_twcc_feedback());
+        transport.tick(now, sink);
+        transport
+    }
+
+    /// Changes the `Rtc`, and takes what comes of it. `None` where that was a defect, or the transport is dead.
+    fn change<T>(&mut self, sink: &mut Sink, change: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
+        if self.is_dead {
+            return None;
+        }
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let changed = change(&mut self.rtc);
+            self.drain(sink);
+            changed
+        }));
+        if done.is_err() || !self.rtc.is_alive() {
+            self.die(sink);
+        }
+        done.ok()
+    }
+
+    fn die(&mut self, sink: &mut Sink) {
+        self.is_dead = true;
+        sink.happenings.push_back((self.id, Happening::Dead));
+    }
+
+    fn drain(&mut self, sink: &mut Sink) {
+        loop {
+            let happening = match self.rtc.poll_output() {
+                Ok(Output::Timeout(due)) => {
+                    self.due = due;
+                    return;
+                }
+                Ok(Output::Transmit(transmit)) => {
+                    if !self.withholds(&transmit.contents) {
+                        sink.datagrams.push(Datagram { to: transmit.destination, contents: transmit.contents });
+                    }
+                    None
+                }
+                Ok(Output::Event(event)) => self.read(event),
+                // Such as another fingerprint than was announced.
+                Err(_) => {
+                    self.rtc.disconnect();
+                    return;
+                }
+            };
+            sink.happenings.extend(happening.map(|happening| (self.id, happening)));
+        }
+    }
+
+    fn read(&mut self, event: Event) -> Option<Happening> {
+        match event {
+            Event::Connected => {
+                self.is_connected = true;
+                Some(Happening::Connected)
+            }
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
+                let was_connected = std::mem::replace(&mut self.is_connected, false);
+                was_connected.then_some(Happening::Lost)
+            }
+            Event::IceConnectionStateChange(IceConnectionState::Connected | IceConnectionState::Completed) => {
+                let is_back = self.rtc.is_connected() && !self.is_connected;
+                self.is_connected |= is_back;
+                is_back.then_some(Happening::Back)
+            }
+            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
+                self.estimate = estimate.as_u64();
+                None
+            }
+            Event::KeyframeRequest(request) => Some(Happening::KeyframeWanted(request.mid)),
+            Event::RtpPacket(packet) => Some(Happening::Packet(packet)),
+            // The client has ended DTLS.
+            Event::Closed => Some(Happening::Dead),
+            _ => None,
+        }
+    }
+
+    /// Whether a datagram is RTP of a stream that is withheld.
+    fn withholds(&self, datagram: &[u8]) -> bool {
+        !self.withheld.is_empty() && stream_of(datagram).is_some_and(|ssrc| self.withheld.contains(&ssrc))
+    }
+
+    /// Time passes.
+    pub(super) fn tick(&mut self, now: Instant, sink: &mut Sink) {
+        if self.change(sink, |rtc| rtc.handle_input(Input::Timeout(now)).is_ok()) == Some(false) {
+            self.die(sink);
+        }
+    }
+
+    /// Whether a binding request proves that its sender was told this transport's password.
+    pub(super) fn verifies(&self, request: &StunMessage<'_>, crypto: &CryptoProvider) -> bool {
+        request.verify(self.credentials.pass.as_bytes(), |key, parts| crypto.sha1_hmac_provider.sha1_hmac(key, parts))
+    }
+
+    /// Takes the ufrag of a binding request that was verified.
+    pub(super) fn accept_ufrag(&mut self, ufrag: &str, sink: &mut Sink) {
+        if self.remote_ufrag.as_deref() == Some(ufrag) {
+            return;
+        }
+        self.remote_ufrag = Some(ufrag.to_owned());
+        // A lite agent makes no requests: it has no use for the client's password.
+        let credentials = IceCreds { ufrag: ufrag.to_owned(), pass: String::new() };
+        self.change(sink, |rtc| rtc.direct_api().set_remote_ice_credentials(credentials));
+    }
+
+    /// Notes an address of the client's; `false` where there were too many.
+    pub(super) fn accept_address(&mut self, from: SocketAddr) -> bool {
+        let is_known = self.addresses.contains(&from);
+        if !is_known && self.addresses.len() < MAX_ADDRESSES {
+            self.addresses.push(from);
+            return true;
+        }
+        is_known
+    }
+
+    /// Takes a datagram of the client's.
+    pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, datagram: &[u8], sink: &mut Sink) {
+        if let Some(ssrc) = stream_of(datagram)
+            && !self.described.contains(&ssrc)
+            && !self.heard.contains(&ssrc)
+        {
+            if self.heard.len() >= MAX_STREAMS {
+                return;
+            }
+            self.heard.insert(ssrc);
+        }
+        let Ok(contents) = datagram.try_into() else { return };
+        let receive = Receive { proto: Protocol::Udp, source: from, destination: to, contents };
+        // What cannot be read is lost, as on the way.
+        self.change(sink, |rtc| _ = rtc.handle_input(Input::Receive(now, receive)));
+    }
+
+    pub(super) fn ice(&self) -> IceParameters {
+        IceParameters {
+            username_fragment: self.credentials.ufrag.clone(),
+            password: self.credentials.pass.clone(),
+            ice_lite: true,
+        }
+    }
+
+    /// Starts DTLS.
+    pub(super) fn connect(&mut self, dtls: &DtlsParameters, sink: &mut Sink) -> Result<(), Problem> {
+        if self.has_dtls {
+            return Err(Problem::ConnectedAlready);
+        }
+        let sha256 = dtls.fingerprints.iter().find(|one| one.algorithm.eq_ignore_ascii_case("sha-256"));
+        let bytes = parse_fingerprint(&sha256.ok_or(Problem::NoSha256)?.value).ok_or(Problem::BadFingerprint)?;
+        self.has_dtls = true;
+        let fingerprint = Fingerprint { hash_func: "sha-256".to_owned(), bytes };
+        self.change(sink, |rtc| rtc.direct_api().set_remote_fingerprint(fingerprint));
+        // Where the client leaves it open, it begins.
+        let is_active = dtls.role == DtlsRole::Server;
+        let started = self.change(sink, |rtc| rtc.direct_api().start_dtls(is_active).is_ok());
+        if started == Some(true) { Ok(()) } else { Err(Problem::Internal) }
+    }
+
+    /// Takes new ICE credentials, and returns the old ufrag.
+    pub(super) fn restart_ice(&mut self, sink: &mut Sink) -> String {
+        let fresh = IceCreds::new();
+        let old = std::mem::replace(&mut self.credentials, fresh.clone());
+        self.change(sink, |rtc| rtc.direct_api().set_local_ice_credentials(fresh));
+        old.ufrag
+    }
+
+    /// Expects a producer's streams.
+    pub(super) fn expect(&mut self, description: &Description, sink: &mut Sink) {
+        let kind = media_kind(description.codec.kind());
+        let mid = description.mid;
+        self.described.extend(description.layers.iter().flat_map(Layer::ssrcs));
+        self.change(sink, |rtc| {
+            let mut api = rtc.direct_api();
+            let media = api.declare_media(mid, kind);
+            for rid in description.layers.iter().filter_map(|layer| layer.rid) {
+                media.expect_rid_rx(rid);
+            }
+            for layer in &description.layers {
+                if let Some(ssrc) = layer.ssrc {
+                    // What is not retransmitted is not to be asked for.
+                    let stream = api.expect_stream_rx(ssrc.into(), layer.rtx.map(Into::into), mid, layer.rid);
+                    stream.suppress_nack(layer.rtx.is_none());
+                }
+            }
+        });
+    }
+
+    /// Forgets a producer's streams.
+    pub(super) fn unexpect(&mut self, description: &Description, sink: &mut Sink) {
+        for ssrc in description.layers.iter().flat_map(Layer::ssrcs) {
+            self.described.remove(&ssrc);
+        }
+        self.remove(description.mid, sink);
+    }
+
+    /// The media section and rid of a stream that packets come on.
+    pub(super) fn identify(&mut self, ssrc: Ssrc, sink: &mut Sink) -> Option<(Mid, Option<Rid>)> {
+        self.change(sink, |rtc| rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid())))?
+    }
+
+    /// Makes the streams of a consumer, withheld.
+    pub(super) fn declare(&mut self, kind: Kind, has_rtx: bool, sink: &mut Sink) -> Option<Streams> {
+        let mid = Mid::from(self.next_mid.to_string().as_str());
+        self.next_mid += 1;
+        let (ssrc, rtx) = self.change(sink, |rtc| {
+            let mut api = rtc.direct_api();
+            let ssrc = api.new_ssrc();
+            let rtx = has_rtx.then(|| {
+                let other = api.new_ssrc();
+                if other == ssrc { Ssrc::from(other.wrapping_add(1)) } else { other }
+            });
+            api.declare_media(mid, media_kind(kind));
+            api.declare_stream_tx(ssrc, rtx, mid, None);
+            (ssrc, rtx)
+        })?;
+        let streams = Streams { mid, ssrc, rtx };
+        self.withhold(streams, true);
+        Some(streams)
+    }
+
+    pub(super) fn withhold(&mut self, streams: Streams, is_withheld: bool) {
+        for ssrc in [Some(streams.ssrc), streams.rtx].into_iter().flatten() {
+            if is_withheld {
+                self.withheld.insert(*ssrc);
+            } else {
+                self.withheld.remove(&*ssrc);
+            }
+        }
+    }
+
+    /// Forgets a media section and its streams.
+    pub(super) fn remove(&mut self, mid: Mid, sink: &mut Sink) {
+        self.change(sink, |rtc| rtc.direct_api().remove_media(mid));
+    }
+
+    /// Sends a packet; `false` where it is lost, since too many wait or there is no way.
+    pub(super) fn send(&mut self, ssrc: Ssrc, write: RtpWrite, sink: &mut Sink) -> bool {
+        if !self.is_connected {
+            return false;
+        }
+        let sent = self.change(sink, |rtc| {
+            let mut api = rtc.direct_api();
+            let Some(stream) = api.stream_tx(&ssrc) else { return false };
+            if stream.queue_info().is_some_and(|queue| queue.packet_count() > MAX_QUEUED) {
+                return false;
+            }
+            stream.write_rtp(write);
+            true
+        });
+        sent == Some(true)
+    }
+
+    /// Asks the client for a keyframe of one of its streams.
+    pub(super) fn ask_for_keyframe(&mut self, mid: Mid, layer: (Option<u32>, Option<Rid>), sink: &mut Sink) {
+        self.on_stream(mid, layer, sink, |stream| stream.request_keyframe(KeyframeRequestKind::Pli));
+    }
+
+    /// Tells the client how much it may send, in bits a second, all of it together: REMB counts for the transport,
+    /// whatever stream it comes on.
+    pub(super) fn limit(&mut self, bits: u64, mid: Mid, layer: (Option<u32>, Option<Rid>), sink: &mut Sink) {
+        self.on_stream(mid, layer, sink, |stream| stream.request_remb(Bitrate::from(bits)));
+    }
+
+    fn on_stream(
+        &mut self,
+        mid: Mid,
+        (ssrc, rid): (Option<u32>, Option<Rid>),
+        sink: &mut Sink,
+        work: impl FnOnce(&mut str0m::rtp::StreamRx),
+    ) {
+        self.change(sink, |rtc| {
+            let mut api = rtc.direct_api();
+            let stream = match ssrc {
+                Some(ssrc) => api.stream_rx(&ssrc.into()),
+                None => api.stream_rx_by_mid(mid, rid),
+            };
+            if let Some(stream) = stream {
+                work(stream);
+            }
+        });
+    }
+
+    /// Says how much is to be sent, in bits a second: up to `next` with padding, to find out whether it is to be had, and
+    /// `desired` at the most. What is desired must not be little: all is sent as slowly while that is looked for.
+    pub(super) fn aim(&mut self, next: u64, desired: u64, sink: &mut Sink) {
+        let is_near = |old: u64, new: u64| old.abs_diff(new) <= old / 10;
+        if is_near(self.bitrates.0, next) && is_near(self.bitrates.1, desired) {
+            return;
+        }
+        // What is padded while nothing may leave is lost, and makes the estimate worthless.
+        let was_silent = std::mem::replace(&mut self.bitrates, (next, desired)).1 == 0;
+        if was_silent && self.estimate < FIRST_ESTIMATE {
+            self.estimate = FIRST_ESTIMATE;
+            self.change(sink, |rtc| rtc.bwe().reset(Bitrate::from(FIRST_ESTIMATE)));
+        }
+        self.change(sink, |rtc| rtc.bwe().set_bitrate(Bitrate::from(next), Bitrate::from(desired)));
+    }
+}
+
+fn media_kind(kind: Kind) -> MediaKind {
+    match kind {
+        Kind::Audio => MediaKind::Audio,
+        Kind::Video => MediaKind::Video,
+    }
+}
+
+/// The synchronization source of a datagram, if it is RTP: RFC 7983, section 7, and RFC 5761, section 4.
+pub(super) fn stream_of(datagram: &[u8]) -> Option<u32> {
+    let [128..=191, kind, ..] = datagram else { return None };
+    if (192..=223).contains(kind) {
+        return None;
+    }
+    let ssrc = datagram.get(8..12)?;
+    ssrc.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// 32 pairs of hexadecimal digits with colons between them.
+fn parse_fingerprint(text: &str) -> Option<Vec<u8>> {
+    let is_pair = |pair: &&str| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let bytes: Option<Vec<u8>> = text
+        .split(':')
+        .map(|pair| Some(pair).filter(is_pair).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .collect();
+    bytes.filter(|bytes| bytes.len() == 32)
+}
+
+/// A fingerprint as it is written in [`DtlsParameters`].
+pub(super) fn write_fingerprint(bytes: &[u8]) -> String {
+    let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    pairs.join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_are_read_strictly() {
+        let good = ["0A"; 32].join(":");
+        assert_eq!(parse_fingerprint(&good), Some(vec![10; 32]));
+        assert_eq!(write_fingerprint(&[10; 32]), good);
+        for bad in
+            ["", "0A", &good[..93], &format!("{good}:0A"), &good.replacen("0A", "+A", 1), &good.replacen("0A", "é", 1)]
+        {
+            assert_eq!(parse_fingerprint(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn rtp_is_told_from_what_else_comes() {
+        let rtp = [0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 1];
+        assert_eq!(stream_of(&rtp), Some(7));
+        let report = [0x80, 200, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 1];
+        assert_eq!(stream_of(&report), None);
+        assert_eq!(stream_of(&rtp[..11]), None);
+        assert_eq!(stream_of(&[22, 254, 253]), None);
+        assert_eq!(stream_of(&[]), None);
+    }
+}

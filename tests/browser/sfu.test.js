@@ -1,0 +1,235 @@
+/**
+ * The media server: the client of docs/sfu.md, copied, with mediasoup-client as it comes from npm, in Chromium.
+ */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import test from "node:test";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { PATIENCE_MS, launch } from "./support/people.js";
+import { eventually, startServer } from "./support/server.js";
+
+const DOCS = new URL("../../docs/sfu.md", import.meta.url);
+
+/** What a page does with the client. */
+const PAGE = `
+import { enter } from "client";
+window.seen = new Map();
+window.ended = [];
+window.told = [];
+window.go = async (url, { name, tracks, simulcast }) => {
+  window.session = await enter(url, "hall", {
+    onTrack(consumer, userId) {
+      const element = document.createElement(consumer.kind);
+      element.srcObject = new MediaStream([consumer.track]);
+      element.autoplay = element.muted = true;
+      document.body.append(element);
+      window.seen.set(consumer.id, { consumer, userId });
+    },
+    onEnd: (consumer) => window.ended.push(consumer.id),
+  });
+  for (const type of ["consumer:layers-changed", "producer:paused", "producer:resumed", "room:active-speaker"]) {
+    window.session.told[type] = (payload) => window.told.push({ type, payload });
+  }
+  window.producers = {};
+  if (!tracks) return;
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 480, frameRate: 20 } });
+  const [audio] = stream.getAudioTracks();
+  const [video] = stream.getVideoTracks();
+  const encodings = simulcast && [
+    { rid: "r0", scaleResolutionDownBy: 4, maxBitrate: 60_000 },
+    { rid: "r1", scaleResolutionDownBy: 2, maxBitrate: 150_000 },
+  ];
+  window.producers.audio = await window.session.sending.produce({ track: audio, stopTracks: false });
+  window.producers.video = await window.session.sending.produce({ track: video, stopTracks: false, ...(encodings && { encodings }) });
+};
+window.frames = async () => {
+  const counts = {};
+  for (const { consumer } of window.seen.values()) {
+    if (consumer.closed || consumer.kind !== "video") continue;
+    for (const report of (await consumer.getStats()).values()) {
+      if (report.type === "inbound-rtp") counts[consumer.id] = { decoded: report.framesDecoded ?? 0, width: report.frameWidth ?? 0 };
+    }
+  }
+  return counts;
+};
+window.heard = async () => {
+  let packets = 0;
+  for (const { consumer } of window.seen.values()) {
+    if (consumer.closed || consumer.kind !== "audio") continue;
+    for (const report of (await consumer.getStats()).values()) packets += report.type === "inbound-rtp" ? report.packetsReceived : 0;
+  }
+  return packets;
+};
+`;
+
+async function bundle() {
+  const client = /```js\n(import [\s\S]*?)```/.exec(await readFile(DOCS, "utf8"))?.[1];
+  assert(client, "docs/sfu.md has a client");
+  const here = fileURLToPath(new URL(".", import.meta.url));
+  const plugin = {
+    name: "client",
+    setup(esbuild) {
+      esbuild.onResolve({ filter: /^client$/ }, () => ({ path: "client", namespace: "docs" }));
+      esbuild.onLoad({ filter: /.*/, namespace: "docs" }, () => ({ contents: client, resolveDir: here }));
+    },
+  };
+  const { outputFiles } = await build({
+    stdin: { contents: PAGE, resolveDir: here }, bundle: true, format: "iife", write: false, plugins: [plugin],
+  });
+  return outputFiles[0].text;
+}
+
+async function stage(t, env = {}) {
+  const script = await bundle();
+  const pages = createServer((request, response) => {
+    const isScript = request.url === "/page.js";
+    response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
+    response.end(isScript ? script : "<!doctype html><link rel=icon href=data:,><body><script src=/page.js></script>");
+  }).listen(0, "127.0.0.1");
+  await once(pages, "listening");
+  t.after(() => pages.close());
+  const origin = `http://localhost:${pages.address().port}`;
+  const server = await startServer({ env: { CLIENT_URL: origin, RESUME_SECONDS: "0", ...env } });
+  t.after(() => server.stop("SIGKILL"));
+  const browser = await launch();
+  t.after(() => browser.close());
+  const complaints = [];
+  const open = async (options) => {
+    const context = await browser.newContext({ permissions: ["camera", "microphone"] });
+    const tab = await context.newPage();
+    tab.on("pageerror", (error) => complaints.push(String(error)));
+    await tab.goto(origin);
+    await tab.evaluate(([url, given]) => window.go(url, given), [`${server.url.replace("http", "ws")}/ws`, options]);
+    return tab;
+  };
+  return { server, open, complaints };
+}
+
+/** Waits until something asynchronous is so in a page. */
+async function until(tab, what, predicate, argument) {
+  const end = Date.now() + PATIENCE_MS;
+  let last;
+  while (Date.now() < end) {
+    last = await tab.evaluate(predicate, argument);
+    if (last) return last;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  const seen = await tab.evaluate(async () => JSON.stringify({ sending: window.session.sending.connectionState, receiving: window.session.receiving.connectionState, frames: await window.frames(), told: window.told, ended: window.ended }));
+  throw new Error(`${what}: not within ${PATIENCE_MS} ms; seen ${seen}`);
+}
+
+/** Waits until video of so many is decoded, some frames more than there were. */
+async function sees(tab, others) {
+  const before = await tab.evaluate(() => window.frames());
+  await until(tab, `video of ${others} is decoded`, async ([before, others]) => {
+    const now = Object.entries(await window.frames());
+    return now.filter(([id, { decoded }]) => decoded > (before[id]?.decoded ?? 0) + 10).length >= others;
+  }, [before, others]);
+}
+
+test("three in a room, through the media server", async (t) => {
+  const { server, open, complaints } = await stage(t);
+  const anna = await open({ name: "anna", tracks: true });
+  const ben = await open({ name: "ben", tracks: true });
+  await sees(ben, 1);
+  await sees(anna, 1);
+  const late = await open({ name: "late", tracks: false });
+  await sees(late, 2);
+  await until(late, "sound arrives", async () => (await window.heard()) > 50);
+  await until(late, "somebody speaks", () => window.told.some(({ type }) => type === "room:active-speaker"));
+
+  // A consumer that is paused gets nothing, and goes on afterwards.
+  const [id] = await late.evaluate(() => [...window.seen.values()].filter(({ consumer }) => consumer.kind === "video").map(({ consumer }) => consumer.id));
+  await late.evaluate((consumerId) => window.session.ask("consumer:pause", { consumerId }), id);
+  const received = (tab, id) => tab.evaluate(async (id) => {
+    for (const report of (await window.seen.get(id).consumer.getStats()).values()) if (report.type === "inbound-rtp") return report.packetsReceived;
+  }, id);
+  const before = await received(late, id);
+  await sees(late, 1);
+  const meanwhile = (await received(late, id)) - before;
+  assert(meanwhile < 20, `only what was under way: ${meanwhile}`);
+  await late.evaluate((consumerId) => window.session.ask("consumer:resume", { consumerId }), id);
+  await sees(late, 2);
+
+  // A producer that is paused is told of, and so is one that ends.
+  await anna.evaluate(() => window.session.ask("producer:pause", { producerId: window.producers.video.id }));
+  await until(late, "told of the pause", () => window.told.some(({ type }) => type === "producer:paused"));
+  await anna.evaluate(() => window.session.ask("producer:resume", { producerId: window.producers.video.id }));
+  await sees(late, 2);
+  // New credentials, as after a change of network.
+  await anna.evaluate(async () => {
+    const { sending, ask } = window.session;
+    const { iceParameters } = await ask("transport:restart-ice", { transportId: sending.id });
+    await sending.restartIce({ iceParameters });
+  });
+  await sees(late, 2);
+  await anna.close();
+  await until(late, "told that it ended", () => window.ended.length === 2);
+  await sees(late, 1);
+  await ben.close();
+  await late.close();
+  assert.deepEqual(complaints, []);
+  await eventually("nobody is left", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
+});
+
+test("layers of a camera", async (t) => {
+  const { open, complaints } = await stage(t);
+  const anna = await open({ name: "anna", tracks: true, simulcast: true });
+  const ben = await open({ name: "ben", tracks: false });
+  await sees(ben, 1);
+  const width = (expected) => until(ben, `${expected} pixels`, async (expected) => Object.values(await window.frames()).some(({ width }) => width === expected), expected);
+  const layers = (spatialLayer) => ben.evaluate((spatialLayer) => {
+    const [video] = [...window.seen.values()].filter(({ consumer }) => consumer.kind === "video");
+    return window.session.ask("consumer:layers", { consumerId: video.consumer.id, spatialLayer });
+  }, spatialLayer);
+  await width(320);
+  assert.equal((await layers(0)).spatialLayer, 0);
+  await width(160);
+  assert.equal((await layers(7)).spatialLayer, 1);
+  await width(320);
+  await sees(ben, 1);
+  const told = await ben.evaluate(() => window.told.filter(({ type }) => type === "consumer:layers-changed").map(({ payload }) => payload.spatialLayer));
+  assert.deepEqual(told.slice(-2), [0, 1]);
+  await anna.close();
+  assert.deepEqual(complaints, []);
+});
+
+for (const mimeType of ["video/VP9", "video/H264", "video/AV1"]) {
+  test(`${mimeType}, which a latecomer sees too`, async (t) => {
+    const { open, complaints } = await stage(t);
+    const anna = await open({ name: "anna", tracks: false });
+    const canSend = await anna.evaluate((mimeType) => RTCRtpSender.getCapabilities("video").codecs.some((codec) => codec.mimeType === mimeType), mimeType);
+    if (!canSend) {
+      t.skip("this Chromium cannot encode it");
+      return;
+    }
+    const ben = await open({ name: "ben", tracks: false });
+    await anna.evaluate(async (mimeType) => {
+      const { rtpCapabilities } = await window.session.ask("router:capabilities", {});
+      const codec = rtpCapabilities.codecs.find((codec) => codec.mimeType === mimeType);
+      const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 320, height: 240, frameRate: 20 } });
+      await window.session.sending.produce({ track: stream.getAudioTracks()[0] });
+      window.producers.video = await window.session.sending.produce({ track: stream.getVideoTracks()[0], codec });
+    }, mimeType);
+    await sees(ben, 1);
+    const late = await open({ name: "late", tracks: false });
+    await sees(late, 1);
+    const used = await late.evaluate(() => [...window.seen.values()].find(({ consumer }) => consumer.kind === "video").consumer.rtpParameters.codecs[0].mimeType);
+    assert.equal(used, mimeType);
+    // It goes on after a pause, with a keyframe that is asked for.
+    const consumerId = await late.evaluate(() => [...window.seen.values()].find(({ consumer }) => consumer.kind === "video").consumer.id);
+    await late.evaluate((consumerId) => window.session.ask("consumer:pause", { consumerId }), consumerId);
+    await sees(ben, 1);
+    await late.evaluate((consumerId) => window.session.ask("consumer:resume", { consumerId }), consumerId);
+    await sees(late, 1);
+    assert.deepEqual(complaints, []);
+  });
+}
+
+test("without a media server", async (t) => {
+  const { open } = await stage(t, { SFU: "off" });
+  await assert.rejects(open({ name: "anna" }), /no media server configured/);
+});

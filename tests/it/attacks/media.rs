@@ -1,0 +1,142 @@
+//! The port of media, under fire, and transports opened and closed in a loop: media goes on, and memory is bounded.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::net::UdpSocket;
+
+use super::UNLIMITED;
+#[cfg(target_os = "linux")]
+use super::memory::costs;
+use crate::support::besieged;
+use crate::support::player::{listens, speaks};
+use crate::support::raw::{Raw, TEXT, frame};
+use crate::support::roamer::{Roamer, Way};
+
+/// How long the port is under fire.
+const FIRE: Duration = Duration::from_secs(3);
+
+/// A binding request (RFC 8489) to a ufrag, from another, signed by nobody who knows the password.
+fn binding_request(ufrag: &str) -> Vec<u8> {
+    let username = format!("{ufrag}:evil");
+    let mut attributes = vec![0, 0x06];
+    attributes.extend(u16::try_from(username.len()).unwrap().to_be_bytes());
+    attributes.extend(username.as_bytes());
+    attributes.resize(attributes.len().next_multiple_of(4), 0);
+    // MESSAGE-INTEGRITY.
+    attributes.extend([0, 0x08, 0, 20]);
+    attributes.extend([0x5a; 20]);
+    let mut message = vec![0, 1];
+    message.extend(u16::try_from(attributes.len()).unwrap().to_be_bytes());
+    message.extend(0x2112_a442_u32.to_be_bytes());
+    message.extend([7; 12]);
+    message.extend(attributes);
+    message
+}
+
+/// One of each kind of what may come: STUN, DTLS, RTP, RTCP, of any length, none of it good.
+fn garbage(ufrag: &str) -> Vec<Vec<u8>> {
+    let with = |head: &[u8], length: usize| {
+        let mut datagram = head.to_vec();
+        datagram.resize(length, 0xa5);
+        datagram
+    };
+    vec![
+        Vec::new(),
+        vec![0],
+        binding_request(ufrag),
+        binding_request("nobody"),
+        binding_request(""),
+        with(&[0, 1, 0xff, 0xff, 0x21, 0x12, 0xa4, 0x42], 100),
+        // DTLS: a ClientHello, an alert.
+        with(&[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100, 1], 113),
+        with(&[21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 0], 15),
+        // RTP and RTCP of the stream that is played.
+        with(&[0x90, 100, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7], 200),
+        with(&[0x80, 200, 0, 6, 0, 0, 0, 7], 60),
+        with(&[255], 1200),
+        with(&[0x80], 1500),
+        with(&[22], 9000),
+    ]
+}
+
+#[test]
+fn the_media_port_under_fire_goes_on() {
+    besieged(&[UNLIMITED], async |server, bystander| {
+        let mut ann = Roamer::joined(server, Way::Envelope, "ann").await;
+        let mut ben = Roamer::joined(server, Way::Envelope, "ben").await;
+        let (mouth, producer) = speaks(&mut ann).await;
+        let ear = listens(&mut ben, &producer).await;
+        ear.hears_more(10).await;
+        let ice = ann.ask("transport:restart-ice", json!({ "transportId": mouth.id() })).await;
+        let ufrag = ice["iceParameters"]["usernameFragment"].as_str().unwrap();
+        let volley = garbage(ufrag);
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (began, before, mut sent) = (Instant::now(), ear.heard(), 0);
+        while began.elapsed() < FIRE {
+            for datagram in &volley {
+                sent += usize::from(socket.send_to(datagram, mouth.server).await.is_ok());
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(sent > 10_000, "{sent} only");
+        let heard = ear.heard() - before;
+        // The kernel drops some of all that comes, of what is good as well.
+        assert!(heard > 50, "{heard} packets in {FIRE:?}");
+        let mut answer = [0; 100];
+        let answered = socket.try_recv_from(&mut answer);
+        assert!(answered.is_err(), "nobody is answered: {answered:?}");
+        ear.hears_more(50).await;
+        bystander.round().await;
+        ann.close().await;
+        ben.close().await;
+    });
+}
+
+/// A connection that asks, and reads what it is answered.
+async fn ask(raw: &mut Raw, kind: &str, payload: Value) -> Value {
+    let id = uuid::Uuid::new_v4().to_string();
+    let message = json!({ "type": kind, "payload": payload, "correlationId": id });
+    raw.send(frame(TEXT, message.to_string())).await;
+    loop {
+        let mut told: Value = serde_json::from_str(&raw.text().await.expect("it is open")).unwrap();
+        if told["correlationId"] == json!(id) {
+            return told["payload"].take();
+        }
+    }
+}
+
+/// So many connections, and rounds of each: no more messages than one may send at once.
+const CONNECTIONS: usize = 20;
+const ROUNDS: usize = 20;
+
+async fn opens_and_closes(address: SocketAddr, number: usize) -> Raw {
+    let mut raw = Raw::websocket(address, "/ws").await;
+    ask(&mut raw, "room:join", json!({ "roomId": format!("looped-{number}") })).await;
+    let opus = json!({ "mimeType": "audio/opus", "payloadType": 111, "clockRate": 48000, "channels": 2 });
+    let parameters = json!({ "mid": "0", "codecs": [opus], "encodings": [{ "ssrc": 1 }] });
+    let capabilities = ask(&mut raw, "router:capabilities", json!({})).await["rtpCapabilities"].take();
+    for _ in 0..ROUNDS {
+        let sending = ask(&mut raw, "transport:create", json!({ "direction": "send" })).await;
+        let receiving = ask(&mut raw, "transport:create", json!({ "direction": "recv" })).await;
+        let produce = json!({ "transportId": sending["id"], "kind": "audio", "rtpParameters": parameters });
+        let produced = ask(&mut raw, "produce", produce).await;
+        let consume = json!({
+            "transportId": receiving["id"], "producerId": produced["id"], "rtpCapabilities": capabilities,
+        });
+        let consumer = ask(&mut raw, "consume", consume).await;
+        assert!(consumer["id"].is_string(), "{consumer}");
+        for transport in [sending, receiving] {
+            ask(&mut raw, "transport:close", json!({ "transportId": transport["id"] })).await;
+        }
+    }
+    raw
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_is_opened_and_closed_is_not_kept() {
+    costs(async |address| join_all((0..CONNECTIONS).map(|number| opens_and_closes(address, number))).await).await;
+}

@@ -1,0 +1,129 @@
+//! Media over networks that lose, delay, reorder and are narrow, in memory.
+
+use std::time::Duration;
+
+use parlor::sfu::parameters::Kind;
+use parlor::sfu::{ConsumerAction, Direction, MediaEvent, Request};
+
+use crate::sfu::{Call, assert_unbroken, film_in_layers};
+use crate::support::media::{Sent, audio, member, picture, simulcast, sound, video};
+
+#[test]
+fn with_loss_delay_and_disorder_pictures_and_sound_flow() {
+    let mut call = Call::new();
+    for (kind, parameters) in [(Kind::Audio, audio()), (Kind::Video, video())] {
+        let producer = call.world.produce(call.sender, kind, parameters).unwrap();
+        let consumer = call.world.consume(call.receiver, &producer).unwrap();
+        call.act(&consumer.id.to_string(), ConsumerAction::Resume);
+    }
+    call.film(0..30);
+    (call.world.loss, call.world.delay) = (50, Duration::from_millis(50));
+    call.world.jitter = Duration::from_millis(15);
+    let (mut pictures, mut sounds, mut numbers) = (30_u16, 0, Vec::new());
+    for second in 0..10 {
+        call.world.clients[call.receiver].received.clear();
+        for step in 0..100 {
+            if step % 2 == 0 {
+                call.world.send(call.sender, 5000, sound(sounds, -30));
+                sounds += 1;
+            }
+            if step % 4 == 1 {
+                let asked = std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
+                call.world.send(call.sender, 6000, picture(pictures.into(), pictures, asked, 900));
+                pictures += 1;
+            }
+            call.world.pass(Duration::from_millis(10));
+        }
+        let received = &call.world.clients[call.receiver].received;
+        let of_pictures = received.iter().filter(|packet| *packet.header.payload_type == 101);
+        numbers.extend(of_pictures.map(|packet| *packet.seq_no));
+        let of_pictures = received.iter().filter(|packet| *packet.header.payload_type == 101).count();
+        let of_sound = received.len() - of_pictures;
+        // Of 25, and of 50 that are not sent again.
+        assert!(of_pictures > 15, "{of_pictures} pictures in second {second}");
+        assert!(of_sound > 35, "{of_sound} packets of sound in second {second}");
+    }
+    numbers.sort_unstable();
+    // A tenth is lost on the two ways: nearly all of that comes when it is sent again.
+    let missing = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
+    assert!(missing * 33 < numbers.len(), "{missing} of {}", numbers.len());
+}
+
+/// What each of two receives of each second, and what they were told of layers.
+#[test]
+fn who_has_little_bandwidth_gets_less_and_others_notice_nothing() {
+    let mut call = Call::new();
+    let cleo = member("room", "cleo");
+    let wide = call.world.connected(&cleo, Direction::Receive);
+    let producer = call.world.produce(call.sender, Kind::Video, simulcast()).unwrap();
+    let narrow_one = call.world.consume(call.receiver, &producer).unwrap();
+    call.act(&narrow_one.id.to_string(), ConsumerAction::Resume);
+    let wide_one = call.world.consume(wide, &producer).unwrap();
+    call.world.ask(&cleo, Request::Consumer(wide_one.id.to_string(), ConsumerAction::Resume)).unwrap();
+    film_in_layers(&mut call, 0, 400);
+    let last = |call: &Call, id| {
+        let told = call.world.notices.iter().rev().find_map(|notice| match notice.event {
+            MediaEvent::LayersChanged(of, layer) if of == id => Some(layer),
+            _ => None,
+        });
+        told.unwrap()
+    };
+    assert_eq!((last(&call, narrow_one.id), last(&call, wide_one.id)), (2, 2), "both have the best");
+    call.world.notices.clear();
+    call.world.narrow = Some((call.receiver, 300_000 / 8));
+    call.world.clients[wide].received.clear();
+    film_in_layers(&mut call, 400, 150);
+    assert!(last(&call, narrow_one.id) < 2, "within five seconds");
+    for second in 0..10 {
+        let before = call.received();
+        film_in_layers(&mut call, 550 + second * 30, 30);
+        let more = call.received() - before;
+        assert!(more >= 15, "not frozen: {more} packets in second {second}");
+    }
+    let told: Vec<_> = call.world.notices.iter().map(|notice| &notice.event).collect();
+    assert!(
+        !told.iter().any(|event| matches!(event, MediaEvent::LayersChanged(id, _) if *id == wide_one.id)),
+        "{told:?}"
+    );
+    let received = call.world.clients[wide].received.len();
+    assert!(received >= 450 * 3 - 10, "the other misses nothing: {received}");
+}
+
+/// A picture of VP8 of one of two temporal layers; the upper may be taken up with any of its pictures (RFC 7741, Y).
+fn layered(number: u16, is_key: bool) -> Sent {
+    let temporal = u8::try_from(number % 2).unwrap();
+    let [high, low] = number.to_be_bytes();
+    let base = u8::try_from(number / 2 % 256).unwrap();
+    let mut payload = vec![0x90, 0xe0, high | 0x80, low, base, temporal << 6 | 0x20, u8::from(!is_key)];
+    payload.resize(600, 0x55);
+    Sent { payload_type: 101, number: number.into(), timestamp: u32::from(number) * 3000, payload, level: None }
+}
+
+#[test]
+fn a_part_of_the_frame_rate_is_left_out_without_a_gap() {
+    let mut call = Call::new();
+    let producer = call.world.produce(call.sender, Kind::Video, video()).unwrap();
+    let eye = call.world.consume(call.receiver, &producer).unwrap();
+    let id = eye.id.to_string();
+    call.act(&id, ConsumerAction::Resume);
+    let film = |call: &mut Call, numbers: std::ops::Range<u16>| {
+        let before = call.received();
+        for number in numbers {
+            let requests = &mut call.world.clients[call.sender].keyframe_requests;
+            let asked = number % 2 == 0 && std::mem::take(requests) > 0;
+            call.world.send(call.sender, 6000, layered(number, asked));
+            call.world.pass(Duration::from_millis(33));
+        }
+        call.world.pass(Duration::from_millis(100));
+        let received = &call.world.clients[call.receiver].received[before..];
+        let upper = received.iter().filter(|packet| packet.payload[5] >> 6 == 1).count();
+        (received.len() - upper, upper)
+    };
+    let (lower, upper) = film(&mut call, 0..60);
+    assert!(lower >= 20 && upper >= 20, "{lower} and {upper}");
+    call.act(&id, ConsumerAction::Layers { spatial: 0, temporal: Some(0) });
+    assert_eq!(film(&mut call, 60..120), (30, 0));
+    call.act(&id, ConsumerAction::Layers { spatial: 0, temporal: None });
+    assert_eq!(film(&mut call, 120..180), (30, 30));
+    assert_unbroken(&call);
+}

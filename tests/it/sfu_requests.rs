@@ -1,0 +1,278 @@
+//! Requests to the media server that make no sense: each is answered by the contract's code, and nothing happens.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::TestServer;
+use crate::support::player::{listens, speaks, transport};
+use crate::support::roamer::{Roamer, Way};
+
+/// What a field takes.
+#[derive(Debug, Clone, Copy)]
+enum Takes {
+    Text,
+    /// One of these words.
+    Words,
+    Object,
+    Layer,
+    /// A room: a number is its decimal text.
+    Room,
+}
+
+impl Takes {
+    /// What it does not take.
+    fn wrong(self) -> Vec<Value> {
+        let mut wrong = vec![json!(true), json!(1.5), json!([]), json!(["x"])];
+        match self {
+            Self::Text => wrong.extend([json!(7), json!({})]),
+            Self::Words => wrong.extend([json!(7), json!({}), json!("neither"), json!({ "audio": null })]),
+            Self::Object => wrong.extend([json!(7), json!("x")]),
+            Self::Layer => wrong.extend([json!("1"), json!({}), json!(-1), json!(256)]),
+            Self::Room => {
+                wrong.remove(1);
+                wrong.extend([json!({}), json!(""), json!("x".repeat(129))]);
+            }
+        }
+        wrong
+    }
+}
+
+/// A message, a payload that is understood, and its fields: what each takes, and whether it must be there.
+type Described = (&'static str, Value, Vec<(&'static str, Takes, bool)>);
+
+/// All of them.
+fn messages() -> Vec<Described> {
+    let (transport, producer, consumer) =
+        (("transportId", Takes::Text, true), ("producerId", Takes::Text, true), ("consumerId", Takes::Text, true));
+    let named = |field: &str| json!({ field: "x" });
+    let parameters = json!({ "codecs": [] });
+    vec![
+        ("router:capabilities", json!({}), vec![]),
+        ("producers:list", json!({}), vec![]),
+        (
+            "transport:create",
+            json!({ "direction": "send" }),
+            vec![("direction", Takes::Words, true), ("rtpCapabilities", Takes::Object, false)],
+        ),
+        (
+            "transport:connect",
+            json!({ "transportId": "x", "dtlsParameters": { "fingerprints": [] } }),
+            vec![transport, ("dtlsParameters", Takes::Object, true)],
+        ),
+        ("transport:restart-ice", named("transportId"), vec![transport]),
+        ("transport:close", named("transportId"), vec![transport]),
+        (
+            "produce",
+            json!({ "transportId": "x", "kind": "audio", "rtpParameters": parameters }),
+            vec![
+                transport,
+                ("kind", Takes::Words, true),
+                ("rtpParameters", Takes::Object, true),
+                ("appData", Takes::Object, false),
+            ],
+        ),
+        (
+            "consume",
+            json!({ "transportId": "x", "producerId": "x", "rtpCapabilities": {} }),
+            vec![transport, producer, ("rtpCapabilities", Takes::Object, true)],
+        ),
+        ("consumer:resume", named("consumerId"), vec![consumer]),
+        ("consumer:pause", named("consumerId"), vec![consumer]),
+        ("consumer:close", named("consumerId"), vec![consumer]),
+        ("consumer:keyframe", named("consumerId"), vec![consumer]),
+        (
+            "consumer:layers",
+            json!({ "consumerId": "x", "spatialLayer": 1 }),
+            vec![consumer, ("spatialLayer", Takes::Layer, true), ("temporalLayer", Takes::Layer, false)],
+        ),
+        ("producer:pause", named("producerId"), vec![producer]),
+        ("producer:resume", named("producerId"), vec![producer]),
+        ("producer:close", named("producerId"), vec![producer]),
+    ]
+}
+
+/// What is wrong with a request that is not understood: the paths of it.
+async fn paths(roamer: &mut Roamer, kind: &str, payload: &Value) -> BTreeSet<String> {
+    let error = roamer.ask(kind, payload.clone()).await;
+    assert_eq!(error["code"], "INVALID_MESSAGE", "{kind} {payload}: {error}");
+    let details = error["details"].as_array().unwrap_or_else(|| panic!("{error}"));
+    assert!(details.iter().all(|detail| detail["problem"].as_str().is_some_and(|problem| !problem.is_empty())));
+    details.iter().map(|detail| detail["path"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn one(server: &TestServer) -> Roamer {
+    Roamer::joined(server, Way::Envelope, "ann").await
+}
+
+#[tokio::test]
+async fn each_field_of_each_message_is_checked() {
+    let server = TestServer::with(&["--messages-per-second=0"]);
+    let mut ann = one(&server).await;
+    for (kind, good, fields) in messages() {
+        let answer = ann.ask(kind, good.clone()).await;
+        assert_ne!(answer["code"], "INVALID_MESSAGE", "{kind}: {answer}");
+        let needed = fields.iter().filter(|(_, _, is_needed)| *is_needed);
+        let needed: BTreeSet<String> = needed.map(|(field, ..)| format!("payload.{field}")).collect();
+        if !needed.is_empty() {
+            assert_eq!(paths(&mut ann, kind, &json!({})).await, needed, "{kind}: all at once");
+        }
+        for (field, takes, is_needed) in fields.into_iter().chain([("roomId", Takes::Room, false)]) {
+            let path = BTreeSet::from([format!("payload.{field}")]);
+            let mut wrong = takes.wrong();
+            if is_needed {
+                wrong.push(Value::Null);
+            }
+            for value in wrong {
+                let mut payload = good.clone();
+                payload[field] = value;
+                assert_eq!(paths(&mut ann, kind, &payload).await, path, "{kind} {payload}");
+            }
+        }
+        for payload in [json!(null), json!([]), json!("x"), json!(7)] {
+            assert_eq!(paths(&mut ann, kind, &payload).await, BTreeSet::from(["payload".to_owned()]), "{kind}");
+        }
+    }
+    // What was understood among them made one transport.
+    server.until("there is one", |held| held.transports == 1).await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn what_stands_deeper_is_checked_too() {
+    let server = TestServer::with(&["--messages-per-second=0"]);
+    let mut ann = one(&server).await;
+    let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
+    let places = [
+        ("mid", json!(7)),
+        ("codecs", json!({})),
+        ("codecs", json!([7])),
+        ("codecs", json!([{}])),
+        ("codecs", json!([{ "mimeType": "audio/opus", "payloadType": 300, "clockRate": 48000 }])),
+        ("codecs", json!([{ "mimeType": "audio/opus", "payloadType": -1, "clockRate": 48000 }])),
+        ("codecs", json!([{ "mimeType": "audio/opus", "payloadType": 100, "clockRate": "48000" }])),
+        ("headerExtensions", json!([{ "uri": 1, "id": 1 }])),
+        ("headerExtensions", json!([{ "uri": "x", "id": 70000 }])),
+        ("encodings", json!([{ "ssrc": 4_294_967_296_u64 }])),
+        ("encodings", json!([{ "ssrc": 1, "rtx": 2 }])),
+        ("encodings", json!([{ "rid": 1 }])),
+        ("rtcp", json!({ "cname": 1 })),
+    ];
+    for (field, value) in places {
+        let mut parameters = json!({ "mid": "0", "codecs": [opus], "encodings": [{ "ssrc": 1 }] });
+        parameters[field] = value;
+        let payload = json!({ "transportId": "x", "kind": "audio", "rtpParameters": parameters });
+        assert_eq!(paths(&mut ann, "produce", &payload).await, BTreeSet::from(["payload.rtpParameters".to_owned()]));
+    }
+    for fingerprints in
+        [json!(7), json!({}), json!(["x"]), json!([{ "algorithm": "sha-256" }]), json!([{ "value": "x" }])]
+    {
+        let payload = json!({ "transportId": "x", "dtlsParameters": { "fingerprints": fingerprints } });
+        let expected = BTreeSet::from(["payload.dtlsParameters".to_owned()]);
+        assert_eq!(paths(&mut ann, "transport:connect", &payload).await, expected, "{payload}");
+    }
+    ann.close().await;
+    server.finish().await;
+}
+
+/// The code of an answer that is an error.
+async fn code(roamer: &mut Roamer, kind: &str, payload: Value) -> String {
+    let error = roamer.ask(kind, payload).await;
+    error["code"].as_str().unwrap_or_else(|| panic!("{kind}: {error}")).to_owned()
+}
+
+#[tokio::test]
+async fn what_is_another_s_is_not_found() {
+    let server = TestServer::with(&["--messages-per-second=0"]);
+    let mut ann = one(&server).await;
+    let (mouth, producer) = speaks(&mut ann).await;
+    let mut eve = Roamer::come(&server, Way::Envelope, None, None).await.unwrap();
+    eve.join("elsewhere", "eve").await;
+    let spy = transport(&mut eve, "recv").await;
+    let wanted = json!({ "transportId": spy.id(), "producerId": producer, "rtpCapabilities": { "codecs": [] } });
+    let error = eve.ask("consume", wanted).await;
+    assert_eq!(
+        (&error["code"], &error["message"]),
+        (&json!("CONSUME_ERROR"), &json!("producerId: no producer of that id"))
+    );
+    // Nor by saying that it is in that room.
+    let list = json!({ "roomId": "r" });
+    assert_eq!(code(&mut eve, "producers:list", list).await, "NOT_IN_ROOM");
+    let parameters = json!({ "codecs": [] });
+    for id in [mouth.id(), "x", ""] {
+        let named = json!({ "transportId": id });
+        assert_eq!(code(&mut eve, "transport:restart-ice", named.clone()).await, "TRANSPORT_ERROR");
+        assert_eq!(code(&mut eve, "transport:close", named).await, "TRANSPORT_ERROR");
+        let dtls = json!({ "transportId": id, "dtlsParameters": { "fingerprints": [] } });
+        assert_eq!(code(&mut eve, "transport:connect", dtls).await, "TRANSPORT_ERROR");
+        let produce = json!({ "transportId": id, "kind": "audio", "rtpParameters": parameters });
+        assert_eq!(code(&mut eve, "produce", produce).await, "TRANSPORT_ERROR");
+    }
+    for action in ["producer:pause", "producer:resume", "producer:close"] {
+        assert_eq!(code(&mut eve, action, json!({ "producerId": producer })).await, "PRODUCE_ERROR");
+    }
+    let ear = listens(&mut ann, &producer).await;
+    ear.hears_more(5).await;
+    let error = ann.ask("transport:connect", ear.connecting()).await;
+    let expected = (&json!("TRANSPORT_ERROR"), &json!("transportId: connected already"));
+    assert_eq!((&error["code"], &error["message"]), expected);
+    let produce = json!({ "transportId": ear.id(), "kind": "audio", "rtpParameters": parameters });
+    assert_eq!(code(&mut ann, "produce", produce).await, "PRODUCE_ERROR");
+    ear.hears_more(5).await;
+    ann.close().await;
+    eve.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn who_is_in_no_room_has_no_media_and_who_is_in_two_says_which() {
+    let server = TestServer::with(&["--messages-per-second=0"]);
+    let mut ann = Roamer::come(&server, Way::Envelope, None, None).await.unwrap();
+    for (kind, payload, _) in messages() {
+        assert_eq!(code(&mut ann, kind, payload).await, "NOT_IN_ROOM", "{kind}");
+    }
+    ann.join("r", "ann").await;
+    ann.join("s", "ann").await;
+    let created = json!({ "direction": "recv" });
+    let refused = code(&mut ann, "transport:create", created).await;
+    assert_eq!(refused, code(&mut ann, "sdp:offer", json!({ "sdp": "x" })).await, "as of a signal");
+    let transport = ann.ask("transport:create", json!({ "direction": "recv", "roomId": "s" })).await;
+    let in_room = |room: &str| json!({ "transportId": transport["id"], "roomId": room });
+    assert_eq!(code(&mut ann, "transport:close", in_room("r")).await, "TRANSPORT_ERROR");
+    assert_eq!(ann.ask("transport:close", in_room("s")).await["transportId"], transport["id"]);
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn too_much_of_anything_is_refused() {
+    let server = TestServer::with(&["--messages-per-second=0", "--sfu-max-producers=2", "--max-metadata-bytes=1024"]);
+    let mut ann = one(&server).await;
+    let capabilities = ann.ask("router:capabilities", json!({})).await["rtpCapabilities"].take();
+    let create = json!({ "direction": "send", "rtpCapabilities": capabilities });
+    let mut transports = Vec::new();
+    for _ in 0..4 {
+        transports.push(ann.ask("transport:create", create.clone()).await["id"].take());
+    }
+    assert_eq!(code(&mut ann, "transport:create", create.clone()).await, "TRANSPORT_ERROR");
+    let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
+    let produce = |number: usize, said: &str| {
+        let parameters = json!({ "mid": number.to_string(), "codecs": [opus], "encodings": [{ "ssrc": number + 1 }] });
+        json!({ "transportId": transports[number % 4], "kind": "audio", "rtpParameters": parameters, "appData": { "x": said } })
+    };
+    assert_eq!(code(&mut ann, "produce", produce(0, &"x".repeat(1024))).await, "PRODUCE_ERROR");
+    // Of the peer, over whichever transport.
+    for number in 0..2 {
+        assert!(ann.ask("produce", produce(number, "x")).await["id"].is_string());
+    }
+    for number in 2..4 {
+        assert_eq!(code(&mut ann, "produce", produce(number, "x")).await, "PRODUCE_ERROR");
+    }
+    // What is closed makes room.
+    ann.ask("transport:close", json!({ "transportId": transports[0] })).await;
+    assert!(ann.ask("produce", produce(2, "x")).await["id"].is_string());
+    assert!(ann.ask("transport:create", create).await["id"].is_string());
+    ann.close().await;
+    server.finish().await;
+}

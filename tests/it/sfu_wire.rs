@@ -1,0 +1,145 @@
+//! The media server behind `/ws`: its messages, who is told, and that nothing is left of who has gone.
+
+use futures_util::SinkExt;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::TestServer;
+use crate::support::client::WebSocket;
+use crate::support::wire::{message, open, told};
+
+const ID: &str = "6f1c0000-0000-4000-8000-000000000000";
+
+async fn ask(socket: &mut WebSocket, kind: &str, payload: Value) -> (String, Value) {
+    let message = json!({ "type": kind, "payload": payload, "correlationId": ID });
+    socket.send(Message::text(message.to_string())).await.unwrap();
+    let mut answer = told(socket).await;
+    assert_eq!(answer["correlationId"], ID, "{answer}");
+    (answer["type"].as_str().unwrap().to_owned(), answer["payload"].take())
+}
+
+/// A member of the room `r`.
+async fn member(server: &TestServer, name: &str) -> WebSocket {
+    let mut socket = open(server, "/ws").await;
+    told(&mut socket).await;
+    ask(&mut socket, "room:join", json!({ "roomId": "r", "user": { "id": name } })).await;
+    socket
+}
+
+/// A transport that could send with the router's own numbers.
+async fn transport(socket: &mut WebSocket, direction: &str) -> String {
+    let (_, capabilities) = ask(socket, "router:capabilities", json!({})).await;
+    let capabilities = &capabilities["rtpCapabilities"];
+    let (kind, created) =
+        ask(socket, "transport:create", json!({ "direction": direction, "rtpCapabilities": capabilities })).await;
+    assert_eq!(kind, "transport:created");
+    assert_eq!(created["iceCandidates"][0]["ip"], "127.0.0.1");
+    assert_eq!(created["iceParameters"]["iceLite"], true);
+    assert_eq!(created["dtlsParameters"]["fingerprints"][0]["algorithm"], "sha-256");
+    created["id"].as_str().unwrap().to_owned()
+}
+
+fn sound(transport: &str) -> Value {
+    let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
+    let parameters = json!({ "mid": "0", "codecs": [opus], "encodings": [{ "ssrc": 1 }] });
+    json!({ "transportId": transport, "kind": "audio", "rtpParameters": parameters, "appData": { "of": "a voice" } })
+}
+
+async fn gone(mut socket: WebSocket) {
+    socket.close(None).await.unwrap();
+    while message(&mut socket).await.is_ok() {}
+}
+
+#[tokio::test]
+async fn who_is_in_the_room_is_told_of_producers_and_nobody_else() {
+    let server = TestServer::start();
+    let mut ann = member(&server, "ann").await;
+    let sending = transport(&mut ann, "send").await;
+    let mut ben = member(&server, "ben").await;
+    assert_eq!(told(&mut ann).await["type"], "room:participant-joined");
+    let (kind, produced) = ask(&mut ann, "produce", sound(&sending)).await;
+    assert_eq!((kind.as_str(), &produced["id"]), ("produced", &produced["producerId"]));
+    let added = told(&mut ben).await;
+    let expected = json!({
+        "producerId": produced["id"], "userId": "ann", "kind": "audio", "appData": { "of": "a voice" },
+    });
+    assert_eq!((&added["type"], &added["payload"]), (&json!("new:producer"), &expected));
+
+    let receiving = transport(&mut ben, "recv").await;
+    let (_, list) = ask(&mut ben, "producers:list", json!({})).await;
+    let mut listed = expected;
+    listed["paused"] = json!(false);
+    assert_eq!(list, json!({ "producers": [listed] }));
+    let (_, capabilities) = ask(&mut ben, "router:capabilities", json!({})).await;
+    let wanted = json!({
+        "transportId": receiving, "producerId": produced["id"], "rtpCapabilities": capabilities["rtpCapabilities"],
+    });
+    let (kind, consumer) = ask(&mut ben, "consume", wanted).await;
+    assert_eq!(
+        (kind.as_str(), &consumer["type"], &consumer["kind"]),
+        ("consumer:created", &json!("simple"), &json!("audio"))
+    );
+    assert_eq!(consumer["rtpParameters"]["codecs"][0]["payloadType"], 100);
+    let named = json!({ "consumerId": consumer["id"] });
+    assert_eq!(ask(&mut ben, "consumer:resume", named.clone()).await, ("consumer:resumed".to_owned(), named));
+    let layers = json!({ "consumerId": consumer["id"], "spatialLayer": 2, "temporalLayer": 1 });
+    let (kind, told_layers) = ask(&mut ben, "consumer:layers", layers).await;
+    assert_eq!(
+        (kind.as_str(), &told_layers["spatialLayer"], &told_layers["temporalLayer"]),
+        ("consumer:layers", &json!(0), &json!(1))
+    );
+
+    // Leaving the room is enough; the connection stays.
+    ask(&mut ann, "room:leave", json!({ "roomId": "r" })).await;
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        heard.push(told(&mut ben).await["type"].as_str().unwrap().to_owned());
+    }
+    heard.sort_unstable();
+    assert_eq!(heard, ["consumer:closed", "producer:closed", "room:participant-left"]);
+    let (_, error) = ask(&mut ann, "transport:close", json!({ "transportId": sending, "roomId": "r" })).await;
+    assert_eq!(error["code"], "NOT_IN_ROOM");
+    server.until("hers is gone", |held| held.transports == 1).await;
+    gone(ann).await;
+    gone(ben).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn requests_in_a_row_are_answered_in_a_row() {
+    let server = TestServer::start();
+    let mut ann = member(&server, "ann").await;
+    let kinds = ["router:capabilities", "producers:list", "ping", "no:such", "producers:list"];
+    for kind in kinds {
+        let message = json!({ "type": kind, "payload": {}, "correlationId": ID });
+        ann.feed(Message::text(message.to_string())).await.unwrap();
+    }
+    ann.flush().await.unwrap();
+    for expected in ["router:capabilities", "producers:list", "pong", "error", "producers:list"] {
+        assert_eq!(told(&mut ann).await["type"], expected);
+    }
+    gone(ann).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_drops_leaves_nothing() {
+    let server = TestServer::start();
+    let mut ann = member(&server, "ann").await;
+    let sending = transport(&mut ann, "send").await;
+    ask(&mut ann, "produce", sound(&sending)).await;
+    server.until("it is there", |held| held.transports == 1).await;
+    drop(ann);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn without_a_media_server_all_its_messages_are_answered() {
+    let server = TestServer::with(&["--sfu=off"]);
+    let mut ann = member(&server, "ann").await;
+    let (kind, error) = ask(&mut ann, "router:capabilities", json!({})).await;
+    assert_eq!((kind.as_str(), &error["code"]), ("error", &json!("TRANSPORT_ERROR")));
+    assert_eq!(error["message"], "no media server configured");
+    gone(ann).await;
+    server.finish().await;
+}

@@ -1,0 +1,36 @@
+//! A reader that stalls, on any wire, while somebody talks to it.
+
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::TestServer;
+use super::wire::{Heard, Peer, Wire};
+
+/// What a server is to be started with: queues that are soon full, and nobody who talks too much.
+pub(crate) const FLAGS: [&str; 2] = ["--send-queue=8", "--messages-per-second=0"];
+
+/// Whoever talks to it is refused once nothing more finds a place, then told that it is gone.
+pub(crate) async fn is_dropped(server: TestServer, wire: Wire) {
+    let stalled = Peer::join(&server, wire, "r", "stalled").await;
+    let mut ann = Peer::join(&server, Wire::Envelope, "r", "ann").await;
+    let (to, sdp) = (ann.list[0].clone(), "x".repeat(32_000));
+    let question = json!({ "type": "room:state", "payload": { "roomId": "nowhere" } }).to_string();
+    loop {
+        ann.offer(&to, &sdp).await;
+        ann.send_raw(Message::text(question.clone())).await;
+        // What was refused comes before the answer to what was asked after it.
+        if ann.hear().await == Heard::Error("DELIVERY_FAILED".to_owned()) {
+            break;
+        }
+    }
+    loop {
+        match ann.hear().await {
+            Heard::Left(id) => break assert_eq!(id, to),
+            Heard::Error(code) => assert_eq!(code, "NOT_IN_ROOM"),
+            heard => panic!("{wire:?}: {heard:?}"),
+        }
+    }
+    drop(stalled);
+    ann.close().await;
+    server.finish().await;
+}
