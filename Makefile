@@ -62,11 +62,11 @@ soak:
 	cargo build --release --locked --bin parlor --example soak
 	target/release/examples/soak --minutes 20
 
-# Thirty of the thousand calls of `make drops`.
-test-drops: target/debug/parlor tests/drops/node_modules
+# Some of what `make drops` does, within a minute.
+test-drops: target/debug/parlor tests/drops/node_modules venv
 	npm test --prefix tests/drops
 
-drops: tests/drops/node_modules
+drops: tests/drops/node_modules venv
 	cargo build --release --locked --bin parlor
 	PARLOR_BIN=target/release/parlor npm run drops --prefix tests/drops
 

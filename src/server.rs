@@ -31,8 +31,7 @@ const GIVE_BACK: Duration = Duration::from_secs(10);
 /// How far apart connections are ended by a shutdown that has the time for it.
 const BETWEEN_FAREWELLS: Duration = Duration::from_millis(20);
 
-/// How long a shutdown that leaves newcomers to the next process waits for those who poll to fetch the rest, and then for
-/// those whom this one has accepted.
+/// How long a shutdown that leaves newcomers to the next process waits for those whom this one has accepted.
 const NEWCOMERS: Duration = Duration::from_secs(1);
 
 /// A running server. Dropping it does not stop it: [`Server::shutdown`] does.
@@ -180,17 +179,19 @@ impl Server {
         let deadline = tokio::time::Instant::now() + self.shutdown_limit;
         if self.is_inherited {
             // Who polls comes in again and again for what waits, and is to find this process.
-            let limit = NEWCOMERS.min(self.shutdown_limit / 4);
+            let limit = self.shutdown_limit / 4;
             _ = timeout(limit, self.socketio.dismiss_polling()).await;
             self.door.closed.cancel();
             self.door.newcomers.close();
-            _ = timeout(limit, self.door.newcomers.wait()).await;
+            _ = timeout(limit.min(NEWCOMERS), self.door.newcomers.wait()).await;
         }
         self.hub.refuse_newcomers();
         let connections = u32::try_from(self.hub.open_connections()).unwrap_or(u32::MAX);
         let spread = BETWEEN_FAREWELLS.saturating_mul(connections).min(self.shutdown_limit / 2);
         self.hub.dismiss(spread).await;
         _ = timeout_at(deadline, self.hub.emptied()).await;
+        // Who polls may come over a new connection for the rest: the port is open until it has.
+        _ = timeout_at(deadline - self.shutdown_limit / 10, self.socketio.fetched()).await;
         let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
         let is_clean = self.lifecycle.shut_down(rest).await;
         if !is_clean {

@@ -19,6 +19,7 @@ use crate::room::{Answer, Command, RoomError};
 
 pub mod admission;
 pub mod backlog;
+mod crowd;
 mod doorkeeping;
 pub mod drain;
 mod expiry;

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tracing::{error, info};
 
 use super::admission::{Admission, AdmissionError, Permit};
+use super::crowd::Crowd;
 use super::doorkeeping::Doorkeeping;
 use super::expiry::Expiries;
 use super::history::ResumeLimits;
@@ -47,15 +48,13 @@ pub struct Hub {
     pub(super) places: DashMap<ConnectionId, Arc<Place>>,
     /// How many of them are without one.
     pub(super) away: AtomicUsize,
+    crowd: Crowd,
     /// Places whose time is over, and those to be given up before.
     pub(super) absences: Timeline,
     given_up: Timeline,
     /// Connections for which something is held that will be too old.
     histories: Timeline,
 }
-
-/// So many places may wait for their peers however few connections are open; else no more than those.
-const ALWAYS_AWAY: usize = 1000;
 
 /// What bounds connections.
 #[derive(Debug, Clone, Copy, Default)]
@@ -93,6 +92,7 @@ impl Hub {
             media: OnceLock::new(),
             places: DashMap::new(),
             away: AtomicUsize::new(0),
+            crowd: Crowd::default(),
             absences: Timeline::default(),
             given_up: Timeline::default(),
             histories: Timeline::default(),
@@ -158,7 +158,7 @@ impl Hub {
     ) -> Session {
         self.rooms.connect(id);
         self.connections.insert(id, Connection { dialect, outbox: Arc::clone(&outbox) });
-        self.open.fetch_add(1, Ordering::Relaxed);
+        self.crowd.note(self.open.fetch_add(1, Ordering::Relaxed) + 1);
         if self.is_draining() {
             self.dismiss_one(id);
         }
@@ -202,6 +202,9 @@ impl Hub {
 
     /// Ends the places whose time is over, and lets go of what is too old. Call it a few times a second.
     pub fn sweep(&self, now: Instant) {
+        if let Some(limits) = self.limits.resume {
+            self.crowd.turn(now, limits.time, self.open_connections());
+        }
         while let Some(id) = self.absences.pop(now) {
             self.end_away(id, |until| until <= now);
         }
@@ -246,7 +249,7 @@ impl Hub {
 
     /// Whether one more place may wait for its peer.
     pub(super) fn has_room_for_absence(&self) -> bool {
-        self.away() < self.open_connections().max(ALWAYS_AWAY) && !self.is_draining()
+        self.away() < self.crowd.limit() && !self.is_draining()
     }
 
     /// Closes a room at an operator's word; `false` where there is none of that id.

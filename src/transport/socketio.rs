@@ -124,15 +124,24 @@ impl Endpoint {
 
     /// Asks those who poll to go, and waits until they have fetched what waits for them.
     pub async fn dismiss_polling(&self) {
-        let Self(inner) = self;
+        let links = self.links_that(Link::is_polling);
+        for link in &links {
+            self.0.hub.dismiss_one(link.id());
+        }
+        join_all(links.iter().map(|link| link.fetched())).await;
+    }
+
+    /// Waits until those who poll, and were asked to go, have fetched what waits for them.
+    pub async fn fetched(&self) {
+        let links = self.links_that(Link::is_closed);
+        join_all(links.iter().map(|link| link.fetched())).await;
+    }
+
+    /// Those of the connections that began with polling.
+    fn links_that(&self, are: impl Fn(&Link) -> bool) -> Vec<Arc<Link>> {
         // All first: the last of a link takes it out of the map.
-        let links: Vec<Arc<Link>> = inner.links.iter().filter_map(|link| link.upgrade()).collect();
-        let polling = links.iter().filter(|link| link.is_polling());
-        join_all(polling.map(|link| {
-            inner.hub.dismiss_one(link.id());
-            link.fetched()
-        }))
-        .await;
+        let links: Vec<Arc<Link>> = self.0.links.iter().filter_map(|link| link.upgrade()).collect();
+        links.into_iter().filter(|link| are(link)).collect()
     }
 
     /// Gives back memory that many connections needed that are gone.

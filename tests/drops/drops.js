@@ -19,6 +19,8 @@ import { judge } from './support/verdict.js'
 
 const WAVE = 20
 const PACE_MS = 150
+/** How long a client waits for a handshake: less than a page, since the silences here are shorter. */
+const PATIENCE_MS = 2000
 const WIRES = ['websocket', 'websocket', 'polling', 'upgrade', 'envelope', 'envelope']
 const GOODBYES = ['leave', 'close']
 
@@ -48,7 +50,7 @@ async function hold(server, laptops, number) {
     for (const [side, across] of [[one, other], [other, one]]) {
       await side.line.open()
       const { id, me, wire, line: { address } } = side
-      side.laptop.order('begin', id, { call: number, room: call.room, me, other: across.me, address, wire, seed, paceMs: PACE_MS })
+      side.laptop.order('begin', id, { call: number, room: call.room, me, other: across.me, address, wire, seed, paceMs: PACE_MS, patienceMs: PATIENCE_MS })
     }
     await all('joined')
     const { drops, expired } = await disturb(sides, chance)
@@ -137,4 +139,6 @@ const left = await server.emptied()
 const counted = await server.counted()
 const ended = await server.stop()
 const isGood = tally.report({ seed, left, counted, ended })
+if (isGood) server.forgetLog()
+else console.log(`the server's log is ${server.logFile}`)
 process.exit(isGood ? 0 : 1)

@@ -3,7 +3,7 @@
     service-manager.py PROGRAM
 
 Says its port. Then, for each line on its input, it starts the program and says `started` and its process id, and later
-`ended`, that id, and the status.
+`ended` and the status. With the end of its input all ends.
 """
 
 import os
@@ -24,7 +24,7 @@ def say(*words):
 
 
 def watch(process):
-    say("ended", process.pid, process.wait())
+    say("ended", process.wait())
 
 
 say("port", listener.getsockname()[1])
@@ -35,3 +35,4 @@ for _ in sys.stdin:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, pass_fds=[3])
     say("started", process.pid)
     threading.Thread(target=watch, args=[process]).start()
+process.kill()

@@ -2,15 +2,21 @@
 //!
 //! What they were found by is `tests/drops`; here each stands by itself.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use futures_util::SinkExt;
-use parlor::id::ConnectionId;
+use parlor::dialect::{Dialect, Frame, Names};
+use parlor::id::{ConnectionId, RoomId};
+use parlor::room::{Command, LeaveReason, Profile, RoomKind};
+use parlor::session::{Backlog, Moment, Outbox, QueueFull};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::client::{WebSocket, cut, text, websocket};
 use crate::support::raw::Raw;
 use crate::support::scrape::Scrape;
-use crate::support::wire::{open, told};
+use crate::support::wire::{message, open, told};
 use crate::support::{Client, TestServer};
 
 async fn say(socket: &mut WebSocket, kind: &str, payload: Value) {
@@ -109,6 +115,36 @@ async fn all_that_is_held_fits_the_queue_of_the_connection_that_comes() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_told_again_is_the_one_that_is_good() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    // The first token comes with the answer to `auth:request`, and again with the first `room:state`, which is not read.
+    let mut bob = open(&server, "/ws").await;
+    heard(&mut bob, "connection:ack").await;
+    say(&mut bob, "auth:request", json!({})).await;
+    let first = heard(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
+    say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
+    ann.told("user-joined").await;
+    cut(bob);
+    ann.told("user-away").await;
+    // Twice, the first time not read either.
+    let back = asks_for_its_place(&server, &first).await;
+    ann.told("user-back").await;
+    cut(back);
+    ann.told("user-away").await;
+    let mut bob = asks_for_its_place(&server, &first).await;
+    let second = heard(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
+    assert_ne!(second, first);
+    assert_eq!(heard(&mut bob, "room:state").await["resumeToken"], second.as_str());
+    bob.close(None).await.ok();
+    ann.told("user-back").await;
+    ann.told("user-left").await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn who_is_in_no_room_has_nothing_to_come_back_to() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     // Its `join-room` is lost with the line.
@@ -125,6 +161,50 @@ async fn who_is_in_no_room_has_nothing_to_come_back_to() {
     assert_ne!(newer.id, id);
     bob.ended().await;
     newer.close().await;
+    server.finish().await;
+}
+
+/// Says as much to bob as is accepted: how many signals.
+async fn fill(ann: &mut Client) -> usize {
+    let offer = json!({ "type": "offer", "sdp": "x".repeat(60_000) });
+    let mut accepted = 0;
+    while ann.ask("offer", json!({ "roomId": "r", "targetId": "bob", "offer": offer })).await["ok"] == true {
+        accepted += 1;
+    }
+    accepted
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_written_before_the_end() {
+    let server = TestServer::with(&["--resume-seconds=10", "--send-queue=16"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+
+    let mut bob = Client::joined(&server, "r", "bob").await;
+    bob.told("room-users").await;
+    ann.told("user-joined").await;
+    let accepted = fill(&mut ann).await;
+    // As a shutdown does to each.
+    server.hub().dismiss_one(ConnectionId::parse(&bob.id).unwrap());
+    assert_eq!(ann.told("user-left").await[0]["reason"], "kicked");
+    for _ in 0..accepted {
+        bob.told("offer").await;
+    }
+    bob.ended().await;
+
+    let mut bob = open(&server, "/ws").await;
+    let id = heard(&mut bob, "connection:ack").await["connectionId"].as_str().unwrap().to_owned();
+    say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
+    heard(&mut bob, "room:state").await;
+    ann.told("user-joined").await;
+    let accepted = fill(&mut ann).await;
+    server.hub().dismiss_one(ConnectionId::parse(&id).unwrap());
+    for _ in 0..accepted {
+        heard(&mut bob, "sdp:offer").await;
+    }
+    assert!(message(&mut bob).await.is_err());
+    assert_eq!(ann.told("user-left").await[0]["reason"], "kicked");
+    ann.close().await;
     server.finish().await;
 }
 
@@ -350,5 +430,61 @@ async fn the_line_may_drop_while_a_client_comes_back() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let rooms = ["a", "b", "c", "d", "e", "f", "g", "h"];
     futures_util::future::join_all(rooms.map(|room| one_comes_back(&server, room))).await;
+    server.finish().await;
+}
+
+/// One whose clients say nothing, and are told nothing.
+static QUIET: Dialect = Dialect {
+    name: "quiet",
+    encode: |_, _| None,
+    media: None,
+    number: None,
+    farewell: |_, _| Frame::Close(1001, ""),
+    expired: |_| Vec::new(),
+    names: Names::Chosen,
+    patience: Duration::ZERO,
+    presence_is_vital: false,
+};
+
+struct Nowhere;
+
+impl Outbox for Nowhere {
+    fn send(&self, _: Frame) -> Result<(), QueueFull> {
+        Ok(())
+    }
+
+    fn send_promised(&self, _: Frame) -> Result<(), QueueFull> {
+        Ok(())
+    }
+
+    fn close(&self) {}
+
+    fn congestion(&self) -> Option<Arc<Backlog>> {
+        None
+    }
+
+    fn stays_full(&self, _: Instant) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn all_lines_may_drop_at_once() {
+    const CALLS: usize = 1500;
+    let server = TestServer::with(&["--resume-seconds=2"]);
+    let sessions: Vec<_> = (0..2 * CALLS)
+        .map(|number| {
+            let session = server.hub().open(ConnectionId::random(), &QUIET, Arc::new(Nowhere), true);
+            let room = RoomId::new(&format!("call-{}", number / 2)).unwrap();
+            let join = Command::Join { room, peer: None, profile: Profile::default(), kind: RoomKind::Group };
+            assert!(session.handle(Moment::now(), join, |_| None).result.is_ok());
+            session
+        })
+        .collect();
+    for session in &sessions {
+        assert!(session.lose(LeaveReason::Disconnected));
+    }
+    let held = server.held();
+    assert_eq!((held.away, held.rooms), (2 * CALLS, CALLS));
     server.finish().await;
 }

@@ -19,6 +19,7 @@ mod drain;
 mod drops;
 mod history_model;
 mod ice;
+mod last_words;
 mod limits;
 mod metrics;
 mod order;

@@ -2,10 +2,10 @@
 
 use std::any::Any;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use futures_util::task::AtomicWaker;
@@ -19,7 +19,6 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::outbound::Outbound;
-use super::seam::FAREWELL;
 use super::wire::Wire;
 use super::{Inner, PATH, Protocol, slim_request};
 use crate::auth::{Denial, Grant};
@@ -32,6 +31,9 @@ use crate::session::{Backlog, Outbox, Permit, QueueFull, ResumeKey, Session};
 
 /// What the library writes before an event: `42`. Before an acknowledgement also its number, which is not counted.
 pub(super) const PACKET_HEAD: usize = 2;
+
+/// How long the end of a connection waits for a client that polls to fetch the rest: some round trips.
+const LAST_POLL: Duration = Duration::from_secs(3);
 
 /// How many bad tokens a connection may bring and try another.
 const MAX_REFUSALS: u8 = 4;
@@ -59,13 +61,19 @@ pub(super) struct Link {
     has_said_goodbye: AtomicBool,
     connect_reply: AtomicU8,
     upgrading: AtomicBool,
-    /// Told of each poll that was answered.
-    answered: Notify,
-    /// Set when it is closed: how many of the frames that were queued by then are still to be written.
-    last_words: OnceLock<AtomicUsize>,
+    closed: AtomicBool,
+    /// Whether nothing more is accepted for it.
+    has_ended: AtomicBool,
+    /// Told when it has ended, and of what is written from when it is closed.
+    changed: Notify,
     reader: AtomicWaker,
     backlog: Arc<Backlog>,
     pause: Mutex<Option<Pause>>,
+}
+
+/// Whether a packet is one that we have queued, and not one of the library's own: an event or an acknowledgement.
+pub(super) fn is_queued(packet: &[u8]) -> bool {
+    packet.starts_with(b"42") || packet.starts_with(b"43")
 }
 
 /// Whether the CONNECT reply, which must name our connection id, has gone by.
@@ -107,8 +115,9 @@ impl Link {
             has_said_goodbye: AtomicBool::new(false),
             connect_reply: AtomicU8::new(connect_reply),
             upgrading: AtomicBool::new(false),
-            answered: Notify::new(),
-            last_words: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            changed: Notify::new(),
             reader: AtomicWaker::new(),
             backlog: Backlog::new(inner.settings.send_queue, inner.settings.send_queue_bytes),
             pause: Mutex::new(None),
@@ -266,6 +275,8 @@ impl Link {
         if let Some(session) = self.session.get() {
             session.end(reason);
         }
+        self.has_ended.store(true, Ordering::Release);
+        self.changed.notify_waiters();
         // Whoever paused for this connection need not any more.
         self.backlog.give_up();
     }
@@ -274,7 +285,7 @@ impl Link {
     /// for it.
     pub(super) fn lose(&self, reason: LeaveReason) {
         let was_lost = self.is_lost.swap(true, Ordering::SeqCst);
-        self.answered.notify_waiters();
+        self.changed.notify_waiters();
         // Who is closed because it was lost may have got its session since.
         if self.is_closed() && !was_lost {
             return self.end(LeaveReason::Kicked);
@@ -294,13 +305,13 @@ impl Link {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.last_words.get().is_some()
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Closes the transport once what is queued has been written: a WebSocket reads its end, a polling session is closed
     /// in its own name. Takes no lock of a room, and may be called under one.
     pub(super) fn close(&self) {
-        if self.last_words.set(AtomicUsize::new(self.backlog.waiting())).is_err() {
+        if self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
         self.reader.wake();
@@ -310,7 +321,10 @@ impl Link {
         self.inner.lifecycle.spawn(async move {
             // Nothing more is accepted for it, and what was is fetched by the next poll.
             link.end(LeaveReason::Kicked);
-            _ = timeout(FAREWELL, link.fetched()).await;
+            tokio::select! {
+                _ = timeout(LAST_POLL, link.fetched()) => {}
+                () = link.inner.lifecycle.stopping() => {}
+            }
             link.close_polling();
         });
     }
@@ -318,45 +332,34 @@ impl Link {
     /// The same where nothing that is queued will be read any more.
     pub(super) fn close_at_once(&self) {
         self.is_lost.store(true, Ordering::SeqCst);
-        self.answered.notify_waiters();
+        self.changed.notify_waiters();
         self.close();
     }
 
-    /// Resolves when nothing waits for a poll, or none will come.
+    /// Resolves when all that was accepted for it was fetched, and no more is accepted, or when it is lost.
     pub(super) async fn fetched(&self) {
         loop {
-            let answered = self.answered.notified();
-            if self.backlog.waiting() == 0 || self.is_lost.load(Ordering::SeqCst) || !self.is_polling() {
+            let changed = self.changed.notified();
+            let has_ended = self.has_ended.load(Ordering::Acquire) || self.session.get().is_none();
+            if has_ended && self.backlog.waiting() == 0 || self.is_lost.load(Ordering::SeqCst) {
                 return;
             }
-            answered.await;
+            changed.await;
         }
     }
 
-    /// Notes that a poll was answered, with all that waited.
-    pub(super) fn note_answered(&self, packets: usize, bytes: usize) {
-        self.backlog.written(packets, bytes);
-        self.answered.notify_waiters();
+    /// Notes that so many frames, and so many bytes of them, have been written.
+    pub(super) fn note_written(&self, frames: usize, bytes: usize) {
+        self.backlog.written(frames, bytes);
+        if self.is_closed() {
+            self.changed.notify_waiters();
+            self.reader.wake();
+        }
     }
 
     /// Whether what it is told is fetched by polls.
     pub(super) fn is_polling(&self) -> bool {
         self.sid.get().is_some() && !self.upgrading.load(Ordering::Acquire)
-    }
-
-    /// Notes that so many frames, and so many bytes of them, have been written.
-    pub(super) fn written(&self, frames: usize, bytes: usize) {
-        self.backlog.written(frames, bytes);
-        if let Some(last_words) = self.last_words.get() {
-            // The closure always gives a value.
-            _ = last_words.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| Some(left.saturating_sub(frames)));
-            self.reader.wake();
-        }
-    }
-
-    /// Whether all is written that was queued when it was closed.
-    pub(super) fn has_said_all(&self) -> bool {
-        self.last_words.get().is_none_or(|left| left.load(Ordering::Acquire) == 0)
     }
 
     /// Makes the library forget a connection that began with polling. Without effect on one that has been upgraded.

@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 use tower::ServiceExt;
 
 use super::lengths::Lengths;
-use super::link::Link;
+use super::link::{Link, is_queued};
 use super::{Inner, Protocol, Query, READ_BUFFER, engine_error, slim_request};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
@@ -45,7 +45,9 @@ pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> 
             Some(link) => fetch(&inner, &link, request.uri().clone()).await,
             None => engine_error(1, "Session ID unknown"),
         },
-        (Method::POST, Some(_)) => match query.link(&inner).filter(|link| !link.is_closed()) {
+        (Method::POST, Some(_)) => match query.link(&inner) {
+            // It is not heard any more, as on a WebSocket. An error would have it give up before it fetches the rest.
+            Some(link) if link.is_closed() => "ok".into_response(),
             Some(link) => post(&inner, link, request).await,
             None => engine_error(1, "Session ID unknown"),
         },
@@ -76,11 +78,11 @@ async fn fetch(inner: &Inner, link: &Link, uri: Uri) -> Response {
     let (packets, bytes) = match link.protocol() {
         Protocol::V3 => (link.backlog().waiting(), usize::MAX),
         Protocol::V4 => {
-            let packets = body.split(|byte| *byte == SEPARATOR).count();
-            (packets, body.len() - (packets - 1))
+            let queued = body.split(|byte| *byte == SEPARATOR).filter(|packet| is_queued(packet));
+            queued.fold((0, 0), |(packets, bytes), packet| (packets + 1, bytes + packet.len()))
         }
     };
-    link.note_answered(packets, bytes);
+    link.note_written(packets, bytes);
     if !link.is_connected()
         && let Some(replaced) = replace_connect_reply(&body, link)
     {

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::link::Link;
+use super::link::{Link, PACKET_HEAD, is_queued};
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
 use crate::transport::read_ahead::ReadAhead;
@@ -20,7 +20,7 @@ use crate::transport::read_ahead::ReadAhead;
 const WRITE_STALL: Duration = Duration::from_secs(8);
 
 /// How long a connection that is being closed may take to read all that still waits for it.
-pub(super) const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A WebSocket's stream as the library sees it.
 ///
@@ -37,8 +37,8 @@ pub(super) struct Seam<S> {
     written: FrameCounter,
     read: FrameCounter,
     pause: Option<Pin<Box<Sleep>>>,
-    /// The time for the last words.
-    parting: Option<Pin<Box<Sleep>>>,
+    /// How long the end may wait for all that is queued to be written.
+    end: Option<Pin<Box<Sleep>>>,
     /// Whether the connection began with polling, so that the library must be told if the upgrade came to nothing.
     is_upgrade: bool,
 }
@@ -56,7 +56,7 @@ impl<S> Seam<S> {
             written: FrameCounter::default(),
             read: FrameCounter::default(),
             pause: None,
-            parting: None,
+            end: None,
             is_upgrade,
         }
     }
@@ -72,7 +72,7 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
                 }
                 let (frames, payload) = self.written.count(&bytes[..written]);
                 if frames > 0 || payload > 0 {
-                    self.link.written(frames, payload);
+                    self.link.note_written(frames, payload);
                 }
                 return Poll::Ready(written);
             }
@@ -103,12 +103,12 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
         }
     }
 
-    /// Ready when the last words have been written, or had their time: the library writes no more once it has read the end.
-    fn poll_last_words(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.has_failed || self.link.has_said_all() {
+    /// Ready when all that is queued has been written, or for too long has not.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.link.backlog().waiting() == 0 || self.has_failed {
             return Poll::Ready(());
         }
-        self.parting.get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL))).as_mut().poll(context)
+        self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL))).as_mut().poll(context)
     }
 
     fn fail(&mut self, reason: LeaveReason) {
@@ -152,8 +152,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
         if this.link.is_closed() {
             // Its peers need not wait until the writer has finished, too.
             this.link.end(LeaveReason::Kicked);
-            ready!(this.poll_last_words(context));
-            return Poll::Ready(Ok(()));
+            // Once it has read the end, the library writes nothing more, and before it has read the end of the upgrade
+            // nothing either.
+            if this.poll_end(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if !this.is_upgrade || this.read.frames >= UPGRADE_FRAMES {
+                return Poll::Pending;
+            }
         }
         ready!(this.link.poll_pause(&mut this.pause, context));
         let before = buffer.filled().len();
@@ -233,6 +239,11 @@ struct FrameCounter {
     /// The beginning of a head that has not come whole yet.
     head: Vec<u8>,
     payload_left: usize,
+    /// What the payload begins with, as much of it as has come.
+    kind: [u8; PACKET_HEAD],
+    kind_length: usize,
+    /// How many have ended, of any kind.
+    frames: usize,
 }
 
 impl FrameCounter {
@@ -240,14 +251,20 @@ impl FrameCounter {
     fn begin(&mut self, head: &[u8], length: usize) {
         self.has_goodbye |= head[0] & 0x0f == CLOSE && length > 0;
         self.payload_left = length;
+        self.kind = [0; PACKET_HEAD];
+        self.kind_length = 0;
     }
 
-    /// How many frames end in these bytes, and how many of the bytes are payload.
+    /// How many frames with an event or an acknowledgement end in these bytes, and how many of the bytes are payload.
     fn count(&mut self, mut bytes: &[u8]) -> (usize, usize) {
         let (mut frames, mut payload) = (0, 0);
         while !bytes.is_empty() {
             if self.payload_left > 0 {
                 let here = self.payload_left.min(bytes.len());
+                for byte in bytes.iter().take(here.min(PACKET_HEAD - self.kind_length)) {
+                    self.kind[self.kind_length] = *byte;
+                    self.kind_length += 1;
+                }
                 self.payload_left -= here;
                 payload += here;
                 bytes = &bytes[here..];
@@ -267,7 +284,10 @@ impl FrameCounter {
                 let head = std::mem::take(&mut self.head);
                 self.begin(&head, length);
             }
-            frames += usize::from(self.payload_left == 0);
+            if self.payload_left == 0 {
+                self.frames += 1;
+                frames += usize::from(is_queued(&self.kind));
+            }
         }
         (frames, payload)
     }
@@ -308,6 +328,9 @@ fn frame_bounds(bytes: &[u8]) -> Option<(usize, usize)> {
     (bytes.len() >= end).then_some((head, end))
 }
 
+/// How many frames an upgrade takes of a client: a probe, and the word that it is done.
+const UPGRADE_FRAMES: usize = 2;
+
 /// The opcode of a close frame.
 const CLOSE: u8 = 8;
 
@@ -330,7 +353,7 @@ fn frame_head(bytes: &[u8]) -> Option<(usize, usize)> {
 mod tests {
     use super::*;
 
-    /// A server's text frame of so many bytes.
+    /// A server's text frame of so many bytes: an event, if they suffice.
     fn frame(length: usize) -> Vec<u8> {
         let mut frame = vec![0x81];
         match length {
@@ -344,7 +367,7 @@ mod tests {
                 frame.extend((length as u64).to_be_bytes());
             }
         }
-        frame.resize(frame.len() + length, b'x');
+        frame.extend(b"42".iter().chain(std::iter::repeat(&b'x')).take(length));
         frame
     }
 
@@ -358,10 +381,13 @@ mod tests {
                 .chunks(piece)
                 .map(|piece| counter.count(piece))
                 .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            assert_eq!(total, (lengths.len(), lengths.iter().sum()), "in pieces of {piece}");
+            let events = lengths.iter().filter(|length| **length >= PACKET_HEAD).count();
+            assert_eq!(total, (events, lengths.iter().sum()), "in pieces of {piece}");
+            assert_eq!(counter.frames, lengths.len());
         }
         let mut counter = FrameCounter::default();
-        assert_eq!(counter.count(&stream[..2]), (1, 0), "an empty frame ends with its head");
+        counter.count(&stream[..2]);
+        assert_eq!(counter.frames, 1, "an empty frame ends with its head");
     }
 
     /// A client's close frame.

@@ -20,7 +20,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
 use super::Settings;
-use super::outbound::{BACK, Line, Next, Outbound, Outgoing};
+use super::outbound::{BACK, Line, Outbound, Outgoing};
 use crate::auth::Grant;
 use crate::dialect::{Conversation, Dialect, Frame, RequestError, Step};
 use crate::id::{ConnectionId, RoomId};
@@ -64,7 +64,7 @@ pub(super) struct Connection {
 
 /// What a connection has to do.
 enum Wake {
-    Write(Next),
+    Write(VecDeque<Outgoing>),
     Read(Option<Result<Message, Error>>),
     Beat,
     TooLate,
@@ -177,10 +177,7 @@ impl Connection {
         loop {
             let wake = poll_fn(|context| self.poll_wake(context, &mut heartbeat, &mut first_message)).await;
             let done = match wake {
-                Wake::Write(Next::Write(frames)) => self.write(frames).await,
-                Wake::Write(Next::Close(frames)) => {
-                    self.write(frames).await.and_then(|()| Err(End::told(1008, "closed by the server")))
-                }
+                Wake::Write(frames) => self.write(frames).await,
                 Wake::Read(message) => self.read(message),
                 Wake::Beat => self.beat().await,
                 Wake::TooLate => {
@@ -201,8 +198,8 @@ impl Connection {
         heartbeat: &mut Interval,
         first_message: &mut Option<Pin<Box<Sleep>>>,
     ) -> Poll<Wake> {
-        if let Poll::Ready(next) = self.line.poll_next(context) {
-            return Poll::Ready(Wake::Write(next));
+        if let Poll::Ready(frames) = self.line.poll_next(context) {
+            return Poll::Ready(Wake::Write(frames));
         }
         if let Some(pause) = &mut self.pause
             && pause.as_mut().poll(context).is_ready()
@@ -378,13 +375,14 @@ impl Connection {
         }
         let outbox = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
         // The key works once.
+        let before = session.key().map(|key| key.expose());
         let key = session.renew_key(used).map(|key| key.expose());
-        self.conversation.keep(key);
+        self.conversation.keep(key.clone());
         session.speak(self.speaks);
         let Frame::Text(said) = self.conversation.resumed(Some(session.id()), now) else { return None };
         // What this connection was until now had no rooms, or leaves them.
         (self.session, self.outbox) = (session, outbox);
-        match self.outbox.attach(&self.line, said, seen) {
+        match self.outbox.attach(&self.line, said, seen, before.zip(key)) {
             Ok(()) => None,
             Err(QueueFull) => Some(Step::Tell(Frame::Close(1008, "what was missed is too much"))),
         }
@@ -399,23 +397,29 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes what waits, in as few writes as it takes.
-    async fn write(&mut self, frames: VecDeque<Outgoing>) -> Result<(), End> {
+    /// Writes what waits, in as few writes as it takes. Once the end is among it nothing more is accepted, and what was
+    /// is written too.
+    async fn write(&mut self, mut frames: VecDeque<Outgoing>) -> Result<(), End> {
+        let end = frames.iter().find_map(|frame| match frame {
+            Outgoing::Close(code, reason) => Some(End::told(*code, reason)),
+            Outgoing::Text(_) | Outgoing::Ping => None,
+        });
+        if end.is_some() {
+            self.session.end(LeaveReason::Kicked);
+            frames.extend(self.line.rest());
+        }
         let (count, mut bytes) = (frames.len(), 0);
         for frame in frames {
             bytes += frame.length();
             match frame {
                 Outgoing::Text(text) => self.bounded(async |socket| socket.feed(Message::Text(text)).await).await?,
                 Outgoing::Ping => self.bounded(async |socket| socket.feed(Message::Ping(BACK.into())).await).await?,
-                Outgoing::Close(code, reason) => {
-                    self.bounded(async |socket| socket.flush().await).await?;
-                    return Err(End::told(code, reason));
-                }
+                Outgoing::Close(..) => {}
             }
         }
         self.bounded(async |socket| socket.flush().await).await?;
         self.line.backlog.written(count, bytes);
-        Ok(())
+        end.map_or(Ok(()), Err)
     }
 
     /// Writes for a bounded time, and no longer than for a last word once the connection is to be closed.

@@ -62,14 +62,6 @@ struct Queue {
     writer: Option<Waker>,
 }
 
-/// What a connection is to do next.
-pub(super) enum Next {
-    /// Write all these, in order. There is one at least.
-    Write(VecDeque<Outgoing>),
-    /// Write these, and close.
-    Close(VecDeque<Outgoing>),
-}
-
 impl Line {
     pub(super) fn new(settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
@@ -80,16 +72,19 @@ impl Line {
         })
     }
 
-    /// Ready when there is something to write, or the connection is to be closed. For one task only.
-    pub(super) fn poll_next(&self, context: &Context<'_>) -> Poll<Next> {
+    /// Ready with what is to be written next: one frame at least, with the end behind it if the connection is to be
+    /// closed. For one task only.
+    pub(super) fn poll_next(&self, context: &Context<'_>) -> Poll<VecDeque<Outgoing>> {
         let mut queue = self.queue.lock();
         if queue.poll_closing(context).is_ready() {
-            return Poll::Ready(Next::Close(std::mem::take(&mut queue.waiting)));
+            queue.waiting.push_back(Outgoing::Close(1008, "closed by the server"));
         }
-        if queue.waiting.is_empty() {
-            return Poll::Pending;
-        }
-        Poll::Ready(Next::Write(std::mem::take(&mut queue.waiting)))
+        if queue.waiting.is_empty() { Poll::Pending } else { Poll::Ready(std::mem::take(&mut queue.waiting)) }
+    }
+
+    /// What was queued since.
+    pub(super) fn rest(&self) -> VecDeque<Outgoing> {
+        std::mem::take(&mut self.queue.lock().waiting)
     }
 
     /// Ready when the connection is to be closed, whatever waits. For the same task.
@@ -186,8 +181,15 @@ impl Outbound {
     }
 
     /// Sends to another connection from now on: first what is `said` to it, with the number of the last that it has seen,
-    /// then what it has not seen, then a ping.
-    pub(super) fn attach(&self, line: &Arc<Line>, mut said: String, seen: u64) -> Result<(), QueueFull> {
+    /// then what it has not seen, then a ping. A message that was to bring the key of its place brings the one that has
+    /// replaced it.
+    pub(super) fn attach(
+        &self,
+        line: &Arc<Line>,
+        mut said: String,
+        seen: u64,
+        replaced: Option<(String, String)>,
+    ) -> Result<(), QueueFull> {
         let mut state = self.state.lock();
         if let Some(number) = self.number {
             number(&mut said, seen, self.id);
@@ -195,6 +197,10 @@ impl Outbound {
         line.send(Outgoing::Text(said.into()), true)?;
         if let Some(history) = &mut state.history {
             history.set_back(Instant::now(), seen);
+            if let Some((key, newer)) = replaced {
+                let bringing = history.frames_mut().filter(|frame| frame.contains(&key));
+                bringing.for_each(|frame| *frame = frame.replace(&key, &newer).into());
+            }
             for (_, frame) in history.after(seen) {
                 line.send(Outgoing::Text(frame.clone()), true)?;
             }

@@ -31,7 +31,7 @@ export class Caller {
   #timer
   #isLeaving = false
 
-  /** @param options `{ id, call, room, me, other, address, wire, seed, paceMs }` @param tell where news go. */
+  /** @param options `{ id, call, room, me, other, address, wire, seed, paceMs, patienceMs }` @param tell where news go. */
   constructor(options, tell) {
     Object.assign(this, options)
     this.tell = tell

@@ -11,7 +11,6 @@ const KINDS = Object.fromEntries(Object.entries(TYPES).map(([kind, type]) => [ty
 /** How long nothing may come before the line counts as lost. The server pings every second. */
 const SILENCE_MS = 2500
 const RETRY_MS = [50, 250]
-const HANDSHAKE_MS = 2000
 
 export class EnvelopeCaller extends Caller {
   #socket
@@ -30,15 +29,16 @@ export class EnvelopeCaller extends Caller {
   #unsent = []
 
   connect() {
-    const socket = new WebSocket(`ws://${this.address}/ws`, { handshakeTimeout: HANDSHAKE_MS, perMessageDeflate: false })
+    const socket = new WebSocket(`ws://${this.address}/ws`, { handshakeTimeout: this.patienceMs, perMessageDeflate: false })
     this.#socket = socket
     this.life += 1
     this.#own = 0
     this.note('life', this.life)
     const current = (handle) => (...values) => socket === this.#socket && handle(...values)
     socket.on('message', current((text) => this.#receive(JSON.parse(text))))
+    socket.on('open', () => (socket.isOpen = true))
     for (const sign of ['open', 'message', 'ping']) socket.on(sign, current(() => this.#heardFrom()))
-    socket.on('error', current((error) => this.note('refused', error.message)))
+    socket.on('error', current((error) => socket.isOpen || this.note('refused', error.message)))
     socket.on('close', current((code) => this.#lost(code)))
   }
 

@@ -11,8 +11,6 @@ import { setTimeout as pause } from 'node:timers/promises'
 const HEALTH_MS = 50
 
 export class Gate {
-  /** Handshakes that were answered with anything but a success, or not at all. */
-  refused = []
   #nodes = []
   /** By Engine.IO session id, for those that poll. */
   #sessions = new Map()
@@ -68,12 +66,10 @@ export class Gate {
         response.writeHead(answer.statusCode, answer.headers).end(body)
         return
       }
-      if (!sid) this.#refuse(url, answer.statusCode)
       response.writeHead(answer.statusCode, answer.headers)
       answer.pipe(response)
     })
-    onward.on('error', (error) => {
-      if (!sid) this.#refuse(url, error.code)
+    onward.on('error', () => {
       if (response.headersSent) response.destroy()
       else response.writeHead(502).end()
     })
@@ -83,25 +79,14 @@ export class Gate {
 
   /** Passes a WebSocket on as it is. */
   #switch(request, socket, early) {
-    const { sid, node } = this.#route(request)
+    const { node } = this.#route(request)
     const onward = net.connect(node.address)
     const lines = request.rawHeaders.flatMap((name, index, all) => (index % 2 ? [] : [`${name}: ${all[index + 1]}`]))
     onward.write(`GET ${request.url} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`)
     onward.write(early)
-    onward.once('data', (head) => {
-      const status = head.subarray(0, 12).toString('latin1')
-      if (!sid && status !== 'HTTP/1.1 101') this.#refuse(request.url, status)
-    })
-    onward.once('error', (error) => {
-      if (!sid && onward.bytesRead === 0) this.#refuse(request.url, error.code)
-      socket.destroy()
-    })
+    onward.once('error', () => socket.destroy())
     socket.once('error', () => onward.destroy())
     socket.pipe(onward).pipe(socket)
-  }
-
-  #refuse(url, why) {
-    this.refused.push(`${url.split('?')[0]} ${why}`)
   }
 
   close() {

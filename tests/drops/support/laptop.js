@@ -3,6 +3,7 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as pause } from 'node:timers/promises'
+import { ours } from './children.js'
 
 const PROGRAM = fileURLToPath(new URL('../laptop.js', import.meta.url))
 
@@ -14,11 +15,8 @@ export class Laptop {
   #waiting = new Map()
 
   constructor() {
-    this.#process = fork(PROGRAM, { stdio: 'inherit' })
+    this.#process = ours(fork(PROGRAM))
     this.#process.on('message', ({ id, what, rest }) => this.#receive(`${id} ${what}`, rest))
-    this.ended = new Promise((done) => this.#process.once('exit', (code, signal) => done({ code, signal })))
-    // A stopped process takes no other signal.
-    process.once('exit', () => this.#process.kill('SIGKILL'))
   }
 
   #receive(news, rest) {

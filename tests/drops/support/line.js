@@ -13,6 +13,8 @@ class Connection {
   pieces = 0
   /** While nothing passes: what would have happened, in order. */
   #held = null
+  /** Whether it does not pass to the client alone. */
+  #isHalf = false
   /** Nothing passes any more, whatever comes. */
   #isLost = false
 
@@ -30,16 +32,16 @@ class Connection {
   }
 
   #join(from, to, way) {
-    from.on('data', (piece) => this.#do(() => this.#pass(piece, from, to, way)))
-    from.on('end', () => this.#do(() => to.end(), from))
+    from.on('data', (piece) => this.#do(way, () => this.#pass(piece, from, to, way)))
+    from.on('end', () => this.#do(way, () => to.end(), from))
     // Whoever is reset on one side is reset on the other.
-    from.on('error', () => this.#do(() => to.resetAndDestroy(), from))
+    from.on('error', () => this.#do(way, () => to.resetAndDestroy(), from))
   }
 
   /** Does it now, when the silence is over, or never: then `end`, which is done for, goes. */
-  #do(pass, end) {
+  #do(way, pass, end) {
     if (this.#isLost) end?.destroy()
-    else if (this.#held) this.#held.push(pass)
+    else if (this.#held && (way === 'down' || !this.#isHalf)) this.#held.push(() => this.#do(way, pass))
     else pass()
   }
 
@@ -55,8 +57,9 @@ class Connection {
     if (cut) this.line.cut(cut.how, cut.sides)
   }
 
-  hush() {
+  hush(isHalf) {
     this.isOld = true
+    this.#isHalf = isHalf
     this.#held ??= []
   }
 
@@ -65,7 +68,7 @@ class Connection {
     const held = this.#held ?? []
     this.#held = null
     this.isOld = false
-    for (const pass of held) this.#do(pass)
+    for (const pass of held) pass()
   }
 
   /** From here on nothing passes, and neither side is told. */
@@ -104,7 +107,7 @@ export class Line {
   /** How far the client had come since the last cut: `handshake`, `connect`, `back`. */
   #stage = 'handshake'
   #server
-  /** `open`, `down` (who comes is reset), or `silent`. */
+  /** `open`, `down` (who comes is reset), `silent`, or `half` silent. */
   #state = 'open'
   #armed = []
 
@@ -119,8 +122,8 @@ export class Line {
       if (this.#state === 'down') return near.resetAndDestroy()
       const connection = new Connection(this, near)
       this.connections.add(connection)
-      if (this.#state === 'silent') {
-        connection.hush()
+      if (this.#state !== 'open') {
+        connection.hush(this.#state === 'half')
         // Its first packets are sent again until they get through.
         connection.isOld = false
       }
@@ -149,11 +152,11 @@ export class Line {
     this.#state = 'down'
   }
 
-  /** Passes nothing from now on, and closes nothing. */
-  silence() {
-    this.note('silent')
-    this.#state = 'silent'
-    for (const connection of this.connections) connection.hush()
+  /** Passes nothing from now on, and closes nothing; `half`: nothing to the client, all to the server. */
+  silence(isHalf = false) {
+    this.#state = isHalf ? 'half' : 'silent'
+    this.note(this.#state)
+    for (const connection of this.connections) connection.hush(isHalf)
   }
 
   /** Works again. What was there before a silence is lost for good where `old` says so; else all comes late. */

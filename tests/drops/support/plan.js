@@ -41,8 +41,8 @@ async function cut(line, chance, how, sides) {
   await outage(line, chance)
 }
 
-async function silence(line, chance, old) {
-  line.silence()
+async function silence(line, chance, old, isHalf) {
+  line.silence(isHalf)
   await pause(chance.between(...SILENCE_MS))
   line.up(old)
 }
@@ -70,7 +70,8 @@ const KINDS = {
   'reset of the server': ({ line }, chance) => cut(line, chance, 'reset', 'far'),
   'silence, then late': ({ line }, chance) => silence(line, chance, 'late'),
   'silence, then anew': ({ line }, chance) => silence(line, chance, 'lost'),
-  'in the handshake': ({ line, wire }, chance) => delicate(line, chance, wire),
+  'silence to the client': ({ line }, chance) => silence(line, chance, chance.pick(['late', 'lost']), true),
+  'in a handshake': ({ line, wire }, chance) => delicate(line, chance, wire),
 }
 const BOTH = 'of both at once'
 
@@ -97,7 +98,7 @@ export async function disturb(sides, chance) {
   }
   const acts = sides.map(() => [])
   for (const kind of Object.keys(KINDS)) acts[chance.whole(0, 1)].push(kind)
-  for (const act of acts) act.push('in the handshake', chance.pick(Object.keys(KINDS)))
+  for (const act of acts) act.push('in a handshake', chance.pick(Object.keys(KINDS)))
   acts[0].push(BOTH)
   const isLong = chance.chance(LONG_CALLS) ? chance.pick(['one', 'both']) : undefined
   const long = chance.pick(Object.keys(LONG))

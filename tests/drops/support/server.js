@@ -1,13 +1,14 @@
 // The server under test: started, asked what it holds, stopped.
 
 import { spawn } from 'node:child_process'
-import { createWriteStream, mkdtempSync, readFileSync } from 'node:fs'
+import { createWriteStream, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import http from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { ours } from './children.js'
 
 const REPOSITORY = fileURLToPath(new URL('../../../', import.meta.url))
 export const BINARY = path.resolve(REPOSITORY, process.env.PARLOR_BIN ?? 'target/debug/parlor')
@@ -51,8 +52,7 @@ export class Server {
     const env = { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...this.settings }
     this.logFile = path.join(mkdtempSync(path.join(tmpdir(), 'parlor-drops-')), 'server.log')
     this.#log = createWriteStream(this.logFile)
-    this.#child = spawn(BINARY, [], { cwd: REPOSITORY, env, stdio: ['ignore', 'pipe', 'pipe'] })
-    process.once('exit', () => this.#child.kill('SIGKILL'))
+    this.#child = ours(spawn(BINARY, [], { cwd: REPOSITORY, env, stdio: ['ignore', 'pipe', 'pipe'] }))
     this.exited = new Promise((done) => this.#child.once('exit', (code, signal) => done({ code, signal })))
     const address = new Promise((done) => {
       let said = ''
@@ -120,6 +120,11 @@ export class Server {
       refused: of('parlor_resumptions_total{outcome="refused"}'),
       panics: of('parlor_panics_total'),
     }
+  }
+
+  /** Its log is of no interest. */
+  forgetLog() {
+    rmSync(path.dirname(this.logFile), { recursive: true })
   }
 
   /** What its log says of a room. */

@@ -18,7 +18,7 @@ export class SocketIoCaller extends Caller {
       // Quicker than a page, since the absences here are shorter.
       reconnectionDelay: 50,
       reconnectionDelayMax: 250,
-      timeout: 2000,
+      timeout: this.patienceMs,
     })
     this.#socket = socket
     socket.io.on('open', () => {

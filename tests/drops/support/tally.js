@@ -30,7 +30,7 @@ export class Tally {
   #drops = {}
   #stages = {}
   #wires = {}
-  #sums = { said: 0, accepted: 0, refused: 0, heard: 0, recovered: 0, rejoined: 0 }
+  #sums = { said: 0, accepted: 0, lapsed: 0, refused: 0, heard: 0, recovered: 0, rejoined: 0 }
   #absences = []
   #returns = []
   #found = 0
@@ -79,7 +79,7 @@ export class Tally {
 calls        ${this.calls}: ${list(this.#wires)}
 drops        ${drops}: ${list(this.#drops)}
 cuts         ${list(this.#stages)} (by how far the client had come)
-signals      said ${sums.said}, accepted ${sums.accepted}, refused ${sums.refused}, delivered ${sums.heard}
+signals      said ${sums.said}, accepted ${sums.accepted} (${sums.lapsed} of them for places that were given up), refused ${sums.refused}, delivered ${sums.heard}
 came back    recovered ${sums.recovered}, joined afresh ${sums.rejoined}; the server: ${list(counted)}
 absent       median ${absent.median} ms, p99 ${absent.p99} ms, max ${absent.max} ms
 back after   median ${back.median} ms, p99 ${back.p99} ms, max ${back.max} ms (the line worked again, or its machine woke)

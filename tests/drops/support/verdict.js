@@ -101,8 +101,14 @@ function refusals({ answers, sent, said, ups }) {
   })
 }
 
-/** What was accepted for an incarnation of the other reaches it, unless that ended before it could. */
+/** What was accepted for an incarnation of the other reaches it, unless that ended before it could: not by a restart. */
 function lost({ answers, said }, across, resumeMs) {
+  if (resumeMs === null) {
+    const all = new Set(across.heard.map(({ number }) => number))
+    return [...answers].flatMap(([number, { at, outcome }]) => {
+      return outcome !== 'ok' || all.has(number) ? [] : [[at, `${number} was accepted and never came`]]
+    })
+  }
   const heard = new Map()
   for (const { number, incarnation } of across.heard) {
     if (!heard.has(incarnation)) heard.set(incarnation, new Set())
@@ -112,7 +118,7 @@ function lost({ answers, said }, across, resumeMs) {
     // Where the other ended in between, nobody knows for which of the two it was.
     if (outcome !== 'ok' || known === null || said.get(number).known !== known) return []
     const its = heard.get(known) ?? new Set()
-    const mayEndEarly = resumeMs !== null && known < across.incarnation
+    const mayEndEarly = known < across.incarnation
     if (its.has(number) || (mayEndEarly && number > Math.max(-1, ...its))) return []
     return [[at, `${number} was accepted and never came`]]
   })
@@ -179,6 +185,11 @@ function overdue({ ups }, expired) {
   })
 }
 
+function lapsed({ answers }, { heard }) {
+  const numbers = new Set(heard.map(({ number }) => number))
+  return [...answers].filter(([number, { outcome }]) => outcome === 'ok' && !numbers.has(number)).length
+}
+
 function figures(sides) {
   const sum = (count) => sides.reduce((total, side) => total + count(side), 0)
   const answered = (side, test) => [...side.answers.values()].filter(({ outcome }) => test(outcome)).length
@@ -186,6 +197,8 @@ function figures(sides) {
   return {
     said: sum(({ said }) => said.size),
     accepted: sum((side) => answered(side, (outcome) => outcome === 'ok')),
+    // For places that were given up before they could be told.
+    lapsed: lapsed(...sides) + lapsed(...sides.toReversed()),
     refused: sum((side) => answered(side, (outcome) => outcome !== 'ok')),
     heard: sum(({ heard }) => heard.length),
     recovered: later.filter(({ recovered }) => recovered).length,

@@ -16,10 +16,14 @@ pub(crate) struct Polling {
     packets: VecDeque<String>,
 }
 
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().timeout(LIMIT).build().unwrap()
+}
+
 impl Polling {
     /// As far as the OPEN packet.
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        let http = reqwest::Client::builder().timeout(LIMIT).build().unwrap();
+        let http = client();
         let path = "/socket.io/?EIO=4&transport=polling";
         let open = http.get(format!("http://{address}{path}")).send().await.unwrap().text().await.unwrap();
         let open: Value = serde_json::from_str(&open[1..]).unwrap();
@@ -44,6 +48,16 @@ impl Polling {
 
     fn url(&self) -> String {
         format!("http://{}{}", self.address, self.path)
+    }
+
+    /// What a WebSocket is upgraded by, beside the transport.
+    pub(crate) fn query(&self) -> String {
+        self.path.split_once('?').expect("a query").1.replace("transport=polling&", "")
+    }
+
+    /// Comes over another connection from now on.
+    pub(crate) fn forget_connections(&mut self) {
+        self.http = client();
     }
 
     /// Sends packets, if the server has not closed yet.

@@ -1,0 +1,104 @@
+// The verdict finds what it is there to find: a call that went well, with one thing changed at a time.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { judge } from './verdict.js'
+
+const RESUME_MS = 6000
+
+/** One side of a call of ten signals each way, over a drop in the middle, after which it was recovered. */
+function side(me) {
+  const log = [
+    [0, 'life', 1], [1, 'up', false, 1], [2, 'users', null], [2, 'joined', 1],
+    [3, 'presence', 'joined', 1, undefined],
+  ]
+  for (let number = 0; number < 10; number += 1) {
+    const at = 10 + number * 100
+    if (number === 5) {
+      log.push(
+        [at, 'down', 'transport close'], [at + 1, 'life', 2], [at + 2, 'up', true, 1],
+        [at + 3, 'presence', 'away', 1, undefined], [at + 4, 'presence', 'back', 1, undefined],
+      )
+    }
+    const life = number < 5 ? 1 : 2
+    log.push(
+      [at + 5, 'say', number, 1], [at + 5, 'sent', number, life], [at + 6, 'answer', number, 'ok', 1, life],
+      [at + 7, 'heard', number, 'candidate', undefined],
+    )
+  }
+  log.push([2000, 'leave', 'close'], [2001, 'presence', 'left', 1, 'disconnected'])
+  return { me, log }
+}
+
+const call = () => ({ sides: [side('a'), side('b')] })
+const found = (call, resumeMs = RESUME_MS) => judge(call, { resumeMs }).found.map(({ text }) => text)
+const find = (log, what, test = () => true) => log.findIndex(([, is, ...rest]) => is === what && test(...rest))
+
+/** What is found when something was done to the log of a. */
+function changed(change) {
+  const one = call()
+  change(one.sides[0].log, one.sides[1].log)
+  return found(one)
+}
+
+test('a good call is good', () => {
+  assert.deepEqual(found(call()), [])
+  assert.deepEqual(judge(call(), { resumeMs: RESUME_MS }).figures, {
+    said: 20, accepted: 20, lapsed: 0, refused: 0, heard: 20, recovered: 2, rejoined: 0, absences: [97, 97],
+  })
+})
+
+const WRONG = {
+  'accepted and lost': [(log) => log.splice(find(log, 'heard', (number) => number === 7), 1), /^b: 7 was accepted and never came$/],
+  'doubled': [(log) => log.splice(find(log, 'heard', (number) => number === 7), 0, log.at(find(log, 'heard', (number) => number === 7))), /^a: 7 came after 7$/],
+  'out of order': [(log) => {
+    const [one, other] = [6, 7].map((wanted) => find(log, 'heard', (number) => number === wanted))
+    ;[log[one], log[other]] = [log[other], log[one]]
+  }, /^a: 6 came after 7$/],
+  'of another room': [(log) => (log[find(log, 'heard')][4] = { room: 'another' }), /none of this call's/],
+  'never said': [(log) => log.splice(-2, 0, [1999, 'heard', 10, 'candidate', undefined]), /^a: 10 was never said$/],
+  'refused and delivered': [(log) => (log[find(log, 'answer', (number) => number === 3)][3] = 'DELIVERY_FAILED'), /^b: 3 was refused, DELIVERY_FAILED, and came$/],
+  'refused': [(log) => (log[find(log, 'answer', (number) => number === 3)][3] = 'DELIVERY_FAILED'), /^a: 3 was refused, DELIVERY_FAILED$/],
+  'accepted for nobody': [(log) => (log[find(log, 'answer', (number) => number === 3)][4] = null), /^a: 3 was accepted, for nobody$/],
+  'answered twice': [(log) => log.splice(-2, 0, log[find(log, 'answer')]), /^a: two answers to 0$/],
+  'not answered': [(log) => log.splice(find(log, 'answer', (number) => number === 7), 1), /^a: no answer to 7$/],
+  'joined twice': [(log) => log.splice(-2, 0, [1999, 'presence', 'joined', 2, undefined]), /^a: user-joined \(2\) over 1$/],
+  'left for no reason': [(log) => log.splice(find(log, 'presence', (news) => news === 'away'), 0, [600, 'presence', 'left', 1, 'timeout']), /^a: user-left \(1\), timeout, that was not due$/],
+  'left twice': [(log) => log.push([2002, 'presence', 'left', 1, 'disconnected']), /^a: user-left \(1\), who is not there \(null\)$/],
+  'away twice': [(log) => log.splice(-2, 0, ...[1998, 1999].map((at) => [at, 'presence', 'away', 1, undefined])), /^a: user-away \(1\) twice$/],
+  'back without having been away': [(log) => log.splice(-2, 0, [1999, 'presence', 'back', 1, undefined]), /^a: user-back \(1\) twice$/],
+  'listed otherwise than told': [(log) => log.splice(-2, 0, [1999, 'users', null]), /^a: listed as null, told of 1$/],
+  'not recovered': [(log) => {
+    const again = find(log, 'up', (recovered) => recovered)
+    log.splice(again, 1, [log[again][0], 'up', false, 2], [log[again][0], 'users', 1], [log[again][0], 'joined', 2])
+  }, /^a: lost its place in \d+ ms$/],
+  'an error': [(log) => log.splice(-2, 0, [1999, 'wrong', 'error INTERNAL']), /^a: error INTERNAL$/],
+}
+
+for (const [name, [change, expected]] of Object.entries(WRONG)) {
+  test(`${name} is found`, () => {
+    const texts = changed(change)
+    assert(texts.some((text) => expected.test(text)), JSON.stringify(texts))
+  })
+}
+
+test('an absence that was too long must have ended the place', () => {
+  const one = { ...call(), expired: [{ me: 'a', from: 509, to: 511 }] }
+  assert.match(found(one).join(), /a: was recovered after \d+ ms/)
+})
+
+test('over a restart nothing that was accepted may be lost, whatever became of its target', () => {
+  const one = call()
+  const [, other] = one.sides
+  // b joined afresh in the middle, and what was accepted for it just before never came.
+  const again = find(other.log, 'up', (recovered) => recovered)
+  other.log.splice(again, 1, [512, 'up', false, 2], [512, 'users', 1], [512, 'joined', 2])
+  other.log.splice(find(other.log, 'heard', (number) => number === 4), 1)
+  const lost = (text) => text === 'a: 4 was accepted and never came'
+  assert(!found(one).some(lost), 'its place may have ended before it was told')
+  assert(found(one, null).some(lost))
+  // Nor where a knew of the newer b when it was answered.
+  const [{ log }] = one.sides
+  log[find(log, 'answer', (number) => number === 4)][4] = 2
+  assert(found(one, null).some(lost))
+})

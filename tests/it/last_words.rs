@@ -1,0 +1,77 @@
+//! What was accepted for a client that polls reaches it, whenever it is asked to go.
+
+use futures_util::SinkExt;
+use parlor::id::ConnectionId;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::client::{text, websocket};
+use crate::support::polling::Polling;
+use crate::support::{Client, TestServer};
+
+const SIGNALS: u64 = 3;
+
+/// Joins as bob, for whom ann then has signals: his id.
+async fn is_told_something(bob: &mut Polling, ann: &mut Client) -> ConnectionId {
+    bob.send("40").await;
+    let reply = bob.next().await.unwrap();
+    let reply: Value = serde_json::from_str(reply.strip_prefix("40").unwrap()).unwrap();
+    bob.send(r#"42["join-room","r","bob"]"#).await;
+    ann.told("user-joined").await;
+    assert!(bob.next().await.unwrap().contains("room-users"));
+    for number in 0..SIGNALS {
+        let message = json!({ "roomId": "r", "targetId": "bob", "candidate": number });
+        assert_eq!(ann.ask("ice-candidate", message).await["ok"], true);
+    }
+    ConnectionId::parse(reply["sid"].as_str().unwrap()).unwrap()
+}
+
+fn is_signal(packet: &str, number: u64) -> bool {
+    packet.starts_with("42") && packet.contains(&format!(r#""candidate":{number}"#))
+}
+
+#[tokio::test]
+async fn who_polls_fetches_the_rest_while_the_server_goes() {
+    let server = TestServer::start();
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let mut bob = Polling::open(server.address()).await;
+    is_told_something(&mut bob, &mut ann).await;
+    let hub = server.hub().clone();
+    let stopping = tokio::spawn(server.stop());
+    hub.emptied().await;
+    ann.ended().await;
+    // Over a connection of its own, as behind a proxy that keeps none.
+    bob.forget_connections();
+    for number in 0..SIGNALS {
+        let packet = bob.next().await.unwrap();
+        assert!(is_signal(&packet, number), "{packet}");
+    }
+    // In between, that ann has left, if she was asked to go first.
+    while !bob.next().await.unwrap().contains("SHUTTING_DOWN") {}
+    drop(bob);
+    assert!(stopping.await.unwrap());
+}
+
+#[tokio::test]
+async fn who_is_asked_to_go_in_the_midst_of_an_upgrade_is_told_the_rest_at_its_end() {
+    let server = TestServer::start();
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let mut bob = Polling::open(server.address()).await;
+    let id = is_told_something(&mut bob, &mut ann).await;
+    let mut probe = websocket(&server, &bob.query()).await;
+    probe.send(Message::text("2probe")).await.unwrap();
+    assert_eq!(text(&mut probe).await, "3probe");
+    server.hub().dismiss_one(id);
+    assert_eq!(ann.told("user-left").await[0]["reason"], "kicked");
+    probe.send(Message::text("5")).await.unwrap();
+    for number in 0..SIGNALS {
+        let packet = text(&mut probe).await;
+        assert!(is_signal(&packet, number), "{packet}");
+    }
+    assert!(text(&mut probe).await.contains("SHUTTING_DOWN"));
+    drop((bob, probe));
+    ann.close().await;
+    server.finish().await;
+}
