@@ -96,7 +96,8 @@ async fn who_reads_nothing(server: &TestServer) {
         for _ in 0..10 {
             ann.ask("leave-room", json!("elsewhere")).await;
         }
-        assert!(asked.elapsed() < Duration::from_millis(500), "{wire:?}: its peer waits: {:?}", asked.elapsed());
+        // Who waits for it once waits a second, and these are ten.
+        assert!(asked.elapsed() < Duration::from_secs(2), "{wire:?}: its peer waits: {:?}", asked.elapsed());
         let left = ann.told("user-left").await;
         assert_eq!((&left[0]["userId"], &left[0]["reason"]), (&json!(to), &json!("timeout")), "{wire:?}");
         assert!(began.elapsed() < IN_TIME, "{wire:?}: {:?}", began.elapsed());
