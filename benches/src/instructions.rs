@@ -31,7 +31,7 @@ const FEW: u64 = 1000;
 const MANY: u64 = 5000;
 
 /// By how much more than recorded a figure may be.
-const TOLERANCE: f64 = 1.25;
+const TOLERANCE: f64 = 1.1;
 
 /// Counts, and says what was recorded. Fails where it has become much more; with `record`, records it.
 pub(crate) fn run(programs: &Programs, cores: Cores, record: bool) -> anyhow::Result<()> {
