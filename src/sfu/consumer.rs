@@ -7,7 +7,7 @@
 //! The guarantee that is easy to break: what goes out is one unbroken sequence (see [`rewrite`](super::rewrite)).
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use str0m::media::Mid;
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc};
@@ -16,7 +16,7 @@ use super::codec::{Glance, renumber};
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::parameters::Kind;
 use super::request::Asker;
-use super::rewrite::{Clock, Pictures, Sequence};
+use super::rewrite::{Clock, Pictures, Sequence, captured};
 use super::router::Codec;
 
 /// A consumer.
@@ -139,7 +139,7 @@ impl Consumer {
             return Offered { has_switched, ..Offered::default() };
         }
         let Some(number) = self.sequence.map(number) else { return Offered { has_switched, ..Offered::default() } };
-        let timestamp = self.clock.map(packet.header.timestamp, now);
+        let timestamp = self.clock.map(packet.header.timestamp, now, self.captured(packet));
         let write = self.write(packet, glance, number, timestamp);
         Offered { write: Some(write), needs_keyframe: false, has_switched }
     }
@@ -148,7 +148,7 @@ impl Consumer {
         self.sequence.begin(*packet.seq_no);
         // After a pause the same source's own clock tells how long that was.
         if self.source.is_some_and(|source| source.ssrc != from.ssrc) {
-            self.clock.begin(packet.header.timestamp, now);
+            self.clock.begin(packet.header.timestamp, now, self.captured(packet));
         }
         if let Some(numbers) = glance.numbers {
             self.pictures.begin(numbers);
@@ -156,6 +156,10 @@ impl Consumer {
         self.source = Some(from);
         self.is_broken = false;
         self.temporal = self.wanted_temporal;
+    }
+
+    fn captured(&self, packet: &RtpPacket) -> Option<SystemTime> {
+        captured(packet.header.timestamp, self.codec.clock_rate(), packet.last_sender_info.as_ref())
     }
 
     /// Whether a packet belongs to a part of the frame rate that is not wanted. More of it is taken up again where it
@@ -174,14 +178,14 @@ impl Consumer {
 
     fn write(&mut self, packet: &RtpPacket, glance: &Glance, number: u64, timestamp: u32) -> RtpWrite {
         let header = &packet.header;
-        // What names or times a packet is its transport's own.
+        let is_video = self.codec.kind() == Kind::Video;
+        // What names or times a packet is its transport's own; what else it seems to have may be something else.
         let extensions = ExtensionValues {
-            audio_level: header.ext_vals.audio_level,
-            voice_activity: header.ext_vals.voice_activity,
-            video_orientation: header.ext_vals.video_orientation,
+            audio_level: header.ext_vals.audio_level.filter(|_| !is_video),
+            voice_activity: header.ext_vals.voice_activity.filter(|_| !is_video),
+            video_orientation: header.ext_vals.video_orientation.filter(|_| is_video),
             ..ExtensionValues::default()
         };
-        let is_video = self.codec.kind() == Kind::Video;
         let payload_type = self.codec.payload_type().into();
         let write = |payload: Arc<[u8]>| {
             RtpWrite::new(payload_type, number.into(), timestamp, packet.timestamp, payload)

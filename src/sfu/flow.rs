@@ -76,7 +76,7 @@ impl Sfu {
         let (ours, theirs) = request.split_username()?;
         let id = *self.by_ufrag.get(ours)?;
         let transport = self.transports.get_mut(&id)?;
-        if !transport.verifies(&request, &self.foundation.crypto) {
+        if !transport.has_begun() || !transport.verifies(&request, &self.foundation.crypto) {
             return None;
         }
         // An address that another has is not taken from it while it is in use.

@@ -55,12 +55,7 @@ impl Description {
             let problem = "the transport does not know this payload type for this codec";
             return Err(Problem::NotAnnounced { field: "rtpParameters.codecs", problem });
         };
-        for extension in &parameters.header_extensions {
-            if !formats.agrees(&extension.uri, extension.id) {
-                let problem = "the transport knows another id for this extension";
-                return Err(Problem::NotAnnounced { field: "rtpParameters.headerExtensions", problem });
-            }
-        }
+        formats.check_extensions(&parameters.header_extensions)?;
         let layers = Self::layers(kind, parameters, rtx.is_some())?;
         let uses_rids = layers.iter().any(|layer| layer.rid.is_some());
         if uses_rids && !(formats.has(router::MID) && formats.has(router::RID)) {

@@ -6,7 +6,9 @@
 //! The guarantee that is easy to break: two packets never get the same number, in whatever order they come.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use str0m::rtp::rtcp::SenderInfo;
 
 use super::codec::Numbers;
 
@@ -59,13 +61,35 @@ impl Sequence {
 /// The least time between the pictures of two sources.
 const ONE_PICTURE: Duration = Duration::from_millis(10);
 
+/// How far what sender reports say may be from when packets come: clocks are set, and clients lie.
+const PLAUSIBLE: Duration = Duration::from_secs(3);
+
+/// When a packet was captured, by the clock that its sender has for all of its streams, if it has said so: sender reports
+/// (RFC 3550, section 6.4.1).
+pub(super) fn captured(timestamp: u32, rate: u32, report: Option<&SenderInfo>) -> Option<SystemTime> {
+    let report = report?;
+    // Modulo 2³², as timestamps are.
+    let reported = u32::try_from(report.rtp_time.numer() & u64::from(u32::MAX)).ok()?;
+    let ahead = timestamp.wrapping_sub(reported).cast_signed();
+    let time = Duration::from_secs_f64(f64::from(ahead.unsigned_abs()) / f64::from(rate));
+    if ahead < 0 { report.ntp_time.checked_sub(time) } else { report.ntp_time.checked_add(time) }
+}
+
+/// The last timestamp, and when that was: here, and where it was captured.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    timestamp: u32,
+    came: Instant,
+    captured: Option<SystemTime>,
+}
+
 /// Timestamps.
 #[derive(Debug)]
 pub(super) struct Clock {
     /// Ticks a second.
     rate: u32,
     distance: u32,
-    last: Option<(u32, Instant)>,
+    last: Option<Last>,
 }
 
 impl Clock {
@@ -73,21 +97,25 @@ impl Clock {
         Self { rate, distance: 0, last: None }
     }
 
-    /// Begins with another source: its first timestamp is as much later as time has passed.
-    pub(super) fn begin(&mut self, first: u32, now: Instant) {
-        let Some((last, at)) = self.last else { return };
-        let passed = now.saturating_duration_since(at).max(ONE_PICTURE);
+    /// Begins with another source: its first timestamp is as much later as time has passed between what was captured, or
+    /// where that is not known, between what has come.
+    pub(super) fn begin(&mut self, first: u32, now: Instant, captured: Option<SystemTime>) {
+        let Some(last) = self.last else { return };
+        let between = now.saturating_duration_since(last.came);
+        let captured = captured.zip(last.captured).map(|(first, last)| first.duration_since(last).unwrap_or_default());
+        let passed = captured.filter(|captured| captured.abs_diff(between) < PLAUSIBLE).unwrap_or(between);
+        let passed = passed.max(ONE_PICTURE);
         let ticks = passed.as_micros() * u128::from(self.rate) / 1_000_000;
         // Modulo 2³², as timestamps are.
         let ticks = u32::try_from(ticks & u128::from(u32::MAX)).unwrap_or_default();
-        self.distance = last.wrapping_add(ticks).wrapping_sub(first);
+        self.distance = last.timestamp.wrapping_add(ticks).wrapping_sub(first);
     }
 
-    pub(super) fn map(&mut self, timestamp: u32, now: Instant) -> u32 {
+    pub(super) fn map(&mut self, timestamp: u32, now: Instant, captured: Option<SystemTime>) -> u32 {
         let mapped = timestamp.wrapping_add(self.distance);
         let is_newer = |last: u32| mapped.wrapping_sub(last) < u32::MAX / 2;
-        if self.last.is_none_or(|(last, _)| mapped != last && is_newer(last)) {
-            self.last = Some((mapped, now));
+        if self.last.is_none_or(|last| mapped != last.timestamp && is_newer(last.timestamp)) {
+            self.last = Some(Last { timestamp: mapped, came: now, captured });
         }
         mapped
     }
@@ -156,12 +184,46 @@ mod tests {
     fn time_passes_between_sources() {
         let start = Instant::now();
         let mut clock = Clock::new(90_000);
-        assert_eq!(clock.map(1000, start), 1000);
-        clock.begin(77, start + Duration::from_secs(1));
-        assert_eq!(clock.map(77, start + Duration::from_secs(1)), 91_000);
-        assert_eq!(clock.map(3077, start + Duration::from_secs(1)), 94_000);
-        clock.begin(u32::MAX, start + Duration::from_secs(1));
-        assert_eq!(clock.map(u32::MAX, start + Duration::from_secs(1)), 94_900, "no two at once");
+        assert_eq!(clock.map(1000, start, None), 1000);
+        let later = start + Duration::from_secs(1);
+        clock.begin(77, later, None);
+        assert_eq!(clock.map(77, later, None), 91_000);
+        assert_eq!(clock.map(3077, later, None), 94_000);
+        clock.begin(u32::MAX, later, None);
+        assert_eq!(clock.map(u32::MAX, later, None), 94_900, "no two at once");
+    }
+
+    #[test]
+    fn what_was_captured_counts_more_than_what_has_come() {
+        let (start, wall) = (Instant::now(), SystemTime::now());
+        let after = |millis| Some(wall + Duration::from_millis(millis));
+        let mut clock = Clock::new(90_000);
+        assert_eq!(clock.map(1000, start, after(500)), 1000);
+        clock.begin(77, start + Duration::from_millis(10), after(600));
+        assert_eq!(clock.map(77, start + Duration::from_millis(10), after(600)), 10_000);
+        clock.begin(5, start + Duration::from_millis(20), after(550));
+        assert_eq!(clock.map(5, start + Duration::from_millis(20), after(550)), 10_900, "not back in time");
+        clock.begin(7, start + Duration::from_millis(120), after(60_000));
+        assert_eq!(clock.map(7, start + Duration::from_millis(120), after(60_000)), 19_900, "it cannot be so");
+        clock.begin(9, start + Duration::from_millis(220), None);
+        assert_eq!(clock.map(9, start + Duration::from_millis(220), None), 28_900, "not known");
+    }
+
+    #[test]
+    fn sender_reports_tell_when_a_packet_was_captured() {
+        let wall = SystemTime::now();
+        let report = SenderInfo {
+            ssrc: 1.into(),
+            ntp_time: wall,
+            rtp_time: str0m::media::MediaTime::new((1 << 32) + 100, str0m::media::Frequency::NINETY_KHZ),
+            sender_packet_count: 0,
+            sender_octet_count: 0,
+        };
+        let at = |timestamp| captured(timestamp, 90_000, Some(&report)).unwrap();
+        assert_eq!(at(90_100), wall + Duration::from_secs(1));
+        assert_eq!(at(100), wall);
+        assert_eq!(at(100_u32.wrapping_sub(45_000)), wall - Duration::from_millis(500));
+        assert_eq!(captured(7, 90_000, None), None);
     }
 
     #[test]

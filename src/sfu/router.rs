@@ -10,7 +10,9 @@ use str0m::rtp::{Extension, ExtensionMap};
 
 use super::parameters::{
     CodecCapability, CodecParameters, ExtensionCapability, ExtensionParameters, Kind, RtcpFeedback, RtpCapabilities,
+    RtpParameters,
 };
+use super::request::Problem;
 
 /// A codec that is carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,13 +172,16 @@ struct Carried {
 
 pub(super) const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 pub(super) const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
+const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// Ids are the router's. `recvonly` does not go on to consumers: it names streams that are one to them.
 const EXTENSIONS: [Carried; 7] = [
     Carried { uri: MID, extension: Extension::RtpMid, id: 1, audio: Some("sendrecv"), video: Some("sendrecv") },
     Carried { uri: RID, extension: Extension::RtpStreamId, id: 2, audio: None, video: Some("recvonly") },
     Carried {
-        uri: "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+        uri: REPAIRED_RID,
         extension: Extension::RepairedRtpStreamId,
         id: 3,
         audio: None,
@@ -190,19 +195,13 @@ const EXTENSIONS: [Carried; 7] = [
         video: Some("sendrecv"),
     },
     Carried {
-        uri: "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+        uri: TRANSPORT_CC,
         extension: Extension::TransportSequenceNumber,
         id: 5,
         audio: Some("sendrecv"),
         video: Some("sendrecv"),
     },
-    Carried {
-        uri: "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
-        extension: Extension::AudioLevel,
-        id: 10,
-        audio: Some("sendrecv"),
-        video: None,
-    },
+    Carried { uri: AUDIO_LEVEL, extension: Extension::AudioLevel, id: 10, audio: Some("sendrecv"), video: None },
     Carried {
         uri: "urn:3gpp:video-orientation",
         extension: Extension::VideoOrientation,
@@ -307,8 +306,8 @@ pub(super) fn extensions_for(kind: Kind, client: &RtpCapabilities) -> Vec<Extens
     EXTENSIONS.iter().filter(is_sent).filter(is_known).map(extension).collect()
 }
 
-/// The payload types and extension ids that one transport uses: fixed when it is made.
-#[derive(Debug)]
+/// The payload types and extension ids that one transport uses: fixed when it begins.
+#[derive(Debug, Clone)]
 pub(super) struct Formats {
     /// Payload types, their codecs, and the payload types of their retransmissions.
     payloads: Vec<(u8, Codec, Option<u8>)>,
@@ -320,7 +319,17 @@ pub(super) struct Formats {
 const MOST_ENTRIES: usize = 128;
 
 /// The largest id that a header extension may have.
-const MAX_EXTENSION_ID: u16 = 16;
+const MAX_EXTENSION_ID: u8 = 16;
+
+/// Adds an extension, if it is carried, its id can be used, and neither is there yet.
+fn add_extension(extensions: &mut Vec<(u8, usize)>, uri: &str, id: u16) {
+    let place = EXTENSIONS.iter().position(|carried| carried.uri == uri);
+    let id = u8::try_from(id).ok().filter(|id| (1..=MAX_EXTENSION_ID).contains(id));
+    let (Some(place), Some(id)) = (place, id) else { return };
+    if !extensions.iter().any(|(taken, known)| *taken == id || *known == place) {
+        extensions.push((id, place));
+    }
+}
 
 impl Formats {
     /// Those of the router, for transports to clients.
@@ -350,14 +359,7 @@ impl Formats {
         }
         let mut extensions: Vec<(u8, usize)> = Vec::new();
         for offered in client.header_extensions.iter().take(MOST_ENTRIES) {
-            let place = EXTENSIONS.iter().position(|carried| carried.uri == offered.uri);
-            let id = u8::try_from(offered.preferred_id.min(MAX_EXTENSION_ID + 1)).unwrap_or_default();
-            let is_good = (1..=MAX_EXTENSION_ID).contains(&id.into());
-            if let (Some(place), true) = (place, is_good)
-                && !extensions.iter().any(|(taken, known)| *taken == id || *known == place)
-            {
-                extensions.push((id, place));
-            }
+            add_extension(&mut extensions, &offered.uri, offered.preferred_id);
         }
         Self { payloads, extensions }
     }
@@ -390,10 +392,44 @@ impl Formats {
         payloads.find(|(own, _, _)| *own == payload_type).map(|(_, codec, rtx)| (*codec, *rtx))
     }
 
-    /// Whether an extension, where it is carried at all, has this id.
-    pub(super) fn agrees(&self, uri: &str, id: u16) -> bool {
-        let own = self.extensions.iter().find(|(_, place)| EXTENSIONS[*place].uri == uri);
-        own.is_none_or(|(own, _)| u16::from(*own) == id)
+    /// These, as far as the first track that is sent says nothing else of header extensions: browsers number them by the
+    /// kind of that. Where it does so in another way than was announced, the id that the level of sound will have cannot be
+    /// known: it is what comes under any that is free.
+    pub(super) fn with_first(&self, parameters: &RtpParameters) -> Self {
+        let mut extensions: Vec<(u8, usize)> = Vec::new();
+        for declared in parameters.header_extensions.iter().take(MOST_ENTRIES) {
+            add_extension(&mut extensions, &declared.uri, declared.id);
+        }
+        let is_as_announced = extensions.iter().all(|extension| self.extensions.contains(extension));
+        for (id, place) in &self.extensions {
+            add_extension(&mut extensions, EXTENSIONS[*place].uri, (*id).into());
+        }
+        let level = EXTENSIONS.iter().position(|carried| carried.extension == Extension::AudioLevel);
+        let is_declared = parameters.header_extensions.iter().any(|declared| declared.uri == AUDIO_LEVEL);
+        if let (Some(place), false, false) = (level, is_as_announced, is_declared) {
+            let free: Vec<u8> = (1..=14).filter(|id| extensions.iter().all(|(taken, _)| taken != id)).collect();
+            extensions.extend(free.into_iter().map(|id| (id, place)));
+        }
+        Self { payloads: self.payloads.clone(), extensions }
+    }
+
+    /// Checks those of a track. Only what streams are told apart by must have the transport's ids: a track is carried
+    /// without the others as well. But what the transport itself reads must not be something else.
+    pub(super) fn check_extensions(&self, declared: &[ExtensionParameters]) -> Result<(), Problem> {
+        let wrong = |problem| Problem::NotAnnounced { field: "rtpParameters.headerExtensions", problem };
+        let both = |declared| self.extensions.iter().map(move |(id, place)| (declared, *id, EXTENSIONS[*place].uri));
+        for (declared, id, uri) in declared.iter().flat_map(both) {
+            match (declared.uri == uri, declared.id == u16::from(id)) {
+                (true, false) if [MID, RID, REPAIRED_RID].contains(&uri) => {
+                    return Err(wrong("the transport knows another id for this extension"));
+                }
+                (false, true) if [MID, RID, REPAIRED_RID, TRANSPORT_CC].contains(&uri) => {
+                    return Err(wrong("the transport knows another extension of this id"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Whether an extension is in use.
@@ -448,5 +484,65 @@ mod tests {
         assert_eq!(formats.codec(103), None);
         assert_eq!(formats.codec(105), Some((Codec::H264, Some(106))));
         assert!(formats.extensions.iter().all(|(id, _)| (1..=16).contains(id)));
+    }
+
+    fn declared(extensions: &[(&str, u16)]) -> RtpParameters {
+        let extension = |(uri, id): &(&str, u16)| ExtensionParameters {
+            uri: (*uri).to_owned(),
+            id: *id,
+            encrypt: false,
+            parameters: Map::new(),
+        };
+        RtpParameters { header_extensions: extensions.iter().map(extension).collect(), ..RtpParameters::default() }
+    }
+
+    fn id_of(formats: &Formats, extension: &Extension) -> Option<u8> {
+        formats.extension_map().id_of(extension.clone())
+    }
+
+    #[test]
+    fn the_first_track_numbers_extensions() {
+        let announced = Formats::of_chromium();
+        // What Chromium sends with where pictures come first.
+        let first = announced.with_first(&declared(&[
+            (MID, 9),
+            (RID, 10),
+            (REPAIRED_RID, 11),
+            ("http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time", 2),
+            (TRANSPORT_CC, 4),
+            ("urn:3gpp:video-orientation", 3),
+            ("urn:of:something-else", 5),
+        ]));
+        let numbered = [
+            (Extension::RtpMid, 9),
+            (Extension::RtpStreamId, 10),
+            (Extension::TransportSequenceNumber, 4),
+            (Extension::VideoOrientation, 3),
+        ];
+        for (extension, id) in numbered {
+            assert_eq!(id_of(&first, &extension), Some(id), "{extension:?}");
+        }
+        let levels = first.extension_map();
+        let levels = levels.iter().filter(|(_, extension)| **extension == Extension::AudioLevel).map(|(id, _)| id);
+        assert_eq!(levels.collect::<Vec<_>>(), [1, 5, 6, 7, 8, 12, 13, 14], "wherever it may come");
+        // Sound comes first.
+        let same = announced.with_first(&declared(&[(MID, 4), (TRANSPORT_CC, 3)]));
+        assert_eq!(same.extensions.len(), announced.extensions.len());
+        assert!(announced.extensions.iter().all(|extension| same.extensions.contains(extension)));
+        // Ids that cannot be used, or twice the same.
+        let odd = announced.with_first(&declared(&[(MID, 0), (RID, 17), (TRANSPORT_CC, 7), (REPAIRED_RID, 7)]));
+        assert_eq!(id_of(&odd, &Extension::TransportSequenceNumber), Some(7));
+        assert_eq!(id_of(&odd, &Extension::RtpMid), Some(4));
+    }
+
+    #[test]
+    fn what_streams_are_told_apart_by_must_fit() {
+        let formats = Formats::of_chromium();
+        let check = |extensions: &[(&str, u16)]| formats.check_extensions(&declared(extensions).header_extensions);
+        assert_eq!(check(&[(MID, 4), (TRANSPORT_CC, 3), (AUDIO_LEVEL, 1)]), Ok(()));
+        assert_eq!(check(&[(MID, 4), (TRANSPORT_CC, 12), (AUDIO_LEVEL, 13)]), Ok(()), "of no use, and no harm");
+        for bad in [(MID, 5), (RID, 4), (AUDIO_LEVEL, 3), ("urn:of:something-else", 10)] {
+            assert!(check(&[bad]).is_err(), "{bad:?}");
+        }
     }
 }

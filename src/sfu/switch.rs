@@ -251,8 +251,13 @@ impl Sfu {
         if app_data.len() > self.settings.max_app_data {
             return Err(wrong(Problem::Parameter { field: "appData", problem: "too large" }));
         }
-        let description = Description::check(kind, parameters, &own.formats).map_err(wrong)?;
+        let renumbered = (!own.has_begun()).then(|| own.formats.with_first(parameters));
+        let formats = renumbered.as_ref().unwrap_or(&own.formats);
+        let description = Description::check(kind, parameters, formats).map_err(wrong)?;
         self.check_free(own, &description).map_err(wrong)?;
+        if let Some(formats) = renumbered {
+            self.begin(now, id, formats);
+        }
         let producer = Producer {
             id: ProducerId::random(),
             owner: asker.clone(),
@@ -272,6 +277,16 @@ impl Sfu {
         let id = producer.id;
         self.producers.insert(id, producer);
         Ok(Answer::Produced(id))
+    }
+
+    /// Begins a transport whose first producer was accepted.
+    fn begin(&mut self, now: Instant, id: TransportId, formats: Formats) {
+        let Some(transport) = self.transports.get_mut(&id) else { return };
+        let due = transport.due;
+        transport.formats = formats;
+        transport.begin(now, &self.foundation, &mut self.sink);
+        self.timers.remove(&(due, id));
+        self.timers.insert((transport.due, id));
     }
 
     fn producers_of(&self, asker: &Asker) -> usize {

@@ -3,6 +3,10 @@
 //! ICE is "lite" (RFC 8445, section 2.5): the client checks connectivity, and we answer. The client's own ufrag is never
 //! told to us; it is taken from a binding request, once that has proved that it knows our password.
 //!
+//! The numbers of payload types and header extensions are fixed when an `Rtc` is made, and which ones a client sends with is
+//! certain once it describes its first track. So a sending transport has none before its first producer: what it was told
+//! until then is kept, and nobody is answered. ICE asks again, and DTLS comes after it.
+//!
 //! The guarantee that is easy to break: after every change to an `Rtc` its output is drained before the next. So all
 //! changes go through [`Transport::change`], which also contains the library's panics.
 
@@ -10,7 +14,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::bwe::{Bitrate, BweKind};
 use str0m::crypto::{CryptoProvider, Fingerprint};
@@ -33,9 +37,12 @@ pub(super) const FIRST_ESTIMATE: u64 = 800_000;
 /// The most addresses that a client may come from before it restarts ICE.
 const MAX_ADDRESSES: usize = 32;
 
-/// The most streams that are listened to, over a transport's life, beside those that were described: the library keeps a
-/// little of each for ever.
+/// The most streams of a client's, over a transport's life, beside those that were described: the library keeps a little
+/// of each that is signed for ever.
 const MAX_STREAMS: usize = 1024;
+
+/// How often a transport is looked at that has not begun: it never begins by itself.
+const UNTIL_BEGUN: Duration = Duration::from_hours(1);
 
 /// The most packets that wait for one stream to be sent.
 const MAX_QUEUED: usize = 512;
@@ -98,15 +105,21 @@ pub(super) struct Transport {
     pub(super) is_connected: bool,
     /// Bits a second that its client can receive.
     pub(super) estimate: u64,
-    rtc: Rtc,
+    /// None yet, or no more.
+    rtc: Option<Box<Rtc>>,
     credentials: IceCreds,
     remote_ufrag: Option<String>,
-    has_dtls: bool,
-    is_dead: bool,
+    /// The client's certificate, and whether we begin the handshake.
+    dtls: Option<(Fingerprint, bool)>,
     next_mid: u32,
+    /// Streams that nobody described and that are the client's: what they sent was signed.
     heard: HashSet<u32>,
+    /// Streams that nobody described and that sent padding: of that is not known whether it was signed.
+    padded: HashSet<u32>,
     /// Streams that their producers described.
     described: HashSet<u32>,
+    /// Media sections some of whose streams were not described.
+    undescribed: HashSet<Mid>,
     /// Streams of paused consumers: nothing of them leaves, padding included.
     withheld: HashSet<u32>,
     bitrates: (u64, u64),
@@ -121,19 +134,6 @@ impl Transport {
         foundation: &Foundation,
         sink: &mut Sink,
     ) -> Self {
-        let mut config = Rtc::builder()
-            .clear_codecs()
-            .set_rtp_mode(true)
-            .set_ice_lite(true)
-            .set_crypto_provider(Arc::clone(&foundation.crypto))
-            .set_dtls_cert(foundation.certificate.clone())
-            .set_extension_map(formats.extension_map());
-        if direction == Direction::Receive {
-            config = config.enable_bwe(Some(Bitrate::from(FIRST_ESTIMATE)));
-        }
-        formats.add_to(config.codec_config());
-        let mut rtc = config.build(now);
-        let credentials = rtc.direct_api().local_ice_credentials();
         let mut transport = Self {
             id: TransportId::random(),
             owner,
@@ -143,56 +143,83 @@ impl Transport {
             consumers: Vec::new(),
             streams: HashMap::new(),
             addresses: Vec::new(),
-            due: now,
+            due: now + UNTIL_BEGUN,
             limited_at: None,
             is_connected: false,
             estimate: FIRST_ESTIMATE,
-            rtc,
-            credentials,
+            rtc: None,
+            credentials: IceCreds::new(),
             remote_ufrag: None,
-            has_dtls: false,
-            is_dead: false,
+            dtls: None,
             next_mid: 0,
             heard: HashSet::new(),
+            padded: HashSet::new(),
+            undescribed: HashSet::new(),
             described: HashSet::new(),
             withheld: HashSet::new(),
             bitrates: (0, 0),
         };
-        transport.change(sink, |rtc| rtc.direct_api().set_ice_controlling(false));
-        for address in &foundation.local {
-            if let Ok(candidate) = Candidate::host(*address, Protocol::Udp) {
-                transport.change(sink, |rtc| _ = rtc.add_local_candidate(candidate));
-            }
+        if direction == Direction::Receive {
+            transport.begin(now, foundation, sink);
         }
-        transport.change(sink, |rtc| rtc.direct_api().enable_twcc_feedback());
-        transport.tick(now, sink);
         transport
     }
 
-    /// Changes the `Rtc`, and takes what comes of it. `None` where that was a defect, or the transport is dead.
-    fn change<T>(&mut self, sink: &mut Sink, change: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
-        if self.is_dead {
-            return None;
+    /// Whether its numbers are fixed, and its client is answered.
+    pub(super) fn has_begun(&self) -> bool {
+        self.rtc.is_some()
+    }
+
+    /// Fixes the numbers as they are in its formats, and goes on with what was told before.
+    pub(super) fn begin(&mut self, now: Instant, foundation: &Foundation, sink: &mut Sink) {
+        let mut config = Rtc::builder()
+            .clear_codecs()
+            .set_rtp_mode(true)
+            .set_ice_lite(true)
+            .set_local_ice_credentials(self.credentials.clone())
+            .set_crypto_provider(Arc::clone(&foundation.crypto))
+            .set_dtls_cert(foundation.certificate.clone())
+            .set_extension_map(self.formats.extension_map());
+        if self.direction == Direction::Receive {
+            config = config.enable_bwe(Some(Bitrate::from(FIRST_ESTIMATE)));
         }
+        self.formats.add_to(config.codec_config());
+        self.rtc = Some(Box::new(config.build(now)));
+        self.change(sink, |rtc| rtc.direct_api().set_ice_controlling(false));
+        for address in &foundation.local {
+            if let Ok(candidate) = Candidate::host(*address, Protocol::Udp) {
+                self.change(sink, |rtc| _ = rtc.add_local_candidate(candidate));
+            }
+        }
+        self.change(sink, |rtc| rtc.direct_api().enable_twcc_feedback());
+        self.tick(now, sink);
+        self.start_dtls(sink);
+    }
+
+    /// Changes the `Rtc`, and takes what comes of it. `None` where that was a defect, or there is none.
+    fn change<T>(&mut self, sink: &mut Sink, change: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
+        let mut rtc = self.rtc.take()?;
         let done = catch_unwind(AssertUnwindSafe(|| {
-            let changed = change(&mut self.rtc);
-            self.drain(sink);
+            let changed = change(&mut rtc);
+            self.drain(&mut rtc, sink);
             changed
         }));
-        if done.is_err() || !self.rtc.is_alive() {
+        if done.is_err() || !rtc.is_alive() {
             self.die(sink);
+        } else {
+            self.rtc = Some(rtc);
         }
         done.ok()
     }
 
     fn die(&mut self, sink: &mut Sink) {
-        self.is_dead = true;
+        self.rtc = None;
         sink.happenings.push_back((self.id, Happening::Dead));
     }
 
-    fn drain(&mut self, sink: &mut Sink) {
+    fn drain(&mut self, rtc: &mut Rtc, sink: &mut Sink) {
         loop {
-            let happening = match self.rtc.poll_output() {
+            let happening = match rtc.poll_output() {
                 Ok(Output::Timeout(due)) => {
                     self.due = due;
                     return;
@@ -203,10 +230,10 @@ impl Transport {
                     }
                     None
                 }
-                Ok(Output::Event(event)) => self.read(event),
+                Ok(Output::Event(event)) => self.read(rtc, event),
                 // Such as another fingerprint than was announced.
                 Err(_) => {
-                    self.rtc.disconnect();
+                    rtc.disconnect();
                     return;
                 }
             };
@@ -214,7 +241,7 @@ impl Transport {
         }
     }
 
-    fn read(&mut self, event: Event) -> Option<Happening> {
+    fn read(&mut self, rtc: &Rtc, event: Event) -> Option<Happening> {
         match event {
             Event::Connected => {
                 self.is_connected = true;
@@ -225,7 +252,7 @@ impl Transport {
                 was_connected.then_some(Happening::Lost)
             }
             Event::IceConnectionStateChange(IceConnectionState::Connected | IceConnectionState::Completed) => {
-                let is_back = self.rtc.is_connected() && !self.is_connected;
+                let is_back = rtc.is_connected() && !self.is_connected;
                 self.is_connected |= is_back;
                 is_back.then_some(Happening::Back)
             }
@@ -248,6 +275,7 @@ impl Transport {
 
     /// Time passes.
     pub(super) fn tick(&mut self, now: Instant, sink: &mut Sink) {
+        self.due = now + UNTIL_BEGUN;
         if self.change(sink, |rtc| rtc.handle_input(Input::Timeout(now)).is_ok()) == Some(false) {
             self.die(sink);
         }
@@ -281,19 +309,35 @@ impl Transport {
 
     /// Takes a datagram of the client's.
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, datagram: &[u8], sink: &mut Sink) {
-        if let Some(ssrc) = stream_of(datagram)
-            && !self.described.contains(&ssrc)
-            && !self.heard.contains(&ssrc)
-        {
-            if self.heard.len() >= MAX_STREAMS {
-                return;
-            }
-            self.heard.insert(ssrc);
+        let new = stream_of(datagram).filter(|ssrc| !self.described.contains(ssrc) && !self.heard.contains(ssrc));
+        if new.is_some_and(|ssrc| !self.may_listen(ssrc, datagram)) {
+            return;
         }
+        let before = sink.happenings.len();
         let Ok(contents) = datagram.try_into() else { return };
         let receive = Receive { proto: Protocol::Udp, source: from, destination: to, contents };
         // What cannot be read is lost, as on the way.
         self.change(sink, |rtc| _ = rtc.handle_input(Input::Receive(now, receive)));
+        if let Some(ssrc) = new {
+            let is_signed = |(_, happening): &(_, Happening)| matches!(happening, Happening::Packet(_));
+            if sink.happenings.range(before..).any(is_signed) {
+                self.heard.insert(ssrc);
+            }
+        }
+    }
+
+    /// Whether to listen to a stream that was neither described nor heard. Anybody can say that it is the client's: only
+    /// what is signed counts, and padding as long as it is little.
+    fn may_listen(&mut self, ssrc: u32, datagram: &[u8]) -> bool {
+        // Where all were described there are no others, but for what the client finds out its bandwidth with.
+        if ssrc != 0 && self.undescribed.is_empty() || self.heard.len() >= MAX_STREAMS {
+            return false;
+        }
+        let has_padding = datagram.first().is_some_and(|first| first & 0x20 != 0);
+        if has_padding && self.padded.len() < MAX_STREAMS {
+            self.padded.insert(ssrc);
+        }
+        !has_padding || self.padded.contains(&ssrc)
     }
 
     pub(super) fn ice(&self) -> IceParameters {
@@ -304,20 +348,23 @@ impl Transport {
         }
     }
 
-    /// Starts DTLS.
+    /// Starts DTLS, or remembers how to.
     pub(super) fn connect(&mut self, dtls: &DtlsParameters, sink: &mut Sink) -> Result<(), Problem> {
-        if self.has_dtls {
+        if self.dtls.is_some() {
             return Err(Problem::ConnectedAlready);
         }
         let sha256 = dtls.fingerprints.iter().find(|one| one.algorithm.eq_ignore_ascii_case("sha-256"));
         let bytes = parse_fingerprint(&sha256.ok_or(Problem::NoSha256)?.value).ok_or(Problem::BadFingerprint)?;
-        self.has_dtls = true;
         let fingerprint = Fingerprint { hash_func: "sha-256".to_owned(), bytes };
-        self.change(sink, |rtc| rtc.direct_api().set_remote_fingerprint(fingerprint));
         // Where the client leaves it open, it begins.
-        let is_active = dtls.role == DtlsRole::Server;
-        let started = self.change(sink, |rtc| rtc.direct_api().start_dtls(is_active).is_ok());
-        if started == Some(true) { Ok(()) } else { Err(Problem::Internal) }
+        self.dtls = Some((fingerprint, dtls.role == DtlsRole::Server));
+        if !self.has_begun() || self.start_dtls(sink) { Ok(()) } else { Err(Problem::Internal) }
+    }
+
+    fn start_dtls(&mut self, sink: &mut Sink) -> bool {
+        let Some((fingerprint, is_active)) = self.dtls.clone() else { return false };
+        self.change(sink, |rtc| rtc.direct_api().set_remote_fingerprint(fingerprint));
+        self.change(sink, |rtc| rtc.direct_api().start_dtls(is_active).is_ok()) == Some(true)
     }
 
     /// Takes new ICE credentials, and returns the old ufrag.
@@ -333,6 +380,10 @@ impl Transport {
         let kind = media_kind(description.codec.kind());
         let mid = description.mid;
         self.described.extend(description.layers.iter().flat_map(Layer::ssrcs));
+        let is_repaired = kind == MediaKind::Video;
+        if description.layers.iter().any(|layer| layer.ssrc.is_none() || is_repaired && layer.rtx.is_none()) {
+            self.undescribed.insert(mid);
+        }
         self.change(sink, |rtc| {
             let mut api = rtc.direct_api();
             let media = api.declare_media(mid, kind);
@@ -354,6 +405,7 @@ impl Transport {
         for ssrc in description.layers.iter().flat_map(Layer::ssrcs) {
             self.described.remove(&ssrc);
         }
+        self.undescribed.remove(&description.mid);
         self.remove(description.mid, sink);
     }
 

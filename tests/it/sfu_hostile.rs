@@ -11,7 +11,7 @@ use parlor::sfu::{
 use serde_json::{Value, json};
 use str0m::media::{MediaKind, Mid};
 
-use crate::support::media::{World, audio, is_rtp, member, sound, video};
+use crate::support::media::{World, audio, is_rtp, member, picture, simulcast, sound, video};
 
 /// One speaks, another listens.
 struct Talk {
@@ -63,16 +63,43 @@ fn streams_that_were_never_described_are_not_forwarded() {
     talk.world.pass(Duration::from_millis(100));
     assert!(talk.world.recorded.iter().filter(|datagram| is_rtp(datagram)).count() >= 30, "they are sent");
     assert!(talk.world.clients[talk.ear].received.is_empty());
-    // More than are listened to, in its name: none of them is signed.
+    forge(&mut talk);
+    assert!(talk.world.notices.iter().all(|notice| !matches!(notice.event, MediaEvent::TransportFailed(_))));
+    // What it described it may still send.
+    talk.goes_on();
+}
+
+/// More streams than are listened to, in the name of the one who speaks: none of them is signed.
+fn forge(talk: &mut Talk) {
     let own = talk.world.clients[talk.mouth].address;
-    for ssrc in 60_000..62_000_u32 {
-        let mut datagram = vec![0x80, 100, 0, 1, 0, 0, 0, 1];
+    for ssrc in 60_000..64_000_u32 {
+        // With padding, and without.
+        let mut datagram = vec![if ssrc % 2 == 0 { 0xa0 } else { 0x80 }, 100, 0, 1, 0, 0, 0, 1];
         datagram.extend(ssrc.to_be_bytes());
         datagram.resize(100, 0xa5);
         talk.world.sfu.receive(talk.world.now, own, &datagram);
     }
-    assert!(talk.world.notices.iter().all(|notice| !matches!(notice.event, MediaEvent::TransportFailed(_))));
-    // What it described it may still send.
+}
+
+#[test]
+fn streams_that_others_forge_do_not_count() {
+    let mut talk = Talk::new();
+    // From now on streams are expected that are known by their names only.
+    let eye = talk.world.produce(talk.mouth, Kind::Video, simulcast()).unwrap();
+    forge(&mut talk);
+    let eye = talk.world.consume(talk.ear, &eye).unwrap();
+    let listener = talk.world.clients[talk.ear].asker.clone();
+    talk.world.ask(&listener, Request::Consumer(eye.id.to_string(), ConsumerAction::Resume)).unwrap();
+    talk.world.clients[talk.ear].received.clear();
+    for number in 0..60_u16 {
+        let asked = std::mem::take(&mut talk.world.clients[talk.mouth].keyframe_requests) > 0;
+        talk.world.send(talk.mouth, 7000, picture(number.into(), number, asked, 300));
+        talk.world.pass(Duration::from_millis(33));
+    }
+    let seen = talk.world.clients[talk.ear].received.len();
+    assert!(seen > 30, "{seen} pictures");
+    talk.world.ask(&listener, Request::Consumer(eye.id.to_string(), ConsumerAction::Close)).unwrap();
+    talk.world.pass(Duration::from_millis(100));
     talk.goes_on();
 }
 

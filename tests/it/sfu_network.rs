@@ -8,6 +8,8 @@ use parlor::sfu::{ConsumerAction, Direction, MediaEvent, Request};
 use crate::sfu::{Call, assert_unbroken, film_in_layers};
 use crate::support::media::{Sent, audio, member, picture, simulcast, sound, video};
 
+const FRAME: Duration = Duration::from_millis(33);
+
 #[test]
 fn with_loss_delay_and_disorder_pictures_and_sound_flow() {
     let mut call = Call::new();
@@ -87,6 +89,41 @@ fn who_has_little_bandwidth_gets_less_and_others_notice_nothing() {
     );
     let received = call.world.clients[wide].received.len();
     assert!(received >= 450 * 3 - 10, "the other misses nothing: {received}");
+}
+
+/// One layer takes longer to encode than the other, and each has a clock of its own.
+#[test]
+fn a_switch_keeps_the_time_between_pictures() {
+    const LATE: u16 = 6;
+    let mut call = Call::new();
+    let producer = call.world.produce(call.sender, Kind::Video, simulcast()).unwrap();
+    let eye = call.world.consume(call.receiver, &producer).unwrap();
+    let id = eye.id.to_string();
+    call.act(&id, ConsumerAction::Resume);
+    let film = |call: &mut Call, numbers: std::ops::Range<u16>| {
+        for number in numbers {
+            let asked = std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
+            call.world.send(call.sender, 7000, picture(number.into(), number, asked, 400));
+            let mut slow = picture(number.into(), number - LATE, asked, 700);
+            slow.timestamp = slow.timestamp.wrapping_sub(777_777_777);
+            call.world.send_late(call.sender, 7001, slow, FRAME * LATE.into());
+            call.world.pass(FRAME);
+        }
+    };
+    film(&mut call, 100..300);
+    call.act(&id, ConsumerAction::Layers { spatial: 0, temporal: None });
+    film(&mut call, 300..360);
+    let received = &call.world.clients[call.receiver].received;
+    let of_slow: Vec<_> = received.iter().map(|packet| packet.payload.len() > 500).collect();
+    assert_eq!((of_slow[60..].first(), of_slow.last()), (Some(&true), Some(&false)));
+    let steps: Vec<u32> = received
+        .windows(2)
+        .filter(|pair| pair[0].payload.len() > 500 && pair[1].payload.len() < 500)
+        .map(|pair| pair[1].header.timestamp.wrapping_sub(pair[0].header.timestamp))
+        .collect();
+    // The slow one shows what was six pictures before. Time is told to the millisecond.
+    let expected = 3000 * u32::from(LATE + 1);
+    assert!(steps.len() == 1 && steps[0].abs_diff(expected) < 400, "{steps:?}, and not {expected}");
 }
 
 /// A picture of VP8 of one of two temporal layers; the upper may be taken up with any of its pictures (RFC 7741, Y).

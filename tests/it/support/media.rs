@@ -48,6 +48,7 @@ pub(crate) struct Client {
     pub(crate) id: String,
     pub(crate) address: SocketAddr,
     pub(crate) rtc: Rtc,
+    pub(crate) is_connecting: bool,
     pub(crate) is_connected: bool,
     pub(crate) received: Vec<RtpPacket>,
     /// Every datagram that came with RTP, whatever became of it.
@@ -92,11 +93,15 @@ impl World {
 
     /// A transport of a member's, with a client at its other end that knows what the server answered.
     pub(crate) fn transport(&mut self, asker: &Asker, direction: Direction) -> usize {
+        self.transport_of(asker, direction, client_rtc(self.now))
+    }
+
+    /// The same, whatever it numbers header extensions by.
+    pub(crate) fn transport_of(&mut self, asker: &Asker, direction: Direction, mut rtc: Rtc) -> usize {
         let capabilities = (direction == Direction::Send).then(sfu::capabilities);
         let created = self.ask(asker, Request::CreateTransport { direction, capabilities }).unwrap();
         let Answer::TransportCreated { id, ice, candidates, dtls } = created else { panic!("{created:?}") };
         let address: SocketAddr = format!("198.51.100.7:{}", 10_000 + self.clients.len()).parse().unwrap();
-        let mut rtc = client_rtc(self.now);
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
         let theirs: SocketAddr = format!("{}:{}", candidates[0].ip, candidates[0].port).parse().unwrap();
         rtc.add_remote_candidate(Candidate::host(theirs, "udp").unwrap());
@@ -107,6 +112,7 @@ impl World {
             id: id.to_string(),
             address,
             rtc,
+            is_connecting: false,
             is_connected: false,
             received: Vec::new(),
             rtp_datagrams: 0,
@@ -118,16 +124,19 @@ impl World {
 
     pub(crate) fn connect(&mut self, client: usize) -> Result<Answer, SfuError> {
         let own = &mut self.clients[client];
+        own.is_connecting = true;
         let dtls = own.dtls();
         let (asker, transport) = (own.asker.clone(), own.id.clone());
         self.ask(&asker, Request::ConnectTransport { transport, dtls })
     }
 
-    /// The same, and waits until it is connected.
+    /// The same, and waits until it is connected: one that sends is with its first producer.
     pub(crate) fn connected(&mut self, asker: &Asker, direction: Direction) -> usize {
         let client = self.transport(asker, direction);
         self.connect(client).unwrap();
-        self.until("connected", |world| world.clients[client].is_connected);
+        if direction == Direction::Receive {
+            self.until("connected", |world| world.clients[client].is_connected);
+        }
         client
     }
 
@@ -139,6 +148,9 @@ impl World {
         let request =
             Request::Produce { transport, kind, parameters: Box::new(parameters.clone()), app_data: "{}".into() };
         let Answer::Produced(id) = self.ask(&asker, request)? else { panic!() };
+        if self.clients[client].is_connecting {
+            self.until("connected", |world| world.clients[client].is_connected);
+        }
         let mid = Mid::from(parameters.mid.as_deref().unwrap());
         let mut api = self.clients[client].rtc.direct_api();
         api.declare_media(mid, media_kind(kind));
@@ -169,6 +181,12 @@ impl World {
 
     /// Has a client send a packet.
     pub(crate) fn send(&mut self, client: usize, ssrc: u32, packet: Sent) {
+        self.send_late(client, ssrc, packet, Duration::ZERO);
+    }
+
+    /// The same, so long after it was captured.
+    pub(crate) fn send_late(&mut self, client: usize, ssrc: u32, packet: Sent, late: Duration) {
+        let captured = self.now.checked_sub(late).unwrap();
         let own = &mut self.clients[client];
         let mut api = own.rtc.direct_api();
         let stream = api.stream_tx(&ssrc.into()).unwrap();
@@ -178,7 +196,7 @@ impl World {
             ..ExtensionValues::default()
         };
         stream.write_rtp(
-            RtpWrite::new(packet.payload_type.into(), packet.number.into(), packet.timestamp, self.now, packet.payload)
+            RtpWrite::new(packet.payload_type.into(), packet.number.into(), packet.timestamp, captured, packet.payload)
                 .marker(true)
                 .nackable(true)
                 .ext_vals(extensions),
@@ -360,19 +378,30 @@ fn media_kind(kind: Kind) -> MediaKind {
 
 /// A client that can do what the router can of Opus and VP8, with the router's numbers.
 pub(crate) fn client_rtc(now: Instant) -> Rtc {
+    rtc_with_extensions(now, [1, 2, 3, 4, 5, 10, 11])
+}
+
+/// The same, with these ids of header extensions: mid, rid, repaired rid, the time it is sent, the transport's sequence
+/// number, audio level, orientation.
+pub(crate) fn rtc_with_extensions(now: Instant, ids: [u8; 7]) -> Rtc {
     let mut config = Rtc::builder().clear_codecs().set_rtp_mode(true);
     let codecs = config.codec_config();
     let (opus, video) = (Frequency::FORTY_EIGHT_KHZ, Frequency::NINETY_KHZ);
     codecs.add_config(100.into(), None, Codec::Opus, opus, Some(2), FormatParams::default());
     codecs.add_config(101.into(), Some(102.into()), Codec::Vp8, video, None, FormatParams::default());
     let mut extensions = ExtensionMap::empty();
-    extensions.set(1, Extension::RtpMid);
-    extensions.set(2, Extension::RtpStreamId);
-    extensions.set(3, Extension::RepairedRtpStreamId);
-    extensions.set(4, Extension::AbsoluteSendTime);
-    extensions.set(5, Extension::TransportSequenceNumber);
-    extensions.set(10, Extension::AudioLevel);
-    extensions.set(11, Extension::VideoOrientation);
+    let all = [
+        Extension::RtpMid,
+        Extension::RtpStreamId,
+        Extension::RepairedRtpStreamId,
+        Extension::AbsoluteSendTime,
+        Extension::TransportSequenceNumber,
+        Extension::AudioLevel,
+        Extension::VideoOrientation,
+    ];
+    for (id, extension) in ids.into_iter().zip(all) {
+        extensions.set(id, extension);
+    }
     config.set_extension_map(extensions).build(now)
 }
 
