@@ -9,15 +9,16 @@ import { eventually, startServer } from "./support/server.js";
 
 const NAMES = ["Ada", "Grace", "Alan", "Dorothea", "Edsger"];
 /** Every frame is drawn and encoded without a graphics card. */
-const SMALL = "camera=320x180@8";
+const SMALL = "camera=320x180@5";
 const LAYERED = "camera=960x540@10";
-const GONE_MS = 2000;
+const GONE_MS = 3000;
 
 describe("the demo, through the media server", { timeout: 120_000 }, () => {
   let server, line, browser, five, ada, grace;
 
   before(async () => {
-    server = await startServer();
+    // However slow the machine, whoever drops comes back in time.
+    server = await startServer({ env: { RESUME_SECONDS: "60" } });
     line = await openLine(server.port);
     browser = await launch();
   });
@@ -116,35 +117,39 @@ describe("the demo, through the media server", { timeout: 120_000 }, () => {
     assert.equal((await server.participants("hall")).length, 5);
   });
 
-  test("a mesh room beside it; and one who comes into this room by mesh is told, and changes", async () => {
-    const [ann, ben] = await Promise.all(["Ann", "Ben"].map((name) => enter(name, "kitchen", { options: SMALL })));
-    await Promise.all([ann.sees([ben]), ben.sees([ann])]);
-    await ann.page.getByRole("button", { name: "Leave the call" }).click();
-    // In the lobby the room that she names is looked into.
-    await ann.page.getByLabel("Room", { exact: true }).fill("hall");
-    await ann.page.getByText("5 people are there already").waitFor();
-    await ann.enter();
-    await ann.page.locator("#mode-notice", { hasText: "you cannot see or hear each other" }).waitFor();
-    await ada.tile(ann).getByText("Here by mesh").waitFor();
-    await ann.page.getByRole("button", { name: "Change to SFU" }).click();
-    await ann.until("is in the call again", () => /media=sfu/.test(location.search) && window.parlor.room() === "hall");
-    await ann.sees(five);
-    await ada.sees([...five.slice(1), ann]);
-    const departure = await ada.watchDeparture(ann);
-    await Promise.all([ann.leave(), ben.leave()]);
-    await departure();
-    assert.deepEqual([...ann.complaints, ...ben.complaints], []);
-  });
-
-  test("one who leaves is gone at once", async () => {
-    const leaver = five.pop();
-    const departures = await Promise.all(five.map((one) => one.watchDeparture(leaver)));
+  test("one who leaves is gone at once, and the lobby suggests the SFU for the room of four", async () => {
+    const leaver = five.at(-1);
+    const four = five.slice(0, -1);
+    const departures = await Promise.all(four.map((one) => one.watchDeparture(leaver)));
     const left = Date.now();
     await leaver.page.getByRole("button", { name: "Leave the call" }).click();
     const times = await Promise.all(departures.map((departure) => departure()));
     assert(times.every((time) => time - left < GONE_MS), `after ${times.map((time) => time - left)} ms`);
-    await everybodySees(five);
-    await leaver.leave();
+    await everybodySees(four);
+    await leaver.page.getByRole("radio", { name: "Mesh" }).check();
+    await leaver.page.getByLabel("Room", { exact: true }).fill("hall");
+    await leaver.page.getByText("4 people are there already. From 5 on choose SFU").waitFor();
+  });
+
+  test("a mesh room beside it; and one who comes into this room by mesh is told, and changes", async () => {
+    const [dorothea, edsger] = five.slice(3);
+    const three = five.slice(0, 3);
+    await dorothea.page.getByRole("button", { name: "Leave the call" }).click();
+    await dorothea.page.getByRole("radio", { name: "Mesh" }).check();
+    for (const one of [dorothea, edsger]) {
+      await one.page.getByLabel("Room", { exact: true }).fill("kitchen");
+      await one.enter();
+    }
+    await Promise.all([everybodySees([dorothea, edsger]), everybodySees(three)]);
+
+    await edsger.page.getByRole("button", { name: "Leave the call" }).click();
+    await edsger.page.getByLabel("Room", { exact: true }).fill("hall");
+    await edsger.enter();
+    await edsger.page.locator("#mode-notice", { hasText: "you cannot see or hear each other" }).waitFor();
+    await ada.tile(edsger).getByText("Here by mesh").waitFor();
+    await edsger.page.getByRole("button", { name: "Change to SFU" }).click();
+    await everybodySees([...three, edsger]);
+    assert.match(edsger.page.url(), /media=sfu/);
   });
 
   test("nothing is left when all have gone, and no page had anything to complain of", async () => {
