@@ -1,10 +1,11 @@
 # syntax=docker/dockerfile:1
 
-# The official Socket.IO client, which the server offers to pages at /socket.io/socket.io.js.
+# The official Socket.IO client, which the server offers to pages at /socket.io/socket.io.js, and mediasoup-client for the
+# demo, bundled as it is installed.
 FROM node:20-bookworm-slim AS client
 WORKDIR /client-demo
 COPY client-demo/package.json client-demo/package-lock.json client-demo/.npmrc ./
-RUN npm ci --omit=dev
+RUN npm ci && npm prune --omit=dev --ignore-scripts
 COPY client-demo .
 
 FROM rust:1.95-slim-bookworm AS build

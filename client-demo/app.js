@@ -2,9 +2,9 @@
  * The page: lobby → call → lobby, or farewell. Everything else is in a module of its own:
  *
  * - `parlor/` the client module: the wires, the connections, everybody in a room; no DOM there, and meant to be copied
- * - `wires.js` the wires on offer
+ * - `wires.js`, `modes.js` the wires on offer, and the ways in which media goes
  * - `media.js` this computer's devices
- * - `lobby.js`, `call.js`, `tiles.js`, `people.js`, `plot.js`, `chat.js`, `panel.js` what one sees
+ * - `lobby.js`, `call.js`, `tiles.js`, `people.js`, `plot.js`, `chat.js`, `panel.js`, `quality.js` what one sees
  *
  * @module app
  */
@@ -13,7 +13,8 @@ import { announce, byId, copy, icon } from "./dom.js";
 import { explain } from "./errors.js";
 import { forget, inventRoom, remember, remembered, subjectOf } from "./identity.js";
 import { Lobby } from "./lobby.js";
-import { LocalMedia } from "./media.js";
+import { LAYERED, LocalMedia } from "./media.js";
+import { loadDevice, MODES, modeOf } from "./modes.js";
 import { uuid } from "./parlor/uuid.js";
 import { WIRES, wireOf } from "./wires.js";
 
@@ -32,6 +33,7 @@ const userId = subjectOf(token) ?? remembered("session", "parlor.userId") ?? rem
 let call = null;
 let room = query.get("room")?.trim() ?? "";
 let wire = initialWire();
+let mode = modeOf(query.get("media")) ?? MODES[0];
 
 const lobby = new Lobby({
   media,
@@ -39,13 +41,16 @@ const lobby = new Lobby({
   room: room || inventRoom(),
   invited: !!room,
   wire,
+  mode,
 });
 lobby.addEventListener("wire", ({ detail }) => chooseWire(detail));
+lobby.addEventListener("mode", ({ detail }) => chooseMode(detail));
 lobby.addEventListener("join", ({ detail }) => join(detail));
 media.addEventListener("change", () => call && rememberCall());
 
 /**
- * For tests and the console, and to be read only: who this page is, its connections by the others' `userId`, and its wire.
+ * For tests and the console, and to be read only: who this page is, its connections by the others' `userId`, and its wire. Through the
+ * media server there is one connection for all: what is in the map then has the `getStats()` of one, and a `state`.
  */
 window.parlor = Object.freeze({
   /** The wire's own, where the server gives them; while there is none, the tab's. */
@@ -54,7 +59,7 @@ window.parlor = Object.freeze({
   },
   /** @returns {string} the room one is in, or an empty string */
   room: () => (call ? room : ""),
-  /** @returns {Map<string, RTCPeerConnection>} a copy */
+  /** @returns {Map<string, RTCPeerConnection | import("./parlor/sfu-peer.js").SfuPeer>} a copy */
   peers: () => call?.connections() ?? new Map(),
   /** @returns {import("./parlor/parlor.js").Signaling | undefined} the way to the server, whose events tell what is going on */
   signaling: () => call?.signaling,
@@ -63,6 +68,7 @@ window.parlor = Object.freeze({
 async function start() {
   const interrupted = JSON.parse(remembered("session", "parlor.call") ?? "null");
   lobby.show();
+  await sizeCamera();
   if (interrupted?.room !== room || !room) return media.open();
   // This page was reloaded in the middle of a call: straight back, with what had been switched on.
   lobby.busy(true);
@@ -75,20 +81,12 @@ async function join({ name, room: wanted }) {
   lobby.busy(true);
   room = wanted;
   remember("local", "parlor.name", name);
-  const signaling = new wire.Signaling({ userId, name, token });
-  const joining = new Call({
-    signaling,
-    media,
-    self: { id: userId, name },
-    room,
-    wire,
-    link: roomLink(),
-    iceServers: stun ? [{ urls: stun.startsWith("stun:") ? stun : `stun:${stun}` }] : undefined,
-  });
+  let joining;
   try {
-    await signaling.join(room);
+    joining = await prepare(name);
+    await joining.signaling.join(room);
   } catch (error) {
-    joining.close();
+    joining?.close();
     forget("session", "parlor.call");
     lobby.show(explain(error));
     return;
@@ -96,6 +94,7 @@ async function join({ name, room: wanted }) {
   call = joining;
   call.addEventListener("leave", leave);
   call.addEventListener("ended", ({ detail }) => farewell(detail));
+  call.addEventListener("mode", ({ detail }) => goOnIn(detail));
   lobby.hide();
   byId("farewell").hidden = true;
   call.show();
@@ -104,6 +103,33 @@ async function join({ name, room: wanted }) {
   showAddress();
   document.title = `${room} · Parlor`;
   announce(`You are in ${room}`);
+}
+
+/** A call to be joined. @param {string} name */
+async function prepare(name) {
+  const isSfu = mode.id === "sfu";
+  const Device = isSfu ? await loadDevice() : undefined;
+  // The media server is spoken to over this wire alone.
+  const used = isSfu ? wireOf("envelope") : wire;
+  const signaling = new used.Signaling({ userId, name, token, metadata: isSfu ? { media: "sfu" } : undefined });
+  const iceServers = stun ? [{ urls: stun.startsWith("stun:") ? stun : `stun:${stun}` }] : undefined;
+  return new Call({ signaling, media, self: { id: userId, name }, room, wire: used, link: roomLink(), iceServers, mode, Device });
+}
+
+/** As the address has it (`camera=640x360@15`), or as it fits how media goes. */
+function sizeCamera() {
+  const [, width, height, frameRate = "24"] = /^(\d+)x(\d+)(?:@(\d+))?$/.exec(query.get("camera") ?? "") ?? [];
+  if (width) return media.resize({ width: Number(width), height: Number(height), frameRate: Number(frameRate) });
+  return media.resize(mode.id === "sfu" ? LAYERED : null);
+}
+
+/** The same room in the other way. @param {import("./modes.js").Mode} chosen */
+async function goOnIn(chosen) {
+  call.close();
+  call = null;
+  lobby.mode = chosen;
+  await chooseMode(chosen);
+  await join({ name: byId("name").value.trim(), room });
 }
 
 /** The address says it; without a word there, the tab remembers. */
@@ -121,10 +147,19 @@ function chooseWire(chosen) {
   showAddress();
 }
 
+/** @param {import("./modes.js").Mode} chosen */
+function chooseMode(chosen) {
+  mode = chosen;
+  showAddress();
+  return sizeCamera();
+}
+
 /** The page's own address: enough to come back to the same place in the same way. */
 function showAddress() {
   if (wire === WIRES[0]) query.delete("wire");
   else query.set("wire", wire.id);
+  if (mode === MODES[0]) query.delete("media");
+  else query.set("media", mode.id);
   history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
 }
 
@@ -198,11 +233,12 @@ document.addEventListener("keydown", (event) => {
   if (known) event.preventDefault();
 });
 
-/** What others open to come here. Nothing of ours is in it but the room, and that it is for two. */
+/** What others open to come here. Nothing of ours is in it but the room, that it is for two, and by which way media goes. */
 function roomLink() {
   const name = call ? room : byId("room").value.trim() || room;
-  const forTwo = wire.forTwo ? `&wire=${wire.id}` : "";
-  return `${location.origin}${location.pathname}?room=${encodeURIComponent(name)}${forTwo}`;
+  const forTwo = wire.forTwo && mode.id === "mesh" ? `&wire=${wire.id}` : "";
+  const how = mode.id === "mesh" ? "" : `&media=${mode.id}`;
+  return `${location.origin}${location.pathname}?room=${encodeURIComponent(name)}${forTwo}${how}`;
 }
 
 /** For the page that comes after a reload. */

@@ -1,14 +1,17 @@
 /**
- * The call on the page: what the mesh, the media and the wire tell, shown; what is clicked, done.
+ * The call on the page: what the mesh or the SFU, the media and the wire tell, shown; what is clicked, done.
  *
  * @module call
  */
 import { Chat } from "./chat.js";
 import { announce, byId, dress, say } from "./dom.js";
-import { explainDeparture, explainDevices } from "./errors.js";
+import { explain, explainDeparture, explainDevices } from "./errors.js";
 import { Panel } from "./panel.js";
+import { betterMode } from "./modes.js";
 import { Mesh } from "./parlor/parlor.js";
+import { Sfu } from "./parlor/sfu.js";
 import { People, stateOf } from "./people.js";
+import { Quality } from "./quality.js";
 import { Tiles } from "./tiles.js";
 
 const STATS_INTERVAL_MS = 1000;
@@ -23,18 +26,25 @@ const ROOMY = "(min-width: 1000px)";
 /** What to say to someone who waits alone in a call for two. */
 const FOR_TWO = { title: "Nobody has come yet", text: "This call waits for the one person who opens its link." };
 
-/** Events: `leave`; `ended`, detail: the SignalingError that says why. */
+/** Events: `leave`; `ended`, detail: the SignalingError that says why; `mode`, detail: the Mode to go on in. */
 export class Call extends EventTarget {
   #signaling;
   #media;
   #self;
   #link;
   #wire;
-  #mesh;
+  #mode;
+  /** Everybody else. @type {Mesh | Sfu} */
+  #others;
   #tiles = new Tiles(byId("tiles"));
-  #people = new People();
+  #quality = new Quality();
+  #people;
   #chat = new Chat();
-  #panel = new Panel();
+  #panel;
+  /** The loudest voice, where the server says whose it is. */
+  #speaker = "";
+  /** The better mode that has been declined, with what was said of it. */
+  #declined = "";
   #selfStream = new MediaStream();
   #abort = new AbortController();
   #timers = [];
@@ -45,16 +55,20 @@ export class Call extends EventTarget {
   /**
    * Made before joining, so that no event of the room is missed.
    * @param {{ signaling: import("./parlor/parlor.js").Signaling, media: import("./media.js").LocalMedia,
-   *   self: { id: string, name: string }, room: string, wire: import("./wires.js").Wire, link: string, iceServers?: RTCIceServer[] }} options
+   *   self: { id: string, name: string }, room: string, wire: import("./wires.js").Wire, link: string, iceServers?: RTCIceServer[],
+   *   mode: import("./modes.js").Mode, Device?: new () => import("mediasoup-client").types.Device }} options `Device`: for the SFU
    */
-  constructor({ signaling, media, self, room, wire, link, iceServers }) {
+  constructor({ signaling, media, self, room, wire, link, iceServers, mode, Device }) {
     super();
     this.#signaling = signaling;
     this.#media = media;
     this.#self = self;
     this.#link = link;
     this.#wire = wire;
-    this.#mesh = new Mesh({ signaling, name: self.name, iceServers });
+    this.#mode = mode;
+    this.#others = Device ? new Sfu({ signaling, Device }) : new Mesh({ signaling, name: self.name, iceServers });
+    this.#people = new People(mode);
+    this.#panel = new Panel({ hasChat: !Device });
     byId("room-name").textContent = room;
     this.#listen();
     this.#drawSelf();
@@ -69,10 +83,10 @@ export class Call extends EventTarget {
     return this.#signaling;
   }
 
-  /** @returns {Map<string, RTCPeerConnection>} */
+  /** @returns {Map<string, RTCPeerConnection | import("./parlor/sfu-peer.js").SfuPeer>} */
   connections() {
-    const present = [...this.#mesh.members.values()].filter(({ peer }) => peer);
-    return new Map(present.map(({ id, peer }) => [id, peer.connection]));
+    const present = [...this.#others.members.values()].filter(({ peer }) => peer);
+    return new Map(present.map(({ id, peer }) => [id, peer.connection ?? peer]));
   }
 
   show() {
@@ -94,7 +108,8 @@ export class Call extends EventTarget {
     this.#timers.forEach(clearInterval);
     clearTimeout(this.#noticeTimer);
     clearTimeout(this.#outageTimer);
-    this.#mesh.close();
+    this.#others.close();
+    say(byId("mode-notice"), "");
     if (this.#signaling.hangUp && !mayComeBack) this.#signaling.hangUp();
     else this.#signaling.leave();
     this.#tiles.clear();
@@ -117,20 +132,25 @@ export class Call extends EventTarget {
     const { signal } = this.#abort;
     const on = (target, type, handle) => target.addEventListener(type, (event) => handle(event.detail, event), { signal });
 
-    on(this.#mesh, "joined", (member) => {
+    on(this.#others, "joined", (member) => {
       this.#drawMember(member);
       this.#drawInvite();
+      this.#drawMode();
       announce(`${member.name} joined`);
     });
-    on(this.#mesh, "changed", (member) => this.#drawMember(member));
-    on(this.#mesh, "stream", (member) => this.#drawMember(member));
-    on(this.#mesh, "left", ({ id, name, reason }) => {
+    on(this.#others, "changed", (member) => this.#drawMember(member));
+    on(this.#others, "stream", (member) => this.#drawMember(member));
+    on(this.#others, "left", ({ id, name, reason }) => {
       this.#tiles.remove(id);
       this.#people.remove(id);
       this.#drawInvite();
+      this.#drawMode();
       announce(explainDeparture(name, reason));
     });
-    on(this.#mesh, "chat", ({ member, text }) => this.#receiveChat(member, text));
+    on(this.#others, "chat", ({ member, text }) => this.#receiveChat(member, text));
+    on(this.#others, "speaker", ({ id }) => this.#drawSpeaker(id));
+    on(this.#others, "failed", (error) => this.#notice(`The server does not take or give some media: ${explain(error)}`));
+    on(this.#quality, "layer", ({ id, layer }) => this.#preferLayer(id, layer));
 
     on(this.#signaling, "offline", () => this.#drawServer("offline"));
     on(this.#signaling, "online", () => this.#drawServer("online"));
@@ -154,7 +174,7 @@ export class Call extends EventTarget {
   #drawSelf() {
     const media = this.#media;
     const sends = { audio: media.microphoneOn, video: !!media.video, screen: !!media.screen };
-    this.#mesh.send({ audio: media.microphone, video: media.video }, sends);
+    this.#others.send({ audio: media.microphone, video: media.video }, sends);
 
     const [shown] = this.#selfStream.getVideoTracks();
     if (shown !== (media.video ?? undefined)) this.#selfStream = new MediaStream(media.video ? [media.video] : []);
@@ -171,7 +191,7 @@ export class Call extends EventTarget {
     this.#drawTools();
   }
 
-  /** @param {import("./parlor/parlor.js").Member} member */
+  /** @param {import("./parlor/parlor.js").Member | import("./parlor/sfu.js").SfuMember} member */
   #drawMember(member) {
     const stream = member.peer?.stream ?? null;
     const track = stream?.getVideoTracks()[0];
@@ -185,8 +205,13 @@ export class Call extends EventTarget {
       screen: !!track && !!member.sends?.screen,
       muted: !!member.sends && !member.sends.audio,
       away: member.away,
-      state: member.peer?.state === "connected" && !member.away ? "" : stateOf(member),
+      state: member.peer?.state === "connected" && !member.away ? "" : stateOf(member, this.#mode),
     });
+    if (this.#mode.id === "sfu") {
+      this.#quality.show(this.#tiles.tile(member.id), member, member.sends?.video ? (member.peer?.layers ?? null) : null);
+      // Whoever is muted does not speak.
+      if (this.#speaker === member.id && !member.sends?.audio) this.#drawSpeaker("");
+    }
     this.#people.show(member);
   }
 
@@ -206,6 +231,8 @@ export class Call extends EventTarget {
       title: screen ? "Stop sharing your screen" : "Share your screen", key: "s", pressed: !!screen,
     });
     byId("tool-screen").hidden = !canShareScreen;
+    // It goes from browser to browser, and there is no such way.
+    byId("tool-chat").hidden = this.#mode.id === "sfu";
     const { shown } = this.#panel;
     if (shown === "chat") this.#unread = 0;
     look("people", { name: "people", word: "People", label: "People", title: "People", key: "p" });
@@ -219,14 +246,51 @@ export class Call extends EventTarget {
   }
 
   #drawInvite() {
-    this.#tiles.invite(this.#mesh.members.size ? "" : this.#link, this.#wire.forTwo ? FOR_TWO : undefined);
+    this.#tiles.invite(this.#others.members.size ? "" : this.#link, this.#wire.forTwo ? FOR_TWO : undefined);
+  }
+
+  /** Whether everybody hears everybody, and in the right way. */
+  #drawMode() {
+    const place = byId("mode-notice");
+    const better = this.#wire.forTwo ? null : betterMode(this.#mode, [...this.#others.members.values()]);
+    if (!better || better.text === this.#declined) return say(place, "");
+    if (place.firstChild?.textContent === better.text) return;
+    say(place, better.text);
+    const button = (words, act) => {
+      const element = Object.assign(document.createElement("button"), { type: "button", className: "button button-small", textContent: words });
+      element.addEventListener("click", act);
+      return element;
+    };
+    const { signal } = this.#abort;
+    place.append(
+      button(`Change to ${better.mode.name}`, () => signal.aborted || this.dispatchEvent(new CustomEvent("mode", { detail: better.mode }))),
+      button("Not now", () => {
+        this.#declined = better.text;
+        say(place, "");
+      }),
+    );
+  }
+
+  /** @param {string} id empty: nobody */
+  #drawSpeaker(id) {
+    this.#tiles.speaking(this.#speaker, false);
+    this.#speaker = id;
+    this.#tiles.speaking(id, true);
+  }
+
+  async #preferLayer(id, layer) {
+    try {
+      await this.#others.preferLayer(id, layer);
+    } catch (error) {
+      this.#notice(explain(error));
+    }
   }
 
   /** @param {"online" | "offline"} state */
   #drawServer(state) {
     const place = byId("server-state");
     place.dataset.state = state;
-    place.textContent = state === "online" ? `Connected over ${this.#wire.name}` : "Reconnecting…";
+    place.textContent = state === "online" ? `Connected over ${this.#wire.name}${this.#mode.id === "sfu" ? ", media by SFU" : ""}` : "Reconnecting…";
     clearTimeout(this.#outageTimer);
     if (state === "online") return this.#notice("");
     const words = "The server is out of reach. Your call goes on; nobody new can join until it is back.";
@@ -255,7 +319,7 @@ export class Call extends EventTarget {
   }
 
   #sendChat(text) {
-    const readers = this.#mesh.chat(text);
+    const readers = this.#others.chat(text);
     const note = readers ? "" : "Nobody was here to read this.";
     this.#chat.add({ ...this.#self, text, self: true, note });
   }
@@ -284,14 +348,18 @@ export class Call extends EventTarget {
   }
 
   async #measure() {
-    for (const member of [...this.#mesh.members.values()]) {
+    for (const member of [...this.#others.members.values()]) {
       const stats = await member.peer?.stats().catch(() => null);
-      if (stats) this.#people.measure(member, stats);
+      const tile = this.#tiles.tile(member.id);
+      if (!stats || !tile) continue;
+      this.#people.measure(member, stats);
+      if (this.#mode.id === "sfu") this.#quality.measure(tile, stats);
     }
   }
 
   #listenForVoices() {
-    for (const { id, peer } of this.#mesh.members.values()) {
+    if (this.#mode.id === "sfu") return;
+    for (const { id, peer } of this.#others.members.values()) {
       this.#tiles.speaking(id, (peer?.audioLevel ?? 0) > SPEAKING_LEVEL);
     }
   }

@@ -19,6 +19,8 @@ const SIGNALING = {
   PAYLOAD_TOO_LARGE: "That was more than the server takes in one message.",
   UNREACHABLE: "The server cannot be reached. Check your network, then try again.",
   OFFLINE: "The connection to the server broke off. Try again.",
+  TRANSPORT_ERROR: "The media server is not to be had. Choose Mesh, which does without.",
+  NO_BUNDLE: "The SFU needs mediasoup-client, which this server's demo has not got: `npm ci` in client-demo brings it. Mesh does without.",
   TIMEOUT: "The server did not answer in time. Try again.",
 };
 

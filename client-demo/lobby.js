@@ -6,10 +6,13 @@
 import { byId, dress, fromTemplate, say } from "./dom.js";
 import { CAN_STILL_JOIN, explainDevices } from "./errors.js";
 import { meter } from "./media.js";
+import { headcount, MODES, modeOf, SFU_FROM } from "./modes.js";
 import { WIRES, wireOf } from "./wires.js";
 
 const METER_BARS = 5;
 const METER_INTERVAL_MS = 100;
+/** How long nothing is typed before one looks into the room. */
+const TYPING_MS = 400;
 
 /** What the form says, by what is on offer. */
 const WORDS = {
@@ -19,7 +22,8 @@ const WORDS = {
   twoInvited: { label: "Call", title: "Someone calls you", lead: "Check your picture and your sound, then join. This call is for the two of you only." },
 };
 
-/** Events: `join`, detail `{ name, room }`; `wire`, detail: the {@link import("./wires.js").Wire} that was chosen. */
+/** Events: `join`, detail `{ name, room }`; `wire` and `mode`, detail: the {@link import("./wires.js").Wire} or
+ * {@link import("./modes.js").Mode} that was chosen. */
 export class Lobby extends EventTarget {
   #media;
   #meter = null;
@@ -27,26 +31,35 @@ export class Lobby extends EventTarget {
   #open = false;
   #invited;
   #wire;
+  #mode;
+  #typingTimer = 0;
+  #looking = new AbortController();
 
   /**
-   * @param {{ media: import("./media.js").LocalMedia, name: string, room: string, invited: boolean, wire: import("./wires.js").Wire }} options
+   * @param {{ media: import("./media.js").LocalMedia, name: string, room: string, invited: boolean, wire: import("./wires.js").Wire,
+   *   mode: import("./modes.js").Mode }} options
    *   `invited`: the room came with the link
    */
-  constructor({ media, name, room, invited, wire }) {
+  constructor({ media, name, room, invited, wire, mode }) {
     super();
     this.#media = media;
     this.#invited = invited;
     this.#wire = wire;
+    this.#mode = mode;
     byId("name").value = name;
     byId("room").value = room;
     byId("wire-options").replaceChildren(...WIRES.map((one) => wireOption(one, one === wire)));
+    byId("mode-options").replaceChildren(...MODES.map(modeOption));
     this.#drawTitle();
     byId("preview-meter").replaceChildren(...Array.from({ length: METER_BARS }, () => document.createElement("i")));
 
     byId("room").addEventListener("input", () => {
       this.#invited = false;
       this.#drawTitle();
+      clearTimeout(this.#typingTimer);
+      this.#typingTimer = setTimeout(() => this.#lookIntoRoom(), TYPING_MS);
     });
+    byId("mode-options").addEventListener("change", ({ target }) => this.#chooseMode(modeOf(target.value)));
     byId("wire-options").addEventListener("change", ({ target }) => {
       this.#wire = wireOf(target.value);
       this.#drawTitle();
@@ -72,13 +85,24 @@ export class Lobby extends EventTarget {
     this.busy(false);
     say(byId("lobby-error"), problem);
     this.#draw();
+    this.#drawTitle();
+    // A room whose name was invented here has nobody in it.
+    if (this.#invited) this.#lookIntoRoom();
   }
 
   hide() {
     this.#open = false;
+    clearTimeout(this.#typingTimer);
+    this.#looking.abort();
     byId("lobby").hidden = true;
     byId("preview-video").srcObject = null;
     this.#stopMeter();
+  }
+
+  /** The way in which the media will go. @param {import("./modes.js").Mode} mode */
+  set mode(mode) {
+    this.#mode = mode;
+    this.#drawTitle();
   }
 
   /** @param {boolean} joining */
@@ -102,15 +126,43 @@ export class Lobby extends EventTarget {
     byId("name").setAttribute("aria-invalid", String(!name));
     byId("room").setAttribute("aria-invalid", String(!room));
     if (empty) {
-      say(byId("lobby-error"), empty === "name" ? "Say who you are: the others will see this name." : this.#wire.forTwo ? "A call needs a name." : "A room needs a name.");
+      say(byId("lobby-error"), empty === "name" ? "Say who you are: the others will see this name." : this.#isForTwo ? "A call needs a name." : "A room needs a name.");
       byId(empty).focus();
       return;
     }
     this.dispatchEvent(new CustomEvent("join", { detail: { name, room } }));
   }
 
+  /** The media server is reached by a wire of its own, which has room for more than two. */
+  get #isForTwo() {
+    return !!this.#wire.forTwo && this.#mode.id === "mesh";
+  }
+
+  #chooseMode(mode) {
+    this.#mode = mode;
+    this.#drawTitle();
+    say(byId("mode-hint"), "");
+    this.dispatchEvent(new CustomEvent("mode", { detail: mode }));
+  }
+
+  /** Whoever is about to be one of many is told that there is a better way. */
+  async #lookIntoRoom() {
+    this.#looking.abort();
+    this.#looking = new AbortController();
+    const { signal } = this.#looking;
+    const room = byId("room").value.trim();
+    const count = room ? await headcount(room, signal) : 0;
+    if (signal.aborted) return;
+    const suggests = this.#mode.id === "mesh" && !this.#isForTwo && count + 1 >= SFU_FROM;
+    const words = `${count} people are there already. From ${SFU_FROM} on choose SFU: in a mesh you would send ${count} copies. All must use the same.`;
+    say(byId("mode-hint"), suggests ? words : "");
+  }
+
   #drawTitle() {
-    const words = WORDS[(this.#wire.forTwo ? "two" : "room") + (this.#invited ? "Invited" : "")];
+    for (const input of byId("mode-options").querySelectorAll("input")) input.checked = input.value === this.#mode.id;
+    byId("mode-line").textContent = this.#mode.line;
+    byId("wire").hidden = this.#mode.id === "sfu";
+    const words = WORDS[(this.#isForTwo ? "two" : "room") + (this.#invited ? "Invited" : "")];
     byId("lobby-title").textContent = words.title;
     byId("lobby-lead").textContent = words.lead;
     byId("room-label").textContent = words.label;
@@ -172,6 +224,13 @@ export class Lobby extends EventTarget {
     this.#meter?.stop();
     this.#meter = null;
   }
+}
+
+function modeOption({ id, name }) {
+  const option = fromTemplate("mode-template");
+  option.querySelector("input").value = id;
+  option.querySelector("span").textContent = name;
+  return option;
 }
 
 function wireOption({ id, name, line }, chosen) {

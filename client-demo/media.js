@@ -11,6 +11,14 @@
 /** A mesh encodes the picture once for every other person; a small machine is better off beginning with a small one. */
 const SMALL = navigator.hardwareConcurrency <= 4;
 
+/**
+ * What a picture that is encoded once, in three layers, should have: with fewer pixels browsers leave layers out.
+ * @type {Size}
+ */
+export const LAYERED = SMALL ? { width: 960, height: 540, frameRate: 24 } : { width: 1280, height: 720, frameRate: 24 };
+
+/** @typedef {{ width: number, height: number, frameRate: number }} Size */
+
 const WANTED = {
   audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true },
   video: {
@@ -33,6 +41,7 @@ export class LocalMedia extends EventTarget {
 
   /** @type {Record<Kind, string>} */
   #deviceIds = { audio: "", video: "" };
+  #video = WANTED.video;
 
   /** What others are to see: the screen goes before the camera. */
   get video() {
@@ -92,6 +101,20 @@ export class LocalMedia extends EventTarget {
     this.#release(kind);
     await this.#acquire([kind]);
     if (muted && this.microphone) this.microphone.enabled = false;
+    this.#changed();
+  }
+
+  /**
+   * Asks for pictures of another size than usual, also of the camera that is on.
+   * @param {Size | null} size null: as usual
+   */
+  async resize(size) {
+    const ideals = size && Object.fromEntries(Object.entries(size).map(([key, ideal]) => [key, { ideal }]));
+    this.#video = ideals ?? WANTED.video;
+    if (!this.camera) return;
+    // Closed first: a camera that is in use keeps the size it has.
+    this.#release("video");
+    await this.#acquire(["video"]);
     this.#changed();
   }
 
@@ -157,7 +180,8 @@ export class LocalMedia extends EventTarget {
 
   #constraints(kind) {
     const deviceId = this.#deviceIds[kind];
-    return deviceId ? { ...WANTED[kind], deviceId: { exact: deviceId } } : WANTED[kind];
+    const wanted = kind === "video" ? this.#video : WANTED.audio;
+    return deviceId ? { ...wanted, deviceId: { exact: deviceId } } : wanted;
   }
 
   #keep(track) {

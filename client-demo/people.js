@@ -4,6 +4,7 @@
  * @module people
  */
 import { byId, drawFace, fromTemplate, icon } from "./dom.js";
+import { elsewhereLine } from "./modes.js";
 import { Plot } from "./plot.js";
 
 /** What `connectionState` means to someone who has not read the specification. */
@@ -16,8 +17,12 @@ const STATES = {
   closed: "Left",
 };
 
-/** @param {import("./parlor/parlor.js").Member} member */
-export function stateOf(member) {
+/**
+ * @param {import("./parlor/parlor.js").Member | import("./parlor/sfu.js").SfuMember} member
+ * @param {import("./modes.js").Mode} mode one's own
+ */
+export function stateOf(member, mode) {
+  if (member.elsewhere) return elsewhereLine(mode);
   const state = STATES[member.peer?.state ?? "new"];
   return member.away && member.peer?.state === "connected" ? "Reconnecting…" : state;
 }
@@ -25,6 +30,12 @@ export function stateOf(member) {
 export class People {
   /** @type {Map<string, { row: HTMLElement, incoming: Plot, roundTrip: Plot }>} */
   #rows = new Map();
+  #mode;
+
+  /** @param {import("./modes.js").Mode} mode */
+  constructor(mode) {
+    this.#mode = mode;
+  }
 
   /** @param {{ id: string, name: string, microphone: boolean, camera: boolean, screen: boolean }} self */
   showSelf({ id, name, microphone, camera, screen }) {
@@ -41,8 +52,8 @@ export class People {
     const { row } = this.#row(member.id, true);
     row.querySelector(".person-name").textContent = member.name;
     const state = row.querySelector(".person-state");
-    state.dataset.state = member.away ? "away" : (member.peer?.state ?? "new");
-    state.textContent = stateOf(member);
+    state.dataset.state = member.away || member.elsewhere ? "away" : (member.peer?.state ?? "new");
+    state.textContent = stateOf(member, this.#mode);
     drawFace(row.querySelector(".face"), member.id, member.name);
     drawSends(row, member.sends);
     this.#count();

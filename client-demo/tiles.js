@@ -94,6 +94,11 @@ export class Tiles extends EventTarget {
     this.#tiles.get(id)?.element.classList.toggle("tile-speaking", on);
   }
 
+  /** @param {string} id @returns {HTMLElement | undefined} */
+  tile(id) {
+    return this.#tiles.get(id)?.element;
+  }
+
   /** The empty seat beside oneself. @param {string} link empty: nobody needs inviting */
   invite(link, words) {
     if (!!link === !!this.#invite) return;

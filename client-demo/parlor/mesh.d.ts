@@ -9,6 +9,7 @@
  * @property {Sends | null} sends null: has not said
  * @property {boolean} unnamed the server knows no name of theirs, so they may say it themselves
  * @property {boolean} anonymous the server does not even say whether they are here: the connection to them is all there is
+ * @property {boolean} [elsewhere] in the room, and in no mesh: their media goes through the media server, and there is no connection to them
  * @property {boolean} expected called, and not heard of yet; such a one is not shown
  */
 /**
@@ -94,6 +95,10 @@ export type Member = {
      * the server does not even say whether they are here: the connection to them is all there is
      */
     anonymous: boolean;
+    /**
+     * in the room, and in no mesh: their media goes through the media server, and there is no connection to them
+     */
+    elsewhere?: boolean | undefined;
     /**
      * called, and not heard of yet; such a one is not shown
      */

@@ -45,6 +45,7 @@ const NAME_LIMIT = 40;
  * @property {Sends | null} sends null: has not said
  * @property {boolean} unnamed the server knows no name of theirs, so they may say it themselves
  * @property {boolean} anonymous the server does not even say whether they are here: the connection to them is all there is
+ * @property {boolean} [elsewhere] in the room, and in no mesh: their media goes through the media server, and there is no connection to them
  * @property {boolean} expected called, and not heard of yet; such a one is not shown
  */
 
@@ -156,7 +157,7 @@ export class Mesh extends Emitter {
       for (const user of users) {
         const member = this.#admit(user);
         if (member.peer && !renamed) member.peer.resume(this.#iceServers);
-        else if (!user.calling) this.#connect(member).call();
+        else if (!user.calling && !member.elsewhere) this.#connect(member).call();
       }
     });
 
@@ -191,6 +192,9 @@ export class Mesh extends Emitter {
     const name = nameOf(user);
     if (known) {
       if (!user.expected) this.#meet(known);
+      // Not everything that says who also says how.
+      known.elsewhere ||= user.media === "sfu";
+      if (known.elsewhere) known.peer = known.peer?.close() ?? null;
       this.#update(user.userId, { away: false, listed: true, ...(name && { name }) });
       return known;
     }
@@ -205,6 +209,7 @@ export class Mesh extends Emitter {
       sends: null,
       unnamed: !name,
       anonymous,
+      elsewhere: user.media === "sfu",
       expected: !!user.expected,
     };
     this.#members.set(member.id, member);

@@ -9,7 +9,7 @@
  * @property {number} bitrateIn bits per second
  * @property {number} bitrateOut bits per second
  * @property {number | null} roundTripTime in seconds
- * @property {"direct" | "relayed" | ""} path
+ * @property {"direct" | "relayed" | "forwarded" | ""} path the last: through the media server
  * @property {number} [width]
  * @property {number} [height]
  * @property {number} [framesPerSecond]
@@ -38,7 +38,10 @@ export type PeerStats = {
      * in seconds
      */
     roundTripTime: number | null;
-    path: "direct" | "relayed" | "";
+    /**
+     * the last: through the media server
+     */
+    path: "direct" | "relayed" | "forwarded" | "";
     width?: number | undefined;
     height?: number | undefined;
     framesPerSecond?: number | undefined;

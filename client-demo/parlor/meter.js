@@ -10,7 +10,7 @@
  * @property {number} bitrateIn bits per second
  * @property {number} bitrateOut bits per second
  * @property {number | null} roundTripTime in seconds
- * @property {"direct" | "relayed" | ""} path
+ * @property {"direct" | "relayed" | "forwarded" | ""} path the last: through the media server
  * @property {number} [width]
  * @property {number} [height]
  * @property {number} [framesPerSecond]

@@ -1,11 +1,18 @@
 export class EnvelopeSignaling extends WebSocketSignaling {
     /**
      * @param {EnvelopeOptions} options `userId` makes the place in the room one's own: whoever joins with it again, from another
-     *   connection, takes that place back
+     *   connection, takes that place back; `metadata` is shown to the others beside the name
      */
-    constructor({ url, userId, name, token }: EnvelopeOptions);
+    constructor({ url, userId, name, metadata, token }: EnvelopeOptions);
     /** @override */
     override get userId(): string;
+    /**
+     * Asks the server for something that is no signal: its media server, mostly.
+     * @param {string} type
+     * @param {object} [payload]
+     * @returns {Promise<any>} the answer's payload; rejects with a {@link SignalingError}, `OFFLINE` while one is not in the room
+     */
+    ask(type: string, payload?: object): Promise<any>;
     /** @protected @override */
     protected override place(): URL;
     /** @param {string} roomId @protected @override */
@@ -33,5 +40,6 @@ export class EnvelopeSignaling extends WebSocketSignaling {
 export type EnvelopeOptions = import("./signaling.js").SignalingOptions & {
     userId: string;
     name: string;
+    metadata?: object;
 };
 import { WebSocketSignaling } from "./signaling-websocket.js";

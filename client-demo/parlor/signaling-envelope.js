@@ -12,7 +12,7 @@ import { SignalingError } from "./signaling-error.js";
 import { asDescription, WebSocketSignaling } from "./signaling-websocket.js";
 import { uuid } from "./uuid.js";
 
-/** @typedef {import("./signaling.js").SignalingOptions & { userId: string, name: string }} EnvelopeOptions */
+/** @typedef {import("./signaling.js").SignalingOptions & { userId: string, name: string, metadata?: object }} EnvelopeOptions */
 
 /** What the signals are called. */
 const TYPES = { offer: "sdp:offer", answer: "sdp:answer", candidate: "ice:candidate" };
@@ -27,6 +27,7 @@ const PONG_MS = 4000;
 export class EnvelopeSignaling extends WebSocketSignaling {
   #userId;
   #name;
+  #metadata;
   /** What our place is taken again with. @type {string | undefined} */
   #resumeToken;
   /** The last number seen. */
@@ -40,17 +41,29 @@ export class EnvelopeSignaling extends WebSocketSignaling {
 
   /**
    * @param {EnvelopeOptions} options `userId` makes the place in the room one's own: whoever joins with it again, from another
-   *   connection, takes that place back
+   *   connection, takes that place back; `metadata` is shown to the others beside the name
    */
-  constructor({ url, userId, name, token }) {
+  constructor({ url, userId, name, metadata, token }) {
     super({ url, token });
     this.#userId = userId;
     this.#name = name;
+    this.#metadata = metadata;
   }
 
   /** @override */
   get userId() {
     return this.#userId;
+  }
+
+  /**
+   * Asks the server for something that is no signal: its media server, mostly.
+   * @param {string} type
+   * @param {object} [payload]
+   * @returns {Promise<any>} the answer's payload; rejects with a {@link SignalingError}, `OFFLINE` while one is not in the room
+   */
+  async ask(type, payload = {}) {
+    if (!this.online) throw new SignalingError("OFFLINE");
+    return this.#request(type, payload);
   }
 
   /** @protected @override */
@@ -117,7 +130,7 @@ export class EnvelopeSignaling extends WebSocketSignaling {
   /** @param {string} roomId */
   async #join(roomId) {
     const user = { id: this.#userId, displayName: this.#name };
-    const { participants, iceServers } = await this.#request("room:join", { roomId, user, metadata: { name: this.#name } });
+    const { participants, iceServers } = await this.#request("room:join", { roomId, user, metadata: { ...this.#metadata, name: this.#name } });
     this.#isMember = true;
     const users = /** @type {any[]} */ (participants).map((one) => this.#user(one));
     this.entered(users.filter(({ userId }) => userId !== this.#userId), this.#userId, iceServers);
@@ -201,6 +214,8 @@ export class EnvelopeSignaling extends WebSocketSignaling {
           ...sender,
           candidate: candidate === null ? null : { candidate, sdpMid, sdpMLineIndex, usernameFragment },
         });
+      default:
+        return this.tell("message", { type, payload });
     }
   }
 

@@ -22,6 +22,7 @@ export const RETRY: Readonly<{
  * @property {boolean} [anonymous] the wire tells nothing of them
  * @property {boolean} [expected] they may not be here yet: call them, and show them once they answer
  * @property {boolean} [calling] their offer is the next event
+ * @property {"sfu"} [media] theirs goes through the media server: they are in no mesh
  */
 /**
  * Names the two ends of a connection: `mesh.js` sends it along.
@@ -37,7 +38,7 @@ export const RETRY: Readonly<{
  */
 /**
  * The events of a {@link Signaling}, by name. `room-users` comes at every join and re-join; after `ended` one is out of the room, and does
- * not come back by oneself.
+ * not come back by oneself; `message` is what a wire tells besides.
  * @typedef {{
  *   "room-users": Omit<Joined, "roomId">,
  *   "user-joined": User, "user-away": User, "user-back": User,
@@ -48,6 +49,7 @@ export const RETRY: Readonly<{
  *   "offline": { reason: string, code: string },
  *   "online": { recovered: boolean },
  *   "ended": SignalingError,
+ *   "message": { type: string, payload: any },
  * }} SignalingEvents
  */
 /**
@@ -224,6 +226,10 @@ export type User = {
      * their offer is the next event
      */
     calling?: boolean | undefined;
+    /**
+     * theirs goes through the media server: they are in no mesh
+     */
+    media?: "sfu" | undefined;
 };
 /**
  * Names the two ends of a connection: `mesh.js` sends it along.
@@ -251,7 +257,7 @@ export type Joined = {
 };
 /**
  * The events of a {@link Signaling}, by name. `room-users` comes at every join and re-join; after `ended` one is out of the room, and does
- * not come back by oneself.
+ * not come back by oneself; `message` is what a wire tells besides.
  */
 export type SignalingEvents = {
     "room-users": Omit<Joined, "roomId">;
@@ -278,6 +284,10 @@ export type SignalingEvents = {
         recovered: boolean;
     };
     "ended": SignalingError;
+    "message": {
+        type: string;
+        payload: any;
+    };
 };
 export type SignalingOptions = {
     /**

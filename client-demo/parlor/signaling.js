@@ -39,6 +39,7 @@ const ICE_SERVERS_TIMEOUT_MS = 3000;
  * @property {boolean} [anonymous] the wire tells nothing of them
  * @property {boolean} [expected] they may not be here yet: call them, and show them once they answer
  * @property {boolean} [calling] their offer is the next event
+ * @property {"sfu"} [media] theirs goes through the media server: they are in no mesh
  */
 
 /**
@@ -58,7 +59,7 @@ const ICE_SERVERS_TIMEOUT_MS = 3000;
 
 /**
  * The events of a {@link Signaling}, by name. `room-users` comes at every join and re-join; after `ended` one is out of the room, and does
- * not come back by oneself.
+ * not come back by oneself; `message` is what a wire tells besides.
  * @typedef {{
  *   "room-users": Omit<Joined, "roomId">,
  *   "user-joined": User, "user-away": User, "user-back": User,
@@ -69,6 +70,7 @@ const ICE_SERVERS_TIMEOUT_MS = 3000;
  *   "offline": { reason: string, code: string },
  *   "online": { recovered: boolean },
  *   "ended": SignalingError,
+ *   "message": { type: string, payload: any },
  * }} SignalingEvents
  */
 

@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 const COMPILER = at("../node_modules/typescript/bin/tsc");
 const SOCKET_IO = at("../../../client-demo/node_modules/socket.io-client/build/esm/index.d.ts");
+const MEDIASOUP = at("../node_modules/mediasoup-client/lib/index.d.ts");
 const STRICT = {
   strict: true,
   noImplicitOverride: true,
@@ -19,6 +20,7 @@ const STRICT = {
   moduleResolution: "bundler",
   lib: ["es2023", "dom", "dom.iterable"],
   types: [],
+  paths: { "mediasoup-client": [MEDIASOUP] },
   skipDefaultLibCheck: true,
 };
 
@@ -69,7 +71,7 @@ export function declare() {
       checkJs: true,
       declaration: true,
       emitDeclarationOnly: true,
-      paths: { "/socket.io/socket.io.esm.min.js": [SOCKET_IO] },
+      paths: { ...STRICT.paths, "/socket.io/socket.io.esm.min.js": [SOCKET_IO] },
     });
     const declarations = namesIn(folder, ".d.ts").map((name) => [name, readFileSync(join(folder, name), "utf8")]);
     return { complaints, declarations: new Map(declarations) };

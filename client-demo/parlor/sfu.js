@@ -1,0 +1,342 @@
+/**
+ * A call through Parlor's media server: each sends one copy of each of its tracks, however many there are. It stands in for {@link Mesh},
+ * over the envelope wire; those who are in the room in another way are shown, and cannot be heard.
+ *
+ * - a dropped line to the server does not touch the media: what is asked for meanwhile waits, and goes out when the line is back
+ * - where the place in the room is lost, so is all that belonged to it, and everything is built again
+ * - whoever leaves is gone at once: the server ends what they sent
+ *
+ * No DOM.
+ *
+ * @module sfu
+ */
+import { Emitter } from "./emitter.js";
+import { SfuMedia } from "./sfu-media.js";
+import { SfuPeer } from "./sfu-peer.js";
+import { SignalingError } from "./signaling-error.js";
+
+/** @typedef {import("./signaling.js").User} User */
+/** @typedef {import("./mesh.js").Sends} Sends */
+
+/** How long to wait before what did not come about is tried again, in milliseconds. */
+const RETRY_MS = 1000;
+
+/** How often a request is sent again that came too soon after others. */
+const ATTEMPTS = 5;
+
+/** What may be asked twice where the answer to the first time was lost. */
+const REPEATABLE = new Set([
+  "router:capabilities", "producers:list", "producer:pause", "producer:resume", "producer:close", "consumer:resume", "consumer:layers",
+  "transport:restart-ice", "transport:close",
+]);
+
+/** What someone sends. @typedef {{ producerId: string, userId: string, kind: "audio" | "video", paused?: boolean, appData: any }} Source */
+
+/**
+ * Someone in the room.
+ * @typedef {object} SfuMember
+ * @property {string} id the `userId`
+ * @property {string} name
+ * @property {boolean} elsewhere in the room without the media server: there is no way to them
+ * @property {SfuPeer | null} peer null for those
+ * @property {boolean} away lost the server, may come back; media may well flow
+ * @property {Sends | null} sends
+ */
+
+/**
+ * The events of an {@link Sfu}. `joined`, `changed`, `stream` and `left` are as with a mesh; `speaker`: whose voice is the loudest now,
+ * perhaps one's own; `failed`: something could not be sent or received.
+ * @typedef {{
+ *   "joined": SfuMember,
+ *   "changed": SfuMember,
+ *   "stream": SfuMember,
+ *   "left": SfuMember & { reason: string },
+ *   "speaker": { id: string, level: number },
+ *   "failed": SignalingError,
+ * }} SfuEvents
+ */
+
+/**
+ * @typedef {object} SfuOptions
+ * @property {import("./signaling-envelope.js").EnvelopeSignaling} signaling with `media: "sfu"` in its `metadata`, for the others
+ * @property {new () => import("mediasoup-client").types.Device} Device that of mediasoup-client
+ */
+
+/** @extends {Emitter<SfuEvents>} */
+export class Sfu extends Emitter {
+  #signaling;
+  #Device;
+  /** @type {Map<string, SfuMember>} */
+  #members = new Map();
+  /** By their id. @type {Map<string, Source>} */
+  #sources = new Map();
+  /** @type {SfuMedia | null} */
+  #media = null;
+  /** @type {import("./sfu-media.js").Outgoing} */
+  #outgoing = { audio: null, video: null, sends: { audio: false, video: false, screen: false } };
+  /** Those who wait for the line. @type {(() => void)[]} */
+  #waiting = [];
+  /** @type {number | undefined} */
+  #retryTimer;
+  #abort = new AbortController();
+
+  /** @param {SfuOptions} options made before joining, so that no event of the room is missed */
+  constructor({ signaling, Device }) {
+    super();
+    this.#signaling = signaling;
+    this.#Device = Device;
+    this.#listen();
+  }
+
+  /** Who is in the call. @returns {Map<string, SfuMember>} a copy */
+  get members() {
+    return new Map(this.#members);
+  }
+
+  /**
+   * What everybody gets from now on.
+   * @param {Partial<import("./mesh.js").Tracks>} tracks a kind that is left out is sent no more
+   * @param {Partial<Sends>} [sends] what to say of them: without `audio` the microphone is muted; a `screen` is sent in one layer
+   */
+  send({ audio = null, video = null }, sends = {}) {
+    this.#outgoing = { audio, video, sends: { audio: !!audio, video: !!video, screen: false, ...sends } };
+    this.#media?.send(this.#outgoing);
+  }
+
+  /**
+   * Asks for no better layer of someone's picture than this one.
+   * @param {string} id whose
+   * @param {number} spatialLayer from 0, the lowest
+   */
+  async preferLayer(id, spatialLayer) {
+    const member = this.#members.get(id);
+    const consumer = member?.peer?.consumer("video");
+    if (!member?.peer?.layers || !consumer) return;
+    member.peer.layers.wanted = spatialLayer;
+    await this.#ask("consumer:layers", { consumerId: consumer.id, spatialLayer });
+    this.tell("changed", member);
+  }
+
+  /** Ends the media. The signaling is left alone. */
+  close() {
+    this.#abort.abort();
+    clearTimeout(this.#retryTimer);
+    this.#media?.close();
+    this.#media = null;
+    this.#members.clear();
+    this.#waiting = [];
+  }
+
+  #listen() {
+    /**
+     * @template {keyof import("./signaling.js").SignalingEvents} Name
+     * @param {Name} name
+     * @param {(detail: import("./signaling.js").SignalingEvents[Name]) => unknown} handle
+     */
+    const on = (name, handle) =>
+      this.#signaling.addEventListener(name, ({ detail }) => handle(detail), { signal: this.#abort.signal });
+
+    on("room-users", ({ users }) => {
+      const listed = new Set(users.map((user) => user.userId));
+      for (const member of [...this.#members.values()]) if (!listed.has(member.id)) this.#remove(member, "timeout");
+      for (const user of users) this.#admit(user);
+      this.#goOn();
+      this.#build();
+    });
+    on("online", () => this.#goOn());
+    on("user-joined", (user) => this.#admit(user));
+    // It says who, and no more.
+    on("user-back", ({ userId }) => this.#update(userId, { away: false }));
+    on("user-away", ({ userId }) => this.#update(userId, { away: true }));
+    on("user-left", ({ userId, reason }) => {
+      const member = this.#members.get(userId);
+      if (member) this.#remove(member, reason ?? "disconnected");
+    });
+    on("message", ({ type, payload }) => this.#hear(type, payload));
+  }
+
+  /** @param {string} type @param {any} payload */
+  #hear(type, payload) {
+    switch (type) {
+      case "new:producer":
+        return this.#receive(payload);
+      case "producer:paused":
+      case "producer:resumed":
+        return this.#pause(payload.producerId, type === "producer:paused");
+      case "producer:closed":
+        return this.#forget(payload.producerId);
+      case "consumer:closed":
+        return this.#forget(this.#sourceOf(payload.consumerId)?.producerId);
+      case "consumer:layers-changed":
+        return this.#showLayer(this.#sourceOf(payload.consumerId), payload.spatialLayer);
+      case "room:active-speaker":
+        return this.tell("speaker", { id: payload.userId, level: payload.level });
+      case "transport:failed":
+        return this.#media?.restart(payload.transportId);
+    }
+  }
+
+  /** Everything anew, in place of what there may be. */
+  async #build() {
+    clearTimeout(this.#retryTimer);
+    this.#media?.close();
+    this.#sources.clear();
+    for (const { peer } of this.#members.values()) peer?.clear();
+    const media = new SfuMedia({ ask: (type, payload) => this.#ask(type, payload), device: new this.#Device() });
+    this.#media = media;
+    const current = () => this.#media === media;
+    media.addEventListener("state", () => {
+      if (current()) for (const member of this.#members.values()) this.tell("changed", member);
+    });
+    media.addEventListener("broken", () => current() && this.#rebuild());
+    media.addEventListener("failed", ({ detail }) => current() && this.#trouble(detail));
+    try {
+      await media.open();
+      if (!current()) return;
+      media.send(this.#outgoing);
+      const { producers } = await this.#ask("producers:list");
+      // Those who came in the meantime are known already.
+      if (current()) for (const source of producers) this.#receive(source);
+    } catch (error) {
+      if (current()) this.#trouble(/** @type {SignalingError} */ (error));
+    }
+  }
+
+  #rebuild() {
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = setTimeout(() => this.#build(), RETRY_MS);
+  }
+
+  /** @param {Source} source */
+  async #receive(source) {
+    const { producerId, userId, kind, appData } = source;
+    const media = this.#media;
+    if (!media?.isOpen || this.#sources.has(producerId)) return;
+    this.#sources.set(producerId, source);
+    this.#say(userId);
+    const wanted = () => this.#media === media && this.#sources.get(producerId) === source;
+    try {
+      const consumer = await media.consume(producerId);
+      const member = this.#members.get(userId);
+      if (!wanted() || !member?.peer) return consumer.close();
+      const layers = Number.isInteger(appData?.layers) ? Math.min(Math.max(appData.layers, 1), 4) : 1;
+      member.peer.add(consumer, kind === "video" ? layers : 1);
+      this.tell("stream", member);
+      await this.#ask("consumer:resume", { consumerId: consumer.id });
+    } catch (error) {
+      // It may have ended while it was asked for.
+      if (wanted()) this.#trouble(/** @type {SignalingError} */ (error));
+    }
+  }
+
+  /** @param {string} consumerId */
+  #sourceOf(consumerId) {
+    return [...this.#sources.values()].find(({ userId, kind }) => this.#members.get(userId)?.peer?.consumer(kind)?.id === consumerId);
+  }
+
+  /** @param {string} producerId @param {boolean} paused */
+  #pause(producerId, paused) {
+    const source = this.#sources.get(producerId);
+    if (!source) return;
+    source.paused = paused;
+    this.#say(source.userId);
+  }
+
+  /** @param {string | undefined} producerId */
+  #forget(producerId) {
+    const source = this.#sources.get(producerId ?? "");
+    if (!source) return;
+    this.#sources.delete(source.producerId);
+    const member = this.#members.get(source.userId);
+    if (member?.peer?.consumer(source.kind)?.producerId === source.producerId) member.peer.remove(source.kind);
+    this.#say(source.userId);
+  }
+
+  /** @param {Source | undefined} source @param {number} spatialLayer */
+  #showLayer(source, spatialLayer) {
+    const member = source && this.#members.get(source.userId);
+    if (!member?.peer?.layers) return;
+    member.peer.layers.current = spatialLayer;
+    this.tell("changed", member);
+  }
+
+  /** What someone sends has changed. @param {string} userId */
+  #say(userId) {
+    const theirs = [...this.#sources.values()].filter((source) => source.userId === userId && !source.paused);
+    const video = theirs.find(({ kind }) => kind === "video");
+    const sends = { audio: theirs.some(({ kind }) => kind === "audio"), video: !!video, screen: video?.appData?.source === "screen" };
+    this.#update(userId, { sends });
+  }
+
+  /** @param {User} user */
+  #admit(user) {
+    const name = typeof user.name === "string" ? user.name.trim() : "";
+    const isHere = user.media === "sfu";
+    const known = this.#members.get(user.userId);
+    if (known) {
+      if (known.elsewhere === isHere) known.peer = this.#peer(isHere);
+      return this.#update(known.id, { away: false, elsewhere: !isHere, ...(name && { name }) });
+    }
+    const member = {
+      id: user.userId,
+      name: name || `Guest ${user.userId.slice(-4)}`,
+      elsewhere: !isHere,
+      peer: this.#peer(isHere),
+      away: false,
+      sends: isHere ? { audio: false, video: false, screen: false } : null,
+    };
+    this.#members.set(member.id, member);
+    this.tell("joined", member);
+  }
+
+  /** @param {boolean} isHere */
+  #peer(isHere) {
+    return isHere ? new SfuPeer(() => this.#media?.state ?? "new") : null;
+  }
+
+  /** @param {string} id @param {Partial<SfuMember>} change */
+  #update(id, change) {
+    const member = this.#members.get(id);
+    if (!member) return;
+    Object.assign(member, change);
+    this.tell("changed", member);
+  }
+
+  /** @param {SfuMember} member @param {string} reason */
+  #remove(member, reason) {
+    this.#members.delete(member.id);
+    for (const source of [...this.#sources.values()]) if (source.userId === member.id) this.#sources.delete(source.producerId);
+    member.peer?.clear();
+    this.tell("left", { ...member, reason });
+  }
+
+  /** @param {SignalingError} error */
+  #trouble(error) {
+    if (error.code === "OFFLINE" || error.code === "TIMEOUT") this.#rebuild();
+    else this.tell("failed", error);
+  }
+
+  /**
+   * Asks once the line is up. Fails with `OFFLINE` if it breaks in the middle of what must not be asked twice.
+   * @param {string} type
+   * @param {object} [payload]
+   * @returns {Promise<any>}
+   */
+  async #ask(type, payload) {
+    for (let attempt = 1; ; attempt++) {
+      while (!this.#signaling.online) await new Promise((resolve) => this.#waiting.push(() => resolve(undefined)));
+      try {
+        return await this.#signaling.ask(type, payload);
+      } catch (given) {
+        const error = /** @type {SignalingError} */ (given);
+        const pause = error.code === "OFFLINE" && REPEATABLE.has(type) ? 0 : error.code === "RATE_LIMITED" ? (error.retryAfterMs ?? RETRY_MS) : null;
+        if (pause === null || attempt === ATTEMPTS) throw error;
+        await new Promise((resolve) => setTimeout(resolve, pause * (1 + Math.random())));
+      }
+    }
+  }
+
+  #goOn() {
+    for (const go of this.#waiting.splice(0)) go();
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * The demo with its media through the server: five pages in one room, layers, a reload, a dropped line, and a mesh beside it.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { openLine } from "./support/line.js";
+import { launch, Person } from "./support/people.js";
+import { eventually, startServer } from "./support/server.js";
+
+const NAMES = ["Ada", "Grace", "Alan", "Dorothea", "Edsger"];
+/** Every frame is drawn and encoded without a graphics card. */
+const SMALL = "camera=320x180@5";
+const LAYERED = "camera=960x540@10";
+const GONE_MS = 3000;
+
+describe("the demo, through the media server", { timeout: 120_000 }, () => {
+  let server, line, browser, five, ada, grace;
+
+  before(async () => {
+    // However slow the machine, whoever drops comes back in time.
+    server = await startServer({ env: { RESUME_SECONDS: "60" } });
+    line = await openLine(server.port);
+    browser = await launch();
+  });
+
+  after(async () => {
+    await browser?.close();
+    await line?.close();
+    await server?.stop();
+  });
+
+  const enter = async (name, room, { url = server.url, options = `media=sfu&${SMALL}` } = {}) => {
+    const person = await Person.arrive(browser, name);
+    await person.join(`${url}/?${options}`, room);
+    return person;
+  };
+  const everybodySees = (people) => Promise.all(people.map((one) => one.sees(people.filter((other) => other !== one))));
+  const width = (person, other, wanted) =>
+    person.until(`gets ${wanted} pixels of ${other.name}`, ([id, wanted]) =>
+      document.querySelector(`.tile[data-user-id="${id}"] video`).videoWidth === wanted, [other.id, wanted]);
+  const shares = (person, other) =>
+    person.page.evaluate((id) => document.querySelector(`.tile[data-user-id="${id}"] video`).srcObject.getTracks().map((track) => track.id), other.id);
+
+  test("three layers of a camera: each tile says which one it shows, and asks for another", async (t) => {
+    const [ann, ben] = await Promise.all(["Ann", "Ben"].map((name) => enter(name, "layers", { options: `media=sfu&${LAYERED}` })));
+    t.after(() => Promise.all([ann.leave(), ben.leave()]));
+    await everybodySees([ann, ben]);
+    const best = ann.tile(ben).getByLabel("The best picture of Ben to get");
+    assert.deepEqual(await best.locator("option").allTextContents(), ["Best", "Middle", "Low"]);
+    const layer = (wanted) => ann.until(`the tile says layer ${wanted}`, ([id, wanted]) => {
+      const tile = document.querySelector(`.tile[data-user-id="${id}"]`);
+      return tile.querySelector(".tile-layer").textContent === `layer ${wanted}/3` && /\d+ kbit\/s/.test(tile.querySelector(".tile-bitrate").textContent);
+    }, [ben.id, wanted]);
+    for (const [label, pixels, number] of [["Low", 240, 1], ["Middle", 480, 2], ["Low", 240, 1], ["Best", 960, 3]]) {
+      await best.selectOption(label);
+      await width(ann, ben, pixels);
+      await layer(number);
+    }
+    await everybodySees([ann, ben]);
+    assert.deepEqual([...ann.complaints, ...ben.complaints], []);
+  });
+
+  test("five in a room: each decodes the other four", async () => {
+    five = await Promise.all(NAMES.map((name) => enter(name, "hall", { url: name === "Ada" ? line.url : server.url })));
+    [ada, grace] = five;
+    await everybodySees(five);
+    assert.equal((await server.participants("hall")).length, 5);
+    await ada.until("somebody is marked as the one who speaks", () => document.querySelectorAll(".tile-speaking").length === 1);
+    await ada.until("every tile says what comes", () =>
+      [...document.querySelectorAll(".tile:not(.tile-self)")].every((tile) => /\d+ kbit\/s/.test(tile.querySelector(".tile-bitrate").textContent)));
+    assert.match(await ada.page.locator("#server-state").textContent(), /media by SFU/);
+    assert.match(ada.page.url(), /media=sfu/);
+  });
+
+  test("a mute, a camera that is switched off, and a screen are told to the others", async () => {
+    const muted = (is) => grace.until(`Ada is ${is ? "" : "not "}muted`, ([id, is]) =>
+      document.querySelector(`.tile[data-user-id="${id}"] .tile-muted`).classList.contains("shown") === is, [ada.id, is]);
+    await ada.page.keyboard.press("m");
+    await muted(true);
+    await ada.page.keyboard.press("m");
+    await muted(false);
+    await ada.page.keyboard.press("v");
+    await grace.tile(ada).locator(".tile-face").waitFor({ state: "visible" });
+    await ada.page.keyboard.press("s");
+    await grace.page.locator(`.tile-screen[data-user-id="${ada.id}"]`).waitFor();
+    await grace.sees(five.filter((one) => one !== grace));
+    await ada.page.keyboard.press("s");
+    await ada.page.keyboard.press("v");
+    await everybodySees(five);
+  });
+
+  test("the line to the server drops, and media goes on as it was", async () => {
+    const before = await shares(ada, grace);
+    await ada.page.evaluate(() => {
+      window.states = [];
+      const place = document.getElementById("server-state");
+      new MutationObserver(() => window.states.push(place.dataset.state)).observe(place, { attributeFilter: ["data-state"] });
+    });
+    line.fallSilent();
+    line.cut();
+    await ada.until("has noticed", () => window.states.includes("offline"));
+    await ada.sees(five.filter((one) => one !== ada));
+    await grace.sees(five.filter((one) => one !== grace));
+    // What is done meanwhile reaches the others afterwards.
+    await ada.page.keyboard.press("m");
+    line.speak();
+    await ada.until("is back", () => window.states.at(-1) === "online");
+    await grace.tile(ada).locator(".tile-muted.shown").waitFor();
+    assert.deepEqual(await shares(ada, grace), before, "the same tracks");
+    await everybodySees(five);
+  });
+
+  test("a reload comes back", async () => {
+    await grace.page.reload();
+    await grace.inCall();
+    await everybodySees(five);
+    assert.equal((await server.participants("hall")).length, 5);
+  });
+
+  test("one who leaves is gone at once, and the lobby suggests the SFU for the room of four", async () => {
+    const leaver = five.at(-1);
+    const four = five.slice(0, -1);
+    const departures = await Promise.all(four.map((one) => one.watchDeparture(leaver)));
+    const left = Date.now();
+    await leaver.page.getByRole("button", { name: "Leave the call" }).click();
+    const times = await Promise.all(departures.map((departure) => departure()));
+    assert(times.every((time) => time - left < GONE_MS), `after ${times.map((time) => time - left)} ms`);
+    await everybodySees(four);
+    await leaver.page.getByRole("radio", { name: "Mesh" }).check();
+    await leaver.page.getByLabel("Room", { exact: true }).fill("hall");
+    await leaver.page.getByText("4 people are there already. From 5 on choose SFU").waitFor();
+  });
+
+  test("a mesh room beside it; and one who comes into this room by mesh is told, and changes", async () => {
+    const [dorothea, edsger] = five.slice(3);
+    const three = five.slice(0, 3);
+    await dorothea.page.getByRole("button", { name: "Leave the call" }).click();
+    await dorothea.page.getByRole("radio", { name: "Mesh" }).check();
+    for (const one of [dorothea, edsger]) {
+      await one.page.getByLabel("Room", { exact: true }).fill("kitchen");
+      await one.enter();
+    }
+    await Promise.all([everybodySees([dorothea, edsger]), everybodySees(three)]);
+
+    await edsger.page.getByRole("button", { name: "Leave the call" }).click();
+    await edsger.page.getByLabel("Room", { exact: true }).fill("hall");
+    await edsger.enter();
+    await edsger.page.locator("#mode-notice", { hasText: "you cannot see or hear each other" }).waitFor();
+    await ada.tile(edsger).getByText("Here by mesh").waitFor();
+    await edsger.page.getByRole("button", { name: "Change to SFU" }).click();
+    await everybodySees([...three, edsger]);
+    assert.match(edsger.page.url(), /media=sfu/);
+  });
+
+  test("nothing is left when all have gone, and no page had anything to complain of", async () => {
+    await Promise.all(five.map((one) => one.leave()));
+    await eventually("nothing is left", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
+    const expected = /ERR_CONNECTION_RESET|WebSocket connection/;
+    assert.deepEqual(five.flatMap(({ complaints }) => complaints).filter((one) => !expected.test(one)), []);
+  });
+
+  test("where the place is lost, everything is built again", async (t) => {
+    const forgetful = await startServer({ env: { RESUME_SECONDS: "0" } });
+    t.after(() => forgetful.stop());
+    const way = await openLine(forgetful.port);
+    t.after(() => way.close());
+    const ann = await enter("Ann", "salon", { url: way.url });
+    const ben = await enter("Ben", "salon", { url: forgetful.url });
+    await everybodySees([ann, ben]);
+    const before = await shares(ann, ben);
+    way.cut();
+    await ann.until("has other tracks", ([id, before]) => {
+      const stream = document.querySelector(`.tile[data-user-id="${id}"] video`)?.srcObject;
+      return stream?.getTracks().length === 2 && !before.includes(stream.getTracks()[0].id);
+    }, [ben.id, before]);
+    await everybodySees([ann, ben]);
+    await Promise.all([ann.leave(), ben.leave()]);
+  });
+
+  test("without the bundle the lobby says so, and the mesh works", async () => {
+    const ann = await Person.arrive(browser, "Ann");
+    await ann.page.route("**/vendor/*", (route) => route.fulfill({ status: 404 }));
+    await ann.ask(`${server.url}/?media=sfu&${SMALL}`, "attic");
+    await ann.page.locator("#lobby-error", { hasText: "mediasoup-client" }).waitFor();
+    await ann.page.getByRole("radio", { name: "Mesh" }).check();
+    await ann.enter();
+    assert.doesNotMatch(ann.page.url(), /media=/);
+    await ann.leave();
+  });
+});
