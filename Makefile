@@ -1,7 +1,7 @@
 # `make run` and `make test` do everything on a machine with a Rust toolchain, Node with npm, and apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev check test test-rust test-compat test-wires test-browser test-soak soak fuzz venv cargo-fuzz
+.PHONY: help run dev check test test-rust test-compat test-wires test-browser test-media test-soak soak fuzz venv cargo-fuzz
 .PHONY: test-drops drops test-bench bench bench-quick bench-instructions bench-record bench-build
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -40,7 +40,7 @@ check:
 	cargo clippy $(BENCH_CARGO) --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 
-test: test-rust test-compat test-wires test-browser test-soak test-drops
+test: test-rust test-compat test-wires test-browser test-media test-soak test-drops
 
 # The attacks one after the other: under each of them others must be served as if nothing were.
 test-rust: client-demo/node_modules
@@ -100,6 +100,9 @@ venv:
 
 test-browser: client-demo/node_modules tests/browser/node_modules target/debug/parlor $(CHROMIUM) $(TURNSERVER) /usr/bin/certutil
 	CHROMIUM_BIN=$(CHROMIUM) TURNSERVER_BIN=$(TURNSERVER) npm test --prefix tests/browser
+
+test-media: target/debug/parlor tests/media/node_modules
+	npm test --prefix tests/media
 
 .PHONY: target/debug/parlor
 target/debug/parlor:

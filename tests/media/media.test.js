@@ -1,0 +1,224 @@
+// mediasoup-client in Node with a real WebRTC stack, through the media server: what comes out of the decoder is what the
+// sender's camera and microphone gave.
+
+import assert from 'node:assert/strict'
+import test, { after, before, beforeEach, afterEach } from 'node:test'
+import { Member, pathOf } from './support/member.js'
+import { Listener } from './support/picture.js'
+import { Server } from './support/server.js'
+
+let server
+let members
+
+before(async () => { server = await Server.start() })
+after(async () => {
+  const { code } = await server.stop()
+  assert.equal(code, 0, 'the server ends as it should')
+  // @roamhq/wrtc crashes where Node takes down its environment after tracks were made, and not where the process exits.
+  process.once('beforeExit', () => process.exit())
+})
+
+beforeEach(() => { members = [] })
+
+/** However a test ends, everyone goes, and nothing is left. */
+afterEach(async () => {
+  await Promise.all(members.map((member) => member.goes()))
+  await server.isEmpty()
+})
+
+async function join(id) {
+  const member = await Member.joined(server.url, 'hall', id)
+  members.push(member)
+  return member
+}
+
+/** Whether each of these was decoded, and nothing else. Where a tone begins, what is heard may be none yet. */
+function onlyEver(spectator, ...expected) {
+  const unclear = spectator instanceof Listener ? ['silence', 'other'] : []
+  const all = [...spectator.seen.keys()].filter((what) => !unclear.includes(what))
+  assert.deepEqual(all.sort(), expected.sort(), JSON.stringify([...spectator.seen]))
+}
+
+test('each of two hears and sees the other', async () => {
+  const [ann, ben] = [await join('ann'), await join('ben')]
+  const sent = {
+    ann: [await ann.speaks('low'), await ann.films('red')],
+    ben: [await ben.speaks('high'), await ben.films('blue')],
+  }
+  for (const [member, userId, tone, colour] of [[ben, 'ann', 'low', 'red'], [ann, 'ben', 'high', 'blue']]) {
+    for (const { producer: { id: producerId, kind, appData } } of sent[userId]) {
+      assert.deepEqual(await member.hears('new:producer', { producerId }), { producerId, userId, kind, appData })
+    }
+    const [hears, sees] = [await member.receives(sent[userId][0].producer.id), await member.receives(sent[userId][1].producer.id)]
+    assert.deepEqual([hears.created.userId, sees.created.userId], [userId, userId])
+    await Promise.all([hears.spectator.gets(tone), sees.spectator.gets(colour)])
+    onlyEver(sees.spectator, colour)
+    onlyEver(hears.spectator, tone)
+  }
+  await server.holds({ parlor_media_transports: 4, parlor_media_producers: 4, parlor_media_consumers: 4 })
+})
+
+test('who comes late hears and sees all who are there, each as who they are', async () => {
+  const voices = { ann: ['low', 'red'], ben: ['high', 'blue'], cat: ['shrill', 'green'] }
+  for (const [id, [tone, colour]] of Object.entries(voices)) {
+    const member = await join(id)
+    await member.speaks(tone)
+    await member.films(colour)
+  }
+  const dan = await join('dan')
+  const { producers } = await dan.ask('producers:list')
+  assert.equal(producers.length, 6)
+  const received = []
+  for (const { producerId, userId, kind, paused, appData } of producers) {
+    assert.equal(paused, false)
+    const [tone, colour] = voices[userId]
+    assert.deepEqual(appData, kind === 'video' ? { colour } : {})
+    received.push({ what: kind === 'video' ? colour : tone, ...await dan.receives(producerId) })
+  }
+  await Promise.all(received.map(({ spectator, what }) => spectator.gets(what)))
+  for (const { spectator, what } of received) onlyEver(spectator, what)
+})
+
+test('a paused consumer gets nothing, and goes on with what is sent then', async () => {
+  const [ann, ben, cat] = [await join('ann'), await join('ben'), await join('cat')]
+  const { microphone, producer: voice } = await ann.speaks('low')
+  const { camera, producer: picture } = await ann.films('red')
+  const benHears = await ben.receives(voice.id)
+  const benSees = await ben.receives(picture.id)
+  const catHears = await cat.receives(voice.id)
+  const catSees = await cat.receives(picture.id)
+  const paused = [benHears, benSees]
+  await Promise.all([benHears.spectator.gets('low'), benSees.spectator.gets('red')])
+  for (const { consumer: { id: consumerId } } of paused) {
+    assert.deepEqual(await ben.ask('consumer:pause', { consumerId }), { consumerId })
+  }
+  microphone.tone = 'high'
+  camera.colour = 'blue'
+  await Promise.all([catHears.spectator.gets('high', 10), catSees.spectator.gets('blue', 20)])
+  microphone.tone = 'shrill'
+  camera.colour = 'green'
+  await Promise.all([catHears.spectator.gets('shrill'), catSees.spectator.gets('green')])
+  for (const { consumer: { id: consumerId } } of paused) {
+    assert.deepEqual(await ben.ask('consumer:resume', { consumerId }), { consumerId })
+  }
+  await Promise.all([benHears.spectator.gets('shrill'), benSees.spectator.gets('green')])
+  onlyEver(benSees.spectator, 'red', 'green')
+  onlyEver(benHears.spectator, 'low', 'shrill')
+})
+
+test('of a paused producer nobody gets anything, and all are told', async () => {
+  const [ann, ben] = [await join('ann'), await join('ben')]
+  const { microphone, producer: voice } = await ann.speaks('low')
+  const { camera, producer: picture } = await ann.films('red')
+  const benHears = await ben.receives(voice.id)
+  const benSees = await ben.receives(picture.id)
+  await Promise.all([benHears.spectator.gets('low'), benSees.spectator.gets('red')])
+  // The client goes on sending.
+  const producerId = picture.id
+  assert.deepEqual(await ann.ask('producer:pause', { producerId }), { producerId })
+  await ben.hears('producer:paused', { producerId, userId: 'ann' })
+  camera.colour = 'blue'
+  microphone.tone = 'high'
+  await benHears.spectator.gets('high', 10)
+  const late = await join('late')
+  const lateSees = await late.receives(producerId)
+  assert.equal(lateSees.created.producerPaused, true)
+  camera.colour = 'green'
+  microphone.tone = 'middle'
+  await benHears.spectator.gets('middle', 10)
+  assert.deepEqual(await ann.ask('producer:resume', { producerId }), { producerId })
+  await ben.hears('producer:resumed', { producerId, userId: 'ann' })
+  await Promise.all([benSees.spectator.gets('green'), lateSees.spectator.gets('green')])
+  onlyEver(benSees.spectator, 'red', 'green')
+  onlyEver(lateSees.spectator, 'green')
+})
+
+test('what is closed ends at both ends, and the rest goes on', async () => {
+  const [ann, ben] = [await join('ann'), await join('ben')]
+  const { producer: voice } = await ann.speaks('low')
+  const { producer: picture } = await ann.films('red')
+  const { producer: screen } = await ann.films('violet')
+  const hears = await ben.receives(voice.id)
+  const sees = await ben.receives(picture.id)
+  const seesScreen = await ben.receives(screen.id)
+  await Promise.all([hears.spectator.gets('low'), sees.spectator.gets('red'), seesScreen.spectator.gets('violet')])
+  const consumerId = sees.consumer.id
+  assert.deepEqual(await ben.ask('consumer:close', { consumerId }), { consumerId })
+  sees.consumer.close()
+  await assert.rejects(ben.ask('consumer:resume', { consumerId }), { code: 'CONSUME_ERROR' })
+  await server.holds({ parlor_media_producers: 3, parlor_media_consumers: 2 })
+  assert.deepEqual(await ann.ask('producer:close', { producerId: screen.id }), { producerId: screen.id })
+  screen.close()
+  await ben.hears('producer:closed', { producerId: screen.id, userId: 'ann' })
+  await ben.hears('consumer:closed', { consumerId: seesScreen.consumer.id })
+  seesScreen.consumer.close()
+  await server.holds({ parlor_media_producers: 2, parlor_media_consumers: 1 })
+  await hears.spectator.gets('low')
+  // Its place can be taken again.
+  const again = await ben.receives(picture.id)
+  await Promise.all([again.spectator.gets('red'), hears.spectator.gets('low')])
+  onlyEver(again.spectator, 'red')
+  assert.deepEqual(await ann.ask('transport:close', { transportId: ann.sending.id }), { transportId: ann.sending.id })
+  for (const { consumer: { id } } of [hears, again]) await ben.hears('consumer:closed', { consumerId: id })
+  await server.holds({ parlor_media_transports: 3, parlor_media_producers: 0, parlor_media_consumers: 0 })
+})
+
+test('who leaves takes along all of theirs, and nobody else notices', async () => {
+  const [ann, ben, cat] = [await join('ann'), await join('ben'), await join('cat')]
+  await ann.speaks('low')
+  await ben.speaks('high')
+  const { producer: annFilm } = await ann.films('red')
+  const { producer: benFilm } = await ben.films('blue')
+  const ofAnn = await cat.receives(annFilm.id)
+  const ofBen = await cat.receives(benFilm.id)
+  await ann.receives(benFilm.id)
+  await Promise.all([ofAnn.spectator.gets('red'), ofBen.spectator.gets('blue')])
+  await ann.ask('room:leave', { roomId: 'hall' })
+  await cat.hears('producer:closed', { producerId: annFilm.id, userId: 'ann' })
+  await cat.hears('consumer:closed', { consumerId: ofAnn.consumer.id })
+  await server.holds({ parlor_media_transports: 4, parlor_media_producers: 2, parlor_media_consumers: 1 })
+  await ofBen.spectator.gets('blue', 20)
+  onlyEver(ofBen.spectator, 'blue')
+})
+
+/** Two, of whom one hears and sees the other. */
+async function talk() {
+  const [sender, receiver] = [await join('ann'), await join('ben')]
+  const { microphone, producer: voice } = await sender.speaks('low')
+  const { camera, producer: picture } = await sender.films('red')
+  const hears = await receiver.receives(voice.id)
+  const sees = await receiver.receives(picture.id)
+  await Promise.all([hears.spectator.gets('low'), sees.spectator.gets('red')])
+  return { sender, microphone, camera, receiver, hears: hears.spectator, sees: sees.spectator }
+}
+
+test('media goes on after ICE was restarted by who sends', async () => {
+  const { sender, microphone, camera, hears, sees } = await talk()
+  const before = await sender.restartsIce(sender.sending)
+  microphone.tone = 'high'
+  camera.colour = 'blue'
+  await Promise.all([hears.gets('high', 10), sees.gets('blue', 20)])
+  onlyEver(sees, 'red', 'blue')
+  const { pair, sent } = await pathOf(sender.sending)
+  assert.notEqual(pair, before.pair)
+  assert(sent > 20, `${sent} packets went over the new path`)
+})
+
+test('media goes on after ICE was restarted by who receives', async () => {
+  const { microphone, camera, receiver, hears, sees } = await talk()
+  const before = await receiver.restartsIce(receiver.receiving)
+  microphone.tone = 'high'
+  camera.colour = 'blue'
+  await Promise.all([hears.gets('high', 10), sees.gets('blue', 20)])
+  onlyEver(sees, 'red', 'blue')
+  assert.notEqual((await pathOf(receiver.receiving)).pair, before.pair)
+})
+
+// The server goes on sending to the address from before the restart.
+test('after ICE was restarted media comes over the new path', { todo: 'the old pair of candidates stays nominated' }, async () => {
+  const { receiver, hears, sees } = await talk()
+  await receiver.restartsIce(receiver.receiving)
+  await Promise.all([hears.gets('low', 10), sees.gets('red', 20)])
+  const { received } = await pathOf(receiver.receiving)
+  assert(received > 20, `${received} packets came over the new path`)
+})

@@ -1,0 +1,162 @@
+// A member of a room, by `/ws` and mediasoup-client. That takes Node for Chromium, whose WebRTC is that of @roamhq/wrtc.
+
+import { randomUUID } from 'node:crypto'
+import wrtc from '@roamhq/wrtc'
+import { Device } from 'mediasoup-client'
+import WebSocket from 'ws'
+import { Camera, Listener, Microphone, Watcher } from './picture.js'
+import { within } from './within.js'
+
+const { MediaStream, MediaStreamTrack, RTCPeerConnection, RTCSessionDescription } = wrtc
+Object.assign(globalThis, { MediaStream, MediaStreamTrack, RTCPeerConnection, RTCSessionDescription })
+
+/** What a request that was refused throws: `code` is the contract's. */
+class Refused extends Error {
+  constructor({ code, message }) {
+    super(`${code}: ${message}`)
+    this.code = code
+  }
+}
+
+export class Member {
+  #socket
+  #requests = new Map()
+  /** What was told and nobody has waited for, and who waits. */
+  #told = []
+  #waiting = new Set()
+  #stops = []
+
+  /** One that is in a room, and can send and receive. */
+  static async joined(url, roomId, id) {
+    const member = new Member()
+    member.id = id
+    await member.#connect(url)
+    await member.ask('room:join', { roomId, user: { id } })
+    await member.#load()
+    return member
+  }
+
+  async #connect(url) {
+    const socket = new WebSocket(url)
+    this.#socket = socket
+    this.ended = new Promise((done) => socket.once('close', done))
+    socket.on('message', (text) => this.#receive(JSON.parse(text)))
+    await within(new Promise((done, fail) => socket.once('open', done).once('error', fail)), () => 'a connection')
+  }
+
+  #receive({ type, payload, correlationId }) {
+    const request = this.#requests.get(correlationId)
+    this.#requests.delete(correlationId)
+    if (type === 'error') request?.reject(new Refused(payload))
+    else if (request) request.resolve(payload)
+    else {
+      this.#told.push({ type, payload })
+      for (const check of this.#waiting) check()
+    }
+  }
+
+  ask(type, payload = {}) {
+    const correlationId = randomUUID()
+    const answer = new Promise((resolve, reject) => this.#requests.set(correlationId, { resolve, reject }))
+    this.#socket.send(JSON.stringify({ type, payload, timestamp: Date.now(), correlationId }))
+    return within(answer, () => `an answer to ${type}`)
+  }
+
+  /** Waits until it was told of this: what it was told. Each telling is given once. */
+  async hears(type, about = {}) {
+    const isThat = (told) =>
+      told.type === type && Object.entries(about).every(([key, value]) => told.payload[key] === value)
+    let check
+    const found = new Promise((done) => {
+      check = () => {
+        const index = this.#told.findIndex(isThat)
+        if (index >= 0) done(this.#told.splice(index, 1)[0].payload)
+      }
+    })
+    this.#waiting.add(check)
+    check()
+    try {
+      return await within(found, () => `${this.id} is told ${type} ${JSON.stringify(about)}`)
+    } finally {
+      this.#waiting.delete(check)
+    }
+  }
+
+  async #load() {
+    const { rtpCapabilities: routerRtpCapabilities } = await this.ask('router:capabilities')
+    this.device = new Device({ handlerName: 'Chrome111' })
+    await this.device.load({ routerRtpCapabilities })
+    const rtpCapabilities = this.device.sendRtpCapabilities
+    const sending = await this.ask('transport:create', { direction: 'send', rtpCapabilities })
+    this.sending = this.#connecting(this.device.createSendTransport(sending))
+    this.sending.on('produce', ({ kind, rtpParameters, appData }, done, fail) => {
+      this.ask('produce', { transportId: this.sending.id, kind, rtpParameters, appData }).then(done, fail)
+    })
+    const receiving = await this.ask('transport:create', { direction: 'recv' })
+    this.receiving = this.#connecting(this.device.createRecvTransport(receiving))
+  }
+
+  #connecting(transport) {
+    transport.on('connect', ({ dtlsParameters }, done, fail) => {
+      this.ask('transport:connect', { transportId: transport.id, dtlsParameters }).then(done, fail)
+    })
+    return transport
+  }
+
+  /** Sends a tone: the microphone, and its producer. */
+  async speaks(tone) {
+    const microphone = new Microphone(tone)
+    this.#stops.push(microphone)
+    return { microphone, producer: await this.sending.produce({ track: microphone.track, stopTracks: false }) }
+  }
+
+  /** Sends a colour: the camera, and its producer. */
+  async films(colour) {
+    const camera = new Camera(colour)
+    this.#stops.push(camera)
+    const appData = { colour }
+    return { camera, producer: await this.sending.produce({ track: camera.track, stopTracks: false, appData }) }
+  }
+
+  /** Has a producer's media sent to it: the consumer, and who watches or listens. It is paused. */
+  async consumes(producerId) {
+    const about = { transportId: this.receiving.id, producerId, rtpCapabilities: this.device.recvRtpCapabilities }
+    const created = await this.ask('consume', about)
+    const consumer = await this.receiving.consume(created)
+    const spectator = consumer.kind === 'video' ? new Watcher(consumer.track) : new Listener(consumer.track)
+    this.#stops.push(spectator)
+    return { consumer, created, spectator }
+  }
+
+  /** The same, resumed. */
+  async receives(producerId) {
+    const received = await this.consumes(producerId)
+    await this.ask('consumer:resume', { consumerId: received.consumer.id })
+    return received
+  }
+
+  /** Takes up new credentials, while media flows: the path that it went before. */
+  async restartsIce(transport) {
+    const before = await pathOf(transport)
+    const { iceParameters } = await this.ask('transport:restart-ice', { transportId: transport.id })
+    await transport.restartIce({ iceParameters })
+    return before
+  }
+
+  /** Goes, with a goodbye: its own end of everything is closed, too. */
+  async goes() {
+    for (const stopped of this.#stops) stopped.stop()
+    this.#socket.close(1000)
+    await within(this.ended, () => 'the connection is closed')
+    this.sending?.close()
+    this.receiving?.close()
+  }
+}
+
+/** The pair of candidates that a transport uses, and how many packets went over it. */
+export async function pathOf(transport) {
+  const stats = await transport.getStats()
+  const { selectedCandidatePairId: pair } = [...stats.values()].find(({ type }) => type === 'transport')
+  const { packetsSent: sent, packetsReceived: received } = stats.get(pair)
+  return { pair, sent, received }
+}

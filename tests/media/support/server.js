@@ -1,0 +1,78 @@
+// The server under test: started, asked what it holds, stopped.
+
+import { spawn } from 'node:child_process'
+import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { within } from './within.js'
+
+const REPOSITORY = fileURLToPath(new URL('../../../', import.meta.url))
+const BINARY = path.resolve(REPOSITORY, process.env.PARLOR_BIN ?? 'target/debug/parlor')
+
+/** All that `/metrics` says is there now. */
+const GAUGES = [
+  'parlor_media_transports', 'parlor_media_producers', 'parlor_media_consumers', 'parlor_rooms', 'parlor_peers', 'parlor_away',
+]
+
+export class Server {
+  #child
+
+  static async start() {
+    const server = new Server()
+    await server.#start()
+    return server
+  }
+
+  async #start() {
+    const { PATH, HOME } = process.env
+    const env = { PATH, HOME, HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'info' }
+    const child = spawn(BINARY, [], { cwd: REPOSITORY, env, stdio: ['ignore', 'pipe', 'inherit'] })
+    this.#child = child
+    process.once('exit', () => child.kill('SIGKILL'))
+    this.ended = new Promise((done) => child.once('exit', (code, signal) => done({ code, signal })))
+    let said = ''
+    const address = new Promise((done) => {
+      child.stdout.setEncoding('utf8').on('data', (text) => {
+        // Read to its end: a server that is not read would wait.
+        said = (said + text).slice(-10_000)
+        const found = /listening on http:\/\/(127\.0\.0\.1:\d+)/.exec(said)
+        if (found) done(found[1])
+      })
+    })
+    const early = this.ended.then((end) => { throw new Error(`the server ended: ${JSON.stringify(end)}`) })
+    early.catch(() => {})
+    this.address = await within(Promise.race([address, early]), () => `the server listens: ${said}`)
+    this.url = `ws://${this.address}/ws`
+  }
+
+  /** What it holds of anyone. */
+  async held() {
+    const figures = await (await fetch(`http://${this.address}/metrics`)).text()
+    const value = (name) => Number(new RegExp(`^${name} (.*)$`, 'm').exec(figures)?.[1] ?? NaN)
+    const rooms = await (await fetch(`http://${this.address}/api/rooms`)).json()
+    return { ...Object.fromEntries(GAUGES.map((name) => [name, value(name)])), 'listed rooms': rooms.length }
+  }
+
+  /** Waits until it holds this: the figures are those of a moment, and nobody tells of their change. */
+  async holds(expected) {
+    let held
+    const until = async () => {
+      for (;;) {
+        held = await this.held()
+        if (Object.entries(expected).every(([name, count]) => held[name] === count)) return
+        await pause(20)
+      }
+    }
+    await within(until(), () => `${JSON.stringify(expected)}, not ${JSON.stringify(held)}`)
+  }
+
+  /** Waits until it holds nothing. */
+  async isEmpty() {
+    await this.holds(Object.fromEntries([...GAUGES, 'listed rooms'].map((name) => [name, 0])))
+  }
+
+  async stop() {
+    this.#child.kill('SIGTERM')
+    return within(this.ended, () => 'the server ends')
+  }
+}
