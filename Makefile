@@ -40,7 +40,12 @@ check:
 	cargo clippy $(BENCH_CARGO) --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 
-test: test-rust test-compat test-wires test-browser test-media test-soak test-drops
+# What mostly waits runs beside something else of that kind. Its output stays together.
+test: test-rust
+	$(MAKE) --jobs=2 --output-sync=target test-compat test-wires
+	$(MAKE) test-browser
+	$(MAKE) test-media
+	$(MAKE) --jobs=2 --output-sync=target test-soak test-drops
 
 # The attacks one after the other: under each of them others must be served as if nothing were.
 test-rust: client-demo/node_modules
