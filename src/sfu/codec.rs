@@ -213,6 +213,35 @@ mod tests {
         assert!(!Glance::at(Codec::Vp9, &[0xa8, 0x05, 0x02, 0x01, 0]).starts_keyframe, "an upper spatial layer");
     }
 
+    fn from_hex(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_chromium_sends_is_told_apart() {
+        let recorded = include_str!("../../tests/fixtures/media/payloads.txt");
+        let (mut keys, mut last) = (0, None);
+        for line in recorded.lines().filter(|line| !line.starts_with('#')) {
+            let [codec, what, payload] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let codec = CODECS.into_iter().find(|known| format!("{known:?}").eq_ignore_ascii_case(codec)).unwrap();
+            let glance = Glance::at(codec, &from_hex(payload));
+            assert_eq!(glance.starts_keyframe, what == "key", "{line}");
+            keys += u8::from(glance.starts_keyframe);
+            let Some(picture) = glance.numbers.map(|numbers| numbers.picture) else {
+                assert!(!matches!(codec, Codec::Vp8 | Codec::Vp9), "{line}");
+                continue;
+            };
+            // The frame after a keyframe has the next number, and all parts of one have the same.
+            match what {
+                "rest" | "delta-rest" => assert_eq!(Some(picture), last, "{line}"),
+                "delta" => assert_eq!(Some(picture), last.map(|last| (last + 1) & 0x7fff), "{line}"),
+                _ => {}
+            }
+            last = Some(picture);
+        }
+        assert_eq!(keys, 8, "two of each codec");
+    }
+
     proptest! {
         #[test]
         fn no_payload_is_too_odd(payload in proptest::collection::vec(any::<u8>(), 0..40)) {
