@@ -91,7 +91,7 @@ describe("what it looks like", { timeout: 120_000 }, () => {
   });
 
   test("five through the media server, and twenty more who only listen", async () => {
-    const url = `${server.url}/?media=sfu&camera=640x360@5`;
+    const url = `${server.url}/?media=sfu&camera=320x180@5`;
     const names = ["Grace Hopper", "Alan Turing", "Edsger Dijkstra", "Dorothea Wolfeschlegelsteinhausenberger"];
     guests = await Promise.all(names.map((name) => Person.arrive(browser, name)));
     await ada.page.setViewportSize(SIZES.desktop);
@@ -99,8 +99,8 @@ describe("what it looks like", { timeout: 120_000 }, () => {
     await photograph("lobby-sfu");
     await Promise.all([ada.enter(), ...guests.map((guest) => guest.join(url, "walnut-atrium-20817"))]);
     await ada.sees(guests);
-    await ada.until("every tile says which layer comes", () =>
-      [...document.querySelectorAll(".tile:not(.tile-self) .tile-layer")].every(({ textContent }) => textContent));
+    await ada.until("every tile says what comes", () =>
+      [...document.querySelectorAll(".tile:not(.tile-self) .tile-size")].every(({ textContent }) => textContent));
     await photograph("sfu-people");
     await ada.page.keyboard.press("Escape");
     await photograph("sfu");
