@@ -5,7 +5,7 @@
 FROM node:20-bookworm-slim AS client
 WORKDIR /client-demo
 COPY client-demo/package.json client-demo/package-lock.json client-demo/.npmrc ./
-RUN npm ci && npm prune --omit=dev --ignore-scripts
+RUN npm ci --include=dev && npm prune --omit=dev --ignore-scripts
 COPY client-demo .
 
 FROM rust:1.95-slim-bookworm AS build

@@ -7,7 +7,7 @@
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CHROMIUM ?= /usr/bin/chromium
 TURNSERVER ?= /usr/bin/turnserver
-NPM_CI := npm ci --no-audit --no-fund --loglevel=error
+NPM_CI := npm ci --include=dev --no-audit --no-fund --loglevel=error
 FUZZ_TARGETS ?= socketio envelope topic session rooms history
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS ?= --sanitizer none

@@ -14,8 +14,8 @@
 
 /** @type {Mode[]} The first one is the default. */
 export const MODES = [
-  { id: "mesh", name: "Mesh", line: "Straight from browser to browser. Best for two to four." },
-  { id: "sfu", name: "SFU", line: "Through the server, which each sends one copy to. Best from five people on." },
+  { id: "mesh", name: "Mesh", line: "From browser to browser. Best for two to four." },
+  { id: "sfu", name: "SFU", line: "Each sends one copy, to the server. Best from five on." },
 ];
 
 /** From so many people on, a mesh is the wrong way: each sends as many copies less one. */

@@ -89,7 +89,37 @@ describe("what it looks like", { timeout: 120_000 }, () => {
     await photograph("away-people");
     await Promise.all(guests.map((guest) => guest.leave()));
   });
+
+  test("five through the media server, and twenty more who only listen", async () => {
+    const url = `${server.url}/?media=sfu&camera=320x180@5`;
+    const names = ["Grace Hopper", "Alan Turing", "Edsger Dijkstra", "Dorothea Wolfeschlegelsteinhausenberger"];
+    guests = await Promise.all(names.map((name) => Person.arrive(browser, name)));
+    await ada.page.setViewportSize(SIZES.desktop);
+    await ada.prepare(url, "walnut-atrium-20817");
+    await photograph("lobby-sfu");
+    await Promise.all([ada.enter(), ...guests.map((guest) => guest.join(url, "walnut-atrium-20817"))]);
+    await ada.sees(guests);
+    await ada.until("every tile says what comes", () =>
+      [...document.querySelectorAll(".tile:not(.tile-self) .tile-size")].every(({ textContent }) => textContent));
+    await photograph("sfu-people");
+    await ada.page.keyboard.press("Escape");
+    await photograph("sfu");
+    await ada.page.evaluate(crowd, 20);
+    await ada.until("all of them are there", () => document.querySelectorAll(".tile").length === 25);
+    await photograph("sfu-crowd");
+    await Promise.all(guests.map((guest) => guest.leave()));
+  });
 });
+
+/** Runs in the page: so many more people, who send nothing. */
+function crowd(count) {
+  window.crowd = Array.from({ length: count }, (_, index) => {
+    const socket = new WebSocket(`ws://${location.host}/ws`);
+    const payload = { roomId: window.parlor.room(), displayName: `Listener ${index + 1}`, metadata: { media: "sfu" } };
+    socket.onopen = () => socket.send(JSON.stringify({ type: "room:join", payload, timestamp: Date.now() }));
+    return socket;
+  });
+}
 
 /** Runs in the page: whatever can be pressed and does not lie in the window, and the page itself if it scrolls sideways. */
 function outside() {

@@ -1,5 +1,7 @@
 // How the module is used, in TypeScript: this must compile.
 import { Mesh, Peer, SignalingError, SocketIoSignaling, type Member, type Signaling, type User } from "../../../client-demo/parlor/parlor.js";
+import { Device } from "mediasoup-client";
+import { Sfu, type SfuMember } from "../../../client-demo/parlor/sfu.js";
 import { EnvelopeSignaling } from "../../../client-demo/parlor/signaling-envelope.js";
 import { SessionSignaling } from "../../../client-demo/parlor/signaling-session.js";
 import { TopicSignaling } from "../../../client-demo/parlor/signaling-topic.js";
@@ -39,6 +41,16 @@ export async function call(signaling: Signaling, media: MediaStream, show: (id: 
     if (error instanceof SignalingError && error.code === "ROOM_FULL") return [];
     throw error;
   }
+}
+
+export function large(media: MediaStream, show: (id: string, stream: MediaStream | null, layer: number | null) => void) {
+  const signaling = new EnvelopeSignaling({ userId, name, metadata: { media: "sfu" } });
+  const sfu = new Sfu({ signaling, Device });
+  sfu.send({ audio: media.getAudioTracks()[0] ?? null }, { audio: false });
+  const draw = ({ id, peer, elsewhere }: SfuMember) => !elsewhere && show(id, peer?.stream ?? null, peer?.layers?.current ?? null);
+  sfu.addEventListener("stream", ({ detail }) => draw(detail));
+  sfu.addEventListener("speaker", ({ detail: { id, level } }) => level > -40 && void sfu.preferLayer(id, 2));
+  return signaling.join("hall");
 }
 
 export async function one(signaling: Signaling, targetId: string) {
