@@ -10,6 +10,8 @@ mod bystanders;
 mod calls;
 mod floods;
 mod hostile;
+mod hostile_media;
+mod media;
 mod rest;
 mod returns;
 mod rooms;
@@ -20,6 +22,9 @@ const CALLS: usize = 12;
 
 /// How many rooms of many.
 const ROOMS: usize = 4;
+
+/// How many meetings through the media server at a time.
+const MEETINGS: usize = 2;
 
 /// How many of those that drop and come back.
 const RETURNS: usize = 4;
@@ -42,6 +47,9 @@ pub(crate) async fn all(world: &Arc<World>, phase: &Phase) {
     }
     for lane in 0..STALLS {
         actors.spawn(stalls::run(Arc::clone(world), phase.clone(), lane));
+    }
+    for lane in 0..MEETINGS {
+        actors.spawn(media::run(Arc::clone(world), phase.clone(), lane));
     }
     actors.spawn(floods::run(Arc::clone(world), phase.clone()));
     actors.spawn(hostile::run(Arc::clone(world), phase.clone()));

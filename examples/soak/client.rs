@@ -16,7 +16,9 @@ use crate::server::RESUME_TIME;
 use crate::tally::Count;
 use crate::world::World;
 
+pub(crate) mod envelope;
 pub(crate) mod line;
+pub(crate) mod media;
 pub(crate) mod polling;
 pub(crate) mod transport;
 pub(crate) mod wire;

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example soak -- --minutes 20`. The server is a process of its own, so that its memory and its
 //! open files are its alone. Everything takes part at once ([`actors`]): calls over every wire that end in every way,
-//! rooms in which people come and go, clients that drop and come back, readers that stall, floods, hostile odds and
+//! rooms in which people come and go, meetings through the media server, clients that drop and come back, readers that stall, floods, hostile odds and
 //! ends, REST, and bystanders who must notice nothing of it. What must not happen is noted ([`tally`]), and the exit code
 //! is 1 if anything was.
 //!

@@ -132,6 +132,18 @@ pub(crate) struct Held {
     pub(crate) files: usize,
 }
 
+/// What there is of clients now, by the figures.
+const GAUGES: [&str; 8] = [
+    "parlor_connections",
+    "parlor_rooms",
+    "parlor_peers",
+    "parlor_away",
+    "parlor_polling_sessions",
+    "parlor_media_transports",
+    "parlor_media_producers",
+    "parlor_media_consumers",
+];
+
 /// By how many open files two moments may differ.
 const FILES: usize = 2;
 
@@ -154,7 +166,7 @@ impl Held {
                 found.push(format!("{value} {key} by /health"));
             }
         }
-        for name in ["parlor_connections", "parlor_rooms", "parlor_peers", "parlor_away", "parlor_polling_sessions"] {
+        for name in GAUGES {
             let mut series = self.metrics.series(name, "").peekable();
             if series.peek().is_none() {
                 found.push(format!("/metrics has no {name}"));

@@ -41,10 +41,14 @@ pub(crate) enum Count {
     ThrownOut,
     Hostile,
     Rest,
+    /// What was done in meetings through the media server.
+    MediaSteps,
+    /// Packets of media that somebody waited for, and heard.
+    MediaHeard,
 }
 
 impl Count {
-    const ALL: [(Self, &'static str); 19] = [
+    const ALL: [(Self, &'static str); 21] = [
         (Self::Calls, "calls"),
         (Self::BystanderCalls, "bystander calls"),
         (Self::RoomSteps, "changes of rooms"),
@@ -64,6 +68,8 @@ impl Count {
         (Self::ThrownOut, "thrown out"),
         (Self::Hostile, "hostile acts"),
         (Self::Rest, "rooms by REST"),
+        (Self::MediaSteps, "steps of meetings"),
+        (Self::MediaHeard, "packets waited for"),
     ];
 }
 

@@ -7,7 +7,7 @@ use crate::tally::{Count, Tally};
 const GROWTH: u64 = 10;
 
 /// What must have happened for the run to have shown anything, unless it was too short for it.
-const EXERCISED: [Count; 15] = [
+const EXERCISED: [Count; 17] = [
     Count::Calls,
     Count::BystanderCalls,
     Count::RoomSteps,
@@ -23,6 +23,8 @@ const EXERCISED: [Count; 15] = [
     Count::ThrownOut,
     Count::Hostile,
     Count::Rest,
+    Count::MediaSteps,
+    Count::MediaHeard,
 ];
 
 /// The dialects, as the figures call them.
@@ -55,6 +57,8 @@ pub(crate) fn noted(tally: &Tally, held: &Held) {
         ("parlor_errors_total", "code=\"DELIVERY_FAILED\""),
         ("parlor_errors_total", "code=\"RATE_LIMITED\""),
         ("parlor_messages_received_total", ""),
+        ("parlor_media_packets_forwarded_total", ""),
+        ("parlor_media_lost_total", "reason=\"unknown_sender\""),
     ] {
         if held.metrics.sum(name, label).is_none_or(|sum| sum == 0.0) {
             tally.violation(format!("{name}{{{label}}} counts nothing"));

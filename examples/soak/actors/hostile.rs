@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::hostile_media;
 use crate::client::polling::Polling;
 use crate::client::transport::{WebSocket, connect, dial, reset};
 use crate::client::{LIMIT, Wire};
@@ -34,7 +35,7 @@ const MOST: usize = 40;
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Acts that are over at once.
-const QUICK: [Act; 10] = [
+const QUICK: [Act; 13] = [
     Act::Garbage,
     Act::GarbagePackets,
     Act::Binary,
@@ -45,6 +46,9 @@ const QUICK: [Act; 10] = [
     Act::AbandonedUpgrade,
     Act::BrokenFrames,
     Act::MadeUpKey,
+    Act::MediaGarbage,
+    Act::MediaLies,
+    Act::MediaAbandoned,
 ];
 
 /// Acts that wait for the server to lose patience.
@@ -62,6 +66,9 @@ enum Act {
     AbandonedUpgrade,
     BrokenFrames,
     MadeUpKey,
+    MediaGarbage,
+    MediaLies,
+    MediaAbandoned,
     HalfHead,
     NoFirstMessage,
 }
@@ -102,6 +109,9 @@ async fn perform(world: &World, act: Act, choices: SmallRng) -> anyhow::Result<(
         Act::AbandonedUpgrade => abandoned_upgrade(world, choices).await,
         Act::BrokenFrames => broken_frames(world, choices).await,
         Act::MadeUpKey => made_up_key(world, choices).await,
+        Act::MediaGarbage => hostile_media::garbage(world, choices).await,
+        Act::MediaLies => hostile_media::lies(world, choices).await,
+        Act::MediaAbandoned => hostile_media::abandoned(world, choices).await,
         Act::HalfHead => half_head(world, choices).await,
         Act::NoFirstMessage => no_first_message(world, choices).await,
     }
@@ -111,7 +121,7 @@ fn choose<T: Copy>(choices: &mut SmallRng, of: &[T]) -> T {
     *of.choose(choices).expect("there is something to choose from")
 }
 
-fn noise(choices: &mut SmallRng, length: usize) -> Vec<u8> {
+pub(super) fn noise(choices: &mut SmallRng, length: usize) -> Vec<u8> {
     (0..length).map(|_| choices.random()).collect()
 }
 

@@ -1,0 +1,333 @@
+//! Meetings through the media server, in which people come and go and do everything that there is to do with transports,
+//! producers and consumers. What is sent reaches those who want it: each that begins or goes on is listened to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use serde_json::{Value, json};
+use str0m::media::MediaKind;
+use str0m::rtp::Ssrc;
+
+use crate::client::Goodbye;
+use crate::client::envelope::Asker;
+use crate::client::media::Media;
+use crate::tally::Count;
+use crate::world::{Pace, Phase, World};
+
+/// From one step of a meeting to the next, at the least.
+const INTERVAL: Duration = Duration::from_millis(60);
+
+/// After so many steps a meeting ends.
+const STEPS: usize = 150;
+
+/// The most in a meeting, and the most that each sends at a time.
+const MOST: usize = 4;
+const MOST_SENT: usize = 3;
+
+/// What must come of a stream that is listened to.
+const PACKETS: u64 = 3;
+
+pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
+    let who = format!("media {lane}, {}", phase.name);
+    let mut choices = world.choices(&who);
+    while phase.has_time_for(INTERVAL) {
+        let mut meeting = Meeting { room: world.name("meeting"), members: Vec::new() };
+        let outcome = meeting.live(&world, &phase, &mut choices).await;
+        world.check(&who, outcome).await;
+        for member in meeting.members {
+            world.check(&who, member.asker.end(Goodbye::Close).await).await;
+        }
+    }
+}
+
+struct Meeting {
+    room: String,
+    members: Vec<Member>,
+}
+
+struct Member {
+    asker: Asker,
+    capabilities: Value,
+    sending: Media,
+    receiving: Media,
+    /// How much it has ever sent on its transport.
+    sent: u32,
+    producers: Vec<Producer>,
+    consumers: Vec<Consumer>,
+}
+
+struct Producer {
+    id: String,
+    is_paused: bool,
+}
+
+struct Consumer {
+    id: String,
+    producer: String,
+    stream: Ssrc,
+}
+
+/// What is done in a step.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Join,
+    Produce,
+    Consume,
+    PauseConsumer,
+    ResumeConsumer,
+    Layers,
+    CloseConsumer,
+    PauseProducer,
+    ResumeProducer,
+    CloseProducer,
+    RestartIce,
+    CloseTransport,
+    Go,
+}
+
+/// Each as often as it stands here.
+const CHOICES: [Step; 22] = [
+    Step::Join,
+    Step::Join,
+    Step::Produce,
+    Step::Produce,
+    Step::Produce,
+    Step::Consume,
+    Step::Consume,
+    Step::Consume,
+    Step::Consume,
+    Step::PauseConsumer,
+    Step::PauseConsumer,
+    Step::ResumeConsumer,
+    Step::ResumeConsumer,
+    Step::Layers,
+    Step::Layers,
+    Step::CloseConsumer,
+    Step::PauseProducer,
+    Step::ResumeProducer,
+    Step::CloseProducer,
+    Step::RestartIce,
+    Step::CloseTransport,
+    Step::Go,
+];
+
+impl Meeting {
+    async fn live(&mut self, world: &World, phase: &Phase, choices: &mut SmallRng) -> anyhow::Result<()> {
+        let mut pace = Pace::new();
+        for number in 0..STEPS {
+            if !phase.has_time_for(INTERVAL) {
+                break;
+            }
+            let step = if self.members.len() < 2 { Step::Join } else { pick(choices, &CHOICES) };
+            let done = self.step(world, step, choices).await;
+            done.with_context(|| format!("{}, step {number}, {step:?}", self.room))?;
+            world.tally.add(Count::MediaSteps);
+            pace.keep(INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, world: &World, step: Step, choices: &mut SmallRng) -> anyhow::Result<()> {
+        match step {
+            Step::Join if self.members.len() < MOST => {
+                self.members.push(Member::join(world, &self.room).await?);
+            }
+            Step::Join => {}
+            Step::Go => {
+                let member = self.members.swap_remove(choices.random_range(0..self.members.len()));
+                member.go(world, &self.room, choices).await?;
+                self.forget();
+            }
+            Step::Consume => self.consume(world, choices).await?,
+            Step::ResumeConsumer | Step::RestartIce => self.go_on(world, step, choices).await?,
+            _ => {
+                let index = choices.random_range(0..self.members.len());
+                self.members[index].step(step, choices).await?;
+                self.forget();
+            }
+        }
+        Ok(())
+    }
+
+    /// Consumers end with their producers.
+    fn forget(&mut self) {
+        let there: Vec<String> = self.producers(None).map(|producer| producer.id.clone()).collect();
+        for member in &mut self.members {
+            member.consumers.retain(|consumer| there.contains(&consumer.producer));
+        }
+    }
+
+    /// What all send, or all but one.
+    fn producers(&self, but: Option<usize>) -> impl Iterator<Item = &Producer> {
+        let members = self.members.iter().enumerate().filter(move |(index, _)| Some(*index) != but);
+        members.flat_map(|(_, member)| &member.producers)
+    }
+
+    fn plays(&self, producer: &str) -> bool {
+        self.producers(None).any(|one| one.id == producer && !one.is_paused)
+    }
+
+    async fn consume(&mut self, world: &World, choices: &mut SmallRng) -> anyhow::Result<()> {
+        let index = choices.random_range(0..self.members.len());
+        let has = |id: &str| self.members[index].consumers.iter().any(|consumer| consumer.producer == id);
+        let wanted: Vec<String> = self.producers(Some(index)).map(|one| one.id.clone()).filter(|id| !has(id)).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let producer = wanted[choices.random_range(0..wanted.len())].clone();
+        let plays = self.plays(&producer);
+        let member = &mut self.members[index];
+        member.consume(producer).await?;
+        let last = member.consumers.len() - 1;
+        member.resume(world, last, plays).await
+    }
+
+    /// Resumes, or takes new credentials: what was heard, or is to be, is heard then.
+    async fn go_on(&mut self, world: &World, step: Step, choices: &mut SmallRng) -> anyhow::Result<()> {
+        let index = choices.random_range(0..self.members.len());
+        let member = &mut self.members[index];
+        if let Step::RestartIce = step {
+            let media = if choices.random() { &member.sending } else { &member.receiving };
+            let restarted = member.asker.ask("transport:restart-ice", json!({ "transportId": media.id })).await?;
+            media.restart(&restarted)?;
+        }
+        if member.consumers.is_empty() {
+            return Ok(());
+        }
+        let consumer = choices.random_range(0..member.consumers.len());
+        let producer = member.consumers[consumer].producer.clone();
+        let plays = self.plays(&producer);
+        self.members[index].resume(world, consumer, plays).await
+    }
+}
+
+impl Member {
+    async fn join(world: &World, room: &str) -> anyhow::Result<Self> {
+        let mut asker = Asker::join(world, room, &world.name("member")).await?;
+        let capabilities = asker.ask("router:capabilities", json!({})).await?["rtpCapabilities"].take();
+        let sending = connected(&mut asker, "send", &capabilities).await?;
+        let receiving = connected(&mut asker, "recv", &capabilities).await?;
+        Ok(Self { asker, capabilities, sending, receiving, sent: 0, producers: Vec::new(), consumers: Vec::new() })
+    }
+
+    async fn go(mut self, world: &World, room: &str, choices: &mut SmallRng) -> anyhow::Result<()> {
+        let goodbye = pick(choices, &[Goodbye::Leave, Goodbye::Close, Goodbye::Drop, Goodbye::Reset]);
+        match goodbye {
+            Goodbye::Leave => {
+                self.asker.ask("room:leave", json!({ "roomId": room })).await?;
+            }
+            Goodbye::Drop | Goodbye::Reset => world.tally.add(Count::Drops),
+            Goodbye::Close => {}
+        }
+        self.asker.end(goodbye).await
+    }
+
+    async fn step(&mut self, step: Step, choices: &mut SmallRng) -> anyhow::Result<()> {
+        match step {
+            Step::Produce if self.producers.len() < MOST_SENT => self.produce(choices).await,
+            Step::CloseTransport => self.replace(choices.random()).await,
+            Step::PauseProducer | Step::ResumeProducer | Step::CloseProducer if !self.producers.is_empty() => {
+                let index = choices.random_range(0..self.producers.len());
+                let about = json!({ "producerId": self.producers[index].id });
+                match step {
+                    Step::CloseProducer => {
+                        self.asker.ask("producer:close", about).await?;
+                        self.producers.swap_remove(index);
+                    }
+                    Step::PauseProducer => {
+                        self.asker.ask("producer:pause", about).await?;
+                        self.producers[index].is_paused = true;
+                    }
+                    _ => {
+                        self.asker.ask("producer:resume", about).await?;
+                        self.producers[index].is_paused = false;
+                    }
+                }
+                Ok(())
+            }
+            Step::PauseConsumer | Step::Layers | Step::CloseConsumer if !self.consumers.is_empty() => {
+                let index = choices.random_range(0..self.consumers.len());
+                let mut about = json!({ "consumerId": self.consumers[index].id });
+                match step {
+                    Step::PauseConsumer => {
+                        self.asker.ask("consumer:pause", about).await?;
+                    }
+                    Step::CloseConsumer => {
+                        self.asker.ask("consumer:close", about).await?;
+                        self.consumers.swap_remove(index);
+                    }
+                    _ => {
+                        self.asker.ask("consumer:keyframe", about.clone()).await?;
+                        about["spatialLayer"] = json!(choices.random_range(0..2));
+                        self.asker.ask("consumer:layers", about).await?;
+                    }
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn produce(&mut self, choices: &mut SmallRng) -> anyhow::Result<()> {
+        let (kind, name) = if choices.random() { (MediaKind::Audio, "audio") } else { (MediaKind::Video, "video") };
+        let parameters = self.sending.send(kind, self.sent);
+        self.sent += 1;
+        let request = json!({ "transportId": self.sending.id, "kind": name, "rtpParameters": parameters });
+        let id = text(&self.asker.ask("produce", request).await?["id"])?;
+        self.producers.push(Producer { id, is_paused: false });
+        Ok(())
+    }
+
+    async fn consume(&mut self, producer: String) -> anyhow::Result<()> {
+        let (transport, capabilities) = (&self.receiving.id, &self.capabilities);
+        let request = json!({ "transportId": transport, "producerId": producer, "rtpCapabilities": capabilities });
+        let created = self.asker.ask("consume", request).await?;
+        let stream = self.receiving.receive(&created)?;
+        self.consumers.push(Consumer { id: text(&created["id"])?, producer, stream });
+        Ok(())
+    }
+
+    async fn resume(&mut self, world: &World, index: usize, plays: bool) -> anyhow::Result<()> {
+        let consumer = &self.consumers[index];
+        self.asker.ask("consumer:resume", json!({ "consumerId": consumer.id })).await?;
+        if plays {
+            self.receiving.hears(consumer.stream, PACKETS).await?;
+            world.tally.add_many(Count::MediaHeard, PACKETS);
+        }
+        Ok(())
+    }
+
+    /// Closes a transport and makes another.
+    async fn replace(&mut self, is_sending: bool) -> anyhow::Result<()> {
+        let old = if is_sending { &self.sending } else { &self.receiving };
+        self.asker.ask("transport:close", json!({ "transportId": old.id })).await?;
+        if is_sending {
+            self.producers.clear();
+            self.sent = 0;
+            self.sending = connected(&mut self.asker, "send", &self.capabilities).await?;
+        } else {
+            self.consumers.clear();
+            self.receiving = connected(&mut self.asker, "recv", &self.capabilities).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn connected(asker: &mut Asker, direction: &str, capabilities: &Value) -> anyhow::Result<Media> {
+    let request = json!({ "direction": direction, "rtpCapabilities": capabilities });
+    let created = asker.ask("transport:create", request).await?;
+    let media = Media::new(&created).await?;
+    asker.ask("transport:connect", media.connecting()).await?;
+    Ok(media)
+}
+
+fn pick<T: Copy>(choices: &mut SmallRng, of: &[T]) -> T {
+    of[choices.random_range(0..of.len())]
+}
+
+fn text(value: &Value) -> anyhow::Result<String> {
+    value.as_str().map(str::to_owned).with_context(|| format!("a text, not {value}"))
+}
