@@ -220,6 +220,8 @@ pub(super) struct Allotment {
     pub(super) next: u64,
     /// Bits a second of all that is wanted.
     pub(super) desired: u64,
+    /// Bits a second of the poorest layers, which are sent whatever the bandwidth.
+    pub(super) least: u64,
 }
 
 /// Shares out a bandwidth, in bits a second: first the poorest layer for each, whatever it takes, then step by step the
@@ -235,7 +237,8 @@ pub(super) fn allot(bandwidth: u64, demands: &[Demand]) -> Allotment {
             .or_else(|| demand.rates.iter().enumerate().find_map(|(layer, rate)| Some((layer, (*rate)?))))
     };
     let mut chosen: Vec<Option<(usize, u64)>> = demands.iter().map(lowest).collect();
-    let mut total: u64 = chosen.iter().flatten().map(|(_, rate)| rate).sum();
+    let least = chosen.iter().flatten().map(|(_, rate)| rate).sum();
+    let mut total: u64 = least;
     let mut next = None;
     loop {
         let mut has_changed = false;
@@ -260,7 +263,7 @@ pub(super) fn allot(bandwidth: u64, demands: &[Demand]) -> Allotment {
     let best = |demand: &Demand| demand.rates.iter().take(demand.wanted + 1).flatten().max().copied().unwrap_or(0);
     let desired = demands.iter().map(best).sum::<u64>() / 8 * 10;
     let targets = chosen.iter().map(|chosen| chosen.map(|(layer, _)| layer)).collect();
-    Allotment { targets, next: next.unwrap_or(total), desired }
+    Allotment { targets, next: next.unwrap_or(total), desired, least }
 }
 
 #[cfg(test)]
@@ -304,7 +307,7 @@ mod tests {
     #[test]
     fn what_would_be_used_is_looked_for() {
         let allotment = allot(700, &[demand(2, Some(1))]);
-        assert_eq!((allotment.next, allotment.desired), (1250, 1250));
-        assert_eq!(allot(700, &[]), Allotment { targets: vec![], next: 0, desired: 0 });
+        assert_eq!((allotment.next, allotment.desired, allotment.least), (1250, 1250, 100));
+        assert_eq!(allot(700, &[]), Allotment { targets: vec![], next: 0, desired: 0, least: 0 });
     }
 }

@@ -57,21 +57,27 @@ impl Sfu {
             return;
         }
         // RFC 7983, section 7.
-        let id = match datagram.first() {
+        let found = match datagram.first() {
             Some(0..=3) => self.authenticate(from, datagram),
-            _ => self.by_address.get(&from).copied(),
+            _ => self.by_address.get(&from).map(|id| (*id, false)),
         };
         let local = self.foundation.local.iter().find(|local| local.is_ipv4() == from.is_ipv4()).copied();
-        let (Some(id), Some(local)) = (id, local) else {
+        let (Some((id, nominates)), Some(local)) = (found, local) else {
             self.counted.ignored += 1;
             return;
         };
-        self.on_transport(id, |transport, sink| transport.receive(now, from, local, datagram, sink));
+        self.on_transport(id, |transport, sink| {
+            transport.receive(now, from, local, datagram, sink);
+            if nominates {
+                transport.leave_old_paths(from, sink);
+            }
+        });
         self.settle(now);
     }
 
-    /// The transport that a binding request is for, if it proves to know its password.
-    fn authenticate(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<TransportId> {
+    /// The transport that a binding request is for, if it proves to know its password; and whether it says that media is to
+    /// come this way.
+    fn authenticate(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<(TransportId, bool)> {
         let request = StunMessage::parse(datagram).ok().filter(StunMessage::is_binding_request)?;
         let (ours, theirs) = request.split_username()?;
         let id = *self.by_ufrag.get(ours)?;
@@ -90,7 +96,7 @@ impl Sfu {
         }
         self.by_address.insert(from, id);
         self.on_transport(id, |transport, sink| transport.accept_ufrag(theirs, sink));
-        Some(id)
+        Some((id, request.use_candidate()))
     }
 
     /// Lets time pass, and gives what is to be done.
@@ -314,6 +320,12 @@ impl Sfu {
         // What has only begun to flow tells nothing yet of how much it will be.
         let desired = (allotment.desired + audio).max(FIRST_ESTIMATE);
         let (next, desired) = if demands.is_empty() { (0, 0) } else { (allotment.next + audio, desired) };
-        self.on_transport(id, |transport, sink| transport.aim(next, desired, sink));
+        let least = allotment.least + audio;
+        self.on_transport(id, |transport, sink| {
+            if !demands.is_empty() {
+                transport.lift(now, least, sink);
+            }
+            transport.aim(next, desired, sink);
+        });
     }
 }

@@ -34,6 +34,9 @@ use super::router::Formats;
 /// The bandwidth that a client is taken to have until it is known, in bits a second.
 pub(super) const FIRST_ESTIMATE: u64 = 800_000;
 
+/// How long an estimate is left to itself.
+const LIFT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The most addresses that a client may come from before it restarts ICE.
 const MAX_ADDRESSES: usize = 32;
 
@@ -98,10 +101,14 @@ pub(super) struct Transport {
     pub(super) streams: HashMap<Ssrc, (ProducerId, usize)>,
     /// Addresses that proved to be the client's, the latest last.
     pub(super) addresses: Vec<SocketAddr>,
+    /// Those that it had when it last restarted ICE, until media is to go elsewhere.
+    outdated: Vec<SocketAddr>,
     /// When it wants to be looked at again.
     pub(super) due: Instant,
     /// When its client was last told how much to send.
     pub(super) limited_at: Option<Instant>,
+    /// When the estimate was last set to what is sent in any case.
+    lifted_at: Option<Instant>,
     pub(super) is_connected: bool,
     /// Bits a second that its client can receive.
     pub(super) estimate: u64,
@@ -143,8 +150,10 @@ impl Transport {
             consumers: Vec::new(),
             streams: HashMap::new(),
             addresses: Vec::new(),
+            outdated: Vec::new(),
             due: now + UNTIL_BEGUN,
             limited_at: None,
+            lifted_at: None,
             is_connected: false,
             estimate: FIRST_ESTIMATE,
             rtc: None,
@@ -371,8 +380,20 @@ impl Transport {
     pub(super) fn restart_ice(&mut self, sink: &mut Sink) -> String {
         let fresh = IceCreds::new();
         let old = std::mem::replace(&mut self.credentials, fresh.clone());
+        self.outdated.clone_from(&self.addresses);
         self.change(sink, |rtc| rtc.direct_api().set_local_ice_credentials(fresh));
         old.ufrag
+    }
+
+    /// Sends no more to where the client was before it restarted ICE: it has said that it wants media somewhere else, and the
+    /// library keeps to a path that works for as long as it does.
+    pub(super) fn leave_old_paths(&mut self, from: SocketAddr, sink: &mut Sink) {
+        for old in std::mem::take(&mut self.outdated).into_iter().filter(|old| *old != from) {
+            let text = format!("candidate:0 1 udp 1 {} {} typ prflx", old.ip(), old.port());
+            if let Ok(candidate) = Candidate::from_sdp_string(&text) {
+                self.change(sink, |rtc| rtc.direct_api().invalidate_candidate(&candidate));
+            }
+        }
     }
 
     /// Expects a producer's streams.
@@ -493,6 +514,23 @@ impl Transport {
             if let Some(stream) = stream {
                 work(stream);
             }
+        });
+    }
+
+    /// Lets the library send what is sent in any case, in bits a second. It sends no faster than it estimates, sound first:
+    /// below that, pictures would wait for ever, and what is not sent never shows that it could be.
+    pub(super) fn lift(&mut self, now: Instant, least: u64, sink: &mut Sink) {
+        let is_early = self.lifted_at.is_some_and(|last| now.saturating_duration_since(last) < LIFT_INTERVAL);
+        if self.estimate >= least || is_early || !self.is_connected {
+            return;
+        }
+        self.lifted_at = Some(now);
+        self.estimate = least / 4 * 5;
+        let estimate = Bitrate::from(self.estimate);
+        let (next, desired) = self.bitrates;
+        self.change(sink, |rtc| {
+            rtc.bwe().reset(estimate);
+            rtc.bwe().set_bitrate(Bitrate::from(next), Bitrate::from(desired));
         });
     }
 
