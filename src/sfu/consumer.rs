@@ -7,7 +7,7 @@
 //! The guarantee that is easy to break: what goes out is one unbroken sequence (see [`rewrite`](super::rewrite)).
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use str0m::media::Mid;
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc};
@@ -158,7 +158,7 @@ impl Consumer {
         self.temporal = self.wanted_temporal;
     }
 
-    fn captured(&self, packet: &RtpPacket) -> Option<SystemTime> {
+    fn captured(&self, packet: &RtpPacket) -> Option<Duration> {
         captured(packet.header.timestamp, self.codec.clock_rate(), packet.last_sender_info.as_ref())
     }
 

@@ -82,8 +82,12 @@ impl Sfu {
         let (ours, theirs) = request.split_username()?;
         let id = *self.by_ufrag.get(ours)?;
         let transport = self.transports.get_mut(&id)?;
-        if !transport.has_begun() || !transport.verifies(&request, &self.foundation.crypto) {
+        if !transport.verifies(&request, &self.foundation.crypto) {
             return None;
+        }
+        // It is no stranger's, and comes to nothing yet.
+        if !transport.has_begun() {
+            return Some(id);
         }
         // An address that another has is not taken from it while it is in use.
         let holder = self.by_address.get(&from).copied().filter(|holder| *holder != id);

@@ -6,7 +6,7 @@
 //! The guarantee that is easy to break: two packets never get the same number, in whatever order they come.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use str0m::rtp::rtcp::SenderInfo;
 
@@ -64,15 +64,16 @@ const ONE_PICTURE: Duration = Duration::from_millis(10);
 /// How far what sender reports say may be from when packets come: clocks are set, and clients lie.
 const PLAUSIBLE: Duration = Duration::from_secs(3);
 
-/// When a packet was captured, by the clock that its sender has for all of its streams, if it has said so: sender reports
+/// When a packet was captured, since 1970, by the clock that its sender has for all of its streams, if it has said so: sender reports
 /// (RFC 3550, section 6.4.1).
-pub(super) fn captured(timestamp: u32, rate: u32, report: Option<&SenderInfo>) -> Option<SystemTime> {
+pub(super) fn captured(timestamp: u32, rate: u32, report: Option<&SenderInfo>) -> Option<Duration> {
     let report = report?;
     // Modulo 2³², as timestamps are.
     let reported = u32::try_from(report.rtp_time.numer() & u64::from(u32::MAX)).ok()?;
     let ahead = timestamp.wrapping_sub(reported).cast_signed();
     let time = Duration::from_secs_f64(f64::from(ahead.unsigned_abs()) / f64::from(rate));
-    if ahead < 0 { report.ntp_time.checked_sub(time) } else { report.ntp_time.checked_add(time) }
+    let reported_at = report.ntp_time.duration_since(UNIX_EPOCH).ok()?;
+    if ahead < 0 { reported_at.checked_sub(time) } else { reported_at.checked_add(time) }
 }
 
 /// The last timestamp, and when that was: here, and where it was captured.
@@ -80,7 +81,7 @@ pub(super) fn captured(timestamp: u32, rate: u32, report: Option<&SenderInfo>) -
 struct Last {
     timestamp: u32,
     came: Instant,
-    captured: Option<SystemTime>,
+    captured: Option<Duration>,
 }
 
 /// Timestamps.
@@ -99,10 +100,10 @@ impl Clock {
 
     /// Begins with another source: its first timestamp is as much later as time has passed between what was captured, or
     /// where that is not known, between what has come.
-    pub(super) fn begin(&mut self, first: u32, now: Instant, captured: Option<SystemTime>) {
+    pub(super) fn begin(&mut self, first: u32, now: Instant, captured: Option<Duration>) {
         let Some(last) = self.last else { return };
         let between = now.saturating_duration_since(last.came);
-        let captured = captured.zip(last.captured).map(|(first, last)| first.duration_since(last).unwrap_or_default());
+        let captured = captured.zip(last.captured).map(|(first, last)| first.saturating_sub(last));
         let passed = captured.filter(|captured| captured.abs_diff(between) < PLAUSIBLE).unwrap_or(between);
         let passed = passed.max(ONE_PICTURE);
         let ticks = passed.as_micros() * u128::from(self.rate) / 1_000_000;
@@ -111,7 +112,7 @@ impl Clock {
         self.distance = last.timestamp.wrapping_add(ticks).wrapping_sub(first);
     }
 
-    pub(super) fn map(&mut self, timestamp: u32, now: Instant, captured: Option<SystemTime>) -> u32 {
+    pub(super) fn map(&mut self, timestamp: u32, now: Instant, captured: Option<Duration>) -> u32 {
         let mapped = timestamp.wrapping_add(self.distance);
         let is_newer = |last: u32| mapped.wrapping_sub(last) < u32::MAX / 2;
         if self.last.is_none_or(|last| mapped != last.timestamp && is_newer(last.timestamp)) {
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_was_captured_counts_more_than_what_has_come() {
-        let (start, wall) = (Instant::now(), SystemTime::now());
+        let (start, wall) = (Instant::now(), Duration::from_hours(500_000));
         let after = |millis| Some(wall + Duration::from_millis(millis));
         let mut clock = Clock::new(90_000);
         assert_eq!(clock.map(1000, start, after(500)), 1000);
@@ -211,10 +212,10 @@ mod tests {
 
     #[test]
     fn sender_reports_tell_when_a_packet_was_captured() {
-        let wall = SystemTime::now();
+        let wall = Duration::from_hours(500_000);
         let report = SenderInfo {
             ssrc: 1.into(),
-            ntp_time: wall,
+            ntp_time: UNIX_EPOCH + wall,
             rtp_time: str0m::media::MediaTime::new((1 << 32) + 100, str0m::media::Frequency::NINETY_KHZ),
             sender_packet_count: 0,
             sender_octet_count: 0,
@@ -222,7 +223,7 @@ mod tests {
         let at = |timestamp| captured(timestamp, 90_000, Some(&report)).unwrap();
         assert_eq!(at(90_100), wall + Duration::from_secs(1));
         assert_eq!(at(100), wall);
-        assert_eq!(at(100_u32.wrapping_sub(45_000)), wall - Duration::from_millis(500));
+        assert_eq!(at(100_u32.wrapping_sub(45_000)) + Duration::from_millis(500), wall);
         assert_eq!(captured(7, 90_000, None), None);
     }
 
