@@ -67,10 +67,10 @@ impl Sfu {
             return;
         };
         self.on_transport(id, |transport, sink| {
-            transport.receive(now, from, local, datagram, sink);
             if nominates {
-                transport.leave_old_paths(from, sink);
+                transport.leave_old_paths(from);
             }
+            transport.receive(now, from, local, datagram, sink);
         });
         self.settle(now);
     }
@@ -87,7 +87,7 @@ impl Sfu {
         }
         // It is no stranger's, and comes to nothing yet.
         if !transport.has_begun() {
-            return Some(id);
+            return Some((id, false));
         }
         // An address that another has is not taken from it while it is in use.
         let holder = self.by_address.get(&from).copied().filter(|holder| *holder != id);

@@ -385,13 +385,15 @@ impl Transport {
         old.ufrag
     }
 
-    /// Sends no more to where the client was before it restarted ICE: it has said that it wants media somewhere else, and the
-    /// library keeps to a path that works for as long as it does.
-    pub(super) fn leave_old_paths(&mut self, from: SocketAddr, sink: &mut Sink) {
-        for old in std::mem::take(&mut self.outdated).into_iter().filter(|old| *old != from) {
+    /// The client says that it wants media at an address. If it has that since it restarted ICE, nothing more is to be sent to
+    /// where it was before: the library would keep to that path for as long as it works. The new one it finds in the request
+    /// that says so, which must be given to it next.
+    pub(super) fn leave_old_paths(&mut self, from: SocketAddr) {
+        let Some(rtc) = self.rtc.as_mut().filter(|_| !self.outdated.contains(&from)) else { return };
+        for old in std::mem::take(&mut self.outdated) {
             let text = format!("candidate:0 1 udp 1 {} {} typ prflx", old.ip(), old.port());
             if let Ok(candidate) = Candidate::from_sdp_string(&text) {
-                self.change(sink, |rtc| rtc.direct_api().invalidate_candidate(&candidate));
+                rtc.direct_api().invalidate_candidate(&candidate);
             }
         }
     }
