@@ -3,17 +3,18 @@
 //! What they were found by is `tests/drops`; here each stands by itself.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::SinkExt;
 use parlor::dialect::{Dialect, Frame, Names};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Command, LeaveReason, Profile, RoomKind};
-use parlor::session::{Backlog, Moment, Outbox, QueueFull};
+use parlor::session::Moment;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::client::{WebSocket, cut, text, websocket};
+use crate::support::outbox::Nowhere;
 use crate::support::raw::Raw;
 use crate::support::scrape::Scrape;
 use crate::support::wire::{message, open, told};
@@ -445,28 +446,6 @@ static QUIET: Dialect = Dialect {
     patience: Duration::ZERO,
     presence_is_vital: false,
 };
-
-struct Nowhere;
-
-impl Outbox for Nowhere {
-    fn send(&self, _: Frame) -> Result<(), QueueFull> {
-        Ok(())
-    }
-
-    fn send_promised(&self, _: Frame) -> Result<(), QueueFull> {
-        Ok(())
-    }
-
-    fn close(&self) {}
-
-    fn congestion(&self) -> Option<Arc<Backlog>> {
-        None
-    }
-
-    fn stays_full(&self, _: Instant) -> bool {
-        false
-    }
-}
 
 #[tokio::test]
 async fn all_lines_may_drop_at_once() {

@@ -1,17 +1,17 @@
 //! A `/ws` connection that drops, and the media of its peer: it goes on until the place is given up.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use parlor::dialect::Frame;
 use parlor::dialect::envelope::DIALECT;
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Command, Profile, RoomKind};
-use parlor::session::{Backlog, Moment, NotHeld, Outbox, QueueFull};
+use parlor::session::Moment;
 use parlor::sfu::Request;
 use serde_json::{Value, json};
 
 use crate::support::TestServer;
+use crate::support::outbox::Nowhere;
 use crate::support::player::{listens, speaks};
 use crate::support::roamer::{Roamer, Way};
 
@@ -127,33 +127,6 @@ async fn media_ends_with_a_connection_that_is_replaced() {
     again.close().await;
     ben.close().await;
     server.finish().await;
-}
-
-/// Where nothing is written: it can be taken over.
-struct Nowhere;
-
-impl Outbox for Nowhere {
-    fn send(&self, _: Frame) -> Result<(), QueueFull> {
-        Ok(())
-    }
-
-    fn send_promised(&self, _: Frame) -> Result<(), QueueFull> {
-        Ok(())
-    }
-
-    fn close(&self) {}
-
-    fn congestion(&self) -> Option<Arc<Backlog>> {
-        None
-    }
-
-    fn stays_full(&self, _: Instant) -> bool {
-        false
-    }
-
-    fn take_over(&self, _: u64) -> Result<(), NotHeld> {
-        Ok(())
-    }
 }
 
 /// What it had sent may be read after another has taken its place.

@@ -7,6 +7,7 @@ pub(crate) mod frames;
 pub(crate) mod history;
 pub(crate) mod media;
 pub(crate) mod model;
+pub(crate) mod outbox;
 pub(crate) mod player;
 pub(crate) mod polling;
 pub(crate) mod program;
