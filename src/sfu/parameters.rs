@@ -5,7 +5,7 @@
 //! nothing more: whether it makes sense is for [`router`](super::router), [`producer`](super::producer) and
 //! [`transport`](super::transport) to say.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// What a track carries.
@@ -70,9 +70,14 @@ pub struct RtcpFeedback {
     /// Such as `nack`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Such as `pli`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Such as `pli`. Clients say that there is none in both ways: mediasoup-client by an empty one.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "unless_empty")]
     pub parameter: Option<String>,
+}
+
+fn unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.filter(|text| !text.is_empty()))
 }
 
 /// A header extension (RFC 8285) that a side knows.

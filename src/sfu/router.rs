@@ -486,6 +486,24 @@ mod tests {
         assert!(formats.extensions.iter().all(|(id, _)| (1..=16).contains(id)));
     }
 
+    /// As mediasoup-client has the capabilities of a browser.
+    #[test]
+    fn a_consumer_tells_what_it_misses() {
+        let mut client = serde_json::to_value(capabilities()).unwrap();
+        for codec in client["codecs"].as_array_mut().unwrap() {
+            for feedback in codec["rtcpFeedback"].as_array_mut().unwrap() {
+                if feedback.get("parameter").is_none() {
+                    feedback["parameter"] = "".into();
+                }
+            }
+        }
+        let codecs = codecs_for(Codec::Vp8, &serde_json::from_value(client).unwrap());
+        let feedback: Vec<_> =
+            codecs[0].rtcp_feedback.iter().map(|one| (one.kind.as_str(), one.parameter.as_deref())).collect();
+        let expected = [("nack", None), ("nack", Some("pli")), ("ccm", Some("fir")), ("transport-cc", None)];
+        assert_eq!(feedback, expected);
+    }
+
     fn declared(extensions: &[(&str, u16)]) -> RtpParameters {
         let extension = |(uri, id): &(&str, u16)| ExtensionParameters {
             uri: (*uri).to_owned(),
