@@ -6,6 +6,7 @@
 //! - [`transport`] is one client's connection of media, on str0m; [`producer`] what comes in over one, [`consumer`] what
 //!   goes out;
 //! - [`flow`] takes packets from producers to consumers; [`codec`] looks into them, [`rewrite`] numbers them anew;
+//! - [`bandwidth`] says which layers go out;
 //! - [`router`] says what can be carried, [`parameters`] how that is written, [`speaker`] who speaks;
 //! - [`ending`] is how each of those ends; [`figures`] is what is counted;
 //! - [`driver`] gives all that a thread, a socket and a clock.
@@ -16,6 +17,7 @@
 //! The guarantee that is easy to break: no input reaches a panic. The library's direct interface panics where it is told of
 //! what was not declared, so all is checked before; and what still panics ends the one transport that it concerns.
 
+mod bandwidth;
 mod codec;
 mod consumer;
 mod driver;

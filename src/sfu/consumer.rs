@@ -1,8 +1,7 @@
 //! One producer on its way to one peer: which packets, with which numbers.
 //!
 //! - [`Consumer::offer`] is given each packet of its producer, and makes of it what goes out, if it does;
-//! - another layer is switched to where a keyframe of it starts, and not before: until then the old one goes on;
-//! - [`allot`] says which layers a transport's consumers are to have, by its bandwidth.
+//! - another layer is switched to where a keyframe of it starts, and not before: until then the old one goes on.
 //!
 //! The guarantee that is easy to break: what goes out is one unbroken sequence (see [`rewrite`](super::rewrite)).
 
@@ -197,117 +196,5 @@ impl Consumer {
             Some(from) => renumber(self.codec, &packet.payload, from, self.pictures.map(from), &write),
             None => write(Arc::clone(&packet.payload)),
         }
-    }
-}
-
-/// One consumer of pictures, as far as bandwidth is concerned.
-#[derive(Debug)]
-pub(super) struct Demand {
-    /// Bits a second of each layer, the poorest first; `None` for those that do not flow.
-    pub(super) rates: Vec<Option<u64>>,
-    /// The most that is wanted.
-    pub(super) wanted: usize,
-    /// What it has.
-    pub(super) current: Option<usize>,
-}
-
-/// What the consumers of one transport are to have.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Allotment {
-    /// A layer for each; `None` where none flows.
-    pub(super) targets: Vec<Option<usize>>,
-    /// Bits a second that one step up would take, all together: padding up to there finds out whether they are to be had.
-    pub(super) next: u64,
-    /// Bits a second of all that is wanted.
-    pub(super) desired: u64,
-    /// Bits a second of the poorest layers, which are sent whatever the bandwidth.
-    pub(super) least: u64,
-}
-
-/// Shares out a bandwidth, in bits a second: first the poorest layer for each, whatever it takes, then step by step the
-/// better ones. A step up must leave a tenth, so that it is not taken back at once.
-pub(super) fn allot(bandwidth: u64, demands: &[Demand]) -> Allotment {
-    let flowing = |demand: &Demand, above: Option<usize>| {
-        let first = above.map_or(0, |above| above + 1);
-        (first..demand.rates.len().min(demand.wanted + 1)).find_map(|layer| Some((layer, demand.rates[layer]?)))
-    };
-    let lowest = |demand: &Demand| {
-        // Where nothing that is wanted flows, what flows at all.
-        flowing(demand, None)
-            .or_else(|| demand.rates.iter().enumerate().find_map(|(layer, rate)| Some((layer, (*rate)?))))
-    };
-    let mut chosen: Vec<Option<(usize, u64)>> = demands.iter().map(lowest).collect();
-    let least = chosen.iter().flatten().map(|(_, rate)| rate).sum();
-    let mut total: u64 = least;
-    let mut next = None;
-    loop {
-        let mut has_changed = false;
-        for (demand, chosen) in demands.iter().zip(&mut chosen) {
-            let Some((layer, rate)) = *chosen else { continue };
-            let Some((better, better_rate)) = flowing(demand, Some(layer)) else { continue };
-            let with_it = total - rate + better_rate;
-            let is_step_up = demand.current.is_none_or(|current| better > current);
-            let available = if is_step_up { bandwidth / 10 * 9 } else { bandwidth };
-            if with_it <= available {
-                *chosen = Some((better, better_rate));
-                (total, has_changed) = (with_it, true);
-            } else if !has_changed {
-                next = Some(next.unwrap_or(u64::MAX).min(with_it / 8 * 10));
-            }
-        }
-        if !has_changed {
-            break;
-        }
-        next = None;
-    }
-    let best = |demand: &Demand| demand.rates.iter().take(demand.wanted + 1).flatten().max().copied().unwrap_or(0);
-    let desired = demands.iter().map(best).sum::<u64>() / 8 * 10;
-    let targets = chosen.iter().map(|chosen| chosen.map(|(layer, _)| layer)).collect();
-    Allotment { targets, next: next.unwrap_or(total), desired, least }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn demand(wanted: usize, current: Option<usize>) -> Demand {
-        Demand { rates: vec![Some(100), Some(300), Some(1000)], wanted, current }
-    }
-
-    fn targets(bandwidth: u64, demands: &[Demand]) -> Vec<Option<usize>> {
-        allot(bandwidth, demands).targets
-    }
-
-    #[test]
-    fn bandwidth_is_shared_from_the_poorest_up() {
-        assert_eq!(targets(10, &[demand(2, None)]), [Some(0)], "one at the least");
-        assert_eq!(targets(10_000, &[demand(2, None)]), [Some(2)]);
-        assert_eq!(targets(10_000, &[demand(1, None)]), [Some(1)], "no more than wanted");
-        assert_eq!(targets(700, &[demand(2, None), demand(2, None)]), [Some(1), Some(1)]);
-        assert_eq!(targets(500, &[demand(2, None), demand(2, None)]), [Some(1), Some(0)]);
-    }
-
-    #[test]
-    fn a_step_up_leaves_something_and_a_layer_is_kept_while_it_fits() {
-        assert_eq!(targets(1050, &[demand(2, Some(1))]), [Some(1)]);
-        assert_eq!(targets(1050, &[demand(2, Some(2))]), [Some(2)]);
-        assert_eq!(targets(950, &[demand(2, Some(2))]), [Some(1)]);
-    }
-
-    #[test]
-    fn layers_that_do_not_flow_are_passed_over() {
-        let gap = Demand { rates: vec![Some(100), None, Some(1000)], wanted: 2, current: None };
-        assert_eq!(targets(5000, &[gap]), [Some(2)]);
-        let upper = Demand { rates: vec![None, None, Some(1000)], wanted: 0, current: None };
-        assert_eq!(targets(5000, &[upper]), [Some(2)], "rather more than nothing");
-        let none = Demand { rates: vec![None], wanted: 0, current: None };
-        assert_eq!(targets(5000, &[none]), [None]);
-    }
-
-    #[test]
-    fn what_would_be_used_is_looked_for() {
-        let allotment = allot(700, &[demand(2, Some(1))]);
-        assert_eq!((allotment.next, allotment.desired, allotment.least), (1250, 1250, 100));
-        assert_eq!(allot(700, &[]), Allotment { targets: vec![], next: 0, desired: 0, least: 0 });
     }
 }

@@ -14,12 +14,12 @@ use str0m::ice::StunMessage;
 use str0m::rtp::RtpPacket;
 
 use super::codec::Glance;
-use super::consumer::{Demand, Offered, allot};
+use super::consumer::Offered;
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::parameters::Kind;
 use super::request::{Audience, Direction, MediaEvent, Notice};
 use super::switch::Sfu;
-use super::transport::{Datagram, FIRST_ESTIMATE, Happening};
+use super::transport::{Datagram, Happening};
 
 /// The largest datagram that is read, in bytes: what fits into an Ethernet frame.
 const MAX_DATAGRAM: usize = 1500;
@@ -255,7 +255,7 @@ impl Sfu {
     }
 
     /// Asks for a keyframe, unless that was done just now.
-    fn ask_layer(&mut self, now: Instant, id: ProducerId, layer: usize) {
+    pub(super) fn ask_layer(&mut self, now: Instant, id: ProducerId, layer: usize) {
         let Some(producer) = self.producers.get_mut(&id).filter(|producer| !producer.is_paused) else { return };
         let (transport, mid) = (producer.transport, producer.description.mid);
         let Some(of_layer) = producer.description.layers.get_mut(layer) else { return };
@@ -296,40 +296,5 @@ impl Sfu {
         let (mid, of_layer) = (producer.description.mid, &producer.description.layers[layer]);
         let stream = (of_layer.ssrc, of_layer.rid);
         self.on_transport(id, |transport, sink| transport.limit(bits, mid, stream, sink));
-    }
-
-    /// Shares out the bandwidth of a transport among its consumers.
-    pub(super) fn allot(&mut self, now: Instant, id: TransportId) {
-        let Some(transport) = self.transports.get(&id) else { return };
-        let (mut audio, mut consumers, mut demands) = (0, Vec::new(), Vec::new());
-        let flowing = transport.consumers.iter().filter_map(|id| self.consumers.get(id));
-        for consumer in flowing.filter(|consumer| !consumer.is_paused) {
-            let Some(producer) = self.producers.get(&consumer.producer) else { continue };
-            let rates = producer.rates(now);
-            if consumer.codec.kind() == Kind::Audio {
-                audio += rates.into_iter().flatten().sum::<u64>();
-            } else {
-                consumers.push(consumer.id);
-                demands.push(Demand { rates, wanted: consumer.wanted, current: consumer.layer() });
-            }
-        }
-        let allotment = allot(transport.estimate.saturating_sub(audio), &demands);
-        for (id, target) in consumers.iter().zip(allotment.targets) {
-            let Some(consumer) = self.consumers.get_mut(id) else { continue };
-            let Some(target) = target.filter(|target| *target != consumer.target) else { continue };
-            consumer.target = target;
-            let producer = consumer.producer;
-            self.ask_layer(now, producer, target);
-        }
-        // What has only begun to flow tells nothing yet of how much it will be.
-        let desired = (allotment.desired + audio).max(FIRST_ESTIMATE);
-        let (next, desired) = if demands.is_empty() { (0, 0) } else { (allotment.next + audio, desired) };
-        let least = allotment.least + audio;
-        self.on_transport(id, |transport, sink| {
-            if !demands.is_empty() {
-                transport.lift(now, least, sink);
-            }
-            transport.aim(next, desired, sink);
-        });
     }
 }

@@ -160,7 +160,7 @@ impl Producer {
     }
 }
 
-/// How much flows, over the last second.
+/// How much flows, over the last three seconds: keyframes come now and then, and are many times larger than what is between.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     began: Option<Instant>,
@@ -170,12 +170,15 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    const SLOTS: usize = 10;
+    const SLOTS: usize = 30;
     const SLOT: Duration = Duration::from_millis(100);
     /// Without a packet for so long, it does not flow: encoders send five pictures a second at the least.
     const SILENCE: Duration = Duration::from_millis(1500);
 
     pub(super) fn add(&mut self, now: Instant, bytes: usize) {
+        if self.last.is_some_and(|last| now.saturating_duration_since(last) > Self::SILENCE) {
+            *self = Self::default();
+        }
         let number = self.number(now);
         self.began.get_or_insert(now);
         self.last = Some(now);
@@ -192,7 +195,7 @@ impl Meter {
     }
 
     fn place(number: u64) -> usize {
-        usize::try_from(number % 10).unwrap_or_default()
+        usize::try_from(number % Self::SLOTS as u64).unwrap_or_default()
     }
 
     /// Bits a second; `None` where nothing flows.
@@ -202,9 +205,9 @@ impl Meter {
             return None;
         }
         let number = self.number(now);
-        let recent = self.slots.iter().filter(|(slot, _)| slot + 10 > number);
+        let recent = self.slots.iter().filter(|(slot, _)| slot + Self::SLOTS as u64 > number);
         let bytes: u64 = recent.map(|(_, bytes)| bytes).sum();
-        let slots = (number + 1).min(10);
+        let slots = (number + 1).min(Self::SLOTS as u64);
         Some(bytes * 8 * 10 / slots)
     }
 }
@@ -279,15 +282,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_meter_shows_the_last_second() {
+    fn a_meter_shows_the_last_three_seconds() {
         let (start, mut meter) = (Instant::now(), Meter::default());
-        for tenth in 0..30 {
-            meter.add(start + Duration::from_millis(tenth * 100), 1250);
-        }
-        let now = start + Duration::from_millis(2950);
-        assert_eq!(meter.rate(now), Some(100_000));
-        assert_eq!(meter.rate(now + Duration::from_millis(500)), Some(50_000));
-        assert_eq!(meter.rate(now + Duration::from_secs(2)), None);
+        let tenth = |number: u64| start + Duration::from_millis(number * 100);
+        (0..50).for_each(|number| meter.add(tenth(number), 1250));
+        assert_eq!(meter.rate(tenth(49)), Some(100_000));
+        assert_eq!(meter.rate(tenth(59)), Some(66_666), "of three seconds one was silent");
+        assert_eq!(meter.rate(tenth(70)), None);
+        meter.add(tenth(70), 1250);
+        assert_eq!(meter.rate(tenth(70)), Some(100_000), "what was before the silence does not count");
     }
 
     #[test]

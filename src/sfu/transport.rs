@@ -22,8 +22,10 @@ use str0m::ice::StunMessage;
 use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Rid};
 use str0m::net::{DatagramSend, Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
+use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
 
+use super::bandwidth::{Estimate, Restraint};
 use super::consumer::Streams;
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::parameters::{DtlsParameters, DtlsRole, IceParameters, Kind};
@@ -37,6 +39,9 @@ pub(super) const FIRST_ESTIMATE: u64 = 800_000;
 /// How long an estimate is left to itself.
 const LIFT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often the library is asked for its latest estimate.
+const STATS_INTERVAL: Duration = Duration::from_millis(500);
+
 /// The most addresses that a client may come from before it restarts ICE.
 const MAX_ADDRESSES: usize = 32;
 
@@ -49,6 +54,13 @@ const UNTIL_BEGUN: Duration = Duration::from_hours(1);
 
 /// The most packets that wait for one stream to be sent.
 const MAX_QUEUED: usize = 512;
+
+/// For how long packets of one stream are kept to be sent again, and how many.
+const RESENDABLE: (usize, Duration) = (1024, Duration::from_secs(3));
+
+/// How much of what a stream sends may be sent again. By itself the library gives up at 15 %, which a keyframe that did not
+/// fit through a narrow line exceeds; its picture would stand still until the client gives up too.
+const RESENT: f32 = 0.5;
 
 /// What transports give off.
 #[derive(Debug, Default)]
@@ -110,8 +122,8 @@ pub(super) struct Transport {
     /// When the estimate was last set to what is sent in any case.
     lifted_at: Option<Instant>,
     pub(super) is_connected: bool,
-    /// Bits a second that its client can receive.
-    pub(super) estimate: u64,
+    pub(super) estimate: Estimate,
+    pub(super) restraint: Restraint,
     /// None yet, or no more.
     rtc: Option<Box<Rtc>>,
     credentials: IceCreds,
@@ -155,7 +167,8 @@ impl Transport {
             limited_at: None,
             lifted_at: None,
             is_connected: false,
-            estimate: FIRST_ESTIMATE,
+            estimate: Estimate::new(FIRST_ESTIMATE),
+            restraint: Restraint::new(),
             rtc: None,
             credentials: IceCreds::new(),
             remote_ufrag: None,
@@ -190,7 +203,7 @@ impl Transport {
             .set_dtls_cert(foundation.certificate.clone())
             .set_extension_map(self.formats.extension_map());
         if self.direction == Direction::Receive {
-            config = config.enable_bwe(Some(Bitrate::from(FIRST_ESTIMATE)));
+            config = config.enable_bwe(Some(Bitrate::from(FIRST_ESTIMATE))).set_stats_interval(Some(STATS_INTERVAL));
         }
         self.formats.add_to(config.codec_config());
         self.rtc = Some(Box::new(config.build(now)));
@@ -266,7 +279,11 @@ impl Transport {
                 is_back.then_some(Happening::Back)
             }
             Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
-                self.estimate = estimate.as_u64();
+                self.estimate.average_is(estimate.as_u64());
+                None
+            }
+            Event::PeerStats(PeerStats { bwe_tx: Some(latest), .. }) => {
+                self.estimate.latest_is(latest.as_u64());
                 None
             }
             Event::KeyframeRequest(request) => Some(Happening::KeyframeWanted(request.mid)),
@@ -449,7 +466,8 @@ impl Transport {
                 if other == ssrc { Ssrc::from(other.wrapping_add(1)) } else { other }
             });
             api.declare_media(mid, media_kind(kind));
-            api.declare_stream_tx(ssrc, rtx, mid, None);
+            let stream = api.declare_stream_tx(ssrc, rtx, mid, None);
+            stream.set_rtx_cache(RESENDABLE.0, RESENDABLE.1, Some(RESENT));
             (ssrc, rtx)
         })?;
         let streams = Streams { mid, ssrc, rtx };
@@ -523,15 +541,15 @@ impl Transport {
     /// below that, pictures would wait for ever, and what is not sent never shows that it could be.
     pub(super) fn lift(&mut self, now: Instant, least: u64, sink: &mut Sink) {
         let is_early = self.lifted_at.is_some_and(|last| now.saturating_duration_since(last) < LIFT_INTERVAL);
-        if self.estimate >= least || is_early || !self.is_connected {
+        if self.estimate.bits() >= least || is_early || !self.is_connected {
             return;
         }
         self.lifted_at = Some(now);
-        self.estimate = least / 4 * 5;
-        let estimate = Bitrate::from(self.estimate);
+        let estimate = least / 4 * 5;
+        self.estimate = Estimate::new(estimate);
         let (next, desired) = self.bitrates;
         self.change(sink, |rtc| {
-            rtc.bwe().reset(estimate);
+            rtc.bwe().reset(Bitrate::from(estimate));
             rtc.bwe().set_bitrate(Bitrate::from(next), Bitrate::from(desired));
         });
     }
@@ -545,8 +563,8 @@ impl Transport {
         }
         // What is padded while nothing may leave is lost, and makes the estimate worthless.
         let was_silent = std::mem::replace(&mut self.bitrates, (next, desired)).1 == 0;
-        if was_silent && self.estimate < FIRST_ESTIMATE {
-            self.estimate = FIRST_ESTIMATE;
+        if was_silent && self.estimate.bits() < FIRST_ESTIMATE {
+            self.estimate = Estimate::new(FIRST_ESTIMATE);
             self.change(sink, |rtc| rtc.bwe().reset(Bitrate::from(FIRST_ESTIMATE)));
         }
         self.change(sink, |rtc| rtc.bwe().set_bitrate(Bitrate::from(next), Bitrate::from(desired)));
