@@ -14,7 +14,7 @@ const ANSWER_TIMEOUT_MS = 200;
  * @param {string} secret what credentials are made with
  */
 export async function startTurn(secret) {
-  const port = await freePort();
+  const port = await freeUdpPort();
   const child = spawn(BINARY, [
     "-n", "--no-cli", "--no-tls", "--no-dtls", "--log-file=stdout", "--pidfile=/dev/null",
     "--use-auth-secret", `--static-auth-secret=${secret}`, "--realm=test",
@@ -68,7 +68,7 @@ async function ask(port) {
 }
 
 /** A UDP port that was free a moment ago. */
-async function freePort() {
+export async function freeUdpPort() {
   const socket = createSocket("udp4").bind(0, "127.0.0.1");
   await once(socket, "listening");
   const { port } = socket.address();
