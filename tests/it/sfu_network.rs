@@ -51,6 +51,36 @@ fn with_loss_delay_and_disorder_pictures_and_sound_flow() {
     assert!(missing <= 1, "{missing} of {}", numbers.len());
 }
 
+#[test]
+fn on_a_busy_machine_sound_leaves_room_for_pictures() {
+    let mut call = Call::new();
+    let mut produce = |kind, parameters| {
+        let producer = call.world.produce(call.sender, kind, parameters).unwrap();
+        let consumer = call.world.consume(call.receiver, &producer).unwrap();
+        call.act(&consumer.id.to_string(), ConsumerAction::Resume);
+    };
+    produce(Kind::Audio, audio());
+    produce(Kind::Video, video());
+    call.film(0..30);
+    call.world.clients[call.receiver].received.clear();
+    call.world.step = Duration::from_millis(60);
+    let (mut sounds, mut pictures) = (0, 30_u16);
+    for _ in 0..75 {
+        for _ in 0..3 {
+            call.world.send(call.sender, 5000, sound(sounds, -30));
+            sounds += 1;
+        }
+        for _ in 0..2 {
+            call.world.send(call.sender, 6000, picture(pictures.into(), pictures, false, 900));
+            pictures += 1;
+        }
+        call.world.pass(call.world.step);
+    }
+    let received = &call.world.clients[call.receiver].received;
+    let of_pictures = received.iter().filter(|packet| *packet.header.payload_type == 101).count();
+    assert!(of_pictures > 100, "{of_pictures} of 150");
+}
+
 /// What each of two receives of each second, and what they were told of layers.
 #[test]
 fn who_has_little_bandwidth_gets_less_and_others_notice_nothing() {

@@ -32,6 +32,8 @@ pub(crate) struct World {
     /// How long a datagram is on its way, and how much longer by chance: so they overtake each other.
     pub(crate) delay: Duration,
     pub(crate) jitter: Duration,
+    /// How long all wait between two looks at what there is to do.
+    pub(crate) step: Duration,
     /// Bytes a second that a client can receive, and since when how much of that is used.
     pub(crate) narrow: Option<(usize, usize)>,
     /// Whether what clients send is noted in `recorded`.
@@ -76,6 +78,7 @@ impl World {
             loss: 0,
             delay: DELAY,
             jitter: Duration::ZERO,
+            step: Duration::from_millis(1),
             narrow: None,
             record: false,
             recorded: Vec::new(),
@@ -218,7 +221,7 @@ impl World {
     pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
-            self.now += Duration::from_millis(1);
+            self.now += self.step;
             self.turn();
         }
     }
