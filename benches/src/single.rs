@@ -92,7 +92,7 @@ impl Target {
         let contestant = server::find(&self.server)?;
         let server = match self.attach.as_deref() {
             Some([address, process]) => Server::attach(address.parse::<SocketAddr>()?, process.parse()?),
-            _ => Server::start(&contestant, programs, &cores.server.to_string(), &[])?,
+            _ => Server::start(&contestant, programs, &[cores.server], &[])?,
         };
         let clients = Clients::new(contestant.dialect, server.address, Waiting::Spins)?;
         Ok((contestant, server, clients))

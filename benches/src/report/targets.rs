@@ -21,7 +21,7 @@ pub(super) fn table(results: &Results) -> String {
     };
     let idle = |server: &str, name: &str| results.figure("idle", "all", server, name).map(|figure| figure.median);
     let raw = [TOPIC, SESSION, ENVELOPE].map(|wire| idle(wire.key, "each_kib"));
-    let growth = CORES_IN_FLIGHT.map(|in_flight| tables::growth(results, in_flight));
+    let growth = CORES_IN_FLIGHT.map(|in_flight| tables::growth(results, &PARLOR, in_flight));
     let lines = [
         (
             "CPU per candidate, 50 pairs, one in flight, against Express",
