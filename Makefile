@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run dev check test test-rust test-compat test-wires test-browser test-media test-soak soak fuzz venv cargo-fuzz
-.PHONY: test-drops drops test-bench bench bench-quick bench-instructions bench-record bench-build
+.PHONY: test-drops drops test-bench bench bench-quick bench-media bench-instructions bench-record bench-build
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CHROMIUM ?= /usr/bin/chromium
@@ -86,6 +86,10 @@ bench: bench-build benches/peers/node_modules $(MATCHBOX)
 bench-quick: bench-build benches/peers/node_modules $(MATCHBOX)
 	$(BENCH) run --quick --results target/bench-quick.json
 	$(BENCH) targets --results target/bench-quick.json
+
+# Of all that `make bench` measures, the media server alone.
+bench-media: bench-build
+	$(BENCH) media
 
 bench-instructions: bench-build /usr/bin/valgrind
 	$(BENCH) instructions

@@ -20,6 +20,7 @@ use crate::work::call;
 use crate::work::cores;
 use crate::work::crowd::Crowd;
 use crate::work::idle::Idle;
+use crate::work::media::{self, MEETINGS};
 use crate::work::relay::{self, CANDIDATE, OFFER, Pairs, Payload};
 use crate::work::rooms::{Rooms, Work};
 use crate::work::{Outcome, Window};
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     /// How many pairs there are in a crowd.
     pub(crate) crowds: &'static [usize],
     cores: Window,
+    media: Window,
+    beside: Window,
     connections: usize,
     /// How long idle connections are looked at, of the servers that are compared closely.
     rest: Duration,
@@ -55,6 +58,8 @@ impl Plan {
         crowd: window(300, 1000),
         crowds: &[50, 500, 5000],
         cores: window(300, 1500),
+        media: window(1000, 3000),
+        beside: window(500, 4000),
         connections: 15_000,
         rest: Duration::from_secs(26),
         settling: Duration::from_secs(12),
@@ -69,6 +74,8 @@ impl Plan {
         crowd: window(100, 300),
         crowds: &[50, 500],
         cores: window(150, 400),
+        media: window(500, 1000),
+        beside: window(200, 1000),
         connections: 2000,
         rest: Duration::from_secs(1),
         settling: Duration::from_secs(1),
@@ -100,7 +107,7 @@ const CROWDING: [Contestant; 3] = [EXPRESS, PARLOR, FLOOR];
 const IDLING_CLOSELY: [Contestant; 2] = [EXPRESS, PARLOR];
 const IDLING: [Contestant; 7] = [PARLOR_WITHOUT_RECOVERY, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
 
-pub(crate) const WORKS: [&str; 6] = ["relay", "call", "rooms", "crowd", "cores", "idle"];
+pub(crate) const WORKS: [&str; 7] = ["relay", "call", "rooms", "crowd", "cores", "idle", "media"];
 
 pub(crate) struct Campaign<'a> {
     pub(crate) plan: Plan,
@@ -151,6 +158,7 @@ impl Campaign<'_> {
                 }
                 self.each(&IDLING, |this, contestant, server| this.idle(contestant, server, Duration::ZERO))
             }
+            "media" => self.media(),
             other => anyhow::bail!("no work is called {other}; there are {}", WORKS.join(", ")),
         }
     }
@@ -262,6 +270,32 @@ impl Campaign<'_> {
             }
         }
         Ok(())
+    }
+
+    fn media(&mut self) -> anyhow::Result<()> {
+        for meeting in MEETINGS {
+            let window = self.plan.media;
+            self.each(&[ENVELOPE], |this, contestant, server| {
+                let outcome = meeting.run(server, window)?;
+                let figures = [
+                    ("cpu_us", outcome.cpu_micros),
+                    ("per_second", outcome.per_second),
+                    ("transport_kib", outcome.transport_kib),
+                    ("server_busy", outcome.server_busy),
+                ];
+                this.note("media", &meeting.name(), contestant, &figures);
+                Ok(())
+            })?;
+        }
+        let window = self.plan.beside;
+        self.each(&[ENVELOPE], |this, contestant, server| {
+            let [quiet, forwarding] = media::beside(contestant, server, window)?;
+            for (case, outcome) in [("quiet", quiet), ("forwarding", forwarding)] {
+                let figures = [("p50_us", outcome.latency_micros(0.5)), ("p99_us", outcome.latency_micros(0.99))];
+                this.note("beside", case, contestant, &figures);
+            }
+            Ok(())
+        })
     }
 
     fn idle(&mut self, contestant: &Contestant, server: &Server, rest: Duration) -> anyhow::Result<()> {

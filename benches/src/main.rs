@@ -13,10 +13,12 @@ use crate::results::Results;
 use crate::server::Programs;
 use crate::single::Single;
 
+mod asker;
 mod campaign;
 mod clients;
 mod dialect;
 mod gathering;
+mod hall;
 mod instructions;
 mod lane;
 mod pinning;
@@ -82,6 +84,12 @@ enum What {
         #[arg(long)]
         record: bool,
     },
+    /// Meetings through the media server, and signals beside one
+    Media {
+        /// How long each, a second of warm-up apart
+        #[arg(long, default_value = "3")]
+        seconds: f64,
+    },
     #[command(flatten)]
     Single(Single),
 }
@@ -120,6 +128,10 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Ok(())
         }
         What::Instructions { record } => instructions::run(&programs, cores, record),
+        What::Media { seconds } => {
+            cores.apart()?;
+            single::meetings(&programs, cores, seconds)
+        }
         What::Single(single) => {
             cores.apart()?;
             single.run(&programs, cores)

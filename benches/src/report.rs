@@ -36,6 +36,8 @@ pub(crate) fn write(results: &Results, root: &Path) -> anyhow::Result<()> {
         ("idle", tables::idle(results)),
         ("crowd", tables::crowd(results)),
         ("cores", tables::cores(results)),
+        ("media", tables::media(results)),
+        ("beside", tables::beside(results)),
     ];
     put(&root.join(DOCUMENT), &parts)?;
     put(&root.join("README.md"), &parts[..1])?;

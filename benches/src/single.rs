@@ -13,6 +13,7 @@ use crate::pinning::Cores;
 use crate::server::{self, Contestant, Programs, Server};
 use crate::work::crowd::Crowd;
 use crate::work::idle::Idle;
+use crate::work::media::{self, MEETINGS};
 use crate::work::relay::{self, CANDIDATE, Pairs, Payload};
 use crate::work::rooms::{Rooms, Work};
 use crate::work::{Outcome, Window, call};
@@ -149,6 +150,30 @@ impl Single {
         disperse(&mut clients)?;
         server.stop()
     }
+}
+
+/// Meetings through the media server, one after the other, and signals beside one.
+pub(crate) fn meetings(programs: &Programs, cores: Cores, seconds: f64) -> anyhow::Result<()> {
+    let window = Window { warm_up: Duration::from_secs(1), length: Duration::from_secs_f64(seconds) };
+    let start = || Server::start(&server::ENVELOPE, programs, &cores.server.to_string(), &[]);
+    for meeting in MEETINGS {
+        let server = start()?;
+        let figures = meeting.run(&server, window)?;
+        println!(
+            "{}: {:.2} µs CPU a packet, {:.0} packets a second, server {:.0} % busy, {:.1} KiB a transport",
+            meeting.name(),
+            figures.cpu_micros,
+            figures.per_second,
+            figures.server_busy * 100.0,
+            figures.transport_kib,
+        );
+        server.stop()?;
+    }
+    let server = start()?;
+    for (what, outcome) in ["silent", "forwarded"].into_iter().zip(media::beside(&server::ENVELOPE, &server, window)?) {
+        tell(&server::ENVELOPE, &format!("signals beside a meeting that is {what}"), &outcome);
+    }
+    server.stop()
 }
 
 fn tell(contestant: &Contestant, what: &str, outcome: &Outcome) {

@@ -3,7 +3,8 @@
 use super::{contestants, median, number, spread, table};
 use crate::campaign::{CORES_IN_FLIGHT, Plan, RELAYS, ROOMS, ROOMS_EACH};
 use crate::results::{Figure, Results};
-use crate::server::{EXPRESS, PARLOR};
+use crate::server::{ENVELOPE, EXPRESS, PARLOR};
+use crate::work::media::{MEETINGS, Meeting};
 
 pub(super) fn surroundings(results: &Results) -> String {
     table(&["what", "which"], results.surroundings.iter().map(|(name, value)| vec![name.clone(), value.clone()]))
@@ -178,6 +179,43 @@ pub(super) fn cores(results: &Results) -> String {
         &["in flight", "cores", "a second", "CPU µs", "load's CPU µs", "cores unused", "growth, the load apart"],
         rows,
     )
+}
+
+pub(super) fn media(results: &Results) -> String {
+    let rows = MEETINGS.into_iter().map(|meeting| {
+        let case = meeting.name();
+        let figure = |name: &str| results.figure("media", &case, ENVELOPE.key, name);
+        let Meeting { rooms, people, speakers } = meeting;
+        vec![
+            rooms.to_string(),
+            speakers.to_string(),
+            people.to_string(),
+            spread(figure("cpu_us")),
+            median(figure("per_second")),
+            median(figure("server_busy").map(|busy| busy.scaled(100.0))),
+            spread(figure("transport_kib")),
+        ]
+    });
+    table(
+        &[
+            "rooms",
+            "speak in each",
+            "are in each",
+            "CPU µs a packet",
+            "packets a second",
+            "of a core, %",
+            "KiB a transport",
+        ],
+        rows,
+    )
+}
+
+pub(super) fn beside(results: &Results) -> String {
+    let rows = [("quiet", "is silent"), ("forwarding", "is forwarded")].into_iter().map(|(case, what)| {
+        let figure = |name: &str| results.figure("beside", case, ENVELOPE.key, name);
+        vec![what.to_owned(), median(figure("p50_us")), spread(figure("p99_us"))]
+    });
+    table(&["the meeting", "p50 µs", "p99 µs"], rows)
 }
 
 /// How many times as much a server with two cores of its own would relay as one with one: as much more as it had of them,
