@@ -20,7 +20,7 @@ use crate::work::call;
 use crate::work::cores;
 use crate::work::crowd::Crowd;
 use crate::work::idle::Idle;
-use crate::work::media::{self, MEETINGS};
+use crate::work::media::{self, MEETINGS, TURNS};
 use crate::work::relay::{self, CANDIDATE, OFFER, Pairs, Payload};
 use crate::work::rooms::{Rooms, Work};
 use crate::work::{Outcome, Window};
@@ -59,7 +59,7 @@ impl Plan {
         crowds: &[50, 500, 5000],
         cores: window(300, 1500),
         media: window(1000, 3000),
-        beside: window(500, 4000),
+        beside: window(500, 3000),
         connections: 15_000,
         rest: Duration::from_secs(26),
         settling: Duration::from_secs(12),
@@ -274,26 +274,30 @@ impl Campaign<'_> {
 
     fn media(&mut self) -> anyhow::Result<()> {
         for meeting in MEETINGS {
-            let window = self.plan.media;
             self.each(&[ENVELOPE], |this, contestant, server| {
-                let outcome = meeting.run(server, window)?;
+                let outcome = media::meet(meeting, server, this.plan.media)?;
                 let figures = [
                     ("cpu_us", outcome.cpu_micros),
                     ("per_second", outcome.per_second),
-                    ("transport_kib", outcome.transport_kib),
                     ("server_busy", outcome.server_busy),
+                    ("connected_kib", outcome.connected_kib),
+                    ("spoken_kib", outcome.spoken_kib),
                 ];
                 this.note("media", &meeting.name(), contestant, &figures);
                 Ok(())
             })?;
         }
-        let window = self.plan.beside;
-        self.each(&[ENVELOPE], |this, contestant, server| {
-            let [quiet, forwarding] = media::beside(contestant, server, window)?;
-            for (case, outcome) in [("quiet", quiet), ("forwarding", forwarding)] {
-                let figures = [("p50_us", outcome.latency_micros(0.5)), ("p99_us", outcome.latency_micros(0.99))];
-                this.note("beside", case, contestant, &figures);
+        self.each(&[PARLOR], |this, contestant, server| {
+            let round = this.round;
+            for (turn, (silent, forwarding)) in media::beside(contestant, server, this.plan.beside)?.iter().enumerate()
+            {
+                this.round = round * TURNS + turn;
+                for (case, outcome) in [("silent", silent), ("forwarding", forwarding)] {
+                    let figures = [("p50_us", outcome.latency_micros(0.5)), ("p99_us", outcome.latency_micros(0.99))];
+                    this.note("media", case, contestant, &figures);
+                }
             }
+            this.round = round;
             Ok(())
         })
     }

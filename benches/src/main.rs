@@ -66,7 +66,7 @@ enum What {
         #[arg(long, default_value = "target/bench.json")]
         results: PathBuf,
     },
-    /// Writes results into docs/performance.md and README.md
+    /// Writes what was measured into docs/performance.md and README.md; the rest of them stays
     Report {
         /// Where the results are
         #[arg(long, default_value = "target/bench.json")]
@@ -83,12 +83,6 @@ enum What {
         /// Keeps them, to be compared with later
         #[arg(long)]
         record: bool,
-    },
-    /// Meetings through the media server, and signals beside one
-    Media {
-        /// How long each, a second of warm-up apart
-        #[arg(long, default_value = "3")]
-        seconds: f64,
     },
     #[command(flatten)]
     Single(Single),
@@ -117,7 +111,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             plan.rounds = rounds.unwrap_or(plan.rounds);
             ensure!(plan.rounds > 0, "at least one round");
             cores.apart()?;
-            let mut results = Results { surroundings: surroundings::all(&programs)?, records: Vec::new() };
+            let has_peers = works.iter().any(|work| work != "media");
+            let mut results = Results { surroundings: surroundings::all(&programs, has_peers)?, records: Vec::new() };
             let (paces, results_of) = (HashMap::new(), &mut results);
             Campaign { plan, programs: &programs, cores, results: results_of, paces, round: 0 }.run(&works)?;
             results.write(&path)
@@ -128,10 +123,6 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Ok(())
         }
         What::Instructions { record } => instructions::run(&programs, cores, record),
-        What::Media { seconds } => {
-            cores.apart()?;
-            single::meetings(&programs, cores, seconds)
-        }
         What::Single(single) => {
             cores.apart()?;
             single.run(&programs, cores)

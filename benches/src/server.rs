@@ -1,7 +1,6 @@
 //! The servers that are measured: how each is started, and what it takes, seen from outside.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -179,15 +178,6 @@ impl Server {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).context("the server has ended")?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS is told")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
-    }
-
-    /// What it counts of itself.
-    pub(crate) fn metrics(&self) -> anyhow::Result<String> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
     }
 
     /// Ends it as a service manager does, and waits until it has ended.

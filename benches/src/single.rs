@@ -9,11 +9,12 @@ use crate::campaign::{relay_case, rooms_each};
 use crate::clients::{Clients, Waiting};
 use crate::dialect::Kind;
 use crate::gathering::disperse;
+use crate::hall::Meeting;
 use crate::pinning::Cores;
 use crate::server::{self, Contestant, Programs, Server};
 use crate::work::crowd::Crowd;
 use crate::work::idle::Idle;
-use crate::work::media::{self, MEETINGS};
+use crate::work::media;
 use crate::work::relay::{self, CANDIDATE, Pairs, Payload};
 use crate::work::rooms::{Rooms, Work};
 use crate::work::{Outcome, Window, call};
@@ -57,6 +58,18 @@ pub(crate) enum Single {
         target: Target,
         #[arg(long, default_value = "500")]
         pairs: usize,
+    },
+    /// Meetings through the media server
+    Meeting {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value = "1")]
+        rooms: usize,
+        #[arg(long, default_value = "51")]
+        people: usize,
+        /// How many of those in a room speak
+        #[arg(long, default_value = "1")]
+        speakers: usize,
     },
     /// Connections that do nothing
     Idle {
@@ -106,6 +119,7 @@ impl Single {
         | Self::Call { target, .. }
         | Self::Rooms { target, .. }
         | Self::Crowd { target, .. }
+        | Self::Meeting { target, .. }
         | Self::Idle { target, .. }) = self;
         let window = target.window();
         let (contestant, server, mut clients) = target.start(programs, cores)?;
@@ -130,6 +144,20 @@ impl Single {
                 let mut crowd = Crowd::gather(&mut clients, *pairs, rooms_each(&contestant), CANDIDATE)?;
                 tell(&contestant, "candidates", &crowd.relay(&mut clients, &server, 50, window)?);
             }
+            Self::Meeting { rooms, people, speakers, .. } => {
+                let meeting = Meeting { rooms: *rooms, people: *people, speakers: *speakers };
+                let figures = media::meet(meeting, &server, window)?;
+                println!(
+                    "{}: {:.2} µs CPU a packet, {:.0} packets a second, server {:.0} % busy, \
+                     {:.0} KiB a transport, {:.0} when one has spoken",
+                    meeting.name(),
+                    figures.cpu_micros,
+                    figures.per_second,
+                    figures.server_busy * 100.0,
+                    figures.connected_kib,
+                    figures.spoken_kib,
+                );
+            }
             Self::Idle { connections, .. } => {
                 let idle = Idle { connections: *connections, rest: window.length, settling: Duration::from_secs(12) };
                 let outcome = idle.run(&mut clients, &server)?;
@@ -150,30 +178,6 @@ impl Single {
         disperse(&mut clients)?;
         server.stop()
     }
-}
-
-/// Meetings through the media server, one after the other, and signals beside one.
-pub(crate) fn meetings(programs: &Programs, cores: Cores, seconds: f64) -> anyhow::Result<()> {
-    let window = Window { warm_up: Duration::from_secs(1), length: Duration::from_secs_f64(seconds) };
-    let start = || Server::start(&server::ENVELOPE, programs, &cores.server.to_string(), &[]);
-    for meeting in MEETINGS {
-        let server = start()?;
-        let figures = meeting.run(&server, window)?;
-        println!(
-            "{}: {:.2} µs CPU a packet, {:.0} packets a second, server {:.0} % busy, {:.1} KiB a transport",
-            meeting.name(),
-            figures.cpu_micros,
-            figures.per_second,
-            figures.server_busy * 100.0,
-            figures.transport_kib,
-        );
-        server.stop()?;
-    }
-    let server = start()?;
-    for (what, outcome) in ["silent", "forwarded"].into_iter().zip(media::beside(&server::ENVELOPE, &server, window)?) {
-        tell(&server::ENVELOPE, &format!("signals beside a meeting that is {what}"), &outcome);
-    }
-    server.stop()
 }
 
 fn tell(contestant: &Contestant, what: &str, outcome: &Outcome) {
