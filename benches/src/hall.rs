@@ -118,8 +118,7 @@ impl Hall {
     /// Nobody speaks any more. What was ever said must have been heard, once it all has come.
     pub(crate) fn hush(&self) -> anyhow::Result<()> {
         self.speakers.iter().for_each(|media| media.hush(true));
-        let said: u64 = self.speakers.iter().map(Media::played).sum();
-        let wanted = said * self.audience;
+        let wanted = self.wanted();
         let (mut heard, mut since) = (self.heard(), Instant::now());
         while heard < wanted && since.elapsed() < STILL {
             std::thread::sleep(STILL / 10);
@@ -128,7 +127,7 @@ impl Hall {
                 (heard, since) = (now, Instant::now());
             }
         }
-        ensure!(said > 0, "nobody said anything");
+        ensure!(wanted > 0, "nobody said anything");
         ensure!(heard <= wanted && wanted - heard <= wanted / LOST, "{heard} packets were heard of {wanted}");
         Ok(())
     }
@@ -136,6 +135,11 @@ impl Hall {
     /// How many packets were heard, by all together.
     pub(crate) fn heard(&self) -> u64 {
         self.listeners.iter().map(Media::heard).sum()
+    }
+
+    /// How many are to be heard, of what was ever said.
+    fn wanted(&self) -> u64 {
+        self.speakers.iter().map(Media::played).sum::<u64>() * self.audience
     }
 }
 
