@@ -22,7 +22,7 @@ help:
 	@echo 'make test   install what the tests need, run all of them'
 	@echo 'make soak   twenty minutes of mixed traffic, and what is left of it'
 	@echo 'make drops  a thousand calls over lines that drop, and restarts under two hundred'
-	@echo 'make bench  a quarter of an hour beside other servers, into docs/performance.md'
+	@echo 'make bench  twenty minutes beside other servers, into docs/performance.md'
 	@echo 'make fuzz   feed the decoders, the rooms and histories anything, for a minute each'
 
 run: client-demo/node_modules

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use rustix::process::setpriority_process;
 use serde_json::{Value, json};
 use str0m::media::MediaKind;
 use tokio::runtime::{Builder, Runtime};
@@ -24,6 +25,9 @@ const SCORE: Score = Score { interval: Duration::from_millis(20), packets: 2, by
 
 /// One of so many packets may be lost.
 const LOST: u64 = 1000;
+
+/// By how much the thread of a hall gives way to others of the load.
+const NICENESS: i32 = 10;
 
 /// Nothing more is under way when nothing came for so long.
 const STILL: Duration = Duration::from_millis(500);
@@ -74,7 +78,10 @@ impl Meeting {
 impl Guests {
     /// Gives everyone a transport to receive, and another to those who speak.
     pub(crate) fn seat(mut self) -> anyhow::Result<Hall> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let mut runtime = Builder::new_multi_thread();
+        // Signals that are measured beside it are not to wait for it.
+        runtime.worker_threads(1).enable_all().on_thread_start(|| _ = setpriority_process(None, NICENESS));
+        let runtime = runtime.build()?;
         let (mut speakers, mut listeners) = (Vec::new(), Vec::new());
         let Meeting { people, speakers: speaking, .. } = self.meeting;
         let capabilities = self.askers[0].ask("router:capabilities", &json!({}))?["rtpCapabilities"].take();
