@@ -20,6 +20,7 @@ use crate::work::call;
 use crate::work::cores;
 use crate::work::crowd::Crowd;
 use crate::work::idle::Idle;
+use crate::work::media::{self, MEETINGS, TURNS};
 use crate::work::relay::{self, CANDIDATE, OFFER, Pairs, Payload};
 use crate::work::rooms::{Rooms, Work};
 use crate::work::{Outcome, Window};
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     /// How many pairs there are in a crowd.
     pub(crate) crowds: &'static [usize],
     cores: Window,
+    media: Window,
+    beside: Window,
     connections: usize,
     /// How long idle connections are looked at, of the servers that are compared closely.
     rest: Duration,
@@ -55,6 +58,8 @@ impl Plan {
         crowd: window(300, 1000),
         crowds: &[50, 500, 5000],
         cores: window(300, 1500),
+        media: window(1000, 3000),
+        beside: window(500, 3000),
         connections: 15_000,
         rest: Duration::from_secs(26),
         // Our own maps are looked at every ten seconds, and the allocator's decay takes ten more.
@@ -70,6 +75,8 @@ impl Plan {
         crowd: window(100, 300),
         crowds: &[50, 500],
         cores: window(150, 400),
+        media: window(500, 1000),
+        beside: window(200, 1000),
         connections: 2000,
         rest: Duration::from_secs(1),
         settling: Duration::from_secs(1),
@@ -104,7 +111,7 @@ const IDLING: [Contestant; 7] = [PARLOR_WITHOUT_RECOVERY, WS, PEERJS, TOPIC, SES
 /// Whose throughput is measured on one core and on two.
 pub(crate) const GROWING: [Contestant; 2] = [PARLOR, FLOOR];
 
-pub(crate) const WORKS: [&str; 6] = ["relay", "call", "rooms", "crowd", "cores", "idle"];
+pub(crate) const WORKS: [&str; 7] = ["relay", "call", "rooms", "crowd", "cores", "idle", "media"];
 
 pub(crate) struct Campaign<'a> {
     pub(crate) plan: Plan,
@@ -155,6 +162,7 @@ impl Campaign<'_> {
                 }
                 self.each(&IDLING, |this, contestant, server| this.idle(contestant, server, Duration::ZERO))
             }
+            "media" => self.media(),
             other => anyhow::bail!("no work is called {other}; there are {}", WORKS.join(", ")),
         }
     }
@@ -268,6 +276,36 @@ impl Campaign<'_> {
             }
         }
         Ok(())
+    }
+
+    fn media(&mut self) -> anyhow::Result<()> {
+        for meeting in MEETINGS {
+            self.each(&[ENVELOPE], |this, contestant, server| {
+                let outcome = media::meet(meeting, server, this.plan.media)?;
+                let figures = [
+                    ("cpu_us", outcome.cpu_micros),
+                    ("per_second", outcome.per_second),
+                    ("server_busy", outcome.server_busy),
+                    ("connected_kib", outcome.connected_kib),
+                    ("spoken_kib", outcome.spoken_kib),
+                ];
+                this.note("media", &meeting.name(), contestant, &figures);
+                Ok(())
+            })?;
+        }
+        self.each(&[PARLOR], |this, contestant, server| {
+            let round = this.round;
+            for (turn, (silent, forwarding)) in media::beside(contestant, server, this.plan.beside)?.iter().enumerate()
+            {
+                this.round = round * TURNS + turn;
+                for (case, outcome) in [("silent", silent), ("forwarding", forwarding)] {
+                    let figures = [("p50_us", outcome.latency_micros(0.5)), ("p99_us", outcome.latency_micros(0.99))];
+                    this.note("media", case, contestant, &figures);
+                }
+            }
+            this.round = round;
+            Ok(())
+        })
     }
 
     fn idle(&mut self, contestant: &Contestant, server: &Server, rest: Duration) -> anyhow::Result<()> {

@@ -33,9 +33,6 @@ const LIMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// What sound may take, in bits a second: Opus at its best.
 const AUDIO_BITRATE: u64 = 510_000;
 
-/// How often in a row one transport is let go on at the same time, before others have their turn.
-const MAX_TURNS: usize = 64;
-
 /// What is to be done.
 #[derive(Debug, Default)]
 pub struct Outputs {
@@ -110,7 +107,7 @@ impl Sfu {
             && due <= now
         {
             turns += 1;
-            if turns > MAX_TURNS * self.transports.len() {
+            if turns > self.transports.len() {
                 break;
             }
             self.on_transport(id, |transport, sink| transport.tick(now, sink));
@@ -231,7 +228,7 @@ impl Sfu {
         let (transport, ssrc, connection) = (consumer.transport, consumer.ssrc, consumer.owner.connection);
         let producer = consumer.producer;
         if let Some(write) = write {
-            let sent = self.on_transport(transport, |transport, sink| transport.send(ssrc, write, sink));
+            let sent = self.on_transport(transport, |transport, sink| transport.send(now, ssrc, write, sink));
             if sent == Some(true) {
                 self.counted.forwarded += 1;
             } else if let Some(consumer) = self.consumers.get_mut(&id) {

@@ -3,7 +3,8 @@
 use super::{contestants, median, number, spread, table};
 use crate::campaign::{CORES_IN_FLIGHT, GROWING, Plan, RELAYS, ROOMS, ROOMS_EACH, cores_case};
 use crate::results::{Figure, Results};
-use crate::server::{Contestant, EXPRESS, PARLOR};
+use crate::server::{Contestant, ENVELOPE, EXPRESS, PARLOR};
+use crate::work::media::MEETINGS;
 
 pub(super) fn surroundings(results: &Results) -> String {
     table(&["what", "which"], results.surroundings.iter().map(|(name, value)| vec![name.clone(), value.clone()]))
@@ -178,6 +179,53 @@ pub(super) fn cores(results: &Results) -> String {
         )
     });
     table(&["server", "in flight", "cores", "a second", "CPU µs", "load's CPU µs", "cores unused", "growth"], rows)
+}
+
+pub(super) fn media(results: &Results) -> String {
+    let rows = MEETINGS.into_iter().map(|meeting| {
+        let case = meeting.name();
+        let figure = |name: &str| results.figure("media", &case, ENVELOPE.key, name);
+        vec![
+            meeting.rooms.to_string(),
+            meeting.speakers.to_string(),
+            (meeting.people - 1).to_string(),
+            median(figure("per_second")),
+            spread(figure("cpu_us")),
+            median(figure("server_busy").map(|busy| busy.scaled(100.0))),
+            number(meeting.transports() as f64),
+            spread(figure("connected_kib")),
+            spread(figure("spoken_kib")),
+        ]
+    });
+    let head = [
+        "rooms",
+        "speak in each",
+        "hear each",
+        "packets a second",
+        "CPU µs a packet",
+        "of a core, %",
+        "transports",
+        "KiB each, connected",
+        "KiB each, in use",
+    ];
+    table(&head, rows)
+}
+
+pub(super) fn beside(results: &Results) -> String {
+    let rows = ["silent", "forwarding"].into_iter().map(|case| {
+        let figure = |name: &str| results.figure("media", case, PARLOR.key, name);
+        let p99 = |case| ["media", case, PARLOR.key, "p99_us"];
+        let times = results.ratio(p99(case), p99("silent"));
+        vec![case.to_owned(), median(figure("p50_us")), spread(figure("p99_us")), spread(times)]
+    });
+    table(&["the meeting", "p50 µs", "p99 µs", "p99, times that of silence"], rows)
+}
+
+/// What media was measured on, which may be another time than the rest.
+pub(super) fn surroundings_of_media(results: &Results) -> String {
+    let telling = ["date", "machine", "its load before", "system", "Parlor"];
+    let rows = results.surroundings.iter().filter(|(name, _)| telling.contains(&name.as_str()));
+    table(&["what", "which"], rows.map(|(name, value)| vec![name.clone(), value.clone()]))
 }
 
 /// How many times as much is relayed on two cores as on one.
