@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run dev check test test-rust test-compat test-wires test-browser test-media test-soak soak fuzz venv cargo-fuzz
-.PHONY: test-drops drops test-bench bench bench-quick bench-instructions bench-record bench-build
+.PHONY: test-drops drops test-bench bench bench-quick bench-media bench-instructions bench-record bench-build
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CHROMIUM ?= /usr/bin/chromium
@@ -22,7 +22,7 @@ help:
 	@echo 'make test   install what the tests need, run all of them'
 	@echo 'make soak   twenty minutes of mixed traffic, and what is left of it'
 	@echo 'make drops  a thousand calls over lines that drop, and restarts under two hundred'
-	@echo 'make bench  a quarter of an hour beside other servers, into docs/performance.md'
+	@echo 'make bench  twenty minutes beside other servers, into docs/performance.md'
 	@echo 'make fuzz   feed the decoders, the rooms and histories anything, for a minute each'
 
 run: client-demo/node_modules
@@ -86,6 +86,12 @@ bench: bench-build benches/peers/node_modules $(MATCHBOX)
 bench-quick: bench-build benches/peers/node_modules $(MATCHBOX)
 	$(BENCH) run --quick --results target/bench-quick.json
 	$(BENCH) targets --results target/bench-quick.json
+
+# Of all that `make bench` measures, the media server alone: its part of the page is written anew, the rest stays.
+bench-media: bench-build
+	$(BENCH) run --works media --results target/bench-media.json
+	$(BENCH) report --results target/bench-media.json
+	$(BENCH) targets --results target/bench-media.json
 
 bench-instructions: bench-build /usr/bin/valgrind
 	$(BENCH) instructions

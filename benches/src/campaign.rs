@@ -20,6 +20,7 @@ use crate::work::call;
 use crate::work::cores;
 use crate::work::crowd::Crowd;
 use crate::work::idle::Idle;
+use crate::work::media::{self, MEETINGS, TURNS};
 use crate::work::relay::{self, CANDIDATE, OFFER, Pairs, Payload};
 use crate::work::rooms::{Rooms, Work};
 use crate::work::{Outcome, Window};
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     /// How many pairs there are in a crowd.
     pub(crate) crowds: &'static [usize],
     cores: Window,
+    media: Window,
+    beside: Window,
     connections: usize,
     /// How long idle connections are looked at, of the servers that are compared closely.
     rest: Duration,
@@ -55,9 +58,12 @@ impl Plan {
         crowd: window(300, 1000),
         crowds: &[50, 500, 5000],
         cores: window(300, 1500),
+        media: window(1000, 3000),
+        beside: window(500, 3000),
         connections: 15_000,
         rest: Duration::from_secs(26),
-        settling: Duration::from_secs(12),
+        // Our own maps are looked at every ten seconds, and the allocator's decay takes ten more.
+        settling: Duration::from_secs(30),
     };
 
     /// Enough to see that all of it works, and whether something is much slower than it was.
@@ -69,6 +75,8 @@ impl Plan {
         crowd: window(100, 300),
         crowds: &[50, 500],
         cores: window(150, 400),
+        media: window(500, 1000),
+        beside: window(200, 1000),
         connections: 2000,
         rest: Duration::from_secs(1),
         settling: Duration::from_secs(1),
@@ -100,7 +108,10 @@ const CROWDING: [Contestant; 3] = [EXPRESS, PARLOR, FLOOR];
 const IDLING_CLOSELY: [Contestant; 2] = [EXPRESS, PARLOR];
 const IDLING: [Contestant; 7] = [PARLOR_WITHOUT_RECOVERY, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
 
-pub(crate) const WORKS: [&str; 6] = ["relay", "call", "rooms", "crowd", "cores", "idle"];
+/// Whose throughput is measured on one core and on two.
+pub(crate) const GROWING: [Contestant; 2] = [PARLOR, FLOOR];
+
+pub(crate) const WORKS: [&str; 7] = ["relay", "call", "rooms", "crowd", "cores", "idle", "media"];
 
 pub(crate) struct Campaign<'a> {
     pub(crate) plan: Plan,
@@ -151,6 +162,7 @@ impl Campaign<'_> {
                 }
                 self.each(&IDLING, |this, contestant, server| this.idle(contestant, server, Duration::ZERO))
             }
+            "media" => self.media(),
             other => anyhow::bail!("no work is called {other}; there are {}", WORKS.join(", ")),
         }
     }
@@ -162,7 +174,7 @@ impl Campaign<'_> {
         work: impl Fn(&mut Self, &Contestant, &Server) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         for contestant in contestants {
-            let server = Server::start(contestant, self.programs, &self.cores.server.to_string(), &[])?;
+            let server = Server::start(contestant, self.programs, &[self.cores.server], &[])?;
             work(self, contestant, &server).with_context(|| contestant.key)?;
         }
         Ok(())
@@ -247,10 +259,12 @@ impl Campaign<'_> {
     }
 
     fn cores(&mut self) -> anyhow::Result<()> {
-        for in_flight in CORES_IN_FLIGHT {
-            for (name, are_shared) in [("1", false), ("2", true)] {
+        let both = [self.cores.server, self.cores.load];
+        for contestant in GROWING {
+            for (in_flight, used) in CORES_IN_FLIGHT.into_iter().flat_map(|in_flight| [(in_flight, 1), (in_flight, 2)])
+            {
                 let throughput =
-                    cores::run(&PARLOR, self.programs, self.cores, are_shared, in_flight, self.plan.cores)?;
+                    cores::run(&contestant, self.programs, self.cores, &both[..used], in_flight, self.plan.cores)?;
                 let outcome = &throughput.outcome;
                 let figures = [
                     ("cpu_us", outcome.cpu_micros()),
@@ -258,10 +272,40 @@ impl Campaign<'_> {
                     ("per_second", outcome.per_second()),
                     ("unused", throughput.unused.as_secs_f64() / outcome.span.time.as_secs_f64()),
                 ];
-                self.note("cores", &format!("{in_flight}/{name}"), &PARLOR, &figures);
+                self.note("cores", &cores_case(in_flight, used), &contestant, &figures);
             }
         }
         Ok(())
+    }
+
+    fn media(&mut self) -> anyhow::Result<()> {
+        for meeting in MEETINGS {
+            self.each(&[ENVELOPE], |this, contestant, server| {
+                let outcome = media::meet(meeting, server, this.plan.media)?;
+                let figures = [
+                    ("cpu_us", outcome.cpu_micros),
+                    ("per_second", outcome.per_second),
+                    ("server_busy", outcome.server_busy),
+                    ("connected_kib", outcome.connected_kib),
+                    ("spoken_kib", outcome.spoken_kib),
+                ];
+                this.note("media", &meeting.name(), contestant, &figures);
+                Ok(())
+            })?;
+        }
+        self.each(&[PARLOR], |this, contestant, server| {
+            let round = this.round;
+            for (turn, (silent, forwarding)) in media::beside(contestant, server, this.plan.beside)?.iter().enumerate()
+            {
+                this.round = round * TURNS + turn;
+                for (case, outcome) in [("silent", silent), ("forwarding", forwarding)] {
+                    let figures = [("p50_us", outcome.latency_micros(0.5)), ("p99_us", outcome.latency_micros(0.99))];
+                    this.note("media", case, contestant, &figures);
+                }
+            }
+            this.round = round;
+            Ok(())
+        })
     }
 
     fn idle(&mut self, contestant: &Contestant, server: &Server, rest: Duration) -> anyhow::Result<()> {
@@ -290,6 +334,10 @@ impl Campaign<'_> {
 /// How many rooms a pair of a crowd is in: the floor knows none.
 pub(crate) fn rooms_each(contestant: &Contestant) -> usize {
     if contestant.dialect.join("").is_some() { ROOMS_EACH } else { 1 }
+}
+
+pub(crate) fn cores_case(in_flight: usize, cores: usize) -> String {
+    format!("{in_flight}/{cores}")
 }
 
 pub(crate) fn relay_case(payload: Payload, pairs: usize, in_flight: usize) -> String {

@@ -376,7 +376,7 @@ impl Clients {
 }
 
 /// A handshake as browsers write it.
-fn request(path: &str, server: SocketAddr) -> String {
+pub(crate) fn request(path: &str, server: SocketAddr) -> String {
     format!(
         "GET {path} HTTP/1.1\r\n\
          Host: {server}\r\n\

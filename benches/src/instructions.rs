@@ -78,7 +78,7 @@ fn count(
 ) -> anyhow::Result<u64> {
     let out = root().join("target/callgrind.out");
     let under = ["valgrind", "--quiet", "--tool=callgrind", &format!("--callgrind-out-file={}", out.display())];
-    let server = Server::start(contestant, programs, &cores.server.to_string(), &under.map(str::to_owned))?;
+    let server = Server::start(contestant, programs, &[cores.server], &under.map(str::to_owned))?;
     let mut clients = Clients::new(contestant.dialect, server.address, Waiting::Sleeps)?;
     let mut pairs = Pairs::gather(&mut clients, 1, payload)?;
     pairs.relay(&mut clients, &server, in_flight, Mode::Counted(signals))?;

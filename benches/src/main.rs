@@ -13,10 +13,12 @@ use crate::results::Results;
 use crate::server::Programs;
 use crate::single::Single;
 
+mod asker;
 mod campaign;
 mod clients;
 mod dialect;
 mod gathering;
+mod hall;
 mod instructions;
 mod lane;
 mod pinning;
@@ -64,7 +66,7 @@ enum What {
         #[arg(long, default_value = "target/bench.json")]
         results: PathBuf,
     },
-    /// Writes results into docs/performance.md and README.md
+    /// Writes what was measured into docs/performance.md and README.md; the rest of them stays
     Report {
         /// Where the results are
         #[arg(long, default_value = "target/bench.json")]
@@ -109,7 +111,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             plan.rounds = rounds.unwrap_or(plan.rounds);
             ensure!(plan.rounds > 0, "at least one round");
             cores.apart()?;
-            let mut results = Results { surroundings: surroundings::all(&programs)?, records: Vec::new() };
+            let has_peers = works.iter().any(|work| work != "media");
+            let mut results = Results { surroundings: surroundings::all(&programs, has_peers)?, records: Vec::new() };
             let (paces, results_of) = (HashMap::new(), &mut results);
             Campaign { plan, programs: &programs, cores, results: results_of, paces, round: 0 }.run(&works)?;
             results.write(&path)

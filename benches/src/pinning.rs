@@ -20,24 +20,15 @@ impl Cores {
         Ok(Self { server: server.unwrap_or(first), load: load.unwrap_or(second) })
     }
 
-    /// Both, as `taskset` writes them.
-    pub(crate) fn both(self) -> String {
-        format!("{},{}", self.server, self.load)
-    }
-
     /// Keeps this process to its own core.
     pub(crate) fn apart(self) -> anyhow::Result<()> {
         ensure!(self.server != self.load, "two cores are needed, one for a server and one for the load");
         stay_on(&[self.load])
     }
-
-    /// Lets this process have the servers' core, too.
-    pub(crate) fn together(self) -> anyhow::Result<()> {
-        stay_on(&[self.server, self.load])
-    }
 }
 
-fn stay_on(cores: &[usize]) -> anyhow::Result<()> {
+/// Keeps this process to these cores.
+pub(crate) fn stay_on(cores: &[usize]) -> anyhow::Result<()> {
     let mut set = CpuSet::new();
     for core in cores {
         set.set(*core)?;

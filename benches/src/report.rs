@@ -18,30 +18,45 @@ mod targets;
 
 const DOCUMENT: &str = "docs/performance.md";
 
-/// Where Parlor must get, and whether it does.
+/// Where Parlor must get, and whether it does, in what was measured.
 pub(crate) fn targets(results: &Results) -> String {
-    targets::table(results)
+    let tables = [("relay", targets::signaling(results)), ("media", targets::media(results))];
+    tables.into_iter().filter(|(work, _)| has(results, work)).map(|(_, table)| table).collect()
 }
 
-/// Writes the tables into the documents, and the plots beside them.
+fn has(results: &Results, work: &str) -> bool {
+    results.records.iter().any(|record| record.work == work)
+}
+
+/// Writes the tables of what was measured into the documents, and the plots beside them.
 pub(crate) fn write(results: &Results, root: &Path) -> anyhow::Result<()> {
+    let has = |work: &str| has(results, work);
+    // Which work a part tells of.
     let parts = [
-        ("headline", tables::headline(results)),
-        ("surroundings", tables::surroundings(results)),
-        ("targets", targets::table(results)),
-        ("candidate", tables::relay(results, "candidate")),
-        ("offer", tables::relay(results, "offer")),
-        ("call", tables::calls(results)),
-        ("rooms", tables::rooms(results)),
-        ("idle", tables::idle(results)),
-        ("crowd", tables::crowd(results)),
-        ("cores", tables::cores(results)),
+        ("relay", "surroundings", tables::surroundings(results)),
+        ("relay", "targets", targets::signaling(results)),
+        ("relay", "candidate", tables::relay(results, "candidate")),
+        ("relay", "offer", tables::relay(results, "offer")),
+        ("call", "call", tables::calls(results)),
+        ("rooms", "rooms", tables::rooms(results)),
+        ("idle", "idle", tables::idle(results)),
+        ("crowd", "crowd", tables::crowd(results)),
+        ("cores", "cores", tables::cores(results)),
+        ("media", "media", tables::media(results)),
+        ("media", "beside", tables::beside(results)),
+        ("media", "media-targets", targets::media(results)),
+        ("media", "media-surroundings", tables::surroundings_of_media(results)),
     ];
-    put(&root.join(DOCUMENT), &parts)?;
-    put(&root.join("README.md"), &parts[..1])?;
+    let measured = parts.into_iter().filter(|(work, ..)| has(work)).map(|(_, name, text)| (name, text));
+    put(&root.join(DOCUMENT), &measured.collect::<Vec<_>>())?;
+    if has("relay") {
+        let headline = [("headline", tables::headline(results))];
+        put(&root.join(DOCUMENT), &headline)?;
+        put(&root.join("README.md"), &headline)?;
+    }
     let folder = root.join("docs/performance");
     fs::create_dir_all(&folder)?;
-    for (name, picture) in plots::all(results) {
+    for (_, name, picture) in plots::all(results).into_iter().filter(|(work, ..)| has(work)) {
         fs::write(folder.join(name), picture)?;
     }
     Ok(())

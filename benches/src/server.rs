@@ -114,16 +114,17 @@ enum Process {
 const START: Duration = Duration::from_mins(1);
 
 impl Server {
-    /// Starts a server on these cores, as `taskset` names them. `under` is what it is to run under, such as a profiler.
+    /// Starts a server on these cores. `under` is what it is to run under, such as a profiler.
     pub(crate) fn start(
         contestant: &Contestant,
         programs: &Programs,
-        cores: &str,
+        cores: &[usize],
         under: &[String],
     ) -> anyhow::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let mut words = vec!["setpriv".into(), "--pdeathsig".into(), "KILL".into()];
-        words.extend(["taskset".to_owned(), "-c".to_owned(), cores.to_owned()]);
+        let cores: Vec<_> = cores.iter().map(usize::to_string).collect();
+        words.extend(["taskset".to_owned(), "-c".to_owned(), cores.join(",")]);
         words.extend_from_slice(under);
         words.extend(contestant.program.command(programs, address)?);
         let log = root().join("target").join(format!("bench-{}.log", contestant.key));

@@ -9,10 +9,12 @@ use crate::campaign::{relay_case, rooms_each};
 use crate::clients::{Clients, Waiting};
 use crate::dialect::Kind;
 use crate::gathering::disperse;
+use crate::hall::Meeting;
 use crate::pinning::Cores;
 use crate::server::{self, Contestant, Programs, Server};
 use crate::work::crowd::Crowd;
 use crate::work::idle::Idle;
+use crate::work::media;
 use crate::work::relay::{self, CANDIDATE, Pairs, Payload};
 use crate::work::rooms::{Rooms, Work};
 use crate::work::{Outcome, Window, call};
@@ -57,6 +59,18 @@ pub(crate) enum Single {
         #[arg(long, default_value = "500")]
         pairs: usize,
     },
+    /// Meetings through the media server
+    Meeting {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value = "1")]
+        rooms: usize,
+        #[arg(long, default_value = "51")]
+        people: usize,
+        /// How many of those in a room speak
+        #[arg(long, default_value = "1")]
+        speakers: usize,
+    },
     /// Connections that do nothing
     Idle {
         #[command(flatten)]
@@ -92,7 +106,7 @@ impl Target {
         let contestant = server::find(&self.server)?;
         let server = match self.attach.as_deref() {
             Some([address, process]) => Server::attach(address.parse::<SocketAddr>()?, process.parse()?),
-            _ => Server::start(&contestant, programs, &cores.server.to_string(), &[])?,
+            _ => Server::start(&contestant, programs, &[cores.server], &[])?,
         };
         let clients = Clients::new(contestant.dialect, server.address, Waiting::Spins)?;
         Ok((contestant, server, clients))
@@ -105,6 +119,7 @@ impl Single {
         | Self::Call { target, .. }
         | Self::Rooms { target, .. }
         | Self::Crowd { target, .. }
+        | Self::Meeting { target, .. }
         | Self::Idle { target, .. }) = self;
         let window = target.window();
         let (contestant, server, mut clients) = target.start(programs, cores)?;
@@ -128,6 +143,20 @@ impl Single {
             Self::Crowd { pairs, .. } => {
                 let mut crowd = Crowd::gather(&mut clients, *pairs, rooms_each(&contestant), CANDIDATE)?;
                 tell(&contestant, "candidates", &crowd.relay(&mut clients, &server, 50, window)?);
+            }
+            Self::Meeting { rooms, people, speakers, .. } => {
+                let meeting = Meeting { rooms: *rooms, people: *people, speakers: *speakers };
+                let figures = media::meet(meeting, &server, window)?;
+                println!(
+                    "{}: {:.2} µs CPU a packet, {:.0} packets a second, server {:.0} % busy, \
+                     {:.0} KiB a transport, {:.0} when one has spoken",
+                    meeting.name(),
+                    figures.cpu_micros,
+                    figures.per_second,
+                    figures.server_busy * 100.0,
+                    figures.connected_kib,
+                    figures.spoken_kib,
+                );
             }
             Self::Idle { connections, .. } => {
                 let idle = Idle { connections: *connections, rest: window.length, settling: Duration::from_secs(12) };

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::server::{FLAGS, Programs, peers, root};
 
-/// What it is, and what it says, in the order in which it is told.
-pub(crate) fn all(programs: &Programs) -> anyhow::Result<Vec<(String, String)>> {
+/// What it is, and what it says, in the order in which it is told; the servers beside Parlor, if there were any.
+pub(crate) fn all(programs: &Programs, has_peers: bool) -> anyhow::Result<Vec<(String, String)>> {
     let commit = output("git", &["describe", "--always", "--dirty"]).unwrap_or_else(|_| "not from git".to_owned());
     let mut all = vec![
         ("command", std::env::args().skip(1).collect::<Vec<_>>().join(" ")),
@@ -20,11 +20,13 @@ pub(crate) fn all(programs: &Programs) -> anyhow::Result<Vec<(String, String)>> 
         ("system", format!("{}, Linux {}", distribution(), output("uname", &["-r"])?)),
         ("Parlor", format!("{}, {commit}, {}", version(&programs.parlor)?, output("rustc", &["--version"])?)),
         ("its settings", format!("`{}`", FLAGS.join(" "))),
-        ("Node", output("node", &["--version"])?),
-        ("matchbox_server", matchbox(&programs.matchbox).unwrap_or_else(|| "not known".to_owned())),
     ];
-    for package in ["express", "socket.io", "ws", "peer"] {
-        all.push((package, package_version(package)?));
+    if has_peers {
+        all.push(("Node", output("node", &["--version"])?));
+        all.push(("matchbox_server", matchbox(&programs.matchbox).unwrap_or_else(|| "not known".to_owned())));
+        for package in ["express", "socket.io", "ws", "peer"] {
+            all.push((package, package_version(package)?));
+        }
     }
     Ok(all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }

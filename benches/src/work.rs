@@ -12,6 +12,7 @@ pub(crate) mod call;
 pub(crate) mod cores;
 pub(crate) mod crowd;
 pub(crate) mod idle;
+pub(crate) mod media;
 pub(crate) mod relay;
 pub(crate) mod rooms;
 

@@ -18,6 +18,7 @@ use crate::world::World;
 
 pub(crate) mod envelope;
 pub(crate) mod line;
+#[expect(dead_code, reason = "tests and benchmarks count and pause what it plays")]
 pub(crate) mod media;
 pub(crate) mod polling;
 pub(crate) mod transport;

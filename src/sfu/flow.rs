@@ -33,13 +33,6 @@ const LIMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// What sound may take, in bits a second: Opus at its best.
 const AUDIO_BITRATE: u64 = 510_000;
 
-/// How often in a row one transport is let go on at the same time, before others have their turn.
-const MAX_TURNS: usize = 64;
-
-/// What is due so soon is done now. The library sends one packet at a time and asks for a microsecond between two; on a busy
-/// machine there are many milliseconds between two polls, and sound would leave nothing for pictures.
-const GRAIN: Duration = Duration::from_millis(1);
-
 /// What is to be done.
 #[derive(Debug, Default)]
 pub struct Outputs {
@@ -111,13 +104,13 @@ impl Sfu {
     pub fn poll(&mut self, now: Instant) -> Outputs {
         let mut turns = 0;
         while let Some((due, id)) = self.timers.first().copied()
-            && due <= now + GRAIN
+            && due <= now
         {
             turns += 1;
-            if turns > MAX_TURNS * self.transports.len() {
+            if turns > self.transports.len() {
                 break;
             }
-            self.on_transport(id, |transport, sink| transport.tick(due.max(now), sink));
+            self.on_transport(id, |transport, sink| transport.tick(now, sink));
             self.settle(now);
         }
         if self.allotted_at.is_none_or(|last| now.saturating_duration_since(last) >= ALLOT_INTERVAL) {
@@ -235,7 +228,7 @@ impl Sfu {
         let (transport, ssrc, connection) = (consumer.transport, consumer.ssrc, consumer.owner.connection);
         let producer = consumer.producer;
         if let Some(write) = write {
-            let sent = self.on_transport(transport, |transport, sink| transport.send(ssrc, write, sink));
+            let sent = self.on_transport(transport, |transport, sink| transport.send(now, ssrc, write, sink));
             if sent == Some(true) {
                 self.counted.forwarded += 1;
             } else if let Some(consumer) = self.consumers.get_mut(&id) {

@@ -7,8 +7,9 @@
 //! certain once it describes its first track. So a sending transport has none before its first producer: what it was told
 //! until then is kept, and nobody is answered. ICE asks again, and DTLS comes after it.
 //!
-//! The guarantee that is easy to break: after every change to an `Rtc` its output is drained before the next. So all
-//! changes go through [`Transport::change`], which also contains the library's panics.
+//! The guarantee that is easy to break: after every change to an `Rtc` its output is drained before the next. So changes go
+//! through [`Transport::change`], which also contains the library's panics. Packets to be sent are the exception: they come
+//! to nothing before time passes, so that is made due, and what was written until then leaves together.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -51,6 +52,13 @@ const MAX_STREAMS: usize = 1024;
 
 /// How often a transport is looked at that has not begun: it never begins by itself.
 const UNTIL_BEGUN: Duration = Duration::from_hours(1);
+
+/// How often in a row one transport is let go on at the same time, before others have their turn.
+const MAX_TURNS: usize = 64;
+
+/// What is due so soon is done now. The library asks for a microsecond between two packets; on a busy machine there are many
+/// milliseconds between two looks, and sound would leave nothing for pictures.
+const GRAIN: Duration = Duration::from_millis(1);
 
 /// The most packets that wait for one stream to be sent.
 const MAX_QUEUED: usize = 512;
@@ -220,12 +228,17 @@ impl Transport {
 
     /// Changes the `Rtc`, and takes what comes of it. `None` where that was a defect, or there is none.
     fn change<T>(&mut self, sink: &mut Sink, change: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
-        let mut rtc = self.rtc.take()?;
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            let changed = change(&mut rtc);
-            self.drain(&mut rtc, sink);
+        self.contain(sink, |transport, rtc, sink| {
+            let changed = change(rtc);
+            transport.drain(rtc, sink);
             changed
-        }));
+        })
+    }
+
+    /// Works on the `Rtc`; where that is a defect, this transport alone ends.
+    fn contain<T>(&mut self, sink: &mut Sink, work: impl FnOnce(&mut Self, &mut Rtc, &mut Sink) -> T) -> Option<T> {
+        let mut rtc = self.rtc.take()?;
+        let done = catch_unwind(AssertUnwindSafe(|| work(self, &mut rtc, sink)));
         if done.is_err() || !rtc.is_alive() {
             self.die(sink);
         } else {
@@ -299,11 +312,18 @@ impl Transport {
         !self.withheld.is_empty() && stream_of(datagram).is_some_and(|ssrc| self.withheld.contains(&ssrc))
     }
 
-    /// Time passes.
+    /// Time passes. The library sends one packet each time: it goes on while there are more, as long as others can wait.
     pub(super) fn tick(&mut self, now: Instant, sink: &mut Sink) {
-        self.due = now + UNTIL_BEGUN;
-        if self.change(sink, |rtc| rtc.handle_input(Input::Timeout(now)).is_ok()) == Some(false) {
-            self.die(sink);
+        let mut at = now;
+        for _ in 0..MAX_TURNS {
+            self.due = at + UNTIL_BEGUN;
+            if self.change(sink, |rtc| rtc.handle_input(Input::Timeout(at)).is_ok()) == Some(false) {
+                self.die(sink);
+            }
+            if self.due > now + GRAIN {
+                return;
+            }
+            at = at.max(self.due);
         }
     }
 
@@ -490,12 +510,13 @@ impl Transport {
         self.change(sink, |rtc| rtc.direct_api().remove_media(mid));
     }
 
-    /// Sends a packet; `false` where it is lost, since too many wait or there is no way.
-    pub(super) fn send(&mut self, ssrc: Ssrc, write: RtpWrite, sink: &mut Sink) -> bool {
+    /// Sends a packet as soon as time passes; `false` where it is lost, since too many wait or there is no way.
+    pub(super) fn send(&mut self, now: Instant, ssrc: Ssrc, write: RtpWrite, sink: &mut Sink) -> bool {
         if !self.is_connected {
             return false;
         }
-        let sent = self.change(sink, |rtc| {
+        self.due = self.due.min(now);
+        let sent = self.contain(sink, |_, rtc, _| {
             let mut api = rtc.direct_api();
             let Some(stream) = api.stream_tx(&ssrc) else { return false };
             if stream.queue_info().is_some_and(|queue| queue.packet_count() > MAX_QUEUED) {

@@ -50,7 +50,7 @@ const MAX_ATTACHMENTS: usize = 8;
 
 /// What is read of a WebSocket at a time, in bytes. Small, because each connection has one, and because what was read
 /// is handled to the end before a sender can be paused.
-const READ_BUFFER: usize = 1024;
+const READ_BUFFER: usize = 512;
 
 /// The settings of the Socket.IO endpoint.
 #[derive(Debug, Clone)]

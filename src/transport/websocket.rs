@@ -104,13 +104,18 @@ impl Endpoint {
         }
         let upgrade = hyper::upgrade::on(&mut request);
         let newcomer = request.extensions_mut().remove::<Newcomer>();
-        let endpoint = self.clone();
-        self.lifecycle.spawn(async move {
-            let Some((stream, early)) = upgrade.await.ok().and_then(into_stream) else { return };
-            let Self { hub, settings, .. } = endpoint;
-            let mut connection = Connection::open(&hub, permit, &settings, id, stream, early, conversation).await;
+        let (hub, settings) = (Arc::clone(&self.hub), Arc::clone(&self.settings));
+        // In a box that is gone once the connection is there: what a task begins with takes room in it to its end.
+        let opening = Box::pin(async move {
+            let (stream, early) = upgrade.await.ok().and_then(into_stream)?;
+            let connection = Connection::open(&hub, permit, &settings, id, stream, early, conversation).await;
             connection.identify(grant);
             drop(newcomer);
+            Some(connection)
+        });
+        let settings = Arc::clone(&self.settings);
+        self.lifecycle.spawn(async move {
+            let Some(mut connection) = opening.await else { return };
             connection.run(&settings).await;
         });
         Ok(switching(accept))

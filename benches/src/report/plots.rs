@@ -6,16 +6,20 @@ use crate::campaign::{Plan, ROOMS_EACH};
 use crate::results::Results;
 use crate::server::{EXPRESS, FLOOR, PARLOR};
 
-/// Names of files, and what is in them. What was not measured is not drawn.
-pub(super) fn all(results: &Results) -> Vec<(&'static str, String)> {
+/// Which work each tells of, names of files, and what is in them. What was not measured is not drawn.
+pub(super) fn all(results: &Results) -> Vec<(&'static str, &'static str, String)> {
     let candidate = [("candidate/50/1", "one in flight"), ("candidate/50/8", "eight in flight")];
     let memory = "Resident memory of an idle connection, two to a room";
     vec![
-        ("candidate.svg", of_relay(results, "CPU time to relay a candidate, 50 pairs", &candidate, "cpu_us", "µs")),
-        ("latency.svg", latency(results)),
-        ("call.svg", of_case(results, "CPU time of a whole call", ["call", "whole"], "cpu_us", "µs")),
-        ("memory.svg", of_case(results, memory, ["idle", "all"], "each_kib", "KiB")),
-        ("crowd.svg", crowd(results)),
+        (
+            "relay",
+            "candidate.svg",
+            of_relay(results, "CPU time to relay a candidate, 50 pairs", &candidate, "cpu_us", "µs"),
+        ),
+        ("relay", "latency.svg", latency(results)),
+        ("call", "call.svg", of_case(results, "CPU time of a whole call", ["call", "whole"], "cpu_us", "µs")),
+        ("idle", "memory.svg", of_case(results, memory, ["idle", "all"], "each_kib", "KiB")),
+        ("crowd", "crowd.svg", crowd(results)),
     ]
 }
 

@@ -1,9 +1,10 @@
 //! The tables, one for each work.
 
 use super::{contestants, median, number, spread, table};
-use crate::campaign::{CORES_IN_FLIGHT, Plan, RELAYS, ROOMS, ROOMS_EACH};
+use crate::campaign::{CORES_IN_FLIGHT, GROWING, Plan, RELAYS, ROOMS, ROOMS_EACH, cores_case};
 use crate::results::{Figure, Results};
-use crate::server::{EXPRESS, PARLOR};
+use crate::server::{Contestant, ENVELOPE, EXPRESS, PARLOR};
+use crate::work::media::MEETINGS;
 
 pub(super) fn surroundings(results: &Results) -> String {
     table(&["what", "which"], results.surroundings.iter().map(|(name, value)| vec![name.clone(), value.clone()]))
@@ -158,33 +159,79 @@ pub(super) fn crowd(results: &Results) -> String {
 }
 
 pub(super) fn cores(results: &Results) -> String {
-    let rows = CORES_IN_FLIGHT.into_iter().flat_map(|in_flight| {
-        [1, 2].into_iter().map(move |cores| {
-            let case = format!("{in_flight}/{cores}");
-            let figure = |name: &str| results.figure("cores", &case, PARLOR.key, name);
-            let growth = (cores == 2).then(|| growth(results, in_flight)).flatten();
-            vec![
-                in_flight.to_string(),
-                cores.to_string(),
-                spread(figure("per_second")),
-                spread(figure("cpu_us")),
-                median(figure("load_cpu_us")),
-                median(figure("unused")),
-                growth.map_or_else(String::new, |growth| format!("{growth:.2}")),
-            ]
-        })
+    let rows = GROWING.iter().flat_map(|contestant| {
+        CORES_IN_FLIGHT.into_iter().flat_map(|in_flight| [(in_flight, 1), (in_flight, 2)]).map(
+            move |(in_flight, cores)| {
+                let case = cores_case(in_flight, cores);
+                let figure = |name: &str| results.figure("cores", &case, contestant.key, name);
+                let growth = (cores == 2).then(|| growth(results, contestant, in_flight)).flatten();
+                vec![
+                    contestant.label.to_owned(),
+                    in_flight.to_string(),
+                    cores.to_string(),
+                    spread(figure("per_second")),
+                    spread(figure("cpu_us")),
+                    median(figure("load_cpu_us")),
+                    median(figure("unused")),
+                    growth.map_or_else(String::new, |growth| format!("{growth:.2}")),
+                ]
+            },
+        )
     });
-    table(
-        &["in flight", "cores", "a second", "CPU µs", "load's CPU µs", "cores unused", "growth, the load apart"],
-        rows,
-    )
+    table(&["server", "in flight", "cores", "a second", "CPU µs", "load's CPU µs", "cores unused", "growth"], rows)
 }
 
-/// How many times as much a server with two cores of its own would relay as one with one: as much more as it had of them,
-/// by how much more a candidate cost there.
-pub(super) fn growth(results: &Results, in_flight: usize) -> Option<f64> {
-    let figure = |cores: usize, name: &str| {
-        results.figure("cores", &format!("{in_flight}/{cores}"), PARLOR.key, name).map(|figure| figure.median)
+pub(super) fn media(results: &Results) -> String {
+    let rows = MEETINGS.into_iter().map(|meeting| {
+        let case = meeting.name();
+        let figure = |name: &str| results.figure("media", &case, ENVELOPE.key, name);
+        vec![
+            meeting.rooms.to_string(),
+            meeting.speakers.to_string(),
+            (meeting.people - 1).to_string(),
+            median(figure("per_second")),
+            spread(figure("cpu_us")),
+            median(figure("server_busy").map(|busy| busy.scaled(100.0))),
+            number(meeting.transports() as f64),
+            spread(figure("connected_kib")),
+            spread(figure("spoken_kib")),
+        ]
+    });
+    let head = [
+        "rooms",
+        "speak in each",
+        "hear each",
+        "packets a second",
+        "CPU µs a packet",
+        "of a core, %",
+        "transports",
+        "KiB each, connected",
+        "KiB each, in use",
+    ];
+    table(&head, rows)
+}
+
+pub(super) fn beside(results: &Results) -> String {
+    let rows = ["silent", "forwarding"].into_iter().map(|case| {
+        let figure = |name: &str| results.figure("media", case, PARLOR.key, name);
+        let p99 = |case| ["media", case, PARLOR.key, "p99_us"];
+        let times = results.ratio(p99(case), p99("silent"));
+        vec![case.to_owned(), median(figure("p50_us")), spread(figure("p99_us")), spread(times)]
+    });
+    table(&["the meeting", "p50 µs", "p99 µs", "p99, times that of silence"], rows)
+}
+
+/// What media was measured on, which may be another time than the rest.
+pub(super) fn surroundings_of_media(results: &Results) -> String {
+    let telling = ["date", "machine", "its load before", "system", "Parlor"];
+    let rows = results.surroundings.iter().filter(|(name, _)| telling.contains(&name.as_str()));
+    table(&["what", "which"], rows.map(|(name, value)| vec![name.clone(), value.clone()]))
+}
+
+/// How many times as much is relayed on two cores as on one.
+pub(super) fn growth(results: &Results, contestant: &Contestant, in_flight: usize) -> Option<f64> {
+    let per_second = |cores: usize| {
+        results.figure("cores", &cores_case(in_flight, cores), contestant.key, "per_second").map(|figure| figure.median)
     };
-    Some((2.0 - figure(2, "unused")?) * figure(1, "cpu_us")? / figure(2, "cpu_us")?)
+    Some(per_second(2)? / per_second(1)?)
 }

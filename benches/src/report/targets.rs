@@ -4,6 +4,7 @@ use super::{number, tables};
 use crate::campaign::CORES_IN_FLIGHT;
 use crate::results::Results;
 use crate::server::{ENVELOPE, EXPRESS, FLOOR, PARLOR, SESSION, TOPIC};
+use crate::work::media::MEETINGS;
 
 /// The most or the least that a figure may be.
 enum Bound {
@@ -11,7 +12,10 @@ enum Bound {
     AtLeast(f64),
 }
 
-pub(super) fn table(results: &Results) -> String {
+/// What is looked at, what it is, and what it may be.
+type Line = (&'static str, Option<f64>, Bound);
+
+pub(super) fn signaling(results: &Results) -> String {
     let one = ["relay", "candidate/50/1"];
     let eight = ["relay", "candidate/50/8"];
     let offer = ["relay", "offer/50/1"];
@@ -21,8 +25,8 @@ pub(super) fn table(results: &Results) -> String {
     };
     let idle = |server: &str, name: &str| results.figure("idle", "all", server, name).map(|figure| figure.median);
     let raw = [TOPIC, SESSION, ENVELOPE].map(|wire| idle(wire.key, "each_kib"));
-    let growth = CORES_IN_FLIGHT.map(|in_flight| tables::growth(results, in_flight));
-    let lines = [
+    let growth = CORES_IN_FLIGHT.map(|in_flight| tables::growth(results, &PARLOR, in_flight));
+    table([
         (
             "CPU per candidate, 50 pairs, one in flight, against Express",
             against(EXPRESS.key, one, "cpu_us"),
@@ -50,7 +54,21 @@ pub(super) fn table(results: &Results) -> String {
         ("KiB per idle plain connection, of the largest wire", most(&raw), Bound::AtMost(6.0)),
         ("memory after all have gone, against before", idle(PARLOR.key, "after_ratio"), Bound::AtMost(1.2)),
         ("throughput on two cores, against one", least(&growth), Bound::AtLeast(1.8)),
-    ];
+    ])
+}
+
+pub(super) fn media(results: &Results) -> String {
+    let forwarding = MEETINGS
+        .map(|meeting| results.figure("media", &meeting.name(), ENVELOPE.key, "cpu_us").map(|figure| figure.median));
+    let p99 = |case| ["media", case, PARLOR.key, "p99_us"];
+    let beside = results.ratio(p99("forwarding"), p99("silent")).map(|ratio| ratio.median);
+    table([
+        ("CPU µs to forward a packet of media, of the costliest meeting", most(&forwarding), Bound::AtMost(10.0)),
+        ("p99 of a signal while a meeting is forwarded, against while it is silent", beside, Bound::AtMost(1.2)),
+    ])
+}
+
+fn table<const LINES: usize>(lines: [Line; LINES]) -> String {
     let rows = lines.into_iter().map(|(what, is, bound)| {
         let (wanted, holds) = match bound {
             Bound::AtMost(most) => (format!("≤ {}", part(most)), is.map(|is| is <= most)),

@@ -1,8 +1,8 @@
 //! One core, or two: how throughput grows.
 //!
-//! On two cores in all, a server that has both shares them with the load. What the load takes is measured, and so is what
-//! nobody takes: while a server's threads wait for each other, a core has nothing to do. What is left is what the server
-//! would do with two cores of its own, as long as a signal costs it what it did here.
+//! Server and load have the same core, or the same two; both sleep when they have nothing to do. So the machine is what
+//! doubles, and whatever a second core costs (threads that wake each other, data that moves between the cores) is in the
+//! figure. What nobody takes is measured, too: while threads wait for each other, a core has nothing to do.
 
 use std::fs;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use anyhow::Context;
 use super::relay::{CANDIDATE, Mode, Pairs};
 use super::{Outcome, Window};
 use crate::clients::{Clients, Waiting};
-use crate::pinning::Cores;
+use crate::pinning::{Cores, stay_on};
 use crate::server::{Contestant, Programs, Server};
 
 pub(crate) struct Throughput {
@@ -23,31 +23,26 @@ pub(crate) struct Throughput {
 
 const PAIRS: usize = 50;
 
-/// Pairs relay candidates through a server that has one core, and the load the other; or both have both.
+/// Pairs relay candidates on these cores.
 pub(crate) fn run(
     contestant: &Contestant,
     programs: &Programs,
     cores: Cores,
-    are_shared: bool,
+    used: &[usize],
     in_flight: usize,
     window: Window,
 ) -> anyhow::Result<Throughput> {
-    let (names, used, waiting) = if are_shared {
-        cores.together()?;
-        (cores.both(), vec![cores.server, cores.load], Waiting::Sleeps)
-    } else {
-        (cores.server.to_string(), vec![cores.server], Waiting::Spins)
-    };
+    stay_on(used)?;
     let measured = (|| {
-        let server = Server::start(contestant, programs, &names, &[])?;
-        let mut clients = Clients::new(contestant.dialect, server.address, waiting)?;
+        let server = Server::start(contestant, programs, used, &[])?;
+        let mut clients = Clients::new(contestant.dialect, server.address, Waiting::Sleeps)?;
         let mut pairs = Pairs::gather(&mut clients, PAIRS, CANDIDATE)?;
         // Warmed up first, so that idle time is that of the window.
         pairs.relay(&mut clients, &server, in_flight, Mode::Closed(Window { length: window.warm_up, ..window }))?;
-        let before = idle(&used)?;
+        let before = idle(used)?;
         let window = Window { warm_up: Duration::ZERO, ..window };
         let outcome = pairs.relay(&mut clients, &server, in_flight, Mode::Closed(window))?;
-        let unused = idle(&used)?.saturating_sub(before);
+        let unused = idle(used)?.saturating_sub(before);
         Ok(Throughput { outcome, unused })
     })();
     cores.apart()?;

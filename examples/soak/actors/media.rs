@@ -13,7 +13,7 @@ use str0m::rtp::Ssrc;
 
 use crate::client::Goodbye;
 use crate::client::envelope::Asker;
-use crate::client::media::Media;
+use crate::client::media::{Media, Score};
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
@@ -29,6 +29,9 @@ const MOST_SENT: usize = 3;
 
 /// What must come of a stream that is listened to.
 const PACKETS: u64 = 3;
+
+/// What each plays of what it sends.
+const SCORE: Score = Score { interval: Duration::from_millis(80), packets: 1, bytes: 600, layers: 2 };
 
 pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
     let who = format!("media {lane}, {}", phase.name);
@@ -319,7 +322,7 @@ impl Member {
 async fn connected(asker: &mut Asker, direction: &str, capabilities: &Value) -> anyhow::Result<Media> {
     let request = json!({ "direction": direction, "rtpCapabilities": capabilities });
     let created = asker.ask("transport:create", request).await?;
-    let media = Media::new(&created).await?;
+    let media = Media::new(&created, Some(SCORE)).await?;
     asker.ask("transport:connect", media.connecting()).await?;
     Ok(media)
 }

@@ -1,4 +1,12 @@
-//! The client's end of one transport of media: real ICE, DTLS and SRTP over UDP, with made-up sound and pictures.
+//! The client's end of one transport of media: real ICE, DTLS and SRTP over UDP, with made-up sound and pictures. The
+//! soak's clients have it, the tests', and those that the benchmark measures forwarding with.
+//!
+//! - [`Media::new`] takes what the server says of a transport, [`Media::connecting`] is what is to be said to that;
+//! - [`Media::send`] and [`Media::receive`] are given for each producer and consumer;
+//! - a task carries the socket: it plays what is sent, by the clock, and counts what comes.
+//!
+//! The guarantee that is easy to break: a server answers nobody on a sending transport before its first producer. Produce,
+//! then wait.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,12 +24,13 @@ use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
-use super::LIMIT;
+/// How long anything may take that is waited for.
+const LIMIT: Duration = Duration::from_secs(25);
 
-/// From one packet of a stream to the next.
-const INTERVAL: Duration = Duration::from_millis(80);
+/// The bytes of a packet of sound.
+const SOUND_BYTES: usize = 80;
 
 /// Every so many pictures one is a keyframe, asked for or not.
 const KEYFRAMES: u64 = 50;
@@ -31,23 +40,41 @@ const OPUS: u8 = 100;
 const VP8: u8 = 101;
 const VP8_RTX: u8 = 102;
 
+/// What is played.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Score {
+    /// From one packet of sound to the next, and from one picture to the next.
+    pub(crate) interval: Duration,
+    /// How many packets a picture has, and how many bytes each.
+    pub(crate) packets: u64,
+    pub(crate) bytes: usize,
+    /// In how many resolutions pictures are sent.
+    pub(crate) layers: u32,
+}
+
 /// One transport. It ends when it is dropped.
 pub(crate) struct Media {
     pub(crate) id: String,
+    /// In how many resolutions pictures are sent.
+    layers: u32,
     shared: Arc<Shared>,
     _task: JoinSet<()>,
 }
 
 struct Shared {
     state: Mutex<State>,
-    /// How many packets of each stream.
-    heard: Mutex<HashMap<Ssrc, u64>>,
     changed: Notify,
 }
 
 struct State {
     rtc: Rtc,
+    is_connected: bool,
+    is_silent: bool,
     streams: Vec<Stream>,
+    /// How many packets of all streams were played.
+    played: u64,
+    /// How many of each came.
+    heard: HashMap<Ssrc, u64>,
 }
 
 /// What is sent.
@@ -59,8 +86,8 @@ struct Stream {
 }
 
 impl Media {
-    /// The other end of what the server says of a transport.
-    pub(crate) async fn new(created: &Value) -> anyhow::Result<Self> {
+    /// The other end of what the server says of a transport. Nothing is played on one without a score.
+    pub(crate) async fn new(created: &Value, score: Option<Score>) -> anyhow::Result<Self> {
         let text = |path: &str| created.pointer(path).and_then(Value::as_str).context("a transport is described");
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
         let address = socket.local_addr()?;
@@ -74,11 +101,13 @@ impl Media {
         api.set_remote_fingerprint(fingerprint.parse().ok().context("a fingerprint")?);
         api.start_dtls(true)?;
         api.enable_twcc_feedback();
-        let state = Mutex::new(State { rtc, streams: Vec::new() });
-        let shared = Arc::new(Shared { state, heard: Mutex::default(), changed: Notify::new() });
+        let (streams, heard) = (Vec::new(), HashMap::new());
+        let state = State { rtc, is_connected: false, is_silent: false, streams, played: 0, heard };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() });
         let mut task = JoinSet::new();
-        task.spawn(run(socket, address, Arc::clone(&shared)));
-        Ok(Self { id: text("/id")?.to_owned(), shared, _task: task })
+        task.spawn(run(socket, address, Arc::clone(&shared), score));
+        let layers = score.map_or(1, |score| score.layers);
+        Ok(Self { id: text("/id")?.to_owned(), layers, shared, _task: task })
     }
 
     /// What it says to connect.
@@ -100,11 +129,11 @@ impl Media {
 
     /// Sends from now on: what it says of that to the server. A number is used once on a transport.
     pub(crate) fn send(&self, kind: MediaKind, number: u32) -> Value {
-        let (name, layers) = if kind == MediaKind::Audio { ("a", 1) } else { ("v", 2) };
+        let (name, layers) = if kind == MediaKind::Audio { ("a", 1) } else { ("v", self.layers) };
         let name = format!("{name}{number}");
         let mid = Mid::from(name.as_str());
         let mut state = self.shared.state.lock();
-        let State { rtc, streams } = &mut *state;
+        let State { rtc, streams, .. } = &mut *state;
         let mut api = rtc.direct_api();
         api.declare_media(mid, kind);
         let mut encodings = Vec::new();
@@ -146,20 +175,42 @@ impl Media {
         Ok(main)
     }
 
-    /// How many packets of a stream have come.
-    fn heard(&self, stream: Ssrc) -> u64 {
-        self.shared.heard.lock().get(&stream).copied().unwrap_or_default()
+    /// Whether what is sent rests, or goes on.
+    pub(crate) fn hush(&self, is_silent: bool) {
+        self.shared.state.lock().is_silent = is_silent;
     }
 
-    /// Waits for so many more.
+    /// How many packets were played.
+    pub(crate) fn played(&self) -> u64 {
+        self.shared.state.lock().played
+    }
+
+    /// How many packets have come.
+    pub(crate) fn heard(&self) -> u64 {
+        self.shared.state.lock().heard.values().sum()
+    }
+
+    /// Waits until it is connected.
+    pub(crate) async fn connected(&self) -> anyhow::Result<()> {
+        let waiting = self.until(|state| state.is_connected);
+        waiting.await.with_context(|| format!("transport {} does not connect", self.id))
+    }
+
+    /// Waits for so many more packets of a stream.
     pub(crate) async fn hears(&self, stream: Ssrc, count: u64) -> anyhow::Result<()> {
-        let until = self.heard(stream) + count;
+        let heard = |state: &State| state.heard.get(&stream).copied().unwrap_or_default();
+        let until = heard(&self.shared.state.lock()) + count;
+        let waiting = self.until(|state| heard(state) >= until);
+        waiting.await.with_context(|| format!("{} of {until} packets have come", heard(&self.shared.state.lock())))
+    }
+
+    async fn until(&self, is_so: impl Fn(&State) -> bool) -> anyhow::Result<()> {
         let waiting = async {
-            while self.heard(stream) < until {
+            while !is_so(&self.shared.state.lock()) {
                 self.shared.changed.notified().await;
             }
         };
-        timeout(LIMIT, waiting).await.with_context(|| format!("{} of {until} packets have come", self.heard(stream)))
+        Ok(timeout(LIMIT, waiting).await?)
     }
 }
 
@@ -190,9 +241,12 @@ fn client() -> Rtc {
     config.set_extension_map(extensions).build(Instant::now())
 }
 
-async fn run(socket: UdpSocket, address: SocketAddr, shared: Arc<Shared>) {
+async fn run(socket: UdpSocket, address: SocketAddr, shared: Arc<Shared>, score: Option<Score>) {
     let mut buffer = vec![0; 2000];
-    let mut clock = tokio::time::interval(INTERVAL);
+    let mut clock = score.map(|score| interval(score.interval));
+    if let Some(clock) = &mut clock {
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
     loop {
         let (due, datagrams) = drain(&shared);
         for (to, datagram) in datagrams {
@@ -202,6 +256,7 @@ async fn run(socket: UdpSocket, address: SocketAddr, shared: Arc<Shared>) {
         let wait = due.saturating_duration_since(Instant::now());
         tokio::select! {
             received = socket.recv_from(&mut buffer) => {
+                // Refused, where the server has gone.
                 let Ok((length, source)) = received else { continue };
                 let Ok(contents) = buffer[..length].try_into() else { continue };
                 let receive = Receive { proto: Protocol::Udp, source, destination: address, contents };
@@ -210,51 +265,75 @@ async fn run(socket: UdpSocket, address: SocketAddr, shared: Arc<Shared>) {
             () = tokio::time::sleep(wait) => {
                 shared.state.lock().rtc.handle_input(Input::Timeout(Instant::now())).ok();
             }
-            _ = clock.tick() => play(&mut shared.state.lock()),
+            score = beat(clock.as_mut(), score) => play(&mut shared.state.lock(), score),
         }
     }
 }
 
-/// The next packet of each stream.
-fn play(state: &mut State) {
-    let State { rtc, streams } = state;
-    let mut api = rtc.direct_api();
+/// The next beat of a score; never, where there is none.
+async fn beat(clock: Option<&mut Interval>, score: Option<Score>) -> Score {
+    let (Some(clock), Some(score)) = (clock, score) else { return std::future::pending().await };
+    clock.tick().await;
+    score
+}
+
+/// The next packets of each stream.
+fn play(state: &mut State, score: Score) {
+    let State { rtc, streams, played, is_silent, .. } = state;
+    if *is_silent {
+        return;
+    }
+    let (mut api, now) = (rtc.direct_api(), Instant::now());
+    let millis = u32::try_from(score.interval.as_millis()).unwrap_or_default();
     for stream in streams {
         let Some(sending) = api.stream_tx(&stream.ssrc) else { continue };
-        let tick = u32::try_from(stream.number).unwrap_or_default();
-        let (payload_type, timestamp, payload) = if stream.kind == MediaKind::Audio {
-            (OPUS, tick * 3840, vec![1; 80])
-        } else {
-            let is_key = std::mem::take(&mut stream.wants_keyframe) || stream.number.is_multiple_of(KEYFRAMES);
-            // RFC 7741, section 4.2: a picture id of two bytes, then the frame, whose lowest bit is not set in a keyframe.
-            let [_, _, high, low] = tick.to_be_bytes();
-            let mut payload = vec![0x90, 0x80, high | 0x80, low, u8::from(!is_key)];
-            payload.resize(600, 0x55);
-            (VP8, tick * 7200, payload)
-        };
-        let packet = RtpWrite::new(payload_type.into(), stream.number.into(), timestamp, Instant::now(), payload);
-        sending.write_rtp(packet.marker(true).nackable(stream.kind == MediaKind::Video));
+        let number = stream.number;
         stream.number += 1;
+        let tick = u32::try_from(number).unwrap_or_default();
+        if stream.kind == MediaKind::Audio {
+            let timestamp = tick.wrapping_mul(millis * 48);
+            sending.write_rtp(RtpWrite::new(OPUS.into(), number.into(), timestamp, now, vec![1; SOUND_BYTES]));
+            *played += 1;
+            continue;
+        }
+        let is_key = std::mem::take(&mut stream.wants_keyframe) || number.is_multiple_of(KEYFRAMES);
+        for part in 0..score.packets {
+            // RFC 7741, section 4.2: whether a picture begins here, its id of two bytes, and its frame, whose lowest bit is
+            // not set in a keyframe.
+            let [_, _, high, low] = tick.to_be_bytes();
+            let start = if part == 0 { 0x90 } else { 0x80 };
+            let mut payload = vec![start, 0x80, high | 0x80, low, u8::from(!is_key)];
+            payload.resize(score.bytes, 0x55);
+            let (number, timestamp) = (number * score.packets + part, tick.wrapping_mul(millis * 90));
+            let packet = RtpWrite::new(VP8.into(), number.into(), timestamp, now, payload);
+            sending.write_rtp(packet.marker(part + 1 == score.packets).nackable(true));
+            *played += 1;
+        }
     }
     // What was written goes out when time passes.
-    rtc.handle_input(Input::Timeout(Instant::now())).ok();
+    rtc.handle_input(Input::Timeout(now)).ok();
 }
 
 /// What is to be sent, and when to look again.
 fn drain(shared: &Shared) -> (Instant, Vec<(SocketAddr, Vec<u8>)>) {
     let (mut state, mut datagrams) = (shared.state.lock(), Vec::new());
+    let State { rtc, is_connected, streams, heard, .. } = &mut *state;
     loop {
-        match state.rtc.poll_output() {
+        match rtc.poll_output() {
             Ok(Output::Timeout(due)) => return (due, datagrams),
             Ok(Output::Transmit(transmit)) => datagrams.push((transmit.destination, transmit.contents.to_vec())),
-            Ok(Output::Event(Event::RtpPacket(packet))) => {
-                *shared.heard.lock().entry(packet.header.ssrc).or_default() += 1;
+            Ok(Output::Event(event)) => {
+                match event {
+                    // What has nothing in it is padding, by which a server finds out how much it may send.
+                    Event::RtpPacket(packet) if !packet.payload.is_empty() => {
+                        *heard.entry(packet.header.ssrc).or_default() += 1;
+                    }
+                    Event::Connected => *is_connected = true,
+                    Event::KeyframeRequest(_) => streams.iter_mut().for_each(|stream| stream.wants_keyframe = true),
+                    _ => continue,
+                }
                 shared.changed.notify_one();
             }
-            Ok(Output::Event(Event::KeyframeRequest(_))) => {
-                state.streams.iter_mut().for_each(|stream| stream.wants_keyframe = true);
-            }
-            Ok(Output::Event(_)) => {}
             // It is over: nothing more comes of it.
             Err(_) => return (Instant::now() + LIMIT, datagrams),
         }

@@ -62,10 +62,11 @@ async fn hand_over(
         // then passes no frame must not cost a working connection: so a first byte has to come through.
         early = first_bytes(&mut stream, inner).await?;
     }
-    let seam = Seam::new(stream, early, Arc::clone(link), is_upgrade);
+    // In a box: the library's task has room for several of what it is given.
+    let seam = Box::new(Seam::new(stream, early, Arc::clone(link), is_upgrade));
     let mut service = inner.service.clone();
     // The query was read before the handshake was answered; what else the library refuses, it drops.
-    Service::<(Seam<Stream>, http::Request<()>)>::call(&mut service, (seam, request)).await.ok()
+    Service::<(Box<Seam<Stream>>, http::Request<()>)>::call(&mut service, (seam, request)).await.ok()
 }
 
 async fn first_bytes(stream: &mut Stream, inner: &Inner) -> Option<Bytes> {

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tracing::{debug, field};
@@ -32,7 +33,7 @@ use crate::transport::read_ahead::ReadAhead;
 use crate::transport::stream::Stream;
 
 /// What is read of a connection at a time, in bytes: each connection has a buffer of that size.
-const READ_BUFFER: usize = 1024;
+const READ_BUFFER: usize = 512;
 
 /// How long a write may make no progress before its connection is given up.
 const WRITE_STALL: Duration = Duration::from_secs(8);
@@ -409,7 +410,8 @@ impl Connection {
             frames.extend(self.line.rest());
         }
         let (count, mut bytes) = (frames.len(), 0);
-        for frame in frames {
+        // Taken one by one: an iterator would be a second place for them, as long as the connection lives.
+        while let Some(frame) = frames.pop_front() {
             bytes += frame.length();
             match frame {
                 Outgoing::Text(text) => self.bounded(async |socket| socket.feed(Message::Text(text)).await).await?,
@@ -429,21 +431,11 @@ impl Connection {
     ) -> Result<(), End> {
         let Self { line, farewell, socket, .. } = self;
         let mut write = pin!(write(socket));
-        // Nearly always there is nothing to wait for, and no timer to be made.
+        // Nearly always there is nothing to wait for, and no timer to be made. What waits does so in a box: a connection
+        // is not to be larger all its life for that.
         let outcome = match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
             Poll::Ready(outcome) => Ok(outcome),
-            Poll::Pending => {
-                let closing = async {
-                    poll_fn(|context| line.poll_closing(context)).await;
-                    // As long as all of it takes, not each frame: who reads a little at a time does not stay for that.
-                    tokio::time::sleep_until(*farewell.get_or_insert_with(|| Instant::now() + LINGER)).await;
-                };
-                tokio::select! {
-                    biased;
-                    outcome = timeout(WRITE_STALL, write) => outcome,
-                    () = closing => return Err(End::KICKED),
-                }
-            }
+            Poll::Pending => Box::pin(wait(line, farewell, write)).await?,
         };
         match outcome {
             Ok(Ok(())) => Ok(()),
@@ -467,6 +459,24 @@ impl Connection {
         // Late is who has not answered by the time of the next.
         self.line.is_overdue.store(self.missed > 1, Ordering::Relaxed);
         self.bounded(async |socket| socket.send(Message::Ping(Bytes::new())).await).await
+    }
+}
+
+/// Waits for a write that cannot be finished at once.
+async fn wait(
+    line: &Line,
+    farewell: &mut Option<Instant>,
+    write: Pin<&mut impl Future<Output = Result<(), Error>>>,
+) -> Result<Result<Result<(), Error>, Elapsed>, End> {
+    let closing = async {
+        poll_fn(|context| line.poll_closing(context)).await;
+        // As long as all of it takes, not each frame: who reads a little at a time does not stay for that.
+        tokio::time::sleep_until(*farewell.get_or_insert_with(|| Instant::now() + LINGER)).await;
+    };
+    tokio::select! {
+        biased;
+        outcome = timeout(WRITE_STALL, write) => Ok(outcome),
+        () = closing => Err(End::KICKED),
     }
 }
 

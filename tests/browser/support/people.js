@@ -27,13 +27,38 @@ const DEVICES = {
 /** Long enough for a busy machine; every wait ends at its event, not here. */
 export const PATIENCE_MS = 20_000;
 const POLL_MS = 100;
+const DESCRIBE_MS = 2_000;
+
+/**
+ * A browser that hangs answers nothing, and most of what playwright asks it has no time limit.
+ * @template T
+ * @param {string} what named when it fails
+ * @param {Promise<T>} answer
+ * @returns {Promise<T>}
+ */
+export async function bounded(what, answer, timeout = PATIENCE_MS) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: no answer from the browser within ${timeout} ms`)), timeout);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 /**
  * @param {keyof typeof DEVICES} devices
  * @param {Record<string, string>} [env] what its environment has beside this one's
  */
-export function launch(devices = "fake", env = {}) {
-  return chromium.launch({ executablePath: EXECUTABLE, args: [...ALWAYS, ...DEVICES[devices]], env: { ...process.env, ...env } });
+export async function launch(devices = "fake", env = {}) {
+  const args = [...ALWAYS, ...DEVICES[devices]];
+  const browser = await chromium.launch({ executablePath: EXECUTABLE, args, env: { ...process.env, ...env }, timeout: PATIENCE_MS });
+  const close = browser.close.bind(browser);
+  // Closing is not what is tested: who does not in time is killed with the test's process.
+  browser.close = () => bounded("closing", close()).catch((error) => console.error(error.message));
+  return browser;
 }
 
 export class Person {
@@ -49,8 +74,8 @@ export class Person {
     const person = new Person();
     person.name = name;
     // Small, for every frame of every page is drawn without a graphics card.
-    person.context = await browser.newContext({ viewport: { width: 640, height: 480 }, ...options });
-    person.page = await person.context.newPage();
+    person.context = await bounded("a context", browser.newContext({ viewport: { width: 640, height: 480 }, ...options }));
+    person.page = await bounded("a page", person.context.newPage());
     person.page.setDefaultTimeout(PATIENCE_MS);
     person.page.on("pageerror", (error) => person.complaints.push(`${name}: ${error.stack ?? error}`));
     person.page.on("console", (message) => {
@@ -119,7 +144,7 @@ export class Person {
     let refusal = null;
     while (Date.now() < end) {
       try {
-        const answer = await this.page.evaluate(predicate, argument);
+        const answer = await bounded("the page", this.page.evaluate(predicate, argument), end - Date.now());
         if (answer) return answer;
         refusal = null;
       } catch (error) {
@@ -128,7 +153,7 @@ export class Person {
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
-    const seen = await this.page.evaluate(describe).catch(() => "the page is gone");
+    const seen = await bounded("the page", this.page.evaluate(describe), DESCRIBE_MS).catch(String);
     const lines = [`${this.name}: ${what}: not within ${timeout} ms`, refusal && String(refusal), `seen: ${seen}`];
     throw new Error([...lines, ...this.complaints.slice(-8)].filter(Boolean).join("\n    "));
   }
@@ -178,7 +203,7 @@ export class Person {
         observer.observe(document.getElementById("tiles"), { childList: true });
       });
     }, other.id);
-    return () => this.page.evaluate(() => window.departure);
+    return () => bounded(`${this.name}: ${other.name} is gone`, this.page.evaluate(() => window.departure));
   }
 
   /**
@@ -193,7 +218,7 @@ export class Person {
   }
 
   leave() {
-    return this.context.close();
+    return bounded(`${this.name}: leaving`, this.context.close());
   }
 }
 

@@ -10,6 +10,9 @@ const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const BINARY = process.env.PARLOR_BIN ?? `${ROOT}target/debug/parlor`;
 const START_TIMEOUT_MS = 10_000;
 
+// What the runner sends to a file that takes too long. What was started ends at the exit, or it would outlive this process.
+process.once("SIGTERM", () => process.exit(1));
+
 /**
  * @param {{ port?: number, env?: Record<string, string> }} [options] port 0 takes a free one
  */

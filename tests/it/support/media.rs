@@ -300,8 +300,12 @@ impl World {
 }
 
 impl Client {
+    /// What it says of its own side.
     pub(crate) fn dtls(&mut self) -> DtlsParameters {
-        dtls_of(&mut self.rtc)
+        let value = self.rtc.direct_api().local_dtls_fingerprint().to_string();
+        let value = value.rsplit(' ').next().unwrap().to_owned();
+        let fingerprints = vec![Fingerprint { algorithm: "sha-256".to_owned(), value }];
+        DtlsParameters { role: DtlsRole::Client, fingerprints }
     }
 
     fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
@@ -331,21 +335,13 @@ impl Client {
 }
 
 /// Begins ICE and DTLS with a server that said this of itself.
-pub(crate) fn begin(rtc: &mut Rtc, credentials: IceCreds, fingerprint: &str) {
+fn begin(rtc: &mut Rtc, credentials: IceCreds, fingerprint: &str) {
     let mut api = rtc.direct_api();
     api.set_ice_controlling(true);
     api.set_remote_ice_credentials(credentials);
     api.set_remote_fingerprint(format!("sha-256 {fingerprint}").parse().unwrap());
     api.start_dtls(true).unwrap();
     api.enable_twcc_feedback();
-}
-
-/// What a client says of its own side.
-pub(crate) fn dtls_of(rtc: &mut Rtc) -> DtlsParameters {
-    let value = rtc.direct_api().local_dtls_fingerprint().to_string();
-    let value = value.rsplit(' ').next().unwrap().to_owned();
-    let fingerprints = vec![Fingerprint { algorithm: "sha-256".to_owned(), value }];
-    DtlsParameters { role: DtlsRole::Client, fingerprints }
 }
 
 /// A packet that a client sends.

@@ -14,6 +14,9 @@ const GAUGES = [
   'parlor_media_transports', 'parlor_media_producers', 'parlor_media_consumers', 'parlor_rooms', 'parlor_peers', 'parlor_away',
 ]
 
+// A suite that is stopped takes its server along: see the `exit` below.
+process.once('SIGTERM', () => process.exit(143))
+
 export class Server {
   #child
 
