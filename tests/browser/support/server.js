@@ -23,7 +23,9 @@ export async function startServer({ port = 0, env = {} } = {}) {
     stdio: ["ignore", "pipe", "pipe"],
   });
   // However the tests end, the server does not outlive them.
-  process.once("exit", () => child.kill("SIGKILL"));
+  const kill = () => child.kill("SIGKILL");
+  process.once("exit", kill);
+  child.once("exit", () => process.off("exit", kill));
   let output = "";
   const url = await new Promise((resolve, reject) => {
     const fail = (why) => reject(new Error(`the server ${why}: ${BINARY}\n${output}`));
