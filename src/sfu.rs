@@ -6,7 +6,7 @@
 //! - [`transport`] is one client's connection of media, on str0m; [`producer`] what comes in over one, [`consumer`] what
 //!   goes out;
 //! - [`flow`] takes packets from producers to consumers; [`codec`] looks into them, [`rewrite`] numbers them anew;
-//! - [`bandwidth`] says which layers go out;
+//! - [`bandwidth`] says which layers go out; [`output`] is what transports give off;
 //! - [`router`] says what can be carried, [`parameters`] how that is written, [`speaker`] who speaks;
 //! - [`ending`] is how each of those ends; [`figures`] is what is counted;
 //! - [`driver`] gives all that a thread, a socket and a clock.
@@ -25,6 +25,7 @@ mod ending;
 mod figures;
 mod flow;
 pub mod id;
+mod output;
 pub mod parameters;
 mod producer;
 pub mod request;
@@ -37,10 +38,10 @@ mod transport;
 pub use driver::{Company, DriveError, Media, Reply, Running, found_out};
 pub use figures::Figures;
 pub use flow::Outputs;
+pub use output::Datagram;
 pub use request::{
     Answer, Asker, Audience, Concern, ConsumerAction, Consuming, Direction, Listed, MediaEvent, Notice, Problem,
     ProducerAction, Request, SfuError,
 };
 pub use router::capabilities;
 pub use switch::{NoCertificate, Settings, Sfu};
-pub use transport::Datagram;

@@ -16,10 +16,10 @@ use str0m::rtp::RtpPacket;
 use super::codec::Glance;
 use super::consumer::Offered;
 use super::id::{ConsumerId, ProducerId, TransportId};
+use super::output::{Datagram, Happening};
 use super::parameters::Kind;
 use super::request::{Audience, Direction, MediaEvent, Notice};
 use super::switch::Sfu;
-use super::transport::{Datagram, Happening};
 
 /// The largest datagram that is read, in bytes: what fits into an Ethernet frame.
 const MAX_DATAGRAM: usize = 1500;

@@ -17,6 +17,7 @@ use str0m::crypto::CryptoProvider;
 use super::consumer::{Consumer, Streams};
 use super::figures::Figures;
 use super::id::{ConsumerId, ProducerId, TransportId};
+use super::output::Sink;
 use super::parameters::{
     DtlsParameters, DtlsRole, Encoding, Fingerprint, IceCandidate, Kind, Retransmission, RtcpParameters,
     RtpCapabilities, RtpParameters,
@@ -28,7 +29,7 @@ use super::request::{
 };
 use super::router::{self, Formats};
 use super::speaker::Speaker;
-use super::transport::{Foundation, Sink, Transport, write_fingerprint};
+use super::transport::{Foundation, Transport, write_fingerprint};
 use crate::id::{ConnectionId, RoomId};
 
 /// The most transports of one peer: one each way, and what it has not closed yet.

@@ -11,7 +11,7 @@
 //! through [`Transport::change`], which also contains the library's panics. Packets to be sent are the exception: they come
 //! to nothing before time passes, so that is made due, and what was written until then leaves together.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,14 +21,15 @@ use str0m::bwe::{Bitrate, BweKind};
 use str0m::crypto::{CryptoProvider, Fingerprint};
 use str0m::ice::StunMessage;
 use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Rid};
-use str0m::net::{DatagramSend, Protocol, Receive};
-use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{RtpWrite, Ssrc};
 use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
 
 use super::bandwidth::{Estimate, Restraint};
 use super::consumer::Streams;
 use super::id::{ConsumerId, ProducerId, TransportId};
+use super::output::{Datagram, Happening, Sink};
 use super::parameters::{DtlsParameters, DtlsRole, IceParameters, Kind};
 use super::producer::{Description, Layer};
 use super::request::{Asker, Direction, Problem};
@@ -69,37 +70,6 @@ const RESENDABLE: (usize, Duration) = (1024, Duration::from_secs(3));
 /// How much of what a stream sends may be sent again. By itself the library gives up at 15 %, which a keyframe that did not
 /// fit through a narrow line exceeds; its picture would stand still until the client gives up too.
 const RESENT: f32 = 0.5;
-
-/// What transports give off.
-#[derive(Debug, Default)]
-pub(super) struct Sink {
-    pub(super) datagrams: Vec<Datagram>,
-    pub(super) happenings: VecDeque<(TransportId, Happening)>,
-}
-
-/// What is to be sent.
-#[derive(Debug)]
-pub struct Datagram {
-    /// Where to.
-    pub to: SocketAddr,
-    /// What.
-    pub contents: DatagramSend,
-}
-
-/// What happens on a transport.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are packets, and none waits")]
-pub(super) enum Happening {
-    Connected,
-    /// No way to the client is known to work any more.
-    Lost,
-    /// There is one again.
-    Back,
-    /// It cannot go on.
-    Dead,
-    Packet(RtpPacket),
-    KeyframeWanted(Mid),
-}
 
 /// What all transports are made with.
 pub(super) struct Foundation {
