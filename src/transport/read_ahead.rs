@@ -14,6 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// How much is read at a time, in bytes: a description with its head.
 const PIECE: usize = 8 * 1024;
 
+/// What the library reads at a time, in bytes: a candidate with its head. Small, because each connection has a buffer of that
+/// size, and because what was read is handled to the end before a sender can be paused.
+pub(super) const READ_BUFFER: usize = 512;
+
 /// A stream, and what was read of it and not passed on yet.
 #[derive(Debug)]
 pub(super) struct ReadAhead<S> {

@@ -41,16 +41,13 @@ use self::wire::Wire;
 use crate::lifecycle::Lifecycle;
 use crate::session::Hub;
 use crate::spare;
+use crate::transport::read_ahead::READ_BUFFER;
 
 /// The path of the endpoint, as official clients ask for it.
 pub const PATH: &str = "/socket.io/";
 
 /// The most binary attachments that are read of a message before it is refused: no message of ours has any.
 const MAX_ATTACHMENTS: usize = 8;
-
-/// What is read of a WebSocket at a time, in bytes. Small, because each connection has one, and because what was read
-/// is handled to the end before a sender can be paused.
-const READ_BUFFER: usize = 512;
 
 /// The settings of the Socket.IO endpoint.
 #[derive(Debug, Clone)]

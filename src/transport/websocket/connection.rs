@@ -29,11 +29,8 @@ use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
 use crate::session::{Backlog, Excess, Handled, Hub, Moment, Outbox, Permit, QueueFull, ResumeKey, Session};
 use crate::sfu;
-use crate::transport::read_ahead::ReadAhead;
+use crate::transport::read_ahead::{READ_BUFFER, ReadAhead};
 use crate::transport::stream::Stream;
-
-/// What is read of a connection at a time, in bytes: each connection has a buffer of that size.
-const READ_BUFFER: usize = 512;
 
 /// How long a write may make no progress before its connection is given up.
 const WRITE_STALL: Duration = Duration::from_secs(8);
