@@ -99,6 +99,10 @@ const CALLS: usize = 16;
 /// Signals in flight of each pair, as throughput on more than one core is measured.
 pub(crate) const CORES_IN_FLIGHT: [usize; 2] = [1, 32];
 
+/// Those, and how many cores there are.
+pub(crate) const CORES: [(usize, usize); 4] =
+    [(CORES_IN_FLIGHT[0], 1), (CORES_IN_FLIGHT[0], 2), (CORES_IN_FLIGHT[1], 1), (CORES_IN_FLIGHT[1], 2)];
+
 /// Who relays everything, and who candidates of fifty pairs alone. The one by which the pace is set is first.
 const RELAYING: [Contestant; 5] = [EXPRESS, PARLOR, WS, PEERJS, FLOOR];
 const RELAYING_CANDIDATES: [Contestant; 5] = [PARLOR_WITHOUT_RECOVERY, TOPIC, SESSION, ENVELOPE, MATCHBOX];
@@ -261,8 +265,7 @@ impl Campaign<'_> {
     fn cores(&mut self) -> anyhow::Result<()> {
         let both = [self.cores.server, self.cores.load];
         for contestant in GROWING {
-            for (in_flight, used) in CORES_IN_FLIGHT.into_iter().flat_map(|in_flight| [(in_flight, 1), (in_flight, 2)])
-            {
+            for (in_flight, used) in CORES {
                 let throughput =
                     cores::run(&contestant, self.programs, self.cores, &both[..used], in_flight, self.plan.cores)?;
                 let outcome = &throughput.outcome;

@@ -1,7 +1,7 @@
 //! The tables, one for each work.
 
 use super::{contestants, median, number, spread, table};
-use crate::campaign::{CORES_IN_FLIGHT, GROWING, Plan, RELAYS, ROOMS, ROOMS_EACH, cores_case};
+use crate::campaign::{CORES, GROWING, Plan, RELAYS, ROOMS, ROOMS_EACH, cores_case};
 use crate::results::{Figure, Results};
 use crate::server::{Contestant, ENVELOPE, EXPRESS, PARLOR};
 use crate::work::media::MEETINGS;
@@ -160,23 +160,21 @@ pub(super) fn crowd(results: &Results) -> String {
 
 pub(super) fn cores(results: &Results) -> String {
     let rows = GROWING.iter().flat_map(|contestant| {
-        CORES_IN_FLIGHT.into_iter().flat_map(|in_flight| [(in_flight, 1), (in_flight, 2)]).map(
-            move |(in_flight, cores)| {
-                let case = cores_case(in_flight, cores);
-                let figure = |name: &str| results.figure("cores", &case, contestant.key, name);
-                let growth = (cores == 2).then(|| growth(results, contestant, in_flight)).flatten();
-                vec![
-                    contestant.label.to_owned(),
-                    in_flight.to_string(),
-                    cores.to_string(),
-                    spread(figure("per_second")),
-                    spread(figure("cpu_us")),
-                    median(figure("load_cpu_us")),
-                    median(figure("unused")),
-                    growth.map_or_else(String::new, |growth| format!("{growth:.2}")),
-                ]
-            },
-        )
+        CORES.into_iter().map(move |(in_flight, cores)| {
+            let case = cores_case(in_flight, cores);
+            let figure = |name: &str| results.figure("cores", &case, contestant.key, name);
+            let growth = (cores == 2).then(|| growth(results, contestant, in_flight)).flatten();
+            vec![
+                contestant.label.to_owned(),
+                in_flight.to_string(),
+                cores.to_string(),
+                spread(figure("per_second")),
+                spread(figure("cpu_us")),
+                median(figure("load_cpu_us")),
+                median(figure("unused")),
+                growth.map_or_else(String::new, |growth| format!("{growth:.2}")),
+            ]
+        })
     });
     table(&["server", "in flight", "cores", "a second", "CPU µs", "load's CPU µs", "cores unused", "growth"], rows)
 }
