@@ -186,15 +186,17 @@ impl Consumer {
             ..ExtensionValues::default()
         };
         let payload_type = self.codec.payload_type().into();
-        let write = |payload: Arc<[u8]>| {
-            RtpWrite::new(payload_type, number.into(), timestamp, packet.timestamp, payload)
-                .marker(header.marker)
-                .ext_vals(extensions.clone())
-                .nackable(is_video)
+        let (payload, patch) = match glance.numbers {
+            Some(from) => renumber(self.codec, &packet.payload, from, self.pictures.map(from)),
+            None => (Arc::clone(&packet.payload), None),
         };
-        match glance.numbers {
-            Some(from) => renumber(self.codec, &packet.payload, from, self.pictures.map(from), &write),
-            None => write(Arc::clone(&packet.payload)),
+        let write = RtpWrite::new(payload_type, number.into(), timestamp, packet.timestamp, payload)
+            .marker(header.marker)
+            .ext_vals(extensions)
+            .nackable(is_video);
+        match patch {
+            Some(patch) => write.vp8_patch(patch),
+            None => write,
         }
     }
 }

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{debug, error, warn};
 
 use super::figures::Figures;
+use super::flow::Outputs;
 use super::request::{Answer, Asker, Concern, Notice, Problem, Request, SfuError};
 use super::switch::{NoCertificate, Settings, Sfu};
 use crate::id::{ConnectionId, RoomId};
@@ -33,6 +34,10 @@ const TURN: usize = 64;
 
 /// What the kernel is asked to hold of datagrams that were not read or sent yet, in bytes: it may give less.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+
+/// By how much media gives way to signals: it gets a third as much of a core that both want all of. A packet that is late
+/// is made up for by what plays it.
+const NICENESS: i32 = 5;
 
 /// Larger than any datagram that is read.
 const DATAGRAM: usize = 2048;
@@ -113,10 +118,13 @@ impl Media {
             let _entered = runtime.enter();
             tokio::net::UdpSocket::from_std(socket)?
         };
-        let sent = Figures::default();
-        let driver = Driver { sfu, settings, socket, is_v6, requests, company, shared: Arc::clone(&shared), sent };
-        let thread =
-            std::thread::Builder::new().name("media".to_owned()).spawn(move || runtime.block_on(driver.run()))?;
+        let (sent, outputs) = (Figures::default(), Outputs::default());
+        let driver =
+            Driver { sfu, settings, socket, is_v6, requests, company, shared: Arc::clone(&shared), sent, outputs };
+        let thread = std::thread::Builder::new().name("media".to_owned()).spawn(move || {
+            give_way();
+            runtime.block_on(driver.run());
+        })?;
         Ok((Self { commands, shared: Arc::clone(&shared) }, Running { thread, shared }))
     }
 
@@ -167,6 +175,7 @@ struct Driver {
     shared: Arc<Shared>,
     /// What was sent, and what was not.
     sent: Figures,
+    outputs: Outputs,
 }
 
 impl Driver {
@@ -244,8 +253,8 @@ impl Driver {
 
     /// Sends what is to be sent, and tells what is to be told.
     fn tell(&mut self) -> Option<Instant> {
-        let outputs = self.sfu.poll(Instant::now());
-        for datagram in &outputs.datagrams {
+        self.sfu.poll(Instant::now(), &mut self.outputs);
+        for datagram in &self.outputs.datagrams {
             let to = self.reachable(datagram.to);
             // What does not fit is lost, as on the way; it is asked for again.
             match self.socket.try_send_to(&datagram.contents, to) {
@@ -261,12 +270,12 @@ impl Driver {
                 }
             }
         }
-        for notice in outputs.notices {
+        for notice in self.outputs.notices.drain(..) {
             self.company.tell(notice);
         }
         let Figures { sent, sent_bytes, unsent, .. } = self.sent;
         *self.shared.figures.lock() = Figures { sent, sent_bytes, unsent, ..self.sfu.figures() };
-        outputs.next
+        self.outputs.next
     }
 
     /// An address as the socket names it.
@@ -275,6 +284,15 @@ impl Driver {
             IpAddr::V4(ip) if self.is_v6 => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
             _ => to,
         }
+    }
+}
+
+/// Lets threads that carry signals go before this one where there are too few cores. setpriority(2): on Linux, and only
+/// there, a thread has a niceness of its own.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(problem) = rustix::process::setpriority_process(None, NICENESS) {
+        debug!(%problem, "media has the priority of signals");
     }
 }
 

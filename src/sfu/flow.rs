@@ -33,7 +33,7 @@ const LIMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// What sound may take, in bits a second: Opus at its best.
 const AUDIO_BITRATE: u64 = 510_000;
 
-/// What is to be done.
+/// What is to be done. It is given to each poll anew, so that its memory is used again.
 #[derive(Debug, Default)]
 pub struct Outputs {
     /// To be sent, in this order.
@@ -100,8 +100,8 @@ impl Sfu {
         Some((id, request.use_candidate()))
     }
 
-    /// Lets time pass, and gives what is to be done.
-    pub fn poll(&mut self, now: Instant) -> Outputs {
+    /// Lets time pass, and gives what is to be done instead of what was before.
+    pub fn poll(&mut self, now: Instant, outputs: &mut Outputs) {
         let mut turns = 0;
         while let Some((due, id)) = self.timers.first().copied()
             && due <= now
@@ -124,11 +124,11 @@ impl Sfu {
         }
         let due = self.timers.first().map(|(due, _)| *due);
         let allot_at = self.allotted_at.map(|last| last + ALLOT_INTERVAL).filter(|_| !self.consumers.is_empty());
-        Outputs {
-            datagrams: std::mem::take(&mut self.sink.datagrams),
-            notices: std::mem::take(&mut self.notices),
-            next: due.into_iter().chain(allot_at).min(),
-        }
+        outputs.next = due.into_iter().chain(allot_at).min();
+        outputs.datagrams.clear();
+        std::mem::swap(&mut outputs.datagrams, &mut self.sink.datagrams);
+        outputs.notices.clear();
+        std::mem::swap(&mut outputs.notices, &mut self.notices);
     }
 
     /// Works off what happened, and what happens because of that.

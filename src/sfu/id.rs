@@ -2,7 +2,12 @@
 
 use std::fmt;
 
+use rustc_hash::FxHashMap;
 use uuid::Uuid;
+
+/// What is found by such a name. Each packet is looked up in several, and since the names are random and ours, nobody can
+/// choose them so that they collide: a hash that is only quick will do.
+pub(super) type ById<Id, T> = FxHashMap<Id, T>;
 
 macro_rules! media_id {
     ($(#[$doc:meta])* $name:ident) => {

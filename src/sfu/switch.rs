@@ -16,7 +16,7 @@ use str0m::crypto::CryptoProvider;
 
 use super::consumer::{Consumer, Streams};
 use super::figures::Figures;
-use super::id::{ConsumerId, ProducerId, TransportId};
+use super::id::{ById, ConsumerId, ProducerId, TransportId};
 use super::output::Sink;
 use super::parameters::{
     DtlsParameters, DtlsRole, Encoding, Fingerprint, IceCandidate, Kind, Retransmission, RtcpParameters,
@@ -56,9 +56,9 @@ pub struct Sfu {
     pub(super) settings: Settings,
     pub(super) foundation: Foundation,
     fingerprint: String,
-    pub(super) transports: HashMap<TransportId, Transport>,
-    pub(super) producers: HashMap<ProducerId, Producer>,
-    pub(super) consumers: HashMap<ConsumerId, Consumer>,
+    pub(super) transports: ById<TransportId, Transport>,
+    pub(super) producers: ById<ProducerId, Producer>,
+    pub(super) consumers: ById<ConsumerId, Consumer>,
     /// Who has transports, and which.
     pub(super) peers: HashMap<(RoomId, ConnectionId), Vec<TransportId>>,
     pub(super) rooms: HashMap<RoomId, Room>,
@@ -97,9 +97,9 @@ impl Sfu {
             settings,
             foundation: Foundation { crypto, certificate, local },
             fingerprint,
-            transports: HashMap::new(),
-            producers: HashMap::new(),
-            consumers: HashMap::new(),
+            transports: ById::default(),
+            producers: ById::default(),
+            consumers: ById::default(),
             peers: HashMap::new(),
             rooms: HashMap::new(),
             by_ufrag: HashMap::new(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::sfu::parameters::{DtlsParameters, DtlsRole, Fingerprint, Kind, RtpCapabilities, RtpParameters};
-use parlor::sfu::{self, Answer, Asker, Consuming, Direction, Notice, Request, Settings, Sfu, SfuError};
+use parlor::sfu::{self, Answer, Asker, Consuming, Direction, Notice, Outputs, Request, Settings, Sfu, SfuError};
 use serde_json::{Value, json};
 use str0m::format::{Codec, FormatParams};
 use str0m::media::{Frequency, KeyframeRequestKind, MediaKind, Mid};
@@ -268,7 +268,8 @@ impl World {
     }
 
     fn flush(&mut self) {
-        let outputs = self.sfu.poll(self.now);
+        let mut outputs = Outputs::default();
+        self.sfu.poll(self.now, &mut outputs);
         self.notices.extend(outputs.notices);
         for datagram in outputs.datagrams {
             self.put(server_address(), datagram.to, datagram.contents.to_vec());
