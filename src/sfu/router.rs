@@ -392,6 +392,17 @@ impl Formats {
         payloads.find(|(own, _, _)| *own == payload_type).map(|(_, codec, rtx)| (*codec, *rtx))
     }
 
+    /// Whether a payload type is that of retransmissions.
+    pub(super) fn is_repair(&self, payload_type: u8) -> bool {
+        self.payloads.iter().any(|(_, _, rtx)| *rtx == Some(payload_type))
+    }
+
+    /// The header extension of an id.
+    pub(super) fn extension(&self, id: u8) -> Option<&'static Extension> {
+        let mut extensions = self.extensions.iter();
+        extensions.find(|(own, _)| *own == id).map(|(_, place)| &EXTENSIONS[*place].extension)
+    }
+
     /// These, as far as the first track that is sent says nothing else of header extensions: browsers number them by the
     /// kind of that. Where it does so in another way than was announced, the id that the level of sound will have cannot be
     /// known: it is what comes under any that is free.

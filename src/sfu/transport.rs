@@ -29,6 +29,7 @@ use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
 use super::bandwidth::{Estimate, Restraint};
 use super::consumer::Streams;
 use super::id::{ConsumerId, ProducerId, TransportId};
+use super::newcomer::{Place, Places};
 use super::output::{Datagram, Happening, Sink};
 use super::parameters::{DtlsParameters, DtlsRole, IceParameters, Kind};
 use super::producer::{Description, Layer};
@@ -115,8 +116,8 @@ pub(super) struct Transport {
     padded: HashSet<u32>,
     /// Streams that their producers described.
     described: HashSet<u32>,
-    /// Media sections some of whose streams were not described.
-    undescribed: HashSet<Mid>,
+    /// Those of streams that were not described, until they are heard.
+    places: Places,
     /// Streams of paused consumers: nothing of them leaves, padding included.
     withheld: HashSet<u32>,
     bitrates: (u64, u64),
@@ -154,7 +155,7 @@ impl Transport {
             next_mid: 0,
             heard: HashSet::new(),
             padded: HashSet::new(),
-            undescribed: HashSet::new(),
+            places: Places::default(),
             described: HashSet::new(),
             withheld: HashSet::new(),
             bitrates: (0, 0),
@@ -326,7 +327,8 @@ impl Transport {
     /// Takes a datagram of the client's.
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, datagram: &[u8], sink: &mut Sink) {
         let new = stream_of(datagram).filter(|ssrc| !self.described.contains(ssrc) && !self.heard.contains(ssrc));
-        if new.is_some_and(|ssrc| !self.may_listen(ssrc, datagram)) {
+        let place = new.and_then(|_| self.places.claimed(datagram, &self.formats));
+        if new.is_some_and(|ssrc| !self.may_listen(ssrc, place, datagram)) {
             return;
         }
         let before = sink.happenings.len();
@@ -338,15 +340,19 @@ impl Transport {
             let is_signed = |(_, happening): &(_, Happening)| matches!(happening, Happening::Packet(_));
             if sink.happenings.range(before..).any(is_signed) {
                 self.heard.insert(ssrc);
+                place.into_iter().for_each(|place| self.places.close(place));
+            } else if place.is_some() {
+                // The library has taken it for the stream of that name.
+                self.change(sink, |rtc| rtc.direct_api().remove_stream_rx(ssrc.into()));
             }
         }
     }
 
     /// Whether to listen to a stream that was neither described nor heard. Anybody can say that it is the client's: only
     /// what is signed counts, and padding as long as it is little.
-    fn may_listen(&mut self, ssrc: u32, datagram: &[u8]) -> bool {
-        // Where all were described there are no others, but for what the client finds out its bandwidth with.
-        if ssrc != 0 && self.undescribed.is_empty() || self.heard.len() >= MAX_STREAMS {
+    fn may_listen(&mut self, ssrc: u32, place: Option<Place>, datagram: &[u8]) -> bool {
+        // Where none is open there are no others, but for what the client finds out its bandwidth with.
+        if ssrc != 0 && place.is_none() || self.heard.len() >= MAX_STREAMS {
             return false;
         }
         let has_padding = datagram.first().is_some_and(|first| first & 0x20 != 0);
@@ -410,10 +416,7 @@ impl Transport {
         let kind = media_kind(description.codec.kind());
         let mid = description.mid;
         self.described.extend(description.layers.iter().flat_map(Layer::ssrcs));
-        let is_repaired = kind == MediaKind::Video;
-        if description.layers.iter().any(|layer| layer.ssrc.is_none() || is_repaired && layer.rtx.is_none()) {
-            self.undescribed.insert(mid);
-        }
+        self.places.open(description);
         self.change(sink, |rtc| {
             let mut api = rtc.direct_api();
             let media = api.declare_media(mid, kind);
@@ -435,7 +438,7 @@ impl Transport {
         for ssrc in description.layers.iter().flat_map(Layer::ssrcs) {
             self.described.remove(&ssrc);
         }
-        self.undescribed.remove(&description.mid);
+        self.places.forget(description.mid);
         self.remove(description.mid, sink);
     }
 
