@@ -186,11 +186,13 @@ impl Consumer {
             ..ExtensionValues::default()
         };
         let payload_type = self.codec.payload_type().into();
+        // The library panics where it is to send again what has no stream for that.
+        let is_resendable = is_video && self.rtx.is_some();
         let write = |payload: Arc<[u8]>| {
             RtpWrite::new(payload_type, number.into(), timestamp, packet.timestamp, payload)
                 .marker(header.marker)
                 .ext_vals(extensions.clone())
-                .nackable(is_video)
+                .nackable(is_resendable)
         };
         match glance.numbers {
             Some(from) => renumber(self.codec, &packet.payload, from, self.pictures.map(from), &write),
