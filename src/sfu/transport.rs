@@ -340,7 +340,9 @@ impl Transport {
             let is_signed = |(_, happening): &(_, Happening)| matches!(happening, Happening::Packet(_));
             if sink.happenings.range(before..).any(is_signed) {
                 self.heard.insert(ssrc);
-                place.into_iter().for_each(|place| self.places.close(place));
+                if let Some(place) = place {
+                    self.places.close(place);
+                }
             } else if place.is_some() {
                 // The library has taken it for the stream of that name.
                 self.change(sink, |rtc| rtc.direct_api().remove_stream_rx(ssrc.into()));
