@@ -49,8 +49,8 @@ const STATS_INTERVAL: Duration = Duration::from_millis(500);
 const MAX_ADDRESSES: usize = 32;
 
 /// The most streams of a client's, over a transport's life, beside those that were described: the library keeps a little
-/// of each that is signed for ever.
-const MAX_STREAMS: usize = 1024;
+/// of each that is signed for ever. A camera that is switched on is six new ones.
+const MAX_STREAMS: usize = 16_384;
 
 /// How often a transport is looked at that has not begun: it never begins by itself.
 const UNTIL_BEGUN: Duration = Duration::from_hours(1);

@@ -157,6 +157,40 @@ fn who_knows_no_retransmissions_may_ask_for_them() {
 }
 
 #[test]
+fn a_camera_may_be_switched_off_and_on_all_day() {
+    let mut call = Call::new();
+    let asker = call.world.clients[call.sender].asker.clone();
+    for round in 0..1_200_u32 {
+        // Each time a stream that nobody has described.
+        let (mid, ssrc) = (format!("v{round}"), 20_000 + round);
+        let mut parameters = simulcast();
+        parameters["mid"] = json!(mid);
+        let parameters = Box::new(serde_json::from_value(parameters).unwrap());
+        let transport = call.world.clients[call.sender].id.clone();
+        let request = Request::Produce { transport, kind: Kind::Video, parameters, app_data: "{}".into() };
+        let Ok(Answer::Produced(camera)) = call.world.ask(&asker, request) else { panic!("{round}") };
+        let mid = Mid::from(mid.as_str());
+        let mut api = call.world.clients[call.sender].rtc.direct_api();
+        api.declare_media(mid, MediaKind::Video);
+        api.declare_stream_tx(ssrc.into(), Some((ssrc + 10_000).into()), mid, Some("r0".into()));
+        let before = call.received();
+        let is_looked_at = round % 400 == 399;
+        if is_looked_at {
+            let eye = call.world.consume(call.receiver, &camera.to_string()).unwrap();
+            call.act(&eye.id.to_string(), ConsumerAction::Resume);
+        }
+        for number in 0..2 {
+            call.world.send(call.sender, ssrc, picture(number.into(), number, true, 300));
+            call.world.pass(FRAME);
+        }
+        call.world.pass(FRAME);
+        assert!(!is_looked_at || call.received() > before, "{round}");
+        call.world.ask(&asker, Request::Producer(camera.to_string(), ProducerAction::Close)).unwrap();
+        call.world.clients[call.sender].rtc.direct_api().remove_media(mid);
+    }
+}
+
+#[test]
 fn keyframes_are_asked_for_and_not_too_often() {
     let mut call = Call::new();
     let producer = call.world.produce(call.sender, Kind::Video, video()).unwrap();
