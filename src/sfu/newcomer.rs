@@ -22,7 +22,7 @@ use super::router::Formats;
 /// A stream, as packets name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Place {
-    mid: Mid,
+    pub(super) mid: Mid,
     rid: Option<Rid>,
     /// Whether it retransmits the other stream of this name.
     is_repair: bool,

@@ -110,8 +110,10 @@ pub(super) struct Transport {
     /// The client's certificate, and whether we begin the handshake.
     dtls: Option<(Fingerprint, bool)>,
     next_mid: u32,
-    /// Streams that nobody described and that are the client's: what they sent was signed.
-    heard: HashSet<u32>,
+    /// Streams that nobody described and that are the client's: what they sent was signed. With their media sections.
+    heard: HashMap<u32, Option<Mid>>,
+    /// How many there have been.
+    heard_ever: usize,
     /// Streams that nobody described and that sent padding: of that is not known whether it was signed.
     padded: HashSet<u32>,
     /// Streams that their producers described.
@@ -153,7 +155,8 @@ impl Transport {
             remote_ufrag: None,
             dtls: None,
             next_mid: 0,
-            heard: HashSet::new(),
+            heard: HashMap::new(),
+            heard_ever: 0,
             padded: HashSet::new(),
             places: Places::default(),
             described: HashSet::new(),
@@ -326,7 +329,7 @@ impl Transport {
 
     /// Takes a datagram of the client's.
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, datagram: &[u8], sink: &mut Sink) {
-        let new = stream_of(datagram).filter(|ssrc| !self.described.contains(ssrc) && !self.heard.contains(ssrc));
+        let new = stream_of(datagram).filter(|ssrc| !self.described.contains(ssrc) && !self.heard.contains_key(ssrc));
         let place = new.and_then(|_| self.places.claimed(datagram, &self.formats));
         if new.is_some_and(|ssrc| !self.may_listen(ssrc, place, datagram)) {
             return;
@@ -339,7 +342,8 @@ impl Transport {
         if let Some(ssrc) = new {
             let is_signed = |(_, happening): &(_, Happening)| matches!(happening, Happening::Packet(_));
             if sink.happenings.range(before..).any(is_signed) {
-                self.heard.insert(ssrc);
+                self.heard.insert(ssrc, place.map(|place| place.mid));
+                self.heard_ever += 1;
                 if let Some(place) = place {
                     self.places.close(place);
                 }
@@ -354,7 +358,7 @@ impl Transport {
     /// what is signed counts, and padding as long as it is little.
     fn may_listen(&mut self, ssrc: u32, place: Option<Place>, datagram: &[u8]) -> bool {
         // Where none is open there are no others, but for what the client finds out its bandwidth with.
-        if ssrc != 0 && place.is_none() || self.heard.len() >= MAX_STREAMS {
+        if ssrc != 0 && place.is_none() || self.heard_ever >= MAX_STREAMS {
             return false;
         }
         let has_padding = datagram.first().is_some_and(|first| first & 0x20 != 0);
@@ -441,6 +445,8 @@ impl Transport {
             self.described.remove(&ssrc);
         }
         self.places.forget(description.mid);
+        // It may be used again, and is to take its place then.
+        self.heard.retain(|_, mid| *mid != Some(description.mid));
         self.remove(description.mid, sink);
     }
 
