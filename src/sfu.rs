@@ -5,6 +5,7 @@
 //!   in, datagrams and [`Notice`]s out;
 //! - [`transport`] is one client's connection of media, on str0m; [`producer`] what comes in over one, [`consumer`] what
 //!   goes out;
+//! - [`newcomer`] says which streams are listened to that nobody described;
 //! - [`flow`] takes packets from producers to consumers; [`codec`] looks into them, [`rewrite`] numbers them anew;
 //! - [`bandwidth`] says which layers go out; [`output`] is what transports give off;
 //! - [`router`] says what can be carried, [`parameters`] how that is written, [`speaker`] who speaks;
@@ -25,6 +26,7 @@ mod ending;
 mod figures;
 mod flow;
 pub mod id;
+mod newcomer;
 mod output;
 pub mod parameters;
 mod producer;

@@ -115,9 +115,11 @@ pub fn load_from(
         .get_arguments()
         .filter_map(|arg| {
             let name = variable(arg)?;
-            let raw = matches
-                .get_raw(arg.get_id().as_str())
-                .map(|values| values.map(|value| value.to_string_lossy()).collect());
+            // What was read of a list, item by item.
+            let raw = matches.get_raw(arg.get_id().as_str()).map(|values| {
+                let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+                values.join(",")
+            });
             let value = match raw {
                 Some(_) if SECRETS.contains(&name.as_str()) => "********".to_owned(),
                 Some(raw) => raw,
@@ -266,5 +268,12 @@ mod tests {
         .unwrap();
         assert!(!format!("{loaded:?}").contains("hunter2"));
         assert!(loaded.in_force.contains(&("API_TOKEN".to_owned(), "********".to_owned())));
+    }
+
+    #[test]
+    fn lists_are_shown_as_they_are_written() {
+        let list = ("SFU_ANNOUNCED_ADDRESS", "203.0.113.7,10.0.0.5:500");
+        let loaded = with(&[], &[list], &[]).unwrap();
+        assert!(loaded.in_force.contains(&(list.0.to_owned(), list.1.to_owned())), "{:?}", loaded.in_force);
     }
 }

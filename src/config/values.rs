@@ -152,12 +152,17 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
 
 pub(super) fn announced(text: &str) -> Result<Announced, String> {
     let text = text.trim();
-    let alone = text.trim_start_matches('[').trim_end_matches(']').parse().map(|ip| Announced { ip, port: None });
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let alone = bare.parse().map(|ip| Announced { ip, port: None });
     let with_port = |address: std::net::SocketAddr| Announced { ip: address.ip(), port: Some(address.port()) };
+    // Nobody reaches one server at an address of many, or at port 0.
+    let is_one = |ip: std::net::IpAddr| {
+        !ip.is_unspecified() && !ip.is_multicast() && ip != std::net::IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
+    };
     alone
         .or_else(|_| text.parse().map(with_port))
         .ok()
-        .filter(|announced: &Announced| !announced.ip.is_unspecified())
+        .filter(|announced: &Announced| is_one(announced.ip) && announced.port != Some(0))
         .ok_or_else(|| "addresses such as 203.0.113.7 or 203.0.113.7:4000, comma-separated".to_owned())
 }
 
@@ -225,6 +230,23 @@ mod tests {
         assert_eq!(parts("localhost:1"), Some(("localhost".to_owned(), 1)));
         for wrong in ["9100", ":9100", "localhost", "localhost:x", "a b:1", "http://localhost:1"] {
             assert_eq!(parts(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_clients_are_told_is_one_that_they_can_reach() {
+        let told = |text| announced(text).map(|announced| (announced.ip.to_string(), announced.port)).ok();
+        assert_eq!(told(" 203.0.113.7 "), Some(("203.0.113.7".to_owned(), None)));
+        assert_eq!(told("203.0.113.7:500"), Some(("203.0.113.7".to_owned(), Some(500))));
+        for v6 in ["2001:db8::1", "[2001:db8::1]"] {
+            assert_eq!(told(v6), Some(("2001:db8::1".to_owned(), None)), "{v6}");
+        }
+        assert_eq!(told("[2001:db8::1]:500"), Some(("2001:db8::1".to_owned(), Some(500))));
+        for wrong in ["", "media.example.com", "0.0.0.0", "::", "203.0.113.7:0", "203.0.113.7:99999"] {
+            assert_eq!(told(wrong), None, "{wrong}");
+        }
+        for wrong in ["[2001:db8::1", "224.0.0.1", "255.255.255.255", "ff02::1"] {
+            assert_eq!(told(wrong), None, "{wrong}");
         }
     }
 

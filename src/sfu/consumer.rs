@@ -190,10 +190,12 @@ impl Consumer {
             Some(from) => renumber(self.codec, &packet.payload, from, self.pictures.map(from)),
             None => (Arc::clone(&packet.payload), None),
         };
+        // The library panics where it is to send again what has no stream for that.
+        let is_resendable = is_video && self.rtx.is_some();
         let write = RtpWrite::new(payload_type, number.into(), timestamp, packet.timestamp, payload)
             .marker(header.marker)
             .ext_vals(extensions)
-            .nackable(is_video);
+            .nackable(is_resendable);
         match patch {
             Some(patch) => write.vp8_patch(patch),
             None => write,

@@ -261,6 +261,14 @@ pub(super) fn codecs_for(codec: Codec, client: &RtpCapabilities) -> Vec<CodecPar
         Codec::read(&offered.mime_type, offered.clock_rate, offered.channels, &offered.parameters) == Some(codec)
     });
     let Some(of_client) = of_client else { return Vec::new() };
+    let knows_rtx = client.codecs.iter().any(|offered| offered.mime_type.eq_ignore_ascii_case("video/rtx"));
+    // What is lost is sent again as that and in no other way.
+    let is_given = |feedback: &RtcpFeedback| match (feedback.kind.as_str(), &feedback.parameter) {
+        // Of the two estimates of bandwidth, ours is made here, of transport-wide feedback.
+        ("goog-remb", _) => false,
+        ("nack", None) => knows_rtx,
+        _ => true,
+    };
     let feedback = codec.feedback().into_iter();
     let mut codecs = vec![CodecParameters {
         mime_type: codec.mime_type().to_owned(),
@@ -268,12 +276,10 @@ pub(super) fn codecs_for(codec: Codec, client: &RtpCapabilities) -> Vec<CodecPar
         clock_rate: codec.clock_rate(),
         channels: codec.channels(),
         parameters: codec.parameters(),
-        // Of the two estimates of bandwidth, ours is made here, of transport-wide feedback.
         rtcp_feedback: feedback
-            .filter(|feedback| feedback.kind != "goog-remb" && of_client.rtcp_feedback.contains(feedback))
+            .filter(|feedback| is_given(feedback) && of_client.rtcp_feedback.contains(feedback))
             .collect(),
     }];
-    let knows_rtx = client.codecs.iter().any(|offered| offered.mime_type.eq_ignore_ascii_case("video/rtx"));
     if let Some(payload_type) = codec.rtx_payload_type().filter(|_| knows_rtx) {
         codecs.push(CodecParameters {
             mime_type: "video/rtx".to_owned(),
@@ -392,6 +398,17 @@ impl Formats {
         payloads.find(|(own, _, _)| *own == payload_type).map(|(_, codec, rtx)| (*codec, *rtx))
     }
 
+    /// Whether a payload type is that of retransmissions.
+    pub(super) fn is_repair(&self, payload_type: u8) -> bool {
+        self.payloads.iter().any(|(_, _, rtx)| *rtx == Some(payload_type))
+    }
+
+    /// The header extension of an id.
+    pub(super) fn extension(&self, id: u8) -> Option<&'static Extension> {
+        let mut extensions = self.extensions.iter();
+        extensions.find(|(own, _)| *own == id).map(|(_, place)| &EXTENSIONS[*place].extension)
+    }
+
     /// These, as far as the first track that is sent says nothing else of header extensions: browsers number them by the
     /// kind of that. Where it does so in another way than was announced, the id that the level of sound will have cannot be
     /// known: it is what comes under any that is free.
@@ -497,11 +514,16 @@ mod tests {
                 }
             }
         }
-        let codecs = codecs_for(Codec::Vp8, &serde_json::from_value(client).unwrap());
+        let codecs = codecs_for(Codec::Vp8, &serde_json::from_value(client.clone()).unwrap());
         let feedback: Vec<_> =
             codecs[0].rtcp_feedback.iter().map(|one| (one.kind.as_str(), one.parameter.as_deref())).collect();
         let expected = [("nack", None), ("nack", Some("pli")), ("ccm", Some("fir")), ("transport-cc", None)];
         assert_eq!(feedback, expected);
+        let codecs = client["codecs"].as_array_mut().unwrap();
+        codecs.retain(|codec| codec["mimeType"] != "video/rtx");
+        let codecs = codecs_for(Codec::Vp8, &serde_json::from_value(client).unwrap());
+        let feedback = codecs[0].rtcp_feedback.iter().map(|one| (one.kind.as_str(), one.parameter.as_deref()));
+        assert_eq!(feedback.collect::<Vec<_>>(), expected[1..], "nothing can be sent again");
     }
 
     fn declared(extensions: &[(&str, u16)]) -> RtpParameters {

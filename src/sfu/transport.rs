@@ -29,6 +29,7 @@ use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
 use super::bandwidth::{Estimate, Restraint};
 use super::consumer::Streams;
 use super::id::{ConsumerId, ProducerId, TransportId};
+use super::newcomer::{Place, Places};
 use super::output::{Datagram, Happening, Sink};
 use super::parameters::{DtlsParameters, DtlsRole, IceParameters, Kind};
 use super::producer::{Description, Layer};
@@ -48,8 +49,8 @@ const STATS_INTERVAL: Duration = Duration::from_millis(500);
 const MAX_ADDRESSES: usize = 32;
 
 /// The most streams of a client's, over a transport's life, beside those that were described: the library keeps a little
-/// of each that is signed for ever.
-const MAX_STREAMS: usize = 1024;
+/// of each that is signed for ever. A camera that is switched on is six new ones.
+const MAX_STREAMS: usize = 16_384;
 
 /// How often a transport is looked at that has not begun: it never begins by itself.
 const UNTIL_BEGUN: Duration = Duration::from_hours(1);
@@ -109,14 +110,16 @@ pub(super) struct Transport {
     /// The client's certificate, and whether we begin the handshake.
     dtls: Option<(Fingerprint, bool)>,
     next_mid: u32,
-    /// Streams that nobody described and that are the client's: what they sent was signed.
-    heard: HashSet<u32>,
+    /// Streams that nobody described and that are the client's: what they sent was signed. With their media sections.
+    heard: HashMap<u32, Option<Mid>>,
+    /// How many there have been.
+    heard_ever: usize,
     /// Streams that nobody described and that sent padding: of that is not known whether it was signed.
     padded: HashSet<u32>,
     /// Streams that their producers described.
     described: HashSet<u32>,
-    /// Media sections some of whose streams were not described.
-    undescribed: HashSet<Mid>,
+    /// Those of streams that were not described, until they are heard.
+    places: Places,
     /// Streams of paused consumers: nothing of them leaves, padding included.
     withheld: HashSet<u32>,
     bitrates: (u64, u64),
@@ -152,9 +155,10 @@ impl Transport {
             remote_ufrag: None,
             dtls: None,
             next_mid: 0,
-            heard: HashSet::new(),
+            heard: HashMap::new(),
+            heard_ever: 0,
             padded: HashSet::new(),
-            undescribed: HashSet::new(),
+            places: Places::default(),
             described: HashSet::new(),
             withheld: HashSet::new(),
             bitrates: (0, 0),
@@ -325,8 +329,9 @@ impl Transport {
 
     /// Takes a datagram of the client's.
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, datagram: &[u8], sink: &mut Sink) {
-        let new = stream_of(datagram).filter(|ssrc| !self.described.contains(ssrc) && !self.heard.contains(ssrc));
-        if new.is_some_and(|ssrc| !self.may_listen(ssrc, datagram)) {
+        let new = stream_of(datagram).filter(|ssrc| !self.described.contains(ssrc) && !self.heard.contains_key(ssrc));
+        let place = new.and_then(|_| self.places.claimed(datagram, &self.formats));
+        if new.is_some_and(|ssrc| !self.may_listen(ssrc, place, datagram)) {
             return;
         }
         let before = sink.happenings.len();
@@ -337,16 +342,23 @@ impl Transport {
         if let Some(ssrc) = new {
             let is_signed = |(_, happening): &(_, Happening)| matches!(happening, Happening::Packet(_));
             if sink.happenings.range(before..).any(is_signed) {
-                self.heard.insert(ssrc);
+                self.heard.insert(ssrc, place.map(|place| place.mid));
+                self.heard_ever += 1;
+                if let Some(place) = place {
+                    self.places.close(place);
+                }
+            } else if place.is_some() {
+                // The library has taken it for the stream of that name.
+                self.change(sink, |rtc| rtc.direct_api().remove_stream_rx(ssrc.into()));
             }
         }
     }
 
     /// Whether to listen to a stream that was neither described nor heard. Anybody can say that it is the client's: only
     /// what is signed counts, and padding as long as it is little.
-    fn may_listen(&mut self, ssrc: u32, datagram: &[u8]) -> bool {
-        // Where all were described there are no others, but for what the client finds out its bandwidth with.
-        if ssrc != 0 && self.undescribed.is_empty() || self.heard.len() >= MAX_STREAMS {
+    fn may_listen(&mut self, ssrc: u32, place: Option<Place>, datagram: &[u8]) -> bool {
+        // Where none is open there are no others, but for what the client finds out its bandwidth with.
+        if ssrc != 0 && place.is_none() || self.heard_ever >= MAX_STREAMS {
             return false;
         }
         let has_padding = datagram.first().is_some_and(|first| first & 0x20 != 0);
@@ -410,10 +422,7 @@ impl Transport {
         let kind = media_kind(description.codec.kind());
         let mid = description.mid;
         self.described.extend(description.layers.iter().flat_map(Layer::ssrcs));
-        let is_repaired = kind == MediaKind::Video;
-        if description.layers.iter().any(|layer| layer.ssrc.is_none() || is_repaired && layer.rtx.is_none()) {
-            self.undescribed.insert(mid);
-        }
+        self.places.open(description);
         self.change(sink, |rtc| {
             let mut api = rtc.direct_api();
             let media = api.declare_media(mid, kind);
@@ -435,7 +444,9 @@ impl Transport {
         for ssrc in description.layers.iter().flat_map(Layer::ssrcs) {
             self.described.remove(&ssrc);
         }
-        self.undescribed.remove(&description.mid);
+        self.places.forget(description.mid);
+        // It may be used again, and is to take its place then.
+        self.heard.retain(|_, mid| *mid != Some(description.mid));
         self.remove(description.mid, sink);
     }
 

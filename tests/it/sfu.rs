@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use parlor::sfu::parameters::{DtlsRole, Kind};
 use parlor::sfu::{
-    Answer, Audience, Concern, ConsumerAction, Direction, MediaEvent, Problem, ProducerAction, Request, SfuError,
+    Answer, Audience, Concern, ConsumerAction, Direction, MediaEvent, Notice, Problem, ProducerAction, Request,
+    SfuError,
 };
 use serde_json::{Value, json};
+use str0m::media::{MediaKind, Mid};
 
 use crate::support::media::{
     Sent, World, audio, is_rtp, member, nothing, picture, rtc_with_extensions, simulcast, sound, video,
@@ -124,6 +126,68 @@ fn whoever_comes_late_gets_a_keyframe_and_what_is_lost_is_sent_again() {
     assert_eq!(call.world.clients[call.receiver].received.iter().filter(|packet| packet.payload[4] == 0).count(), 1);
     assert!(call.received() > 320, "{}", call.received());
     assert_unbroken(&call);
+}
+
+#[test]
+fn who_knows_no_retransmissions_may_ask_for_them() {
+    let mut call = Call::new();
+    let producer = call.world.produce(call.sender, Kind::Video, video()).unwrap();
+    let own = &call.world.clients[call.receiver];
+    let (asker, transport) = (own.asker.clone(), own.id.clone());
+    let mut capabilities = Box::new(parlor::sfu::capabilities());
+    capabilities.codecs.retain(|codec| codec.mime_type != "video/rtx");
+    let request = Request::Consume { transport, producer, capabilities };
+    let Ok(Answer::Consuming(eye)) = call.world.ask(&asker, request) else { panic!() };
+    let encoding = &eye.parameters.encodings[0];
+    assert_eq!(encoding.rtx, None);
+    let mid = Mid::from(eye.parameters.mid.as_deref().unwrap());
+    let mut api = call.world.clients[call.receiver].rtc.direct_api();
+    api.declare_media(mid, MediaKind::Video);
+    // Some stream, so that it does ask.
+    api.expect_stream_rx(encoding.ssrc.unwrap().into(), Some(9.into()), mid, None);
+    call.act(&eye.id.to_string(), ConsumerAction::Resume);
+    call.film(0..30);
+    call.world.loss = 100;
+    call.film(30..130);
+    call.world.loss = 0;
+    call.film(130..160);
+    assert!(call.received() > 120, "{}", call.received());
+    let has_failed = |notice: &Notice| matches!(notice.event, MediaEvent::TransportFailed(_));
+    assert!(!call.world.notices.iter().any(has_failed));
+}
+
+#[test]
+fn a_camera_may_be_switched_off_and_on_all_day() {
+    let mut call = Call::new();
+    let asker = call.world.clients[call.sender].asker.clone();
+    for round in 0..1_200_u32 {
+        // Each time a stream that nobody has described.
+        let (mid, ssrc) = (format!("v{round}"), 20_000 + round);
+        let mut parameters = simulcast();
+        parameters["mid"] = json!(mid);
+        let parameters = Box::new(serde_json::from_value(parameters).unwrap());
+        let transport = call.world.clients[call.sender].id.clone();
+        let request = Request::Produce { transport, kind: Kind::Video, parameters, app_data: "{}".into() };
+        let Ok(Answer::Produced(camera)) = call.world.ask(&asker, request) else { panic!("{round}") };
+        let mid = Mid::from(mid.as_str());
+        let mut api = call.world.clients[call.sender].rtc.direct_api();
+        api.declare_media(mid, MediaKind::Video);
+        api.declare_stream_tx(ssrc.into(), Some((ssrc + 10_000).into()), mid, Some("r0".into()));
+        let before = call.received();
+        let is_looked_at = round % 400 == 399;
+        if is_looked_at {
+            let eye = call.world.consume(call.receiver, &camera.to_string()).unwrap();
+            call.act(&eye.id.to_string(), ConsumerAction::Resume);
+        }
+        for number in 0..2 {
+            call.world.send(call.sender, ssrc, picture(number.into(), number, true, 300));
+            call.world.pass(FRAME);
+        }
+        call.world.pass(FRAME);
+        assert!(!is_looked_at || call.received() > before, "{round}");
+        call.world.ask(&asker, Request::Producer(camera.to_string(), ProducerAction::Close)).unwrap();
+        call.world.clients[call.sender].rtc.direct_api().remove_media(mid);
+    }
 }
 
 #[test]

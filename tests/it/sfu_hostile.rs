@@ -103,6 +103,54 @@ fn streams_that_others_forge_do_not_count() {
     talk.goes_on();
 }
 
+/// The same, as streams that have names, which are the client's own.
+fn forge_by_name(talk: &mut Talk) {
+    let own = talk.world.clients[talk.mouth].address;
+    for (number, ssrc) in (60_000..61_000_u32).enumerate() {
+        // Each number a few times, so that it comes back after another.
+        for ssrc in [ssrc, ssrc - 1, ssrc - 2].into_iter().filter(|ssrc| *ssrc >= 60_000) {
+            for (kind, names) in
+                [(100_u8, &b"\x10a"[..]), (101, b"\x10v\x21r0"), (102, b"\x10v\x31r0"), (101, b"\x10v")]
+            {
+                let mut datagram = vec![if number % 2 == 0 { 0xb0 } else { 0x90 }, kind, 0, 1, 0, 0, 0, 1];
+                datagram.extend(ssrc.to_be_bytes());
+                datagram.extend([0xbe, 0xde, 0, 2]);
+                datagram.extend(names);
+                datagram.resize(24, 0);
+                datagram.resize(100, 0xa5);
+                talk.world.sfu.receive(talk.world.now, own, &datagram);
+            }
+        }
+    }
+}
+
+#[test]
+fn streams_that_others_forge_take_no_name_away() {
+    let mut talk = Talk::new();
+    let eye = talk.world.produce(talk.mouth, Kind::Video, simulcast()).unwrap();
+    // Before a stream of that name was heard, and after.
+    forge_by_name(&mut talk);
+    let eye = talk.world.consume(talk.ear, &eye).unwrap();
+    let listener = talk.world.clients[talk.ear].asker.clone();
+    talk.world.ask(&listener, Request::Consumer(eye.id.to_string(), ConsumerAction::Resume)).unwrap();
+    let mut number = 0_u16;
+    let mut film = |talk: &mut Talk, pictures: u16| {
+        talk.world.clients[talk.ear].received.clear();
+        for _ in 0..pictures {
+            let asked = std::mem::take(&mut talk.world.clients[talk.mouth].keyframe_requests) > 0;
+            talk.world.send(talk.mouth, 7000, picture(number.into(), number, asked, 300));
+            talk.world.send(talk.mouth, 5000, sound(number.into(), -30));
+            number += 1;
+            talk.world.pass(Duration::from_millis(33));
+        }
+        talk.world.clients[talk.ear].received.len()
+    };
+    // Long enough that the client is told that its packets arrive, and leaves out their names.
+    assert!(film(&mut talk, 300) > 500);
+    forge_by_name(&mut talk);
+    assert!(film(&mut talk, 100) > 190, "both go on");
+}
+
 #[test]
 fn an_address_in_use_is_not_taken_from_its_client() {
     let mut talk = Talk::new();
