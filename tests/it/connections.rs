@@ -1,6 +1,6 @@
 //! How connections begin and end, and who hears of it.
 
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use parlor::server::Held;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -8,6 +8,7 @@ use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::client::{text, websocket};
+use crate::support::server::LIMIT;
 use crate::support::{Client, TestServer};
 
 #[tokio::test]
@@ -153,7 +154,7 @@ async fn an_upgrade_that_is_never_finished_does_not_cost_the_connection() {
     http.post(&poll).body("40").send().await.unwrap();
 
     // The handshake is answered, and then nothing comes.
-    let upgrade = websocket(&server, &format!("EIO=4&sid={sid}")).await;
+    let mut upgrade = websocket(&server, &format!("EIO=4&sid={sid}")).await;
     let connected = loop {
         let body = http.get(&poll).send().await.unwrap().text().await.unwrap();
         if let Some(packet) = body.split('\u{1e}').find(|packet| packet.starts_with("40")) {
@@ -170,8 +171,8 @@ async fn an_upgrade_that_is_never_finished_does_not_cost_the_connection() {
     };
     assert!(joined.contains(r#""ok":true"#) && joined.contains("room-users"), "{joined}");
     // It can still be upgraded by someone who goes through with it.
-    server.until("the attempt is given up", |held| held.tasks <= 2).await;
-    drop(upgrade);
+    let given_up = async { while let Some(Ok(_)) = upgrade.next().await {} };
+    tokio::time::timeout(LIMIT, given_up).await.expect("the attempt is given up");
     let mut upgrade = websocket(&server, &format!("EIO=4&sid={sid}")).await;
     upgrade.send(Message::text("2probe")).await.unwrap();
     assert_eq!(text(&mut upgrade).await, "3probe");
