@@ -243,10 +243,12 @@ mod tests {
                 let Some(from) = Glance::at(codec, &payload).numbers else { continue };
                 let mask = if from.is_wide { 0x7fff } else { 0x7f };
                 let to = Numbers { picture: (from.picture + 1) & mask, base: from.base.map(|base| base.wrapping_add(9)), ..from };
-                let (renumbered, patch) = renumber(codec, &payload, from, to);
-                match codec {
-                    Codec::Vp9 => assert_eq!(Glance::at(codec, &renumbered).numbers, Some(to)),
-                    _ => assert!(patch.is_some()),
+                let (renumbered, _) = renumber(codec, &payload, from, to);
+                if codec == Codec::Vp9 {
+                    assert_eq!(Glance::at(codec, &renumbered).numbers, Some(to));
+                } else {
+                    // What the library finds too odd to change goes on as it is.
+                    assert!(Arc::ptr_eq(&renumbered, &payload));
                 }
             }
         }
