@@ -79,6 +79,9 @@ export async function freePort() {
   return port;
 }
 
+/** A page that closes between two polls, such as before it has a WebSocket, is missed by the server after 20 s: nothing tells it before. */
+const PATIENCE_MS = 30_000;
+
 /**
  * Asks again and again, until the answer is the one hoped for.
  * @template T
@@ -88,7 +91,7 @@ export async function freePort() {
  * @param {number} [timeout] in milliseconds
  * @returns {Promise<T>}
  */
-export async function eventually(what, ask, hoped, timeout = 15_000) {
+export async function eventually(what, ask, hoped, timeout = PATIENCE_MS) {
   const end = Date.now() + timeout;
   let last;
   while (Date.now() < end) {
