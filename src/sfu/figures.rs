@@ -27,4 +27,6 @@ pub struct Figures {
     pub over_limit: u64,
     /// Keyframes that producers were asked for.
     pub keyframes: u64,
+    /// Panics that were contained: of one transport, or of the media server as a whole.
+    pub defects: u64,
 }

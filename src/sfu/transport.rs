@@ -213,6 +213,7 @@ impl Transport {
     fn contain<T>(&mut self, sink: &mut Sink, work: impl FnOnce(&mut Self, &mut Rtc, &mut Sink) -> T) -> Option<T> {
         let mut rtc = self.rtc.take()?;
         let done = catch_unwind(AssertUnwindSafe(|| work(self, &mut rtc, sink)));
+        sink.defects += u64::from(done.is_err());
         if done.is_err() || !rtc.is_alive() {
             self.die(sink);
         } else {
@@ -608,7 +609,31 @@ pub(super) fn write_fingerprint(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::id::{ConnectionId, PeerId, RoomId};
+
     use super::*;
+
+    #[test]
+    fn a_defect_ends_a_transport_and_is_counted() {
+        let crypto: Arc<CryptoProvider> = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate = crypto.dtls_provider.generate_certificate().unwrap();
+        let foundation = Foundation { crypto, certificate, local: Vec::new() };
+        let owner = Asker {
+            room: RoomId::new("room").unwrap(),
+            connection: ConnectionId::random(),
+            peer: PeerId::new("ann").unwrap(),
+        };
+        let mut sink = Sink::default();
+        let formats = Formats::of_router();
+        let mut transport = Transport::new(Instant::now(), owner, Direction::Receive, formats, &foundation, &mut sink);
+        assert_eq!(transport.contain(&mut sink, |_, _, _| 7), Some(7));
+        assert_eq!((sink.defects, sink.happenings.len()), (0, 0));
+        let done: Option<()> = transport.contain(&mut sink, |_, _, _| panic!("a defect, as ordered"));
+        assert_eq!((done, sink.defects), (None, 1));
+        assert!(matches!(sink.happenings.pop_front(), Some((id, Happening::Dead)) if id == transport.id));
+        assert!(transport.contain(&mut sink, |_, _, _| ()).is_none(), "there is nothing any more to work on");
+        assert_eq!(sink.defects, 1);
+    }
 
     #[test]
     fn fingerprints_are_read_strictly() {
