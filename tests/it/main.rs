@@ -31,6 +31,7 @@ mod rooms;
 mod rooms_model;
 mod session_wire;
 mod sfu;
+mod sfu_bounds;
 mod sfu_defects;
 mod sfu_figures;
 mod sfu_hostile;
