@@ -33,6 +33,7 @@ mod session_wire;
 mod sfu;
 mod sfu_bounds;
 mod sfu_defects;
+mod sfu_extensions;
 mod sfu_figures;
 mod sfu_hostile;
 mod sfu_network;
