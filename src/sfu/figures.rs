@@ -13,7 +13,7 @@ pub struct Figures {
     pub received: u64,
     /// Bytes of them.
     pub received_bytes: u64,
-    /// How many of them were nobody's.
+    /// How many of them were nobody's, or of streams that nobody described.
     pub ignored: u64,
     /// Datagrams that went out.
     pub sent: u64,

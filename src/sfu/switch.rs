@@ -256,6 +256,9 @@ impl Sfu {
         let formats = renumbered.as_ref().unwrap_or(&own.formats);
         let description = Description::check(kind, parameters, formats).map_err(wrong)?;
         self.check_free(own, &description).map_err(wrong)?;
+        if !own.has_room_for(&description) {
+            return Err(wrong(Problem::Worn));
+        }
         if let Some(formats) = renumbered {
             self.begin(now, id, formats);
         }

@@ -61,7 +61,9 @@ fn streams_that_were_never_described_are_not_forwarded() {
     talk.world.pass(Duration::from_millis(100));
     assert!(talk.world.recorded.iter().filter(|datagram| is_rtp(datagram)).count() >= 30, "they are sent");
     assert!(talk.world.clients[talk.ear].received.is_empty());
+    let before = talk.world.sfu.figures().ignored;
     forge(&mut talk);
+    assert_eq!(talk.world.sfu.figures().ignored - before, 4_000, "none of them is listened to");
     assert!(talk.world.notices.iter().all(|notice| !matches!(notice.event, MediaEvent::TransportFailed(_))));
     // What it described it may still send.
     talk.goes_on();
