@@ -333,8 +333,8 @@ impl Sfu {
         let producer = ProducerId::parse(producer).and_then(|id| self.producers.get(&id));
         let producer = producer.filter(|producer| producer.owner.room == asker.room);
         let producer = producer.ok_or(wrong(Problem::Unknown { field: "producerId", what: "producer" }))?;
-        let consumes = |consumer| self.consumers.get(consumer).is_some_and(|consumer| consumer.transport == id);
-        if producer.consumers.iter().any(consumes) {
+        let is_here = |consumer| self.consumers.get(consumer).is_some_and(|consumer| consumer.transport == id);
+        if producer.consumers.iter().any(is_here) {
             return Err(wrong(Problem::Parameter {
                 field: "producerId",
                 problem: "this transport consumes it already",

@@ -7,6 +7,8 @@
 //! The guarantee that is easy to break: of the value itself nothing is said, only where it stands. What serde says has
 //! parts of it.
 
+use std::fmt::Write as _;
+
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_path_to_error::Segment;
@@ -25,11 +27,9 @@ pub(super) fn read<T: DeserializeOwned>(value: &RawValue) -> Result<T, Mismatch>
         let mut place = String::new();
         for segment in error.path() {
             match segment {
-                Segment::Seq { index } => place.push_str(&format!("[{index}]")),
-                Segment::Map { key } => {
-                    place.push('.');
-                    place.push_str(key);
-                }
+                // Writing to a string cannot fail.
+                Segment::Seq { index } => _ = write!(place, "[{index}]"),
+                Segment::Map { key } => _ = write!(place, ".{key}"),
                 Segment::Enum { .. } | Segment::Unknown => {}
             }
         }
