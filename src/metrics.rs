@@ -279,9 +279,9 @@ impl Metrics {
             ),
             away: gauge("parlor_away", "Places that wait for their peers to come back."),
             limits,
+            media: media::Media::new(&registry, panics.clone()),
             panics,
             relay_seconds,
-            media: media::Media::new(&registry),
             registry,
             dialects: RwLock::new(Vec::new()),
         }

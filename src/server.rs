@@ -234,6 +234,9 @@ fn start_media(
     let bound = UdpSocket::bind((host, port)).and_then(|socket| Ok((socket.local_addr()?, socket)));
     let (address, socket) =
         bound.map_err(|source| BindError { setting: "SFU_HOST:SFU_PORT", host: host.to_owned(), port, source })?;
+    if let Some(warning) = config.media.unreachable(address) {
+        warn!("{warning}");
+    }
     let settings = config.media.settings(address, config.limits.max_metadata_bytes);
     let announced = settings.announced.clone();
     let (media, running) = Media::start(socket, settings, Arc::clone(hub) as Arc<dyn Company>)?;

@@ -26,6 +26,11 @@ export class SfuMedia extends Emitter<SfuMediaEvents> {
      */
     consume(producerId: string): Promise<import("mediasoup-client/types").Consumer<import("mediasoup-client/types").AppData>>;
     /**
+     * Ends a consumer that is not wanted: closed here alone, it would stay at the server.
+     * @param {import("mediasoup-client").types.Consumer} consumer
+     */
+    dismiss(consumer: import("mediasoup-client").types.Consumer): void;
+    /**
      * A transport through which nothing comes any more: new credentials for it, or, if that does not help, all anew.
      * @param {string} transportId
      */

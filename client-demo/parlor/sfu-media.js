@@ -116,6 +116,16 @@ export class SfuMedia extends Emitter {
   }
 
   /**
+   * Ends a consumer that is not wanted: closed here alone, it would stay at the server.
+   * @param {import("mediasoup-client").types.Consumer} consumer
+   */
+  dismiss(consumer) {
+    consumer.close();
+    // Its source may have ended, and it with that.
+    if (!this.#isClosed) this.#ask("consumer:close", { consumerId: consumer.id }).catch(() => {});
+  }
+
+  /**
    * A transport through which nothing comes any more: new credentials for it, or, if that does not help, all anew.
    * @param {string} transportId
    */

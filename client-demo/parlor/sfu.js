@@ -27,7 +27,7 @@ const ATTEMPTS = 5;
 /** What may be asked twice where the answer to the first time was lost. */
 const REPEATABLE = new Set([
   "router:capabilities", "producers:list", "producer:pause", "producer:resume", "producer:close", "consumer:resume", "consumer:layers",
-  "transport:restart-ice", "transport:close",
+  "consumer:close", "transport:restart-ice", "transport:close",
 ]);
 
 /** What someone sends. @typedef {{ producerId: string, userId: string, kind: "audio" | "video", paused?: boolean, appData: any }} Source */
@@ -218,7 +218,9 @@ export class Sfu extends Emitter {
     try {
       const consumer = await media.consume(producerId);
       const member = this.#members.get(userId);
-      if (!wanted() || !member?.peer) return consumer.close();
+      if (!wanted() || !member?.peer) return media.dismiss(consumer);
+      const former = member.peer.consumer(consumer.kind);
+      if (former) media.dismiss(former);
       const layers = Number.isInteger(appData?.layers) ? Math.min(Math.max(appData.layers, 1), 4) : 1;
       member.peer.add(consumer, kind === "video" ? layers : 1);
       this.tell("stream", member);

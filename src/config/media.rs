@@ -1,6 +1,6 @@
 //! The settings of the media server.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use clap::Args;
 
@@ -42,6 +42,23 @@ pub struct Announced {
 }
 
 impl Media {
+    /// What is wrong with the addresses that clients are told, for a socket that is bound: those of a family that it does
+    /// not have. One of IPv6 has both where it listens on all addresses.
+    pub fn unreachable(&self, bound: SocketAddr) -> Option<String> {
+        let has_both = bound.ip() == Ipv6Addr::UNSPECIFIED;
+        let is_of_it = |ip: IpAddr| has_both || ip.is_ipv6() == bound.is_ipv6();
+        let all = self.sfu_announced_address.iter().map(|announced| announced.ip);
+        let others: Vec<String> = all.filter(|ip| !is_of_it(*ip)).map(|ip| ip.to_string()).collect();
+        let (family, other) = if bound.is_ipv6() { ("IPv6", "IPv4") } else { ("IPv4", "IPv6") };
+        (!others.is_empty()).then(|| {
+            let others = others.join(", ");
+            format!(
+                "SFU_ANNOUNCED_ADDRESS has {others}, and media is taken on {bound}, by {family} alone: nothing comes there \
+                 by {other} (SFU_HOST=:: has both)"
+            )
+        })
+    }
+
     /// What the media server is to be like, on a socket that is bound; a client may say so many bytes of a producer.
     pub fn settings(&self, bound: SocketAddr, max_app_data: usize) -> sfu::Settings {
         let told = |announced: &Announced| SocketAddr::new(announced.ip, announced.port.unwrap_or(bound.port()));
@@ -52,5 +69,32 @@ impl Media {
             max_producers: self.sfu_max_producers,
             max_app_data,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        media: Media,
+    }
+
+    #[test]
+    fn addresses_of_a_family_that_the_socket_does_not_have_are_warned_about() {
+        let media = Only::parse_from(["", "--sfu-announced-address=203.0.113.7,2001:db8::1,[2001:db8::2]:5"]).media;
+        let warning = |bound: &str| media.unreachable(bound.parse().unwrap());
+        for v4 in ["0.0.0.0:4000", "192.0.2.1:4000"] {
+            let warning = warning(v4).unwrap();
+            assert!(warning.contains("SFU_ANNOUNCED_ADDRESS has 2001:db8::1, 2001:db8::2, "), "{warning}");
+        }
+        assert_eq!(warning("[::]:4000"), None, "it has both");
+        let v6 = warning("[2001:db8::1]:4000").unwrap();
+        assert!(v6.contains("SFU_ANNOUNCED_ADDRESS has 203.0.113.7, "), "{v6}");
+        assert_eq!(Only::parse_from([""]).media.unreachable("0.0.0.0:4000".parse().unwrap()), None);
     }
 }

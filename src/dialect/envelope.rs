@@ -8,6 +8,7 @@
 pub mod decode;
 pub mod encode;
 mod media;
+mod shape;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -18,12 +18,14 @@ pub(super) struct Media {
     lost: [IntCounter; 3],
     forwarded: IntCounter,
     keyframes: IntCounter,
-    /// Two who read at once must not count the same twice.
-    taking: Mutex<()>,
+    /// Of the whole program.
+    panics: IntCounter,
+    /// How many panics were taken of the media server's. Two who read at once must not count the same twice.
+    taken: Mutex<u64>,
 }
 
 impl Media {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new(registry: &Registry, panics: IntCounter) -> Self {
         let gauge = |name: &str, help: &str| {
             let gauge = IntGauge::new(name, help).expect(CONSTANT);
             registry.register(Box::new(gauge.clone())).expect(CONSTANT);
@@ -57,7 +59,8 @@ impl Media {
                 "Packets of media sent on, one for each consumer.",
             ),
             keyframes: counter("parlor_media_keyframe_requests_total", "Keyframes that producers were asked for."),
-            taking: Mutex::default(),
+            panics,
+            taken: Mutex::default(),
         }
     }
 
@@ -67,7 +70,9 @@ impl Media {
         gauge(&self.transports, figures.transports);
         gauge(&self.producers, figures.producers);
         gauge(&self.consumers, figures.consumers);
-        let _taking = self.taking.lock();
+        let mut taken = self.taken.lock();
+        self.panics.inc_by(figures.defects.saturating_sub(*taken));
+        *taken = figures.defects.max(*taken);
         let counter = |counter: &IntCounter, value: u64| counter.inc_by(value.saturating_sub(counter.get()));
         let Figures { received, sent, received_bytes, sent_bytes, ignored, unsent, over_limit, .. } = *figures;
         let all = [(&self.datagrams[..], vec![received, sent]), (&self.bytes[..], vec![received_bytes, sent_bytes])];

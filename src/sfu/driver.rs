@@ -118,9 +118,9 @@ impl Media {
             let _entered = runtime.enter();
             tokio::net::UdpSocket::from_std(socket)?
         };
-        let (sent, outputs) = (Figures::default(), Outputs::default());
+        let (own, outputs) = (Figures::default(), Outputs::default());
         let driver =
-            Driver { sfu, settings, socket, is_v6, requests, company, shared: Arc::clone(&shared), sent, outputs };
+            Driver { sfu, settings, socket, is_v6, requests, company, shared: Arc::clone(&shared), own, outputs };
         let thread = std::thread::Builder::new().name("media".to_owned()).spawn(move || {
             give_way();
             runtime.block_on(driver.run());
@@ -173,8 +173,8 @@ struct Driver {
     requests: mpsc::Receiver<Command>,
     company: Arc<dyn Company>,
     shared: Arc<Shared>,
-    /// What was sent, and what was not.
-    sent: Figures,
+    /// What was sent, and what was not; and defects outside of any transport.
+    own: Figures,
     outputs: Outputs,
 }
 
@@ -202,18 +202,25 @@ impl Driver {
         }
     }
 
-    /// After a defect outside of any one transport nothing here is to be relied on. Clients find their transports dead,
-    /// and may make new ones.
+    /// After a defect outside of any one transport nothing here is to be relied on. Clients are told that their transports
+    /// are dead, and may make new ones.
     fn start_afresh(&mut self) -> Option<Instant> {
         error!("a defect in the media server: all media ends");
+        self.own.defects += 1;
         match Sfu::new(self.settings.clone()) {
             Ok(mut sfu) => {
+                let notices = self.sfu.last_words();
                 // What is counted never goes back.
                 sfu.continue_from(self.sfu.figures());
                 self.sfu = sfu;
+                for notice in notices {
+                    // The defect may be there.
+                    _ = catch_unwind(AssertUnwindSafe(|| self.company.tell(notice)));
+                }
             }
             Err(problem) => error!(%problem, "no new media server"),
         }
+        self.publish();
         None
     }
 
@@ -259,11 +266,11 @@ impl Driver {
             // What does not fit is lost, as on the way; it is asked for again.
             match self.socket.try_send_to(&datagram.contents, to) {
                 Ok(length) => {
-                    self.sent.sent += 1;
-                    self.sent.sent_bytes += length as u64;
+                    self.own.sent += 1;
+                    self.own.sent_bytes += length as u64;
                 }
                 Err(problem) => {
-                    self.sent.unsent += 1;
+                    self.own.unsent += 1;
                     if problem.kind() != io::ErrorKind::WouldBlock {
                         debug!(%problem, "a datagram was not sent");
                     }
@@ -273,9 +280,14 @@ impl Driver {
         for notice in self.outputs.notices.drain(..) {
             self.company.tell(notice);
         }
-        let Figures { sent, sent_bytes, unsent, .. } = self.sent;
-        *self.shared.figures.lock() = Figures { sent, sent_bytes, unsent, ..self.sfu.figures() };
+        self.publish();
         self.outputs.next
+    }
+
+    fn publish(&self) {
+        let (Figures { sent, sent_bytes, unsent, .. }, figures) = (self.own, self.sfu.figures());
+        let defects = self.own.defects + figures.defects;
+        *self.shared.figures.lock() = Figures { sent, sent_bytes, unsent, defects, ..figures };
     }
 
     /// An address as the socket names it.

@@ -2,8 +2,9 @@
 
 use super::figures::Figures;
 use super::id::{ConsumerId, ProducerId, TransportId};
-use super::request::{MediaEvent, ProducerAction};
+use super::request::{Audience, MediaEvent, Notice, ProducerAction};
 use super::switch::Sfu;
+use super::transport::Transport;
 use crate::id::{ConnectionId, RoomId};
 
 impl Sfu {
@@ -18,7 +19,18 @@ impl Sfu {
     /// What there is, and what was counted.
     pub fn figures(&self) -> Figures {
         let (transports, producers, consumers) = (self.transports.len(), self.producers.len(), self.consumers.len());
-        Figures { transports, producers, consumers, ..self.counted }
+        let defects = self.counted.defects + self.sink.defects;
+        Figures { transports, producers, consumers, defects, ..self.counted }
+    }
+
+    /// What the owners of transports are told when all of them end at once, by a defect: it looks at nothing else, since
+    /// nothing else may be whole.
+    pub(super) fn last_words(&self) -> Vec<Notice> {
+        let failed = |(id, transport): (&TransportId, &Transport)| Notice {
+            to: Audience::One(transport.owner.connection),
+            event: MediaEvent::TransportFailed(*id),
+        };
+        self.transports.iter().map(failed).collect()
     }
 
     /// Counts on from what another has counted.

@@ -13,7 +13,7 @@ pub struct Figures {
     pub received: u64,
     /// Bytes of them.
     pub received_bytes: u64,
-    /// How many of them were nobody's.
+    /// How many of them were nobody's, or of streams that nobody described.
     pub ignored: u64,
     /// Datagrams that went out.
     pub sent: u64,
@@ -27,4 +27,6 @@ pub struct Figures {
     pub over_limit: u64,
     /// Keyframes that producers were asked for.
     pub keyframes: u64,
+    /// Panics that were contained: of one transport, or of the media server as a whole.
+    pub defects: u64,
 }

@@ -63,12 +63,13 @@ impl Sfu {
             self.counted.ignored += 1;
             return;
         };
-        self.on_transport(id, |transport, sink| {
+        let is_taken = self.on_transport(id, |transport, sink| {
             if nominates {
                 transport.leave_old_paths(from);
             }
-            transport.receive(now, from, local, datagram, sink);
+            transport.receive(now, from, local, datagram, sink)
         });
+        self.counted.ignored += u64::from(is_taken != Some(true));
         self.settle(now);
     }
 

@@ -18,6 +18,8 @@ use super::id::TransportId;
 pub(super) struct Sink {
     pub(super) datagrams: Vec<Datagram>,
     pub(super) happenings: VecDeque<(TransportId, Happening)>,
+    /// Panics of the library, so far.
+    pub(super) defects: u64,
 }
 
 /// What is to be sent.

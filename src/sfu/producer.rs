@@ -8,7 +8,7 @@ use str0m::media::{Mid, Rid};
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::parameters::{Kind, RtpParameters};
 use super::request::{Asker, Listed, Problem};
-use super::router::{self, Codec, Formats};
+use super::router::{Codec, Formats};
 
 /// The least time between two keyframe requests to one layer: keyframes are large, and many consumers ask at once.
 const BETWEEN_KEYFRAMES: Duration = Duration::from_millis(500);
@@ -57,8 +57,8 @@ impl Description {
         };
         formats.check_extensions(&parameters.header_extensions)?;
         let layers = Self::layers(kind, parameters, rtx.is_some())?;
-        let uses_rids = layers.iter().any(|layer| layer.rid.is_some());
-        if uses_rids && !(formats.has(router::MID) && formats.has(router::RID)) {
+        let needs_names = layers.iter().any(|layer| layer.ssrc.is_none());
+        if needs_names && !formats.can_name(&parameters.header_extensions) {
             let problem = "streams are told apart by rid, and the transport does not know its extension";
             return Err(Problem::NotAnnounced { field: "rtpParameters.encodings", problem });
         }

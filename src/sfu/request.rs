@@ -297,6 +297,9 @@ pub enum Problem {
     /// The transport goes the other way.
     #[error("transportId: this transport is for {0}")]
     WrongDirection(&'static str),
+    /// It has had as many streams as it listens to in its life.
+    #[error("transportId: this transport has had too many streams, make another")]
+    Worn,
     /// It can be connected once.
     #[error("transportId: connected already")]
     ConnectedAlready,

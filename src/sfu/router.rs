@@ -170,8 +170,8 @@ struct Carried {
     video: Option<&'static str>,
 }
 
-pub(super) const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
-pub(super) const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
@@ -327,11 +327,15 @@ const MOST_ENTRIES: usize = 128;
 /// The largest id that a header extension may have.
 const MAX_EXTENSION_ID: u8 = 16;
 
+/// An id that a header extension may have. One of any other is as good as not there.
+fn usable(id: u16) -> Option<u8> {
+    u8::try_from(id).ok().filter(|id| (1..=MAX_EXTENSION_ID).contains(id))
+}
+
 /// Adds an extension, if it is carried, its id can be used, and neither is there yet.
 fn add_extension(extensions: &mut Vec<(u8, usize)>, uri: &str, id: u16) {
     let place = EXTENSIONS.iter().position(|carried| carried.uri == uri);
-    let id = u8::try_from(id).ok().filter(|id| (1..=MAX_EXTENSION_ID).contains(id));
-    let (Some(place), Some(id)) = (place, id) else { return };
+    let (Some(place), Some(id)) = (place, usable(id)) else { return };
     if !extensions.iter().any(|(taken, known)| *taken == id || *known == place) {
         extensions.push((id, place));
     }
@@ -435,7 +439,8 @@ impl Formats {
     pub(super) fn check_extensions(&self, declared: &[ExtensionParameters]) -> Result<(), Problem> {
         let wrong = |problem| Problem::NotAnnounced { field: "rtpParameters.headerExtensions", problem };
         let both = |declared| self.extensions.iter().map(move |(id, place)| (declared, *id, EXTENSIONS[*place].uri));
-        for (declared, id, uri) in declared.iter().flat_map(both) {
+        let declared = declared.iter().filter(|declared| usable(declared.id).is_some());
+        for (declared, id, uri) in declared.flat_map(both) {
             match (declared.uri == uri, declared.id == u16::from(id)) {
                 (true, false) if [MID, RID, REPAIRED_RID].contains(&uri) => {
                     return Err(wrong("the transport knows another id for this extension"));
@@ -449,9 +454,15 @@ impl Formats {
         Ok(())
     }
 
-    /// Whether an extension is in use.
-    pub(super) fn has(&self, uri: &str) -> bool {
-        self.extensions.iter().any(|(_, place)| EXTENSIONS[*place].uri == uri)
+    /// Whether the streams of a track can be told apart by what their packets say: it is told where, and the track does not
+    /// say it under ids that cannot be read.
+    pub(super) fn can_name(&self, declared: &[ExtensionParameters]) -> bool {
+        let is_known = |uri: &str| self.extensions.iter().any(|(_, place)| EXTENSIONS[*place].uri == uri);
+        let is_lost = |uri: &str| {
+            let mut ids = declared.iter().filter(|declared| declared.uri == uri).map(|declared| usable(declared.id));
+            ids.any(|id| id.is_none())
+        };
+        [MID, RID].into_iter().all(|uri| is_known(uri) && !is_lost(uri))
     }
 
     pub(super) fn add_to(&self, config: &mut CodecConfig) {
@@ -581,6 +592,11 @@ mod tests {
         let check = |extensions: &[(&str, u16)]| formats.check_extensions(&declared(extensions).header_extensions);
         assert_eq!(check(&[(MID, 4), (TRANSPORT_CC, 3), (AUDIO_LEVEL, 1)]), Ok(()));
         assert_eq!(check(&[(MID, 4), (TRANSPORT_CC, 12), (AUDIO_LEVEL, 13)]), Ok(()), "of no use, and no harm");
+        for unusable in
+            [(MID, 17), (RID, 200), (REPAIRED_RID, 65_535), (TRANSPORT_CC, 0), ("urn:of:something-else", 260)]
+        {
+            assert_eq!(check(&[(MID, 4), unusable]), Ok(()), "{unusable:?}");
+        }
         for bad in [(MID, 5), (RID, 4), (AUDIO_LEVEL, 3), ("urn:of:something-else", 10)] {
             assert!(check(&[bad]).is_err(), "{bad:?}");
         }

@@ -256,6 +256,9 @@ impl Sfu {
         let formats = renumbered.as_ref().unwrap_or(&own.formats);
         let description = Description::check(kind, parameters, formats).map_err(wrong)?;
         self.check_free(own, &description).map_err(wrong)?;
+        if !own.has_room_for(&description) {
+            return Err(wrong(Problem::Worn));
+        }
         if let Some(formats) = renumbered {
             self.begin(now, id, formats);
         }
@@ -330,6 +333,13 @@ impl Sfu {
         let producer = ProducerId::parse(producer).and_then(|id| self.producers.get(&id));
         let producer = producer.filter(|producer| producer.owner.room == asker.room);
         let producer = producer.ok_or(wrong(Problem::Unknown { field: "producerId", what: "producer" }))?;
+        let is_here = |consumer| self.consumers.get(consumer).is_some_and(|consumer| consumer.transport == id);
+        if producer.consumers.iter().any(is_here) {
+            return Err(wrong(Problem::Parameter {
+                field: "producerId",
+                problem: "this transport consumes it already",
+            }));
+        }
         let (codec, kind) = (producer.description.codec, producer.kind());
         let codecs = router::codecs_for(codec, capabilities);
         if codecs.is_empty() {

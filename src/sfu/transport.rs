@@ -213,6 +213,7 @@ impl Transport {
     fn contain<T>(&mut self, sink: &mut Sink, work: impl FnOnce(&mut Self, &mut Rtc, &mut Sink) -> T) -> Option<T> {
         let mut rtc = self.rtc.take()?;
         let done = catch_unwind(AssertUnwindSafe(|| work(self, &mut rtc, sink)));
+        sink.defects += u64::from(done.is_err());
         if done.is_err() || !rtc.is_alive() {
             self.die(sink);
         } else {
@@ -327,15 +328,22 @@ impl Transport {
         is_known
     }
 
-    /// Takes a datagram of the client's.
-    pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, datagram: &[u8], sink: &mut Sink) {
+    /// Takes a datagram of the client's; `false` where nothing is made of it.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        to: SocketAddr,
+        datagram: &[u8],
+        sink: &mut Sink,
+    ) -> bool {
         let new = stream_of(datagram).filter(|ssrc| !self.described.contains(ssrc) && !self.heard.contains_key(ssrc));
         let place = new.and_then(|_| self.places.claimed(datagram, &self.formats));
         if new.is_some_and(|ssrc| !self.may_listen(ssrc, place, datagram)) {
-            return;
+            return false;
         }
         let before = sink.happenings.len();
-        let Ok(contents) = datagram.try_into() else { return };
+        let Ok(contents) = datagram.try_into() else { return false };
         let receive = Receive { proto: Protocol::Udp, source: from, destination: to, contents };
         // What cannot be read is lost, as on the way.
         self.change(sink, |rtc| _ = rtc.handle_input(Input::Receive(now, receive)));
@@ -352,6 +360,14 @@ impl Transport {
                 self.change(sink, |rtc| rtc.direct_api().remove_stream_rx(ssrc.into()));
             }
         }
+        true
+    }
+
+    /// Whether it still listens to as many streams as a description leaves open.
+    pub(super) fn has_room_for(&self, description: &Description) -> bool {
+        let open = description.layers.iter().filter(|layer| layer.ssrc.is_none()).count();
+        // Each may have another that repairs it.
+        open == 0 || self.heard_ever + 2 * open <= MAX_STREAMS
     }
 
     /// Whether to listen to a stream that was neither described nor heard. Anybody can say that it is the client's: only
@@ -608,7 +624,58 @@ pub(super) fn write_fingerprint(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::request::{Answer, Concern, Request};
+    use super::super::router::capabilities;
+    use super::super::switch::{Settings, Sfu};
     use super::*;
+    use crate::id::{ConnectionId, PeerId, RoomId};
+
+    fn member() -> Asker {
+        let (room, peer) = (RoomId::new("room").unwrap(), PeerId::new("ann").unwrap());
+        Asker { room, connection: ConnectionId::random(), peer }
+    }
+
+    #[test]
+    fn a_defect_ends_a_transport_and_is_counted() {
+        let crypto: Arc<CryptoProvider> = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate = crypto.dtls_provider.generate_certificate().unwrap();
+        let foundation = Foundation { crypto, certificate, local: Vec::new() };
+        let mut sink = Sink::default();
+        let formats = Formats::of_router();
+        let mut transport =
+            Transport::new(Instant::now(), member(), Direction::Receive, formats, &foundation, &mut sink);
+        assert_eq!(transport.contain(&mut sink, |_, _, _| 7), Some(7));
+        assert_eq!((sink.defects, sink.happenings.len()), (0, 0));
+        let done: Option<()> = transport.contain(&mut sink, |_, _, _| panic!("a defect, as ordered"));
+        assert_eq!((done, sink.defects), (None, 1));
+        assert!(matches!(sink.happenings.pop_front(), Some((id, Happening::Dead)) if id == transport.id));
+        assert!(transport.contain(&mut sink, |_, _, _| ()).is_none(), "there is nothing any more to work on");
+        assert_eq!(sink.defects, 1);
+    }
+
+    #[test]
+    fn a_transport_that_has_had_too_many_streams_takes_only_those_that_are_described() {
+        let settings = Settings { announced: Vec::new(), max_bitrate: 1, max_producers: 9, max_app_data: 9 };
+        let mut sfu = Sfu::new(settings).unwrap();
+        let (now, asker) = (Instant::now(), member());
+        let request = Request::CreateTransport { direction: Direction::Send, capabilities: Some(capabilities()) };
+        let Ok(Answer::TransportCreated { id, .. }) = sfu.handle(now, &asker, request) else { panic!() };
+        let mut produce = |heard: usize, mid: &str, encodings: serde_json::Value| {
+            sfu.transports.get_mut(&id).unwrap().heard_ever = heard;
+            let codec = json!({ "mimeType": "video/VP8", "payloadType": 101, "clockRate": 90000 });
+            let parameters = json!({ "mid": mid, "codecs": [codec], "encodings": encodings });
+            let parameters = serde_json::from_value(parameters).unwrap();
+            let transport = id.to_string();
+            let request = Request::Produce { transport, kind: Kind::Video, parameters, app_data: "{}".into() };
+            sfu.handle(now, &asker, request).map(|_| ())
+        };
+        let layers = json!([{ "rid": "a" }, { "rid": "b" }, { "rid": "c" }]);
+        assert_eq!(produce(MAX_STREAMS - 6, "0", layers.clone()), Ok(()));
+        assert_eq!(produce(MAX_STREAMS - 5, "1", layers), Err(Problem::Worn.of(Concern::Produce)));
+        assert_eq!(produce(MAX_STREAMS, "2", json!([{ "ssrc": 1 }])), Ok(()));
+    }
 
     #[test]
     fn fingerprints_are_read_strictly() {

@@ -85,6 +85,16 @@ fn help_lists_every_setting_under_a_heading() {
 }
 
 #[test]
+fn an_announced_address_that_nothing_comes_to_is_warned_about() {
+    let running = start(&[("SFU_ANNOUNCED_ADDRESS", "127.0.0.1,2001:db8::1")]);
+    let warning = running.until_printed("SFU_ANNOUNCED_ADDRESS");
+    assert!(warning.contains("WARN") && warning.contains("has 2001:db8::1, and"), "{warning}");
+    running.until_printed("ready");
+    assert_eq!(running.printed("SFU_ANNOUNCED_ADDRESS"), 1);
+    running.stop();
+}
+
+#[test]
 fn it_serves_says_where_and_ends_when_told() {
     let running = start(&[]);
     let port = running.address().port().to_string();

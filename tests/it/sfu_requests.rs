@@ -144,33 +144,67 @@ async fn what_stands_deeper_is_checked_too() {
     let server = TestServer::with(&["--messages-per-second=0"]);
     let mut ann = one(&server).await;
     let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
+    let (text, object, array) = ("must be a string", "must be an object", "must be an array");
+    let codec = |field: &str, value: Value| {
+        let mut codec = opus.clone();
+        codec[field] = value;
+        json!([opus, codec])
+    };
+    let byte = "must be an integer from 0 to 255";
     let places = [
-        ("mid", json!(7)),
-        ("codecs", json!({})),
-        ("codecs", json!([7])),
-        ("codecs", json!([{}])),
-        ("codecs", json!([{ "mimeType": "audio/opus", "payloadType": 300, "clockRate": 48000 }])),
-        ("codecs", json!([{ "mimeType": "audio/opus", "payloadType": -1, "clockRate": 48000 }])),
-        ("codecs", json!([{ "mimeType": "audio/opus", "payloadType": 100, "clockRate": "48000" }])),
-        ("headerExtensions", json!([{ "uri": 1, "id": 1 }])),
-        ("headerExtensions", json!([{ "uri": "x", "id": 70000 }])),
-        ("encodings", json!([{ "ssrc": 4_294_967_296_u64 }])),
-        ("encodings", json!([{ "ssrc": 1, "rtx": 2 }])),
-        ("encodings", json!([{ "rid": 1 }])),
-        ("rtcp", json!({ "cname": 1 })),
+        ("mid", json!(7), "", text),
+        ("codecs", json!({}), "", array),
+        ("codecs", json!([7]), "[0]", object),
+        ("codecs", json!([{}]), "[0].mimeType", "missing"),
+        ("codecs", json!(null), "", array),
+        ("codecs", codec("payloadType", json!(300)), "[1].payloadType", byte),
+        ("codecs", codec("payloadType", json!(-1)), "[1].payloadType", byte),
+        ("codecs", codec("payloadType", json!("100, expected u32")), "[1].payloadType", byte),
+        ("codecs", codec("clockRate", json!("48000")), "[1].clockRate", "must be an integer from 0 to 4294967295"),
+        ("codecs", codec("parameters", json!("a=b")), "[1].parameters", object),
+        ("codecs", codec("rtcpFeedback", json!([{ "type": "nack" }, {}])), "[1].rtcpFeedback[1].type", "missing"),
+        ("headerExtensions", json!([{ "uri": 1, "id": 1 }]), "[0].uri", text),
+        ("headerExtensions", json!([{ "uri": "x", "id": 70000 }]), "[0].id", "must be an integer from 0 to 65535"),
+        ("headerExtensions", json!([{ "uri": "x", "id": 1, "encrypt": 0 }]), "[0].encrypt", "must be true or false"),
+        ("encodings", json!([{ "ssrc": 4_294_967_296_u64 }]), "[0].ssrc", "must be an integer from 0 to 4294967295"),
+        ("encodings", json!([{ "ssrc": 1, "rtx": 2 }]), "[0].rtx", object),
+        ("encodings", json!([{ "rid": 1 }]), "[0].rid", text),
+        ("rtcp", json!({ "cname": 1 }), ".cname", text),
     ];
-    for (field, value) in places {
+    for (field, value, place, problem) in places {
         let mut parameters = json!({ "mid": "0", "codecs": [opus], "encodings": [{ "ssrc": 1 }] });
         parameters[field] = value;
         let payload = json!({ "transportId": "x", "kind": "audio", "rtpParameters": parameters });
-        assert_eq!(paths(&mut ann, "produce", &payload).await, BTreeSet::from(["payload.rtpParameters".to_owned()]));
+        let expected = json!([{ "path": format!("payload.rtpParameters.{field}{place}"), "problem": problem }]);
+        assert_eq!(ann.ask("produce", payload).await["details"], expected);
     }
-    for fingerprints in
-        [json!(7), json!({}), json!(["x"]), json!([{ "algorithm": "sha-256" }]), json!([{ "value": "x" }])]
-    {
-        let payload = json!({ "transportId": "x", "dtlsParameters": { "fingerprints": fingerprints } });
-        let expected = BTreeSet::from(["payload.dtlsParameters".to_owned()]);
-        assert_eq!(paths(&mut ann, "transport:connect", &payload).await, expected, "{payload}");
+    let words = "must be \"auto\", \"client\" or \"server\"";
+    let fingerprints = |value: Value| json!({ "fingerprints": value });
+    let of_dtls = [
+        (fingerprints(json!(7)), ".fingerprints", array),
+        (fingerprints(json!({})), ".fingerprints", array),
+        (fingerprints(json!(["x"])), ".fingerprints[0]", object),
+        (fingerprints(json!([{ "algorithm": "sha-256" }])), ".fingerprints[0].value", "missing"),
+        (json!({}), ".fingerprints", "missing"),
+        (json!({ "role": "neither", "fingerprints": [] }), ".role", words),
+        (json!({ "role": 7, "fingerprints": [] }), ".role", text),
+    ];
+    for (dtls, place, problem) in of_dtls {
+        let payload = json!({ "transportId": "x", "dtlsParameters": dtls });
+        let error = ann.ask("transport:connect", payload).await;
+        let expected = json!([{ "path": format!("payload.dtlsParameters{place}"), "problem": problem }]);
+        assert_eq!(error["details"], expected, "{dtls}");
+    }
+    let mut capabilities = ann.ask("router:capabilities", json!({})).await["rtpCapabilities"].take();
+    capabilities["codecs"][1]["kind"] = json!("smell");
+    let error = ann.ask("transport:create", json!({ "direction": "send", "rtpCapabilities": capabilities })).await;
+    let path = "payload.rtpCapabilities.codecs[1].kind";
+    assert_eq!(error["details"], json!([{ "path": path, "problem": "must be \"audio\" or \"video\"" }]));
+    assert_eq!(error["message"], format!("{path}: must be \"audio\" or \"video\""));
+    for (layer, problem) in [(json!("1"), byte), (json!(-1), byte), (json!(1.5), byte)] {
+        let payload = json!({ "consumerId": "x", "spatialLayer": layer });
+        let expected = json!([{ "path": "payload.spatialLayer", "problem": problem }]);
+        assert_eq!(ann.ask("consumer:layers", payload).await["details"], expected);
     }
     ann.close().await;
     server.finish().await;

@@ -3,6 +3,8 @@
 
 import assert from 'node:assert/strict'
 import test, { after, before, beforeEach, afterEach } from 'node:test'
+import { Device } from 'mediasoup-client'
+import { SfuMedia } from '../../client-demo/parlor/sfu-media.js'
 import { Member, pathOf } from './support/member.js'
 import { Listener } from './support/picture.js'
 import { Server } from './support/server.js'
@@ -161,6 +163,21 @@ test('what is closed ends at both ends, and the rest goes on', async () => {
   assert.deepEqual(await ann.ask('transport:close', { transportId: ann.sending.id }), { transportId: ann.sending.id })
   for (const { consumer: { id } } of [hears, again]) await ben.hears('consumer:closed', { consumerId: id })
   await server.holds({ parlor_media_transports: 3, parlor_media_producers: 0, parlor_media_consumers: 0 })
+})
+
+test('what the client module of the demo does not want ends at the server', async () => {
+  const [ann, ben] = [await join('ann'), await join('ben')]
+  const { producer } = await ann.speaks('low')
+  const media = new SfuMedia({ ask: (type, payload) => ben.ask(type, payload), device: new Device({ handlerName: 'Chrome111' }) })
+  await media.open()
+  const unwanted = await media.consume(producer.id)
+  await server.holds({ parlor_media_consumers: 1 })
+  media.dismiss(unwanted)
+  assert(unwanted.closed)
+  await server.holds({ parlor_media_consumers: 0 })
+  const wanted = await media.consume(producer.id)
+  assert.notEqual(wanted.id, unwanted.id)
+  media.close()
 })
 
 test('who leaves takes along all of theirs, and nobody else notices', async () => {

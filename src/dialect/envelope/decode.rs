@@ -1,5 +1,7 @@
 //! Envelopes in, requests out; every field is checked before anything happens.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -14,14 +16,14 @@ use crate::sfu;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Such as `payload.roomId`; empty for the message as a whole.
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     /// Such as `missing`.
     pub problem: String,
 }
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.path {
+        match &*self.path {
             "" => f.write_str(&self.problem),
             path => write!(f, "{path}: {}", self.problem),
         }
@@ -90,8 +92,8 @@ impl<'a> Checker<'a> {
         self.problems
     }
 
-    pub(super) fn wrong(&mut self, path: &'static str, problem: impl Into<String>) {
-        self.problems.push(Problem { path, problem: problem.into() });
+    pub(super) fn wrong(&mut self, path: impl Into<Cow<'static, str>>, problem: impl Into<String>) {
+        self.problems.push(Problem { path: path.into(), problem: problem.into() });
     }
 
     pub(super) fn id<T>(&mut self, path: &'static str, new: impl FnOnce(&str) -> Result<T, IdError>) -> Option<T> {
@@ -146,7 +148,7 @@ pub fn read(text: &str) -> Read {
     let nothing = |problem: &str| Read {
         style: None,
         correlation: None,
-        request: Err(vec![Problem { path: "", problem: problem.to_owned() }]),
+        request: Err(vec![Problem { path: "".into(), problem: problem.to_owned() }]),
     };
     let Ok(raw) = serde_json::from_str::<&RawValue>(text) else { return nothing("not JSON") };
     let Some(members) = Members::read(raw) else { return nothing("must be an object") };
@@ -190,14 +192,14 @@ fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> 
         && !["auth:request", "room:join", "room:leave", "room:state"].contains(&kind)
         && !media::KINDS.contains(&kind)
     {
-        return Err(vec![Problem { path: "type", problem: "unknown".to_owned() }]);
+        return Err(vec![Problem { path: "type".into(), problem: "unknown".to_owned() }]);
     }
     let payload = match envelope.get("payload") {
         Some(value) => Members::read(value),
         None => Some(Members::default()),
     };
     let Some(payload) = payload else {
-        return Err(vec![Problem { path: "payload", problem: "must be an object".to_owned() }]);
+        return Err(vec![Problem { path: "payload".into(), problem: "must be an object".to_owned() }]);
     };
     let mut payload = Checker::new(payload);
     if media::KINDS.contains(&kind) {

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::decode::{Checker, Problem, field};
 use super::encode::{Envelope, Style};
+use super::shape::{self, Mismatch};
 use crate::dialect::Frame;
 use crate::dialect::json::{self, push_member, push_raw};
 use crate::id::RoomId;
@@ -88,12 +89,10 @@ fn typed<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_
         }
         return None;
     };
-    match serde_json::from_str(value.get()) {
+    match shape::read(value) {
         Ok(value) => Some(value),
-        Err(error) => {
-            // Where in the text it stands helps nobody who made it with a library.
-            let error = error.to_string();
-            payload.wrong(path, error.split(" at line ").next().unwrap_or_default());
+        Err(Mismatch { place, problem }) => {
+            payload.wrong(format!("{path}{place}"), problem);
             None
         }
     }
