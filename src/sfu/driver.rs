@@ -57,6 +57,11 @@ pub type Reply = Box<dyn FnOnce(Result<Answer, SfuError>) + Send>;
 struct Command {
     asker: Asker,
     request: Request,
+    answer: Answering,
+}
+
+/// How a request is answered.
+struct Answering {
     reply: Reply,
     /// Dropped when it is answered.
     _pending: oneshot::Sender<()>,
@@ -119,8 +124,18 @@ impl Media {
             tokio::net::UdpSocket::from_std(socket)?
         };
         let (own, outputs) = (Figures::default(), Outputs::default());
-        let driver =
-            Driver { sfu, settings, socket, is_v6, requests, company, shared: Arc::clone(&shared), own, outputs };
+        let driver = Driver {
+            sfu,
+            settings,
+            socket,
+            is_v6,
+            requests,
+            company,
+            shared: Arc::clone(&shared),
+            own,
+            outputs,
+            under_way: None,
+        };
         let thread = std::thread::Builder::new().name("media".to_owned()).spawn(move || {
             give_way();
             runtime.block_on(driver.run());
@@ -132,11 +147,13 @@ impl Media {
     pub async fn request(&self, asker: Asker, request: Request, reply: Reply) {
         self.shared.users.lock().insert((asker.room.clone(), asker.connection));
         let (pending, answered) = oneshot::channel();
-        let command = Command { asker, request, reply, _pending: pending };
+        let command = Command { asker, request, answer: Answering { reply, _pending: pending } };
         match self.commands.send(command).await {
             // It ends as an error, when it is dropped.
             Ok(()) => _ = answered.await,
-            Err(mpsc::error::SendError(command)) => (command.reply)(Err(Problem::Stopping.of(Concern::Transport))),
+            Err(mpsc::error::SendError(command)) => {
+                (command.answer.reply)(Err(Problem::Stopping.of(Concern::Transport)))
+            }
         }
     }
 
@@ -176,6 +193,8 @@ struct Driver {
     /// What was sent, and what was not; and defects outside of any transport.
     own: Figures,
     outputs: Outputs,
+    /// How the request that is carried out is to be answered, even if that is a defect.
+    under_way: Option<Answering>,
 }
 
 impl Driver {
@@ -220,6 +239,8 @@ impl Driver {
             }
             Err(problem) => error!(%problem, "no new media server"),
         }
+        let failed = Err(Problem::Internal.of(Concern::Transport));
+        _ = catch_unwind(AssertUnwindSafe(|| self.answer(failed)));
         self.publish();
         None
     }
@@ -229,18 +250,18 @@ impl Driver {
         let mut command = command;
         for _ in 0..TURN {
             self.heed_departures();
-            let Some(Command { asker, request, reply, _pending }) =
-                command.take().or_else(|| self.requests.try_recv().ok())
+            let Some(Command { asker, request, answer }) = command.take().or_else(|| self.requests.try_recv().ok())
             else {
                 break;
             };
-            let answer = if self.company.is_member(&asker) {
+            self.under_way = Some(answer);
+            let outcome = if self.company.is_member(&asker) {
                 self.sfu.handle(Instant::now(), &asker, request)
             } else {
                 self.shared.users.lock().remove(&(asker.room.clone(), asker.connection));
                 Err(Problem::NotInRoom.of(Concern::Transport))
             };
-            reply(answer);
+            self.answer(outcome);
             self.tell();
         }
         for _ in 0..TURN {
@@ -249,6 +270,12 @@ impl Driver {
             self.sfu.receive(Instant::now(), from, &buffer[..length]);
         }
         self.tell()
+    }
+
+    fn answer(&mut self, outcome: Result<Answer, SfuError>) {
+        if let Some(Answering { reply, _pending }) = self.under_way.take() {
+            reply(outcome);
+        }
     }
 
     fn heed_departures(&mut self) {
