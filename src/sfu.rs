@@ -25,6 +25,7 @@ mod driver;
 mod ending;
 mod figures;
 mod flow;
+mod formats;
 pub mod id;
 mod newcomer;
 mod output;

@@ -15,9 +15,9 @@ use std::collections::HashSet;
 use str0m::media::{Mid, Rid};
 use str0m::rtp::Extension;
 
+use super::formats::Formats;
 use super::parameters::Kind;
 use super::producer::Description;
-use super::router::Formats;
 
 /// A stream, as packets name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

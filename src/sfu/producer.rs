@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use str0m::media::{Mid, Rid};
 
+use super::formats::Formats;
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::parameters::{Kind, RtpParameters};
 use super::request::{Asker, Listed, Problem};
-use super::router::{Codec, Formats};
+use super::router::Codec;
 
 /// The least time between two keyframe requests to one layer: keyframes are large, and many consumers ask at once.
 const BETWEEN_KEYFRAMES: Duration = Duration::from_millis(500);

@@ -16,6 +16,7 @@ use str0m::crypto::CryptoProvider;
 
 use super::consumer::{Consumer, Streams};
 use super::figures::Figures;
+use super::formats::Formats;
 use super::id::{ById, ConsumerId, ProducerId, TransportId};
 use super::output::Sink;
 use super::parameters::{
@@ -27,7 +28,7 @@ use super::request::{
     Answer, Asker, Audience, Concern, ConsumerAction, Consuming, Direction, MediaEvent, Notice, Problem,
     ProducerAction, Request, SfuError,
 };
-use super::router::{self, Formats};
+use super::router;
 use super::speaker::Speaker;
 use super::transport::{Foundation, Transport, write_fingerprint};
 use crate::id::{ConnectionId, RoomId};
