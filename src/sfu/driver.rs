@@ -152,7 +152,7 @@ impl Media {
             // It ends as an error, when it is dropped.
             Ok(()) => _ = answered.await,
             Err(mpsc::error::SendError(command)) => {
-                (command.answer.reply)(Err(Problem::Stopping.of(Concern::Transport)))
+                (command.answer.reply)(Err(Problem::Stopping.of(Concern::Transport)));
             }
         }
     }
