@@ -39,9 +39,6 @@ const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// is made up for by what plays it.
 const NICENESS: i32 = 5;
 
-/// For how long media has a core before signals may have it: on its own, the kernel would leave it there for milliseconds.
-const STRETCH: Duration = Duration::from_micros(200);
-
 /// Larger than any datagram that is read.
 const DATAGRAM: usize = 2048;
 
@@ -138,7 +135,6 @@ impl Media {
             own,
             outputs,
             under_way: None,
-            breathed_at: Instant::now(),
         };
         let thread = std::thread::Builder::new().name("media".to_owned()).spawn(move || {
             give_way();
@@ -199,8 +195,6 @@ struct Driver {
     outputs: Outputs,
     /// How the request that is carried out is to be answered, even if that is a defect.
     under_way: Option<Answering>,
-    /// When others last could have had the core.
-    breathed_at: Instant,
 }
 
 impl Driver {
@@ -273,8 +267,7 @@ impl Driver {
         for _ in 0..TURN {
             let Ok((length, from)) = self.socket.try_recv_from(buffer) else { break };
             let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-            let now = self.breathe();
-            self.sfu.receive(now, from, &buffer[..length]);
+            self.sfu.receive(Instant::now(), from, &buffer[..length]);
         }
         self.tell()
     }
@@ -294,19 +287,7 @@ impl Driver {
 
     /// Sends what is to be sent, and tells what is to be told.
     fn tell(&mut self) -> Option<Instant> {
-        let began = Instant::now();
-        loop {
-            let now = self.breathe();
-            self.sfu.poll(now, &mut self.outputs);
-            self.send();
-            if self.outputs.next.is_none_or(|next| next > began) {
-                self.publish();
-                return self.outputs.next;
-            }
-        }
-    }
-
-    fn send(&mut self) {
+        self.sfu.poll(Instant::now(), &mut self.outputs);
         for datagram in &self.outputs.datagrams {
             let to = self.reachable(datagram.to);
             // What does not fit is lost, as on the way; it is asked for again.
@@ -326,17 +307,8 @@ impl Driver {
         for notice in self.outputs.notices.drain(..) {
             self.company.tell(notice);
         }
-    }
-
-    /// The time; others have had the core for a moment, if they want it and it was long enough that this thread had it.
-    fn breathe(&mut self) -> Instant {
-        let now = Instant::now();
-        if now.saturating_duration_since(self.breathed_at) < STRETCH {
-            return now;
-        }
-        std::thread::yield_now();
-        self.breathed_at = Instant::now();
-        self.breathed_at
+        self.publish();
+        self.outputs.next
     }
 
     fn publish(&self) {
