@@ -35,10 +35,6 @@ const TURN: usize = 64;
 /// What the kernel is asked to hold of datagrams that were not read or sent yet, in bytes: it may give less.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
-/// By how much media gives way to signals: it gets a third as much of a core that both want all of. A packet that is late
-/// is made up for by what plays it.
-const NICENESS: i32 = 5;
-
 /// Larger than any datagram that is read.
 const DATAGRAM: usize = 2048;
 
@@ -136,10 +132,8 @@ impl Media {
             outputs,
             under_way: None,
         };
-        let thread = std::thread::Builder::new().name("media".to_owned()).spawn(move || {
-            give_way();
-            runtime.block_on(driver.run());
-        })?;
+        let thread =
+            std::thread::Builder::new().name("media".to_owned()).spawn(move || runtime.block_on(driver.run()))?;
         Ok((Self { commands, shared: Arc::clone(&shared) }, Running { thread, shared }))
     }
 
@@ -323,15 +317,6 @@ impl Driver {
             IpAddr::V4(ip) if self.is_v6 => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
             _ => to,
         }
-    }
-}
-
-/// Lets threads that carry signals go before this one where there are too few cores. setpriority(2): on Linux, and only
-/// there, a thread has a niceness of its own.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    if let Err(problem) = rustix::process::setpriority_process(None, NICENESS) {
-        debug!(%problem, "media has the priority of signals");
     }
 }
 
