@@ -8,7 +8,8 @@
 //! - [`newcomer`] says which streams are listened to that nobody described;
 //! - [`flow`] takes packets from producers to consumers; [`codec`] looks into them, [`rewrite`] numbers them anew;
 //! - [`bandwidth`] says which layers go out; [`output`] is what transports give off;
-//! - [`router`] says what can be carried, [`parameters`] how that is written, [`speaker`] who speaks;
+//! - [`router`] says what can be carried, [`formats`] by which numbers on a transport, [`parameters`] how that is written;
+//! - [`speaker`] says who speaks;
 //! - [`ending`] is how each of those ends; [`figures`] is what is counted;
 //! - [`driver`] gives all that a thread, a socket and a clock.
 //!

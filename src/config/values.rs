@@ -1,6 +1,7 @@
 //! What the text of a setting is read into. An error here says what would be accepted.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -104,7 +105,7 @@ pub(super) fn host_and_port(text: &str) -> Result<HostAndPort, String> {
 
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let text = text.trim();
-    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
     text.parse()
         .or_else(|_| address())
         .map_err(|_| "networks such as 10.0.0.0/8 or 127.0.0.1, comma-separated".to_owned())
@@ -154,11 +155,9 @@ pub(super) fn announced(text: &str) -> Result<Announced, String> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let alone = bare.parse().map(|ip| Announced { ip, port: None });
-    let with_port = |address: std::net::SocketAddr| Announced { ip: address.ip(), port: Some(address.port()) };
+    let with_port = |address: SocketAddr| Announced { ip: address.ip(), port: Some(address.port()) };
     // Nobody reaches one server at an address of many, or at port 0.
-    let is_one = |ip: std::net::IpAddr| {
-        !ip.is_unspecified() && !ip.is_multicast() && ip != std::net::IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
-    };
+    let is_one = |ip: IpAddr| !ip.is_unspecified() && !ip.is_multicast() && ip != Ipv4Addr::BROADCAST;
     alone
         .or_else(|_| text.parse().map(with_port))
         .ok()

@@ -160,10 +160,10 @@ fn is_constrained_baseline(profile_level_id: &str) -> bool {
 pub(super) struct Carried {
     pub(super) uri: &'static str,
     pub(super) extension: Extension,
-    pub(super) id: u8,
+    id: u8,
     /// What the router does with it for sound and for pictures; `None` where it has no use there.
-    pub(super) audio: Option<&'static str>,
-    pub(super) video: Option<&'static str>,
+    audio: Option<&'static str>,
+    video: Option<&'static str>,
 }
 
 pub(super) const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
