@@ -11,7 +11,7 @@
 //! - [`router`] says what can be carried, [`formats`] by which numbers on a transport, [`parameters`] how that is written;
 //! - [`speaker`] says who speaks;
 //! - [`ending`] is how each of those ends; [`figures`] is what is counted;
-//! - [`driver`] gives all that a thread, a socket and a clock.
+//! - [`driver`] gives all that a thread, a socket and a clock; [`breath`] is how that thread shares its core.
 //!
 //! It knows neither rooms nor wires: a room is a name here, and a peer whoever the [`Asker`] says. What it tells is typed,
 //! and written by a dialect. The library str0m is named here and nowhere else.
@@ -20,6 +20,7 @@
 //! what was not declared, so all is checked before; and what still panics ends the one transport that it concerns.
 
 mod bandwidth;
+mod breath;
 mod codec;
 mod consumer;
 mod driver;

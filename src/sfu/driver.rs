@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{debug, error, warn};
 
+use super::breath::Breath;
 use super::figures::Figures;
 use super::flow::Outputs;
 use super::request::{Answer, Asker, Concern, Notice, Problem, Request, SfuError};
@@ -29,7 +30,7 @@ use crate::id::{ConnectionId, RoomId};
 /// How many requests wait for the thread; each connection has one under way at the most.
 const QUEUE: usize = 256;
 
-/// How many datagrams, and requests, are taken in one turn.
+/// How many datagrams, and requests, are taken in one turn, and how often it is polled.
 const TURN: usize = 64;
 
 /// What the kernel is asked to hold of datagrams that were not read or sent yet, in bytes: it may give less.
@@ -131,6 +132,7 @@ impl Media {
             own,
             outputs,
             under_way: None,
+            breath: Breath::new(Instant::now()),
         };
         let thread =
             std::thread::Builder::new().name("media".to_owned()).spawn(move || runtime.block_on(driver.run()))?;
@@ -189,6 +191,7 @@ struct Driver {
     outputs: Outputs,
     /// How the request that is carried out is to be answered, even if that is a defect.
     under_way: Option<Answering>,
+    breath: Breath,
 }
 
 impl Driver {
@@ -261,7 +264,7 @@ impl Driver {
         for _ in 0..TURN {
             let Ok((length, from)) = self.socket.try_recv_from(buffer) else { break };
             let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-            self.sfu.receive(Instant::now(), from, &buffer[..length]);
+            self.sfu.receive(self.breath.take(), from, &buffer[..length]);
         }
         self.tell()
     }
@@ -281,7 +284,19 @@ impl Driver {
 
     /// Sends what is to be sent, and tells what is to be told.
     fn tell(&mut self) -> Option<Instant> {
-        self.sfu.poll(Instant::now(), &mut self.outputs);
+        let began = Instant::now();
+        for _ in 0..TURN {
+            self.sfu.poll(self.breath.take(), &mut self.outputs);
+            self.send();
+            if self.outputs.next.is_none_or(|next| next > began) {
+                break;
+            }
+        }
+        self.publish();
+        self.outputs.next
+    }
+
+    fn send(&mut self) {
         for datagram in &self.outputs.datagrams {
             let to = self.reachable(datagram.to);
             // What does not fit is lost, as on the way; it is asked for again.
@@ -301,8 +316,6 @@ impl Driver {
         for notice in self.outputs.notices.drain(..) {
             self.company.tell(notice);
         }
-        self.publish();
-        self.outputs.next
     }
 
     fn publish(&self) {

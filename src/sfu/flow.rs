@@ -30,6 +30,9 @@ const ALLOT_INTERVAL: Duration = Duration::from_millis(250);
 /// How often a client is told how much it may send.
 const LIMIT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many transports are let go on in one poll: what they send leaves before others have their turn.
+const MOST_TICKS: usize = 4;
+
 /// What sound may take, in bits a second: Opus at its best.
 const AUDIO_BITRATE: u64 = 510_000;
 
@@ -101,14 +104,15 @@ impl Sfu {
         Some((id, request.use_candidate()))
     }
 
-    /// Lets time pass, and gives what is to be done instead of what was before.
+    /// Lets time pass, and gives what is to be done instead of what was before. There may be more to poll for at once:
+    /// [`Outputs::next`] has come then.
     pub fn poll(&mut self, now: Instant, outputs: &mut Outputs) {
         let mut turns = 0;
         while let Some((due, id)) = self.timers.first().copied()
             && due <= now
         {
             turns += 1;
-            if turns > self.transports.len() {
+            if turns > MOST_TICKS {
                 break;
             }
             self.on_transport(id, |transport, sink| transport.tick(now, sink));

@@ -268,11 +268,13 @@ impl World {
     }
 
     fn flush(&mut self) {
-        let mut outputs = Outputs::default();
-        self.sfu.poll(self.now, &mut outputs);
-        self.notices.extend(outputs.notices);
-        for datagram in outputs.datagrams {
-            self.put(server_address(), datagram.to, datagram.contents.to_vec());
+        let mut outputs = Outputs { next: Some(self.now), ..Outputs::default() };
+        while outputs.next.is_some_and(|next| next <= self.now) {
+            self.sfu.poll(self.now, &mut outputs);
+            self.notices.append(&mut outputs.notices);
+            for datagram in outputs.datagrams.drain(..) {
+                self.put(server_address(), datagram.to, datagram.contents.to_vec());
+            }
         }
     }
 
