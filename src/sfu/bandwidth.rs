@@ -25,9 +25,14 @@ const TRIAL: Duration = Duration::from_secs(3);
 const LASTING: Duration = Duration::from_secs(10);
 
 impl Sfu {
-    /// Shares out the bandwidth of a transport among its consumers.
+    /// Shares out the bandwidth of a transport among its consumers, if there is anything to choose.
     pub(super) fn allot(&mut self, now: Instant, id: TransportId) {
         let Some(transport) = self.transports.get(&id) else { return };
+        let mut producers =
+            transport.consumers.iter().filter_map(|id| self.producers.get(&self.consumers.get(id)?.producer));
+        let has_choice = producers.any(|producer| producer.description.layers.len() > 1);
+        self.on_transport(id, |transport, sink| transport.estimate_bandwidth(has_choice, sink));
+        let Some(transport) = self.transports.get(&id).filter(|_| has_choice) else { return };
         let (mut audio, mut consumers, mut demands) = (0, Vec::new(), Vec::new());
         let flowing = transport.consumers.iter().filter_map(|id| self.consumers.get(id));
         for consumer in flowing.filter(|consumer| !consumer.is_paused) {

@@ -39,6 +39,7 @@ mod sending;
 
 pub(super) use path::write_fingerprint;
 pub(super) use sending::FIRST_ESTIMATE;
+use sending::UNPACED;
 
 /// How often the library is asked for its latest estimate.
 const STATS_INTERVAL: Duration = Duration::from_millis(500);
@@ -83,6 +84,7 @@ pub(super) struct Transport {
     lifted_at: Option<Instant>,
     pub(super) is_connected: bool,
     pub(super) estimate: Estimate,
+    is_estimating: bool,
     pub(super) restraint: Restraint,
     /// None yet, or no more.
     rtc: Option<Box<Rtc>>,
@@ -129,7 +131,8 @@ impl Transport {
             limited_at: None,
             lifted_at: None,
             is_connected: false,
-            estimate: Estimate::new(FIRST_ESTIMATE),
+            estimate: Estimate::new(UNPACED),
+            is_estimating: false,
             restraint: Restraint::new(),
             rtc: None,
             credentials: IceCreds::new(),
@@ -166,7 +169,7 @@ impl Transport {
             .set_dtls_cert(foundation.certificate.clone())
             .set_extension_map(self.formats.extension_map());
         if self.direction == Direction::Receive {
-            config = config.enable_bwe(Some(Bitrate::from(FIRST_ESTIMATE))).set_stats_interval(Some(STATS_INTERVAL));
+            config = config.enable_bwe(Some(Bitrate::from(UNPACED))).set_stats_interval(Some(STATS_INTERVAL));
         }
         self.formats.add_to(config.codec_config());
         self.rtc = Some(Box::new(config.build(now)));
@@ -296,6 +299,15 @@ pub(super) fn stream_of(datagram: &[u8]) -> Option<u32> {
     ssrc.try_into().ok().map(u32::from_be_bytes)
 }
 
+/// Whether a datagram is nothing but one transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01,
+/// section 3.1): how that of SRTCP begins is not encrypted, and says how long it is. Behind it are four bytes of index, and
+/// sixteen (RFC 7714) or ten (RFC 3711) that sign it.
+pub(super) fn is_feedback_alone(datagram: &[u8]) -> bool {
+    let [0x8f | 0xaf, 205, high, low, ..] = datagram else { return false };
+    let length = 4 * (usize::from(u16::from_be_bytes([*high, *low])) + 1);
+    [20, 14].into_iter().any(|behind| datagram.len() == length + behind)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,6 +334,20 @@ mod tests {
         assert!(matches!(sink.happenings.pop_front(), Some((id, Happening::Dead)) if id == transport.id));
         assert!(transport.contain(&mut sink, |_, _, _| ()).is_none(), "there is nothing any more to work on");
         assert_eq!(sink.defects, 1);
+    }
+
+    #[test]
+    fn feedback_is_told_from_what_has_more_in_it() {
+        let of = |kind: [u8; 2], words: u8, length: usize| {
+            let mut datagram = vec![kind[0], kind[1], 0, words];
+            datagram.resize(length, 7);
+            is_feedback_alone(&datagram)
+        };
+        assert!(of([0x8f, 205], 5, 24 + 20) && of([0xaf, 205], 5, 24 + 14));
+        assert!(!of([0x8f, 205], 5, 24 + 20 + 12), "another report behind it");
+        assert!(!of([0x81, 205], 5, 24 + 20), "lost packets");
+        assert!(!of([0x8f, 206], 5, 24 + 20) && !of([0x81, 201], 7, 32 + 20));
+        assert!(!is_feedback_alone(&[0x8f, 205, 0]) && !is_feedback_alone(&[]));
     }
 
     #[test]

@@ -238,7 +238,7 @@ pub(crate) fn film_in_layers(call: &mut Call, first: u16, pictures: u16) {
     }
 }
 
-fn layers_told(call: &mut Call) -> Vec<u8> {
+pub(crate) fn layers_told(call: &mut Call) -> Vec<u8> {
     let told = call.world.notices.drain(..).filter_map(|notice| match notice.event {
         MediaEvent::LayersChanged(_, layer) => Some(layer),
         _ => None,

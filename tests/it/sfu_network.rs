@@ -5,7 +5,7 @@ use std::time::Duration;
 use parlor::sfu::parameters::Kind;
 use parlor::sfu::{ConsumerAction, Direction, MediaEvent, Request};
 
-use crate::sfu::{Call, assert_unbroken, film_in_layers};
+use crate::sfu::{Call, assert_unbroken, film_in_layers, layers_told};
 use crate::support::media::{Sent, audio, member, picture, simulcast, sound, video};
 
 const FRAME: Duration = Duration::from_millis(33);
@@ -119,6 +119,54 @@ fn who_has_little_bandwidth_gets_less_and_others_notice_nothing() {
     );
     let received = call.world.clients[wide].received.len();
     assert!(received >= 450 * 3 - 10, "the other misses nothing: {received}");
+}
+
+/// Where there is but one layer nothing can be chosen, and what waits here only comes later.
+#[test]
+fn a_large_picture_of_one_layer_leaves_at_once() {
+    let mut call = Call::new();
+    let producer = call.world.produce(call.sender, Kind::Video, video()).unwrap();
+    let consumer = call.world.consume(call.receiver, &producer).unwrap();
+    call.act(&consumer.id.to_string(), ConsumerAction::Resume);
+    call.film(0..30);
+    let both_ways = call.world.delay * 2;
+    call.world.pass(both_ways);
+    let before = call.received();
+    for part in 0..60 {
+        let mut sent = picture(30 + part, 30, part == 0, 1100);
+        if part > 0 {
+            sent.payload[0] = 0x80;
+        }
+        call.world.send(call.sender, 6000, sent);
+    }
+    call.world.pass(both_ways + Duration::from_millis(10));
+    assert_eq!(call.received() - before, 60);
+}
+
+#[test]
+fn once_there_are_layers_bandwidth_counts() {
+    let mut call = Call::new();
+    let of_sound = call.world.produce(call.sender, Kind::Audio, audio()).unwrap();
+    let ear = call.world.consume(call.receiver, &of_sound).unwrap();
+    call.act(&ear.id.to_string(), ConsumerAction::Resume);
+    for number in 0..100 {
+        call.world.send(call.sender, 5000, sound(number, -30));
+        call.world.pass(Duration::from_millis(20));
+    }
+    call.world.narrow = Some((call.receiver, 300_000 / 8));
+    let producer = call.world.produce(call.sender, Kind::Video, simulcast()).unwrap();
+    let eye = call.world.consume(call.receiver, &producer).unwrap();
+    call.act(&eye.id.to_string(), ConsumerAction::Resume);
+    film_in_layers(&mut call, 0, 300);
+    let told = call.world.notices.iter().rev().find_map(|notice| match notice.event {
+        MediaEvent::LayersChanged(id, layer) if id == eye.id => Some(layer),
+        _ => None,
+    });
+    assert_eq!(told, Some(0), "ten kilobytes a second fit, forty do not");
+    call.world.narrow = None;
+    film_in_layers(&mut call, 300, 600);
+    let told = layers_told(&mut call);
+    assert_eq!(told.last(), Some(&2), "{told:?}");
 }
 
 /// One layer takes longer to encode than the other, and each has a clock of its own.

@@ -17,6 +17,10 @@ use crate::sfu::parameters::Kind;
 /// The bandwidth that a client is taken to have until it is known, in bits a second.
 pub(in crate::sfu) const FIRST_ESTIMATE: u64 = 800_000;
 
+/// What a client is taken to have, in bits a second, while nothing can be chosen by that: its packets leave as they come.
+/// Sixty-three kilobytes at once are the library's bound.
+pub(super) const UNPACED: u64 = 100_000_000;
+
 /// How long an estimate is left to itself.
 const LIFT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -88,6 +92,22 @@ impl Transport {
             true
         });
         sent == Some(true)
+    }
+
+    /// Whether anything can be chosen by bandwidth. Only then is it estimated, and what the client says of each packet read:
+    /// that costs, and what is sent in any case would only wait here instead of on the line.
+    pub(in crate::sfu) fn estimate_bandwidth(&mut self, is_wanted: bool, sink: &mut Sink) {
+        if is_wanted == self.is_estimating {
+            return;
+        }
+        self.is_estimating = is_wanted;
+        let bits = if is_wanted { FIRST_ESTIMATE } else { UNPACED };
+        self.estimate = Estimate::new(bits);
+        self.bitrates = (0, 0);
+        self.change(sink, |rtc| {
+            rtc.bwe().reset(Bitrate::from(bits));
+            rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::ZERO);
+        });
     }
 
     /// Lets the library send what is sent in any case, in bits a second. It sends no faster than it estimates, sound first:
