@@ -31,7 +31,7 @@ const ALLOT_INTERVAL: Duration = Duration::from_millis(250);
 const LIMIT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many transports are let go on in one poll: what they send leaves before others have their turn.
-const MOST_TICKS: usize = 4;
+const MOST_TICKS: usize = 2;
 
 /// What sound may take, in bits a second: Opus at its best.
 const AUDIO_BITRATE: u64 = 510_000;
