@@ -31,8 +31,10 @@ impl Sfu {
         let mut producers =
             transport.consumers.iter().filter_map(|id| self.producers.get(&self.consumers.get(id)?.producer));
         let has_choice = producers.any(|producer| producer.description.layers.len() > 1);
-        self.on_transport(id, |transport, sink| transport.estimate_bandwidth(has_choice, sink));
-        let Some(transport) = self.transports.get(&id).filter(|_| has_choice) else { return };
+        if self.on_transport(id, |transport, sink| transport.estimates(now, has_choice, sink)) != Some(true) {
+            return;
+        }
+        let Some(transport) = self.transports.get(&id) else { return };
         let (mut audio, mut consumers, mut demands) = (0, Vec::new(), Vec::new());
         let flowing = transport.consumers.iter().filter_map(|id| self.consumers.get(id));
         for consumer in flowing.filter(|consumer| !consumer.is_paused) {

@@ -39,7 +39,6 @@ mod sending;
 
 pub(super) use path::write_fingerprint;
 pub(super) use sending::FIRST_ESTIMATE;
-use sending::UNPACED;
 
 /// How often the library is asked for its latest estimate.
 const STATS_INTERVAL: Duration = Duration::from_millis(500);
@@ -85,6 +84,8 @@ pub(super) struct Transport {
     pub(super) is_connected: bool,
     pub(super) estimate: Estimate,
     is_estimating: bool,
+    /// When there last was something to choose by bandwidth, or could have been.
+    chose_at: Instant,
     pub(super) restraint: Restraint,
     /// None yet, or no more.
     rtc: Option<Box<Rtc>>,
@@ -131,8 +132,9 @@ impl Transport {
             limited_at: None,
             lifted_at: None,
             is_connected: false,
-            estimate: Estimate::new(UNPACED),
-            is_estimating: false,
+            estimate: Estimate::new(FIRST_ESTIMATE),
+            is_estimating: true,
+            chose_at: now,
             restraint: Restraint::new(),
             rtc: None,
             credentials: IceCreds::new(),
@@ -169,7 +171,7 @@ impl Transport {
             .set_dtls_cert(foundation.certificate.clone())
             .set_extension_map(self.formats.extension_map());
         if self.direction == Direction::Receive {
-            config = config.enable_bwe(Some(Bitrate::from(UNPACED))).set_stats_interval(Some(STATS_INTERVAL));
+            config = config.enable_bwe(Some(Bitrate::from(FIRST_ESTIMATE))).set_stats_interval(Some(STATS_INTERVAL));
         }
         self.formats.add_to(config.codec_config());
         self.rtc = Some(Box::new(config.build(now)));

@@ -128,12 +128,13 @@ fn a_large_picture_of_one_layer_leaves_at_once() {
     let producer = call.world.produce(call.sender, Kind::Video, video()).unwrap();
     let consumer = call.world.consume(call.receiver, &producer).unwrap();
     call.act(&consumer.id.to_string(), ConsumerAction::Resume);
-    call.film(0..30);
+    // For as long as there may soon be something to choose, and a little.
+    call.film(0..90);
     let both_ways = call.world.delay * 2;
     call.world.pass(both_ways);
     let before = call.received();
     for part in 0..60 {
-        let mut sent = picture(30 + part, 30, part == 0, 1100);
+        let mut sent = picture(90 + part, 90, part == 0, 1100);
         if part > 0 {
             sent.payload[0] = 0x80;
         }
@@ -149,7 +150,7 @@ fn once_there_are_layers_bandwidth_counts() {
     let of_sound = call.world.produce(call.sender, Kind::Audio, audio()).unwrap();
     let ear = call.world.consume(call.receiver, &of_sound).unwrap();
     call.act(&ear.id.to_string(), ConsumerAction::Resume);
-    for number in 0..100 {
+    for number in 0..150 {
         call.world.send(call.sender, 5000, sound(number, -30));
         call.world.pass(Duration::from_millis(20));
     }

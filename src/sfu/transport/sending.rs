@@ -19,7 +19,11 @@ pub(in crate::sfu) const FIRST_ESTIMATE: u64 = 800_000;
 
 /// What a client is taken to have, in bits a second, while nothing can be chosen by that: its packets leave as they come.
 /// Sixty-three kilobytes at once are the library's bound.
-pub(super) const UNPACED: u64 = 100_000_000;
+const UNPACED: u64 = 100_000_000;
+
+/// How long bandwidth goes on to be estimated when there is nothing to choose: a camera is often switched on again, and
+/// a client that has just come will soon be sent one.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// How long an estimate is left to itself.
 const LIFT_INTERVAL: Duration = Duration::from_secs(1);
@@ -94,20 +98,24 @@ impl Transport {
         sent == Some(true)
     }
 
-    /// Whether anything can be chosen by bandwidth. Only then is it estimated, and what the client says of each packet read:
-    /// that costs, and what is sent in any case would only wait here instead of on the line.
-    pub(in crate::sfu) fn estimate_bandwidth(&mut self, is_wanted: bool, sink: &mut Sink) {
-        if is_wanted == self.is_estimating {
-            return;
+    /// Whether bandwidth is estimated, and what the client says of each packet read: while anything can be chosen by it, and
+    /// a little longer. That costs, and what is sent in any case would only wait here instead of on the line.
+    pub(in crate::sfu) fn estimates(&mut self, now: Instant, has_choice: bool, sink: &mut Sink) -> bool {
+        if has_choice {
+            self.chose_at = now;
         }
-        self.is_estimating = is_wanted;
-        let bits = if is_wanted { FIRST_ESTIMATE } else { UNPACED };
-        self.estimate = Estimate::new(bits);
-        self.bitrates = (0, 0);
-        self.change(sink, |rtc| {
-            rtc.bwe().reset(Bitrate::from(bits));
-            rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::ZERO);
-        });
+        let is_wanted = now.saturating_duration_since(self.chose_at) < LINGER;
+        if is_wanted != self.is_estimating {
+            self.is_estimating = is_wanted;
+            let bits = if is_wanted { FIRST_ESTIMATE } else { UNPACED };
+            self.estimate = Estimate::new(bits);
+            self.bitrates = (0, 0);
+            self.change(sink, |rtc| {
+                rtc.bwe().reset(Bitrate::from(bits));
+                rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::ZERO);
+            });
+        }
+        is_wanted
     }
 
     /// Lets the library send what is sent in any case, in bits a second. It sends no faster than it estimates, sound first:
