@@ -83,6 +83,7 @@ pub(super) struct Transport {
     lifted_at: Option<Instant>,
     pub(super) is_connected: bool,
     pub(super) estimate: Estimate,
+    /// Only one that sends to its client ever stops.
     is_estimating: bool,
     /// When there last was something to choose by bandwidth, or could have been.
     chose_at: Instant,

@@ -159,11 +159,8 @@ fn once_there_are_layers_bandwidth_counts() {
     let eye = call.world.consume(call.receiver, &producer).unwrap();
     call.act(&eye.id.to_string(), ConsumerAction::Resume);
     film_in_layers(&mut call, 0, 300);
-    let told = call.world.notices.iter().rev().find_map(|notice| match notice.event {
-        MediaEvent::LayersChanged(id, layer) if id == eye.id => Some(layer),
-        _ => None,
-    });
-    assert_eq!(told, Some(0), "ten kilobytes a second fit, forty do not");
+    let told = layers_told(&mut call);
+    assert_eq!(told.last(), Some(&0), "ten kilobytes a second fit, forty do not: {told:?}");
     call.world.narrow = None;
     film_in_layers(&mut call, 300, 600);
     let told = layers_told(&mut call);

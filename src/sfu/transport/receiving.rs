@@ -16,7 +16,6 @@ use super::{Transport, is_feedback_alone, media_kind, stream_of};
 use crate::sfu::newcomer::Place;
 use crate::sfu::output::{Happening, Sink};
 use crate::sfu::producer::{Description, Layer};
-use crate::sfu::request::Direction;
 
 /// The most streams of a client's, over a transport's life, beside those that were described: the library keeps a little
 /// of each that is signed for ever. A camera that is switched on is six new ones.
@@ -32,7 +31,7 @@ impl Transport {
         datagram: &[u8],
         sink: &mut Sink,
     ) -> bool {
-        if self.direction == Direction::Receive && !self.is_estimating && is_feedback_alone(datagram) {
+        if !self.is_estimating && is_feedback_alone(datagram) {
             return true;
         }
         let new = stream_of(datagram).filter(|ssrc| !self.described.contains(ssrc) && !self.heard.contains_key(ssrc));
