@@ -11,8 +11,8 @@ NPM_CI := npm ci --include=dev --no-audit --no-fund --loglevel=error
 FUZZ_TARGETS ?= socketio envelope topic session rooms history
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS ?= --sanitizer none
-BENCH_CARGO := --manifest-path benches/Cargo.toml --locked --target-dir target/benches
-BENCH := target/benches/release/parlor-bench
+BENCH_CARGO := --locked -p parlor-bench
+BENCH := target/release/parlor-bench
 MATCHBOX := target/matchbox/bin/matchbox_server
 
 help:
@@ -26,7 +26,7 @@ help:
 	@echo 'make fuzz   feed the decoders, the rooms and histories anything, for a minute each'
 
 run: client-demo/node_modules
-	cargo run --release --locked
+	cargo run --profile quick --no-default-features --locked
 
 dev: client-demo/node_modules
 	@command -v inotifywait >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq inotify-tools; }
@@ -36,7 +36,6 @@ dev: client-demo/node_modules
 check:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
-	cargo fmt --manifest-path benches/Cargo.toml --check
 	cargo clippy $(BENCH_CARGO) --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 

@@ -11,7 +11,8 @@ use parlor::transport::listener;
 use parlor::{health, lifecycle, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The system's keeps what thousands of connections needed long after they are gone; this one gives it back.
+/// Returns the memory of closed connections to the system, which the C library's allocator keeps.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

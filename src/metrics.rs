@@ -11,6 +11,7 @@
 //! bounded.
 
 mod media;
+mod process;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -243,7 +244,7 @@ impl Metrics {
         .expect(CONSTANT);
         registry.register(Box::new(relay_seconds.clone())).expect(CONSTANT);
         #[cfg(target_os = "linux")]
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self())).expect(CONSTANT);
+        process::register(&registry);
         let limits = counters("parlor_limits_hit_total", "Limits hit, by name.", &["limit"]);
         for limit in Limit::ALL {
             limits.with_label_values(&[limit.as_str()]);

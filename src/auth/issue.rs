@@ -65,5 +65,5 @@ pub fn sign(order: &Order<'_>, secret: &str, now: SystemTime) -> Result<String, 
         iss: order.issuer,
         aud: order.audience,
     };
-    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes()))?)
+    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes())?)?)
 }

@@ -56,9 +56,14 @@ impl PublicKey {
 }
 
 impl Key {
-    /// A secret, for HS256.
+    /// Returns the HS256 key of a secret.
+    ///
+    /// # Panics
+    ///
+    /// If the secret is empty.
     pub fn secret(secret: &str) -> Self {
-        Self { algorithm: Algorithm::HS256, decoding: DecodingKey::from_secret(secret.as_bytes()) }
+        let decoding = DecodingKey::from_secret(secret.as_bytes()).expect("a secret setting is never empty");
+        Self { algorithm: Algorithm::HS256, decoding }
     }
 
     /// A public key, if it is one for this algorithm.

@@ -36,7 +36,7 @@ fn pem(label: &str, der: &[u8]) -> String {
 
 impl Issuer {
     pub(crate) fn secret(secret: &str) -> Self {
-        let key = EncodingKey::from_secret(secret.as_bytes());
+        let key = EncodingKey::from_secret(secret.as_bytes()).unwrap();
         Self { algorithm: Algorithm::HS256, key, public: secret.to_owned(), kid: None }
     }
 
