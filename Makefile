@@ -1,82 +1,107 @@
-# `make run` and `make test` do everything on a machine with a Rust toolchain, Node with npm, and apt.
+# `make run` and `make test` do everything on a machine with a Rust toolchain, a C compiler, Node with npm, and apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev check test test-rust test-compat test-wires test-browser test-media test-soak soak fuzz venv cargo-fuzz
-.PHONY: test-drops drops test-bench bench bench-quick bench-media bench-instructions bench-record bench-build
+.PHONY: help run dev check test test-long test-night
+.PHONY: test-rust test-compat test-wires test-browser test-media test-restart
+.PHONY: test-attacks test-soak test-drops test-browser-long test-schemathesis test-corpus test-bench test-release
+.PHONY: soak drops fuzz bench bench-quick bench-media bench-instructions bench-record bench-build
+.PHONY: program program-release python cargo-deny cargo-fuzz
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+APT := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq --no-install-recommends
 CHROMIUM ?= /usr/bin/chromium
+FIREFOX ?= /usr/bin/firefox-esr
 TURNSERVER ?= /usr/bin/turnserver
 NPM_CI := npm ci --include=dev --no-audit --no-fund --loglevel=error
-FUZZ_TARGETS ?= socketio envelope topic session rooms history
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS ?= --sanitizer none
-BENCH_CARGO := --locked -p parlor-bench
+# The allocator of releases takes minutes to build, and neither trying nor testing needs it.
+QUICK := --locked --no-default-features
 BENCH := target/release/parlor-bench
 MATCHBOX := target/matchbox/bin/matchbox_server
+# `cargo test` does where cargo-nextest is not installed. Most tests wait more than they compute.
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+ifeq ($(NEXTEST),yes)
+RUST_TESTS := cargo nextest run $(QUICK) --workspace
+ALONE := --test-threads 1 -E 'test(attacks::)'
+else
+RUST_TESTS := cargo test $(QUICK) --workspace --no-fail-fast --
+ALONE := --test-threads 1 attacks::
+endif
 
 help:
-	@echo 'make run    install what the demo needs, build, serve everything on port 4000'
-	@echo 'make dev    the same, built again and restarted on each change'
-	@echo 'make check  format, lints, docs'
-	@echo 'make test   install what the tests need, run all of them'
-	@echo 'make soak   twenty minutes of mixed traffic, and what is left of it'
-	@echo 'make drops  a thousand calls over lines that drop, and restarts under two hundred'
-	@echo 'make bench  twenty minutes beside other servers, into docs/performance.md'
-	@echo 'make fuzz   feed the decoders, the rooms and histories anything, for a minute each'
+	@echo 'make run         install what the demo needs, build, serve everything on port 4000'
+	@echo 'make dev         the same, rebuilt and restarted on each change'
+	@echo 'make check       format, lints, docs, licences'
+	@echo 'make test        install what the tests need, run them: some minutes'
+	@echo 'make test-long   soak, drops, attacks under latency bounds, instruction counts: 20 minutes'
+	@echo 'make test-night  the same for hours'
+	@echo 'make bench       measure beside other servers, into docs/performance.md'
+	@echo 'make fuzz        each fuzz target for a minute'
 
 run: client-demo/node_modules
-	cargo run --profile quick --no-default-features --locked
+	cargo run --profile quick $(QUICK)
 
 dev: client-demo/node_modules
-	@command -v inotifywait >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq inotify-tools; }
+	@command -v inotifywait >/dev/null || { $(APT) inotify-tools; }
 	scripts/dev
 
-# The docs are for those who change the code: private items are in them, and may be linked.
-check:
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- --deny warnings
-	cargo clippy $(BENCH_CARGO) --all-targets -- --deny warnings
-	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
+# The docs are for contributors: private items are documented, and may be linked.
+check: cargo-deny
+	cargo fmt --all --check
+	cargo clippy $(QUICK) --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' \
+		cargo doc $(QUICK) --workspace --no-deps --document-private-items
+	scripts/check-dependencies
 
-# What mostly waits runs beside something else of that kind. Its output stays together.
-test: test-rust
-	$(MAKE) --jobs=2 --output-sync=target test-compat test-wires
-	$(MAKE) test-browser
-	$(MAKE) test-media
-	$(MAKE) --jobs=2 --output-sync=target test-soak test-drops
+# Programs and packages first, so that suites that run side by side do not install or build at the same time.
+test: program python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil \
+		client-demo/node_modules tests/browser/node_modules tests/compat/node_modules tests/media/node_modules \
+		tests/drops/node_modules
+	scripts/suites test-rust test-compat,test-wires test-browser test-media,test-restart
 
-# The attacks one after the other: under each of them others must be served as if nothing were.
+test-long: program program-release python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil /usr/bin/valgrind \
+		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules
+	scripts/suites test-attacks test-soak,test-drops test-browser-long,test-schemathesis test-bench test-release test-corpus
+
+test-night: program program-release
+	scripts/suites soak drops fuzz
+
 test-rust: client-demo/node_modules
-	cargo test --locked -- --skip attacks::
-	cargo test --locked --test it attacks:: -- --test-threads=1
+	$(RUST_TESTS)
 
-test-compat: client-demo/node_modules tests/compat/node_modules target/debug/parlor venv
+# Under each attack the calls of others must be as quick as if nothing happened: alone on the machine.
+test-attacks:
+	PARLOR_TEST_LATENCY=1 $(RUST_TESTS) $(ALONE)
+
+test-compat: program client-demo/node_modules tests/compat/node_modules python
 	npm test --prefix tests/compat
 
-test-wires: target/debug/parlor venv
+test-wires: program python
 	python3 tests/wires/run.py
 
-# A minute of what `make soak` does for longer. The example runs the program beside it.
-test-soak: target/debug/parlor
-	cargo build --locked --example soak
-	target/debug/examples/soak --minutes 1
+test-browser: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil
+	CHROMIUM_BIN=$(CHROMIUM) FIREFOX_BIN=$(FIREFOX) TURNSERVER_BIN=$(TURNSERVER) npm test --prefix tests/browser
 
-soak:
-	cargo build --release --locked --bin parlor --example soak
+test-media: program tests/media/node_modules
+	npm test --prefix tests/media
+
+test-soak: program-release
+	target/release/examples/soak --minutes 2
+
+soak: program-release
 	target/release/examples/soak --minutes 20
 
-# Some of what `make drops` does, within a minute.
-test-drops: target/debug/parlor tests/drops/node_modules venv
-	npm test --prefix tests/drops
+test-drops: program-release tests/drops/node_modules python
+	PARLOR_BIN=target/release/parlor npm test --prefix tests/drops
 
-drops: tests/drops/node_modules venv
-	cargo build --release --locked --bin parlor
+drops: program-release tests/drops/node_modules python
 	PARLOR_BIN=target/release/parlor npm run drops --prefix tests/drops
 
-# What measures is tested, and instructions are counted: the one figure that is the same on a busy machine.
+# Instructions are counted: the one figure that is the same on a busy machine.
 test-bench: bench-instructions
-	cargo test $(BENCH_CARGO) --release
+	cargo test --release --locked -p parlor-bench
 
 bench: bench-build benches/peers/node_modules $(MATCHBOX)
 	$(BENCH) run
@@ -86,7 +111,7 @@ bench-quick: bench-build benches/peers/node_modules $(MATCHBOX)
 	$(BENCH) run --quick --results target/bench-quick.json
 	$(BENCH) targets --results target/bench-quick.json
 
-# Of all that `make bench` measures, the media server alone: its part of the page is written anew, the rest stays.
+# The SFU alone: its part of the page is written anew, the rest stays.
 bench-media: bench-build
 	$(BENCH) run --works media --results target/bench-media.json
 	$(BENCH) report --results target/bench-media.json
@@ -98,27 +123,23 @@ bench-instructions: bench-build /usr/bin/valgrind
 bench-record: bench-build /usr/bin/valgrind
 	$(BENCH) instructions --record
 
-bench-build:
-	cargo build --release --locked --bin parlor
-	cargo build --release $(BENCH_CARGO)
+bench-build: program-release
+	cargo build --release --locked -p parlor-bench
+
+program:
+	cargo build $(QUICK)
+
+program-release:
+	cargo build --release --locked --bin parlor --example soak
 
 $(MATCHBOX):
 	cargo install matchbox_server --version 0.15.0 --locked --root target/matchbox --target-dir target/matchbox/build
 
-venv:
-	@python3 -c 'import venv, ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq python3-venv; }
+# A stable toolchain is enough if it may use the compiler's instrumentation.
+# Whether the release binary is what it should be: its allocator above all.
+test-release: program-release
+	PARLOR_BIN=target/release/parlor node tests/run.mjs tests/release/release.test.js
 
-test-browser: client-demo/node_modules tests/browser/node_modules target/debug/parlor $(CHROMIUM) $(TURNSERVER) /usr/bin/certutil
-	CHROMIUM_BIN=$(CHROMIUM) TURNSERVER_BIN=$(TURNSERVER) npm test --prefix tests/browser
-
-test-media: target/debug/parlor tests/media/node_modules
-	npm test --prefix tests/media
-
-.PHONY: target/debug/parlor
-target/debug/parlor:
-	cargo build --locked
-
-# A stable toolchain does, if it is told to take the compiler's instrumentation for what it is.
 fuzz: cargo-fuzz
 	fuzz/seeds
 	@set -e; for target in $(FUZZ_TARGETS); do \
@@ -130,22 +151,27 @@ fuzz: cargo-fuzz
 cargo-fuzz:
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 
+cargo-deny:
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+
+python:
+	@python3 -c 'import venv, ensurepip' 2>/dev/null || { $(APT) python3-venv; }
+
 %/node_modules: %/package-lock.json
 	cd $* && $(NPM_CI)
 	@touch $@
 
-/usr/bin/valgrind:
-	$(SUDO) apt-get update -qq
-	$(SUDO) apt-get install -yqq --no-install-recommends valgrind
-
-/usr/bin/certutil:
-	$(SUDO) apt-get update -qq
-	$(SUDO) apt-get install -yqq --no-install-recommends libnss3-tools openssl
-
 $(CHROMIUM):
-	$(SUDO) apt-get update -qq
-	$(SUDO) apt-get install -yqq --no-install-recommends chromium
+	$(APT) chromium
+
+$(FIREFOX):
+	$(APT) firefox-esr
 
 $(TURNSERVER):
-	$(SUDO) apt-get update -qq
-	$(SUDO) apt-get install -yqq --no-install-recommends coturn
+	$(APT) coturn
+
+/usr/bin/valgrind:
+	$(APT) valgrind
+
+/usr/bin/certutil:
+	$(APT) libnss3-tools openssl
