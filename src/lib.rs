@@ -31,5 +31,6 @@ pub mod session;
 pub mod sfu;
 pub mod spare;
 pub mod telemetry;
+pub mod timeouts;
 pub mod tls;
 pub mod transport;

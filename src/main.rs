@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use parlor::config::{self, Action, Loaded};
 use parlor::server::Server;
+use parlor::timeouts::Timeouts;
 use parlor::tls::Tls;
 use parlor::transport::listener;
 use parlor::{health, lifecycle, telemetry};
@@ -57,7 +58,7 @@ async fn run(Loaded { config, warnings, .. }: Loaded, inherited: Option<TcpListe
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let server = Server::start(config.clone(), inherited)?;
+    let server = Server::start(config.clone(), inherited, Timeouts::default())?;
     telemetry::announce(&config, server.local_addr(), server.media_addrs(), &warnings);
     lifecycle::raise_open_files();
     loop {

@@ -18,21 +18,10 @@ use crate::metrics::Metrics;
 use crate::room::Rooms;
 use crate::session::{Doorkeeping, Hub};
 use crate::sfu::{Company, DriveError, Media};
+use crate::timeouts::Timeouts;
 use crate::tls::{Tls, TlsError};
 use crate::transport::listener::{self, Acceptor, Door};
 use crate::transport::{socketio, websocket};
-
-/// How often what waits for a time to be over is looked at.
-const SWEEP: Duration = Duration::from_millis(250);
-
-/// How often memory that a crowd needed is looked for when it has gone.
-const GIVE_BACK: Duration = Duration::from_secs(10);
-
-/// How far apart connections are ended by a shutdown that has the time for it.
-const BETWEEN_FAREWELLS: Duration = Duration::from_millis(20);
-
-/// How long a shutdown that leaves newcomers to the next process waits for those whom this one has accepted.
-const NEWCOMERS: Duration = Duration::from_secs(1);
 
 /// A running server. Dropping it does not stop it: [`Server::shutdown`] does.
 pub struct Server {
@@ -76,11 +65,16 @@ pub struct BindError {
 impl Server {
     /// Binds the ports and serves.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        Self::start(config, None)
+        Self::start(config, None, Timeouts::default())
     }
 
-    /// The same, on a listening socket that is there already, in place of `HOST` and `PORT`.
-    pub fn start(config: Config, inherited: Option<std::net::TcpListener>) -> Result<Self, StartError> {
+    /// The same, on an open listening socket in place of `HOST` and `PORT` where there is one, and with time limits of the
+    /// caller's choice.
+    pub fn start(
+        config: Config,
+        inherited: Option<std::net::TcpListener>,
+        timeouts: Timeouts,
+    ) -> Result<Self, StartError> {
         let tls = config.tls().map(Tls::load).transpose()?.map(Arc::new);
         let (host, port) = (config.network.host.as_str(), config.network.port);
         let is_inherited = inherited.is_some();
@@ -99,7 +93,7 @@ impl Server {
         let doorkeeping =
             Doorkeeping { verifier: config.tokens.verifier(), ice_servers: config.ice.servers().map(Arc::new) };
         let keys = doorkeeping.verifier.as_ref().and_then(Verifier::key_set).cloned();
-        let hub = Arc::new(Hub::new(rooms, config.session_limits(), metrics, doorkeeping));
+        let hub = Arc::new(Hub::new(rooms, config.session_limits(), timeouts, metrics, doorkeeping));
         let socketio = socketio::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings(&config));
         let (header_timeout, shutdown_limit) = (config.times.handshake_timeout_seconds, config.times.shutdown_seconds);
         let websocket_settings = websocket_settings(&config);
@@ -126,10 +120,10 @@ impl Server {
             lifecycle.spawn_lasting(Arc::clone(&hub).end_expired(lifecycle.clone()));
         }
         if let Some(keys) = keys {
-            lifecycle.spawn_lasting(keys.watch(lifecycle.clone()));
+            lifecycle.spawn_lasting(keys.watch(timeouts.file_check_interval, lifecycle.clone()));
         }
         if let Some(tls) = &tls {
-            lifecycle.spawn_lasting(Arc::clone(tls).watch(lifecycle.clone()));
+            lifecycle.spawn_lasting(Arc::clone(tls).watch(timeouts.file_check_interval, lifecycle.clone()));
         }
         Ok(Self { hub, socketio, lifecycle, address, media, metrics_address, shutdown_limit, tls, door, is_inherited })
     }
@@ -183,11 +177,11 @@ impl Server {
             _ = timeout(limit, self.socketio.dismiss_polling()).await;
             self.door.closed.cancel();
             self.door.newcomers.close();
-            _ = timeout(limit.min(NEWCOMERS), self.door.newcomers.wait()).await;
+            _ = timeout(limit.min(self.hub.timeouts().handover), self.door.newcomers.wait()).await;
         }
         self.hub.refuse_newcomers();
         let connections = u32::try_from(self.hub.open_connections()).unwrap_or(u32::MAX);
-        let spread = BETWEEN_FAREWELLS.saturating_mul(connections).min(self.shutdown_limit / 2);
+        let spread = self.hub.timeouts().farewell_interval.saturating_mul(connections).min(self.shutdown_limit / 2);
         self.hub.dismiss(spread).await;
         _ = timeout_at(deadline, self.hub.emptied()).await;
         // Who polls may come over a new connection for the rest: the port is open until it has.
@@ -288,8 +282,8 @@ fn websocket_settings(config: &Config) -> websocket::Settings {
 
 /// Forgets rooms whose first peer never came, and peers that never came back; gives back memory that is not needed.
 async fn sweep(hub: Arc<Hub>, socketio: socketio::Endpoint, lifecycle: Lifecycle) {
-    let mut interval = tokio::time::interval(SWEEP);
-    let mut give_back = tokio::time::interval(GIVE_BACK);
+    let mut interval = tokio::time::interval(hub.timeouts().sweep_interval);
+    let mut give_back = tokio::time::interval(hub.timeouts().shrink_interval);
     loop {
         tokio::select! {
             _ = interval.tick() => {}

@@ -2,7 +2,7 @@
 //!
 //! - [`Tls::load`] reads the files of `TLS_CERT` and `TLS_KEY`, or says what is wrong with them;
 //! - [`Tls::accept`] takes a connection through its handshake with what was read last;
-//! - [`Tls::watch`] looks at the files once a second, [`Tls::reload`] reads them at an operator's word (SIGHUP);
+//! - [`Tls::watch`] checks the files for changes once a second, [`Tls::reload`] reads them at an operator's word (SIGHUP);
 //! - [`local_client`] is the other side, for `parlor health`.
 //!
 //! The guarantee that is easy to break: files that cannot be used change nothing. The certificate and key of one
@@ -31,9 +31,6 @@ use crate::lifecycle::Lifecycle;
 mod client;
 
 pub use client::local_client;
-
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// HTTP/2 as TLS names it (RFC 9113, section 3.1).
 pub const HTTP_2: &[u8] = b"h2";
@@ -200,9 +197,9 @@ impl Tls {
         }
     }
 
-    /// Reads the files again whenever they have changed, until the server stops.
-    pub async fn watch(self: Arc<Self>, lifecycle: Lifecycle) {
-        let mut interval = tokio::time::interval(LOOK);
+    /// Reads the files again whenever they have changed, until the server stops. Checks them once in every `period`.
+    pub async fn watch(self: Arc<Self>, period: Duration, lifecycle: Lifecycle) {
+        let mut interval = tokio::time::interval(period);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = self.read.lock().clone();
         loop {

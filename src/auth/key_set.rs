@@ -16,9 +16,6 @@ use tracing::{info, warn};
 use super::key::{Key, KeyError};
 use crate::lifecycle::Lifecycle;
 
-/// How often the file is looked at.
-const LOOK: Duration = Duration::from_secs(1);
-
 /// The keys of a file.
 #[derive(Debug)]
 pub struct KeySet {
@@ -80,16 +77,16 @@ impl KeySet {
         }
     }
 
-    /// Looks at the file every second, until the server stops.
-    pub async fn watch(self: Arc<Self>, lifecycle: Lifecycle) {
-        let mut interval = tokio::time::interval(LOOK);
+    /// Checks the file for changes once in every `period`, until the server stops.
+    pub async fn watch(self: Arc<Self>, period: Duration, lifecycle: Lifecycle) {
+        let mut interval = tokio::time::interval(period);
         loop {
             tokio::select! {
                 _ = interval.tick() => {}
                 () = lifecycle.stopping() => return,
             }
             let set = Arc::clone(&self);
-            // A file may be far away. A defect in reading it changes nothing: the next look is in a second.
+            // A file may be far away. A defect in reading it changes nothing: the next check follows.
             _ = tokio::task::spawn_blocking(move || set.refresh()).await;
         }
     }

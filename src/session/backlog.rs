@@ -33,9 +33,6 @@ struct Watch {
     full_since: Option<Instant>,
 }
 
-/// How long a queue may stay full.
-const STAYS_FULL: Duration = Duration::from_secs(10);
-
 impl Backlog {
     /// An empty backlog of a queue that holds so many frames, and so many bytes in them unless it is one alone.
     pub fn new(max_frames: usize, max_bytes: usize) -> Arc<Self> {
@@ -98,11 +95,11 @@ impl Backlog {
         self.wake(|_| {});
     }
 
-    /// Notes that a frame found no place; whether that has been so for ten seconds. Nobody can be expected to wait any
+    /// Notes that a frame did not fit the queue; whether that has been so for `limit`. Nobody can be expected to wait any
     /// longer for a client that reads so little.
-    pub fn stays_full(&self, now: Instant) -> bool {
+    pub fn stays_full(&self, now: Instant, limit: Duration) -> bool {
         let since = *self.watch.lock().full_since.get_or_insert(now);
-        now.duration_since(since) >= STAYS_FULL
+        now.duration_since(since) >= limit
     }
 
     /// Ready when there is no reason to pause.
@@ -170,15 +167,16 @@ mod tests {
         let backlog = Backlog::new(4, 1000);
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
+        let stays_full = |now| backlog.stays_full(now, Duration::from_secs(10));
         (0..4).for_each(|_| queue_one(&backlog));
-        assert!(!backlog.stays_full(at(0)));
-        assert!(!backlog.stays_full(at(9)));
-        assert!(backlog.stays_full(at(10)));
+        assert!(!stays_full(at(0)));
+        assert!(!stays_full(at(9)));
+        assert!(stays_full(at(10)));
         // Not half of it was read.
         backlog.written(2, 2);
-        assert!(backlog.stays_full(at(11)));
+        assert!(stays_full(at(11)));
         backlog.written(1, 1);
-        assert!(!backlog.stays_full(at(12)));
+        assert!(!stays_full(at(12)));
     }
 
     #[test]

@@ -11,9 +11,6 @@ use super::Hub;
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
 
-/// How long the timer sleeps at most: the clock that tokens go by may be set meanwhile.
-const LONGEST: Duration = Duration::from_secs(30);
-
 /// The ends of all grants that are in force.
 #[derive(Debug, Default)]
 pub(super) struct Expiries {
@@ -41,22 +38,23 @@ impl Expiries {
         if is_over { due.pop_first().map(|(_, connection)| connection) } else { None }
     }
 
-    /// Until the next is over.
-    fn sleep(&self, now: SystemTime) -> Duration {
+    /// The time until the next is over, `longest` at most.
+    fn sleep(&self, now: SystemTime, longest: Duration) -> Duration {
         let next = self.due.lock().first().map(|(at, _)| at.duration_since(now).unwrap_or_default());
-        next.unwrap_or(LONGEST).min(LONGEST)
+        next.unwrap_or(longest).min(longest)
     }
 }
 
 impl Hub {
     /// Ends each connection when its token does, until the server stops.
     pub async fn end_expired(self: Arc<Self>, lifecycle: Lifecycle) {
+        let longest = self.timeouts().expiry_check_interval;
         loop {
             while let Some(connection) = self.expiries.pop(SystemTime::now()) {
                 self.expire(connection);
             }
             tokio::select! {
-                () = tokio::time::sleep(self.expiries.sleep(SystemTime::now())) => {}
+                () = tokio::time::sleep(self.expiries.sleep(SystemTime::now(), longest)) => {}
                 () = self.expiries.sooner.notified() => {}
                 () = lifecycle.stopping() => return,
             }

@@ -29,6 +29,7 @@ use crate::metrics::{Limit, Metrics};
 use crate::room::{Answer, Applied, Delivery, Event, LeaveReason, RemovalReason, Rooms};
 use crate::sfu::Media;
 use crate::spare;
+use crate::timeouts::Timeouts;
 
 /// Everything that sessions share: the rooms of this node and its open connections.
 pub struct Hub {
@@ -38,6 +39,7 @@ pub struct Hub {
     pub(super) draining: AtomicBool,
     pub(super) ended: Notify,
     limits: Limits,
+    timeouts: Timeouts,
     admission: Arc<Admission>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) doorkeeping: Doorkeeping,
@@ -77,7 +79,13 @@ pub(super) struct Connection {
 
 impl Hub {
     /// A hub over rooms.
-    pub fn new(rooms: Rooms, limits: Limits, metrics: Arc<Metrics>, doorkeeping: Doorkeeping) -> Self {
+    pub fn new(
+        rooms: Rooms,
+        limits: Limits,
+        timeouts: Timeouts,
+        metrics: Arc<Metrics>,
+        doorkeeping: Doorkeeping,
+    ) -> Self {
         Self {
             rooms,
             connections: DashMap::new(),
@@ -85,6 +93,7 @@ impl Hub {
             draining: AtomicBool::new(false),
             ended: Notify::new(),
             limits,
+            timeouts,
             admission: Admission::new(limits.connections, limits.connections_per_address),
             metrics,
             doorkeeping,
@@ -97,6 +106,11 @@ impl Hub {
             given_up: Timeline::default(),
             histories: Timeline::default(),
         }
+    }
+
+    /// The time limits that are not settings.
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
     }
 
     /// What is counted.

@@ -7,6 +7,8 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota};
 use parking_lot::Mutex;
 
+use crate::timeouts::Timeouts;
+
 /// How many messages a connection may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageRate {
@@ -16,18 +18,12 @@ pub struct MessageRate {
     pub burst: NonZeroU32,
 }
 
-/// How long a client may be refused messages before it is disconnected.
-const FLOOD: Duration = Duration::from_secs(10);
-
-/// How long nothing must be refused for a flood to be over.
-const QUIET: Duration = Duration::from_secs(2);
-
 /// A message too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Excess {
     /// The next may come after this time.
     Wait(Duration),
-    /// It has gone on for [`FLOOD`]: the connection is to end.
+    /// Messages were refused for as long as [`Timeouts::flood`]: the connection is to end.
     Flood(Duration),
 }
 
@@ -50,25 +46,25 @@ impl Pace {
     }
 
     /// Lets a message pass, or says what is wrong.
-    pub(super) fn admit(&self) -> Result<(), Excess> {
+    pub(super) fn admit(&self, timeouts: &Timeouts) -> Result<(), Excess> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
         limiter.check().map_err(|excess| {
             let now = DefaultClock::default().now();
             let wait = excess.wait_time_from(now);
-            if self.flood.lock().goes_on(now) { Excess::Flood(wait) } else { Excess::Wait(wait) }
+            if self.flood.lock().goes_on(now, timeouts) { Excess::Flood(wait) } else { Excess::Wait(wait) }
         })
     }
 }
 
 impl Flood {
     /// Notes a message that was refused; whether they have been for too long.
-    fn goes_on(&mut self, now: Instant) -> bool {
+    fn goes_on(&mut self, now: Instant, timeouts: &Timeouts) -> bool {
         let since = match self.0 {
-            Some((since, last)) if now.duration_since(last) < QUIET => since,
+            Some((since, last)) if now.duration_since(last) < timeouts.flood_pause => since,
             _ => now,
         };
         self.0 = Some((since, now));
-        now.duration_since(since) >= FLOOD
+        now.duration_since(since) >= timeouts.flood
     }
 }
 
@@ -78,26 +74,27 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_what_is_over_it_waits() {
-        let one = NonZeroU32::MIN;
+        let (one, timeouts) = (NonZeroU32::MIN, Timeouts::default());
         let pace = Pace::new(Some(MessageRate { per_second: one, burst: NonZeroU32::new(3).unwrap() }));
         for _ in 0..3 {
-            assert_eq!(pace.admit(), Ok(()));
+            assert_eq!(pace.admit(&timeouts), Ok(()));
         }
-        let Err(Excess::Wait(wait)) = pace.admit() else { panic!("the fourth is too many") };
+        let Err(Excess::Wait(wait)) = pace.admit(&timeouts) else { panic!("the fourth is too many") };
         assert!(wait > Duration::from_millis(500) && wait <= Duration::from_secs(1), "{wait:?}");
-        assert_eq!(Pace::new(None).admit(), Ok(()));
+        assert_eq!(Pace::new(None).admit(&timeouts), Ok(()));
     }
 
     #[test]
     fn a_flood_is_what_goes_on_without_a_rest() {
         let begin = Instant::now();
         let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        let timeouts = Timeouts::default();
         let mut flood = Flood::default();
-        assert!((0..10).all(|second| !flood.goes_on(at(second))));
-        assert!(flood.goes_on(at(10)));
+        assert!((0..10).all(|second| !flood.goes_on(at(second), &timeouts)));
+        assert!(flood.goes_on(at(10), &timeouts));
         // A rest ends it.
         let mut flood = Flood::default();
-        assert!((0..9).all(|second| !flood.goes_on(at(second))));
-        assert!((11..20).all(|second| !flood.goes_on(at(second))));
+        assert!((0..9).all(|second| !flood.goes_on(at(second), &timeouts)));
+        assert!((11..20).all(|second| !flood.goes_on(at(second), &timeouts)));
     }
 }

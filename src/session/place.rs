@@ -243,7 +243,7 @@ impl Session {
 
     /// Lets a message of the client pass, or says that it has sent too many.
     pub fn admit(&self) -> Result<(), Excess> {
-        self.place.pace.admit().inspect_err(|excess| {
+        self.place.pace.admit(self.place.hub.timeouts()).inspect_err(|excess| {
             self.place.hub.metrics.limit(match excess {
                 Excess::Wait(_) => Limit::MessageRate,
                 Excess::Flood(_) => Limit::Flood,

@@ -32,9 +32,6 @@ const MAX_REQUESTS: u32 = 64;
 /// What waits to be sent of one response, in bytes.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 
-/// How long the responses under way may take once a connection is to end.
-const LAST_RESPONSES: Duration = Duration::from_secs(30);
-
 /// Has hyper's own tasks run where all of ours do.
 #[derive(Clone)]
 struct Tasks(Lifecycle);
@@ -45,14 +42,23 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     }
 }
 
-/// Serves one connection until it ends, until nothing was asked for the one limit at its beginning or for the other
-/// later, or until it is to be asked nothing more.
+/// The time limits of a connection.
+pub(super) struct Limits {
+    /// Until the first request.
+    pub(super) first: Duration,
+    /// Between two requests.
+    pub(super) idle: Duration,
+    /// For the responses under way once it is to end.
+    pub(super) last: Duration,
+}
+
+/// Serves one connection until it ends, until it was idle for too long, or until it is to be asked nothing more.
 pub(super) async fn serve<S>(
     stream: Stream,
     service: S,
     lifecycle: &Lifecycle,
     leaving: impl Future<Output = ()>,
-    (head_limit, idle_limit): (Duration, Duration),
+    limits: Limits,
 ) -> Result<(), hyper::Error>
 where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Send + Sync + 'static,
@@ -78,11 +84,11 @@ where
     let mut connection = pin!(connection);
     tokio::select! {
         result = connection.as_mut() => return result,
-        () = idle(requests.subscribe(), head_limit, idle_limit) => {}
+        () = idle(requests.subscribe(), limits.first, limits.idle) => {}
         () = leaving => {}
     }
     connection.as_mut().graceful_shutdown();
-    timeout(LAST_RESPONSES, connection).await.unwrap_or(Ok(()))
+    timeout(limits.last, connection).await.unwrap_or(Ok(()))
 }
 
 /// A request that is not answered yet.

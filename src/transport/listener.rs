@@ -44,27 +44,13 @@ use crate::tls::{HTTP_2, Tls};
 /// How many connections may wait to be accepted.
 const ACCEPT_QUEUE: i32 = 4096;
 
-/// How long data that was sent may go unacknowledged before the kernel gives a connection up: a peer that vanished is
-/// found within ten seconds of traffic.
-const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(9);
-
-/// The pause after an accept that failed for want of something, such as open files.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-
-/// How long a connection may rest between two requests. Longer than load balancers rest theirs, so that it is they who
-/// end one, and no request meets its end on the way.
-const IDLE: Duration = Duration::from_secs(75);
-
 /// The most bytes of a request's head, which is also what an HTTP connection buffers.
 pub(super) const MAX_HEAD: usize = 16 * 1024;
 
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
 
-/// How long a client that spoke plain HTTP to TLS may take to read that this was wrong.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// The answer to it.
+/// The answer to a client that spoke plain HTTP to TLS.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 45\r\nConnection: close\r\n\r\nThis port speaks TLS: use https:// or wss://\n";
 
@@ -128,7 +114,7 @@ pub struct Acceptor {
     pub router: Router,
     /// Where their tasks run.
     pub lifecycle: Lifecycle,
-    /// Where limits that are hit are counted.
+    /// Has the fixed time limits, and counts the limits that are hit.
     pub hub: Arc<Hub>,
     /// Time for a handshake, and for a request's head.
     pub header_timeout: Duration,
@@ -152,7 +138,7 @@ impl Acceptor {
             };
             match accepted {
                 Ok((stream, address)) => {
-                    if let Err(error) = prepare(&stream) {
+                    if let Err(error) = prepare(&stream, self.hub.timeouts().unacknowledged) {
                         debug!(%error, "the connection ended at once");
                         continue;
                     }
@@ -161,7 +147,7 @@ impl Acceptor {
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
                     self.hub.metrics().limit(Limit::OpenFiles);
-                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    tokio::time::sleep(self.hub.timeouts().accept_retry).await;
                 }
             }
         }
@@ -183,7 +169,8 @@ impl Acceptor {
         };
         let Self { router, lifecycle, hub, header_timeout, door, .. } = self;
         let has_served = Arc::new(AtomicBool::new(false));
-        let timer = HeadTimer { rest: IDLE.saturating_sub(header_timeout), has_served: Arc::clone(&has_served) };
+        let (keep_alive, last_responses) = (hub.timeouts().keep_alive, hub.timeouts().last_responses);
+        let timer = HeadTimer { rest: keep_alive.saturating_sub(header_timeout), has_served: Arc::clone(&has_served) };
         let (serving, first) = (Arc::clone(&has_served), Arc::clone(&newcomer));
         let service = router.map_request(move |request: http::Request<Incoming>| {
             serving.store(true, Ordering::Relaxed);
@@ -210,7 +197,8 @@ impl Acceptor {
             response
         }));
         let result = if is_http2 {
-            let limits = (header_timeout, IDLE.max(header_timeout));
+            let idle = keep_alive.max(header_timeout);
+            let limits = http2::Limits { first: header_timeout, idle, last: last_responses };
             Box::pin(http2::serve(stream, service, &lifecycle, leaving, limits)).await
         } else {
             let connection = http1::Builder::new()
@@ -242,7 +230,7 @@ impl Acceptor {
     async fn secure(&self, tls: &Tls, stream: TcpStream) -> Option<Stream> {
         let handshake = async {
             if speaks_http(&stream).await? {
-                speak_tls(stream).await?;
+                speak_tls(stream, self.hub.timeouts().last_write).await?;
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "plain HTTP"));
             }
             tls.accept(stream).await
@@ -301,22 +289,22 @@ async fn speaks_http(stream: &TcpStream) -> io::Result<bool> {
 }
 
 /// Tells a client that spoke HTTP what is spoken here.
-async fn speak_tls(mut stream: TcpStream) -> io::Result<()> {
+async fn speak_tls(mut stream: TcpStream, limit: Duration) -> io::Result<()> {
     let mut rest = [0; 1024];
     // What is not read would end the connection with a reset, which may overtake the answer.
     let _some = stream.read(&mut rest).await?;
     stream.write_all(SPEAK_TLS).await?;
     stream.shutdown().await?;
     let drained = async { while stream.read(&mut rest).await.is_ok_and(|length| length > 0) {} };
-    timeout(LINGER, drained).await.ok();
+    timeout(limit, drained).await.ok();
     Ok(())
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
+fn prepare(stream: &TcpStream, unacknowledged: Duration) -> io::Result<()> {
     // Without it, Nagle's algorithm and delayed acknowledgements hold each small frame back for up to 40 ms.
     stream.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
-    SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT))?;
+    SockRef::from(stream).set_tcp_user_timeout(Some(unacknowledged))?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use futures_util::task::AtomicWaker;
@@ -31,9 +31,6 @@ use crate::session::{Backlog, Outbox, Permit, QueueFull, ResumeKey, Session};
 
 /// What the library writes before an event: `42`. Before an acknowledgement also its number, which is not counted.
 pub(super) const PACKET_HEAD: usize = 2;
-
-/// How long the end of a connection waits for a client that polls to fetch the rest: some round trips.
-const LAST_POLL: Duration = Duration::from_secs(3);
 
 /// How many bad tokens a connection may bring and try another.
 const MAX_REFUSALS: u8 = 4;
@@ -322,7 +319,7 @@ impl Link {
             // Nothing more is accepted for it, and what was is fetched by the next poll.
             link.end(LeaveReason::Kicked);
             tokio::select! {
-                _ = timeout(LAST_POLL, link.fetched()) => {}
+                _ = timeout(link.inner.hub.timeouts().last_poll, link.fetched()) => {}
                 () = link.inner.lifecycle.stopping() => {}
             }
             link.close_polling();

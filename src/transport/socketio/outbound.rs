@@ -165,7 +165,7 @@ impl Outbox for Outbound {
 
     fn stays_full(&self, now: Instant) -> bool {
         match &self.state.lock().target {
-            Target::Queue { backlog, .. } => backlog.stays_full(now),
+            Target::Queue { backlog, .. } => backlog.stays_full(now, self.inner.hub.timeouts().queue_full),
             Target::Nowhere { .. } => false,
         }
     }

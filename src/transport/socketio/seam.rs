@@ -4,7 +4,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,13 +13,6 @@ use super::link::{Link, PACKET_HEAD, is_queued};
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
 use crate::transport::read_ahead::ReadAhead;
-
-/// How long a write may make no progress before its connection is given up: a reader that stalls is found within ten
-/// seconds of traffic.
-const WRITE_STALL: Duration = Duration::from_secs(8);
-
-/// How long a connection that is being closed may take to read all that still waits for it.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A WebSocket's stream as the library sees it.
 ///
@@ -88,7 +80,8 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
             self.is_farewell = true;
             self.stall = None;
         }
-        let limit = if self.is_farewell { FAREWELL } else { WRITE_STALL };
+        let timeouts = self.link.inner().hub.timeouts();
+        let limit = if self.is_farewell { timeouts.last_write } else { timeouts.write_stall };
         let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         ready!(stall.as_mut().poll(context));
         self.link.inner().hub.metrics().limit(Limit::WriteTime);
@@ -108,7 +101,8 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
         if self.link.backlog().waiting() == 0 || self.has_failed {
             return Poll::Ready(());
         }
-        self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL))).as_mut().poll(context)
+        let limit = self.link.inner().hub.timeouts().last_write;
+        self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(context)
     }
 
     fn fail(&mut self, reason: LeaveReason) {

@@ -29,14 +29,9 @@ use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
 use crate::session::{Backlog, Excess, Handled, Hub, Moment, Outbox, Permit, QueueFull, ResumeKey, Session};
 use crate::sfu;
+use crate::timeouts::Timeouts;
 use crate::transport::read_ahead::{READ_BUFFER, ReadAhead};
 use crate::transport::stream::Stream;
-
-/// How long a write may make no progress before its connection is given up.
-const WRITE_STALL: Duration = Duration::from_secs(8);
-
-/// How long a connection that we end is read on, so that its last word arrives before the reset that unread data causes.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// How many heartbeats may go unanswered.
 const MISSED_HEARTBEATS: u32 = 2;
@@ -144,15 +139,17 @@ impl Connection {
         }
         self.line.backlog.close();
         if let Some((code, why)) = end.close {
+            let limit = self.hub.timeouts().last_write;
             // In a box: a connection is not to be larger all its life for how it ends.
-            timeout(LINGER, Box::pin(self.say_goodbye(code, why))).await.ok();
+            timeout(limit, Box::pin(self.say_goodbye(code, why))).await.ok();
         }
     }
 
     async fn say_goodbye(&mut self, code: u16, why: &'static str) {
         let frame = CloseFrame { code: CloseCode::from(code), reason: why.into() };
         self.socket.close(Some(frame)).await.ok();
-        // The client hears that all is said, and answers by ending its side: RFC 6455, section 7.1.1.
+        // The client hears that all is said, and answers by ending its side: RFC 6455, section 7.1.1. It is read until
+        // then, so that the close frame arrives before the reset that unread data causes.
         self.socket.get_mut().shutdown().await.ok();
         let mut rest = [0; READ_BUFFER];
         while self.socket.get_mut().read(&mut rest).await.is_ok_and(|length| length > 0) {}
@@ -390,7 +387,7 @@ impl Connection {
     fn tell(&mut self, frame: Frame) -> Result<(), End> {
         self.outbox.send(frame).map_err(|QueueFull| End::told(1008, "answers are not read"))?;
         if self.line.backlog.is_high() {
-            self.pause = Some(Box::pin(relief(Arc::clone(&self.line.backlog), WRITE_STALL)));
+            self.pause = Some(Box::pin(relief(Arc::clone(&self.line.backlog), self.hub.timeouts().write_stall)));
         }
         Ok(())
     }
@@ -426,13 +423,13 @@ impl Connection {
         &mut self,
         write: impl AsyncFnOnce(&mut WebSocketStream<ReadAhead<Stream>>) -> Result<(), Error>,
     ) -> Result<(), End> {
-        let Self { line, farewell, socket, .. } = self;
+        let Self { hub, line, farewell, socket, .. } = self;
         let mut write = pin!(write(socket));
         // Nearly always there is nothing to wait for, and no timer to be made. What waits does so in a box: a connection
         // is not to be larger all its life for that.
         let outcome = match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
             Poll::Ready(outcome) => Ok(outcome),
-            Poll::Pending => Box::pin(wait(line, farewell, write)).await?,
+            Poll::Pending => Box::pin(wait(hub.timeouts(), line, farewell, write)).await?,
         };
         match outcome {
             Ok(Ok(())) => Ok(()),
@@ -461,6 +458,7 @@ impl Connection {
 
 /// Waits for a write that cannot be finished at once.
 async fn wait(
+    timeouts: &Timeouts,
     line: &Line,
     farewell: &mut Option<Instant>,
     write: Pin<&mut impl Future<Output = Result<(), Error>>>,
@@ -468,11 +466,11 @@ async fn wait(
     let closing = async {
         poll_fn(|context| line.poll_closing(context)).await;
         // As long as all of it takes, not each frame: who reads a little at a time does not stay for that.
-        tokio::time::sleep_until(*farewell.get_or_insert_with(|| Instant::now() + LINGER)).await;
+        tokio::time::sleep_until(*farewell.get_or_insert_with(|| Instant::now() + timeouts.last_write)).await;
     };
     tokio::select! {
         biased;
-        outcome = timeout(WRITE_STALL, write) => Ok(outcome),
+        outcome = timeout(timeouts.write_stall, write) => Ok(outcome),
         () = closing => Err(End::KICKED),
     }
 }

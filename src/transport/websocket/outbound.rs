@@ -273,7 +273,8 @@ impl Outbox for Outbound {
     }
 
     fn stays_full(&self, now: Instant) -> bool {
-        self.state.lock().line.as_ref().is_some_and(|line| line.backlog.stays_full(now))
+        let limit = self.hub.timeouts().queue_full;
+        self.state.lock().line.as_ref().is_some_and(|line| line.backlog.stays_full(now, limit))
     }
 
     fn is_overdue(&self) -> bool {

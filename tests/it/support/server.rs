@@ -7,6 +7,7 @@ use std::time::Duration;
 use parlor::config;
 pub(crate) use parlor::server::Held;
 use parlor::server::Server;
+use parlor::timeouts::Timeouts;
 use rustls::ClientConfig;
 use rustls::version::TLS13;
 use tokio_tungstenite::Connector;
@@ -30,17 +31,32 @@ impl TestServer {
 
     /// With flags beside those that every test needs. Who drops is gone at once, unless a flag says otherwise.
     pub(crate) fn with(flags: &[&str]) -> Self {
+        Self::within(Timeouts::default(), flags)
+    }
+
+    /// The same, with other time limits than those of a real server.
+    pub(crate) fn within(timeouts: Timeouts, flags: &[&str]) -> Self {
         let flags = ["--host=127.0.0.1", "--port=0", "--resume-seconds=0"].iter().chain(flags).map(Into::into);
         let loaded = config::load_from(flags, BTreeMap::new(), BTreeMap::new()).expect("the settings are valid");
-        let server = Server::bind(loaded.config).expect("a free port");
+        let server = Server::start(loaded.config, None, timeouts).expect("a free port");
         Self { address: server.local_addr(), server: Some(server), trusted: None }
     }
 
     /// Over TLS, which all clients then speak, too.
     pub(crate) fn secure(authority: &Authority, identity: &Identity, flags: &[&str]) -> Self {
+        Self::secure_within(Timeouts::default(), authority, identity, flags)
+    }
+
+    /// The same, with other time limits than those of a real server.
+    pub(crate) fn secure_within(
+        timeouts: Timeouts,
+        authority: &Authority,
+        identity: &Identity,
+        flags: &[&str],
+    ) -> Self {
         let files = identity.flags();
         let flags: Vec<&str> = files.iter().map(String::as_str).chain(flags.iter().copied()).collect();
-        let mut server = Self::with(&flags);
+        let mut server = Self::within(timeouts, &flags);
         server.trusted = Some(Arc::new(authority.client(&[&TLS13])));
         server
     }

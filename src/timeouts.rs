@@ -1,0 +1,72 @@
+//! Every time limit that operators cannot change, in one value.
+//!
+//! The limits that they can change are settings ([`crate::config`]). These are fixed: no flag and no environment variable
+//! sets them, since each follows from another limit or from what clients and proxies expect. [`Server::start`] takes them
+//! as a value, so that tests need not wait as long as users would.
+//!
+//! [`Server::start`]: crate::server::Server::start
+
+use std::time::Duration;
+
+/// The fixed time limits of one server. [`Timeouts::default`] has the values that every operator gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// How long a write may make no progress before its connection is closed: a client that stops reading is found within
+    /// ten seconds of traffic.
+    pub write_stall: Duration,
+    /// How long data that was sent may stay unacknowledged before the kernel closes the connection (`TCP_USER_TIMEOUT`):
+    /// a client that vanished is found within ten seconds of traffic.
+    pub unacknowledged: Duration,
+    /// How long a queue may stay full before its connection is closed.
+    pub queue_full: Duration,
+    /// How long the messages of a connection may be refused for their rate before it is closed.
+    pub flood: Duration,
+    /// How long no message must be refused for a flood to be over.
+    pub flood_pause: Duration,
+    /// How long a connection that is being closed may take to read the rest, over a WebSocket or a plain socket.
+    pub last_write: Duration,
+    /// How long a polling client whose connection is being closed may take to fetch the rest: several round trips.
+    pub last_poll: Duration,
+    /// How long the responses under way may take once an HTTP/2 connection is to end.
+    pub last_responses: Duration,
+    /// How long a connection may be idle between two requests. Longer than load balancers keep theirs idle, so that they
+    /// close it first and no request is lost on the way.
+    pub keep_alive: Duration,
+    /// The pause after an accept that failed, as for want of open files.
+    pub accept_retry: Duration,
+    /// How often rooms, places and histories whose time is over are removed.
+    pub sweep_interval: Duration,
+    /// How often memory that is no longer needed is given back.
+    pub shrink_interval: Duration,
+    /// How often the files of the certificate and of the key set are checked for changes.
+    pub file_check_interval: Duration,
+    /// How long the timer for token expiry sleeps at most: the system clock may be set meanwhile.
+    pub expiry_check_interval: Duration,
+    /// The time between two connections that a shutdown closes, where it has enough time for that.
+    pub farewell_interval: Duration,
+    /// How long a shutdown that leaves new connections to the next process waits for those that were accepted already.
+    pub handover: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            write_stall: Duration::from_secs(8),
+            unacknowledged: Duration::from_secs(9),
+            queue_full: Duration::from_secs(10),
+            flood: Duration::from_secs(10),
+            flood_pause: Duration::from_secs(2),
+            last_write: Duration::from_secs(1),
+            last_poll: Duration::from_secs(3),
+            last_responses: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            accept_retry: Duration::from_millis(50),
+            sweep_interval: Duration::from_millis(250),
+            shrink_interval: Duration::from_secs(10),
+            file_check_interval: Duration::from_secs(1),
+            expiry_check_interval: Duration::from_secs(30),
+            farewell_interval: Duration::from_millis(20),
+            handover: Duration::from_secs(1),
+        }
+    }
+}
