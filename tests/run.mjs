@@ -1,80 +1,110 @@
 /**
- * Runs test files, each as a process of its own, and says at the end which failed: `node run.mjs [options] [files]`. By
- * default those of this folder.
+ * Runs test files, each in a process of its own, several at a time: `node run.mjs [options] [files]`. Without files, it runs those of the
+ * current directory.
  *
- * Not `node --test`, whose parent process reads frames out of its children's output, and in versions up to 24 may turn
- * round for ever over one that it takes for another (nodejs/node#62693): nothing ends it then but SIGKILL.
+ * Files named `*.long.test.js` take long by nature. They run only with `--long`, and then nothing else does.
  *
- * A file that takes longer than `--limit` is ended, with what it started, and is given one more run: whatever a test
- * waits for has an end of its own, so what hung is a browser or a client, and the next one of them does not.
+ * A file that passes is reported in one line, a file that fails with all that it printed. The last lines list the failed files and tests.
+ *
+ * This is not `node --test`: its parent process decodes frames from the output of its children, and up to version 24 it can loop forever on
+ * output that it mistakes for a frame (nodejs/node#62693). Only SIGKILL ends it then.
+ *
+ * A file that exceeds `--limit` is terminated together with the processes that it started, and runs once more, alone: every wait in a test
+ * has a timeout, so it is a browser or a client that hung.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
+import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    /** How many files run at a time. Above one, what a file prints comes when it has ended. */
-    "at-once": { type: "string", default: "1" },
-    /** In seconds, for each file. */
-    limit: { type: "string", default: "240" },
+    /** Number of files that run at a time. */
+    "at-once": { type: "string", default: "2" },
+    /** Seconds that one file may take. Protects from a hang, so it is far above what a busy machine needs. */
+    limit: { type: "string", default: "300" },
+    /** Comma-separated names of the files to start first: the slowest ones, so that the last to end is not one that started last. */
+    first: { type: "string", default: "" },
+    long: { type: "boolean", default: false },
+    /** Prints the output of files that pass, too. */
+    verbose: { type: "boolean", default: false },
   },
 });
 const AT_ONCE = Number(values["at-once"]);
 const LIMIT_MS = Number(values.limit) * 1000;
-/** How long a process may take to end what it started. */
-const MERCY_MS = 5_000;
+/** How long a terminated file may take to end the processes that it started. */
+const GRACE_MS = 5_000;
+const FIRST = values.first.split(",");
 
-const isTest = (name) => name.endsWith(".test.js");
-const waiting = positionals.length ? [...positionals] : readdirSync(".").filter(isTest).sort();
-/** What to say at the end. */
+const rank = (file) => (FIRST.includes(basename(file)) ? FIRST.indexOf(basename(file)) : FIRST.length);
+const files = (positionals.length ? positionals : readdirSync(".").filter((name) => name.endsWith(".test.js")))
+  .filter((file) => file.endsWith(".long.test.js") === values.long)
+  .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
+/** Lines to print at the end. */
 const failures = [];
 
-/** @returns {Promise<"passed" | "failed" | "hung">} */
+/** @returns {Promise<{ outcome: "passed" | "failed" | "hung", output: string, seconds: string }>} */
 async function run(file) {
-  const child = spawn(process.execPath, ["--test-force-exit", "--test-reporter=spec", file], {
-    stdio: ["ignore", AT_ONCE > 1 ? "pipe" : "inherit", AT_ONCE > 1 ? "pipe" : "inherit"],
-  });
-  if (AT_ONCE === 1) console.log(`\n${file}`);
-  const output = [];
-  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk) => output.push(chunk));
+  const started = Date.now();
+  const child = spawn(process.execPath, ["--test-force-exit", "--test-reporter=spec", file], { stdio: ["ignore", "pipe", "pipe"] });
+  const chunks = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => chunks.push(chunk));
   let isLate = false;
   const timers = [
     setTimeout(() => {
       isLate = true;
       child.kill("SIGTERM");
     }, LIMIT_MS),
-    setTimeout(() => child.kill("SIGKILL"), LIMIT_MS + MERCY_MS),
+    setTimeout(() => child.kill("SIGKILL"), LIMIT_MS + GRACE_MS),
   ];
   const closed = once(child, "close");
   const [code] = await once(child, "exit");
   timers.forEach(clearTimeout);
-  // What it started, and did not end, may hold its output open.
-  await Promise.race([closed, sleep(MERCY_MS, null, { ref: false })]);
-  if (output.length) process.stdout.write(Buffer.concat([Buffer.from(`\n${file}\n`), ...output]));
-  if (isLate) return "hung";
-  return code === 0 ? "passed" : "failed";
+  // A process that the file started and did not end may keep the pipe open.
+  await Promise.race([closed, sleep(GRACE_MS, null, { ref: false })]);
+  return {
+    outcome: isLate ? "hung" : code === 0 ? "passed" : "failed",
+    output: Buffer.concat(chunks).toString(),
+    seconds: ((Date.now() - started) / 1000).toFixed(1),
+  };
 }
 
+/** Names of the failed tests, indented as the tests are nested. */
+function failedTests(output) {
+  const [results] = output.split("✖ failing tests:");
+  return results.split("\n").filter((line) => /^\s*✖ .*\(\d[\d.]*ms\)/.test(line)).map((line) => `    ${line.replace(/ \(\d[\d.]*ms\).*/, "")}`);
+}
+
+function report(file, { outcome, output, seconds }) {
+  console.log(`${outcome === "passed" ? "✔" : "✖"} ${file} ${outcome} in ${seconds} s`);
+  if (outcome !== "passed" || values.verbose) console.log(output.trimEnd().replaceAll(/^/gm, "  "));
+}
+
+const hung = [];
+
 async function work() {
-  for (let file = waiting.shift(); file; file = waiting.shift()) {
-    let outcome = await run(file);
-    if (outcome === "hung") {
-      console.log(`\n${file} took longer than ${LIMIT_MS / 1000} s, and runs once more`);
-      outcome = await run(file);
-    }
-    if (outcome !== "passed") failures.push(`${file} ${outcome}`);
+  for (let file = files.shift(); file; file = files.shift()) {
+    const result = await run(file);
+    report(file, result);
+    if (result.outcome === "hung") hung.push(file);
+    if (result.outcome === "failed") failures.push(`✖ ${file}`, ...failedTests(result.output));
   }
 }
 
 const began = Date.now();
-const count = waiting.length;
-// No files is a mistake in how this was called, and no success.
-if (!count) failures.push("there are no tests");
+const count = files.length;
+// An empty selection is a mistake in the command, not a success.
+if (!count) failures.push("✖ no test files");
 await Promise.all(Array.from({ length: AT_ONCE }, work));
+for (const file of hung) {
+  console.log(`${file} took longer than ${LIMIT_MS / 1000} s, running it once more`);
+  const result = await run(file);
+  report(file, result);
+  if (result.outcome !== "passed") failures.push(`✖ ${file} ${result.outcome} twice`, ...failedTests(result.output));
+}
 const seconds = ((Date.now() - began) / 1000).toFixed(0);
-console.log(failures.length ? `\n${failures.map((line) => `✖ ${line}`).join("\n")}` : `\n✔ ${count} files of tests in ${seconds} s`);
+console.log(failures.length ? `\nfailed:\n${failures.join("\n")}` : `\n✔ ${count} test files passed in ${seconds} s`);
 process.exitCode = failures.length ? 1 : 0;

@@ -7,6 +7,10 @@ from support import Server
 numbers = itertools.count(1)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes long by nature, runs with `run.py --long` only")
+
+
 @pytest.fixture(scope="session")
 def shared():
     server = Server()

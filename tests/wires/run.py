@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Runs everything in this folder against the real server: `python3 run.py`, or with arguments of pytest's.
+"""Runs the tests of this folder against the real server: `python3 run.py [--long] [pytest arguments]`.
+
+Tests marked `long` take long by nature. They run only with `--long`, and then nothing else does.
 
 The server is PARLOR_BIN, `../../target/debug/parlor` by default. The virtual environment `.venv` is made here, once for
 each version of `requirements.txt`.
@@ -34,6 +36,9 @@ def install():
 
 if __name__ == "__main__":
     install()
-    arguments = sys.argv[1:] or [str(path) for path in sorted(HERE.glob("test_*.py"))]
-    pytest = [str(PYTHON), "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:schemathesis", "--rootdir", str(HERE), "--tb=short", "-v"]
-    sys.exit(subprocess.run([*pytest, *arguments], cwd=HERE).returncode)
+    arguments = sys.argv[1:]
+    is_long = "--long" in arguments
+    selection = ["-m", "long" if is_long else "not long"]
+    arguments = [argument for argument in arguments if argument != "--long"] or [str(path) for path in sorted(HERE.glob("test_*.py"))]
+    pytest = [str(PYTHON), "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:schemathesis", "--rootdir", str(HERE), "--tb=short", "-q"]
+    sys.exit(subprocess.run([*pytest, *selection, *arguments], cwd=HERE).returncode)

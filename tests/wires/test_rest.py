@@ -31,11 +31,12 @@ def schemathesis(tmp_path, server, document, *options):
     seed = os.environ.get("SCHEMATHESIS_SEED", "4000")
     command = [str(program), "run", str(path), "--url", server.url, "--checks", "all", "--continue-on-failure", "--seed", seed, *options]
     env = {**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
-    run = subprocess.run(command, cwd=tmp_path, env=env, text=True, capture_output=True, timeout=60)
+    run = subprocess.run(command, cwd=tmp_path, env=env, text=True, capture_output=True, timeout=180)
     if run.returncode:
         pytest.fail(f"schemathesis found something (SCHEMATHESIS_SEED={seed})\n{run.stdout}\n{run.stderr}", pytrace=False)
 
 
+@pytest.mark.long
 def test_schemathesis_without_a_token(tmp_path):
     server = Server()
     try:
@@ -44,6 +45,7 @@ def test_schemathesis_without_a_token(tmp_path):
         server.stop()
 
 
+@pytest.mark.long
 def test_schemathesis_with_a_token(tmp_path):
     # Where a token is set it is needed: in the document that is for every server it is optional.
     document = copy.deepcopy(OPENAPI)
