@@ -19,7 +19,7 @@ const BEST_AGAIN_MS = 30_000;
 /** Chromium gives up waiting for what is lost after three seconds: that picture stood still. */
 const STILL_MS = 2500;
 
-describe("a line that is narrow, or loses some", { timeout: 120_000 }, () => {
+describe("a line that is narrow, or loses some", () => {
   let path, server, senders, listeners, ann, ben, cleo;
 
   before(async () => {

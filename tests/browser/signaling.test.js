@@ -14,12 +14,12 @@ const PAUSES = {
   envelope: [[250, 500], [500, 1000], [1000, 2000]],
 };
 /** How late a busy machine may be, in milliseconds. */
-const SLACK_MS = 1000;
+const SLACK_MS = 3000;
 const CROWD = 8;
 /** How far apart they must be at least, in milliseconds. */
 const SPREAD_MS = 20;
 
-describe("a wire by itself", { timeout: 120_000 }, () => {
+describe("a wire by itself", () => {
   let server, browser, person, page;
 
   before(async () => {

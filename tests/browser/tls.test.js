@@ -7,7 +7,7 @@ import { makeAuthority } from "./support/authority.js";
 import { launch, Person } from "./support/people.js";
 import { startServer } from "./support/server.js";
 
-describe("a call over TLS", { timeout: 120_000 }, () => {
+describe("a call over TLS", () => {
   let authority, server, browser;
 
   before(async () => {

@@ -13,7 +13,7 @@ const TURN_SECRET = "shared with the turn server";
 /** For those whose time is to be over soon, in seconds. */
 const SHORT_TTL = 1;
 
-describe("through a TURN server", { timeout: 120_000 }, () => {
+describe("through a TURN server", () => {
   let turn, server, hasty, browser, ada, grace;
 
   before(async () => {

@@ -24,7 +24,7 @@ const PAIRS = [
   ["Topic", "Session", "Ada reloads"],
 ];
 
-describe("every wire meets every other", { timeout: 120_000 }, () => {
+describe("every wire meets every other", () => {
   let server, line, browser, ada, grace;
 
   before(async () => {

@@ -25,7 +25,7 @@ const DEVICES = {
 };
 
 /** Long enough for a busy machine; every wait ends at its event, not here. */
-export const PATIENCE_MS = 20_000;
+export const PATIENCE_MS = 60_000;
 const POLL_MS = 100;
 const DESCRIBE_MS = 2_000;
 
@@ -73,8 +73,9 @@ export class Person {
   static async arrive(browser, name, options = {}) {
     const person = new Person();
     person.name = name;
-    // Small, for every frame of every page is drawn without a graphics card.
-    person.context = await bounded("a context", browser.newContext({ viewport: { width: 640, height: 480 }, ...options }));
+    // Small and without animations: every frame of every page is drawn without a graphics card.
+    const cheap = { viewport: { width: 640, height: 480 }, reducedMotion: "reduce" };
+    person.context = await bounded("a context", browser.newContext({ ...cheap, ...options }));
     person.page = await bounded("a page", person.context.newPage());
     person.page.setDefaultTimeout(PATIENCE_MS);
     person.page.on("pageerror", (error) => person.complaints.push(`${name}: ${error.stack ?? error}`));
@@ -93,15 +94,19 @@ export class Person {
    * @param {string} [wire] the name of the one to choose; by default, the one the lobby comes with
    */
   async prepare(url, room, wire) {
-    await this.page.goto(url);
-    // The camera first, as one does: the preview shows it, or a message says why not.
-    await this.until("the lobby has asked for the devices", () => {
-      const shown = (id) => !document.getElementById(id).hidden;
-      return shown("preview-video") || shown("device-error");
-    });
+    await this.page.goto(withSmallCamera(url));
+    await this.devicesAsked();
     if (wire) await this.chooseWire(wire);
     await this.page.getByLabel("Your name").fill(this.name);
     await this.page.getByLabel(wire === "Session" ? "Call" : "Room", { exact: true }).fill(room);
+  }
+
+  /** The lobby shows the camera preview, or says why there is none. */
+  devicesAsked() {
+    return this.until("the lobby has asked for the devices", () => {
+      const shown = (id) => !document.getElementById(id).hidden;
+      return shown("preview-video") || shown("device-error");
+    });
   }
 
   /** Clicks Join besides; does not wait for what becomes of it. The parameters are those of {@link Person#prepare}. */
@@ -217,9 +222,23 @@ export class Person {
     await this.devtools.send("Network.emulateNetworkConditions", { offline, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
   }
 
+  /** Leaves the call, then the page. A page that is only closed may not get to its goodbye on a busy machine. */
+  async hangUp() {
+    await bounded(`${this.name}: hanging up`, this.page.evaluate(() => document.getElementById("tool-leave").click()));
+    await this.until("is out of the call", () => window.parlor.room() === "");
+    await this.leave();
+  }
+
   leave() {
     return bounded(`${this.name}: leaving`, this.context.close());
   }
+}
+
+/** The demo's address with a camera size that costs little to encode, unless it has one. */
+export function withSmallCamera(url) {
+  const address = new URL(url);
+  if (!address.searchParams.has("camera")) address.searchParams.set("camera", "320x180@10");
+  return address.href;
 }
 
 /** Runs in the page: has every one of these people sent `frames` more frames since the first time of asking? Without ids: one person. */
