@@ -13,8 +13,8 @@ use crate::gathering::disperse;
 use crate::pinning::Cores;
 use crate::results::{Record, Results};
 use crate::server::{
-    Contestant, ENVELOPE, EXPRESS, FLOOR, MATCHBOX, PARLOR, PARLOR_WITHOUT_RECOVERY, PEERJS, Programs, SESSION, Server,
-    TOPIC, WS,
+    BUN, Contestant, ENVELOPE, EXPRESS, FLOOR, MATCHBOX, PARLOR, PARLOR_WITHOUT_RECOVERY, PEERJS, Programs, SESSION,
+    Server, TOPIC, WS,
 };
 use crate::work::call;
 use crate::work::cores;
@@ -30,6 +30,8 @@ use crate::work::{Outcome, Window};
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
     relay: Window,
+    /// Long: the kernel splits CPU time into user and system time by samples, 100 a second.
+    user: Window,
     call: Window,
     rooms: Window,
     crowd: Window,
@@ -53,6 +55,7 @@ impl Plan {
     pub(crate) const FULL: Self = Self {
         rounds: 3,
         relay: window(150, 600),
+        user: window(1000, 20_000),
         call: window(700, 2000),
         rooms: window(200, 600),
         crowd: window(300, 1000),
@@ -70,6 +73,7 @@ impl Plan {
     pub(crate) const QUICK: Self = Self {
         rounds: 1,
         relay: window(100, 150),
+        user: window(100, 500),
         call: window(300, 400),
         rooms: window(100, 150),
         crowd: window(100, 300),
@@ -104,18 +108,18 @@ pub(crate) const CORES: [(usize, usize); 4] =
     [(CORES_IN_FLIGHT[0], 1), (CORES_IN_FLIGHT[0], 2), (CORES_IN_FLIGHT[1], 1), (CORES_IN_FLIGHT[1], 2)];
 
 /// Who relays everything, and who candidates of fifty pairs alone. The one by which the pace is set is first.
-const RELAYING: [Contestant; 5] = [EXPRESS, PARLOR, WS, PEERJS, FLOOR];
+const RELAYING: [Contestant; 6] = [EXPRESS, BUN, PARLOR, WS, PEERJS, FLOOR];
 const RELAYING_CANDIDATES: [Contestant; 5] = [PARLOR_WITHOUT_RECOVERY, TOPIC, SESSION, ENVELOPE, MATCHBOX];
-const CALLING: [Contestant; 6] = [EXPRESS, PARLOR, WS, PEERJS, TOPIC, MATCHBOX];
-const GATHERING: [Contestant; 3] = [EXPRESS, PARLOR, WS];
-const CROWDING: [Contestant; 3] = [EXPRESS, PARLOR, FLOOR];
-const IDLING_CLOSELY: [Contestant; 2] = [EXPRESS, PARLOR];
+const CALLING: [Contestant; 7] = [EXPRESS, BUN, PARLOR, WS, PEERJS, TOPIC, MATCHBOX];
+const GATHERING: [Contestant; 4] = [EXPRESS, BUN, PARLOR, WS];
+const CROWDING: [Contestant; 4] = [EXPRESS, BUN, PARLOR, FLOOR];
+const IDLING_CLOSELY: [Contestant; 3] = [EXPRESS, BUN, PARLOR];
 const IDLING: [Contestant; 7] = [PARLOR_WITHOUT_RECOVERY, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
 
 /// Whose throughput is measured on one core and on two.
 pub(crate) const GROWING: [Contestant; 2] = [PARLOR, FLOOR];
 
-pub(crate) const WORKS: [&str; 7] = ["relay", "call", "rooms", "crowd", "cores", "idle", "media"];
+pub(crate) const WORKS: [&str; 8] = ["relay", "user", "call", "rooms", "crowd", "cores", "idle", "media"];
 
 pub(crate) struct Campaign<'a> {
     pub(crate) plan: Plan,
@@ -151,6 +155,9 @@ impl Campaign<'_> {
                     this.relay(contestant, server, &[CANDIDATE], 50)
                 })
             }
+            // Once: each takes twenty seconds.
+            "user" if self.round > 0 => Ok(()),
+            "user" => self.each(&[EXPRESS, BUN, PARLOR, ENVELOPE], Self::user),
             "call" => self.each(&CALLING, Self::calls),
             "rooms" => self.each(&GATHERING, Self::rooms),
             "crowd" => self.plan.crowds.iter().try_for_each(|pairs| {
@@ -227,6 +234,21 @@ impl Campaign<'_> {
                 self.note("relay", &case, contestant, &figures(&closed, &paced, pace));
             }
         }
+        Ok(())
+    }
+
+    fn user(&mut self, contestant: &Contestant, server: &Server) -> anyhow::Result<()> {
+        let mut clients = Self::clients(contestant, server)?;
+        let mut pairs = Pairs::gather(&mut clients, 50, CANDIDATE)?;
+        let outcome = pairs.relay(&mut clients, server, 1, relay::Mode::Closed(self.plan.user))?;
+        disperse(&mut clients)?;
+        let user = outcome.span.user.as_secs_f64() * 1e6 / outcome.count as f64;
+        self.note(
+            "user",
+            &relay_case(CANDIDATE, 50, 1),
+            contestant,
+            &[("user_us", user), ("cpu_us", outcome.cpu_micros())],
+        );
         Ok(())
     }
 

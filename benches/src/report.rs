@@ -37,6 +37,7 @@ pub(crate) fn write(results: &Results, root: &Path) -> anyhow::Result<()> {
         ("relay", "targets", targets::signaling(results)),
         ("relay", "candidate", tables::relay(results, "candidate")),
         ("relay", "offer", tables::relay(results, "offer")),
+        ("user", "user", tables::user(results)),
         ("call", "call", tables::calls(results)),
         ("rooms", "rooms", tables::rooms(results)),
         ("idle", "idle", tables::idle(results)),

@@ -27,8 +27,10 @@ pub(crate) struct Contestant {
 enum Program {
     /// With these flags, beside those that all have.
     Parlor(&'static [&'static str]),
-    /// A file in `peers/`.
+    /// A file in `peers/`, run by Node.
     Node(&'static str),
+    /// A file in `peers/`, run by the Bun that npm installs there.
+    Bun(&'static str),
     Matchbox,
     Floor,
 }
@@ -59,6 +61,8 @@ pub(crate) const EXPRESS: Contestant = Contestant {
     dialect: &dialect::SocketIo,
     program: Program::Node("express.js"),
 };
+pub(crate) const BUN: Contestant =
+    Contestant { key: "bun", label: "Socket.IO on Bun", dialect: &dialect::SocketIo, program: Program::Bun("bun.js") };
 pub(crate) const WS: Contestant =
     Contestant { key: "ws", label: "bare `ws`", dialect: &dialect::Ws, program: Program::Node("ws.js") };
 pub(crate) const PEERJS: Contestant =
@@ -72,8 +76,8 @@ pub(crate) const ENVELOPE: Contestant =
 pub(crate) const MATCHBOX: Contestant =
     Contestant { key: "matchbox", label: "`matchbox_server`", dialect: &dialect::Matchbox, program: Program::Matchbox };
 
-pub(crate) const ALL: [Contestant; 10] =
-    [FLOOR, PARLOR, PARLOR_WITHOUT_RECOVERY, EXPRESS, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
+pub(crate) const ALL: [Contestant; 11] =
+    [FLOOR, PARLOR, PARLOR_WITHOUT_RECOVERY, EXPRESS, BUN, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
 
 pub(crate) fn find(key: &str) -> anyhow::Result<Contestant> {
     let keys: Vec<&str> = ALL.iter().map(|contestant| contestant.key).collect();
@@ -174,6 +178,15 @@ impl Server {
         Ok(clock.now().context("the server has ended")?.into())
     }
 
+    /// The CPU time of all its threads outside the kernel, in steps of 10 ms.
+    pub(crate) fn user_cpu(&self) -> anyhow::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).context("the server has ended")?;
+        // Behind the name, which may hold spaces, stands field 3 of proc_pid_stat(5); `utime` is field 14.
+        let (_, fields) = stat.rsplit_once(')').context("stat names its process")?;
+        let ticks: u64 = fields.split_ascii_whitespace().nth(11).context("stat has user time")?.parse()?;
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
     /// Its resident memory, in KiB.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).context("the server has ended")?;
@@ -215,6 +228,9 @@ impl Program {
                 [path(&programs.parlor)?].into_iter().chain(own).chain(flags).collect()
             }
             Self::Node(file) => vec!["node".to_owned(), path(&peers().join(file))?],
+            Self::Bun(file) => {
+                vec![path(&peers().join("node_modules/.bin/bun"))?, "run".to_owned(), path(&peers().join(file))?]
+            }
             Self::Matchbox => vec![path(&programs.matchbox)?, address.to_string()],
             Self::Floor => vec![path(&std::env::current_exe()?.with_file_name("floor"))?],
         })

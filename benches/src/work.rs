@@ -37,6 +37,7 @@ pub(crate) const SLACK: Duration = Duration::from_secs(30);
 pub(crate) struct Moment {
     pub(crate) at: Instant,
     cpu: Duration,
+    user: Duration,
     load_cpu: Duration,
     idle: Duration,
 }
@@ -47,6 +48,8 @@ pub(crate) struct Span {
     pub(crate) time: Duration,
     /// Of the server.
     pub(crate) cpu: Duration,
+    /// The part of it outside the kernel, in steps of 10 ms.
+    pub(crate) user: Duration,
     pub(crate) load_cpu: Duration,
     /// The part of the time in which the load had something to do.
     pub(crate) load_busy: f64,
@@ -55,7 +58,7 @@ pub(crate) struct Span {
 impl Moment {
     pub(crate) fn now(server: &Server, clients: &Clients) -> anyhow::Result<Self> {
         let load_cpu = ClockId::CLOCK_PROCESS_CPUTIME_ID.now()?.into();
-        Ok(Self { at: Instant::now(), cpu: server.cpu()?, load_cpu, idle: clients.idle() })
+        Ok(Self { at: Instant::now(), cpu: server.cpu()?, user: server.user_cpu()?, load_cpu, idle: clients.idle() })
     }
 
     /// From an earlier moment to this one.
@@ -63,7 +66,7 @@ impl Moment {
         let time = self.at - start.at;
         let load_busy = 1.0 - self.idle.saturating_sub(start.idle).as_secs_f64() / time.as_secs_f64();
         let (cpu, load_cpu) = (self.cpu.saturating_sub(start.cpu), self.load_cpu.saturating_sub(start.load_cpu));
-        Span { time, cpu, load_cpu, load_busy }
+        Span { time, cpu, user: self.user.saturating_sub(start.user), load_cpu, load_busy }
     }
 }
 
@@ -151,7 +154,9 @@ mod tests {
         let (warm_up, length) = (Duration::from_secs(1), Duration::from_secs(2));
         let began = Instant::now();
         let after = |seconds: u64| began + Duration::from_secs(seconds);
-        let at = |at: Instant| Ok(Moment { at, cpu: at - began, load_cpu: Duration::ZERO, idle: Duration::ZERO });
+        let at = |at: Instant| {
+            Ok(Moment { at, cpu: at - began, user: Duration::ZERO, load_cpu: Duration::ZERO, idle: Duration::ZERO })
+        };
         let mut stage = Stage::WarmUp;
         let mut next = |now: Instant| {
             let next = stage.next(began, Window { warm_up, length }, now, || at(now)).unwrap();

@@ -4,7 +4,7 @@ use super::contestants;
 use super::plot::{Bar, Bars, Line, Lines, bars, lines};
 use crate::campaign::{Plan, ROOMS_EACH};
 use crate::results::Results;
-use crate::server::{EXPRESS, FLOOR, PARLOR};
+use crate::server::{BUN, EXPRESS, FLOOR, PARLOR};
 
 /// Which work each tells of, names of files, and what is in them. What was not measured is not drawn.
 pub(super) fn all(results: &Results) -> Vec<(&'static str, &'static str, String)> {
@@ -63,7 +63,7 @@ fn latency(results: &Results) -> String {
 }
 
 fn crowd(results: &Results) -> String {
-    let servers = [EXPRESS, PARLOR, FLOOR].into_iter().map(|contestant| {
+    let servers = [EXPRESS, BUN, PARLOR, FLOOR].into_iter().map(|contestant| {
         let points = Plan::FULL.crowds.iter().filter_map(|pairs| {
             let figure = results.figure("crowd", &pairs.to_string(), contestant.key, "cpu_us")?;
             Some(((pairs * ROOMS_EACH) as f64, figure))

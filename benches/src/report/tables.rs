@@ -3,14 +3,14 @@
 use super::{contestants, median, number, spread, table};
 use crate::campaign::{CORES, GROWING, Plan, RELAYS, ROOMS, ROOMS_EACH, cores_case};
 use crate::results::{Figure, Results};
-use crate::server::{Contestant, ENVELOPE, EXPRESS, PARLOR};
+use crate::server::{BUN, Contestant, ENVELOPE, EXPRESS, PARLOR};
 use crate::work::media::MEETINGS;
 
 pub(super) fn surroundings(results: &Results) -> String {
     table(&["what", "which"], results.surroundings.iter().map(|(name, value)| vec![name.clone(), value.clone()]))
 }
 
-/// What most readers come for: Parlor, and what it takes the place of.
+/// The table of the README: Parlor beside the servers that it replaces.
 pub(super) fn headline(results: &Results) -> String {
     let lines = [
         ("CPU time to relay a candidate, 50 calls at once", "µs", ["relay", "candidate/50/1"], "cpu_us"),
@@ -24,11 +24,15 @@ pub(super) fn headline(results: &Results) -> String {
             let figure = results.figure(work, case, server, name).map(|figure| figure.median * scale);
             figure.map_or_else(|| "–".to_owned(), |value| format!("{} {unit}", number(value)))
         };
-        let times = results.ratio([work, case, EXPRESS.key, name], [work, case, PARLOR.key, name]);
-        let times = times.map_or_else(|| "–".to_owned(), |times| format!("{:.1}", times.median));
-        vec![what.to_owned(), figure(EXPRESS.key), figure(PARLOR.key), times]
+        let times = |server: &str| {
+            let times = results.ratio([work, case, server, name], [work, case, PARLOR.key, name]);
+            times.map_or_else(|| "–".to_owned(), |times| format!("{:.1}", times.median))
+        };
+        let figures = [EXPRESS, BUN, PARLOR].map(|server| figure(server.key));
+        let ratios = [EXPRESS, BUN].map(|server| times(server.key));
+        [what.to_owned()].into_iter().chain(figures).chain(ratios).collect()
     });
-    table(&["", EXPRESS.label, PARLOR.label, "times"], rows)
+    table(&["", EXPRESS.label, BUN.label, PARLOR.label, "Express : Parlor", "Bun : Parlor"], rows)
 }
 
 pub(super) fn relay(results: &Results, payload: &str) -> String {
@@ -54,6 +58,14 @@ pub(super) fn relay(results: &Results, payload: &str) -> String {
         &["pairs × in flight", "server", "CPU µs", "a second", "paced at", "CPU µs", "p50 µs", "p99 µs", "p99.9 µs"],
         rows,
     )
+}
+
+pub(super) fn user(results: &Results) -> String {
+    let rows = contestants(results, "user", "candidate/50/1").into_iter().map(|contestant| {
+        let figure = |name: &str| results.figure("user", "candidate/50/1", contestant.key, name);
+        vec![contestant.label.to_owned(), median(figure("user_us")), median(figure("cpu_us"))]
+    });
+    table(&["server", "user CPU µs", "CPU µs"], rows)
 }
 
 /// A mark for a throughput that is the load's, not the server's.
