@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run dev check test test-long test-night
 .PHONY: test-rust test-compat test-wires test-browser test-media test-restart
-.PHONY: test-attacks test-soak test-drops test-browser-long test-schemathesis test-corpus test-bench test-release
+.PHONY: test-attacks test-soak test-drops test-browser-long test-schemathesis test-fuzz test-bench test-release
 .PHONY: soak drops fuzz bench bench-quick bench-media bench-instructions bench-record bench-build
 .PHONY: program program-release python cargo-deny cargo-fuzz
 
@@ -63,7 +63,7 @@ test: program python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil \
 
 test-long: program program-release python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil /usr/bin/valgrind \
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules
-	scripts/suites test-attacks test-soak,test-drops test-browser-long,test-schemathesis test-bench test-release test-corpus
+	scripts/suites test-attacks test-soak,test-drops test-browser-long,test-schemathesis test-bench test-release,test-fuzz
 
 test-night: program program-release
 	scripts/suites soak drops fuzz
@@ -87,6 +87,20 @@ test-browser: program client-demo/node_modules tests/browser/node_modules $(CHRO
 test-media: program tests/media/node_modules
 	npm test --prefix tests/media
 
+# A dozen calls with drops, and a restart of two nodes.
+test-restart: program tests/drops/node_modules python
+	npm test --prefix tests/drops
+
+test-browser-long: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil
+	CHROMIUM_BIN=$(CHROMIUM) FIREFOX_BIN=$(FIREFOX) TURNSERVER_BIN=$(TURNSERVER) npm run test:long --prefix tests/browser
+
+test-schemathesis: program python
+	python3 tests/wires/run.py --long
+
+# Every fuzz target, over its corpus and for some seconds more.
+test-fuzz:
+	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
+
 test-soak: program-release
 	target/release/examples/soak --minutes 2
 
@@ -94,7 +108,7 @@ soak: program-release
 	target/release/examples/soak --minutes 20
 
 test-drops: program-release tests/drops/node_modules python
-	PARLOR_BIN=target/release/parlor npm test --prefix tests/drops
+	PARLOR_BIN=target/release/parlor npm run test:long --prefix tests/drops
 
 drops: program-release tests/drops/node_modules python
 	PARLOR_BIN=target/release/parlor npm run drops --prefix tests/drops
