@@ -102,10 +102,10 @@ test-fuzz:
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
 
 test-soak: program-release
-	target/release/examples/soak --minutes 2
+	target/release/parlor-soak --minutes 2
 
 soak: program-release
-	target/release/examples/soak --minutes 20
+	target/release/parlor-soak --minutes 20
 
 test-drops: program-release tests/drops/node_modules python
 	PARLOR_BIN=target/release/parlor npm run test:long --prefix tests/drops
@@ -144,7 +144,7 @@ program:
 	cargo build $(QUICK)
 
 program-release:
-	cargo build --release --locked --bin parlor --example soak
+	cargo build --release --locked -p parlor -p parlor-soak
 
 $(MATCHBOX):
 	cargo install matchbox_server --version 0.15.0 --locked --root target/matchbox --target-dir target/matchbox/build

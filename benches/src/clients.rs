@@ -1,5 +1,9 @@
 //! Many clients in one thread: their sockets, their frames, and whose turn it is.
 //!
+//! This loop is the benchmark's own: it sends frames that were built before and reads without copying or decoding, at the
+//! cost of a few system calls per signal. The shared test client allocates and decodes each message in a task of its own,
+//! and would be what is measured. Messages, frame heads and handshakes are the shared ones.
+//!
 //! - [`Clients`] owns the connections. It shakes hands, answers heartbeats, walks a client into its room as its dialect
 //!   has it, and puts what comes through [`Load`].
 //! - [`Load`] is a piece of work: it hears what its clients are told, says things through [`Clients::say`], and is asked
@@ -17,11 +21,12 @@ use anyhow::{Context, bail, ensure};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use parlor_testing::frame::handshake;
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::dialect::{Dialect, Heard, Seat, excerpt};
-use crate::wire::{self, Frame};
+use crate::frame::{self, Frame};
 
 /// A connection, as long as it is one. Later another may have its number.
 pub(crate) type Id = usize;
@@ -143,7 +148,7 @@ impl Clients {
     /// Sends a text.
     pub(crate) fn say(&mut self, id: Id, text: &str) {
         self.put(id, |out| {
-            wire::write_text(text.as_bytes(), out);
+            frame::write_text(text.as_bytes(), out);
         });
     }
 
@@ -157,7 +162,7 @@ impl Clients {
         if let Some(goodbye) = self.dialect.goodbye() {
             self.say(id, &goodbye);
         }
-        self.send(id, &wire::GOODBYE);
+        self.send(id, &frame::GOODBYE);
         self.connections[id].stage = Stage::Closing;
     }
 
@@ -307,11 +312,11 @@ impl Clients {
             used = end + 4;
             self.opened(load, id)?;
         }
-        while let Some((frame, length)) = wire::read(&bytes[used..])? {
+        while let Some((frame, length)) = frame::read(&bytes[used..])? {
             used += length;
             match frame {
                 Frame::Text(text) => self.hear(load, id, text, at)?,
-                Frame::Ping(payload) => self.put(id, |out| wire::write_pong(payload, out)),
+                Frame::Ping(payload) => self.put(id, |out| frame::write_pong(payload, out)),
                 Frame::Pong => {}
                 Frame::Close => {
                     self.end(load, id, None)?;
@@ -375,21 +380,15 @@ impl Clients {
     }
 }
 
-/// A handshake as browsers write it.
-pub(crate) fn request(path: &str, server: SocketAddr) -> String {
-    format!(
-        "GET {path} HTTP/1.1\r\n\
-         Host: {server}\r\n\
-         Connection: Upgrade\r\n\
+/// The handshake of a browser.
+fn request(path: &str, server: SocketAddr) -> String {
+    let headers = "\
          Pragma: no-cache\r\n\
          Cache-Control: no-cache\r\n\
          User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\
-         Upgrade: websocket\r\n\
          Origin: http://localhost:3000\r\n\
-         Sec-WebSocket-Version: 13\r\n\
          Accept-Encoding: gzip, deflate, br, zstd\r\n\
          Accept-Language: en-US,en;q=0.9\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
-    )
+         Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    handshake(path, &server.to_string(), headers)
 }

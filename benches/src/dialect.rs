@@ -2,8 +2,8 @@
 //!
 //! - [`Dialect`]: one per protocol, without state.
 //! - [`Seat`]: which room a client is for, and what it calls itself there.
-//! - [`Heard`]: what a text means, as far as a load cares. Signals are told by how they begin, since a load reads a
-//!   hundred thousand of them a second; everything else is read as JSON.
+//! - [`Heard`]: what a text means to a load. Signals are recognized by their first bytes, since a load reads a hundred
+//!   thousand of them per second; the rest is decoded as JSON. The decoder of the shared test client would parse each.
 //! - [`Kind`], [`body`]: the signals. Each holds a [`MARK`], a number in a place of its own, by which a load knows what
 //!   arrived.
 
@@ -46,12 +46,7 @@ pub(crate) enum Heard {
     Other,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Offer,
-    Answer,
-    Candidate,
-}
+pub(crate) use parlor_testing::protocol::SignalKind as Kind;
 
 pub(crate) trait Dialect: Sync {
     /// Where its WebSocket is; `None` for what is no WebSocket server.
@@ -120,11 +115,6 @@ pub(crate) fn body(kind: Kind, bytes: usize) -> String {
     body.push_str(&"x".repeat(room % line.len()));
     body.push_str(end);
     body
-}
-
-/// A body that stands within another object, after other keys.
-fn inner(body: &str) -> &str {
-    body.strip_prefix('{').expect("a body is an object")
 }
 
 fn json(text: &[u8]) -> anyhow::Result<Value> {

@@ -7,8 +7,8 @@ use anyhow::Context;
 
 use crate::clients::{Clients, Id};
 use crate::dialect::{Dialect, MARK, body, excerpt};
+use crate::frame;
 use crate::gathering::Member;
-use crate::wire;
 use crate::work::relay::Payload;
 
 /// Signals from one client to another, each with the next number.
@@ -30,7 +30,7 @@ impl Lane {
         let target = (!to.name.is_empty()).then_some(to.name.as_str());
         let text = dialect.signal(payload.kind, &from.room, target, &body(payload.kind, payload.bytes));
         let mut frame = Vec::new();
-        wire::write_text(text.as_bytes(), &mut frame);
+        frame::write_text(text.as_bytes(), &mut frame);
         let digits = memchr::memmem::find(&frame, MARK.as_bytes()).expect("a body has a mark") + 1;
         Self { from: from.id, frame, digits, sent: 0, heard: 0, told_at: 0, in_flight: VecDeque::new() }
     }

@@ -13,12 +13,12 @@ use crate::results::Results;
 use crate::server::Programs;
 use crate::single::Single;
 
-mod asker;
 mod campaign;
 mod clients;
+mod conference;
 mod dialect;
+mod frame;
 mod gathering;
-mod hall;
 mod instructions;
 mod lane;
 mod pinning;
@@ -27,7 +27,6 @@ mod results;
 mod server;
 mod single;
 mod surroundings;
-mod wire;
 mod work;
 
 /// Measures Parlor and its peers

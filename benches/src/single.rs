@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 
 use crate::campaign::{relay_case, rooms_each};
 use crate::clients::{Clients, Waiting};
+use crate::conference::Meeting;
 use crate::dialect::Kind;
 use crate::gathering::disperse;
-use crate::hall::Meeting;
 use crate::pinning::Cores;
 use crate::server::{self, Contestant, Programs, Server};
 use crate::work::crowd::Crowd;

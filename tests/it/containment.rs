@@ -67,7 +67,7 @@ async fn a_defect_in_a_join_ends_that_connection_and_leaves_no_ghost() {
         server.until("the ghost is out", |held| held.peers == 1 && held.sessions == 1).await;
         assert_eq!(Scrape::of(&server).await.count("parlor_panics_total"), 1);
         // All goes on for the others.
-        if wire.speaks_of_peers() {
+        if wire.announces_peers() {
             assert!(matches!(ann.hear().await, Heard::Left(_)), "{wire:?}");
         }
         let mut carol = Peer::join(&server, wire, "r", "carol").await;

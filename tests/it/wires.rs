@@ -11,7 +11,7 @@ const CANDIDATES: usize = 50;
 
 /// What `hearer` calls the other: a session client knows no name.
 fn name_of(other: &Peer, hearer: &Peer) -> String {
-    if hearer.wire.speaks_of_peers() { other.id.clone() } else { NAMELESS.to_owned() }
+    if hearer.wire.announces_peers() { other.id.clone() } else { NAMELESS.to_owned() }
 }
 
 /// A call between two: list, joined, offer, answer, candidates in order, left.
@@ -22,13 +22,13 @@ async fn call(first: Wire, second: Wire) {
     server.until("the first is in", |held| held.peers == 1).await;
     let mut bob = Peer::join(&server, second, "r", "bob").await;
     server.until("both are in", |held| held.peers == 2).await;
-    if first.speaks_of_peers() {
+    if first.announces_peers() {
         let Heard::Joined(id) = ann.hear().await else { panic!("{first:?} is told of {second:?}") };
         // Nobody but the others knows the id of a session client.
         assert!(bob.id == NAMELESS || bob.id == id, "{id}");
         bob.id = id;
     }
-    if second.speaks_of_peers() {
+    if second.announces_peers() {
         assert_eq!(bob.list.len(), 1, "{:?}", bob.list);
         assert!(ann.id == NAMELESS || ann.id == bob.list[0]);
         ann.id.clone_from(&bob.list[0]);

@@ -1,15 +1,16 @@
-//! Parlor's plain wires.
+//! Parlor's plain protocols.
 
 use anyhow::bail;
+use parlor_testing::protocol::Protocol;
 
-use super::{Dialect, Heard, Kind, Seat, excerpt, inner, json, text_of};
+use super::{Dialect, Heard, Kind, Seat, excerpt, json, text_of};
 
 /// `/ws/{topic}`
 pub(crate) struct Topic;
 
 impl Dialect for Topic {
     fn path(&self, seat: &Seat) -> Option<String> {
-        Some(format!("/ws/{}", seat.room))
+        Some(Protocol::Topic.path(&seat.room))
     }
 
     fn hear(&self, _: &Seat, text: &[u8]) -> anyhow::Result<Heard> {
@@ -24,13 +25,8 @@ impl Dialect for Topic {
         })
     }
 
-    fn signal(&self, kind: Kind, _: &str, to: Option<&str>, body: &str) -> String {
-        let kind = match kind {
-            Kind::Offer => "offer",
-            Kind::Answer => "answer",
-            Kind::Candidate => "ice-candidate",
-        };
-        format!(r#"{{"type":"{kind}","to":"{}","payload":{body}}}"#, to.unwrap_or_default())
+    fn signal(&self, kind: Kind, room: &str, to: Option<&str>, body: &str) -> String {
+        Protocol::Topic.signal_with(kind, room, to, body)
     }
 }
 
@@ -39,7 +35,7 @@ pub(crate) struct Session;
 
 impl Dialect for Session {
     fn path(&self, seat: &Seat) -> Option<String> {
-        Some(format!("/signal?sessionId={}", seat.room))
+        Some(Protocol::Session.path(&seat.room))
     }
 
     fn is_in_once_open(&self) -> bool {
@@ -57,13 +53,8 @@ impl Dialect for Session {
         }
     }
 
-    fn signal(&self, kind: Kind, room: &str, _: Option<&str>, body: &str) -> String {
-        let (kind, key) = match kind {
-            Kind::Offer => ("offer", "sdp"),
-            Kind::Answer => ("answer", "sdp"),
-            Kind::Candidate => ("candidate", "candidate"),
-        };
-        format!(r#"{{"type":"{kind}","sessionId":"{room}","{key}":{body}}}"#)
+    fn signal(&self, kind: Kind, room: &str, to: Option<&str>, body: &str) -> String {
+        Protocol::Session.signal_with(kind, room, to, body)
     }
 }
 
@@ -71,8 +62,8 @@ impl Dialect for Session {
 pub(crate) struct Envelope;
 
 impl Dialect for Envelope {
-    fn path(&self, _: &Seat) -> Option<String> {
-        Some("/ws".to_owned())
+    fn path(&self, seat: &Seat) -> Option<String> {
+        Some(Protocol::Envelope.path(&seat.room))
     }
 
     fn greeting(&self, seat: &Seat) -> Option<String> {
@@ -93,13 +84,8 @@ impl Dialect for Envelope {
     }
 
     fn signal(&self, kind: Kind, room: &str, to: Option<&str>, body: &str) -> String {
-        let kind = match kind {
-            Kind::Offer => "sdp:offer",
-            Kind::Answer => "sdp:answer",
-            Kind::Candidate => "ice:candidate",
-        };
-        let target = to.map(|id| format!(r#""targetUserId":"{id}","#)).unwrap_or_default();
-        let body = inner(body);
-        format!(r#"{{"type":"{kind}","timestamp":1765843200000,"payload":{{"roomId":"{room}",{target}{body}}}"#)
+        // Clients of this protocol stamp their messages.
+        let signal = Protocol::Envelope.signal_with(kind, room, to, body);
+        signal.replacen(r#","payload":"#, r#","timestamp":1765843200000,"payload":"#, 1)
     }
 }

@@ -3,22 +3,15 @@
 //! Signals are emitted without asking for an acknowledgement, as frontends do.
 
 use anyhow::{Context, bail};
+use parlor_testing::protocol::Protocol;
 
 use super::{Dialect, Heard, Kind, Seat, excerpt, json, text_of};
 
 pub(crate) struct SocketIo;
 
-fn event(kind: Kind) -> (&'static str, &'static str) {
-    match kind {
-        Kind::Offer => ("offer", "offer"),
-        Kind::Answer => ("answer", "answer"),
-        Kind::Candidate => ("ice-candidate", "candidate"),
-    }
-}
-
 impl Dialect for SocketIo {
-    fn path(&self, _: &Seat) -> Option<String> {
-        Some("/socket.io/?EIO=4&transport=websocket".to_owned())
+    fn path(&self, seat: &Seat) -> Option<String> {
+        Some(Protocol::SocketIo.path(&seat.room))
     }
 
     fn hear(&self, seat: &Seat, text: &[u8]) -> anyhow::Result<Heard> {
@@ -56,9 +49,7 @@ impl Dialect for SocketIo {
     }
 
     fn signal(&self, kind: Kind, room: &str, to: Option<&str>, body: &str) -> String {
-        let (event, key) = event(kind);
-        let target = to.map(|id| format!(r#""targetId":"{id}","#)).unwrap_or_default();
-        format!(r#"42["{event}",{{"roomId":"{room}",{target}"{key}":{body}}}]"#)
+        Protocol::SocketIo.signal_with(kind, room, to, body)
     }
 }
 

@@ -1,16 +1,15 @@
-//! Meetings through the media server: what it costs to forward a packet and to hold a transport, and whether signaling
-//! notices.
+//! Conferences through the media server: the cost of forwarding a packet and of a transport, and the effect on signaling.
 //!
-//! Everyone has one transport to receive; who speaks has another, for sound (50 packets a second) and pictures (100). A
-//! packet counts once for each who hears it, as it arrives there.
+//! Each peer has a receiving transport; senders have another, for audio (50 packets per second) and video (100). A packet
+//! counts once per receiver, on arrival.
 
 use std::time::Instant;
 
 use super::relay::{CANDIDATE, Mode, Pairs};
 use super::{Outcome, Window};
 use crate::clients::{Clients, Waiting};
+use crate::conference::Meeting;
 use crate::gathering::disperse;
-use crate::hall::Meeting;
 use crate::server::{Contestant, Server};
 
 pub(crate) const MEETINGS: [Meeting; 4] = [
@@ -35,21 +34,21 @@ pub(crate) struct Figures {
     pub(crate) spoken_kib: f64,
 }
 
-/// Has people meet on a server that has just been started.
+/// Measures a conference on a server that has just been started.
 pub(crate) fn meet(meeting: Meeting, server: &Server, window: Window) -> anyhow::Result<Figures> {
-    let guests = meeting.gather(server.address)?;
+    let participants = meeting.join(server.address)?;
     let before = server.memory()?;
     let more = || anyhow::Ok(server.memory()?.saturating_sub(before) as f64 / meeting.transports() as f64);
-    let hall = guests.seat()?;
+    let conference = participants.connect()?;
     let connected_kib = more()?;
-    hall.speak();
+    conference.start();
     std::thread::sleep(window.warm_up);
-    let (heard, cpu, began) = (hall.heard(), server.cpu()?, Instant::now());
+    let (received, cpu, began) = (conference.received(), server.cpu()?, Instant::now());
     std::thread::sleep(window.length);
     let time = began.elapsed().as_secs_f64();
-    // What is late counts, and what it costs.
-    hall.hush()?;
-    let packets = (hall.heard() - heard) as f64;
+    // Late packets count, and their cost.
+    conference.stop()?;
+    let packets = (conference.received() - received) as f64;
     let cpu = server.cpu()?.saturating_sub(cpu).as_secs_f64();
     Ok(Figures {
         cpu_micros: cpu * 1e6 / packets,
@@ -66,7 +65,7 @@ pub(crate) fn beside(
     server: &Server,
     window: Window,
 ) -> anyhow::Result<Vec<(Outcome, Outcome)>> {
-    let hall = BESIDE.gather(server.address)?.seat()?;
+    let conference = BESIDE.join(server.address)?.connect()?;
     // The load of both is on one core.
     let mut clients = Clients::new(contestant.dialect, server.address, Waiting::Sleeps)?;
     let mut pairs = Pairs::gather(&mut clients, PAIRS, CANDIDATE)?;
@@ -74,9 +73,9 @@ pub(crate) fn beside(
     for _ in 0..TURNS {
         let mode = Mode::Paced(window, SIGNALS);
         let silent = pairs.relay(&mut clients, server, 1, mode)?;
-        hall.speak();
+        conference.start();
         let forwarding = pairs.relay(&mut clients, server, 1, mode)?;
-        hall.hush()?;
+        conference.stop()?;
         turns.push((silent, forwarding));
     }
     disperse(&mut clients)?;

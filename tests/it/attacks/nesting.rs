@@ -69,7 +69,7 @@ async fn pair(server: &TestServer, first: Wire, second: Wire, room: &str) -> (We
     // A session client is told nothing of that.
     while reqwest::get(server.url(&format!("/api/rooms/{room}"))).await.unwrap().status() != 200 {}
     let bob = Peer::join(server, second, room, "bob").await;
-    if first.speaks_of_peers() {
+    if first.announces_peers() {
         assert!(matches!(ann.hear().await, Heard::Joined(_)), "{first:?}");
     }
     let to_ann = bob.list.first().unwrap_or(&ann.id).clone();

@@ -4,17 +4,15 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
+pub(crate) use parlor_testing::transport::WebSocket;
+use parlor_testing::transport::{connect, reset};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::TestServer;
 use super::server::LIMIT;
-
-pub(crate) type WebSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 pub(crate) struct Client {
     socket: WebSocket,
@@ -37,8 +35,8 @@ pub(crate) async fn websocket(server: &TestServer, query: &str) -> WebSocket {
 }
 
 async fn websocket_at(address: SocketAddr, query: &str) -> WebSocket {
-    let url = format!("ws://{address}/socket.io/?transport=websocket&{query}");
-    tokio_tungstenite::connect_async(url).await.expect("the handshake is answered").0
+    let path = format!("/socket.io/?transport=websocket&{query}");
+    connect(address, &path).await.expect("the handshake is answered")
 }
 
 /// The next text frame, heartbeats answered.
@@ -196,10 +194,9 @@ impl Client {
     }
 }
 
-/// Ends a connection without a goodbye, by a reset.
+/// Ends a connection with a reset, without a close frame.
 pub(crate) fn cut(socket: WebSocket) {
-    let MaybeTlsStream::Plain(stream) = socket.into_inner() else { panic!("no TLS here") };
-    socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    reset(socket);
 }
 
 fn event_of(frame: &str) -> Value {

@@ -3,20 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use parlor_testing::media::{Media, Source, address_of};
 use serde_json::{Value, json};
 use str0m::media::MediaKind;
 use str0m::rtp::Ssrc;
 
 use super::roamer::Roamer;
 
-#[expect(dead_code, reason = "a player waits for nothing but what it hears")]
-#[path = "../../../examples/soak/client/media.rs"]
-mod media;
-
-use media::{Media, Score};
-
 /// Fifty packets of sound a second.
-const SCORE: Score = Score { interval: Duration::from_millis(20), packets: 1, bytes: 600, layers: 1 };
+const SOURCE: Source = Source { interval: Duration::from_millis(20), packets: 1, bytes: 600, layers: 1 };
 
 /// One transport of media, at its client's end. It ends when it is dropped.
 pub(crate) struct Player {
@@ -35,17 +30,17 @@ impl Player {
 
     /// What it says to connect.
     pub(crate) fn connecting(&self) -> Value {
-        self.media.connecting()
+        self.media.connect_request()
     }
 
     /// How many packets it has heard.
     pub(crate) fn heard(&self) -> u64 {
-        self.media.heard()
+        self.media.received()
     }
 
     /// Waits until it has heard so many more.
     pub(crate) async fn hears_more(&self, count: u64) {
-        self.media.hears(self.stream.unwrap(), count).await.unwrap();
+        self.media.receives(self.stream.unwrap(), count).await.unwrap();
     }
 }
 
@@ -59,9 +54,9 @@ pub(crate) async fn transport(roamer: &mut Roamer, direction: &str) -> Player {
     let capabilities = capabilities(roamer).await;
     let created =
         roamer.ask("transport:create", json!({ "direction": direction, "rtpCapabilities": capabilities })).await;
-    let media = Media::new(&created, Some(SCORE)).await.unwrap();
-    roamer.ask("transport:connect", media.connecting()).await;
-    Player { server: media::address_of(&created).unwrap(), media, stream: None }
+    let media = Media::new(&created, Some(SOURCE)).await.unwrap();
+    roamer.ask("transport:connect", media.connect_request()).await;
+    Player { server: address_of(&created).unwrap(), media, stream: None }
 }
 
 /// Plays sound: its producer's id.

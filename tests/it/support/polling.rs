@@ -1,90 +1,61 @@
-//! A Socket.IO client over long-polling (Engine.IO 4).
+//! A Socket.IO client over long-polling that panics instead of returning errors.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use serde_json::Value;
+use parlor_testing::polling;
+use parlor_testing::protocol::LOST;
+use tokio::time::timeout;
 
 use super::raw::Raw;
 use super::server::LIMIT;
 
 pub(crate) struct Polling {
-    http: reqwest::Client,
+    session: polling::Polling,
     address: SocketAddr,
-    /// Of every request after the first.
-    path: String,
-    packets: VecDeque<String>,
-}
-
-fn client() -> reqwest::Client {
-    reqwest::Client::builder().timeout(LIMIT).build().unwrap()
 }
 
 impl Polling {
-    /// As far as the OPEN packet.
+    /// Opens a session: up to the OPEN packet and the first heartbeat. After that, a poll waits if there is nothing to send.
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        let http = client();
-        let path = "/socket.io/?EIO=4&transport=polling";
-        let open = http.get(format!("http://{address}{path}")).send().await.unwrap().text().await.unwrap();
-        let open: Value = serde_json::from_str(&open[1..]).unwrap();
-        let path = format!("{path}&sid={}", open["sid"].as_str().unwrap());
-        let mut client = Self { http, address, path, packets: VecDeque::new() };
-        // A heartbeat comes at once; from here on a poll waits, if nothing is to be told.
-        client.fetch().await;
-        assert_eq!(client.packets, ["2"]);
-        client
+        let mut session = polling::Polling::open(address).await.expect("a session is opened");
+        assert_eq!(timeout(LIMIT, session.next()).await.expect("a poll is answered in time").as_deref(), Ok("2"));
+        Self { session, address }
     }
 
-    /// Whether the connection is still there.
-    async fn fetch(&mut self) -> bool {
-        let answer = self.http.get(self.url()).send().await.expect("a poll is answered in time");
-        if answer.status() != 200 {
-            return false;
-        }
-        let packets = answer.text().await.expect("a whole answer");
-        self.packets.extend(packets.split('\u{1e}').map(str::to_owned));
-        true
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}{}", self.address, self.path)
-    }
-
-    /// What a WebSocket is upgraded by, beside the transport.
+    /// The query of a WebSocket that upgrades this session.
     pub(crate) fn query(&self) -> String {
-        self.path.split_once('?').expect("a query").1.replace("transport=polling&", "")
+        let path = self.session.upgrade_path();
+        path.split_once('?').expect("a query").1.replace("transport=websocket&", "")
     }
 
-    /// Comes over another connection from now on.
+    /// Uses new connections from now on.
     pub(crate) fn forget_connections(&mut self) {
-        self.http = client();
+        self.session.reconnect().expect("a client is created");
     }
 
-    /// Sends packets, if the server has not closed yet.
+    /// Sends packets, if the server has not closed the session yet.
     pub(crate) async fn send(&mut self, packets: &str) {
-        self.http.post(self.url()).body(packets.to_owned()).send().await.expect("an answer");
+        let packets = [packets.to_owned()];
+        timeout(LIMIT, self.session.send(&packets)).await.expect("a payload is answered in time").ok();
     }
 
-    /// The next packet, heartbeats answered; `None` once the server has closed.
+    /// Receives the next packet, heartbeats answered; `None` once the server has closed the session.
     pub(crate) async fn next(&mut self) -> Option<String> {
         loop {
-            match self.packets.pop_front() {
-                Some(ping) if ping == "2" => self.send("3").await,
-                // What ends a poll that has nothing to tell.
-                Some(noop) if noop == "6" => {}
-                Some(close) if close == "1" => return None,
-                Some(packet) => return Some(packet),
-                None if self.fetch().await => {}
-                None => return None,
+            match timeout(LIMIT, self.session.next()).await.expect("a poll is answered in time") {
+                Ok(ping) if ping == "2" => self.send("3").await,
+                Ok(packet) => return Some(packet),
+                Err(LOST) => panic!("a poll is not answered"),
+                Err(_) => return None,
             }
         }
     }
 
-    /// A poll that waits for something to be told, on a connection of its own. What was told and not looked at is
-    /// forgotten.
+    /// Starts a poll on a connection of its own, and waits until the server has read it. Packets that were received and not
+    /// consumed are discarded.
     pub(crate) async fn poll(&self) -> Raw {
-        let poll = Raw::sending(self.address, format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", self.path)).await;
-        // One that is cut off before it is read is none.
+        let path = self.session.path();
+        let poll = Raw::sending(self.address, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
         poll.until_read().await;
         poll
     }

@@ -7,15 +7,17 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
+use parlor_testing::frame::{self, FIN, read_head, write_masked};
+
 use super::server::LIMIT;
 
 /// What ends a head.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
 /// The first byte of a frame that is a message of its own: FIN and the opcode.
-pub(crate) const TEXT: u8 = 0x81;
-pub(crate) const CLOSE: u8 = 0x88;
-pub(crate) const PING: u8 = 0x89;
+pub(crate) const TEXT: u8 = FIN | frame::TEXT;
+pub(crate) const CLOSE: u8 = FIN | frame::CLOSE;
+pub(crate) const PING: u8 = FIN | frame::PING;
 
 const MASK: [u8; 4] = [0x5a, 0x17, 0xc3, 0x08];
 
@@ -200,12 +202,11 @@ impl Raw {
     /// The next frame; `None` if the server closes the connection instead.
     pub(crate) async fn frame(&mut self) -> Option<Frame> {
         loop {
-            if let Some((head, length)) = bounds(&self.early)
-                && self.early.len() >= head + length
+            if let Some(head) = read_head(&self.early)
+                && self.early.len() >= head.length + head.payload
             {
-                let opcode = self.early[0] & 0x0f;
-                let payload = self.early.drain(..head + length).skip(head).collect();
-                return Some(Frame { opcode, payload });
+                let payload = self.early.drain(..head.length + head.payload).skip(head.length).collect();
+                return Some(Frame { opcode: head.opcode(), payload });
             }
             if !self.more().await {
                 return None;
@@ -238,43 +239,19 @@ impl Raw {
 
 /// A WebSocket handshake with further headers, each with its line end.
 pub(crate) fn handshake(path: &str, headers: &str) -> String {
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: parlor\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
-    )
+    frame::handshake(path, "parlor", headers)
 }
 
 /// A frame as a client must send it: masked.
 pub(crate) fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    let payload = payload.as_ref();
-    let mut bytes = frame_head(first, payload.len() as u64);
-    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    let mut bytes = Vec::new();
+    write_masked(first, payload.as_ref(), MASK, &mut bytes);
     bytes
 }
 
 /// The head of a masked frame that claims to be so long.
 pub(crate) fn frame_head(first: u8, length: u64) -> Vec<u8> {
-    let mut head = vec![first];
-    match length {
-        0..126 => head.push(0x80 | u8::try_from(length).unwrap()),
-        126..65_536 => {
-            head.push(0x80 | 0x7e);
-            head.extend(u16::try_from(length).unwrap().to_be_bytes());
-        }
-        _ => {
-            head.push(0x80 | 0x7f);
-            head.extend(length.to_be_bytes());
-        }
-    }
-    head.extend(MASK);
+    let mut head = Vec::new();
+    frame::write_head(first, length, MASK, &mut head);
     head
-}
-
-/// Where the payload of a server's frame begins, and how long it is, if the head is there.
-fn bounds(bytes: &[u8]) -> Option<(usize, usize)> {
-    match bytes.get(1)? {
-        126 => Some((4, usize::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)))),
-        127 => Some((10, usize::try_from(u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?)).ok()?)),
-        length => Some((2, usize::from(*length))),
-    }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use self::line::Line;
 pub(crate) use self::line::{Loss, Lost};
 use super::TestServer;
-use super::wire::{Heard, heard_on_envelope, heard_on_socketio};
+use super::wire::{Heard, Wire};
 
 /// How a client is connected that may come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,10 +289,8 @@ impl Roamer {
     /// The next that it is told unasked, and the message itself.
     pub(crate) async fn told(&mut self) -> (Heard, String) {
         let said = self.next().await;
-        let heard = match self.way {
-            Way::Envelope => heard_on_envelope(&said),
-            _ => heard_on_socketio(&said),
-        };
+        let protocol = if self.way == Way::Envelope { Wire::Envelope } else { Wire::SocketIo };
+        let heard = protocol.decode(&said).unwrap_or_else(|error| panic!("{error:#}"));
         (heard.unwrap_or_else(|| panic!("{:?}: nobody asked for {said}", self.way)), said)
     }
 

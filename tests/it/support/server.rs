@@ -70,11 +70,6 @@ impl TestServer {
         format!("{scheme}://{}{path}", self.address)
     }
 
-    pub(crate) fn websocket_url(&self, path: &str) -> String {
-        let scheme = if self.trusted.is_some() { "wss" } else { "ws" };
-        format!("{scheme}://{}{path}", self.address)
-    }
-
     pub(crate) fn connector(&self) -> Option<Connector> {
         self.trusted.clone().map(Connector::Rustls)
     }

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
+use parlor_testing::transport::{connect, reset};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::Way;
-use crate::support::client::{WebSocket, cut, goodbye};
+use crate::support::client::{WebSocket, goodbye};
 use crate::support::polling::Polling;
 use crate::support::raw::Raw;
 use crate::support::server::LIMIT;
@@ -40,8 +41,7 @@ impl Line {
             Way::WebSocket => "/socket.io/?EIO=4&transport=websocket",
             Way::Envelope => "/ws",
         };
-        let connecting = tokio_tungstenite::connect_async_with_config(format!("ws://{server}{path}"), None, true);
-        let (mut socket, _) = connecting.await.expect("the handshake is answered");
+        let mut socket = connect(server, path).await.expect("the handshake is answered");
         if way == Way::WebSocket {
             assert!(message(&mut socket).await.unwrap().starts_with("0{"));
         }
@@ -70,7 +70,7 @@ impl Line {
         let kept = match (self, how) {
             (line, Loss::Silence) => Some(line),
             (Self::WebSocket(socket), Loss::Reset) => {
-                cut(*socket);
+                reset(*socket);
                 None
             }
             (Self::WebSocket(_), Loss::End) => None,

@@ -1,15 +1,15 @@
 //! What a client may do wrong at the media server.
 
 use anyhow::Context;
+use parlor_testing::media::address_of;
+use parlor_testing::requester::Requester;
+use parlor_testing::transport::Goodbye;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use serde_json::json;
 use tokio::net::UdpSocket;
 
 use super::hostile::noise;
-use crate::client::Goodbye;
-use crate::client::envelope::Asker;
-use crate::client::media::address_of;
 use crate::world::World;
 
 /// How many datagrams of nonsense at a time.
@@ -20,8 +20,8 @@ const CODES: [&str; 4] = ["TRANSPORT_ERROR", "PRODUCE_ERROR", "CONSUME_ERROR", "
 
 /// Datagrams that begin as those of each protocol do, and go on anyhow.
 pub(super) async fn garbage(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
-    let mut asker = Asker::join(world, &world.name("hostile"), "garbage").await?;
-    let created = asker.ask("transport:create", json!({ "direction": "recv" })).await?;
+    let mut requester = Requester::join(world.address, &world.name("hostile"), "garbage").await?;
+    let created = requester.request("transport:create", json!({ "direction": "recv" })).await?;
     let server = address_of(&created)?;
     let ufrag = created["iceParameters"]["usernameFragment"].as_str().context("a ufrag")?;
     let socket = UdpSocket::bind("127.0.0.1:0").await?;
@@ -39,7 +39,7 @@ pub(super) async fn garbage(world: &World, mut choices: SmallRng) -> anyhow::Res
         // What is not sent is lost.
         socket.send_to(&datagram, server).await.ok();
     }
-    asker.end(Goodbye::Close).await
+    requester.end(Goodbye::Close).await
 }
 
 fn binding_request(ufrag: &str, choices: &mut SmallRng) -> Vec<u8> {
@@ -59,8 +59,8 @@ fn binding_request(ufrag: &str, choices: &mut SmallRng) -> Vec<u8> {
 
 /// Requests for what is not there, or cannot be.
 pub(super) async fn lies(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
-    let mut asker = Asker::join(world, &world.name("hostile"), "liar").await?;
-    let created = asker.ask("transport:create", json!({ "direction": "send" })).await?;
+    let mut requester = Requester::join(world.address, &world.name("hostile"), "liar").await?;
+    let created = requester.request("transport:create", json!({ "direction": "send" })).await?;
     let (transport, nothing) = (&created["id"], json!("00000000-0000-4000-8000-000000000000"));
     let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
     let lies = [
@@ -91,26 +91,26 @@ pub(super) async fn lies(world: &World, mut choices: SmallRng) -> anyhow::Result
     ];
     for _ in 0..4 {
         let (kind, payload) = &lies[choices.random_range(0..lies.len())];
-        asker.refused(kind, payload.clone(), &CODES).await?;
+        requester.fail(kind, payload.clone(), &CODES).await?;
     }
-    asker.end(Goodbye::Close).await
+    requester.end(Goodbye::Close).await
 }
 
 /// Transports that nobody comes to.
 pub(super) async fn abandoned(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
-    let mut asker = Asker::join(world, &world.name("hostile"), "abandons").await?;
+    let mut requester = Requester::join(world.address, &world.name("hostile"), "abandons").await?;
     for number in 0..choices.random_range(1..=3) {
-        let created = asker.ask("transport:create", json!({ "direction": "send" })).await?;
+        let created = requester.request("transport:create", json!({ "direction": "send" })).await?;
         let transport = &created["id"];
         if choices.random() {
             let fingerprint = ["A5"; 32].join(":");
             let dtls = json!({ "role": "client", "fingerprints": [{ "algorithm": "sha-256", "value": fingerprint }] });
-            asker.ask("transport:connect", json!({ "transportId": transport, "dtlsParameters": dtls })).await?;
+            requester.request("transport:connect", json!({ "transportId": transport, "dtlsParameters": dtls })).await?;
         }
         let opus = json!({ "mimeType": "audio/opus", "payloadType": 111, "clockRate": 48000, "channels": 2 });
         let parameters = json!({ "mid": "a", "codecs": [opus], "encodings": [{ "ssrc": 10 + number }] });
         let request = json!({ "transportId": transport, "kind": "audio", "rtpParameters": parameters });
-        asker.ask("produce", request).await?;
+        requester.request("produce", request).await?;
     }
-    asker.end(if choices.random() { Goodbye::Drop } else { Goodbye::Reset }).await
+    requester.end(if choices.random() { Goodbye::Drop } else { Goodbye::Reset }).await
 }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use parlor_testing::connection::Route;
+use parlor_testing::protocol::Event;
+use parlor_testing::transport::Goodbye;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use serde_json::{Value, json};
 
-use crate::client::{Ended, Goodbye, Heard, Peer, Wire};
+use crate::client::Peer;
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
@@ -46,8 +49,8 @@ async fn one_room(world: &Arc<World>, choices: &mut SmallRng) -> anyhow::Result<
     let room = format!("{rooms}/{id}");
     let mut peer = None;
     if choices.random_bool(0.5) {
-        let wire = Wire::GROUP[choices.random_range(0..Wire::GROUP.len())];
-        peer = Some(Peer::join(world, wire, id, &world.name("guest")).await?);
+        let route = Route::GROUP[choices.random_range(0..Route::GROUP.len())];
+        peer = Some(Peer::join(world, route, id, &world.name("guest")).await?);
     }
     let seen: Value = world.http.get(&room).send().await?.error_for_status()?.json().await?;
     let guests: Vec<&str> = peer.iter().map(|peer| peer.id.as_str()).collect();
@@ -60,10 +63,10 @@ async fn one_room(world: &Arc<World>, choices: &mut SmallRng) -> anyhow::Result<
     let closed = world.http.delete(&room).send().await?.status();
     ensure!(closed == 204, "a room is closed with {closed}");
     if let Some(mut peer) = peer {
-        match peer.hear().await?.1 {
-            Heard::Refused(code) if code == "ROOM_CLOSED" => {}
-            Heard::Ended(Ended::Closed(1008)) if peer.wire == Wire::Topic => {}
-            other => bail!("{:?} is told {other:?} when its room is closed", peer.wire),
+        match peer.next().await?.1 {
+            Event::Error(code) if code == "ROOM_CLOSED" => {}
+            Event::Closed(1008) if peer.route == Route::Topic => {}
+            other => bail!("{:?} is told {other:?} when its room is closed", peer.route),
         }
         peer.finish(Goodbye::Close).await?;
     }

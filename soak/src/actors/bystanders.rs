@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parlor_testing::connection::Route;
 use tokio::time::Instant;
 
 use crate::call::{self, Talk};
-use crate::client::{Peer, Wire};
+use crate::client::Peer;
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
@@ -16,7 +17,7 @@ const INTERVAL: Duration = Duration::from_millis(150);
 const TALK: Talk = Talk { candidates: 10, description_bytes: 2000, pause: Duration::ZERO };
 
 pub(crate) async fn run(world: Arc<World>, phase: Phase) {
-    let pairs = Wire::ALL.into_iter().flat_map(|first| Wire::ALL.map(|second| (first, second)));
+    let pairs = Route::ALL.into_iter().flat_map(|first| Route::ALL.map(|second| (first, second)));
     let mut pace = Pace::new();
     for (first, second) in pairs.cycle() {
         if !phase.has_time_for(INTERVAL) {
@@ -28,7 +29,7 @@ pub(crate) async fn run(world: Arc<World>, phase: Phase) {
     }
 }
 
-async fn bystand(world: &Arc<World>, first: Wire, second: Wire) -> anyhow::Result<()> {
+async fn bystand(world: &Arc<World>, first: Route, second: Route) -> anyhow::Result<()> {
     let room = world.name("bystanders");
     let begin = Instant::now();
     let answerer = Peer::join(world, first, &room, &world.name("answerer")).await?;

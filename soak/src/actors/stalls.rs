@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
+use parlor_testing::connection::Route;
+use parlor_testing::protocol::{Event, SignalKind};
+use parlor_testing::transport::Goodbye;
 use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::call::{self, Label};
-use crate::client::{Goodbye, Heard, Kind, LIMIT, Peer, Wire};
+use crate::client::{LIMIT, Peer};
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
@@ -27,14 +30,14 @@ pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
     let who = format!("stalls {lane}, {}", phase.name);
     let mut choices = world.choices(&who);
     while phase.has_time_for(STALL) {
-        let talks = Wire::GROUP[choices.random_range(0..Wire::GROUP.len())];
-        let stalls = Wire::ALL[choices.random_range(0..Wire::ALL.len())];
+        let talks = Route::GROUP[choices.random_range(0..Route::GROUP.len())];
+        let stalls = Route::ALL[choices.random_range(0..Route::ALL.len())];
         let outcome = stall(&world, talks, stalls).await;
         world.check(format!("{who}, {talks:?} to {stalls:?}"), outcome).await;
     }
 }
 
-async fn stall(world: &Arc<World>, talks: Wire, stalls: Wire) -> anyhow::Result<()> {
+async fn stall(world: &Arc<World>, talks: Route, stalls: Route) -> anyhow::Result<()> {
     let room = world.name("stall");
     let mut talker = Peer::join(world, talks, &room, &world.name("talker")).await?;
     let mut staller = Peer::join_to_stall(world, stalls, &room, &world.name("staller")).await?;
@@ -47,22 +50,22 @@ async fn stall(world: &Arc<World>, talks: Wire, stalls: Wire) -> anyhow::Result<
         ensure!(begin.elapsed() < LIMIT, "it does not read, and is not thrown out");
         sequence += 1;
         let text = Label::new(room.as_str(), sequence).description(DESCRIPTION_BYTES);
-        talker.signal(Some(&staller.id), Kind::Offer, &text).await?;
+        talker.signal(Some(&staller.id), SignalKind::Offer, &text).await?;
         pace.keep(interval).await;
-        while let Some((_, heard)) = talker.hear_within(Duration::ZERO).await? {
+        while let Some((_, heard)) = talker.next_within(Duration::ZERO).await? {
             match heard {
-                Heard::Refused(code) if code == "DELIVERY_FAILED" || code == "dropped" => {
+                Event::Error(code) if code == "DELIVERY_FAILED" || code == "dropped" => {
                     world.tally.add(Count::RefusedForStall);
                     interval = SLOW_INTERVAL;
                 }
                 // It might come back; it does not.
-                Heard::Away(id) if id == staller.id => {}
-                Heard::Left(id) if id == staller.id => {
+                Event::Away(id) if id == staller.id => {}
+                Event::Left(id) if id == staller.id => {
                     world.tally.add(Count::ThrownOut);
                     drop(staller);
                     // What was on its way when the other was thrown out has nowhere to go.
                     let late = talker.end(Goodbye::Close).await?;
-                    let is_refusal = |heard: &Heard| matches!(heard, Heard::Refused(code) if code.eq_ignore_ascii_case("target_not_found"));
+                    let is_refusal = |heard: &Event| matches!(heard, Event::Error(code) if code.eq_ignore_ascii_case("target_not_found"));
                     ensure!(late.iter().all(is_refusal), "told at the end: {late:?}");
                     return Ok(());
                 }

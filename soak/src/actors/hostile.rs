@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
+use parlor_testing::connection::Route;
+use parlor_testing::polling::Polling;
+use parlor_testing::transport::{WebSocket, connect, dial, reset};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -14,14 +17,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::hostile_media;
-use crate::client::polling::Polling;
-use crate::client::transport::{WebSocket, connect, dial, reset};
-use crate::client::{LIMIT, Wire};
+use crate::client::LIMIT;
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
@@ -125,10 +127,10 @@ pub(super) fn noise(choices: &mut SmallRng, length: usize) -> Vec<u8> {
     (0..length).map(|_| choices.random()).collect()
 }
 
-/// A WebSocket of a plain wire, at a room of its own.
-async fn plain(world: &World, choices: &mut SmallRng) -> anyhow::Result<(Wire, WebSocket)> {
-    let wire = choose(choices, &Wire::PLAIN);
-    Ok((wire, connect(world.address, &wire.path(&world.name("hostile")), None).await?))
+/// A WebSocket of a plain route, at a room of its own.
+async fn plain(world: &World, choices: &mut SmallRng) -> anyhow::Result<(Route, WebSocket)> {
+    let route = choose(choices, &Route::PLAIN);
+    Ok((route, connect(world.address, &route.protocol().path(&world.name("hostile"))).await?))
 }
 
 /// Reads on to a text in which this stands.
@@ -159,7 +161,7 @@ async fn ended(stream: &mut TcpStream) {
 
 /// What is no message is told so, and the connection stays.
 async fn garbage(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
-    let (wire, mut socket) = plain(world, &mut choices).await?;
+    let (route, mut socket) = plain(world, &mut choices).await?;
     for _ in 0..3 {
         let noise = String::from_utf8_lossy(&noise(&mut choices, 40)).into_owned();
         let texts = [
@@ -173,7 +175,7 @@ async fn garbage(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
             &noise,
         ];
         socket.send(Message::text(choose(&mut choices, &texts))).await?;
-        until(&mut socket, "\"error\"").await.with_context(|| format!("{wire:?}"))?;
+        until(&mut socket, "\"error\"").await.with_context(|| format!("{route:?}"))?;
     }
     socket.close(None).await?;
     code(&mut socket).await;
@@ -182,7 +184,7 @@ async fn garbage(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
 
 /// What is no packet is answered by the end, or by nothing: the connection still answers.
 async fn garbage_packets(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
-    let mut socket = connect(world.address, &Wire::WebSocket.path(""), None).await?;
+    let mut socket = connect(world.address, &Route::WebSocket.protocol().path("")).await?;
     socket.send(Message::text("40")).await?;
     until(&mut socket, "40{").await?;
     let noise = String::from_utf8_lossy(&noise(&mut choices, 40)).into_owned();
@@ -199,27 +201,27 @@ async fn garbage_packets(world: &World, mut choices: SmallRng) -> anyhow::Result
 }
 
 async fn binary(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
-    let (wire, mut socket) = plain(world, &mut choices).await?;
+    let (route, mut socket) = plain(world, &mut choices).await?;
     socket.send(Message::binary(noise(&mut choices, 100))).await?;
     let code = code(&mut socket).await;
-    ensure!(code == Some(1003), "{wire:?} closes with {code:?} after a binary message");
+    ensure!(code == Some(1003), "{route:?} closes with {code:?} after a binary message");
     Ok(())
 }
 
 async fn too_large(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let text = "x".repeat(choices.random_range(66_000..120_000));
     if choices.random_bool(0.3) {
-        let mut socket = connect(world.address, &Wire::WebSocket.path(""), None).await?;
+        let mut socket = connect(world.address, &Route::WebSocket.protocol().path("")).await?;
         socket.send(Message::text("40")).await?;
         until(&mut socket, "40{").await?;
         socket.send(Message::text(format!(r#"42["offer",{{"offer":"{text}"}}]"#))).await?;
         return until(&mut socket, "PAYLOAD_TOO_LARGE").await;
     }
-    let (wire, mut socket) = plain(world, &mut choices).await?;
+    let (route, mut socket) = plain(world, &mut choices).await?;
     // The server may have closed before all of it is sent.
     socket.send(Message::text(text)).await.ok();
     let code = code(&mut socket).await;
-    ensure!(code == Some(1009), "{wire:?} closes with {code:?} after a message that is too large");
+    ensure!(code == Some(1009), "{route:?} closes with {code:?} after a message that is too large");
     Ok(())
 }
 
@@ -241,22 +243,22 @@ async fn wrong_path(world: &World, mut choices: SmallRng) -> anyhow::Result<()> 
     ensure!(status == expected, "{path} answers {status}");
     let status = world.http.post(world.url("/health")).send().await?.status();
     ensure!(status == 405, "POST /health answers {status}");
-    for wire in Wire::PLAIN {
-        let status = world.http.get(world.url(&wire.path("hostile"))).send().await?.status();
-        ensure!(status.is_client_error(), "{wire:?} without a handshake answers {status}");
+    for route in Route::PLAIN {
+        let status = world.http.get(world.url(&route.protocol().path("hostile"))).send().await?.status();
+        ensure!(status.is_client_error(), "{route:?} without a handshake answers {status}");
     }
     Ok(())
 }
 
 async fn foreign_origin(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
-    let wire = choose(&mut choices, &[Wire::WebSocket, Wire::Envelope, Wire::Topic, Wire::Session]);
-    let mut request = format!("ws://{}{}", world.address, wire.path("hostile")).into_client_request()?;
+    let route = choose(&mut choices, &[Route::WebSocket, Route::Envelope, Route::Topic, Route::Session]);
+    let mut request = format!("ws://{}{}", world.address, route.protocol().path("hostile")).into_client_request()?;
     request.headers_mut().insert("origin", HeaderValue::from_static("https://evil.example"));
     let stream = dial(world.address, None).await?;
     match tokio_tungstenite::client_async(request, stream).await {
         Err(Error::Http(response)) if response.status() == 403 => Ok(()),
-        Err(error) => bail!("{wire:?} answers a foreign origin with {error}"),
-        Ok(_) => bail!("{wire:?} lets a foreign origin in"),
+        Err(error) => bail!("{route:?} answers a foreign origin with {error}"),
+        Ok(_) => bail!("{route:?} lets a foreign origin in"),
     }
 }
 
@@ -284,14 +286,14 @@ async fn abandoned_polling(world: &World, mut choices: SmallRng) -> anyhow::Resu
 async fn abandoned_upgrade(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let stage = choices.random_range(0..=3);
     let polling = some_polling(world, stage).await?;
-    let upgrade = connect(world.address, &polling.upgrade_path(), None).await;
+    let upgrade = connect(world.address, &polling.upgrade_path()).await;
     let mut socket = upgrade.with_context(|| format!("the upgrade, at stage {stage}"))?;
     if choices.random_bool(0.7) {
         socket.send(Message::text("2probe")).await?;
         until(&mut socket, "3probe").await.with_context(|| format!("the probe, at stage {stage}"))?;
     }
     if choices.random_bool(0.5) {
-        reset(socket.get_ref());
+        reset(socket);
     }
     Ok(())
 }
@@ -299,9 +301,9 @@ async fn abandoned_upgrade(world: &World, mut choices: SmallRng) -> anyhow::Resu
 /// The place of somebody, by a key that nobody was told: it is let in, as somebody new.
 async fn made_up_key(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let key = format!("{:032x}.{}", choices.random::<u128>(), "Q".repeat(choices.random_range(23..=24)));
-    let wire = choose(&mut choices, &[Wire::WebSocket, Wire::Envelope]);
-    let mut socket = connect(world.address, &wire.path(""), None).await?;
-    let (claim, answer) = if wire == Wire::Envelope {
+    let route = choose(&mut choices, &[Route::WebSocket, Route::Envelope]);
+    let mut socket = connect(world.address, &route.protocol().path("")).await?;
+    let (claim, answer) = if route == Route::Envelope {
         let payload = json!({ "resumeToken": key, "lastSequence": choices.random::<u32>() });
         (json!({ "type": "auth:request", "payload": payload }).to_string(), r#""recovered":false"#)
     } else {
@@ -316,11 +318,13 @@ async fn made_up_key(world: &World, mut choices: SmallRng) -> anyhow::Result<()>
 
 /// What is no WebSocket any more, or never was HTTP, is ended.
 async fn broken_frames(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
-    let wire = choose(&mut choices, &Wire::ALL);
+    let route = choose(&mut choices, &Route::ALL);
     let mut stream = if choices.random_bool(0.3) {
         dial(world.address, None).await?
     } else {
-        connect(world.address, &wire.path(&world.name("hostile")), None).await?.into_inner()
+        let socket = connect(world.address, &route.protocol().path(&world.name("hostile"))).await?;
+        let MaybeTlsStream::Plain(stream) = socket.into_inner() else { bail!("TLS is not in use") };
+        stream
     };
     // Reserved bits are set: as a frame this is none, as a head neither.
     let mut bytes = vec![0xff];
@@ -342,7 +346,7 @@ async fn half_head(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
 /// A handshake after which nothing comes. (Who is in a topic has said all there is to say.)
 async fn no_first_message(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let path = choose(&mut choices, &["/socket.io/?EIO=4&transport=websocket", "/ws", "/signal"]);
-    let mut socket = connect(world.address, path, None).await?;
+    let mut socket = connect(world.address, path).await?;
     code(&mut socket).await;
     Ok(())
 }

@@ -1,12 +1,10 @@
-//! The client's end of one transport of media: real ICE, DTLS and SRTP over UDP, with made-up sound and pictures. The
-//! soak's clients have it, the tests', and those that the benchmark measures forwarding with.
+//! The client's end of a media transport: ICE, DTLS and SRTP over UDP, with synthetic audio and video.
 //!
-//! - [`Media::new`] takes what the server says of a transport, [`Media::connecting`] is what is to be said to that;
-//! - [`Media::send`] and [`Media::receive`] are given for each producer and consumer;
-//! - a task carries the socket: it plays what is sent, by the clock, and counts what comes.
+//! - [`Media::new`] takes the server's parameters of a transport; [`Media::connect_request`] returns the client's;
+//! - [`Media::send`] and [`Media::receive`] add a producer and a consumer;
+//! - a task owns the socket: it sends packets at the interval of the [`Source`], and counts received packets.
 //!
-//! The guarantee that is easy to break: a server answers nobody on a sending transport before its first producer. Produce,
-//! then wait.
+//! The server does not answer on a sending transport before its first producer. Produce first, then wait for the connection.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -26,36 +24,37 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
-/// How long anything may take that is waited for.
+/// The longest wait for an event.
 const LIMIT: Duration = Duration::from_secs(25);
 
-/// The bytes of a packet of sound.
-const SOUND_BYTES: usize = 80;
+/// The payload size of an audio packet.
+const AUDIO_BYTES: usize = 80;
 
-/// Every so many pictures one is a keyframe, asked for or not.
-const KEYFRAMES: u64 = 50;
+/// The interval of keyframes that are not requested, in frames.
+const KEYFRAME_INTERVAL: u64 = 50;
 
-/// The numbers of the router, which these clients use, too.
+/// Payload types, the same as the router's.
 const OPUS: u8 = 100;
 const VP8: u8 = 101;
 const VP8_RTX: u8 = 102;
 
-/// What is played.
+/// What a transport sends.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Score {
-    /// From one packet of sound to the next, and from one picture to the next.
-    pub(crate) interval: Duration,
-    /// How many packets a picture has, and how many bytes each.
-    pub(crate) packets: u64,
-    pub(crate) bytes: usize,
-    /// In how many resolutions pictures are sent.
-    pub(crate) layers: u32,
+pub struct Source {
+    /// The time between two audio packets, and between two video frames.
+    pub interval: Duration,
+    /// The number of packets of a video frame.
+    pub packets: u64,
+    /// The payload size of a video packet.
+    pub bytes: usize,
+    /// The number of simulcast layers.
+    pub layers: u32,
 }
 
-/// One transport. It ends when it is dropped.
-pub(crate) struct Media {
-    pub(crate) id: String,
-    /// In how many resolutions pictures are sent.
+/// One transport. It stops when it is dropped.
+pub struct Media {
+    /// The transport's id.
+    pub id: String,
     layers: u32,
     shared: Arc<Shared>,
     _task: JoinSet<()>,
@@ -69,15 +68,15 @@ struct Shared {
 struct State {
     rtc: Rtc,
     is_connected: bool,
-    is_silent: bool,
+    is_paused: bool,
     streams: Vec<Stream>,
-    /// How many packets of all streams were played.
-    played: u64,
-    /// How many of each came.
-    heard: HashMap<Ssrc, u64>,
+    /// The number of packets sent, all streams together.
+    sent: u64,
+    /// The number of packets received of each stream.
+    received: HashMap<Ssrc, u64>,
 }
 
-/// What is sent.
+/// A stream that is sent.
 struct Stream {
     ssrc: Ssrc,
     kind: MediaKind,
@@ -86,9 +85,9 @@ struct Stream {
 }
 
 impl Media {
-    /// The other end of what the server says of a transport. Nothing is played on one without a score.
-    pub(crate) async fn new(created: &Value, score: Option<Score>) -> anyhow::Result<Self> {
-        let text = |path: &str| created.pointer(path).and_then(Value::as_str).context("a transport is described");
+    /// Creates the client's end of a transport from the response to `transport:create`. Without a source it sends nothing.
+    pub async fn new(created: &Value, source: Option<Source>) -> anyhow::Result<Self> {
+        let text = |path: &str| created.pointer(path).and_then(Value::as_str).context("expected a transport");
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
         let address = socket.local_addr()?;
         let mut rtc = client();
@@ -101,25 +100,25 @@ impl Media {
         api.set_remote_fingerprint(fingerprint.parse().ok().context("a fingerprint")?);
         api.start_dtls(true)?;
         api.enable_twcc_feedback();
-        let (streams, heard) = (Vec::new(), HashMap::new());
-        let state = State { rtc, is_connected: false, is_silent: false, streams, played: 0, heard };
+        let (streams, received) = (Vec::new(), HashMap::new());
+        let state = State { rtc, is_connected: false, is_paused: false, streams, sent: 0, received };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() });
         let mut task = JoinSet::new();
-        task.spawn(run(socket, address, Arc::clone(&shared), score));
-        let layers = score.map_or(1, |score| score.layers);
+        task.spawn(run(socket, address, Arc::clone(&shared), source));
+        let layers = source.map_or(1, |source| source.layers);
         Ok(Self { id: text("/id")?.to_owned(), layers, shared, _task: task })
     }
 
-    /// What it says to connect.
-    pub(crate) fn connecting(&self) -> Value {
+    /// The payload of `transport:connect`.
+    pub fn connect_request(&self) -> Value {
         let fingerprint = self.shared.state.lock().rtc.direct_api().local_dtls_fingerprint().to_string();
         let value = fingerprint.rsplit(' ').next().unwrap_or_default();
         let fingerprints = json!([{ "algorithm": "sha-256", "value": value }]);
         json!({ "transportId": self.id, "dtlsParameters": { "role": "client", "fingerprints": fingerprints } })
     }
 
-    /// Takes new credentials of the server's.
-    pub(crate) fn restart(&self, restarted: &Value) -> anyhow::Result<()> {
+    /// Restarts ICE with the server's new credentials.
+    pub fn restart(&self, restarted: &Value) -> anyhow::Result<()> {
         let mut state = self.shared.state.lock();
         let mut api = state.rtc.direct_api();
         api.set_local_ice_credentials(IceCreds::new());
@@ -127,8 +126,8 @@ impl Media {
         Ok(())
     }
 
-    /// Sends from now on: what it says of that to the server. A number is used once on a transport.
-    pub(crate) fn send(&self, kind: MediaKind, number: u32) -> Value {
+    /// Adds a stream to send; returns its RTP parameters. A number is used once per transport.
+    pub fn send(&self, kind: MediaKind, number: u32) -> Value {
         let (name, layers) = if kind == MediaKind::Audio { ("a", 1) } else { ("v", self.layers) };
         let name = format!("{name}{number}");
         let mid = Mid::from(name.as_str());
@@ -160,8 +159,8 @@ impl Media {
         json!({ "mid": name, "codecs": codecs, "encodings": encodings })
     }
 
-    /// Takes what the server says that it will send: the stream.
-    pub(crate) fn receive(&self, consumer: &Value) -> anyhow::Result<Ssrc> {
+    /// Adds the stream of a consumer.
+    pub fn receive(&self, consumer: &Value) -> anyhow::Result<Ssrc> {
         let parameters = &consumer["rtpParameters"];
         let mid = Mid::from(parameters["mid"].as_str().context("a mid")?);
         let ssrc =
@@ -175,33 +174,33 @@ impl Media {
         Ok(main)
     }
 
-    /// Whether what is sent rests, or goes on.
-    pub(crate) fn hush(&self, is_silent: bool) {
-        self.shared.state.lock().is_silent = is_silent;
+    /// Pauses or resumes sending.
+    pub fn pause(&self, is_paused: bool) {
+        self.shared.state.lock().is_paused = is_paused;
     }
 
-    /// How many packets were played.
-    pub(crate) fn played(&self) -> u64 {
-        self.shared.state.lock().played
+    /// The number of packets sent.
+    pub fn sent(&self) -> u64 {
+        self.shared.state.lock().sent
     }
 
-    /// How many packets have come.
-    pub(crate) fn heard(&self) -> u64 {
-        self.shared.state.lock().heard.values().sum()
+    /// The number of packets received, padding excluded.
+    pub fn received(&self) -> u64 {
+        self.shared.state.lock().received.values().sum()
     }
 
-    /// Waits until it is connected.
-    pub(crate) async fn connected(&self) -> anyhow::Result<()> {
+    /// Waits until the transport is connected.
+    pub async fn connected(&self) -> anyhow::Result<()> {
         let waiting = self.until(|state| state.is_connected);
         waiting.await.with_context(|| format!("transport {} does not connect", self.id))
     }
 
-    /// Waits for so many more packets of a stream.
-    pub(crate) async fn hears(&self, stream: Ssrc, count: u64) -> anyhow::Result<()> {
-        let heard = |state: &State| state.heard.get(&stream).copied().unwrap_or_default();
-        let until = heard(&self.shared.state.lock()) + count;
-        let waiting = self.until(|state| heard(state) >= until);
-        waiting.await.with_context(|| format!("{} of {until} packets have come", heard(&self.shared.state.lock())))
+    /// Waits for `count` more packets of a stream.
+    pub async fn receives(&self, stream: Ssrc, count: u64) -> anyhow::Result<()> {
+        let received = |state: &State| state.received.get(&stream).copied().unwrap_or_default();
+        let until = received(&self.shared.state.lock()) + count;
+        let waiting = self.until(|state| received(state) >= until);
+        waiting.await.with_context(|| format!("received {} of {until} packets", received(&self.shared.state.lock())))
     }
 
     async fn until(&self, is_so: impl Fn(&State) -> bool) -> anyhow::Result<()> {
@@ -214,8 +213,8 @@ impl Media {
     }
 }
 
-/// Where the server takes media.
-pub(crate) fn address_of(created: &Value) -> anyhow::Result<SocketAddr> {
+/// Returns the media server's address from the response to `transport:create`.
+pub fn address_of(created: &Value) -> anyhow::Result<SocketAddr> {
     let candidate = &created["iceCandidates"][0];
     let port = candidate["port"].as_u64().and_then(|port| u16::try_from(port).ok()).context("a port")?;
     Ok(SocketAddr::new(candidate["ip"].as_str().context("an address")?.parse()?, port))
@@ -241,22 +240,22 @@ fn client() -> Rtc {
     config.set_extension_map(extensions).build(Instant::now())
 }
 
-async fn run(socket: UdpSocket, address: SocketAddr, shared: Arc<Shared>, score: Option<Score>) {
+async fn run(socket: UdpSocket, address: SocketAddr, shared: Arc<Shared>, source: Option<Source>) {
     let mut buffer = vec![0; 2000];
-    let mut clock = score.map(|score| interval(score.interval));
+    let mut clock = source.map(|source| interval(source.interval));
     if let Some(clock) = &mut clock {
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     loop {
         let (due, datagrams) = drain(&shared);
         for (to, datagram) in datagrams {
-            // What is not sent is lost.
+            // A datagram that is not sent is lost.
             socket.send_to(&datagram, to).await.ok();
         }
         let wait = due.saturating_duration_since(Instant::now());
         tokio::select! {
             received = socket.recv_from(&mut buffer) => {
-                // Refused, where the server has gone.
+                // Refused if the server has stopped.
                 let Ok((length, source)) = received else { continue };
                 let Ok(contents) = buffer[..length].try_into() else { continue };
                 let receive = Receive { proto: Protocol::Udp, source, destination: address, contents };
@@ -265,26 +264,26 @@ async fn run(socket: UdpSocket, address: SocketAddr, shared: Arc<Shared>, score:
             () = tokio::time::sleep(wait) => {
                 shared.state.lock().rtc.handle_input(Input::Timeout(Instant::now())).ok();
             }
-            score = beat(clock.as_mut(), score) => play(&mut shared.state.lock(), score),
+            source = tick(clock.as_mut(), source) => send_packets(&mut shared.state.lock(), source),
         }
     }
 }
 
-/// The next beat of a score; never, where there is none.
-async fn beat(clock: Option<&mut Interval>, score: Option<Score>) -> Score {
-    let (Some(clock), Some(score)) = (clock, score) else { return std::future::pending().await };
+/// Waits for the next tick of a source; forever without one.
+async fn tick(clock: Option<&mut Interval>, source: Option<Source>) -> Source {
+    let (Some(clock), Some(source)) = (clock, source) else { return std::future::pending().await };
     clock.tick().await;
-    score
+    source
 }
 
-/// The next packets of each stream.
-fn play(state: &mut State, score: Score) {
-    let State { rtc, streams, played, is_silent, .. } = state;
-    if *is_silent {
+/// Sends the next packets of each stream.
+fn send_packets(state: &mut State, source: Source) {
+    let State { rtc, streams, sent, is_paused, .. } = state;
+    if *is_paused {
         return;
     }
     let (mut api, now) = (rtc.direct_api(), Instant::now());
-    let millis = u32::try_from(score.interval.as_millis()).unwrap_or_default();
+    let millis = u32::try_from(source.interval.as_millis()).unwrap_or_default();
     for stream in streams {
         let Some(sending) = api.stream_tx(&stream.ssrc) else { continue };
         let number = stream.number;
@@ -292,41 +291,41 @@ fn play(state: &mut State, score: Score) {
         let tick = u32::try_from(number).unwrap_or_default();
         if stream.kind == MediaKind::Audio {
             let timestamp = tick.wrapping_mul(millis * 48);
-            sending.write_rtp(RtpWrite::new(OPUS.into(), number.into(), timestamp, now, vec![1; SOUND_BYTES]));
-            *played += 1;
+            sending.write_rtp(RtpWrite::new(OPUS.into(), number.into(), timestamp, now, vec![1; AUDIO_BYTES]));
+            *sent += 1;
             continue;
         }
-        let is_key = std::mem::take(&mut stream.wants_keyframe) || number.is_multiple_of(KEYFRAMES);
-        for part in 0..score.packets {
-            // RFC 7741, section 4.2: whether a picture begins here, its id of two bytes, and its frame, whose lowest bit is
-            // not set in a keyframe.
+        let is_key = std::mem::take(&mut stream.wants_keyframe) || number.is_multiple_of(KEYFRAME_INTERVAL);
+        for part in 0..source.packets {
+            // RFC 7741, section 4.2: the start bit, a picture id of two bytes, and the frame header, whose lowest bit is not
+            // set in a keyframe.
             let [_, _, high, low] = tick.to_be_bytes();
             let start = if part == 0 { 0x90 } else { 0x80 };
             let mut payload = vec![start, 0x80, high | 0x80, low, u8::from(!is_key)];
-            payload.resize(score.bytes, 0x55);
-            let (number, timestamp) = (number * score.packets + part, tick.wrapping_mul(millis * 90));
+            payload.resize(source.bytes, 0x55);
+            let (number, timestamp) = (number * source.packets + part, tick.wrapping_mul(millis * 90));
             let packet = RtpWrite::new(VP8.into(), number.into(), timestamp, now, payload);
-            sending.write_rtp(packet.marker(part + 1 == score.packets).nackable(true));
-            *played += 1;
+            sending.write_rtp(packet.marker(part + 1 == source.packets).nackable(true));
+            *sent += 1;
         }
     }
-    // What was written goes out when time passes.
+    // The library sends written packets on a timeout.
     rtc.handle_input(Input::Timeout(now)).ok();
 }
 
-/// What is to be sent, and when to look again.
+/// Returns the datagrams to send, and when to poll again.
 fn drain(shared: &Shared) -> (Instant, Vec<(SocketAddr, Vec<u8>)>) {
     let (mut state, mut datagrams) = (shared.state.lock(), Vec::new());
-    let State { rtc, is_connected, streams, heard, .. } = &mut *state;
+    let State { rtc, is_connected, streams, received, .. } = &mut *state;
     loop {
         match rtc.poll_output() {
             Ok(Output::Timeout(due)) => return (due, datagrams),
             Ok(Output::Transmit(transmit)) => datagrams.push((transmit.destination, transmit.contents.to_vec())),
             Ok(Output::Event(event)) => {
                 match event {
-                    // What has nothing in it is padding, by which a server finds out how much it may send.
+                    // Empty packets are padding, by which a server probes the bandwidth.
                     Event::RtpPacket(packet) if !packet.payload.is_empty() => {
-                        *heard.entry(packet.header.ssrc).or_default() += 1;
+                        *received.entry(packet.header.ssrc).or_default() += 1;
                     }
                     Event::Connected => *is_connected = true,
                     Event::KeyframeRequest(_) => streams.iter_mut().for_each(|stream| stream.wants_keyframe = true),
@@ -334,7 +333,7 @@ fn drain(shared: &Shared) -> (Instant, Vec<(SocketAddr, Vec<u8>)>) {
                 }
                 shared.changed.notify_one();
             }
-            // It is over: nothing more comes of it.
+            // The transport has ended.
             Err(_) => return (Instant::now() + LIMIT, datagrams),
         }
     }

@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use futures_util::future::{join_all, try_join_all};
+use parlor_testing::connection::Route;
+use parlor_testing::protocol::{Event, SignalKind};
+use parlor_testing::transport::Goodbye;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use tokio::time::sleep;
 
 use crate::call::Label;
-use crate::client::{Goodbye, Heard, Kind, Peer, Wire};
+use crate::client::Peer;
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
@@ -95,7 +98,7 @@ impl Room {
         let (roaming, staying): (Vec<Member>, Vec<Member>) = {
             let mut left = choices.random_range(0..=ROAMERS);
             std::mem::take(&mut self.members).into_iter().partition(|member| {
-                let roams = left > 0 && member.peer.wire.comes_back();
+                let roams = left > 0 && member.peer.route.protocol().resumes();
                 left -= usize::from(roams);
                 roams
             })
@@ -104,9 +107,10 @@ impl Room {
         let there = self.members.len() + roaming.len();
         let fewest = FEWEST.saturating_sub(there);
         let joining = choices.random_range(fewest..=(fewest + 3).min(MOST - there));
-        let joining: Vec<Wire> =
-            (0..joining).map(|_| Wire::GROUP[choices.random_range(0..Wire::GROUP.len())]).collect();
-        let mut talkers: Vec<&Member> = self.members.iter().filter(|member| member.peer.wire.says_to_all()).collect();
+        let joining: Vec<Route> =
+            (0..joining).map(|_| Route::GROUP[choices.random_range(0..Route::GROUP.len())]).collect();
+        let mut talkers: Vec<&Member> =
+            self.members.iter().filter(|member| member.peer.route.protocol().broadcasts()).collect();
         talkers.truncate(choices.random_range(1..=3));
         let lengths: Vec<u64> = talkers.iter().map(|_| choices.random_range(1..=3)).collect();
 
@@ -117,7 +121,7 @@ impl Room {
             .map(|member| (member.peer.id.clone(), Arc::clone(&member.said)))
             .collect();
         let talking = talkers.iter().zip(&lengths).map(|(member, length)| member.talk(*length));
-        let coming = joining.into_iter().map(|wire| Member::join(world, wire, &self.id, &saids));
+        let coming = joining.into_iter().map(|route| Member::join(world, route, &self.id, &saids));
         let going = leaving.into_iter().map(|(peer, goodbye)| peer.end(goodbye));
         let roaming: Vec<_> =
             roaming.into_iter().map(|member| member.roam(SmallRng::seed_from_u64(choices.random()))).collect();
@@ -142,11 +146,11 @@ impl Room {
 impl Member {
     async fn join(
         world: &Arc<World>,
-        wire: Wire,
+        route: Route,
         room: &str,
         saids: &[(String, Arc<AtomicU64>)],
     ) -> anyhow::Result<Self> {
-        let peer = Peer::join(world, wire, room, &world.name("member")).await?;
+        let peer = Peer::join(world, route, room, &world.name("member")).await?;
         let missed_at_most = saids.iter().map(|(id, said)| (id.clone(), said.load(Ordering::SeqCst))).collect();
         let others = peer.list.iter().cloned().collect();
         Ok(Self { peer, said: Arc::default(), others, away: BTreeSet::new(), heard: HashMap::new(), missed_at_most })
@@ -157,7 +161,7 @@ impl Member {
         let Self { peer, said, others, away, heard, missed_at_most } = self;
         let dropped = peer.lose(if choices.random() { Goodbye::Drop } else { Goodbye::Reset }).await?;
         sleep(ABSENCE.mul_f64(choices.random())).await;
-        let back = dropped.come_back().await?;
+        let back = dropped.resume().await?;
         Ok(back.map(|peer| Self { peer, said, others, away, heard, missed_at_most }))
     }
 
@@ -167,7 +171,7 @@ impl Member {
             // Counted first: who joins after this need not hear it.
             let sequence = self.said.fetch_add(1, Ordering::SeqCst) + 1;
             let text = Label::new(self.peer.id.as_str(), sequence).description(DESCRIPTION_BYTES);
-            self.peer.signal(None, Kind::Offer, &text).await?;
+            self.peer.signal(None, SignalKind::Offer, &text).await?;
             sleep(BREATH).await;
         }
         Ok(())
@@ -184,7 +188,7 @@ impl Member {
             due.into_iter().any(|(id, said)| heard.get(id) != Some(said))
         };
         while self.others != expected || is_behind(&self.heard, &self.missed_at_most) {
-            let (_, heard) = self.peer.hear().await.with_context(|| {
+            let (_, heard) = self.peer.next().await.with_context(|| {
                 let (others, heard) = (&self.others, &self.heard);
                 format!("{me} knows of {others:?} and should of {expected:?}; has heard {heard:?} and should {said:?}")
             })?;
@@ -193,26 +197,26 @@ impl Member {
         Ok(())
     }
 
-    fn note(&mut self, heard: Heard) -> anyhow::Result<()> {
-        let wire = self.peer.wire;
+    fn note(&mut self, heard: Event) -> anyhow::Result<()> {
+        let route = self.peer.route;
         match heard {
-            Heard::Joined(id) => ensure!(self.others.insert(id.clone()), "{wire:?} is told twice that {id} joined"),
-            Heard::Left(id) => {
+            Event::Joined(id) => ensure!(self.others.insert(id.clone()), "{route:?} is told twice that {id} joined"),
+            Event::Left(id) => {
                 self.away.remove(&id);
-                ensure!(self.others.remove(&id), "{wire:?} is told that {id} left, who was not there");
+                ensure!(self.others.remove(&id), "{route:?} is told that {id} left, who was not there");
             }
-            Heard::Away(id) => {
-                ensure!(self.others.contains(&id), "{wire:?} is told that {id} is away, who was not there");
-                ensure!(self.away.insert(id.clone()), "{wire:?} is told twice that {id} is away");
+            Event::Away(id) => {
+                ensure!(self.others.contains(&id), "{route:?} is told that {id} is away, who was not there");
+                ensure!(self.away.insert(id.clone()), "{route:?} is told twice that {id} is away");
             }
             // A newcomer is not told of those who are away when it comes.
-            Heard::Back(id) => {
+            Event::Back(id) => {
                 self.away.remove(&id);
-                ensure!(self.others.contains(&id), "{wire:?} is told that {id} is back, who was not there");
+                ensure!(self.others.contains(&id), "{route:?} is told that {id} is back, who was not there");
             }
-            Heard::Signal { kind: Kind::Offer, from, text } => {
+            Event::Offer { from, sdp: text } => {
                 let Label { stream, sequence } = Label::read(&text)?;
-                ensure!(from == stream, "{wire:?} is told that {from} says what {stream} does");
+                ensure!(from == stream, "{route:?} is told that {from} says what {stream} does");
                 let missed = self.missed_at_most.get(&stream).copied().unwrap_or_default();
                 let is_next = match self.heard.get(&stream) {
                     Some(last) => sequence == last + 1,
@@ -221,10 +225,10 @@ impl Member {
                 let last = self.heard.insert(stream, sequence);
                 ensure!(
                     is_next,
-                    "{wire:?} hears number {sequence} of {from}, and before that {last:?}, of {missed} missed"
+                    "{route:?} hears number {sequence} of {from}, and before that {last:?}, of {missed} missed"
                 );
             }
-            other => bail!("{wire:?} is told {other:?}"),
+            other => bail!("{route:?} is told {other:?}"),
         }
         Ok(())
     }

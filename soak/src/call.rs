@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use parlor_testing::protocol::{Event, SignalKind};
+use parlor_testing::transport::Goodbye;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Goodbye, Heard, Kind, Peer};
+use crate::client::Peer;
 use crate::server::RESUME_TIME;
 use crate::tally::Count;
 use crate::world::World;
@@ -47,11 +49,11 @@ impl Label {
 
 /// Two who are in a room are told of each other, as far as their wires speak of peers.
 pub(crate) async fn acquaint(first: &mut Peer, second: &mut Peer) -> anyhow::Result<()> {
-    if first.wire.speaks_of_peers() {
+    if first.route.protocol().announces_peers() {
         let id = joined(first).await?;
         learn(&mut second.id, &id)?;
     }
-    if second.wire.speaks_of_peers() {
+    if second.route.protocol().announces_peers() {
         // A session client learns nothing of its join, and may come to be in the room after who came after it.
         let id = match second.list.as_slice() {
             [] => joined(second).await?,
@@ -64,9 +66,9 @@ pub(crate) async fn acquaint(first: &mut Peer, second: &mut Peer) -> anyhow::Res
 }
 
 async fn joined(peer: &mut Peer) -> anyhow::Result<String> {
-    match peer.hear().await?.1 {
-        Heard::Joined(id) => Ok(id),
-        heard => bail!("{:?} is to be told of the other, not {heard:?}", peer.wire),
+    match peer.next().await?.1 {
+        Event::Joined(id) => Ok(id),
+        heard => bail!("{:?} is to be told of the other, not {heard:?}", peer.route),
     }
 }
 
@@ -106,28 +108,28 @@ struct Side<'a> {
 }
 
 impl Side<'_> {
-    async fn say(&mut self, kind: Kind, bytes: usize) -> anyhow::Result<()> {
+    async fn say(&mut self, kind: SignalKind, bytes: usize) -> anyhow::Result<()> {
         let label = Label::new(self.stream.as_str(), self.sent.len() as u64 + 1);
-        let text = if kind == Kind::Candidate { label.candidate() } else { label.description(bytes) };
+        let text = if kind == SignalKind::Candidate { label.candidate() } else { label.description(bytes) };
         self.sent.push(Instant::now());
         self.peer.signal(Some(&self.other), kind, &text).await
     }
 
     /// The next thing it is told must be this one: how long it took.
-    async fn hear(&mut self, said_by: &Side<'_>, kind: Kind, sequence: u64) -> anyhow::Result<Duration> {
-        let (came, heard) = self.peer.hear().await?;
-        let Heard::Signal { kind: heard_kind, from, text } = heard else {
-            bail!("{:?} waits for number {sequence} of {}, and is told {heard:?}", self.peer.wire, said_by.stream);
+    async fn hear(&mut self, said_by: &Side<'_>, kind: SignalKind, sequence: u64) -> anyhow::Result<Duration> {
+        let (came, heard) = self.peer.next().await?;
+        let Some((heard_kind, from, text)) = heard.signal() else {
+            bail!("{:?} waits for number {sequence} of {}, and is told {heard:?}", self.peer.route, said_by.stream);
         };
-        let label = Label::read(&text)?;
+        let label = Label::read(text)?;
         ensure!(
             (heard_kind, &label) == (kind, &Label::new(said_by.stream.as_str(), sequence)),
             "{:?} waits for {kind:?} number {sequence} of {}, and is told {heard_kind:?} {label:?}",
-            self.peer.wire,
+            self.peer.route,
             said_by.stream
         );
-        let expected = if self.peer.wire.speaks_of_peers() { self.other.as_str() } else { "" };
-        ensure!(from == expected, "{:?} is told that {from} says what {expected} does", self.peer.wire);
+        let expected = if self.peer.route.protocol().announces_peers() { self.other.as_str() } else { "" };
+        ensure!(from == expected, "{:?} is told that {from} says what {expected} does", self.peer.route);
         Ok(came - said_by.sent[usize::try_from(sequence - 1)?])
     }
 }
@@ -139,18 +141,18 @@ pub(crate) async fn talk(first: &mut Peer, second: &mut Peer, talk: Talk) -> any
     let mut answerer = Side { peer: first, other: second_id, stream: format!("{room}/answerer"), sent: Vec::new() };
     let mut offerer = Side { peer: second, other: first_id, stream: format!("{room}/offerer"), sent: Vec::new() };
     let mut times = Vec::new();
-    offerer.say(Kind::Offer, talk.description_bytes).await?;
-    times.push(answerer.hear(&offerer, Kind::Offer, 1).await?);
-    answerer.say(Kind::Answer, talk.description_bytes).await?;
-    times.push(offerer.hear(&answerer, Kind::Answer, 1).await?);
+    offerer.say(SignalKind::Offer, talk.description_bytes).await?;
+    times.push(answerer.hear(&offerer, SignalKind::Offer, 1).await?);
+    answerer.say(SignalKind::Answer, talk.description_bytes).await?;
+    times.push(offerer.hear(&answerer, SignalKind::Answer, 1).await?);
     for _ in 0..talk.candidates {
-        answerer.say(Kind::Candidate, 0).await?;
-        offerer.say(Kind::Candidate, 0).await?;
+        answerer.say(SignalKind::Candidate, 0).await?;
+        offerer.say(SignalKind::Candidate, 0).await?;
         sleep(talk.pause).await;
     }
     for sequence in 2..=talk.candidates + 1 {
-        times.push(answerer.hear(&offerer, Kind::Candidate, sequence).await?);
-        times.push(offerer.hear(&answerer, Kind::Candidate, sequence).await?);
+        times.push(answerer.hear(&offerer, SignalKind::Candidate, sequence).await?);
+        times.push(offerer.hear(&answerer, SignalKind::Candidate, sequence).await?);
     }
     Ok(times)
 }
@@ -158,7 +160,7 @@ pub(crate) async fn talk(first: &mut Peer, second: &mut Peer, talk: Talk) -> any
 /// How somebody has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parting {
-    /// With a goodbye, or by a wire that has no way back.
+    /// With a goodbye, or by a route that has no way back.
     Final,
     /// Without one, not before this moment: its place waits for a while.
     Lost(Instant),
@@ -171,22 +173,22 @@ pub(crate) enum Parting {
 /// is away, and the rest when its time is over.
 pub(crate) async fn told_of_end(world: &World, stays: &mut Peer, gone: &str, parting: Parting) -> anyhow::Result<()> {
     let mut away = None;
-    let left = if stays.wire.speaks_of_peers() {
-        let (mut came, mut heard) = stays.hear().await?;
-        if stays.wire.comes_back() && parting != Parting::Final {
+    let left = if stays.route.protocol().announces_peers() {
+        let (mut came, mut heard) = stays.next().await?;
+        if stays.route.protocol().resumes() && parting != Parting::Final {
             match heard {
-                Heard::Away(id) if id == gone => {
+                Event::Away(id) if id == gone => {
                     away = Some(came);
-                    (came, heard) = stays.hear().await?;
+                    (came, heard) = stays.next().await?;
                 }
-                Heard::Left(_) if parting == Parting::TooLate => {}
-                heard => bail!("{:?} is to be told that {gone} is away, not {heard:?}", stays.wire),
+                Event::Left(_) if parting == Parting::TooLate => {}
+                heard => bail!("{:?} is to be told that {gone} is away, not {heard:?}", stays.route),
             }
         }
         ensure!(
-            heard == Heard::Left(gone.to_owned()),
+            heard == Event::Left(gone.to_owned()),
             "{:?} is to be told that {gone} left, not {heard:?}",
-            stays.wire
+            stays.route
         );
         came
     } else {

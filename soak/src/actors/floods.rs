@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
+use parlor_testing::connection::Route;
+use parlor_testing::protocol::{Event, LOST, SignalKind};
+use parlor_testing::transport::Goodbye;
 use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::call::{self, Label};
-use crate::client::{Ended, Goodbye, Heard, Kind, LIMIT, Peer, Wire};
+use crate::client::{LIMIT, Peer};
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
@@ -23,14 +26,14 @@ pub(crate) async fn run(world: Arc<World>, phase: Phase) {
     let who = format!("floods, {}", phase.name);
     let mut choices = world.choices(&who);
     while phase.has_time_for(FLOOD) {
-        let floods = Wire::ALL[choices.random_range(0..Wire::ALL.len())];
-        let listens = Wire::GROUP[choices.random_range(0..Wire::GROUP.len())];
+        let floods = Route::ALL[choices.random_range(0..Route::ALL.len())];
+        let listens = Route::GROUP[choices.random_range(0..Route::GROUP.len())];
         let outcome = flood(&world, floods, listens).await;
         world.check(format!("{who}, {floods:?} to {listens:?}"), outcome).await;
     }
 }
 
-async fn flood(world: &Arc<World>, floods: Wire, listens: Wire) -> anyhow::Result<()> {
+async fn flood(world: &Arc<World>, floods: Route, listens: Route) -> anyhow::Result<()> {
     let room = world.name("flood");
     let mut listener = Peer::join(world, listens, &room, &world.name("listener")).await?;
     let mut flooder = Peer::join(world, floods, &room, &world.name("flooder")).await?;
@@ -39,23 +42,23 @@ async fn flood(world: &Arc<World>, floods: Wire, listens: Wire) -> anyhow::Resul
     let (begin, mut pace) = (Instant::now(), Pace::new());
     let (mut sent, mut refused, mut last) = (0, 0, 0);
     let mut is_gone = false;
-    let ended = 'flood: loop {
+    let code = 'flood: loop {
         ensure!(begin.elapsed() < LIMIT, "of {sent} messages {refused} were refused, and it is not thrown out");
         let wave = (sent + 1..=sent + WAVE).map(|sequence| {
             let text = Label::new(room.as_str(), sequence).candidate();
-            floods.signal(&room, Some(&listener.id), Kind::Candidate, &text)
+            floods.protocol().signal(SignalKind::Candidate, &room, Some(&listener.id), Some(&text))
         });
-        flooder.say(wave.collect()).await?;
+        flooder.send(wave.collect()).await?;
         sent += WAVE;
         pace.keep(INTERVAL).await;
-        while let Some((_, heard)) = flooder.hear_within(Duration::ZERO).await? {
+        while let Some((_, heard)) = flooder.next_within(Duration::ZERO).await? {
             match heard {
-                Heard::Refused(code) if code == "RATE_LIMITED" || code == "dropped" => refused += 1,
-                Heard::Ended(ended) => break 'flood ended,
+                Event::Error(code) if code == "RATE_LIMITED" || code == "dropped" => refused += 1,
+                Event::Closed(code) => break 'flood code,
                 other => bail!("the flood is told {other:?}"),
             }
         }
-        while let Some((_, heard)) = listener.hear_within(Duration::ZERO).await? {
+        while let Some((_, heard)) = listener.next_within(Duration::ZERO).await? {
             is_gone |= listen(heard, &mut last)?;
         }
     };
@@ -64,27 +67,27 @@ async fn flood(world: &Arc<World>, floods: Wire, listens: Wire) -> anyhow::Resul
     world.tally.add(Count::ThrownOut);
     ensure!(refused > 0, "it was thrown out without a word");
     // Unread messages of its own may take a plain client's last word with them.
-    if Wire::PLAIN.contains(&floods) {
-        ensure!(matches!(ended, Ended::Closed(1008) | Ended::Lost), "it was thrown out with {ended:?}");
+    if Route::PLAIN.contains(&floods) {
+        ensure!(matches!(code, 1008 | LOST), "it was closed with {code}");
     }
     while !is_gone {
-        is_gone = listen(listener.hear().await?.1, &mut last)?;
+        is_gone = listen(listener.next().await?.1, &mut last)?;
     }
     listener.finish(Goodbye::Close).await
 }
 
 /// What gets through comes in order, with gaps. Whether it is over.
-fn listen(heard: Heard, last: &mut u64) -> anyhow::Result<bool> {
+fn listen(heard: Event, last: &mut u64) -> anyhow::Result<bool> {
     match heard {
-        Heard::Signal { text, .. } => {
+        Event::Candidate { candidate: Some(text), .. } => {
             let sequence = Label::read(&text)?.sequence;
             ensure!(sequence > *last, "number {sequence} of a flood comes after {last}");
             *last = sequence;
             Ok(false)
         }
         // Who floods may have no time for its heartbeat, and is lost before it is thrown out.
-        Heard::Away(_) => Ok(false),
-        Heard::Left(_) => Ok(true),
+        Event::Away(_) => Ok(false),
+        Event::Left(_) => Ok(true),
         other => bail!("the one who listens is told {other:?}"),
     }
 }

@@ -1,7 +1,7 @@
 //! Mixed traffic against a real server for as long as is wanted, and then the question what it still holds.
 //!
-//! `cargo run --release --example soak -- --minutes 20`. The server is a process of its own, so that its memory and its
-//! open files are its alone. Everything takes part at once ([`actors`]): calls over every wire that end in every way,
+//! `cargo run --release -p parlor-soak -- --minutes 20`. The server is a process of its own, so that its memory and its
+//! open files are its alone. Everything takes part at once ([`actors`]): calls over every route that end in every way,
 //! rooms in which people come and go, meetings through the media server, clients that drop and come back, readers that stall, floods, hostile odds and
 //! ends, REST, and bystanders who must notice nothing of it. What must not happen is noted ([`tally`]), and the exit code
 //! is 1 if anything was.
@@ -43,7 +43,7 @@ struct Arguments {
     /// Repeats the choice of actions of an earlier run [default: another each time]
     #[arg(long)]
     seed: Option<u64>,
-    /// The program to run [default: `parlor` beside the folder of this one]
+    /// The program to run [default: `parlor` in the directory of this one]
     #[arg(long)]
     server: Option<PathBuf>,
 }
@@ -120,9 +120,8 @@ fn new_seed() -> u64 {
     since.as_secs() ^ u64::from(std::process::id())
 }
 
-/// The server's program where Cargo puts it: an example's folder is in that of the programs.
+/// Returns the path where Cargo puts the server: the directory of this program.
 fn beside_this_one() -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe()?;
-    let folder = this.parent().and_then(|examples| examples.parent()).context("this program is in a folder of one")?;
-    Ok(folder.join("parlor"))
+    Ok(this.parent().context("this program is in a directory")?.join("parlor"))
 }

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use parlor_testing::connection::Route;
+use parlor_testing::transport::Goodbye;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use tokio::time::{Instant, sleep};
 
 use crate::call::{self, Parting, Talk};
-use crate::client::{Goodbye, Peer, Wire};
+use crate::client::Peer;
 use crate::tally::Count;
 use crate::world::{Phase, World};
 
@@ -45,7 +47,7 @@ pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
     let mut choices = world.choices(&who);
     while phase.has_time_for(CALL) {
         let (first, second) = (choices.random_range(0..6), choices.random_range(0..6));
-        let (first, second) = (Wire::ALL[first], Wire::ALL[second]);
+        let (first, second) = (Route::ALL[first], Route::ALL[second]);
         let outcome = meet(&world, &phase, &mut choices, first, second).await;
         world.check(format!("{who}, {first:?} and {second:?}"), outcome).await;
         sleep(Duration::from_millis(choices.random_range(200..800))).await;
@@ -57,8 +59,8 @@ async fn meet(
     world: &Arc<World>,
     phase: &Phase,
     choices: &mut SmallRng,
-    first: Wire,
-    second: Wire,
+    first: Route,
+    second: Route,
 ) -> anyhow::Result<()> {
     let room = world.name("call");
     let (answerer, offerer) = (world.name("answerer"), world.name("offerer"));
@@ -70,7 +72,7 @@ async fn meet(
         call::acquaint(&mut stays, &mut comes).await.with_context(|| format!("meeting for call {call}"))?;
         call::talk(&mut stays, &mut comes, talk).await.with_context(|| format!("call {call}"))?;
         let gone = comes.id.clone();
-        let is_final = !second.comes_back() || matches!(way, Way::Says(Goodbye::Leave | Goodbye::Close));
+        let is_final = !second.protocol().resumes() || matches!(way, Way::Says(Goodbye::Leave | Goodbye::Close));
         let parting = if is_final { Parting::Final } else { Parting::Lost(Instant::now()) };
         // Until the other is told, and no longer, one that vanished is held.
         let vanished = match way {

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use parlor_testing::connection::Route;
+use parlor_testing::protocol::{Event, SignalKind};
+use parlor_testing::transport::Goodbye;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::time::{Instant, sleep};
 
 use crate::call::{self, Label, Parting};
-use crate::client::{Goodbye, Heard, Kind, Peer, Wire};
+use crate::client::Peer;
 use crate::server::RESUME_TIME;
 use crate::tally::Count;
 use crate::world::{Phase, World};
@@ -19,7 +22,7 @@ use crate::world::{Phase, World};
 const TIME: Duration = Duration::from_secs(10);
 
 /// The wires that have a way back.
-const ROAMERS: [Wire; 4] = [Wire::WebSocket, Wire::Polling, Wire::Upgrade, Wire::Envelope];
+const ROAMERS: [Route; 4] = [Route::WebSocket, Route::Polling, Route::Upgrade, Route::Envelope];
 
 /// How long one is away that comes in time.
 const SHORT: Duration = RESUME_TIME.checked_div(2).expect("two is not nothing");
@@ -36,7 +39,7 @@ pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
     let who = format!("returns {lane}, {}", phase.name);
     let mut choices = world.choices(&who);
     while phase.has_time_for(TIME) {
-        let stays = Wire::ALL[choices.random_range(0..Wire::ALL.len())];
+        let stays = Route::ALL[choices.random_range(0..Route::ALL.len())];
         let roams = ROAMERS[choices.random_range(0..ROAMERS.len())];
         let outcome = roam(&world, &mut choices, stays, roams).await;
         world.check(format!("{who}, {roams:?} to {stays:?}"), outcome).await;
@@ -54,7 +57,7 @@ impl Talker {
         for _ in 0..length {
             self.said += 1;
             let text = Label::new(self.peer.room.as_str(), self.said).description(DESCRIPTION_BYTES);
-            self.peer.signal(Some(to), Kind::Offer, &text).await?;
+            self.peer.signal(Some(to), SignalKind::Offer, &text).await?;
             sleep(BREATH).await;
         }
         Ok(())
@@ -64,17 +67,17 @@ impl Talker {
     async fn hears_of(&mut self, id: &str, next: &Label) -> anyhow::Result<()> {
         let mut is_away = false;
         loop {
-            match self.peer.hear().await?.1 {
-                Heard::Away(gone) if gone == id && !is_away => is_away = true,
-                Heard::Back(back) if back == id && is_away => is_away = false,
-                Heard::Signal { text, .. } if !is_away && Label::read(&text)? == *next => return Ok(()),
+            match self.peer.next().await?.1 {
+                Event::Away(gone) if gone == id && !is_away => is_away = true,
+                Event::Back(back) if back == id && is_away => is_away = false,
+                Event::Offer { sdp: text, .. } if !is_away && Label::read(&text)? == *next => return Ok(()),
                 heard => bail!("the one who stays is told {heard:?} of {id}, of whom it believes: away is {is_away}"),
             }
         }
     }
 }
 
-async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Wire, roams: Wire) -> anyhow::Result<()> {
+async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Route, roams: Route) -> anyhow::Result<()> {
     let room = world.name("returns");
     let mut peer = Peer::join(world, stays, &room, &world.name("stays")).await?;
     let mut roamer = Peer::join(world, roams, &room, &world.name("roams")).await?;
@@ -95,7 +98,7 @@ async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Wire, roams: Wi
         let missed = talker.said - before;
         let is_late = choices.random_ratio(1, 8);
         sleep(if is_late { LONG } else { SHORT.mul_f64(choices.random()) }).await;
-        let back = dropped.come_back().await.with_context(|| format!("return {nth}, {stays:?} stays"))?;
+        let back = dropped.resume().await.with_context(|| format!("return {nth}, {stays:?} stays"))?;
         let Some(back) = back else { return is_gone(world, talker, &id, Parting::TooLate).await };
         roamer = back;
         drop(silent);
@@ -106,7 +109,7 @@ async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Wire, roams: Wi
         }
         world.tally.add_many(Count::Missed, missed);
         let hello = Label::new(id.as_str(), nth);
-        roamer.signal(Some(&talker.peer.id), Kind::Offer, &hello.description(0)).await?;
+        roamer.signal(Some(&talker.peer.id), SignalKind::Offer, &hello.description(0)).await?;
         talker.hears_of(&id, &hello).await?;
     }
     if choices.random_bool(0.5) {
@@ -121,13 +124,13 @@ async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Wire, roams: Wi
 
 /// The next that is told must be this.
 async fn hears(roamer: &mut Peer, expected: &Label) -> anyhow::Result<()> {
-    match roamer.hear().await?.1 {
-        Heard::Signal { text, .. } => {
+    match roamer.next().await?.1 {
+        Event::Offer { sdp: text, .. } => {
             let label = Label::read(&text)?;
-            ensure!(label == *expected, "{:?} waits for {expected:?} and is told {label:?}", roamer.wire);
+            ensure!(label == *expected, "{:?} waits for {expected:?} and is told {label:?}", roamer.route);
             Ok(())
         }
-        heard => bail!("{:?} waits for {expected:?} and is told {heard:?}", roamer.wire),
+        heard => bail!("{:?} waits for {expected:?} and is told {heard:?}", roamer.route),
     }
 }
 

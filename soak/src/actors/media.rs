@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use parlor_testing::media::{Media, Source};
+use parlor_testing::requester::Requester;
+use parlor_testing::transport::Goodbye;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use serde_json::{Value, json};
 use str0m::media::MediaKind;
 use str0m::rtp::Ssrc;
 
-use crate::client::Goodbye;
-use crate::client::envelope::Asker;
-use crate::client::media::{Media, Score};
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
@@ -31,7 +31,7 @@ const MOST_SENT: usize = 3;
 const PACKETS: u64 = 3;
 
 /// What each plays of what it sends.
-const SCORE: Score = Score { interval: Duration::from_millis(80), packets: 1, bytes: 600, layers: 2 };
+const SOURCE: Source = Source { interval: Duration::from_millis(80), packets: 1, bytes: 600, layers: 2 };
 
 pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
     let who = format!("media {lane}, {}", phase.name);
@@ -41,7 +41,7 @@ pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
         let outcome = meeting.live(&world, &phase, &mut choices).await;
         world.check(&who, outcome).await;
         for member in meeting.members {
-            world.check(&who, member.asker.end(Goodbye::Close).await).await;
+            world.check(&who, member.requester.end(Goodbye::Close).await).await;
         }
     }
 }
@@ -52,7 +52,7 @@ struct Meeting {
 }
 
 struct Member {
-    asker: Asker,
+    requester: Requester,
     capabilities: Value,
     sending: Media,
     receiving: Media,
@@ -194,7 +194,8 @@ impl Meeting {
         let member = &mut self.members[index];
         if let Step::RestartIce = step {
             let media = if choices.random() { &member.sending } else { &member.receiving };
-            let restarted = member.asker.ask("transport:restart-ice", json!({ "transportId": media.id })).await?;
+            let restarted =
+                member.requester.request("transport:restart-ice", json!({ "transportId": media.id })).await?;
             media.restart(&restarted)?;
         }
         if member.consumers.is_empty() {
@@ -209,23 +210,23 @@ impl Meeting {
 
 impl Member {
     async fn join(world: &World, room: &str) -> anyhow::Result<Self> {
-        let mut asker = Asker::join(world, room, &world.name("member")).await?;
-        let capabilities = asker.ask("router:capabilities", json!({})).await?["rtpCapabilities"].take();
-        let sending = connected(&mut asker, "send", &capabilities).await?;
-        let receiving = connected(&mut asker, "recv", &capabilities).await?;
-        Ok(Self { asker, capabilities, sending, receiving, sent: 0, producers: Vec::new(), consumers: Vec::new() })
+        let mut requester = Requester::join(world.address, room, &world.name("member")).await?;
+        let capabilities = requester.request("router:capabilities", json!({})).await?["rtpCapabilities"].take();
+        let sending = connected(&mut requester, "send", &capabilities).await?;
+        let receiving = connected(&mut requester, "recv", &capabilities).await?;
+        Ok(Self { requester, capabilities, sending, receiving, sent: 0, producers: Vec::new(), consumers: Vec::new() })
     }
 
     async fn go(mut self, world: &World, room: &str, choices: &mut SmallRng) -> anyhow::Result<()> {
         let goodbye = pick(choices, &[Goodbye::Leave, Goodbye::Close, Goodbye::Drop, Goodbye::Reset]);
         match goodbye {
             Goodbye::Leave => {
-                self.asker.ask("room:leave", json!({ "roomId": room })).await?;
+                self.requester.request("room:leave", json!({ "roomId": room })).await?;
             }
             Goodbye::Drop | Goodbye::Reset => world.tally.add(Count::Drops),
             Goodbye::Close => {}
         }
-        self.asker.end(goodbye).await
+        self.requester.end(goodbye).await
     }
 
     async fn step(&mut self, step: Step, choices: &mut SmallRng) -> anyhow::Result<()> {
@@ -237,15 +238,15 @@ impl Member {
                 let about = json!({ "producerId": self.producers[index].id });
                 match step {
                     Step::CloseProducer => {
-                        self.asker.ask("producer:close", about).await?;
+                        self.requester.request("producer:close", about).await?;
                         self.producers.swap_remove(index);
                     }
                     Step::PauseProducer => {
-                        self.asker.ask("producer:pause", about).await?;
+                        self.requester.request("producer:pause", about).await?;
                         self.producers[index].is_paused = true;
                     }
                     _ => {
-                        self.asker.ask("producer:resume", about).await?;
+                        self.requester.request("producer:resume", about).await?;
                         self.producers[index].is_paused = false;
                     }
                 }
@@ -256,16 +257,16 @@ impl Member {
                 let mut about = json!({ "consumerId": self.consumers[index].id });
                 match step {
                     Step::PauseConsumer => {
-                        self.asker.ask("consumer:pause", about).await?;
+                        self.requester.request("consumer:pause", about).await?;
                     }
                     Step::CloseConsumer => {
-                        self.asker.ask("consumer:close", about).await?;
+                        self.requester.request("consumer:close", about).await?;
                         self.consumers.swap_remove(index);
                     }
                     _ => {
-                        self.asker.ask("consumer:keyframe", about.clone()).await?;
+                        self.requester.request("consumer:keyframe", about.clone()).await?;
                         about["spatialLayer"] = json!(choices.random_range(0..2));
-                        self.asker.ask("consumer:layers", about).await?;
+                        self.requester.request("consumer:layers", about).await?;
                     }
                 }
                 Ok(())
@@ -279,7 +280,7 @@ impl Member {
         let parameters = self.sending.send(kind, self.sent);
         self.sent += 1;
         let request = json!({ "transportId": self.sending.id, "kind": name, "rtpParameters": parameters });
-        let id = text(&self.asker.ask("produce", request).await?["id"])?;
+        let id = text(&self.requester.request("produce", request).await?["id"])?;
         self.producers.push(Producer { id, is_paused: false });
         Ok(())
     }
@@ -287,7 +288,7 @@ impl Member {
     async fn consume(&mut self, producer: String) -> anyhow::Result<()> {
         let (transport, capabilities) = (&self.receiving.id, &self.capabilities);
         let request = json!({ "transportId": transport, "producerId": producer, "rtpCapabilities": capabilities });
-        let created = self.asker.ask("consume", request).await?;
+        let created = self.requester.request("consume", request).await?;
         let stream = self.receiving.receive(&created)?;
         self.consumers.push(Consumer { id: text(&created["id"])?, producer, stream });
         Ok(())
@@ -295,9 +296,9 @@ impl Member {
 
     async fn resume(&mut self, world: &World, index: usize, plays: bool) -> anyhow::Result<()> {
         let consumer = &self.consumers[index];
-        self.asker.ask("consumer:resume", json!({ "consumerId": consumer.id })).await?;
+        self.requester.request("consumer:resume", json!({ "consumerId": consumer.id })).await?;
         if plays {
-            self.receiving.hears(consumer.stream, PACKETS).await?;
+            self.receiving.receives(consumer.stream, PACKETS).await?;
             world.tally.add_many(Count::MediaHeard, PACKETS);
         }
         Ok(())
@@ -306,24 +307,24 @@ impl Member {
     /// Closes a transport and makes another.
     async fn replace(&mut self, is_sending: bool) -> anyhow::Result<()> {
         let old = if is_sending { &self.sending } else { &self.receiving };
-        self.asker.ask("transport:close", json!({ "transportId": old.id })).await?;
+        self.requester.request("transport:close", json!({ "transportId": old.id })).await?;
         if is_sending {
             self.producers.clear();
             self.sent = 0;
-            self.sending = connected(&mut self.asker, "send", &self.capabilities).await?;
+            self.sending = connected(&mut self.requester, "send", &self.capabilities).await?;
         } else {
             self.consumers.clear();
-            self.receiving = connected(&mut self.asker, "recv", &self.capabilities).await?;
+            self.receiving = connected(&mut self.requester, "recv", &self.capabilities).await?;
         }
         Ok(())
     }
 }
 
-async fn connected(asker: &mut Asker, direction: &str, capabilities: &Value) -> anyhow::Result<Media> {
+async fn connected(requester: &mut Requester, direction: &str, capabilities: &Value) -> anyhow::Result<Media> {
     let request = json!({ "direction": direction, "rtpCapabilities": capabilities });
-    let created = asker.ask("transport:create", request).await?;
-    let media = Media::new(&created, Some(SCORE)).await?;
-    asker.ask("transport:connect", media.connecting()).await?;
+    let created = requester.request("transport:create", request).await?;
+    let media = Media::new(&created, Some(SOURCE)).await?;
+    requester.request("transport:connect", media.connect_request()).await?;
     Ok(media)
 }
 
