@@ -1,4 +1,4 @@
-//! Those who take part, each kind in a file, all at once.
+//! The actors, one kind per file, all at once.
 
 use std::sync::Arc;
 
@@ -17,22 +17,22 @@ mod returns;
 mod rooms;
 mod stalls;
 
-/// How many calls there are at a time, bystanders' apart.
+/// Concurrent calls, without those of bystanders.
 const CALLS: usize = 12;
 
-/// How many rooms of many.
+/// Concurrent group rooms.
 const ROOMS: usize = 4;
 
-/// How many meetings through the media server at a time.
+/// Concurrent conferences through the media server.
 const MEETINGS: usize = 2;
 
-/// How many of those that drop and come back.
+/// Concurrent pairs with a client that drops and resumes.
 const RETURNS: usize = 4;
 
-/// How many stalls at a time.
+/// Concurrent slow consumers.
 const STALLS: usize = 2;
 
-/// Lets everyone take part until the phase is over and all have gone.
+/// Runs all actors until the phase is over and all have disconnected.
 pub(crate) async fn all(world: &Arc<World>, phase: &Phase) {
     let mut actors = JoinSet::new();
     actors.spawn(bystanders::run(Arc::clone(world), phase.clone()));
@@ -56,7 +56,7 @@ pub(crate) async fn all(world: &Arc<World>, phase: &Phase) {
     actors.spawn(rest::run(Arc::clone(world), phase.clone()));
     while let Some(ended) = actors.join_next().await {
         if let Err(error) = ended {
-            world.tally.violation(format!("one who takes part has a defect: {error}"));
+            world.tally.violation(format!("an actor failed: {error}"));
         }
     }
 }

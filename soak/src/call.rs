@@ -1,4 +1,4 @@
-//! A call between two who do nothing wrong: everything arrives, once, in order, and nothing else.
+//! A call between two well-behaved peers: every signal arrives once, in order, and nothing else.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::server::RESUME_TIME;
 use crate::tally::Count;
 use crate::world::World;
 
-/// By how much somebody may be told too late that another is gone, on a busy machine.
+/// Tolerance for the announcement that a peer has left, on a busy machine.
 const LATENESS: Duration = Duration::from_secs(5);
 
-/// What a signal says of itself: who said it to whom, and as which of all that was said so.
+/// The label of a signal: its stream (sender and room) and its number in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Label {
     pub(crate) stream: String,
@@ -29,7 +29,7 @@ impl Label {
         Self { stream: stream.into(), sequence }
     }
 
-    /// A description with it, of about so many bytes.
+    /// A session description with the label, of about `bytes` bytes.
     pub(crate) fn description(&self, bytes: usize) -> String {
         let line = "a=candidate:1 1 udp 2113937151 192.0.2.1 54400 typ host \"é\"\r\n";
         format!("v=0\r\ns=soak {} {}\r\n{}", self.stream, self.sequence, line.repeat(bytes / line.len()))
@@ -47,14 +47,14 @@ impl Label {
     }
 }
 
-/// Two who are in a room are told of each other, as far as their wires speak of peers.
+/// Both peers of a room learn about each other, as far as their protocols announce peers.
 pub(crate) async fn acquaint(first: &mut Peer, second: &mut Peer) -> anyhow::Result<()> {
     if first.route.protocol().announces_peers() {
         let id = joined(first).await?;
         learn(&mut second.id, &id)?;
     }
     if second.route.protocol().announces_peers() {
-        // A session client learns nothing of its join, and may come to be in the room after who came after it.
+        // A session client is not told when it has joined, and may be in the room after a peer that connected later.
         let id = match second.list.as_slice() {
             [] => joined(second).await?,
             [id] => id.clone(),
@@ -80,12 +80,12 @@ fn learn(id: &mut String, told: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How much is said in a call, and how fast.
+/// The amount and pace of signals in a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Talk {
     pub(crate) candidates: u64,
     pub(crate) description_bytes: usize,
-    /// Between two candidates.
+    /// Time between two candidates.
     pub(crate) pause: Duration,
 }
 
@@ -99,7 +99,7 @@ impl Talk {
     }
 }
 
-/// One side of a call: what it has said, and when.
+/// One side of a call, and when it sent each signal.
 struct Side<'a> {
     peer: &'a mut Peer,
     other: String,
@@ -115,7 +115,7 @@ impl Side<'_> {
         self.peer.signal(Some(&self.other), kind, &text).await
     }
 
-    /// The next thing it is told must be this one: how long it took.
+    /// Expects this signal next; returns its latency.
     async fn hear(&mut self, said_by: &Side<'_>, kind: SignalKind, sequence: u64) -> anyhow::Result<Duration> {
         let (came, heard) = self.peer.next().await?;
         let Some((heard_kind, from, text)) = heard.signal() else {
@@ -134,7 +134,7 @@ impl Side<'_> {
     }
 }
 
-/// Offer, answer, candidates both ways: how long each signal took.
+/// Exchanges offer, answer and candidates; returns the latency of each signal.
 pub(crate) async fn talk(first: &mut Peer, second: &mut Peer, talk: Talk) -> anyhow::Result<Vec<Duration>> {
     let room = first.room.clone();
     let (first_id, second_id) = (first.id.clone(), second.id.clone());
@@ -157,20 +157,19 @@ pub(crate) async fn talk(first: &mut Peer, second: &mut Peer, talk: Talk) -> any
     Ok(times)
 }
 
-/// How somebody has gone.
+/// How a peer has disconnected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parting {
-    /// With a goodbye, or by a route that has no way back.
+    /// With a close frame, or by a protocol that cannot resume.
     Final,
-    /// Without one, not before this moment: its place waits for a while.
+    /// Without one, not before this moment: its session can be resumed for a while.
     Lost(Instant),
-    /// It was lost, and came back when not all was held any more that it had missed. The server may have noticed nothing
-    /// before that.
+    /// It was lost, and tried to resume too late. The server may not have noticed the loss before.
     TooLate,
 }
 
-/// The one who stays is told, as the next thing, that the other is gone: of one that might have come back, first that it
-/// is away, and the rest when its time is over.
+/// Expects the announcement that the other peer has left: of one that could have resumed, first that it is away, then that
+/// it left when its session expired.
 pub(crate) async fn told_of_end(world: &World, stays: &mut Peer, gone: &str, parting: Parting) -> anyhow::Result<()> {
     let mut away = None;
     let left = if stays.route.protocol().announces_peers() {
@@ -205,7 +204,7 @@ pub(crate) async fn told_of_end(world: &World, stays: &mut Peer, gone: &str, par
     Ok(())
 }
 
-/// A call from the first hello to the last goodbye: how long each signal took.
+/// A whole call from join to leave; returns the latency of each signal.
 pub(crate) async fn whole(
     world: &World,
     mut first: Peer,

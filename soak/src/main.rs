@@ -1,14 +1,12 @@
-//! Mixed traffic against a real server for as long as is wanted, and then the question what it still holds.
+//! The soak test: mixed traffic against a real server for minutes or hours, then a check for leaks.
 //!
-//! `cargo run --release -p parlor-soak -- --minutes 20`. The server is a process of its own, so that its memory and its
-//! open files are its alone. Everything takes part at once ([`actors`]): calls over every route that end in every way,
-//! rooms in which people come and go, meetings through the media server, clients that drop and come back, readers that stall, floods, hostile odds and
-//! ends, REST, and bystanders who must notice nothing of it. What must not happen is noted ([`tally`]), and the exit code
-//! is 1 if anything was.
+//! `cargo run --release -p parlor-soak -- --minutes 20`. The server is a process of its own, so that its memory and open files
+//! are its alone. All [`actors`] run at once: calls over every route that end in every way, group rooms, conferences through
+//! the media server, clients that drop and resume, slow consumers, floods, invalid input, REST, and well-behaved bystanders
+//! that must not notice. Violations are collected in the [`tally`]; the exit code is 1 if there are any.
 //!
-//! Memory: a first part of the run, the warm-up, ends with a quiet moment in which nobody is connected. What the server's
-//! memory is then, after the same load, is what it must come back to at the end: an allocator keeps pages that were used
-//! once, so an idle server that was never under load is nothing to compare with.
+//! Memory: the warm-up ends with an idle phase without clients. The server's memory then is the baseline for the end of the
+//! run: an allocator keeps pages that were used once, so a server that was never under load is not comparable.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,18 +27,18 @@ mod tally;
 mod verdict;
 mod world;
 
-/// The warm-up's part of the run, and the least that it lasts: every kind of stall and flood should have come to its end
-/// in it, since those are what memory is highest with.
+/// The warm-up's share of the run, and its minimum length: memory peaks with stalls and floods, so that each kind should
+/// complete in it.
 const WARM_UP: f64 = 0.2;
 const SHORTEST_WARM_UP: Duration = Duration::from_secs(30);
 
-/// Runs mixed traffic against a Parlor server and asserts that it holds nothing afterwards.
+/// Runs mixed traffic against a Parlor server and checks that it leaks nothing.
 #[derive(Parser)]
 struct Arguments {
-    /// How long, the warm-up included
+    /// Length of the run, including the warm-up
     #[arg(long, default_value = "1")]
     minutes: f64,
-    /// Repeats the choice of actions of an earlier run [default: another each time]
+    /// Seed of an earlier run, to repeat its choices [default: random]
     #[arg(long)]
     seed: Option<u64>,
     /// The program to run [default: `parlor` in the directory of this one]
@@ -48,7 +46,7 @@ struct Arguments {
     server: Option<PathBuf>,
 }
 
-/// What memory was found to be, in KiB.
+/// Resident memory in KiB.
 struct Memory {
     start: u64,
     plateau: u64,
@@ -67,7 +65,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The whole run: whether nothing happened that must not.
+/// Runs everything; returns whether there were no violations.
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let seed = arguments.seed.unwrap_or_else(new_seed);
     let program = match arguments.server {
@@ -108,14 +106,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     Ok(world.tally.violated() == 0)
 }
 
-/// One part of the run, up to the quiet moment after it: what the server holds then.
+/// Runs one phase and waits until the server is idle; returns what it still holds.
 async fn traffic(world: &Arc<World>, server: &Server, start: &Held, phase: Phase) -> anyhow::Result<Held> {
     actors::all(world, &phase).await;
     server.settled(world, start).await.with_context(|| format!("after the {}", phase.name))
 }
 
 fn new_seed() -> u64 {
-    // Any will do that differs from run to run.
+    // Any number that differs from run to run.
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     since.as_secs() ^ u64::from(std::process::id())
 }

@@ -1,4 +1,4 @@
-//! The server under load, a process of its own, and the figures by which it is judged.
+//! The server under test, a process of its own, and what it is judged by.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::world::World;
 
-/// The settings it runs with: what is abandoned is found soon, so that the run need not wait long for it.
+/// Its settings: short timeouts, so that the run does not wait long for abandoned connections.
 const FLAGS: [&str; 9] = [
     "--host=127.0.0.1",
     "--port=0",
@@ -24,32 +24,32 @@ const FLAGS: [&str; 9] = [
     "--ping-interval-ms=5000",
     "--ping-timeout-ms=5000",
     "--ws-ping-seconds=5",
-    // So short that those who come too late do so often: `RESUME_TIME`.
+    // Short, so that sessions often expire: `RESUME_TIME`.
     "--resume-seconds=2",
 ];
 
-/// How long a place is kept whose peer has dropped.
+/// How long a session can be resumed.
 pub(crate) const RESUME_TIME: Duration = Duration::from_secs(2);
 
-/// How long the server may take to forget everybody.
+/// Maximum time until the server holds nothing.
 const SETTLING: Duration = Duration::from_secs(30);
 
-/// How long memory is looked at, and how often: the least of it counts, since each look costs some.
+/// How long and how often memory is sampled: the minimum counts, since each sample costs some.
 const MEMORY_WINDOW: Duration = Duration::from_secs(3);
 const MEMORY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A running server. Ended with this program, however that ends.
+/// A running server. It is killed when this is dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// Reads what it prints: gives the lines that tell of an error.
+    /// Reads its output; returns the errors.
     log: Option<JoinHandle<Vec<String>>>,
 }
 
 impl Server {
     pub(crate) fn start(program: &Path) -> anyhow::Result<Self> {
         let program = program.canonicalize().with_context(|| format!("no server at {}", program.display()))?;
-        // No setting comes from elsewhere: neither from the environment nor from a file in the working directory.
+        // No settings from the environment, nor from a file in the working directory.
         let mut child = Command::new(&program)
             .args(FLAGS)
             .env_clear()
@@ -67,7 +67,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Ends it as a service manager does: how it ended, and what errors it logged.
+    /// Stops it like a service manager; returns its exit status and the errors it logged.
     pub(crate) fn stop(mut self) -> anyhow::Result<(ExitStatus, Vec<String>)> {
         let killed = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
         ensure!(killed.success(), "the server cannot be told to end");
@@ -82,7 +82,7 @@ impl Server {
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
-    /// The resident memory in KiB: the least of some moments.
+    /// Samples the resident memory; returns the minimum in KiB.
     pub(crate) async fn memory(&self) -> anyhow::Result<u64> {
         let until = Instant::now() + MEMORY_WINDOW;
         let mut least = self.memory_now()?;
@@ -97,7 +97,7 @@ impl Server {
         Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
-    /// Waits until the server holds as little as it did in the beginning, or for as long as it may take: what it holds then.
+    /// Waits until the server holds as little as at the start, at most [`SETTLING`]; returns what it holds then.
     pub(crate) async fn settled(&self, world: &World, start: &Held) -> anyhow::Result<Held> {
         let until = Instant::now() + SETTLING;
         loop {
@@ -112,19 +112,19 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // One that has ended already cannot be killed, and need not be.
+        // It may have ended already.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// Reads the log to its end, so that the server never waits for its reader.
+/// Reads the log to its end, so that the server never blocks on it.
 fn errors(out: BufReader<ChildStdout>) -> Vec<String> {
     let lines = out.lines().map_while(Result::ok).filter(|line| line.contains("WARN") || line.contains("ERROR"));
     lines.inspect(|line| eprintln!("server: {line}")).filter(|line| line.contains("ERROR")).collect()
 }
 
-/// What the server holds for clients, by all the ways there are to know.
+/// What the server holds for clients, according to `/health`, `/metrics` and the kernel.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     health: [(&'static str, u64); 3],
@@ -132,7 +132,7 @@ pub(crate) struct Held {
     pub(crate) files: usize,
 }
 
-/// What there is of clients now, by the figures.
+/// The gauges of client state.
 const GAUGES: [&str; 8] = [
     "parlor_connections",
     "parlor_rooms",
@@ -144,7 +144,7 @@ const GAUGES: [&str; 8] = [
     "parlor_media_consumers",
 ];
 
-/// By how many open files two moments may differ.
+/// Tolerance of open files.
 const FILES: usize = 2;
 
 impl Held {
@@ -158,7 +158,7 @@ impl Held {
         Ok(Self { health, metrics, files: server.open_files()? })
     }
 
-    /// In what this is not what an idle server holds, given what it held in the beginning.
+    /// Returns the differences from an idle server.
     pub(crate) fn differences(&self, start: &Self) -> Vec<String> {
         let mut found = Vec::new();
         for (key, value) in self.health {
@@ -177,7 +177,7 @@ impl Held {
                     .map(|(labels, value)| format!("{name}{{{labels}}} is {value}")),
             );
         }
-        // The request for the figures has a task itself, then as now.
+        // The request for the metrics has a task itself, then as now.
         match (self.metrics.sum("parlor_tasks", ""), start.metrics.sum("parlor_tasks", "")) {
             (Some(now), Some(then)) if now <= then => {}
             (now, then) => found.push(format!("parlor_tasks is {now:?}, and was {then:?} in the beginning")),
@@ -189,7 +189,7 @@ impl Held {
     }
 }
 
-/// What `/metrics` says: each series with its labels as they are written.
+/// The series of `/metrics`: name, labels, value.
 #[derive(Debug)]
 pub(crate) struct Metrics(Vec<(String, String, f64)>);
 
@@ -209,13 +209,13 @@ impl Metrics {
         Ok(Self(series))
     }
 
-    /// All series of a name that have a label, written `key="value"`: their labels and values.
+    /// Returns the labels and values of all series of a name with a label, written `key="value"`.
     fn series(&self, name: &str, label: &str) -> impl Iterator<Item = (&str, f64)> {
         let of_name = self.0.iter().filter(move |(known, labels, _)| known == name && has_label(labels, label));
         of_name.map(|(_, labels, value)| (labels.as_str(), *value))
     }
 
-    /// Their sum; `None` where there is none.
+    /// Their sum; `None` if there are none.
     pub(crate) fn sum(&self, name: &str, label: &str) -> Option<f64> {
         self.series(name, label).map(|(_, value)| value).reduce(|sum, value| sum + value)
     }

@@ -1,4 +1,4 @@
-//! What happened: counts, times, and everything that should not have.
+//! Counts, latencies and violations.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,44 +6,44 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// What is counted.
+/// A counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Count {
     Calls,
     BystanderCalls,
-    /// Changes of a room of many.
+    /// Steps of group rooms.
     RoomSteps,
-    /// Signals that clients sent, floods apart.
+    /// Signals that clients sent, without floods.
     Sent,
-    /// Signals that clients heard.
+    /// Signals that clients received.
     Delivered,
-    /// Connections ended without a word.
+    /// Connections ended without a close frame.
     Drops,
     /// Connections that fell silent and stayed open.
     Vanished,
-    /// Those that came back after a drop and had their place again.
+    /// Sessions resumed.
     Resumed,
-    /// Signals that they heard on a connection after the one that was open when the signal was sent.
+    /// Signals replayed after a resumption.
     Missed,
-    /// Those that did not come back in time, and were gone.
+    /// Sessions that expired.
     Expired,
-    /// Those that came back when their place was gone.
+    /// Attempts to resume an expired session.
     TooLate,
     Stalls,
-    /// Signals refused because their target did not read.
+    /// Signals refused because the target's send queue was full.
     RefusedForStall,
     Floods,
     /// Messages of floods.
     FloodSent,
-    /// Those that were refused.
+    /// Messages of floods that were refused.
     FloodRefused,
-    /// Connections that the server ended: stalls and floods.
+    /// Connections that the server closed: slow consumers and floods.
     ThrownOut,
     Hostile,
     Rest,
-    /// What was done in meetings through the media server.
+    /// Steps of conferences through the media server.
     MediaSteps,
-    /// Packets of media that somebody waited for, and heard.
+    /// Media packets that a consumer waited for, and received.
     MediaHeard,
 }
 
@@ -73,15 +73,15 @@ impl Count {
     ];
 }
 
-/// The most violations that are kept: what went wrong first matters most.
+/// Maximum number of violations that are kept: the first matter most.
 const KEPT: usize = 40;
 
 #[derive(Default)]
 pub(crate) struct Tally {
     counts: [AtomicU64; Count::ALL.len()],
-    /// From sending a signal to hearing it, between bystanders.
+    /// Latency of signals between bystanders.
     signals: Mutex<Vec<Duration>>,
-    /// Of whole bystander calls.
+    /// Length of whole bystander calls.
     calls: Mutex<Vec<Duration>>,
     violations: Mutex<Vec<String>>,
     violated: AtomicU64,
@@ -100,13 +100,13 @@ impl Tally {
         self.counts[count as usize].load(Ordering::Relaxed)
     }
 
-    /// Notes how long a bystander call and its signals took.
+    /// Records the latencies of a bystander call and its signals.
     pub(crate) fn time(&self, call: Duration, signals: &[Duration]) {
         self.calls.lock().push(call);
         self.signals.lock().extend(signals);
     }
 
-    /// Notes something that must not happen. It is printed at once too, in case the end is not waited for.
+    /// Records a violation, and prints it at once.
     pub(crate) fn violation(&self, what: impl Into<String>) {
         let what = what.into();
         self.violated.fetch_add(1, Ordering::Relaxed);
@@ -121,7 +121,7 @@ impl Tally {
         self.violated.load(Ordering::Relaxed)
     }
 
-    /// Everything in lines.
+    /// Formats everything.
     pub(crate) fn report(&self) -> String {
         let mut out = String::new();
         for (count, name) in Count::ALL {

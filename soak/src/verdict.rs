@@ -1,12 +1,12 @@
-//! What must hold when all is over.
+//! The checks after a phase.
 
 use crate::server::Held;
 use crate::tally::{Count, Tally};
 
-/// By how much memory may have grown between two quiet moments after the same load, in percent.
+/// Maximum growth of memory between two idle moments after the same load, in percent.
 const GROWTH: u64 = 10;
 
-/// What must have happened for the run to have shown anything, unless it was too short for it.
+/// What must have happened for the run to be meaningful.
 const EXERCISED: [Count; 17] = [
     Count::Calls,
     Count::BystanderCalls,
@@ -27,10 +27,10 @@ const EXERCISED: [Count; 17] = [
     Count::MediaHeard,
 ];
 
-/// The dialects, as the figures call them.
+/// The protocols, as the metrics name them.
 const DIALECTS: [&str; 4] = ["socketio", "envelope", "topic", "session"];
 
-/// Everybody is gone: nothing may be held.
+/// All clients are gone: the server must hold nothing.
 pub(crate) fn nothing_held(tally: &Tally, when: &str, start: &Held, held: &Held) {
     for difference in held.differences(start) {
         tally.violation(format!("{when}: {difference}"));
@@ -49,7 +49,7 @@ pub(crate) fn nothing_held(tally: &Tally, when: &str, start: &Held, held: &Held)
     }
 }
 
-/// The figures must have noted what the clients were told.
+/// The metrics must agree with what the clients received.
 pub(crate) fn noted(tally: &Tally, held: &Held) {
     for (name, label) in [
         ("parlor_queue_full_total", ""),
@@ -74,7 +74,7 @@ pub(crate) fn noted(tally: &Tally, held: &Held) {
         ));
     }
     let relayed = held.metrics.sum("parlor_messages_relayed_total", "");
-    // Each signal that was heard had been queued for its recipient.
+    // Each received signal had been queued for its recipient.
     #[expect(clippy::cast_precision_loss, reason = "no run sends 2^52 messages")]
     let delivered = tally.of(Count::Delivered) as f64;
     if relayed.is_none_or(|relayed| relayed < delivered) {
@@ -84,13 +84,13 @@ pub(crate) fn noted(tally: &Tally, held: &Held) {
 
 /// Memory after the same load, in KiB.
 pub(crate) fn memory(tally: &Tally, plateau: u64, end: u64) {
-    // Less is no leak.
+    // Less memory is no leak.
     if end > plateau + plateau * GROWTH / 100 {
         tally.violation(format!("memory has grown from {plateau} KiB to {end} KiB"));
     }
 }
 
-/// A run that did not do what it is for shows nothing.
+/// A run without some kind of traffic proves nothing.
 pub(crate) fn exercised(tally: &Tally) {
     for count in EXERCISED {
         if tally.of(count) == 0 {

@@ -1,4 +1,4 @@
-//! What all who take part share, and how long they go on.
+//! What the actors share, and the phases of the run.
 
 use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,12 +15,12 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::client::LIMIT;
 use crate::tally::Tally;
 
-/// The pause after something went wrong.
+/// Pause after a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
-    /// For REST and for the figures. It keeps no connection, so that none is counted that is not part of the traffic.
+    /// For REST and metrics. It keeps no connection, so that only traffic counts.
     pub(crate) http: reqwest::Client,
     pub(crate) tally: Tally,
     seed: u64,
@@ -37,20 +37,19 @@ impl World {
         format!("http://{}{path}", self.address)
     }
 
-    /// A name that nobody else has.
+    /// Returns a unique name.
     pub(crate) fn name(&self, what: &str) -> String {
         format!("{what}-{}", self.names.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The choices of one who takes part: the same for the same seed, whatever the others do.
+    /// The random choices of an actor: the same for the same seed, whatever other actors do.
     pub(crate) fn choices(&self, who: &impl Display) -> SmallRng {
         let mut hasher = DefaultHasher::new();
         who.to_string().hash(&mut hasher);
         SmallRng::seed_from_u64(self.seed ^ hasher.finish())
     }
 
-    /// Notes a failure of someone who does nothing wrong, who then waits a moment before the next attempt: where all fails,
-    /// not as fast as it can.
+    /// Records the failure of a well-behaved actor, and pauses before its next attempt.
     pub(crate) async fn check(&self, who: impl Display, outcome: anyhow::Result<()>) {
         if let Err(error) = outcome {
             self.tally.violation(format!("{who}: {error:#}"));
@@ -58,7 +57,7 @@ impl World {
         }
     }
 
-    /// Waits until a room has so many peers, where nobody is told of that.
+    /// Waits until a room has so many peers, for protocols that do not announce them.
     pub(crate) async fn until_room_has(&self, room: &str, peers: u64) -> anyhow::Result<()> {
         let url = self.url(&format!("/api/rooms/{room}"));
         let waiting = async {
@@ -74,7 +73,7 @@ impl World {
     }
 }
 
-/// A part of the run.
+/// A phase of the run.
 #[derive(Debug, Clone)]
 pub(crate) struct Phase {
     pub(crate) name: &'static str,
@@ -88,14 +87,14 @@ impl Phase {
         Self { name, begun, ends: begun + length }
     }
 
-    /// Whether something that takes so long may still be begun. At the very beginning anything may.
+    /// Whether there is time left for an action of this length. At the very beginning there always is.
     pub(crate) fn has_time_for(&self, length: Duration) -> bool {
         let now = Instant::now();
         now + length <= self.ends || (now < self.ends && now - self.begun < Duration::from_secs(1))
     }
 }
 
-/// Keeps something that is done again and again from being done more often than so.
+/// Limits the rate of a repeated action.
 pub(crate) struct Pace(Instant);
 
 impl Pace {
@@ -103,7 +102,7 @@ impl Pace {
         Self(Instant::now())
     }
 
-    /// Waits until `interval` has passed since this was last ready.
+    /// Waits until `interval` has passed since the last call returned.
     pub(crate) async fn keep(&mut self, interval: Duration) {
         tokio::time::sleep_until(self.0 + interval).await;
         self.0 = Instant::now();

@@ -1,4 +1,4 @@
-//! Bystanders: calls between each two wires, one after the other, which must never notice what else goes on.
+//! Bystanders: calls between each pair of routes, one after the other, which must not notice the other traffic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::client::Peer;
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
-/// From the beginning of one call to that of the next, at the least.
+/// Minimum time between the starts of two calls.
 const INTERVAL: Duration = Duration::from_millis(150);
 
 const TALK: Talk = Talk { candidates: 10, description_bytes: 2000, pause: Duration::ZERO };

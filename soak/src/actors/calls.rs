@@ -1,4 +1,4 @@
-//! Calls that end in every way there is, and begin again.
+//! Calls that end in every possible way, and start again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +16,20 @@ use crate::client::Peer;
 use crate::tally::Count;
 use crate::world::{Phase, World};
 
-/// What a call takes, about.
+/// Approximate length of a call.
 const CALL: Duration = Duration::from_secs(4);
 
-/// What it takes the server to find one that vanished, two heartbeats that are missed, and to give its place up.
+/// Time until the server detects a silent connection (two missed heartbeats) and its session expires.
 const FINDING: Duration = Duration::from_secs(19);
 
-/// How one side of a call goes.
+/// How one side of a call disconnects.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     Says(Goodbye),
     Vanishes,
 }
 
-/// As often as each is here. To find one that vanished takes the server long, so few do.
+/// Weighted choices. Few clients vanish, since the server detects that late.
 const WAYS: [Way; 9] = [
     Way::Says(Goodbye::Leave),
     Way::Says(Goodbye::Leave),
@@ -54,7 +54,7 @@ pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
     }
 }
 
-/// One waits in a room; the other comes, calls, goes, and comes again.
+/// One peer waits in a room; another joins, calls, disconnects, and joins again.
 async fn meet(
     world: &Arc<World>,
     phase: &Phase,
@@ -74,7 +74,7 @@ async fn meet(
         let gone = comes.id.clone();
         let is_final = !second.protocol().resumes() || matches!(way, Way::Says(Goodbye::Leave | Goodbye::Close));
         let parting = if is_final { Parting::Final } else { Parting::Lost(Instant::now()) };
-        // Until the other is told, and no longer, one that vanished is held.
+        // A vanished client keeps its connection until the other peer is told.
         let vanished = match way {
             Way::Vanishes if phase.has_time_for(FINDING) => Some(comes.vanish().await?),
             Way::Vanishes => {

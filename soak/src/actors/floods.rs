@@ -1,4 +1,4 @@
-//! Floods: clients that say far more than they may, to somebody who listens, until they are thrown out.
+//! Floods: clients that exceed the rate limit until they are disconnected, and a peer that receives their signals.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::client::{LIMIT, Peer};
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
-/// What a flood takes, about: the server bears it for ten seconds.
+/// Approximate length of a flood: the server disconnects after ten seconds.
 const FLOOD: Duration = Duration::from_secs(14);
 
-/// Ten times what a client may say, in waves; the machine has others to serve.
+/// Ten times the rate limit, in bursts.
 const WAVE: u64 = 20;
 const INTERVAL: Duration = Duration::from_millis(20);
 
@@ -43,7 +43,10 @@ async fn flood(world: &Arc<World>, floods: Route, listens: Route) -> anyhow::Res
     let (mut sent, mut refused, mut last) = (0, 0, 0);
     let mut is_gone = false;
     let code = 'flood: loop {
-        ensure!(begin.elapsed() < LIMIT, "of {sent} messages {refused} were refused, and it is not thrown out");
+        ensure!(
+            begin.elapsed() < LIMIT,
+            "{refused} of {sent} messages were refused, and the client is still connected"
+        );
         let wave = (sent + 1..=sent + WAVE).map(|sequence| {
             let text = Label::new(room.as_str(), sequence).candidate();
             floods.protocol().signal(SignalKind::Candidate, &room, Some(&listener.id), Some(&text))
@@ -55,7 +58,7 @@ async fn flood(world: &Arc<World>, floods: Route, listens: Route) -> anyhow::Res
             match heard {
                 Event::Error(code) if code == "RATE_LIMITED" || code == "dropped" => refused += 1,
                 Event::Closed(code) => break 'flood code,
-                other => bail!("the flood is told {other:?}"),
+                other => bail!("the flooding client received {other:?}"),
             }
         }
         while let Some((_, heard)) = listener.next_within(Duration::ZERO).await? {
@@ -65,8 +68,8 @@ async fn flood(world: &Arc<World>, floods: Route, listens: Route) -> anyhow::Res
     world.tally.add_many(Count::FloodSent, sent);
     world.tally.add_many(Count::FloodRefused, refused);
     world.tally.add(Count::ThrownOut);
-    ensure!(refused > 0, "it was thrown out without a word");
-    // Unread messages of its own may take a plain client's last word with them.
+    ensure!(refused > 0, "no message was refused before the disconnect");
+    // A close frame may be lost with unread messages of the client.
     if Route::PLAIN.contains(&floods) {
         ensure!(matches!(code, 1008 | LOST), "it was closed with {code}");
     }
@@ -76,18 +79,18 @@ async fn flood(world: &Arc<World>, floods: Route, listens: Route) -> anyhow::Res
     listener.finish(Goodbye::Close).await
 }
 
-/// What gets through comes in order, with gaps. Whether it is over.
+/// Checks that relayed signals arrive in order, with gaps. Returns whether the flooding client has left.
 fn listen(heard: Event, last: &mut u64) -> anyhow::Result<bool> {
     match heard {
         Event::Candidate { candidate: Some(text), .. } => {
             let sequence = Label::read(&text)?.sequence;
-            ensure!(sequence > *last, "number {sequence} of a flood comes after {last}");
+            ensure!(sequence > *last, "number {sequence} of a flood follows {last}");
             *last = sequence;
             Ok(false)
         }
-        // Who floods may have no time for its heartbeat, and is lost before it is thrown out.
+        // A flooding client may miss its heartbeat, and is lost before it is disconnected.
         Event::Away(_) => Ok(false),
         Event::Left(_) => Ok(true),
-        other => bail!("the one who listens is told {other:?}"),
+        other => bail!("the receiver got {other:?}"),
     }
 }

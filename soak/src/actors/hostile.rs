@@ -1,5 +1,4 @@
-//! Hostile odds and ends: whatever a client may do wrong, by mistake or not. Each is answered as it should be, and none
-//! leaves anything behind.
+//! Invalid input and abandoned connections. Each gets the specified response, and none leaks anything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,16 +26,16 @@ use crate::client::LIMIT;
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
-/// From one act to the next, at the least.
+/// Minimum time between two acts.
 const INTERVAL: Duration = Duration::from_millis(150);
 
-/// How many acts may go on at a time.
+/// Maximum number of concurrent acts.
 const MOST: usize = 40;
 
-/// How long an act takes that waits for the server to lose patience.
+/// Approximate length of an act that waits for a timeout of the server.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Acts that are over at once.
+/// Acts that end at once.
 const QUICK: [Act; 13] = [
     Act::Garbage,
     Act::GarbagePackets,
@@ -53,7 +52,7 @@ const QUICK: [Act; 13] = [
     Act::MediaAbandoned,
 ];
 
-/// Acts that wait for the server to lose patience.
+/// Acts that wait for a timeout of the server.
 const SLOW: [Act; 2] = [Act::HalfHead, Act::NoFirstMessage];
 
 #[derive(Debug, Clone, Copy)]
@@ -127,13 +126,13 @@ pub(super) fn noise(choices: &mut SmallRng, length: usize) -> Vec<u8> {
     (0..length).map(|_| choices.random()).collect()
 }
 
-/// A WebSocket of a plain route, at a room of its own.
+/// Opens a WebSocket of a plain protocol, in a room of its own.
 async fn plain(world: &World, choices: &mut SmallRng) -> anyhow::Result<(Route, WebSocket)> {
     let route = choose(choices, &Route::PLAIN);
     Ok((route, connect(world.address, &route.protocol().path(&world.name("hostile"))).await?))
 }
 
-/// Reads on to a text in which this stands.
+/// Reads until a text contains `what`.
 async fn until(socket: &mut WebSocket, what: &str) -> anyhow::Result<()> {
     loop {
         match socket.next().await.with_context(|| format!("{what} is told before the end"))?? {
@@ -144,7 +143,7 @@ async fn until(socket: &mut WebSocket, what: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Reads on to the end: the code of the close, where there was one.
+/// Reads to the end; returns the close code, if any.
 async fn code(socket: &mut WebSocket) -> Option<u16> {
     while let Some(Ok(message)) = socket.next().await {
         if let Message::Close(frame) = message {
@@ -159,7 +158,7 @@ async fn ended(stream: &mut TcpStream) {
     while stream.read(&mut rest).await.is_ok_and(|length| length > 0) {}
 }
 
-/// What is no message is told so, and the connection stays.
+/// Invalid messages are answered with an error, and the connection stays open.
 async fn garbage(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let (route, mut socket) = plain(world, &mut choices).await?;
     for _ in 0..3 {
@@ -182,7 +181,7 @@ async fn garbage(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is no packet is answered by the end, or by nothing: the connection still answers.
+/// An invalid packet ends the connection, or is ignored and the connection still answers.
 async fn garbage_packets(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let mut socket = connect(world.address, &Route::WebSocket.protocol().path("")).await?;
     socket.send(Message::text("40")).await?;
@@ -190,7 +189,7 @@ async fn garbage_packets(world: &World, mut choices: SmallRng) -> anyhow::Result
     let noise = String::from_utf8_lossy(&noise(&mut choices, 40)).into_owned();
     let packets = ["", "4", "9", "42", "42[", "42{}", r#"42["offer""#, "451-[]", "44", "40/admin,", "6", "5", &noise];
     socket.send(Message::text(choose(&mut choices, &packets))).await?;
-    // An end may come before this is sent.
+    // The connection may end before this is sent.
     socket.send(Message::text(r#"428["leave-room","x"]"#)).await.ok();
     while let Some(Ok(message)) = socket.next().await {
         if matches!(&message, Message::Text(text) if text.starts_with("438")) {
@@ -218,7 +217,7 @@ async fn too_large(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
         return until(&mut socket, "PAYLOAD_TOO_LARGE").await;
     }
     let (route, mut socket) = plain(world, &mut choices).await?;
-    // The server may have closed before all of it is sent.
+    // The server may close before all of it is sent.
     socket.send(Message::text(text)).await.ok();
     let code = code(&mut socket).await;
     ensure!(code == Some(1009), "{route:?} closes with {code:?} after a message that is too large");
@@ -262,14 +261,14 @@ async fn foreign_origin(world: &World, mut choices: SmallRng) -> anyhow::Result<
     }
 }
 
-/// Begins with polling, and comes so far.
+/// Opens a polling session and proceeds to a stage.
 async fn some_polling(world: &World, stage: u32) -> anyhow::Result<Polling> {
     let mut polling = Polling::open(world.address).await?;
     if stage >= 1 {
         polling.send(&["40".to_owned()]).await?;
     }
     if stage >= 2 {
-        // A heartbeat may come first; who goes on before CONNECT is answered has no connection any more.
+        // A heartbeat may come first; a client that sends more before the response to CONNECT is disconnected.
         while !polling.next().await.ok().context("CONNECT is answered")?.starts_with("40") {}
     }
     if stage >= 3 {
@@ -298,7 +297,7 @@ async fn abandoned_upgrade(world: &World, mut choices: SmallRng) -> anyhow::Resu
     Ok(())
 }
 
-/// The place of somebody, by a key that nobody was told: it is let in, as somebody new.
+/// A made-up resume token: the client gets a new session.
 async fn made_up_key(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let key = format!("{:032x}.{}", choices.random::<u128>(), "Q".repeat(choices.random_range(23..=24)));
     let route = choose(&mut choices, &[Route::WebSocket, Route::Envelope]);
@@ -316,7 +315,7 @@ async fn made_up_key(world: &World, mut choices: SmallRng) -> anyhow::Result<()>
     Ok(())
 }
 
-/// What is no WebSocket any more, or never was HTTP, is ended.
+/// Invalid frames and invalid HTTP end the connection.
 async fn broken_frames(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let route = choose(&mut choices, &Route::ALL);
     let mut stream = if choices.random_bool(0.3) {
@@ -326,7 +325,7 @@ async fn broken_frames(world: &World, mut choices: SmallRng) -> anyhow::Result<(
         let MaybeTlsStream::Plain(stream) = socket.into_inner() else { bail!("TLS is not in use") };
         stream
     };
-    // Reserved bits are set: as a frame this is none, as a head neither.
+    // Reserved bits are set: neither a valid frame nor a valid request.
     let mut bytes = vec![0xff];
     bytes.extend(noise(&mut choices, 200));
     stream.write_all(&bytes).await?;
@@ -334,7 +333,7 @@ async fn broken_frames(world: &World, mut choices: SmallRng) -> anyhow::Result<(
     Ok(())
 }
 
-/// A head that does not go on, or does not begin.
+/// An incomplete or empty request head.
 async fn half_head(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let mut stream = dial(world.address, None).await?;
     let head = format!("GET /ws HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n", world.address);
@@ -343,7 +342,7 @@ async fn half_head(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A handshake after which nothing comes. (Who is in a topic has said all there is to say.)
+/// A handshake without a first message. (Topic clients need none.)
 async fn no_first_message(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let path = choose(&mut choices, &["/socket.io/?EIO=4&transport=websocket", "/ws", "/signal"]);
     let mut socket = connect(world.address, path).await?;

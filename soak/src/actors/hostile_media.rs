@@ -1,4 +1,4 @@
-//! What a client may do wrong at the media server.
+//! Invalid input to the media server.
 
 use anyhow::Context;
 use parlor_testing::media::address_of;
@@ -12,13 +12,13 @@ use tokio::net::UdpSocket;
 use super::hostile::noise;
 use crate::world::World;
 
-/// How many datagrams of nonsense at a time.
+/// Number of invalid datagrams per act.
 const DATAGRAMS: usize = 50;
 
-/// What is told of parameters that are wrong.
+/// The errors for invalid parameters.
 const CODES: [&str; 4] = ["TRANSPORT_ERROR", "PRODUCE_ERROR", "CONSUME_ERROR", "INVALID_MESSAGE"];
 
-/// Datagrams that begin as those of each protocol do, and go on anyhow.
+/// Datagrams that begin like those of each protocol, followed by noise.
 pub(super) async fn garbage(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let mut requester = Requester::join(world.address, &world.name("hostile"), "garbage").await?;
     let created = requester.request("transport:create", json!({ "direction": "recv" })).await?;
@@ -29,14 +29,14 @@ pub(super) async fn garbage(world: &World, mut choices: SmallRng) -> anyhow::Res
         let length = choices.random_range(1..1200);
         let mut datagram = noise(&mut choices, length);
         match choices.random_range(0..4) {
-            // A binding request with the name of somebody, and no password: RFC 8489, section 5.
+            // A binding request with a valid user name and no integrity: RFC 8489, section 5.
             0 => datagram = binding_request(ufrag, &mut choices),
             // DTLS and RTP: RFC 7983, section 7.
             1 => datagram[0] = 22,
             2 => datagram[0] = 128,
             _ => {}
         }
-        // What is not sent is lost.
+        // A datagram that is not sent is lost.
         socket.send_to(&datagram, server).await.ok();
     }
     requester.end(Goodbye::Close).await
@@ -57,7 +57,7 @@ fn binding_request(ufrag: &str, choices: &mut SmallRng) -> Vec<u8> {
     datagram
 }
 
-/// Requests for what is not there, or cannot be.
+/// Requests for unknown objects, and with invalid parameters.
 pub(super) async fn lies(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let mut requester = Requester::join(world.address, &world.name("hostile"), "liar").await?;
     let created = requester.request("transport:create", json!({ "direction": "send" })).await?;
@@ -96,7 +96,7 @@ pub(super) async fn lies(world: &World, mut choices: SmallRng) -> anyhow::Result
     requester.end(Goodbye::Close).await
 }
 
-/// Transports that nobody comes to.
+/// Transports that no client connects to.
 pub(super) async fn abandoned(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
     let mut requester = Requester::join(world.address, &world.name("hostile"), "abandons").await?;
     for number in 0..choices.random_range(1..=3) {

@@ -1,5 +1,5 @@
-//! Meetings through the media server, in which people come and go and do everything that there is to do with transports,
-//! producers and consumers. What is sent reaches those who want it: each that begins or goes on is listened to.
+//! Conferences through the media server, in which peers join and leave and use every request on transports, producers and
+//! consumers. Packets of each consumer that starts or resumes must arrive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,20 +17,20 @@ use str0m::rtp::Ssrc;
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
-/// From one step of a meeting to the next, at the least.
+/// Minimum time between two steps of a conference.
 const INTERVAL: Duration = Duration::from_millis(60);
 
-/// After so many steps a meeting ends.
+/// Steps of a conference.
 const STEPS: usize = 150;
 
-/// The most in a meeting, and the most that each sends at a time.
+/// Maximum number of peers in a conference, and of producers of each.
 const MOST: usize = 4;
 const MOST_SENT: usize = 3;
 
-/// What must come of a stream that is listened to.
+/// Packets that must arrive of a consumer.
 const PACKETS: u64 = 3;
 
-/// What each plays of what it sends.
+/// What each producer sends.
 const SOURCE: Source = Source { interval: Duration::from_millis(80), packets: 1, bytes: 600, layers: 2 };
 
 pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
@@ -56,7 +56,7 @@ struct Member {
     capabilities: Value,
     sending: Media,
     receiving: Media,
-    /// How much it has ever sent on its transport.
+    /// The number of producers ever created on its transport.
     sent: u32,
     producers: Vec<Producer>,
     consumers: Vec<Consumer>,
@@ -73,7 +73,7 @@ struct Consumer {
     stream: Ssrc,
 }
 
-/// What is done in a step.
+/// The kind of a step.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Join,
@@ -91,7 +91,7 @@ enum Step {
     Go,
 }
 
-/// Each as often as it stands here.
+/// Weighted choices.
 const CHOICES: [Step; 22] = [
     Step::Join,
     Step::Join,
@@ -163,7 +163,7 @@ impl Meeting {
         }
     }
 
-    /// What all send, or all but one.
+    /// The producers of all members, or of all but one.
     fn producers(&self, but: Option<usize>) -> impl Iterator<Item = &Producer> {
         let members = self.members.iter().enumerate().filter(move |(index, _)| Some(*index) != but);
         members.flat_map(|(_, member)| &member.producers)
@@ -188,7 +188,7 @@ impl Meeting {
         member.resume(world, last, plays).await
     }
 
-    /// Resumes, or takes new credentials: what was heard, or is to be, is heard then.
+    /// Resumes a consumer, or restarts ICE: packets must arrive afterwards.
     async fn go_on(&mut self, world: &World, step: Step, choices: &mut SmallRng) -> anyhow::Result<()> {
         let index = choices.random_range(0..self.members.len());
         let member = &mut self.members[index];
@@ -304,7 +304,7 @@ impl Member {
         Ok(())
     }
 
-    /// Closes a transport and makes another.
+    /// Closes a transport and creates another.
     async fn replace(&mut self, is_sending: bool) -> anyhow::Result<()> {
         let old = if is_sending { &self.sending } else { &self.receiving };
         self.requester.request("transport:close", json!({ "transportId": old.id })).await?;
@@ -333,5 +333,5 @@ fn pick<T: Copy>(choices: &mut SmallRng, of: &[T]) -> T {
 }
 
 fn text(value: &Value) -> anyhow::Result<String> {
-    value.as_str().map(str::to_owned).with_context(|| format!("a text, not {value}"))
+    value.as_str().map(str::to_owned).with_context(|| format!("expected a string, not {value}"))
 }

@@ -1,4 +1,4 @@
-//! Rooms made, listed and closed by REST, with and without somebody in them.
+//! Rooms created, listed and closed over REST, with and without a peer in them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::client::Peer;
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
-/// From one room to the next, at the least.
+/// Minimum time between two rooms.
 const INTERVAL: Duration = Duration::from_millis(300);
 
 pub(crate) async fn run(world: Arc<World>, phase: Phase) {
@@ -38,13 +38,13 @@ async fn one_room(world: &Arc<World>, choices: &mut SmallRng) -> anyhow::Result<
         body["roomId"] = json!(name);
     }
     let made = world.http.post(&rooms).json(&body).send().await?;
-    ensure!(made.status() == 201, "a room is made with {}", made.status());
+    ensure!(made.status() == 201, "creating a room answers {}", made.status());
     let made: Value = made.json().await?;
     let id = made["roomId"].as_str().context("a room has an id")?;
-    ensure!(name.as_deref().is_none_or(|name| name == id), "{name:?} was asked for, and {id} made");
+    ensure!(name.as_deref().is_none_or(|name| name == id), "requested {name:?}, got {id}");
     if name.is_some() {
         let again = world.http.post(&rooms).json(&body).send().await?.status();
-        ensure!(again == 409, "a room that exists is made with {again}");
+        ensure!(again == 409, "creating an existing room answers {again}");
     }
     let room = format!("{rooms}/{id}");
     let mut peer = None;
@@ -54,19 +54,19 @@ async fn one_room(world: &Arc<World>, choices: &mut SmallRng) -> anyhow::Result<
     }
     let seen: Value = world.http.get(&room).send().await?.error_for_status()?.json().await?;
     let guests: Vec<&str> = peer.iter().map(|peer| peer.id.as_str()).collect();
-    ensure!(seen["participants"] == json!(guests), "{guests:?} are in it, not {seen}");
+    ensure!(seen["participants"] == json!(guests), "expected {guests:?}, not {seen}");
     let list = world.http.get(&rooms).query(&[("limit", 1000)]).send().await?;
     let total: usize = list.headers()["x-total-count"].to_str()?.parse()?;
     let list: Value = list.json().await?;
     let listed = list.as_array().context("a list of rooms")?;
     ensure!(listed.iter().any(|room| room["id"] == id) && total >= 1, "{id} is not listed");
     let closed = world.http.delete(&room).send().await?.status();
-    ensure!(closed == 204, "a room is closed with {closed}");
+    ensure!(closed == 204, "closing a room answers {closed}");
     if let Some(mut peer) = peer {
         match peer.next().await?.1 {
             Event::Error(code) if code == "ROOM_CLOSED" => {}
             Event::Closed(1008) if peer.route == Route::Topic => {}
-            other => bail!("{:?} is told {other:?} when its room is closed", peer.route),
+            other => bail!("{:?} received {other:?} when its room was closed", peer.route),
         }
         peer.finish(Goodbye::Close).await?;
     }

@@ -1,5 +1,5 @@
-//! Clients that lose their connection while somebody talks to them, and come back: in time, and then they have missed
-//! nothing; too late, or never, and then they are gone.
+//! Session resumption: clients lose their connection while a peer sends to them. Those that resume in time miss nothing;
+//! those that resume too late or never have left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,20 +18,20 @@ use crate::server::RESUME_TIME;
 use crate::tally::Count;
 use crate::world::{Phase, World};
 
-/// What it takes, about, with some drops.
+/// Approximate length, with some drops.
 const TIME: Duration = Duration::from_secs(10);
 
-/// The wires that have a way back.
+/// The routes that can resume.
 const ROAMERS: [Route; 4] = [Route::WebSocket, Route::Polling, Route::Upgrade, Route::Envelope];
 
-/// How long one is away that comes in time.
+/// Maximum absence of a client that resumes in time.
 const SHORT: Duration = RESUME_TIME.checked_div(2).expect("two is not nothing");
 
-/// How long one is away that comes too late.
+/// Absence of a client that resumes too late.
 const LONG: Duration = RESUME_TIME.checked_add(Duration::from_millis(700)).expect("not as long as that");
 
-/// Between two things that are said.
-const BREATH: Duration = Duration::from_millis(15);
+/// Time between two signals.
+const PAUSE: Duration = Duration::from_millis(15);
 
 const DESCRIPTION_BYTES: usize = 700;
 
@@ -46,7 +46,7 @@ pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
     }
 }
 
-/// One who stays, and what it has said to the other.
+/// The peer that stays connected, and the number of signals it has sent.
 struct Talker {
     peer: Peer,
     said: u64,
@@ -58,12 +58,12 @@ impl Talker {
             self.said += 1;
             let text = Label::new(self.peer.room.as_str(), self.said).description(DESCRIPTION_BYTES);
             self.peer.signal(Some(to), SignalKind::Offer, &text).await?;
-            sleep(BREATH).await;
+            sleep(PAUSE).await;
         }
         Ok(())
     }
 
-    /// Is told what the other says next, and before that at most that it was away and is back.
+    /// Expects the other's next signal, and before it at most that it was away and is back.
     async fn hears_of(&mut self, id: &str, next: &Label) -> anyhow::Result<()> {
         let mut is_away = false;
         loop {
@@ -71,7 +71,7 @@ impl Talker {
                 Event::Away(gone) if gone == id && !is_away => is_away = true,
                 Event::Back(back) if back == id && is_away => is_away = false,
                 Event::Offer { sdp: text, .. } if !is_away && Label::read(&text)? == *next => return Ok(()),
-                heard => bail!("the one who stays is told {heard:?} of {id}, of whom it believes: away is {is_away}"),
+                heard => bail!("the staying peer received {heard:?} of {id}, away: {is_away}"),
             }
         }
     }
@@ -86,7 +86,7 @@ async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Route, roams: R
     let mut talker = Talker { peer, said: 0 };
     let mut heard = 0;
     for nth in 1..=choices.random_range(1..=4_u64) {
-        // Some of it is under way when the connection is lost.
+        // Some signals are in flight when the connection is lost.
         talker.talk(&id, choices.random_range(0..=6)).await?;
         let before = talker.said;
         let (dropped, silent) = match choices.random_range(0..5) {
@@ -116,21 +116,21 @@ async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Route, roams: R
         roamer.finish(Goodbye::Close).await?;
         return is_gone(world, talker, &id, Parting::Final).await;
     }
-    // It never comes back.
+    // It never resumes.
     let since = Instant::now();
     drop(roamer.lose(Goodbye::Reset).await?);
     is_gone(world, talker, &id, Parting::Lost(since)).await
 }
 
-/// The next that is told must be this.
+/// Expects this signal next.
 async fn hears(roamer: &mut Peer, expected: &Label) -> anyhow::Result<()> {
     match roamer.next().await?.1 {
         Event::Offer { sdp: text, .. } => {
             let label = Label::read(&text)?;
-            ensure!(label == *expected, "{:?} waits for {expected:?} and is told {label:?}", roamer.route);
+            ensure!(label == *expected, "{:?} expects {expected:?} and received {label:?}", roamer.route);
             Ok(())
         }
-        heard => bail!("{:?} waits for {expected:?} and is told {heard:?}", roamer.route),
+        heard => bail!("{:?} expects {expected:?} and received {heard:?}", roamer.route),
     }
 }
 

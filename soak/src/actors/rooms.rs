@@ -1,8 +1,8 @@
-//! Rooms of many, in which people come and go while others say things to everyone.
+//! Group rooms, in which peers join and leave while others broadcast.
 //!
-//! A room changes in steps: some join, some go, some drop and come back, and some talk at the same time. Then those who
-//! talked say one thing more, and everyone must come to know who is there, and to have heard all that was said, in order
-//! and without a gap.
+//! A room changes in steps: some peers join, some leave, some drop and resume, and some broadcast at the same time. Then the
+//! broadcasting peers send one more signal, and every peer must know who is present and have received all broadcasts, in
+//! order and without a gap.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,24 +24,24 @@ use crate::client::Peer;
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
-/// The fewest and the most in a room.
+/// Minimum and maximum size of a room.
 const FEWEST: usize = 5;
 const MOST: usize = 20;
 
-/// From one step to the next, at the least.
+/// Minimum time between two steps.
 const INTERVAL: Duration = Duration::from_millis(1500);
 
-/// After so many steps a room is left and another one made.
+/// Steps of a room before the next.
 const STEPS: usize = 20;
 
 const DESCRIPTION_BYTES: usize = 1000;
 
-/// The most who lose their connection in one step and come back, and for how long they are away at the most.
+/// Maximum number of peers that drop and resume in one step, and their maximum absence.
 const ROAMERS: usize = 2;
 const ABSENCE: Duration = Duration::from_millis(600);
 
-/// Between two things that one says.
-const BREATH: Duration = Duration::from_millis(20);
+/// Time between two signals of a peer.
+const PAUSE: Duration = Duration::from_millis(20);
 
 pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
     let who = format!("rooms {lane}, {}", phase.name);
@@ -61,15 +61,15 @@ struct Room {
 
 struct Member {
     peer: Peer,
-    /// How much it has said to everyone.
+    /// The number of its broadcasts.
     said: Arc<AtomicU64>,
-    /// Whom it believes to be there.
+    /// The peers that it knows to be present.
     others: BTreeSet<String>,
-    /// Who of them is away.
+    /// Those of them that are away.
     away: BTreeSet<String>,
-    /// How much it has heard of each that talks.
+    /// The number of the last broadcast received of each peer.
     heard: HashMap<String, u64>,
-    /// How much each had said when this one was in: what comes after that it must hear.
+    /// The number of broadcasts of each peer before this one had joined: later ones must arrive.
     missed_at_most: HashMap<String, u64>,
 }
 
@@ -172,7 +172,7 @@ impl Member {
             let sequence = self.said.fetch_add(1, Ordering::SeqCst) + 1;
             let text = Label::new(self.peer.id.as_str(), sequence).description(DESCRIPTION_BYTES);
             self.peer.signal(None, SignalKind::Offer, &text).await?;
-            sleep(BREATH).await;
+            sleep(PAUSE).await;
         }
         Ok(())
     }
@@ -209,7 +209,7 @@ impl Member {
                 ensure!(self.others.contains(&id), "{route:?} is told that {id} is away, who was not there");
                 ensure!(self.away.insert(id.clone()), "{route:?} is told twice that {id} is away");
             }
-            // A newcomer is not told of those who are away when it comes.
+            // A joining peer is not told which peers are away.
             Event::Back(id) => {
                 self.away.remove(&id);
                 ensure!(self.others.contains(&id), "{route:?} is told that {id} is back, who was not there");

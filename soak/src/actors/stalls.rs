@@ -1,4 +1,4 @@
-//! Stalls: one stops reading while another goes on talking to it, until the server refuses, and then ends it.
+//! Slow consumers: a client stops reading while a peer sends to it, until the server refuses signals and disconnects it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::client::{LIMIT, Peer};
 use crate::tally::Count;
 use crate::world::{Pace, Phase, World};
 
-/// What a stall takes, about.
+/// Approximate length of a stall.
 const STALL: Duration = Duration::from_secs(14);
 
-/// Between two signals: within the limit of messages, and fast enough to fill every queue in seconds.
+/// Time between two signals: within the rate limit, and short enough to fill every send queue in seconds.
 const INTERVAL: Duration = Duration::from_millis(12);
 
-/// The same when the first was refused.
+/// The same after the first refusal.
 const SLOW_INTERVAL: Duration = Duration::from_millis(250);
 
 const DESCRIPTION_BYTES: usize = 6000;
@@ -47,7 +47,7 @@ async fn stall(world: &Arc<World>, talks: Route, stalls: Route) -> anyhow::Resul
     let (begin, mut pace, mut interval) = (Instant::now(), Pace::new(), INTERVAL);
     let mut sequence = 0;
     loop {
-        ensure!(begin.elapsed() < LIMIT, "it does not read, and is not thrown out");
+        ensure!(begin.elapsed() < LIMIT, "the slow consumer is still connected");
         sequence += 1;
         let text = Label::new(room.as_str(), sequence).description(DESCRIPTION_BYTES);
         talker.signal(Some(&staller.id), SignalKind::Offer, &text).await?;
@@ -58,18 +58,18 @@ async fn stall(world: &Arc<World>, talks: Route, stalls: Route) -> anyhow::Resul
                     world.tally.add(Count::RefusedForStall);
                     interval = SLOW_INTERVAL;
                 }
-                // It might come back; it does not.
+                // It could resume, but does not.
                 Event::Away(id) if id == staller.id => {}
                 Event::Left(id) if id == staller.id => {
                     world.tally.add(Count::ThrownOut);
                     drop(staller);
-                    // What was on its way when the other was thrown out has nowhere to go.
+                    // Signals in flight at the disconnect have no target.
                     let late = talker.end(Goodbye::Close).await?;
                     let is_refusal = |heard: &Event| matches!(heard, Event::Error(code) if code.eq_ignore_ascii_case("target_not_found"));
-                    ensure!(late.iter().all(is_refusal), "told at the end: {late:?}");
+                    ensure!(late.iter().all(is_refusal), "received at the end: {late:?}");
                     return Ok(());
                 }
-                other => bail!("the one who talks is told {other:?}"),
+                other => bail!("the sender received {other:?}"),
             }
         }
     }
