@@ -249,6 +249,7 @@ impl Metrics {
         for limit in Limit::ALL {
             limits.with_label_values(&[limit.as_str()]);
         }
+        let media = media::Media::new(&registry, panics.clone(), &limits);
         Self {
             rooms: gauge("parlor_rooms", "Rooms."),
             peers: gauge("parlor_peers", "Peers in rooms."),
@@ -280,7 +281,7 @@ impl Metrics {
             ),
             away: gauge("parlor_away", "Places that wait for their peers to come back."),
             limits,
-            media: media::Media::new(&registry, panics.clone()),
+            media,
             panics,
             relay_seconds,
             registry,

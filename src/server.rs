@@ -231,7 +231,7 @@ fn start_media(
     if let Some(warning) = config.media.unreachable(address) {
         warn!("{warning}");
     }
-    let settings = config.media.settings(address, config.limits.max_metadata_bytes);
+    let settings = config.media.settings(address, config.limits.max_metadata_bytes, hub.timeouts().media_connect);
     let announced = settings.announced.clone();
     let (media, running) = Media::start(socket, settings, Arc::clone(hub) as Arc<dyn Company>)?;
     hub.set_media(media);

@@ -11,7 +11,10 @@
 //! - [`router`] says what can be carried, [`formats`] by which numbers on a transport, [`parameters`] how that is written;
 //! - [`speaker`] says who speaks;
 //! - [`ending`] is how each of those ends; [`figures`] is what is counted;
-//! - [`driver`] gives all that a thread, a socket and a clock; [`breath`] is how that thread shares its core.
+//! - [`admission`] says how many transports there may be, and how long one may take to connect; [`bucket`] counts what comes
+//!   too often; [`authentic`] tells what was encrypted by its client, [`stun`] which transport a request is for;
+//! - [`driver`] gives all that a thread, a socket and a clock; [`agenda`] is the order of requests, [`breath`] how that thread
+//!   shares its core, [`notes`] what it writes to the log.
 //!
 //! It knows neither rooms nor wires: a room is a name here, and a peer whoever the [`Asker`] says. What it tells is typed,
 //! and written by a dialect. The library str0m is named here and nowhere else.
@@ -19,8 +22,12 @@
 //! The guarantee that is easy to break: no input reaches a panic. The library's direct interface panics where it is told of
 //! what was not declared, so all is checked before; and what still panics ends the one transport that it concerns.
 
+mod admission;
+mod agenda;
+mod authentic;
 mod bandwidth;
 mod breath;
+mod bucket;
 mod codec;
 mod consumer;
 mod driver;
@@ -30,6 +37,7 @@ mod flow;
 mod formats;
 pub mod id;
 mod newcomer;
+mod notes;
 mod output;
 pub mod parameters;
 mod producer;
@@ -37,6 +45,7 @@ pub mod request;
 mod rewrite;
 mod router;
 mod speaker;
+mod stun;
 mod switch;
 mod transport;
 

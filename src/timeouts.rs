@@ -29,6 +29,9 @@ pub struct Timeouts {
     pub last_poll: Duration,
     /// How long the responses under way may take once an HTTP/2 connection is to end.
     pub last_responses: Duration,
+    /// How long a media transport may take to connect, from its creation, and again from `transport:connect`. Browsers give
+    /// up after thirty seconds at most.
+    pub media_connect: Duration,
     /// How long a connection may be idle between two requests. Longer than load balancers keep theirs idle, so that they
     /// close it first and no request is lost on the way.
     pub keep_alive: Duration,
@@ -59,6 +62,7 @@ impl Default for Timeouts {
             last_write: Duration::from_secs(1),
             last_poll: Duration::from_secs(3),
             last_responses: Duration::from_secs(30),
+            media_connect: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
             accept_retry: Duration::from_millis(50),
             sweep_interval: Duration::from_millis(250),

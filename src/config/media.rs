@@ -1,10 +1,11 @@
 //! The settings of the media server.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{announced, bitrate, count, port, switch};
+use super::values::{announced, bitrate, count, port, rate, switch};
 use crate::sfu;
 
 /// Media for rooms that are too large for a mesh.
@@ -30,6 +31,12 @@ pub struct Media {
     /// Producers of one peer
     #[arg(long, value_name = "COUNT", default_value = "8", value_parser = count::<1>)]
     pub sfu_max_producers: usize,
+    /// Transports of all peers together; 0 = no limit
+    #[arg(long, value_name = "COUNT", default_value = "4096", value_parser = count::<0>)]
+    pub sfu_max_transports: usize,
+    /// Transports created in a second, of all peers together; requests beyond wait; 0 = no limit
+    #[arg(long, value_name = "COUNT", default_value = "200", value_parser = rate)]
+    pub sfu_transports_per_second: u32,
 }
 
 /// An address that clients are told.
@@ -60,7 +67,7 @@ impl Media {
     }
 
     /// What the media server is to be like, on a socket that is bound; a client may say so many bytes of a producer.
-    pub fn settings(&self, bound: SocketAddr, max_app_data: usize) -> sfu::Settings {
+    pub fn settings(&self, bound: SocketAddr, max_app_data: usize, connect_timeout: Duration) -> sfu::Settings {
         let told = |announced: &Announced| SocketAddr::new(announced.ip, announced.port.unwrap_or(bound.port()));
         let announced: Vec<SocketAddr> = self.sfu_announced_address.iter().map(told).collect();
         sfu::Settings {
@@ -68,6 +75,9 @@ impl Media {
             max_bitrate: self.sfu_max_bitrate_kbps * 1000,
             max_producers: self.sfu_max_producers,
             max_app_data,
+            max_transports: self.sfu_max_transports,
+            transports_per_second: self.sfu_transports_per_second,
+            connect_timeout,
         }
     }
 }

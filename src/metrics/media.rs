@@ -14,8 +14,11 @@ pub(super) struct Media {
     /// Received, sent.
     datagrams: [IntCounter; 2],
     bytes: [IntCounter; 2],
-    /// Nobody's, not taken by the system, over the limit of their producer.
-    lost: [IntCounter; 3],
+    /// Nobody's, not taken by the system, over the limit of their client, requests of STUN over theirs, not sent to an address
+    /// that was not validated.
+    lost: [IntCounter; 5],
+    /// Transports created too fast, too many of them, not connected in time.
+    limits: [IntCounter; 3],
     forwarded: IntCounter,
     keyframes: IntCounter,
     /// Of the whole program.
@@ -25,7 +28,7 @@ pub(super) struct Media {
 }
 
 impl Media {
-    pub(super) fn new(registry: &Registry, panics: IntCounter) -> Self {
+    pub(super) fn new(registry: &Registry, panics: IntCounter, limits: &IntCounterVec) -> Self {
         let gauge = |name: &str, help: &str| {
             let gauge = IntGauge::new(name, help).expect(CONSTANT);
             registry.register(Box::new(gauge.clone())).expect(CONSTANT);
@@ -53,7 +56,9 @@ impl Media {
             consumers: gauge("parlor_media_consumers", "Tracks that peers receive."),
             datagrams: both("parlor_media_datagrams_total", "Datagrams at the port of media."),
             bytes: both("parlor_media_bytes_total", "Bytes in these datagrams."),
-            lost: ["unknown_sender", "not_sent", "over_limit"].map(|reason| lost.with_label_values(&[reason])),
+            lost: ["unknown_sender", "not_sent", "over_limit", "stun_rate", "unvalidated_address"]
+                .map(|reason| lost.with_label_values(&[reason])),
+            limits: ["transport_rate", "transports", "connect_time"].map(|limit| limits.with_label_values(&[limit])),
             forwarded: counter(
                 "parlor_media_packets_forwarded_total",
                 "Packets of media sent on, one for each consumer.",
@@ -75,8 +80,15 @@ impl Media {
         *taken = figures.defects.max(*taken);
         let counter = |counter: &IntCounter, value: u64| counter.inc_by(value.saturating_sub(counter.get()));
         let Figures { received, sent, received_bytes, sent_bytes, ignored, unsent, over_limit, .. } = *figures;
-        let all = [(&self.datagrams[..], vec![received, sent]), (&self.bytes[..], vec![received_bytes, sent_bytes])];
-        for (counters, values) in all.into_iter().chain([(&self.lost[..], vec![ignored, unsent, over_limit])]) {
+        let lost = vec![ignored, unsent, over_limit, figures.checks_over_limit, figures.unvalidated];
+        let limits = vec![figures.creations_over_rate, figures.transports_over_limit, figures.connect_timeouts];
+        let all = [
+            (&self.datagrams[..], vec![received, sent]),
+            (&self.bytes[..], vec![received_bytes, sent_bytes]),
+            (&self.lost[..], lost),
+            (&self.limits[..], limits),
+        ];
+        for (counters, values) in all {
             for (own, value) in counters.iter().zip(values) {
                 counter(own, value);
             }

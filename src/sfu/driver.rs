@@ -3,7 +3,8 @@
 //! - [`Media::request`] takes a request to the thread and waits until it was answered there. What is told to one
 //!   connection keeps its order, since all of it comes from that thread: answers, then what follows from them;
 //! - [`Media::left`] says that a peer has left its room. It neither waits nor fails;
-//! - the thread reads datagrams and requests in turns, bounded in number: a flood of one does not keep out the other.
+//! - the thread carries out one request, and reads datagrams, in turns: whatever is asked of it, media goes on;
+//! - [`Agenda`] says which request is next: those that create transports wait where there are too many.
 //!
 //! The guarantee that is easy to break: who has left a room has no media in it. Departures are heeded before each request,
 //! and none is carried out whose peer is not there any more.
@@ -17,12 +18,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{debug, error, warn};
 
+use super::agenda::{Agenda, Answering, Command};
 use super::breath::Breath;
 use super::figures::Figures;
 use super::flow::Outputs;
+use super::notes::Notes;
 use super::request::{Answer, Asker, Concern, Notice, Problem, Request, SfuError};
 use super::switch::{NoCertificate, Settings, Sfu};
 use crate::id::{ConnectionId, RoomId};
@@ -30,8 +34,11 @@ use crate::id::{ConnectionId, RoomId};
 /// How many requests wait for the thread; each connection has one under way at the most.
 const QUEUE: usize = 256;
 
-/// How many datagrams, and requests, are taken in one turn, and how often it is polled.
+/// How many datagrams are taken in one turn, and how often it is polled.
 const TURN: usize = 64;
+
+/// After how long datagrams get their turn while peers leave: a connection may have many transports.
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// What the kernel is asked to hold of datagrams that were not read or sent yet, in bytes: it may give less.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
@@ -50,19 +57,6 @@ pub trait Company: Send + Sync {
 
 /// Writes and queues the answer to a request. Must not wait.
 pub type Reply = Box<dyn FnOnce(Result<Answer, SfuError>) + Send>;
-
-struct Command {
-    asker: Asker,
-    request: Request,
-    answer: Answering,
-}
-
-/// How a request is answered.
-struct Answering {
-    reply: Reply,
-    /// Dropped when it is answered.
-    _pending: oneshot::Sender<()>,
-}
 
 /// What the thread and those who speak to it share.
 #[derive(Default)]
@@ -114,25 +108,28 @@ impl Media {
         _ = buffers.set_send_buffer_size(SOCKET_BUFFER);
         let is_v6 = socket.local_addr()?.is_ipv6();
         let (commands, requests) = mpsc::channel(QUEUE);
+        let agenda = Agenda::new(requests, settings.transports_per_second, Instant::now());
         let shared = Arc::new(Shared::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let socket = {
+        let readiness = {
             let _entered = runtime.enter();
-            tokio::net::UdpSocket::from_std(socket)?
+            tokio::net::UdpSocket::from_std(socket.try_clone()?)?
         };
         let (own, outputs) = (Figures::default(), Outputs::default());
         let driver = Driver {
             sfu,
             settings,
             socket,
+            readiness,
             is_v6,
-            requests,
+            agenda,
             company,
             shared: Arc::clone(&shared),
             own,
             outputs,
             under_way: None,
             breath: Breath::new(Instant::now()),
+            notes: Notes::default(),
         };
         let thread =
             std::thread::Builder::new().name("media".to_owned()).spawn(move || runtime.block_on(driver.run()))?;
@@ -143,7 +140,7 @@ impl Media {
     pub async fn request(&self, asker: Asker, request: Request, reply: Reply) {
         self.shared.users.lock().insert((asker.room.clone(), asker.connection));
         let (pending, answered) = oneshot::channel();
-        let command = Command { asker, request, answer: Answering { reply, _pending: pending } };
+        let command = Command { asker, request, answer: Answering { reply, pending } };
         match self.commands.send(command).await {
             // It ends as an error, when it is dropped.
             Ok(()) => _ = answered.await,
@@ -181,9 +178,12 @@ impl Running {
 struct Driver {
     sfu: Sfu,
     settings: Settings,
-    socket: tokio::net::UdpSocket,
+    /// Read and written without waiting, and without regard to what the runtime knows of it: that looks only while it waits.
+    socket: UdpSocket,
+    /// The same, to wait for.
+    readiness: tokio::net::UdpSocket,
     is_v6: bool,
-    requests: mpsc::Receiver<Command>,
+    agenda: Agenda,
     company: Arc<dyn Company>,
     shared: Arc<Shared>,
     /// What was sent, and what was not; and defects outside of any transport.
@@ -192,6 +192,7 @@ struct Driver {
     /// How the request that is carried out is to be answered, even if that is a defect.
     under_way: Option<Answering>,
     breath: Breath,
+    notes: Notes,
 }
 
 impl Driver {
@@ -201,19 +202,17 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         loop {
             let until: Instant = next.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
-            let mut command = None;
             tokio::select! {
                 biased;
                 () = shared.stop.notified() => return,
                 () = shared.wake.notified() => {}
-                received = self.requests.recv() => match received {
-                    Some(received) => command = Some(received),
-                    None => return,
+                is_open = self.agenda.received() => if !is_open {
+                    return;
                 },
-                _ = self.socket.readable() => {}
+                _ = self.readiness.readable() => {}
                 () = tokio::time::sleep_until(until.into()) => {}
             }
-            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(command, &mut buffer)));
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(&mut buffer)));
             next = turn.unwrap_or_else(|_| self.start_afresh());
         }
     }
@@ -238,47 +237,70 @@ impl Driver {
         }
         let failed = Err(Problem::Internal.of(Concern::Transport));
         _ = catch_unwind(AssertUnwindSafe(|| self.answer(failed)));
-        self.publish();
+        self.publish(Instant::now());
         None
     }
 
     /// Does what there is to do, and says when there is more at the latest.
-    fn turn(&mut self, command: Option<Command>, buffer: &mut [u8]) -> Option<Instant> {
-        let mut command = command;
-        for _ in 0..TURN {
-            self.heed_departures();
-            let Some(Command { asker, request, answer }) = command.take().or_else(|| self.requests.try_recv().ok())
-            else {
-                break;
-            };
-            self.under_way = Some(answer);
-            let outcome = if self.company.is_member(&asker) {
-                self.sfu.handle(Instant::now(), &asker, request)
-            } else {
-                self.shared.users.lock().remove(&(asker.room.clone(), asker.connection));
-                Err(Problem::NotInRoom.of(Concern::Transport))
-            };
-            self.answer(outcome);
-            self.tell();
+    fn turn(&mut self, buffer: &mut [u8]) -> Option<Instant> {
+        self.heed_departures(buffer);
+        if let Some(command) = self.agenda.next(Instant::now()) {
+            self.carry_out(command);
         }
+        self.receive(buffer);
+        let next = self.tell();
+        next.into_iter().chain(self.agenda.due(Instant::now())).min()
+    }
+
+    fn carry_out(&mut self, Command { asker, request, answer }: Command) {
+        self.under_way = Some(answer);
+        let key = (asker.room.clone(), asker.connection);
+        // It may have waited, and its peer may have left and come back meanwhile.
+        self.shared.users.lock().insert(key.clone());
+        let outcome = if self.company.is_member(&asker) {
+            self.sfu.handle(Instant::now(), &asker, request)
+        } else {
+            self.shared.users.lock().remove(&key);
+            Err(Problem::NotInRoom.of(Concern::Transport))
+        };
+        self.answer(outcome);
+    }
+
+    /// Takes datagrams, as many as have their turn.
+    fn receive(&mut self, buffer: &mut [u8]) {
         for _ in 0..TURN {
-            let Ok((length, from)) = self.socket.try_recv_from(buffer) else { break };
-            let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-            self.sfu.receive(self.breath.take(), from, &buffer[..length]);
+            match self.socket.recv_from(buffer) {
+                Ok((length, from)) => {
+                    let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+                    self.sfu.receive(self.breath.take(), from, &buffer[..length]);
+                }
+                Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {
+                    // Has the runtime wait for the next.
+                    _ = self.readiness.try_io(Interest::READABLE, || Err::<(), _>(problem));
+                    return;
+                }
+                // Such as one that tells of a datagram that was sent.
+                Err(_) => {}
+            }
         }
-        self.tell()
     }
 
     fn answer(&mut self, outcome: Result<Answer, SfuError>) {
-        if let Some(Answering { reply, _pending }) = self.under_way.take() {
+        if let Some(Answering { reply, pending: _pending }) = self.under_way.take() {
             reply(outcome);
         }
     }
 
-    fn heed_departures(&mut self) {
+    fn heed_departures(&mut self, buffer: &mut [u8]) {
         let departures = std::mem::take(&mut *self.shared.departures.lock());
+        let mut since = Instant::now();
         for (room, connection) in departures {
             self.sfu.leave(&room, connection);
+            if since.elapsed() > PATIENCE {
+                self.receive(buffer);
+                self.tell();
+                since = Instant::now();
+            }
         }
     }
 
@@ -292,7 +314,7 @@ impl Driver {
                 break;
             }
         }
-        self.publish();
+        self.publish(began);
         self.outputs.next
     }
 
@@ -300,7 +322,7 @@ impl Driver {
         for datagram in &self.outputs.datagrams {
             let to = self.reachable(datagram.to);
             // What does not fit is lost, as on the way; it is asked for again.
-            match self.socket.try_send_to(&datagram.contents, to) {
+            match self.socket.send_to(&datagram.contents, to) {
                 Ok(length) => {
                     self.own.sent += 1;
                     self.own.sent_bytes += length as u64;
@@ -318,10 +340,12 @@ impl Driver {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self, now: Instant) {
         let (Figures { sent, sent_bytes, unsent, .. }, figures) = (self.own, self.sfu.figures());
         let defects = self.own.defects + figures.defects;
-        *self.shared.figures.lock() = Figures { sent, sent_bytes, unsent, defects, ..figures };
+        let figures = Figures { sent, sent_bytes, unsent, defects, ..figures };
+        self.notes.look(now, &figures, |limit, times| warn!(limit, times, "media limit hit"));
+        *self.shared.figures.lock() = figures;
     }
 
     /// An address as the socket names it.

@@ -1,5 +1,7 @@
 //! How transports, producers and consumers end: each takes with it what depends on it, and those concerned are told.
 
+use std::net::SocketAddr;
+
 use super::figures::Figures;
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::request::{Audience, MediaEvent, Notice, ProducerAction};
@@ -19,8 +21,15 @@ impl Sfu {
     /// What there is, and what was counted.
     pub fn figures(&self) -> Figures {
         let (transports, producers, consumers) = (self.transports.len(), self.producers.len(), self.consumers.len());
-        let defects = self.counted.defects + self.sink.defects;
-        Figures { transports, producers, consumers, defects, ..self.counted }
+        Figures {
+            transports,
+            producers,
+            consumers,
+            defects: self.counted.defects + self.sink.defects,
+            over_limit: self.counted.over_limit + self.sink.over_limit,
+            unvalidated: self.counted.unvalidated + self.sink.unvalidated,
+            ..self.counted
+        }
     }
 
     /// What the owners of transports are told when all of them end at once, by a defect: it looks at nothing else, since
@@ -48,6 +57,8 @@ impl Sfu {
             && self.by_ufrag.is_empty()
             && self.by_address.is_empty()
             && self.timers.is_empty()
+            && self.deadlines.is_empty()
+            && self.owners.values().all(|owner| owner.transports.is_empty())
     }
 
     /// A transport cannot go on: its client is told, and what it carried ends.
@@ -70,20 +81,20 @@ impl Sfu {
 
     pub(super) fn close_transport(&mut self, id: TransportId) {
         let Some(transport) = self.transports.get(&id) else { return };
-        let (producers, consumers) = (transport.producers.clone(), transport.consumers.clone());
+        let (producers, consumers, due) = (transport.producers.clone(), transport.consumers.clone(), transport.due);
+        self.timers.remove(&(due, id));
+        self.disown(id);
+        // First, since its streams need not be taken down one by one.
+        let Some(transport) = self.transports.remove(&id) else { return };
         for producer in producers {
             self.close_producer(producer);
         }
         for consumer in consumers {
             self.close_consumer(consumer);
         }
-        let Some(transport) = self.transports.remove(&id) else { return };
-        self.timers.remove(&(transport.due, id));
         self.by_ufrag.remove(&transport.ice().username_fragment);
-        for address in &transport.addresses {
-            if self.by_address.get(address) == Some(&id) {
-                self.by_address.remove(address);
-            }
+        for address in transport.addresses.iter() {
+            self.forget_address(address, id);
         }
         let key = (transport.owner.room, transport.owner.connection);
         if let Some(own) = self.peers.get_mut(&key) {
@@ -91,6 +102,13 @@ impl Sfu {
             if own.is_empty() {
                 self.peers.remove(&key);
             }
+        }
+    }
+
+    /// Forgets that an address is a transport's; where it is another's by now, it stays.
+    pub(super) fn forget_address(&mut self, address: SocketAddr, id: TransportId) {
+        if self.by_address.get(&address) == Some(&id) {
+            self.by_address.remove(&address);
         }
     }
 
@@ -108,6 +126,7 @@ impl Sfu {
             transport.streams.retain(|_, (own, _)| *own != id);
             transport.unexpect(&producer.description, sink);
         });
+        self.expect_packets(producer.transport);
         let room = &producer.owner.room;
         if let Some(media) = self.rooms.get_mut(room) {
             media.producers.retain(|own| *own != id);

@@ -23,8 +23,18 @@ pub struct Figures {
     pub unsent: u64,
     /// Packets of media, one for each consumer that each was sent to.
     pub forwarded: u64,
-    /// Packets of producers that sent more than they may.
+    /// Packets of clients that sent more than they may.
     pub over_limit: u64,
+    /// Binding requests that were not answered, since their transport sent too many.
+    pub checks_over_limit: u64,
+    /// Datagrams that were not sent, since their client had not shown that it is where they would have gone.
+    pub unvalidated: u64,
+    /// Requests for transports that were refused, since their connection asked for too many in a short time.
+    pub creations_over_rate: u64,
+    /// Transports that were refused, or ended for the sake of others, since the server had as many as it may have.
+    pub transports_over_limit: u64,
+    /// Transports that did not connect in time.
+    pub connect_timeouts: u64,
     /// Keyframes that producers were asked for.
     pub keyframes: u64,
     /// Panics that were contained: of one transport, or of the media server as a whole.

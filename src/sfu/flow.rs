@@ -5,7 +5,8 @@
 //! - [`Sfu::poll`] lets time pass where that is due, and gives what is to be sent and told.
 //!
 //! The guarantee that is easy to break: a datagram from nobody costs one look-up. Only a request that names a transport
-//! is checked for its signature, and only one that passes changes anything.
+//! is checked for its signature, and only one that passes changes anything, or counts towards a limit of its transport:
+//! anybody can write one in a client's name.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,8 +19,11 @@ use super::consumer::Offered;
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::output::{Datagram, Happening};
 use super::parameters::Kind;
+use super::producer::max_bitrate;
 use super::request::{Audience, Direction, MediaEvent, Notice};
+use super::stun;
 use super::switch::Sfu;
+use super::transport::Transport;
 
 /// The largest datagram that is read, in bytes: what fits into an Ethernet frame.
 const MAX_DATAGRAM: usize = 1500;
@@ -33,8 +37,13 @@ const LIMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// How many transports are let go on in one poll: what they send leaves before others have their turn.
 const MOST_TICKS: usize = 2;
 
-/// What sound may take, in bits a second: Opus at its best.
-const AUDIO_BITRATE: u64 = 510_000;
+/// Why a datagram is dropped.
+enum Dropped {
+    /// It is nobody's.
+    Unknown,
+    /// Its transport has sent too many.
+    OverLimit,
+}
 
 /// What is to be done. It is given to each poll anew, so that its memory is used again.
 #[derive(Debug, Default)]
@@ -58,11 +67,15 @@ impl Sfu {
         }
         // RFC 7983, section 7.
         let found = match datagram.first() {
-            Some(0..=3) => self.authenticate(from, datagram),
-            _ => self.by_address.get(&from).map(|id| (*id, false)),
+            Some(0..=3) => self.authenticate(now, from, datagram),
+            _ => self.by_address.get(&from).map(|id| (*id, false)).ok_or(Dropped::Unknown),
         };
+        if matches!(found, Err(Dropped::OverLimit)) {
+            self.counted.checks_over_limit += 1;
+            return;
+        }
         let local = self.foundation.local.iter().find(|local| local.is_ipv4() == from.is_ipv4()).copied();
-        let (Some((id, nominates)), Some(local)) = (found, local) else {
+        let (Ok((id, nominates)), Some(local)) = (found, local) else {
             self.counted.ignored += 1;
             return;
         };
@@ -78,35 +91,60 @@ impl Sfu {
 
     /// The transport that a binding request is for, if it proves to know its password; and whether it says that media is to
     /// come this way.
-    fn authenticate(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<(TransportId, bool)> {
-        let request = StunMessage::parse(datagram).ok().filter(StunMessage::is_binding_request)?;
-        let (ours, theirs) = request.split_username()?;
-        let id = *self.by_ufrag.get(ours)?;
-        let transport = self.transports.get_mut(&id)?;
+    fn authenticate(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<(TransportId, bool), Dropped> {
+        let id = stun::local_ufrag(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag).copied());
+        let id = id.ok_or(Dropped::Unknown)?;
+        let transport = self.transports.get_mut(&id).ok_or(Dropped::Unknown)?;
+        if !transport.checks.has(now, 1.0) {
+            return Err(Dropped::OverLimit);
+        }
+        let request = StunMessage::parse(datagram).ok().filter(StunMessage::is_binding_request);
+        let request = request.ok_or(Dropped::Unknown)?;
+        let (_, theirs) = request.split_username().ok_or(Dropped::Unknown)?;
         if !transport.verifies(&request, &self.foundation.crypto) {
-            return None;
+            return Err(Dropped::Unknown);
         }
-        // It is no stranger's, and comes to nothing yet.
+        transport.checks.take(now, 1.0);
         if !transport.has_begun() {
-            return Some((id, false));
+            // It is no stranger's, and comes to nothing yet.
+            if transport.direction == Direction::Send {
+                return Ok((id, false));
+            }
+            self.begin(now, id);
         }
-        // An address that another has is not taken from it while it is in use.
+        self.accept_address(id, from)?;
+        self.on_transport(id, |transport, sink| transport.accept_ufrag(theirs, sink));
+        Ok((id, request.use_candidate()))
+    }
+
+    /// Makes an address a transport's. One that another has is not taken from it while it is in use.
+    fn accept_address(&mut self, id: TransportId, from: SocketAddr) -> Result<(), Dropped> {
         let holder = self.by_address.get(&from).copied().filter(|holder| *holder != id);
-        if holder.is_some_and(|holder| self.transports.get(&holder).is_some_and(|holder| holder.is_connected)) {
-            return None;
+        let mut holder = holder.and_then(|holder| self.transports.get_mut(&holder));
+        if holder.as_ref().is_some_and(|holder| holder.is_connected) {
+            return Err(Dropped::Unknown);
         }
-        let transport = self.transports.get_mut(&id)?;
-        if !transport.accept_address(from) {
-            return None;
+        if let Some(holder) = &mut holder {
+            holder.addresses.remove(from);
+        }
+        let is_accepted = self.transports.get_mut(&id).is_some_and(|transport| transport.addresses.accept(from));
+        if !is_accepted {
+            return Err(Dropped::Unknown);
         }
         self.by_address.insert(from, id);
-        self.on_transport(id, |transport, sink| transport.accept_ufrag(theirs, sink));
-        Some((id, request.use_candidate()))
+        Ok(())
     }
 
     /// Lets time pass, and gives what is to be done instead of what was before. There may be more to poll for at once:
     /// [`Outputs::next`] has come then.
     pub fn poll(&mut self, now: Instant, outputs: &mut Outputs) {
+        self.end_overdue(now);
+        self.settle(now);
         let mut turns = 0;
         while let Some((due, id)) = self.timers.first().copied()
             && due <= now
@@ -120,7 +158,9 @@ impl Sfu {
         }
         if self.allotted_at.is_none_or(|last| now.saturating_duration_since(last) >= ALLOT_INTERVAL) {
             self.allotted_at = Some(now);
-            let receiving = self.transports.values().filter(|transport| transport.direction == Direction::Receive);
+            let is_receiving =
+                |transport: &&Transport| transport.direction == Direction::Receive && transport.is_connected;
+            let receiving = self.transports.values().filter(is_receiving);
             let receiving: Vec<TransportId> = receiving.map(|transport| transport.id).collect();
             for id in receiving {
                 self.allot(now, id);
@@ -129,7 +169,8 @@ impl Sfu {
         }
         let due = self.timers.first().map(|(due, _)| *due);
         let allot_at = self.allotted_at.map(|last| last + ALLOT_INTERVAL).filter(|_| !self.consumers.is_empty());
-        outputs.next = due.into_iter().chain(allot_at).min();
+        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
+        outputs.next = due.into_iter().chain(allot_at).chain(deadline).min();
         outputs.datagrams.clear();
         std::mem::swap(&mut outputs.datagrams, &mut self.sink.datagrams);
         outputs.notices.clear();
@@ -149,6 +190,7 @@ impl Sfu {
                     }
                 }
                 Happening::Connected | Happening::Back => {
+                    self.forget_deadline(id);
                     let consumers = self.transports.get(&id).map(|transport| transport.consumers.clone());
                     for consumer in consumers.into_iter().flatten() {
                         if let Some(consumer) = self.consumers.get_mut(&consumer) {
@@ -286,14 +328,9 @@ impl Sfu {
             return;
         }
         transport.limited_at = Some(now);
-        let max = u64::from(self.settings.max_bitrate);
+        let max = self.settings.max_bitrate;
         let producers = transport.producers.iter().filter_map(|id| self.producers.get(id));
-        let bits = producers
-            .map(|producer| match producer.kind() {
-                Kind::Audio => max.min(AUDIO_BITRATE),
-                Kind::Video => max,
-            })
-            .sum();
+        let bits = producers.map(|producer| u64::from(max_bitrate(producer.kind(), max))).sum();
         let Some(producer) = self.producers.get(&producer) else { return };
         let (mid, of_layer) = (producer.description.mid, &producer.description.layers[layer]);
         let stream = (of_layer.ssrc, of_layer.rid);

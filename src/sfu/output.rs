@@ -20,6 +20,10 @@ pub(super) struct Sink {
     pub(super) happenings: VecDeque<(TransportId, Happening)>,
     /// Panics of the library, so far.
     pub(super) defects: u64,
+    /// Datagrams that were dropped since their transport sent too many.
+    pub(super) over_limit: u64,
+    /// Datagrams that were not sent since no address of their client was valid.
+    pub(super) unvalidated: u64,
 }
 
 /// What is to be sent.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use str0m::media::{Mid, Rid};
 
+use super::bucket::{Bucket, Rate};
 use super::formats::Formats;
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::parameters::{Kind, RtpParameters};
@@ -246,35 +247,64 @@ impl Asking {
     }
 }
 
-/// What a producer may send: a bucket that fills at twice its bitrate, and holds two seconds of that.
-///
-/// The client is told of the bitrate itself (REMB) and keeps to it; this is for one that does not.
+/// Maximum bitrate of sound, in bits a second: that of Opus.
+const AUDIO_BITRATE: u32 = 510_000;
+
+/// How much more than its bitrate a producer may send: its client is told of that (REMB) and keeps to it; the limit is for one
+/// that does not.
+const HEADROOM: f64 = 2.0;
+
+/// Bytes of a packet beside its payload: IP, UDP, RTP with extensions, and the tag of SRTP.
+const OVERHEAD: usize = 64;
+
+/// Maximum packets of sound in a second. Opus sends 400 with its shortest frames.
+const AUDIO_PACKETS: f64 = 500.0;
+
+/// Packets of a picture that every producer may send in a second, and the bytes of one where more are needed for its bitrate.
+const VIDEO_PACKETS: f64 = 1000.0;
+const VIDEO_PACKET: f64 = 500.0;
+
+/// What comes at once after a stall, in seconds of what a producer may send: of bytes, since keyframes are large, and of
+/// packets.
+const BURST_OF_BYTES: f64 = 2.0;
+const BURST_OF_PACKETS: f64 = 0.25;
+
+/// Returns the bits a second that a producer is told to keep to.
+pub(super) fn max_bitrate(kind: Kind, of_any: u32) -> u32 {
+    match kind {
+        Kind::Audio => of_any.min(AUDIO_BITRATE),
+        Kind::Video => of_any,
+    }
+}
+
+/// What a producer may send, in bytes with all headers, and in packets: the work is done for each packet, however small.
 #[derive(Debug)]
 pub(super) struct Allowance {
-    bytes_a_second: f64,
-    left: f64,
-    at: Instant,
+    bytes: Bucket,
+    packets: Bucket,
+    packets_per_second: f64,
 }
 
 impl Allowance {
-    const SECONDS: f64 = 2.0;
-
-    pub(super) fn new(bits_a_second: u32, now: Instant) -> Self {
-        let bytes_a_second = f64::from(bits_a_second) / 8.0 * 2.0;
-        Self { bytes_a_second, left: bytes_a_second * Self::SECONDS, at: now }
+    pub(super) fn new(kind: Kind, bits_a_second: u32, now: Instant) -> Self {
+        let per_second = f64::from(max_bitrate(kind, bits_a_second)) / 8.0 * HEADROOM;
+        let packets_per_second = match kind {
+            Kind::Audio => AUDIO_PACKETS,
+            Kind::Video => VIDEO_PACKETS.max(per_second / VIDEO_PACKET),
+        };
+        let bytes = Rate { per_second, burst: per_second * BURST_OF_BYTES };
+        let packets = Rate { per_second: packets_per_second, burst: packets_per_second * BURST_OF_PACKETS };
+        Self { bytes: Bucket::new(bytes, now), packets: Bucket::new(packets, now), packets_per_second }
     }
 
-    /// Whether a packet may pass.
-    pub(super) fn take(&mut self, now: Instant, bytes: usize) -> bool {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.at = now;
-        self.left = (self.left + passed * self.bytes_a_second).min(self.bytes_a_second * Self::SECONDS);
-        let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
-        let may_pass = self.left >= bytes;
-        if may_pass {
-            self.left -= bytes;
-        }
-        may_pass
+    /// Whether a packet with such a payload may pass.
+    pub(super) fn take(&mut self, now: Instant, payload: usize) -> bool {
+        let bytes = f64::from(u32::try_from(payload + OVERHEAD).unwrap_or(u32::MAX));
+        self.packets.has(now, 1.0) && self.bytes.take(now, bytes) && self.packets.take(now, 1.0)
+    }
+
+    pub(super) fn packets_per_second(&self) -> f64 {
+        self.packets_per_second
     }
 }
 
@@ -306,11 +336,26 @@ mod tests {
     }
 
     #[test]
-    fn an_allowance_ends_and_comes_back() {
+    fn an_allowance_counts_bytes_with_headers() {
         let start = Instant::now();
-        let mut allowance = Allowance::new(80_000, start);
-        let sent = (0..100).filter(|_| allowance.take(start, 1000)).count();
-        assert_eq!(sent, 40);
+        let mut allowance = Allowance::new(Kind::Video, 80_000, start);
+        let sent = (0..100).filter(|_| allowance.take(start, 1000 - OVERHEAD)).count();
+        assert_eq!(sent, 40, "two seconds of twice its bitrate");
         assert!(allowance.take(start + Duration::from_secs(1), 1000));
+    }
+
+    #[test]
+    fn an_allowance_counts_packets() {
+        let start = Instant::now();
+        let sent_in_a_second = |kind, bits, every: Duration| {
+            let mut allowance = Allowance::new(kind, bits, start);
+            let count = u32::try_from(Duration::from_secs(1).as_micros() / every.as_micros()).unwrap();
+            (0..count).filter(|n| allowance.take(start + every * *n, 1)).count()
+        };
+        let of_flood = sent_in_a_second(Kind::Audio, 2_500_000, Duration::from_micros(125));
+        assert!((620..=626).contains(&of_flood), "500 and a burst of 125: {of_flood}");
+        assert_eq!(sent_in_a_second(Kind::Audio, 2_500_000, Duration::from_micros(2500)), 400, "the shortest frames");
+        let of_flood = sent_in_a_second(Kind::Video, 2_500_000, Duration::from_micros(50));
+        assert!((1555..=1563).contains(&of_flood), "{of_flood}");
     }
 }

@@ -294,6 +294,12 @@ pub enum Problem {
         /// The most.
         max: usize,
     },
+    /// Its connection has created too many in a short time.
+    #[error("transports are created too fast, try again in {seconds} s")]
+    TooFast {
+        /// When one more may be created.
+        seconds: u64,
+    },
     /// The transport goes the other way.
     #[error("transportId: this transport is for {0}")]
     WrongDirection(&'static str),

@@ -10,10 +10,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::crypto::CryptoProvider;
 
+use super::admission::Owner;
+use super::authentic;
 use super::consumer::{Consumer, Streams};
 use super::figures::Figures;
 use super::formats::Formats;
@@ -50,6 +52,12 @@ pub struct Settings {
     pub max_producers: usize,
     /// The most bytes that a client may say of a producer.
     pub max_app_data: usize,
+    /// Transports of all peers together; 0 is no limit.
+    pub max_transports: usize,
+    /// Transports that are created in a second, of all peers together; requests beyond wait. 0 is no limit.
+    pub transports_per_second: u32,
+    /// Time for a transport to connect, from its creation, and again from [`Request::ConnectTransport`].
+    pub connect_timeout: Duration,
 }
 
 /// The media of all rooms.
@@ -66,6 +74,10 @@ pub struct Sfu {
     pub(super) by_ufrag: HashMap<String, TransportId>,
     pub(super) by_address: HashMap<SocketAddr, TransportId>,
     pub(super) timers: BTreeSet<(Instant, TransportId)>,
+    /// When transports end that have not connected by then.
+    pub(super) deadlines: BTreeSet<(Instant, TransportId)>,
+    pub(super) owners: HashMap<ConnectionId, Owner>,
+    pub(super) owners_swept_at: usize,
     pub(super) allotted_at: Option<Instant>,
     pub(super) sink: Sink,
     pub(super) notices: Vec<Notice>,
@@ -89,7 +101,7 @@ pub struct NoCertificate;
 impl Sfu {
     /// A media server with nothing in it.
     pub fn new(settings: Settings) -> Result<Self, NoCertificate> {
-        let crypto: Arc<CryptoProvider> = Arc::new(str0m::crypto::from_feature_flags());
+        let crypto: Arc<CryptoProvider> = Arc::new(authentic::provider());
         let certificate = crypto.dtls_provider.generate_certificate().ok_or(NoCertificate)?;
         let fingerprint = write_fingerprint(&crypto.sha256_provider.sha256(&certificate.certificate));
         let first = |is_v4| settings.announced.iter().find(|address| address.is_ipv4() == is_v4);
@@ -106,6 +118,9 @@ impl Sfu {
             by_ufrag: HashMap::new(),
             by_address: HashMap::new(),
             timers: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            owners: HashMap::new(),
+            owners_swept_at: 0,
             allotted_at: None,
             sink: Sink::default(),
             notices: Vec::new(),
@@ -123,8 +138,9 @@ impl Sfu {
             Request::ConnectTransport { transport, dtls } => self.own_transport(asker, &transport).and_then(|id| {
                 self.on_transport(id, |transport, sink| transport.connect(&dtls, sink))
                     .unwrap_or(Err(Problem::Internal))
-                    .map(|()| Answer::TransportConnected(id))
-                    .map_err(|problem| problem.of(Concern::Transport))
+                    .map_err(|problem| problem.of(Concern::Transport))?;
+                self.await_connection(now, id);
+                Ok(Answer::TransportConnected(id))
             }),
             Request::RestartIce { transport } => self.own_transport(asker, &transport).map(|id| self.restart_ice(id)),
             Request::CloseTransport { transport } => self.own_transport(asker, &transport).map(|id| {
@@ -135,7 +151,7 @@ impl Sfu {
                 self.produce(now, asker, &transport, (kind, &parameters), app_data)
             }
             Request::Consume { transport, producer, capabilities } => {
-                self.consume(asker, &transport, &producer, &capabilities)
+                self.consume(now, asker, &transport, &producer, &capabilities)
             }
             Request::Consumer(consumer, action) => self.act_on_consumer(now, asker, &consumer, action),
             Request::Producer(producer, action) => self.act_on_producer(now, asker, &producer, action),
@@ -184,17 +200,19 @@ impl Sfu {
         if self.peers.get(&key).is_some_and(|own| own.len() >= MAX_TRANSPORTS) {
             return Err(Problem::TooMany { what: "transports", max: MAX_TRANSPORTS }.of(Concern::Transport));
         }
+        self.admit(now, asker.connection).map_err(|problem| problem.of(Concern::Transport))?;
         let formats = match (direction, capabilities) {
             (Direction::Receive, _) => Formats::of_router(),
             (Direction::Send, Some(capabilities)) => Formats::read(capabilities),
             (Direction::Send, None) => Formats::of_chromium(),
         };
-        let transport = Transport::new(now, asker.clone(), direction, formats, &self.foundation, &mut self.sink);
+        let transport = Transport::new(now, asker.clone(), direction, formats);
         let (id, ice) = (transport.id, transport.ice());
         self.by_ufrag.insert(ice.username_fragment.clone(), id);
         self.timers.insert((transport.due, id));
         self.transports.insert(id, transport);
         self.peers.entry(key).or_default().push(id);
+        self.await_request(now, asker.connection, id);
         let fingerprint = Fingerprint { algorithm: "sha-256".to_owned(), value: self.fingerprint.clone() };
         let dtls = DtlsParameters { role: DtlsRole::Auto, fingerprints: vec![fingerprint] };
         Ok(Answer::TransportCreated { id, ice, candidates: self.candidates(), dtls })
@@ -217,17 +235,14 @@ impl Sfu {
 
     fn restart_ice(&mut self, id: TransportId) -> Answer {
         let restarted = self.on_transport(id, |transport, sink| {
-            (transport.restart_ice(sink), transport.ice(), transport.addresses.pop())
+            // It may come from as many addresses again; where it is now it may stay until it has found another.
+            (transport.restart_ice(sink), transport.ice(), transport.addresses.restart())
         });
-        let (old, ice, latest) = restarted.expect("it was looked up just now");
+        let (old, ice, left) = restarted.expect("it was looked up just now");
         self.by_ufrag.remove(&old);
         self.by_ufrag.insert(ice.username_fragment.clone(), id);
-        // It may come from as many addresses again; where it is now it may stay until it has found another.
-        if let Some(transport) = self.transports.get_mut(&id) {
-            let left = std::mem::replace(&mut transport.addresses, latest.into_iter().collect());
-            for address in left {
-                self.by_address.remove(&address);
-            }
+        for address in left {
+            self.forget_address(address, id);
         }
         Answer::IceRestarted(id, ice)
     }
@@ -261,7 +276,10 @@ impl Sfu {
             return Err(wrong(Problem::Worn));
         }
         if let Some(formats) = renumbered {
-            self.begin(now, id, formats);
+            if let Some(transport) = self.transports.get_mut(&id) {
+                transport.formats = formats;
+            }
+            self.begin(now, id);
         }
         let producer = Producer {
             id: ProducerId::random(),
@@ -271,7 +289,7 @@ impl Sfu {
             app_data,
             description,
             consumers: Vec::new(),
-            allowance: Allowance::new(self.settings.max_bitrate, now),
+            allowance: Allowance::new(kind, self.settings.max_bitrate, now),
         };
         self.on_transport(id, |transport, sink| {
             transport.expect(&producer.description, sink);
@@ -279,16 +297,24 @@ impl Sfu {
         });
         self.rooms.entry(asker.room.clone()).or_default().producers.push(producer.id);
         self.tell_others(asker, MediaEvent::ProducerAdded(producer.listed()));
-        let id = producer.id;
+        let (id, transport) = (producer.id, producer.transport);
         self.producers.insert(id, producer);
+        self.expect_packets(transport);
         Ok(Answer::Produced(id))
     }
 
-    /// Begins a transport whose first producer was accepted.
-    fn begin(&mut self, now: Instant, id: TransportId, formats: Formats) {
+    /// Keeps a transport's limit in step with its producers.
+    pub(super) fn expect_packets(&mut self, id: TransportId) {
+        let Some(transport) = self.transports.get_mut(&id) else { return };
+        let producers = transport.producers.iter().filter_map(|id| self.producers.get(id));
+        let packets = producers.map(|producer| producer.allowance.packets_per_second()).sum();
+        transport.expect_packets(packets);
+    }
+
+    /// Begins a transport: one that sends with its first producer, one that receives when its client first needs it.
+    pub(super) fn begin(&mut self, now: Instant, id: TransportId) {
         let Some(transport) = self.transports.get_mut(&id) else { return };
         let due = transport.due;
-        transport.formats = formats;
         transport.begin(now, &self.foundation, &mut self.sink);
         self.timers.remove(&(due, id));
         self.timers.insert((transport.due, id));
@@ -317,6 +343,7 @@ impl Sfu {
 
     fn consume(
         &mut self,
+        now: Instant,
         asker: &Asker,
         transport: &str,
         producer: &str,
@@ -352,6 +379,9 @@ impl Sfu {
         let cname = producer.description.cname.clone().unwrap_or_else(|| producer.owner.connection.to_string());
         let (producer_id, listed) = (producer.id, producer.listed());
         let has_rtx = codecs.len() > 1;
+        if !self.transports[&id].has_begun() {
+            self.begin(now, id);
+        }
         let streams = self.on_transport(id, |transport, sink| transport.declare(kind, has_rtx, sink)).flatten();
         let streams = streams.ok_or(wrong(Problem::Internal))?;
         let consumer = Consumer::new(asker.clone(), producer_id, id, codec, layers, streams);

@@ -1,11 +1,13 @@
 //! One connection of media: ICE, DTLS and SRTP to one client, in one direction.
 //!
-//! - [`path`] is the way to the client, [`receiving`] what comes from there, [`sending`] what goes there;
+//! - [`path`] is ICE and DTLS, [`addresses`] where the client is; [`receiving`] is what comes from there, [`sending`] what goes
+//!   there;
 //! - here is what these have in common: how the library is worked on, and how time passes.
 //!
 //! The numbers of payload types and header extensions are fixed when an `Rtc` is made, and which ones a client sends with is
 //! certain once it describes its first track. So a sending transport has none before its first producer: what it was told
-//! until then is kept, and nobody is answered. ICE asks again, and DTLS comes after it.
+//! until then is kept, and nobody is answered. ICE asks again, and DTLS comes after it. A receiving transport has none before
+//! its client needs it: many are created early, and wait for somebody who sends.
 //!
 //! The guarantee that is easy to break: after every change to an `Rtc` its output is drained before the next. So changes go
 //! through [`Transport::change`], which also contains the library's panics. Packets to be sent are the exception: they come
@@ -20,12 +22,13 @@ use std::time::{Duration, Instant};
 use str0m::bwe::{Bitrate, BweKind};
 use str0m::crypto::{CryptoProvider, Fingerprint};
 use str0m::media::{MediaKind, Mid};
-use str0m::net::Protocol;
+use str0m::net::{DatagramSend, Protocol, Transmit};
 use str0m::rtp::Ssrc;
 use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
 
 use super::bandwidth::{Estimate, Restraint};
+use super::bucket::{Bucket, Rate};
 use super::formats::Formats;
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::newcomer::Places;
@@ -33,18 +36,29 @@ use super::output::{Datagram, Happening, Sink};
 use super::parameters::Kind;
 use super::request::{Asker, Direction};
 
+mod addresses;
 mod path;
 mod receiving;
 mod sending;
 
+use addresses::{Addresses, Route};
 pub(super) use path::write_fingerprint;
 pub(super) use sending::FIRST_ESTIMATE;
 
 /// How often the library is asked for its latest estimate.
 const STATS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often a transport is looked at that has not begun: it never begins by itself.
-const UNTIL_BEGUN: Duration = Duration::from_hours(1);
+/// When to look at a transport again that has nothing to do by itself: it has not begun, or its client has not asked to
+/// connect it.
+const FAR: Duration = Duration::from_hours(1);
+
+/// Binding requests of one transport that are answered. Browsers send twenty a second while they look for a path, over up to
+/// 32 pairs of candidates, and one every few seconds later.
+const CHECKS: Rate = Rate { per_second: 25.0, burst: 128.0 };
+
+/// Encrypted datagrams a second of one transport, beside those of its producers: reports of what it receives, retransmission
+/// requests, probes of bandwidth.
+const REPORTS: f64 = 1000.0;
 
 /// How often in a row one transport is let go on at the same time, before others have their turn.
 const MAX_TURNS: usize = 64;
@@ -71,8 +85,15 @@ pub(super) struct Transport {
     pub(super) consumers: Vec<ConsumerId>,
     /// Which streams are which layers of which producers, as far as they have been heard.
     pub(super) streams: HashMap<Ssrc, (ProducerId, usize)>,
-    /// Addresses that proved to be the client's, the latest last.
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) addresses: Addresses,
+    /// Binding requests that are still answered.
+    pub(super) checks: Bucket,
+    /// Encrypted datagrams that are still taken.
+    inbound: Bucket,
+    /// When it ends unless it has connected by then.
+    pub(super) deadline: Option<Instant>,
+    /// Whether it has ever been connected: DTLS has come to an end.
+    pub(super) has_connected: bool,
     /// Those that it had when it last restarted ICE, until media is to go elsewhere.
     outdated: Vec<SocketAddr>,
     /// When it wants to be looked at again.
@@ -111,15 +132,8 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(
-        now: Instant,
-        owner: Asker,
-        direction: Direction,
-        formats: Formats,
-        foundation: &Foundation,
-        sink: &mut Sink,
-    ) -> Self {
-        let mut transport = Self {
+    pub(super) fn new(now: Instant, owner: Asker, direction: Direction, formats: Formats) -> Self {
+        Self {
             id: TransportId::random(),
             owner,
             direction,
@@ -127,9 +141,13 @@ impl Transport {
             producers: Vec::new(),
             consumers: Vec::new(),
             streams: HashMap::new(),
-            addresses: Vec::new(),
+            addresses: Addresses::default(),
+            checks: Bucket::new(CHECKS, now),
+            inbound: Bucket::new(Rate { per_second: REPORTS, burst: REPORTS }, now),
+            deadline: None,
+            has_connected: false,
             outdated: Vec::new(),
-            due: now + UNTIL_BEGUN,
+            due: now + FAR,
             limited_at: None,
             lifted_at: None,
             is_connected: false,
@@ -149,11 +167,13 @@ impl Transport {
             described: HashSet::new(),
             withheld: HashSet::new(),
             bitrates: (0, 0),
-        };
-        if direction == Direction::Receive {
-            transport.begin(now, foundation, sink);
         }
-        transport
+    }
+
+    /// Sets how many packets its producers may send in a second, all together.
+    pub(super) fn expect_packets(&mut self, per_second: f64) {
+        let per_second = REPORTS + per_second;
+        self.inbound.set_rate(Rate { per_second, burst: per_second });
     }
 
     /// Whether its numbers are fixed, and its client is answered.
@@ -218,12 +238,13 @@ impl Transport {
         loop {
             let happening = match rtc.poll_output() {
                 Ok(Output::Timeout(due)) => {
-                    self.due = due;
+                    let is_waiting = !self.has_connected && !self.is_connecting();
+                    self.due = if is_waiting { due + FAR } else { due };
                     return;
                 }
-                Ok(Output::Transmit(transmit)) => {
-                    if !self.withholds(&transmit.contents) {
-                        sink.datagrams.push(Datagram { to: transmit.destination, contents: transmit.contents });
+                Ok(Output::Transmit(Transmit { destination, contents, .. })) => {
+                    if !self.withholds(&contents) {
+                        self.dispatch(destination, contents, sink);
                     }
                     None
                 }
@@ -238,10 +259,25 @@ impl Transport {
         }
     }
 
+    /// Sends a datagram to where its client is known to be.
+    fn dispatch(&mut self, destination: SocketAddr, contents: DatagramSend, sink: &mut Sink) {
+        // The answer to a binding request is no longer than the request, and its sender waits for it.
+        if is_stun(&contents) {
+            sink.datagrams.push(Datagram { to: destination, contents });
+            return;
+        }
+        let Route { main, copy } = self.addresses.route(destination, contents.len());
+        sink.unvalidated += u64::from(main.is_none() && copy.is_none());
+        if let (Some(to), Some(_)) = (copy, main) {
+            sink.datagrams.push(Datagram { to, contents: contents.to_vec().into() });
+        }
+        sink.datagrams.extend(main.or(copy).map(|to| Datagram { to, contents }));
+    }
+
     fn read(&mut self, rtc: &Rtc, event: Event) -> Option<Happening> {
         match event {
             Event::Connected => {
-                self.is_connected = true;
+                (self.is_connected, self.has_connected) = (true, true);
                 Some(Happening::Connected)
             }
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
@@ -273,7 +309,7 @@ impl Transport {
     pub(super) fn tick(&mut self, now: Instant, sink: &mut Sink) {
         let mut at = now;
         for _ in 0..MAX_TURNS {
-            self.due = at + UNTIL_BEGUN;
+            self.due = at + FAR;
             if self.change(sink, |rtc| rtc.handle_input(Input::Timeout(at)).is_ok()) == Some(false) {
                 self.die(sink);
             }
@@ -290,6 +326,11 @@ fn media_kind(kind: Kind) -> MediaKind {
         Kind::Audio => MediaKind::Audio,
         Kind::Video => MediaKind::Video,
     }
+}
+
+/// Whether a datagram is STUN (RFC 7983, section 7).
+fn is_stun(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(0..=3))
 }
 
 /// The synchronization source of a datagram, if it is RTP: RFC 7983, section 7, and RFC 5761, section 4.
@@ -328,8 +369,8 @@ mod tests {
         let foundation = Foundation { crypto, certificate, local: Vec::new() };
         let mut sink = Sink::default();
         let formats = Formats::of_router();
-        let mut transport =
-            Transport::new(Instant::now(), member(), Direction::Receive, formats, &foundation, &mut sink);
+        let mut transport = Transport::new(Instant::now(), member(), Direction::Receive, formats);
+        transport.begin(Instant::now(), &foundation, &mut sink);
         assert_eq!(transport.contain(&mut sink, |_, _, _| 7), Some(7));
         assert_eq!((sink.defects, sink.happenings.len()), (0, 0));
         let done: Option<()> = transport.contain(&mut sink, |_, _, _| panic!("a defect, as ordered"));

@@ -9,6 +9,7 @@ mod full_queues;
 mod headers;
 mod ids;
 mod media;
+mod media_floods;
 mod memory;
 mod nesting;
 mod origins;

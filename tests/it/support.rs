@@ -17,6 +17,7 @@ pub(crate) mod roamer;
 pub(crate) mod scrape;
 pub(crate) mod server;
 pub(crate) mod stalled;
+pub(crate) mod stun;
 pub(crate) mod suite;
 pub(crate) mod tls;
 pub(crate) mod tokens;

@@ -16,9 +16,6 @@ use crate::sfu::output::Sink;
 use crate::sfu::parameters::{DtlsParameters, DtlsRole, IceParameters};
 use crate::sfu::request::Problem;
 
-/// The most addresses that a client may come from before it restarts ICE.
-const MAX_ADDRESSES: usize = 32;
-
 impl Transport {
     /// Whether a binding request proves that its sender was told this transport's password.
     pub(in crate::sfu) fn verifies(&self, request: &StunMessage<'_>, crypto: &CryptoProvider) -> bool {
@@ -36,16 +33,6 @@ impl Transport {
         self.change(sink, |rtc| rtc.direct_api().set_remote_ice_credentials(credentials));
     }
 
-    /// Notes an address of the client's; `false` where there were too many.
-    pub(in crate::sfu) fn accept_address(&mut self, from: SocketAddr) -> bool {
-        let is_known = self.addresses.contains(&from);
-        if !is_known && self.addresses.len() < MAX_ADDRESSES {
-            self.addresses.push(from);
-            return true;
-        }
-        is_known
-    }
-
     pub(in crate::sfu) fn ice(&self) -> IceParameters {
         IceParameters {
             username_fragment: self.credentials.ufrag.clone(),
@@ -56,7 +43,7 @@ impl Transport {
 
     /// Starts DTLS, or remembers how to.
     pub(in crate::sfu) fn connect(&mut self, dtls: &DtlsParameters, sink: &mut Sink) -> Result<(), Problem> {
-        if self.dtls.is_some() {
+        if self.is_connecting() {
             return Err(Problem::ConnectedAlready);
         }
         let sha256 = dtls.fingerprints.iter().find(|one| one.algorithm.eq_ignore_ascii_case("sha-256"));
@@ -65,6 +52,11 @@ impl Transport {
         // Where the client leaves it open, it begins.
         self.dtls = Some((fingerprint, dtls.role == DtlsRole::Server));
         if !self.has_begun() || self.start_dtls(sink) { Ok(()) } else { Err(Problem::Internal) }
+    }
+
+    /// Whether its client has asked to connect it.
+    pub(in crate::sfu) fn is_connecting(&self) -> bool {
+        self.dtls.is_some()
     }
 
     pub(super) fn start_dtls(&mut self, sink: &mut Sink) -> bool {
@@ -77,7 +69,7 @@ impl Transport {
     pub(in crate::sfu) fn restart_ice(&mut self, sink: &mut Sink) -> String {
         let fresh = IceCreds::new();
         let old = std::mem::replace(&mut self.credentials, fresh.clone());
-        self.outdated.clone_from(&self.addresses);
+        self.outdated = self.addresses.iter().collect();
         self.change(sink, |rtc| rtc.direct_api().set_local_ice_credentials(fresh));
         old.ufrag
     }

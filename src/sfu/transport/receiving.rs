@@ -12,7 +12,8 @@ use str0m::media::{KeyframeRequestKind, Mid, Rid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::Ssrc;
 
-use super::{Transport, is_feedback_alone, media_kind, stream_of};
+use super::{Transport, is_feedback_alone, is_stun, media_kind, stream_of};
+use crate::sfu::authentic::Decrypted;
 use crate::sfu::newcomer::Place;
 use crate::sfu::output::{Happening, Sink};
 use crate::sfu::producer::{Description, Layer};
@@ -31,7 +32,12 @@ impl Transport {
         datagram: &[u8],
         sink: &mut Sink,
     ) -> bool {
-        if !self.is_estimating && is_feedback_alone(datagram) {
+        self.addresses.received(from, datagram.len());
+        if !is_stun(datagram) && !self.inbound.has(now, 1.0) {
+            sink.over_limit += 1;
+            return true;
+        }
+        if !self.is_estimating && self.addresses.is_valid(from) && is_feedback_alone(datagram) {
             return true;
         }
         let new = stream_of(datagram).filter(|ssrc| !self.described.contains(ssrc) && !self.heard.contains_key(ssrc));
@@ -40,10 +46,19 @@ impl Transport {
             return false;
         }
         let before = sink.happenings.len();
+        let (decrypted, had_connected) = (Decrypted::so_far(), self.has_connected);
         let Ok(contents) = datagram.try_into() else { return false };
         let receive = Receive { proto: Protocol::Udp, source: from, destination: to, contents };
         // What cannot be read is lost, as on the way.
         self.change(sink, |rtc| _ = rtc.handle_input(Input::Receive(now, receive)));
+        if let Some(trailer) = decrypted.since() {
+            self.inbound.take(now, 1.0);
+            let index = if stream_of(datagram).is_some() { None } else { trailer.index(datagram) };
+            self.addresses.encrypted_came(from, index);
+        } else if self.has_connected && !had_connected {
+            // The end of the handshake was encrypted.
+            self.addresses.encrypted_came(from, None);
+        }
         if let Some(ssrc) = new {
             let is_signed = |(_, happening): &(_, Happening)| matches!(happening, Happening::Packet(_));
             if sink.happenings.range(before..).any(is_signed) {
@@ -152,6 +167,8 @@ impl Transport {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::super::tests::member;
@@ -163,7 +180,15 @@ mod tests {
 
     #[test]
     fn a_transport_that_has_had_too_many_streams_takes_only_those_that_are_described() {
-        let settings = Settings { announced: Vec::new(), max_bitrate: 1, max_producers: 9, max_app_data: 9 };
+        let settings = Settings {
+            announced: Vec::new(),
+            max_bitrate: 1,
+            max_producers: 9,
+            max_app_data: 9,
+            max_transports: 0,
+            transports_per_second: 0,
+            connect_timeout: Duration::from_secs(30),
+        };
         let mut sfu = Sfu::new(settings).unwrap();
         let (now, asker) = (Instant::now(), member());
         let request = Request::CreateTransport { direction: Direction::Send, capabilities: Some(capabilities()) };

@@ -96,7 +96,7 @@ fn the_media_port_under_fire_goes_on() {
 }
 
 /// A connection that asks, and reads what it is answered.
-async fn ask(raw: &mut Raw, kind: &str, payload: Value) -> Value {
+pub(super) async fn ask(raw: &mut Raw, kind: &str, payload: Value) -> Value {
     let id = uuid::Uuid::new_v4().to_string();
     let message = json!({ "type": kind, "payload": payload, "correlationId": id });
     raw.send(frame(TEXT, message.to_string())).await;

@@ -1,6 +1,6 @@
 //! Clients of the media server in memory, a network between them that loses and delays, and no time but the test's.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -39,16 +39,31 @@ pub(crate) struct World {
     /// Whether what clients send is noted in `recorded`.
     pub(crate) record: bool,
     pub(crate) recorded: Vec<Vec<u8>>,
+    /// What the server has sent to each address.
+    pub(crate) sent_to: HashMap<SocketAddr, SentTo>,
     narrow_until: Instant,
     random: u32,
     under_way: VecDeque<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
+}
+
+/// What the server has sent to one address.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct SentTo {
+    pub(crate) bytes: usize,
+    pub(crate) rtp: usize,
+    /// Answers to binding requests.
+    pub(crate) answers: usize,
 }
 
 /// One transport of a client's.
 pub(crate) struct Client {
     pub(crate) asker: Asker,
     pub(crate) id: String,
+    /// The server's side of ICE.
+    pub(crate) ice: IceCreds,
+    /// Where the server sees it, as through a NAT.
     pub(crate) address: SocketAddr,
+    local: SocketAddr,
     pub(crate) rtc: Rtc,
     pub(crate) is_connecting: bool,
     pub(crate) is_connected: bool,
@@ -60,7 +75,15 @@ pub(crate) struct Client {
 }
 
 pub(crate) fn settings() -> Settings {
-    Settings { announced: vec![server_address()], max_bitrate: 2_500_000, max_producers: 8, max_app_data: 4096 }
+    Settings {
+        announced: vec![server_address()],
+        max_bitrate: 2_500_000,
+        max_producers: 8,
+        max_app_data: 4096,
+        max_transports: 0,
+        transports_per_second: 0,
+        connect_timeout: Duration::from_secs(30),
+    }
 }
 
 pub(crate) fn member(room: &str, name: &str) -> Asker {
@@ -69,9 +92,13 @@ pub(crate) fn member(room: &str, name: &str) -> Asker {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with(settings())
+    }
+
+    pub(crate) fn with(settings: Settings) -> Self {
         let now = Instant::now();
         Self {
-            sfu: Sfu::new(settings()).unwrap(),
+            sfu: Sfu::new(settings).unwrap(),
             now,
             clients: Vec::new(),
             notices: Vec::new(),
@@ -82,6 +109,7 @@ impl World {
             narrow: None,
             record: false,
             recorded: Vec::new(),
+            sent_to: HashMap::new(),
             narrow_until: now,
             random: 1,
             under_way: VecDeque::new(),
@@ -100,20 +128,32 @@ impl World {
     }
 
     /// The same, whatever it numbers header extensions by.
-    pub(crate) fn transport_of(&mut self, asker: &Asker, direction: Direction, mut rtc: Rtc) -> usize {
+    pub(crate) fn transport_of(&mut self, asker: &Asker, direction: Direction, rtc: Rtc) -> usize {
+        let created = self.create(asker, direction);
+        self.client_of(asker, created, rtc)
+    }
+
+    /// A transport without a client.
+    pub(crate) fn create(&mut self, asker: &Asker, direction: Direction) -> Answer {
         let capabilities = (direction == Direction::Send).then(sfu::capabilities);
-        let created = self.ask(asker, Request::CreateTransport { direction, capabilities }).unwrap();
+        self.ask(asker, Request::CreateTransport { direction, capabilities }).unwrap()
+    }
+
+    /// A client at the other end of a transport that was created.
+    pub(crate) fn client_of(&mut self, asker: &Asker, created: Answer, mut rtc: Rtc) -> usize {
         let Answer::TransportCreated { id, ice, candidates, dtls } = created else { panic!("{created:?}") };
         let address: SocketAddr = format!("198.51.100.7:{}", 10_000 + self.clients.len()).parse().unwrap();
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
         let theirs: SocketAddr = format!("{}:{}", candidates[0].ip, candidates[0].port).parse().unwrap();
         rtc.add_remote_candidate(Candidate::host(theirs, "udp").unwrap());
         let credentials = IceCreds { ufrag: ice.username_fragment, pass: ice.password };
-        begin(&mut rtc, credentials, &dtls.fingerprints[0].value);
+        begin(&mut rtc, credentials.clone(), &dtls.fingerprints[0].value);
         self.clients.push(Client {
             asker: asker.clone(),
             id: id.to_string(),
+            ice: credentials,
             address,
+            local: address,
             rtc,
             is_connecting: false,
             is_connected: false,
@@ -273,9 +313,31 @@ impl World {
             self.sfu.poll(self.now, &mut outputs);
             self.notices.append(&mut outputs.notices);
             for datagram in outputs.datagrams.drain(..) {
+                let sent = self.sent_to.entry(datagram.to).or_default();
+                sent.bytes += datagram.contents.len();
+                sent.rtp += usize::from(is_rtp(&datagram.contents));
+                sent.answers += usize::from(datagram.contents.starts_with(&[1, 1]));
                 self.put(server_address(), datagram.to, datagram.contents.to_vec());
             }
         }
+    }
+
+    /// Restarts the ICE of a client's transport.
+    pub(crate) fn restart_ice(&mut self, client: usize) {
+        let (asker, transport) = (self.clients[client].asker.clone(), self.clients[client].id.clone());
+        let restarted = self.ask(&asker, Request::RestartIce { transport }).unwrap();
+        let Answer::IceRestarted(_, ice) = restarted else { panic!("{restarted:?}") };
+        let own = &mut self.clients[client];
+        own.ice = IceCreds { ufrag: ice.username_fragment, pass: ice.password };
+        let mut api = own.rtc.direct_api();
+        api.set_local_ice_credentials(IceCreds::new());
+        api.set_remote_ice_credentials(own.ice.clone());
+    }
+
+    /// The server takes a datagram that no client of the test has sent.
+    pub(crate) fn receive(&mut self, from: SocketAddr, datagram: &[u8]) {
+        self.sfu.receive(self.now, from, datagram);
+        self.flush();
     }
 
     pub(crate) fn put(&mut self, from: SocketAddr, to: SocketAddr, datagram: Vec<u8>) {
@@ -313,7 +375,7 @@ impl Client {
 
     fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         let Ok(contents) = datagram.try_into() else { return };
-        let receive = Receive { proto: Protocol::Udp, source: from, destination: self.address, contents };
+        let receive = Receive { proto: Protocol::Udp, source: from, destination: self.local, contents };
         self.rtc.handle_input(Input::Receive(now, receive)).ok();
         self.due = now;
     }

@@ -38,6 +38,11 @@ impl Player {
         self.media.received()
     }
 
+    /// How many packets it has sent.
+    pub(crate) fn sent(&self) -> u64 {
+        self.media.sent()
+    }
+
     /// Waits until it has heard so many more.
     pub(crate) async fn hears_more(&self, count: u64) {
         self.media.receives(self.stream.unwrap(), count).await.unwrap();
@@ -51,19 +56,33 @@ async fn capabilities(roamer: &mut Roamer) -> Value {
 
 /// A transport of a client's that is in the only room it is in, connecting.
 pub(crate) async fn transport(roamer: &mut Roamer, direction: &str) -> Player {
+    transport_with(roamer, direction, SOURCE).await
+}
+
+async fn transport_with(roamer: &mut Roamer, direction: &str, source: Source) -> Player {
     let capabilities = capabilities(roamer).await;
     let created =
         roamer.ask("transport:create", json!({ "direction": direction, "rtpCapabilities": capabilities })).await;
-    let media = Media::new(&created, Some(SOURCE)).await.unwrap();
+    let media = Media::new(&created, Some(source)).await.unwrap();
     roamer.ask("transport:connect", media.connect_request()).await;
     Player { server: address_of(&created).unwrap(), media, stream: None }
 }
 
 /// Plays sound: its producer's id.
 pub(crate) async fn speaks(roamer: &mut Roamer) -> (Player, String) {
-    let player = transport(roamer, "send").await;
-    let parameters = player.media.send(MediaKind::Audio, 0);
-    let request = json!({ "transportId": player.id(), "kind": "audio", "rtpParameters": parameters });
+    produces(roamer, SOURCE, MediaKind::Audio, "audio").await
+}
+
+/// Plays pictures of many small packets, two thousand a second: its producer's id.
+pub(crate) async fn floods(roamer: &mut Roamer) -> (Player, String) {
+    let source = Source { interval: Duration::from_millis(20), packets: 40, bytes: 8, layers: 1 };
+    produces(roamer, source, MediaKind::Video, "video").await
+}
+
+async fn produces(roamer: &mut Roamer, source: Source, kind: MediaKind, name: &str) -> (Player, String) {
+    let player = transport_with(roamer, "send", source).await;
+    let parameters = player.media.send(kind, 0);
+    let request = json!({ "transportId": player.id(), "kind": name, "rtpParameters": parameters });
     let produced = roamer.ask("produce", request).await;
     (player, produced["id"].as_str().unwrap_or_else(|| panic!("{produced}")).to_owned())
 }
