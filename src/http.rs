@@ -24,6 +24,7 @@ use crate::metrics::Held;
 use crate::session::Hub;
 use crate::transport::{socketio, websocket};
 
+mod cursor;
 pub mod demo;
 pub mod docs;
 pub mod error;
@@ -148,7 +149,7 @@ fn cors(origins: Arc<Origins>) -> CorsLayer {
         .allow_credentials(true)
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([rooms::TOTAL_COUNT, header::LOCATION])
+        .expose_headers([rooms::TOTAL_COUNT, header::LINK, header::LOCATION])
         .vary([header::ORIGIN])
 }
 

@@ -24,4 +24,4 @@ pub use error::{Code, RoomError};
 pub use event::{Answer, Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
 pub use limits::Limits;
 pub use registry::{Applied, Rooms};
-pub use summary::{Counts, Summary};
+pub use summary::{Counts, Cursor, Page, Summary};

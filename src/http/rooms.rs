@@ -8,17 +8,17 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::LengthLimitError;
 use humantime::format_rfc3339_millis;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Shared;
 use super::error::ApiError;
+use super::{Shared, cursor};
 use crate::dialect::json;
 use crate::id::{PeerId, RoomId};
-use crate::room::Summary;
+use crate::room::{Page, Summary};
 
 /// How many rooms there are in all, beside a page of them.
 pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
@@ -93,7 +93,7 @@ pub struct Paging {
     after: Option<String>,
 }
 
-/// `GET /api/rooms`: the rooms, newest first.
+/// `GET /api/rooms`: the rooms, newest first. `after` is the cursor of a `Link` header, or the id of an existing room.
 pub async fn list(
     State(shared): State<Shared>,
     paging: Result<Query<Paging>, QueryRejection>,
@@ -104,11 +104,23 @@ pub async fn list(
         0 => return Err(BAD_LIMIT),
         limit => limit.min(MAX_PAGE),
     };
-    let after = after.as_deref().map(|text| room_id("after", text)).transpose()?;
     let rooms = shared.hub.rooms();
-    let page = rooms.list(after.as_ref(), limit).ok_or(crate::room::RoomError::RoomNotFound)?;
+    let cursor = match after.as_deref() {
+        None => None,
+        Some(text) => match cursor::decode(text) {
+            Some(cursor) => Some(cursor),
+            None => Some(rooms.cursor(&room_id("after", text)?).ok_or(crate::room::RoomError::RoomNotFound)?),
+        },
+    };
+    let Page { rooms: page, next } = rooms.page(cursor, limit);
     let page: Vec<Room> = page.into_iter().map(Room::from).collect();
-    Ok(([(TOTAL_COUNT, rooms.counts().rooms.to_string())], Json(page)).into_response())
+    let mut response = ([(TOTAL_COUNT, rooms.counts().rooms.to_string())], Json(page)).into_response();
+    if let Some(next) = next {
+        let link = format!(r#"</api/rooms?limit={limit}&after={}>; rel="next""#, cursor::encode(next));
+        let link = HeaderValue::try_from(link).expect("a cursor is plain text");
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
 }
 
 /// `GET /api/rooms/{roomId}`: one room.
@@ -132,7 +144,12 @@ pub async fn create(State(shared): State<Shared>, body: Body) -> Result<Response
     let max = shared.config.limits.max_message_bytes;
     let body = axum::body::to_bytes(body, max).await.map_err(|error| {
         let is_over = std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>);
-        if is_over { ApiError::TooLarge { max } } else { ApiError::TooSlow }
+        // A body that takes too long is refused by the time limit of the whole request.
+        if is_over {
+            ApiError::TooLarge { max }
+        } else {
+            ApiError::Invalid("the body cannot be read: its chunks are malformed")
+        }
     })?;
     let wanted: Wanted = if body.trim_ascii().is_empty() {
         Wanted::default()

@@ -20,7 +20,7 @@ use super::error::RoomError;
 use super::event::{Answer, Delivery, LeaveReason};
 use super::limits::Limits;
 use super::state::{Change, Room};
-use super::summary::{Counts, Summary};
+use super::summary::{Counts, Cursor, Page, Summary};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::spare;
 
@@ -317,16 +317,21 @@ impl Rooms {
         self.lock(id).map(|kept| Summary::from(&kept.room))
     }
 
-    /// Up to `limit` rooms, the newest first, those older than `after` where one is named. `None` where there is no
-    /// room of that id.
-    pub fn list(&self, after: Option<&RoomId>, limit: usize) -> Option<Vec<Summary>> {
-        let before = match after {
-            Some(id) => self.by_id.get(id)?.serial,
-            None => u64::MAX,
-        };
-        let page: Vec<RoomId> = self.order.lock().before(before, limit);
-        // What has gone meanwhile is left out.
-        Some(page.iter().filter_map(|id| self.summary(id)).collect())
+    /// Up to `limit` rooms, the newest first: those created before `cursor`, where one is given.
+    pub fn page(&self, cursor: Option<Cursor>, limit: usize) -> Page {
+        let Cursor(before) = cursor.unwrap_or(Cursor(u64::MAX));
+        // One more, to know whether there is a next page.
+        let mut found = self.order.lock().before(before, limit.saturating_add(1));
+        let has_more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| has_more).map(|(serial, _)| Cursor(*serial));
+        // Rooms that were closed meanwhile are left out.
+        Page { rooms: found.iter().filter_map(|(_, id)| self.summary(id)).collect(), next }
+    }
+
+    /// The cursor of the page after a room. `None` where there is no room of that id.
+    pub fn cursor(&self, id: &RoomId) -> Option<Cursor> {
+        Some(Cursor(self.by_id.get(id)?.serial))
     }
 
     /// How many rooms and peers there are.

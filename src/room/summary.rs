@@ -14,6 +14,19 @@ pub struct Counts {
     pub peers: usize,
 }
 
+/// A position in the list of rooms, by age. Stays valid when the room it was taken from is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor(pub u64);
+
+/// A part of the list of rooms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The rooms, the newest first.
+    pub rooms: Vec<Summary>,
+    /// Where the next page begins, if there are more rooms.
+    pub next: Option<Cursor>,
+}
+
 /// A room as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {

@@ -3,6 +3,8 @@
 use reqwest::{Client as Http, Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::support::raw::Raw;
+use crate::support::scrape::Scrape;
 use crate::support::{Client, TestServer};
 
 async fn body(response: reqwest::Response) -> Value {
@@ -83,6 +85,54 @@ async fn rooms_are_made_shown_listed_and_closed() {
     assert_eq!(http.delete(format!("{rooms}/{id}")).send().await.unwrap().status(), StatusCode::NO_CONTENT);
     ann.close().await;
     drop(http);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn next_page_is_linked_and_outlives_its_room() {
+    let server = TestServer::start();
+    let http = Http::new();
+    for id in ["a", "b", "c"] {
+        http.post(server.url("/api/rooms")).json(&json!({ "roomId": id })).send().await.unwrap();
+    }
+    let page = async |path: &str| {
+        let page = http.get(server.url(path)).send().await.unwrap();
+        assert_eq!(page.status(), 200, "{path}");
+        let link = page.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+        let next = link.map(|link| {
+            link.strip_prefix('<').and_then(|link| link.strip_suffix(r#">; rel="next""#)).expect("one link").to_owned()
+        });
+        (body(page).await, next)
+    };
+    let (first, next) = page("/api/rooms?limit=1").await;
+    assert_eq!(first[0]["id"], "c");
+    let (second, next) = page(&next.expect("there are more")).await;
+    assert_eq!(second[0]["id"], "b");
+    http.delete(server.url("/api/rooms/b")).send().await.unwrap();
+    let (third, last) = page(&next.expect("there are more")).await;
+    assert_eq!((third.as_array().unwrap().len(), &third[0]["id"], last), (1, &json!("a"), None));
+    // The id of a closed room is no cursor.
+    assert_eq!(http.get(server.url("/api/rooms?after=b")).send().await.unwrap().status(), 404);
+    assert_eq!(page("/api/rooms?after=c").await.0[0]["id"], "a");
+    for id in ["a", "c"] {
+        http.delete(server.url(&format!("/api/rooms/{id}"))).send().await.unwrap();
+    }
+    drop(http);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn malformed_chunk_is_a_bad_request_and_no_timeout() {
+    let server = TestServer::start();
+    for chunks in ["-1\r\n{}\r\n", "zz\r\n{}\r\n0\r\n\r\n", "2\r\n{}xx0\r\n\r\n"] {
+        let head = "POST /api/rooms HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut raw = Raw::sending(server.address(), format!("{head}{chunks}")).await;
+        let response = raw.response().await.expect("an answer");
+        assert_eq!(response.status, 400, "{chunks:?}");
+        assert!(response.text().contains("INVALID_MESSAGE"), "{response:?}");
+    }
+    let scrape = Scrape::of(&server).await;
+    assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="handshake_time"}"#), 0);
     server.finish().await;
 }
 

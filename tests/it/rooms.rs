@@ -322,13 +322,30 @@ fn rooms_are_listed_newest_first_a_page_at_a_time() {
         node.rooms.create(node.now, Some(room(id)), None).unwrap();
     }
     let page = |after: Option<&str>, limit| {
-        let rooms = node.rooms.list(after.map(room).as_ref(), limit);
-        rooms.map(|rooms| rooms.iter().map(|room| room.id.to_string()).collect::<String>())
+        let cursor = match after {
+            Some(after) => Some(node.rooms.cursor(&room(after))?),
+            None => None,
+        };
+        Some(node.rooms.page(cursor, limit).rooms.iter().map(|room| room.id.to_string()).collect::<String>())
     };
     assert_eq!(page(None, 3).as_deref(), Some("dcb"));
     assert_eq!(page(Some("b"), 3).as_deref(), Some("a"));
     assert_eq!(page(Some("a"), 3).as_deref(), Some(""));
     assert_eq!(page(Some("nowhere"), 3), None);
+}
+
+#[test]
+fn the_cursor_of_a_page_outlives_its_room() {
+    let node = Node::new();
+    for id in ["a", "b", "c"] {
+        node.rooms.create(node.now, Some(room(id)), None).unwrap();
+    }
+    let first = node.rooms.page(None, 2);
+    assert_eq!(first.rooms.last().unwrap().id, room("b"));
+    drop(node.rooms.close(&room("b")));
+    let second = node.rooms.page(first.next, 2);
+    assert_eq!(second.rooms.iter().map(|room| room.id.as_str()).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(second.next, None);
 }
 
 #[test]

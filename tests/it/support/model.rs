@@ -185,10 +185,11 @@ impl Run {
     fn compare(&self) {
         assert_eq!(self.rooms.counts(), self.naive.counts());
         let all = self.naive.list();
-        assert_eq!(self.rooms.list(None, usize::MAX).as_ref(), Some(&all));
+        assert_eq!(self.rooms.page(None, usize::MAX).rooms, all);
         for (index, summary) in all.iter().enumerate() {
-            let older = self.rooms.list(Some(&summary.id), 2);
-            assert_eq!(older, Some(all.iter().skip(index + 1).take(2).cloned().collect()));
+            let page = self.rooms.page(self.rooms.cursor(&summary.id), 2);
+            assert_eq!(page.rooms, all.iter().skip(index + 1).take(2).cloned().collect::<Vec<_>>());
+            assert_eq!(page.next.is_some(), all.len() > index + 3);
         }
         for id in (0..ROOMS).map(|number| Place(Below(number)).id()) {
             assert_eq!(self.rooms.summary(&id).as_ref(), all.iter().find(|summary| summary.id == id));
