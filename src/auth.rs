@@ -42,6 +42,9 @@ pub enum Denial {
     /// The room is not among the token's.
     #[error("the token does not allow this room")]
     OtherRoom,
+    /// The address of the client has sent too many invalid tokens lately.
+    #[error("too many invalid tokens from this address")]
+    TooManyInvalid,
 }
 
 impl Denial {
@@ -50,6 +53,7 @@ impl Denial {
         match self {
             Self::Unauthorized => Code::Unauthorized,
             Self::OtherPerson | Self::OtherRoom => Code::Forbidden,
+            Self::TooManyInvalid => Code::RateLimited,
         }
     }
 }

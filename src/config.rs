@@ -18,6 +18,7 @@ use ipnet::IpNet;
 
 use crate::room::Limits as RoomLimits;
 use crate::room::limits::SessionLimits as SessionQueueLimits;
+use crate::session::admission::Limits as AdmissionLimits;
 use crate::session::{Limits as SessionLimits, MessageRate, ResumeLimits};
 use crate::tls;
 
@@ -166,6 +167,12 @@ pub struct Limits {
     /// Connections from one address (of IPv6, one /64); behind trusted proxies the client's; 0 = no limit
     #[arg(long, value_name = "COUNT", default_value = "0", value_parser = count::<0>)]
     pub max_connections_per_ip: usize,
+    /// Polling sessions of one address that have sent no CONNECT; of more, the oldest is closed; 0 = no limit
+    #[arg(long, value_name = "COUNT", default_value = "500", value_parser = count::<0>)]
+    pub max_unconnected_per_ip: usize,
+    /// Invalid tokens that one address may send in a minute before its tokens are refused unread; 0 = no limit
+    #[arg(long, value_name = "COUNT", default_value = "3000", value_parser = rate)]
+    pub invalid_tokens_per_minute: u32,
     /// Messages that one connection may send for as long as it likes; 0 = no limit
     #[arg(long, value_name = "COUNT", default_value = "100", value_parser = rate)]
     pub messages_per_second: u32,
@@ -308,11 +315,17 @@ impl Config {
 
     /// The limits of connections.
     pub fn session_limits(&self) -> SessionLimits {
-        let Limits { max_connections, max_connections_per_ip, messages_per_second, message_burst, .. } = self.limits;
+        let Limits { max_connections, max_connections_per_ip, max_unconnected_per_ip, .. } = self.limits;
+        let Limits { messages_per_second, message_burst, invalid_tokens_per_minute, .. } = self.limits;
+        let limit = |count| (count > 0).then_some(count);
         let rate = NonZeroU32::new(messages_per_second).zip(NonZeroU32::new(message_burst));
         SessionLimits {
-            connections: (max_connections > 0).then_some(max_connections),
-            connections_per_address: (max_connections_per_ip > 0).then_some(max_connections_per_ip),
+            admission: AdmissionLimits {
+                total: limit(max_connections),
+                per_address: limit(max_connections_per_ip),
+                unconnected_per_address: limit(max_unconnected_per_ip),
+            },
+            invalid_tokens_per_minute: NonZeroU32::new(invalid_tokens_per_minute),
             resume: self.resume_limits(),
             message_rate: rate.map(|(per_second, burst)| MessageRate { per_second, burst }),
         }

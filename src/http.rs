@@ -3,6 +3,7 @@
 //! - [`origin`] decides which pages may talk to us: as CORS headers for REST, as a refusal for Socket.IO;
 //! - [`rooms`], [`health`] and [`metrics`] are for operators; [`token`] is for clients; [`demo`] serves the demo page and the official client's bundle, [`docs`]
 //!   the wire contracts;
+//! - [`admission`] refuses requests over the limits on connections; [`proxies`] finds the client's address;
 //! - [`error`] is the one form in which requests are refused.
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::metrics::Held;
 use crate::session::Hub;
 use crate::transport::{socketio, websocket};
 
+mod admission;
 mod cursor;
 pub mod demo;
 pub mod docs;
@@ -53,7 +55,12 @@ pub struct Shared {
 }
 
 /// Every route.
-pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket::Endpoint) -> Router {
+pub fn router(
+    shared: Shared,
+    socketio: socketio::Endpoint,
+    websocket: websocket::Endpoint,
+    proxies: Arc<Proxies>,
+) -> Router {
     let config = Arc::clone(&shared.config);
     let origins = Arc::new(Origins::new(&config.http.client_url));
     let guard = middleware::from_fn_with_state(Arc::clone(&origins), origin::guard);
@@ -63,7 +70,6 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket
         .route(socketio::PATH.trim_end_matches('/'), any(socketio::serve))
         .with_state(socketio);
 
-    let proxies = Arc::new(Proxies::new(&config.http.trusted_proxies));
     let mut calls = websocket::route(session::begin);
     if config.http.require_tls {
         calls = calls.layer(middleware::from_fn_with_state(Arc::clone(&proxies), proxies::require_tls));
@@ -75,7 +81,7 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket
         .route("/ws/{topic}", websocket::route(topic::begin))
         .with_state(websocket);
     let find_client = middleware::from_fn_with_state(proxies, proxies::find_client);
-    let sockets = sockets.merge(wires).route_layer(find_client).route_layer(guard);
+    let sockets = sockets.merge(wires).route_layer(guard).method_not_allowed_fallback(method_not_allowed);
 
     let api = Router::new()
         .route("/api/rooms", get(rooms::list).post(rooms::create))
@@ -89,7 +95,7 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket
     if config.http.metrics_addr.is_none() {
         router = router.route("/metrics", get(metrics::guarded));
     }
-    let mut router = router.with_state(shared.clone()).merge(docs::pages()).merge(sockets).merge(api);
+    let mut router = router.with_state(shared.clone()).merge(docs::pages()).merge(api);
     if let Some(folder) = demo::folder() {
         router = router.route("/socket.io/{file}", get(demo::bundle).with_state(folder.clone()));
         if config.http.demo() {
@@ -101,9 +107,12 @@ pub fn router(shared: Shared, socketio: socketio::Endpoint, websocket: websocket
         router = router.fallback(not_found);
     }
     let count_errors = middleware::from_fn_with_state(shared.clone(), metrics::count_errors);
+    let admit = middleware::from_fn_with_state(shared.clone(), admission::admit);
     let contain = CatchPanicLayer::custom(move |_| defect(&shared));
+    // Handshakes and polling are admitted by their transports.
+    let router = router.method_not_allowed_fallback(method_not_allowed).layer(admit).merge(sockets);
     // CORS goes around all that answers: a preflight must not reach it.
-    let router = router.method_not_allowed_fallback(method_not_allowed).layer(contain).layer(cors(origins));
+    let router = router.layer(contain).layer(cors(origins)).layer(find_client);
     router.layer(middleware::from_fn(addressed_once)).layer(count_errors)
 }
 

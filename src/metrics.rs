@@ -81,6 +81,9 @@ fn signal_index(kind: SignalKind) -> usize {
 pub enum Limit {
     Connections,
     ConnectionsPerIp,
+    UnconnectedPerIp,
+    AwaySessions,
+    InvalidTokensPerIp,
     MessageBytes,
     MetadataBytes,
     MessageRate,
@@ -102,9 +105,12 @@ pub enum Limit {
 
 impl Limit {
     /// All of them: their series are there from the start, so that the first hit is seen to be one more.
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 17] = [
         Self::Connections,
         Self::ConnectionsPerIp,
+        Self::UnconnectedPerIp,
+        Self::AwaySessions,
+        Self::InvalidTokensPerIp,
         Self::MessageBytes,
         Self::MetadataBytes,
         Self::MessageRate,
@@ -124,6 +130,9 @@ impl Limit {
         match self {
             Self::Connections => "connections",
             Self::ConnectionsPerIp => "connections_per_ip",
+            Self::UnconnectedPerIp => "unconnected_per_ip",
+            Self::AwaySessions => "away_sessions",
+            Self::InvalidTokensPerIp => "invalid_tokens_per_ip",
             Self::MessageBytes => "message_bytes",
             Self::MetadataBytes => "metadata_bytes",
             Self::MessageRate => "message_rate",

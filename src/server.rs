@@ -11,12 +11,13 @@ use tracing::{info, warn};
 
 use crate::auth::Verifier;
 use crate::config::{Config, HostAndPort};
+use crate::http::proxies::Proxies;
 use crate::http::{self, Shared};
 use crate::lifecycle::Lifecycle;
 pub use crate::metrics::Held;
 use crate::metrics::Metrics;
 use crate::room::Rooms;
-use crate::session::{Doorkeeping, Hub};
+use crate::session::{AccessPolicy, Hub};
 use crate::sfu::{Company, DriveError, Media};
 use crate::timeouts::Timeouts;
 use crate::tls::{Tls, TlsError};
@@ -90,10 +91,10 @@ impl Server {
         let lifecycle = Lifecycle::default();
         let metrics = Arc::new(Metrics::new());
         let rooms = Rooms::new(config.room_limits());
-        let doorkeeping =
-            Doorkeeping { verifier: config.tokens.verifier(), ice_servers: config.ice.servers().map(Arc::new) };
-        let keys = doorkeeping.verifier.as_ref().and_then(Verifier::key_set).cloned();
-        let hub = Arc::new(Hub::new(rooms, config.session_limits(), timeouts, metrics, doorkeeping));
+        let access =
+            AccessPolicy { verifier: config.tokens.verifier(), ice_servers: config.ice.servers().map(Arc::new) };
+        let keys = access.verifier.as_ref().and_then(Verifier::key_set).cloned();
+        let hub = Arc::new(Hub::new(rooms, config.session_limits(), timeouts, metrics, access));
         let socketio = socketio::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings(&config));
         let (header_timeout, shutdown_limit) = (config.times.handshake_timeout_seconds, config.times.shutdown_seconds);
         let websocket_settings = websocket_settings(&config);
@@ -102,19 +103,20 @@ impl Server {
             let (hub, socketio, lifecycle) = (Arc::clone(&hub), socketio.clone(), lifecycle.clone());
             Arc::new(move || held(&hub, &socketio, &lifecycle))
         };
+        let proxies = Arc::new(Proxies::new(&config.http.trusted_proxies));
         let shared = Shared { hub: Arc::clone(&hub), config: Arc::new(config), started: Instant::now(), now };
         let websocket = websocket::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), websocket_settings);
         let door = Door::default();
-        let acceptor = |router, tls, door| {
+        let acceptor = |router, tls, door, proxies| {
             let (lifecycle, hub) = (lifecycle.clone(), Arc::clone(&hub));
-            Acceptor { router, lifecycle, hub, header_timeout, tls, door }
+            Acceptor { router, lifecycle, hub, header_timeout, tls, door, proxies }
         };
         if let Some(listener) = metrics_listener {
             let router = http::metrics_router(shared.clone());
-            lifecycle.spawn_lasting(acceptor(router, None, Door::default()).serve(listener));
+            lifecycle.spawn_lasting(acceptor(router, None, Door::default(), None).serve(listener));
         }
-        let router = http::router(shared, socketio.clone(), websocket);
-        lifecycle.spawn_lasting(acceptor(router, tls.clone(), door.clone()).serve(listener));
+        let router = http::router(shared, socketio.clone(), websocket, Arc::clone(&proxies));
+        lifecycle.spawn_lasting(acceptor(router, tls.clone(), door.clone(), Some(proxies)).serve(listener));
         lifecycle.spawn_lasting(sweep(Arc::clone(&hub), socketio.clone(), lifecycle.clone()));
         if hub.requires_tokens() {
             lifecycle.spawn_lasting(Arc::clone(&hub).end_expired(lifecycle.clone()));

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+use crate::auth::Denial;
 use crate::dialect::DecodeError;
 use crate::id::IdError;
 use crate::metrics::Limit;
@@ -84,6 +85,15 @@ pub enum ApiError {
     Internal,
 }
 
+impl From<Denial> for ApiError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::TooManyInvalid => AdmissionError::TooManyInvalidTokens.into(),
+            Denial::Unauthorized | Denial::OtherPerson | Denial::OtherRoom => Self::Unauthorized,
+        }
+    }
+}
+
 impl ApiError {
     fn code(&self) -> Code {
         match self {
@@ -119,7 +129,9 @@ impl ApiError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Admission(AdmissionError::TooManyFromAddress { .. }) => return StatusCode::TOO_MANY_REQUESTS,
+            Self::Admission(AdmissionError::TooManyFromAddress { .. } | AdmissionError::TooManyInvalidTokens) => {
+                return StatusCode::TOO_MANY_REQUESTS;
+            }
             Self::TooSlow => return StatusCode::REQUEST_TIMEOUT,
             _ => {}
         }
@@ -165,6 +177,10 @@ impl IntoResponse for ApiError {
         response.extensions_mut().insert(Refusal { code: self.code(), limit: self.limit() });
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        if matches!(self, Self::Admission(_)) {
+            // It counts towards no limit, and is not kept. (HTTP/2 has no such header, and hyper leaves it out there.)
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -39,7 +39,8 @@ impl Proxies {
         Self(networks.to_vec())
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether a peer is a trusted proxy.
+    pub fn trusts(&self, address: IpAddr) -> bool {
         // A socket that serves both versions sees IPv4 in its IPv6 form.
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))

@@ -8,6 +8,7 @@ use http::{HeaderValue, header};
 
 use super::Shared;
 use super::error::ApiError;
+use super::proxies::client_address;
 use crate::id::{ConnectionId, PeerId};
 
 /// The token of a request: `?token=`, or `Authorization: Bearer`. Empty is none.
@@ -26,7 +27,7 @@ pub fn token_of<B>(request: &http::Request<B>) -> Option<String> {
 /// `GET /api/ice-servers`: what a join is answered, for clients that want it before. Guarded by the connection's token
 /// where those are required, else like everything under `/api/`.
 pub async fn ice_servers(State(shared): State<Shared>, request: Request) -> Result<Response, ApiError> {
-    let grant = shared.hub.identify(token_of(&request).as_deref()).map_err(|_| ApiError::Unauthorized)?;
+    let grant = shared.hub.identify(client_address(&request), token_of(&request).as_deref())?;
     if let (None, Some(token)) = (&grant, &shared.config.http.api_token)
         && !super::bears(request.headers(), token.as_str())
     {

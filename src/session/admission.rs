@@ -1,102 +1,334 @@
-//! How many connections there may be: on this node, and from one address.
+//! Admission: limits on connections and sessions, in total and for each address, and eviction at a limit.
+//!
+//! - [`Admission::accept`] gives an HTTP connection its [`ConnectionPermit`];
+//! - [`ConnectionPermit::admit`] admits a request that opens no session;
+//! - [`Admission::open`] admits a handshake, and gives the session its [`Permit`]. Whoever keeps the session or its
+//!   transport shares it; what it counts for ends with the last of them;
+//! - [`table`] decides, without clock or sockets. What it evicts is closed by its [`Evict`].
+//!
+//! The guarantee that is easy to break: nothing is evicted under the lock of the table, since closing a session comes
+//! back here. Callers hold no lock of a session or a room either.
 
+mod table;
+
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use crate::spare;
+pub use self::table::{Cause, Opening};
+use self::table::{EntryId, PROXIES, Table};
 
-/// Why a newcomer is refused.
+/// How long an HTTP connection is open before it counts without an admitted request.
+const PENDING: Duration = Duration::from_secs(1);
+
+/// How many connections are evicted when there is no file descriptor left.
+const FREED: usize = 16;
+
+/// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AdmissionError {
-    /// The node holds as many as it may.
-    #[error("too many connections on this server, it holds {max}")]
+    /// The limit of the server is reached.
+    #[error("too many connections on this server, at most {max}")]
     TooMany {
-        /// The most connections.
+        /// The limit.
         max: usize,
     },
-    /// As many come from this address as may.
+    /// The limit of one address is reached.
     #[error("too many connections from this address, at most {max}")]
     TooManyFromAddress {
-        /// The most connections of one address.
+        /// The limit.
         max: usize,
     },
+    /// The address has sent too many invalid tokens lately.
+    #[error("too many invalid tokens from this address")]
+    TooManyInvalidTokens,
 }
 
-/// Counts connections from the first word of their handshake to their end.
-#[derive(Debug)]
+/// The limits of admission; `None` is no limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Connections and sessions of the server.
+    pub total: Option<usize>,
+    /// Connections and sessions of one address.
+    pub per_address: Option<usize>,
+    /// Polling sessions of one address that have sent no CONNECT.
+    pub unconnected_per_address: Option<usize>,
+}
+
+/// Closes what was evicted. Called without locks; must not wait.
+pub trait Evict: Send + Sync {
+    /// Ends the session or connection.
+    fn evict(self: Arc<Self>);
+}
+
+/// Counts connections from `accept`, and sessions from their handshakes until they are given up.
 pub struct Admission {
-    max: usize,
-    max_per_address: Option<usize>,
-    open: AtomicUsize,
-    /// Empty where addresses are not counted.
-    by_address: DashMap<IpAddr, usize>,
+    state: Mutex<State>,
+    on_eviction: Box<dyn Fn(Cause) + Send + Sync>,
+}
+
+struct State {
+    table: Table,
+    /// How to close what can be evicted.
+    closers: HashMap<EntryId, Weak<dyn Evict>>,
+    /// Connections that do not count yet, by the time since when.
+    pending: VecDeque<(Instant, EntryId)>,
 }
 
 impl Admission {
-    /// Limits; `None` is none.
-    pub fn new(max: Option<usize>, max_per_address: Option<usize>) -> Arc<Self> {
-        let max = max.unwrap_or(usize::MAX);
-        Arc::new(Self { max, max_per_address, open: AtomicUsize::new(0), by_address: DashMap::new() })
+    /// Nothing admitted yet. `on_eviction` is told of each eviction, and for which limit.
+    pub fn new(limits: Limits, on_eviction: impl Fn(Cause) + Send + Sync + 'static) -> Arc<Self> {
+        let (closers, pending) = (HashMap::new(), VecDeque::new());
+        let state = State { table: Table::new(limits), closers, pending };
+        Arc::new(Self { state: Mutex::new(state), on_eviction: Box::new(on_eviction) })
     }
 
-    /// Gives back memory that many addresses needed that are gone.
-    pub fn give_back(&self) {
-        spare::give_back(&self.by_address);
+    /// A permit for an HTTP connection that was just accepted: of the peer's address, or of a trusted proxy, whose
+    /// requests count for the clients that they are forwarded for.
+    pub fn accept(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Arc<ConnectionPermit> {
+        let mut state = self.state.lock();
+        let id = state.table.accept(if is_proxy { PROXIES } else { network(address) });
+        state.pending.push_back((Instant::now(), id));
+        let permit = ConnectionPermit {
+            admission: Arc::clone(self),
+            id,
+            is_proxy,
+            is_evicted: AtomicBool::new(false),
+            evicted: Notify::new(),
+        };
+        let permit = Arc::new(permit);
+        let closer: Weak<ConnectionPermit> = Arc::downgrade(&permit);
+        state.closers.insert(id, closer);
+        permit
     }
 
-    /// A permit for one more, if there is a place.
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, AdmissionError> {
-        let more = |open: usize| (open < self.max).then_some(open + 1);
-        self.open
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .map_err(|_| AdmissionError::TooMany { max: self.max })?;
-        // From here on the place is given back when the permit is dropped.
-        let mut permit = Permit { admission: Arc::clone(self), counted_as: None };
-        if let Some(max) = self.max_per_address {
-            let network = network(address);
-            let mut open = self.by_address.entry(network).or_insert(0);
-            if *open >= max {
-                return Err(AdmissionError::TooManyFromAddress { max });
+    /// Admits a handshake from a client's address, which came over an HTTP connection. At a limit the session may be
+    /// admitted on credit of an away session: see [`Permit::settle`].
+    pub fn open(
+        self: &Arc<Self>,
+        connection: Option<&ConnectionPermit>,
+        address: IpAddr,
+        opening: Opening,
+    ) -> Result<Arc<Permit>, AdmissionError> {
+        let network = network(address);
+        self.change(|state| {
+            let opened = state.table.open(connection.map(|connection| connection.id), network, opening);
+            let id = opened.inspect_err(|_| state.refuse(connection))?;
+            let is_on_credit = AtomicBool::new(state.table.is_on_credit(id));
+            Ok(Arc::new(Permit { admission: Arc::clone(self), id, network, is_on_credit }))
+        })
+    }
+
+    /// Closes HTTP connections that are idle, since there are no file descriptors left. `false` if there were none.
+    pub fn free_descriptors(&self) -> bool {
+        self.change(|state| (0..FREED).filter(|_| state.table.evict_connection()).count() > 0)
+    }
+
+    /// Counts connections that have been open for a while without an admitted request. Call it a few times a second.
+    pub fn sweep(&self, now: Instant) {
+        self.change(|state| {
+            while let Some((since, id)) = state.pending.front().copied() {
+                if now.duration_since(since) < PENDING {
+                    break;
+                }
+                state.pending.pop_front();
+                state.table.age(id);
             }
-            *open += 1;
-            permit.counted_as = Some(network);
+        });
+    }
+
+    /// Shrinks internal maps after a connection spike.
+    pub fn shrink(&self) {
+        let mut state = self.state.lock();
+        state.table.shrink();
+        if state.closers.len() < state.closers.capacity() / 8 {
+            state.closers.shrink_to(1024);
         }
-        Ok(permit)
+        if state.pending.len() < state.pending.capacity() / 8 {
+            state.pending.shrink_to(1024);
+        }
+    }
+
+    /// Changes the table, and closes what that has evicted once it is unlocked.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock();
+        let changed = change(&mut state);
+        if state.table.evicted.is_empty() {
+            return changed;
+        }
+        let evicted: Vec<_> = std::mem::take(&mut state.table.evicted);
+        let evicted: Vec<_> = evicted.into_iter().map(|(id, cause)| (state.closers.remove(&id), cause)).collect();
+        drop(state);
+        for (closer, cause) in evicted {
+            (self.on_eviction)(cause);
+            if let Some(closer) = closer.and_then(|closer| closer.upgrade()) {
+                closer.evict();
+            }
+        }
+        changed
+    }
+
+    fn remove(&self, id: EntryId) {
+        self.change(|state| {
+            state.closers.remove(&id);
+            state.table.remove(id);
+        });
+    }
+}
+
+impl State {
+    /// Has a connection whose request was refused count in a while, if it is still there.
+    fn refuse(&mut self, connection: Option<&ConnectionPermit>) {
+        if let Some(connection) = connection {
+            self.pending.push_back((Instant::now(), connection.id));
+        }
     }
 }
 
 /// An address as it is counted. A household or a server has a whole /64 of IPv6 addresses to choose from (RFC 6177), so
 /// those count as one.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
     }
 }
 
-/// The right to one connection. Given back when it is dropped.
-#[derive(Debug)]
+/// What one HTTP connection counts for, from `accept` to its end. Travels with its requests.
+pub struct ConnectionPermit {
+    admission: Arc<Admission>,
+    id: EntryId,
+    is_proxy: bool,
+    is_evicted: AtomicBool,
+    evicted: Notify,
+}
+
+impl ConnectionPermit {
+    /// Admits a request that opens no session, from a client's address.
+    pub fn admit(&self, address: IpAddr) -> Result<(), AdmissionError> {
+        self.admission.change(|state| {
+            let admitted = state.table.admit(self.id, network(address));
+            admitted.inspect_err(|_| state.refuse(Some(self)))
+        })
+    }
+
+    /// Whether a request that is always answered is within the limits: if not, the connection should close after it.
+    pub fn fits(&self, address: IpAddr) -> bool {
+        self.admission.change(|state| state.table.fits(self.id, network(address)))
+    }
+
+    /// Notes that a request begins; it ends when what this returns is dropped.
+    pub fn begin_request(self: &Arc<Self>) -> RequestGuard {
+        self.admission.state.lock().table.begin_request(self.id);
+        RequestGuard(Arc::clone(self))
+    }
+
+    /// Resolves when the connection is evicted.
+    pub async fn evicted(&self) {
+        // Notified from here on, whether or not it has been polled.
+        let evicted = self.evicted.notified();
+        if !self.is_evicted.load(Ordering::SeqCst) {
+            evicted.await;
+        }
+    }
+
+    /// The connection has ended, or has become a WebSocket. What is left of it counts no more.
+    pub fn close(&self) {
+        self.admission.remove(self.id);
+    }
+}
+
+impl Evict for ConnectionPermit {
+    fn evict(self: Arc<Self>) {
+        self.is_evicted.store(true, Ordering::SeqCst);
+        self.evicted.notify_waiters();
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A request under way on an HTTP connection.
+pub struct RequestGuard(Arc<ConnectionPermit>);
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        let Self(permit) = self;
+        permit.admission.change(|state| state.table.end_request(permit.id, permit.is_proxy));
+    }
+}
+
+/// What one session counts for, until the last that shares this drops it.
 pub struct Permit {
     admission: Arc<Admission>,
-    counted_as: Option<IpAddr>,
+    id: EntryId,
+    network: IpAddr,
+    is_on_credit: AtomicBool,
+}
+
+impl Permit {
+    /// The address that it counts for.
+    pub fn address(&self) -> IpAddr {
+        self.network
+    }
+
+    /// Has an HTTP connection whose request names this session count as part of it. `false` if it has too many, or is
+    /// gone: the connection then counts on its own.
+    pub fn join(&self, connection: &ConnectionPermit) -> bool {
+        self.admission.change(|state| state.table.join(connection.id, self.id))
+    }
+
+    /// How to close the session if it is evicted.
+    pub fn set_closer(&self, closer: Weak<dyn Evict>) {
+        let mut state = self.admission.state.lock();
+        if state.table.is_listed(self.id) {
+            state.closers.insert(self.id, closer);
+        }
+    }
+
+    /// The client has sent CONNECT: the session is not evicted any more. `false` if it has been.
+    pub fn connect(&self) -> bool {
+        let mut state = self.admission.state.lock();
+        state.closers.remove(&self.id);
+        state.table.connect(self.id)
+    }
+
+    /// Ends the credit of a session that resumes no other one, or has done so: of the away sessions it was admitted on
+    /// credit of, the oldest is evicted if the limit is still exceeded.
+    pub fn settle(&self) {
+        if self.is_on_credit.swap(false, Ordering::Relaxed) {
+            self.admission.change(|state| state.table.settle(self.id));
+        }
+    }
+
+    /// The connection of the session is lost, and the session may be resumed. Of more away sessions than `max`, the oldest
+    /// of the address that has most of them is evicted.
+    pub fn lose(&self, closer: Weak<dyn Evict>, max: usize) {
+        self.admission.change(|state| {
+            if state.table.is_listed(self.id) {
+                state.closers.insert(self.id, closer);
+                state.table.lose(self.id, max);
+            }
+        });
+    }
+
+    /// Another permit has taken over what this one counted for.
+    pub fn release(&self) {
+        self.admission.remove(self.id);
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.admission.open.fetch_sub(1, Ordering::Relaxed);
-        if let Some(network) = self.counted_as
-            && let Entry::Occupied(mut entry) = self.admission.by_address.entry(network)
-        {
-            if *entry.get() > 1 {
-                *entry.get_mut() -= 1;
-            } else {
-                entry.remove();
-            }
-        }
+        self.release();
     }
 }
 
@@ -108,25 +340,67 @@ mod tests {
         text.parse().unwrap()
     }
 
-    #[test]
-    fn places_are_given_back() {
-        let admission = Admission::new(Some(2), Some(1));
-        let first = admission.admit(ip("10.0.0.1")).unwrap();
-        assert_eq!(admission.admit(ip("10.0.0.1")).unwrap_err(), AdmissionError::TooManyFromAddress { max: 1 });
-        // One that was refused holds nothing.
-        let second = admission.admit(ip("10.0.0.2")).unwrap();
-        assert_eq!(admission.admit(ip("10.0.0.3")).unwrap_err(), AdmissionError::TooMany { max: 2 });
-        drop(first);
-        let third = admission.admit(ip("10.0.0.1")).unwrap();
-        drop((second, third));
-        assert_eq!(admission.open.load(Ordering::Relaxed), 0);
-        assert!(admission.by_address.is_empty());
+    struct Closer(AtomicBool);
+
+    impl Evict for Closer {
+        fn evict(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     #[test]
-    fn addresses_are_counted_as_their_owners_have_them() {
+    fn permit_counts_until_the_last_share_is_dropped() {
+        let limits = Limits { total: Some(2), per_address: Some(1), ..Limits::default() };
+        let admission = Admission::new(limits, |_| {});
+        let open = |address| admission.open(None, ip(address), Opening::WebSocket);
+        let first = open("10.0.0.1").unwrap();
+        let shared = Arc::clone(&first);
+        drop(first);
+        assert_eq!(open("10.0.0.1").err(), Some(AdmissionError::TooManyFromAddress { max: 1 }));
+        // A refused one holds nothing.
+        let second = open("10.0.0.2").unwrap();
+        assert_eq!(open("10.0.0.3").err(), Some(AdmissionError::TooMany { max: 2 }));
+        drop(shared);
+        drop((open("10.0.0.1").unwrap(), second));
+        let state = admission.state.lock();
+        assert_eq!((state.table.counted(), state.closers.len()), (0, 0));
+    }
+
+    #[test]
+    fn networks_are_counted_as_their_owners_have_them() {
         assert_eq!(network(ip("::ffff:10.0.0.1")), ip("10.0.0.1"));
         assert_eq!(network(ip("2001:db8:1:2:3:4:5:6")), ip("2001:db8:1:2::"));
         assert_ne!(network(ip("2001:db8:1:2::1")), network(ip("2001:db8:1:3::1")));
+    }
+
+    #[test]
+    fn evicted_session_is_closed_and_counted() {
+        let evictions = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&evictions);
+        let limits = Limits { total: Some(1), ..Limits::default() };
+        let admission = Admission::new(limits, move |cause| noted.lock().push(cause));
+        let polling = admission.open(None, ip("10.0.0.1"), Opening::Polling).unwrap();
+        let closer = Arc::new(Closer(AtomicBool::new(false)));
+        let weak: Weak<Closer> = Arc::downgrade(&closer);
+        polling.set_closer(weak);
+        let websocket = admission.open(None, ip("10.0.0.2"), Opening::WebSocket).unwrap();
+        assert!(closer.0.load(Ordering::Relaxed) && !polling.connect());
+        assert_eq!(*evictions.lock(), [Cause::Total]);
+        // What it counted for is gone already.
+        drop(polling);
+        assert!(admission.open(None, ip("10.0.0.1"), Opening::Polling).is_err());
+        drop(websocket);
+    }
+
+    #[tokio::test]
+    async fn silent_connection_is_evicted_once_it_counts() {
+        let limits = Limits { per_address: Some(1), ..Limits::default() };
+        let admission = Admission::new(limits, |_| {});
+        let silent = admission.accept(ip("10.0.0.1"), false);
+        let _session = admission.open(None, ip("10.0.0.1"), Opening::WebSocket).unwrap();
+        admission.sweep(Instant::now());
+        assert_eq!(admission.state.lock().pending.len(), 1);
+        admission.sweep(Instant::now() + PENDING);
+        silent.evicted().await;
     }
 }

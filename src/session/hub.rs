@@ -4,6 +4,7 @@
 //! queues them must therefore neither wait nor come back here.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,15 +12,17 @@ use std::time::{Instant, SystemTime};
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::admission::{Admission, AdmissionError, Permit};
-use super::crowd::Crowd;
-use super::doorkeeping::Doorkeeping;
+use super::access::AccessPolicy;
+use super::admission::{self, Admission, AdmissionError, Cause, ConnectionPermit, Opening, Permit};
+use super::away_limit::AwayLimit;
 use super::expiry::Expiries;
 use super::history::ResumeLimits;
+use super::invalid_tokens::InvalidTokens;
 use super::key::ResumeKey;
 use super::media::heed;
+use super::notices::Notices;
 use super::pace::MessageRate;
 use super::place::{Place, Timeline};
 use super::{Backlog, Outbox, QueueFull, Session};
@@ -42,7 +45,9 @@ pub struct Hub {
     timeouts: Timeouts,
     admission: Arc<Admission>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) doorkeeping: Doorkeeping,
+    pub(super) access: AccessPolicy,
+    pub(super) invalid_tokens: InvalidTokens,
+    notices: Arc<Notices>,
     pub(super) expiries: Expiries,
     /// The media server, where there is one.
     pub(super) media: OnceLock<Media>,
@@ -50,7 +55,7 @@ pub struct Hub {
     pub(super) places: DashMap<ConnectionId, Arc<Place>>,
     /// How many of them are without one.
     pub(super) away: AtomicUsize,
-    crowd: Crowd,
+    away_limit: AwayLimit,
     /// Places whose time is over, and those to be given up before.
     pub(super) absences: Timeline,
     given_up: Timeline,
@@ -61,10 +66,10 @@ pub struct Hub {
 /// What bounds connections.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
-    /// Connections on this node, from their handshake on; `None` is no limit.
-    pub connections: Option<usize>,
-    /// Connections from one address.
-    pub connections_per_address: Option<usize>,
+    /// Connections and sessions.
+    pub admission: admission::Limits,
+    /// Invalid tokens of one address, in a minute; `None` is no limit.
+    pub invalid_tokens_per_minute: Option<NonZeroU32>,
     /// Messages of one connection.
     pub message_rate: Option<MessageRate>,
     /// What is held for a peer whose connection drops; `None` where it loses its place at once.
@@ -84,8 +89,9 @@ impl Hub {
         limits: Limits,
         timeouts: Timeouts,
         metrics: Arc<Metrics>,
-        doorkeeping: Doorkeeping,
+        access: AccessPolicy,
     ) -> Self {
+        let notices = Arc::new(Notices::default());
         Self {
             rooms,
             connections: DashMap::new(),
@@ -94,14 +100,16 @@ impl Hub {
             ended: Notify::new(),
             limits,
             timeouts,
-            admission: Admission::new(limits.connections, limits.connections_per_address),
+            admission: admission(limits.admission, &metrics, &notices),
             metrics,
-            doorkeeping,
+            access,
+            invalid_tokens: InvalidTokens::new(limits.invalid_tokens_per_minute),
+            notices,
             expiries: Expiries::default(),
             media: OnceLock::new(),
             places: DashMap::new(),
             away: AtomicUsize::new(0),
-            crowd: Crowd::default(),
+            away_limit: AwayLimit::default(),
             absences: Timeline::default(),
             given_up: Timeline::default(),
             histories: Timeline::default(),
@@ -118,14 +126,44 @@ impl Hub {
         &self.metrics
     }
 
-    /// A permit for a newcomer from an address, to be held until its connection ends.
-    pub fn admit(&self, address: IpAddr) -> Result<Permit, AdmissionError> {
-        self.admission.admit(address).inspect_err(|refused| {
-            self.metrics.limit(match refused {
-                AdmissionError::TooMany { .. } => Limit::Connections,
-                AdmissionError::TooManyFromAddress { .. } => Limit::ConnectionsPerIp,
-            });
-        })
+    /// The permits of HTTP connections and sessions.
+    pub fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
+    /// Admits a handshake from a client's address, which came over an HTTP connection.
+    pub fn open_permit(
+        &self,
+        connection: Option<&ConnectionPermit>,
+        address: IpAddr,
+        opening: Opening,
+    ) -> Result<Arc<Permit>, AdmissionError> {
+        let opened = self.admission.open(connection, address, opening);
+        opened.inspect_err(|refused| self.note_refused(*refused))
+    }
+
+    /// Admits a request that opens no session.
+    pub fn admit_request(&self, connection: &ConnectionPermit, address: IpAddr) -> Result<(), AdmissionError> {
+        connection.admit(address).inspect_err(|refused| self.note_refused(*refused))
+    }
+
+    fn note_refused(&self, refused: AdmissionError) {
+        match refused {
+            AdmissionError::TooMany { .. } => {
+                self.limit_hit(Limit::Connections, "connection limit reached, refusing handshakes");
+            }
+            AdmissionError::TooManyFromAddress { .. } => {
+                let notice = "connection limit of one address reached, refusing its handshakes";
+                self.limit_hit(Limit::ConnectionsPerIp, notice);
+            }
+            // Counted where it is found.
+            AdmissionError::TooManyInvalidTokens => {}
+        }
+    }
+
+    /// Counts a limit that was hit, and logs it at most once a minute.
+    pub fn limit_hit(&self, limit: Limit, notice: &'static str) {
+        limit_hit(&self.metrics, &self.notices, limit, notice);
     }
 
     /// Does something that concerns a connection so that a defect in it, a panic, goes no further: it is logged with the
@@ -169,10 +207,11 @@ impl Hub {
         dialect: &'static Dialect,
         outbox: Arc<dyn Outbox>,
         can_resume: bool,
+        permit: Option<Arc<Permit>>,
     ) -> Session {
         self.rooms.connect(id);
         self.connections.insert(id, Connection { dialect, outbox: Arc::clone(&outbox) });
-        self.crowd.note(self.open.fetch_add(1, Ordering::Relaxed) + 1);
+        self.away_limit.note(self.open.fetch_add(1, Ordering::Relaxed) + 1);
         if self.is_draining() {
             self.dismiss_one(id);
         }
@@ -181,7 +220,7 @@ impl Hub {
         info!(connection = %id, dialect = dialect.name, "connected");
         let key = if can_resume && self.limits.resume.is_some() { ResumeKey::random(id) } else { None };
         let is_kept = key.is_some();
-        let place = Place::new(Arc::clone(self), id, dialect, metrics, outbox, key);
+        let place = Place::new(Arc::clone(self), id, dialect, metrics, outbox, key, permit);
         let place = Arc::new(place);
         if is_kept {
             self.places.insert(id, Arc::clone(&place));
@@ -192,10 +231,17 @@ impl Hub {
     /// Gives a place to the connection that knows its key and has seen what was sent up to a number. `None` where the
     /// place is gone, the key is another, or something that was missed is not held any more: a part is never told. The
     /// place then ends. Where tokens are required, `subject` is the person of the newcomer's, and must be the place's.
-    pub fn resume(&self, key: &ResumeKey, seen: u64, subject: Option<&PeerId>) -> Option<(Session, Arc<dyn Outbox>)> {
+    /// The permit of the new connection replaces that of the place.
+    pub fn resume(
+        &self,
+        key: &ResumeKey,
+        seen: u64,
+        subject: Option<&PeerId>,
+        permit: Option<&Arc<Permit>>,
+    ) -> Option<(Session, Arc<dyn Outbox>)> {
         let place = self.places.get(&key.id()).filter(|_| !self.is_draining()).map(|place| Arc::clone(&place));
         let resumed = place.and_then(|place| {
-            let session = Session::resume(&place, key, seen, subject)?;
+            let session = Session::resume(&place, key, seen, subject, permit)?;
             Some((session, Arc::clone(place.outbox())))
         });
         self.metrics.resumed(resumed.is_some());
@@ -216,8 +262,9 @@ impl Hub {
 
     /// Ends the places whose time is over, and lets go of what is too old. Call it a few times a second.
     pub fn sweep(&self, now: Instant) {
+        self.admission.sweep(now);
         if let Some(limits) = self.limits.resume {
-            self.crowd.turn(now, limits.time, self.open_connections());
+            self.away_limit.turn(now, limits.time, self.open_connections());
         }
         while let Some(id) = self.absences.pop(now) {
             self.end_away(id, |until| until <= now);
@@ -236,7 +283,8 @@ impl Hub {
     /// Gives back memory that a crowd needed that has gone. Call it a few times a minute.
     pub fn give_back(&self) {
         self.rooms.give_back();
-        self.admission.give_back();
+        self.admission.shrink();
+        self.invalid_tokens.shrink(Instant::now());
         spare::give_back(&self.connections);
         spare::give_back(&self.places);
     }
@@ -261,9 +309,9 @@ impl Hub {
         }
     }
 
-    /// Whether one more place may wait for its peer.
-    pub(super) fn has_room_for_absence(&self) -> bool {
-        self.away() < self.crowd.limit() && !self.is_draining()
+    /// The maximum number of away sessions.
+    pub(super) fn max_away(&self) -> usize {
+        self.away_limit.max()
     }
 
     /// Closes a room at an operator's word; `false` where there is none of that id.
@@ -391,6 +439,32 @@ impl Hub {
             }
         }
         sent
+    }
+}
+
+fn admission(limits: admission::Limits, metrics: &Arc<Metrics>, notices: &Arc<Notices>) -> Arc<Admission> {
+    let (metrics, notices) = (Arc::clone(metrics), Arc::clone(notices));
+    Admission::new(limits, move |cause| {
+        let (limit, notice) = match cause {
+            Cause::Total => (Limit::Connections, "connection limit reached, evicting idle and away clients"),
+            Cause::PerAddress => {
+                (Limit::ConnectionsPerIp, "connection limit of one address reached, evicting its idle and away clients")
+            }
+            Cause::UnconnectedPerAddress => (
+                Limit::UnconnectedPerIp,
+                "too many polling sessions of one address without CONNECT, evicting the oldest",
+            ),
+            Cause::Away => (Limit::AwaySessions, "too many away sessions, evicting the oldest"),
+            Cause::Descriptors => (Limit::OpenFiles, "out of file descriptors, closing idle HTTP connections"),
+        };
+        limit_hit(&metrics, &notices, limit, notice);
+    })
+}
+
+fn limit_hit(metrics: &Metrics, notices: &Notices, limit: Limit, notice: &'static str) {
+    metrics.limit(limit);
+    if notices.is_due(notice, Instant::now()) {
+        warn!(limit = limit.as_str(), "{notice}");
     }
 }
 

@@ -106,7 +106,11 @@ impl Session {
         if let (None, Some(held)) = (token, self.place().identity.grant()) {
             return Ok(Some(held));
         }
-        let Some(grant) = self.place().hub.identify(token)? else { return Ok(None) };
+        let address = self.place().address();
+        if let (Some(_), Some(retry_after)) = (token, self.place().hub.token_wait(address)) {
+            return Err(RequestError::RateLimited { retry_after });
+        }
+        let Some(grant) = self.place().hub.identify(address, token)? else { return Ok(None) };
         self.accept(grant)?;
         Ok(self.place().identity.grant())
     }

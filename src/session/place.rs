@@ -8,13 +8,15 @@
 //! The guarantee that is easy to break: each place has one holder, known by its generation, and only that one may act.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
 use tracing::info;
 
+use super::admission::{Evict, Permit};
 use super::hub::{Delivered, Hub};
 use super::identity::Identity;
 use super::key::ResumeKey;
@@ -36,6 +38,8 @@ pub(super) struct Place {
     outbox: Arc<dyn Outbox>,
     /// Whether it was ever in a room.
     has_joined: AtomicBool,
+    /// What it counts for, until it is given up.
+    permit: Mutex<Option<Arc<Permit>>>,
     /// Locked before any room, while its holder acts: so two connections never speak for one place at once.
     holder: Mutex<Holder>,
 }
@@ -70,6 +74,7 @@ impl Place {
         metrics: Arc<DialectMetrics>,
         outbox: Arc<dyn Outbox>,
         key: Option<ResumeKey>,
+        permit: Option<Arc<Permit>>,
     ) -> Self {
         let pace = Pace::new(hub.message_rate());
         let holder = Mutex::new(Holder { generation: 0, status: Status::Held, key, spent: None });
@@ -82,12 +87,27 @@ impl Place {
             identity: Identity::default(),
             outbox,
             has_joined: AtomicBool::new(false),
+            permit: Mutex::new(permit),
             holder,
         }
     }
 
     pub(super) fn outbox(&self) -> &Arc<dyn Outbox> {
         &self.outbox
+    }
+
+    /// The address that it counts for.
+    pub(super) fn address(&self) -> IpAddr {
+        // Sessions without a permit are not from the network.
+        self.permit.lock().as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |permit| permit.address())
+    }
+
+    /// Ends the credit that its connection was admitted on. Not under a lock: another place may be evicted.
+    fn settle(&self) {
+        let permit = self.permit.lock().clone();
+        if let Some(permit) = permit {
+            permit.settle();
+        }
     }
 
     /// Ends it, if nobody holds it and that has been for too long.
@@ -110,6 +130,9 @@ impl Place {
             self.hub.expiries.remove(grant.expires_at, self.id);
         }
         self.leave_all(&self.hub.rooms().disconnect(self.id), reason);
+        // Its transport may still share it.
+        let permit = self.permit.lock().take();
+        drop(permit);
     }
 
     /// One room after the other, since two are never locked at once.
@@ -149,6 +172,12 @@ impl Place {
     }
 }
 
+impl Evict for Place {
+    fn evict(self: Arc<Self>) {
+        self.end_if_away(|_| true);
+    }
+}
+
 /// One connection's hold on its place. Ends when it is dropped, if not before.
 pub struct Session {
     place: Arc<Place>,
@@ -165,7 +194,13 @@ impl Session {
     }
 
     /// Takes a place again.
-    pub(super) fn resume(place: &Arc<Place>, key: &ResumeKey, seen: u64, subject: Option<&PeerId>) -> Option<Self> {
+    pub(super) fn resume(
+        place: &Arc<Place>,
+        key: &ResumeKey,
+        seen: u64,
+        subject: Option<&PeerId>,
+        permit: Option<&Arc<Permit>>,
+    ) -> Option<Self> {
         // A key is of no use to anybody else.
         if place.identity.grant().map(|grant| grant.subject.clone()).as_ref() != subject {
             return None;
@@ -195,14 +230,22 @@ impl Session {
         }
         holder.generation += 1;
         holder.status = Status::Held;
+        let generation = holder.generation;
+        let before = std::mem::replace(&mut *place.permit.lock(), permit.cloned());
         if was_away {
             place.hub.away.fetch_sub(1, Ordering::Relaxed);
             place.hub.open.fetch_add(1, Ordering::Relaxed);
             place.metrics.opened();
             place.announce(false);
         }
+        drop(holder);
+        // Where the connection before is still open, it counts until it is closed.
+        if let Some(before) = before.filter(|_| was_away) {
+            before.release();
+        }
+        place.settle();
         info!(connection = %place.id, dialect = place.dialect.name, was_away, "resumed");
-        Some(Self { place: Arc::clone(place), generation: holder.generation })
+        Some(Self { place: Arc::clone(place), generation })
     }
 
     /// The connection's id.
@@ -276,6 +319,10 @@ impl Session {
     pub fn handle(&self, received: Moment, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
         let kind = kind_of(&command);
         self.place.metrics.received(kind);
+        if kind == Kind::Join {
+            // It resumes nothing.
+            self.place.settle();
+        }
         let Some(_holder) = self.holder() else {
             return Handled::refused(RoomError::ConnectionEnded.into());
         };
@@ -348,7 +395,7 @@ impl Session {
             drop(holder);
             return self.end(reason);
         };
-        if holder.key.is_none() || !place.has_joined.load(Ordering::Relaxed) || !place.hub.has_room_for_absence() {
+        if holder.key.is_none() || !place.has_joined.load(Ordering::Relaxed) || place.hub.is_draining() {
             drop(holder);
             return self.end(reason);
         }
@@ -357,8 +404,14 @@ impl Session {
         place.outbox.detach();
         place.hub.away.fetch_add(1, Ordering::Relaxed);
         place.hub.absences.push(until, place.id);
+        let permit = place.permit.lock().clone();
         self.closed(reason);
         place.announce(true);
+        drop(holder);
+        if let Some(permit) = permit {
+            let closer: Weak<Place> = Arc::downgrade(&self.place);
+            permit.lose(closer, place.hub.max_away());
+        }
         true
     }
 

@@ -7,21 +7,26 @@
 //! - [`Acceptor::serve`] accepts, until the server stops or leaves newcomers to the process that follows it;
 //! - a connection speaks HTTP/1.1, or under TLS HTTP/2 if its client asked for that.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::{Sleep, Timer};
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,18 +36,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::ServiceExt;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::http2;
 use super::stream::Stream;
-use crate::http::proxies::{OverTls, PeerAddress};
+use crate::http::proxies::{OverTls, PeerAddress, Proxies};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Limit;
-use crate::session::Hub;
+use crate::session::{ConnectionPermit, Hub, RequestGuard};
 use crate::tls::{HTTP_2, Tls};
 
 /// How many connections may wait to be accepted.
 const ACCEPT_QUEUE: i32 = 4096;
+
+/// The errors of accept(2) that say that the process or the system has run out of something.
+const EXHAUSTED: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
 
 /// The most bytes of a request's head, which is also what an HTTP connection buffers.
 pub(super) const MAX_HEAD: usize = 16 * 1024;
@@ -120,8 +128,10 @@ pub struct Acceptor {
     pub header_timeout: Duration,
     /// The certificate; without one, connections are plain.
     pub tls: Option<Arc<Tls>>,
-    /// Whom it lets in.
+    /// When it accepts.
     pub door: Door,
+    /// The trusted proxies, whose connections count for their clients; `None` where connections count towards no limit.
+    pub proxies: Option<Arc<Proxies>>,
 }
 
 impl Acceptor {
@@ -142,18 +152,33 @@ impl Acceptor {
                         debug!(%error, "the connection ended at once");
                         continue;
                     }
-                    self.lifecycle.spawn(self.clone().serve_connection(stream, address, newcomer.clone()));
+                    let permit = self.proxies.as_ref().map(|proxies| {
+                        let is_proxy = proxies.trusts(address.ip());
+                        self.hub.admission().accept(address.ip(), is_proxy)
+                    });
+                    let connection = self.clone().serve_connection(stream, address, newcomer.clone(), permit.clone());
+                    self.lifecycle.spawn(until_evicted(connection, permit, self.hub.timeouts().last_write));
                 }
-                Err(error) => {
-                    warn!(%error, "cannot accept a connection");
-                    self.hub.metrics().limit(Limit::OpenFiles);
+                Err(error) if is_exhausted(&error) => {
+                    debug!(%error, "cannot accept a connection");
+                    self.hub
+                        .limit_hit(Limit::OpenFiles, "cannot accept connections: out of file descriptors or memory");
+                    self.hub.admission().free_descriptors();
                     tokio::time::sleep(self.hub.timeouts().accept_retry).await;
                 }
+                // This one connection is gone, such as by a reset before it was accepted: accept(2) reports its errors.
+                Err(error) => debug!(%error, "a connection ended before it was accepted"),
             }
         }
     }
 
-    async fn serve_connection(self, stream: TcpStream, address: SocketAddr, newcomer: Newcomer) {
+    async fn serve_connection(
+        self,
+        stream: TcpStream,
+        address: SocketAddr,
+        newcomer: Newcomer,
+        permit: Option<Arc<ConnectionPermit>>,
+    ) {
         let newcomer = Arc::new(Mutex::new(Some(newcomer)));
         let stream = match &self.tls {
             None => Stream::Plain(stream),
@@ -171,13 +196,18 @@ impl Acceptor {
         let has_served = Arc::new(AtomicBool::new(false));
         let (keep_alive, last_responses) = (hub.timeouts().keep_alive, hub.timeouts().last_responses);
         let timer = HeadTimer { rest: keep_alive.saturating_sub(header_timeout), has_served: Arc::clone(&has_served) };
-        let (serving, first) = (Arc::clone(&has_served), Arc::clone(&newcomer));
-        let service = router.map_request(move |request: http::Request<Incoming>| {
+        let leaving = leaving(&lifecycle, &door, Arc::clone(&newcomer), permit.clone());
+        let (serving, is_last) = (Arc::clone(&has_served), door.closed.clone());
+        let service = service_fn(move |request: http::Request<Incoming>| {
             serving.store(true, Ordering::Relaxed);
-            let mut request = request.map(axum::body::Body::new);
+            let mut request = request.map(Body::new);
             request.extensions_mut().insert(PeerAddress(address));
-            if let Some(newcomer) = first.lock().clone() {
+            if let Some(newcomer) = newcomer.lock().clone() {
                 request.extensions_mut().insert(newcomer);
+            }
+            let guard = permit.as_ref().map(ConnectionPermit::begin_request);
+            if let Some(permit) = &permit {
+                request.extensions_mut().insert(Arc::clone(permit));
             }
             if is_tls {
                 request.extensions_mut().insert(OverTls);
@@ -185,17 +215,17 @@ impl Acceptor {
             if is_http2 {
                 name_host(&mut request);
             }
-            request
-        });
-        let leaving = leaving(&lifecycle, &door, Arc::clone(&newcomer));
-        let is_last = door.closed.clone();
-        let service = TowerToHyperService::new(service.map_response(move |mut response: Response| {
-            newcomer.lock().take();
-            if is_last.is_cancelled() && !is_http2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            let response = router.clone().oneshot(request);
+            let (newcomer, is_last) = (Arc::clone(&newcomer), is_last.clone());
+            async move {
+                let mut response: Response = response.await?;
+                newcomer.lock().take();
+                if is_last.is_cancelled() && !is_http2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response.map(|body| Guarded::new(body, guard)))
             }
-            response
-        }));
+        });
         let result = if is_http2 {
             let idle = keep_alive.max(header_timeout);
             let limits = http2::Limits { first: header_timeout, idle, last: last_responses };
@@ -254,9 +284,19 @@ impl Acceptor {
     }
 }
 
+/// Whether a failed accept found no file descriptor or memory left, so that the next one fails, too.
+fn is_exhausted(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| EXHAUSTED.contains(&code))
+}
+
 /// Resolves when a connection is to be asked nothing more: the server stops, or leaves newcomers to the next process, who
 /// may well come over a connection that they have open. One that was asked nothing yet is a newcomer itself.
-async fn leaving(lifecycle: &Lifecycle, door: &Door, newcomer: Arc<Mutex<Option<Newcomer>>>) {
+async fn leaving(
+    lifecycle: &Lifecycle,
+    door: &Door,
+    newcomer: Arc<Mutex<Option<Newcomer>>>,
+    permit: Option<Arc<ConnectionPermit>>,
+) {
     let has_closed = async {
         door.closed.cancelled().await;
         if newcomer.lock().is_some() {
@@ -266,6 +306,69 @@ async fn leaving(lifecycle: &Lifecycle, door: &Door, newcomer: Arc<Mutex<Option<
     tokio::select! {
         () = lifecycle.stopping() => {}
         () = has_closed => {}
+        () = evicted(permit.as_deref()) => {}
+    }
+}
+
+/// Resolves when a connection is evicted to make room for another.
+async fn evicted(permit: Option<&ConnectionPermit>) {
+    match permit {
+        Some(permit) => permit.evicted().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Serves a connection to its end, or until shortly after it was evicted, and then ends its permit.
+async fn until_evicted(
+    connection: impl Future<Output = ()>,
+    permit: Option<Arc<ConnectionPermit>>,
+    last_write: Duration,
+) {
+    let over = async {
+        evicted(permit.as_deref()).await;
+        tokio::time::sleep(last_write).await;
+    };
+    tokio::select! {
+        () = connection => {}
+        () = over => {}
+    }
+    if let Some(permit) = permit {
+        permit.close();
+    }
+}
+
+/// A response body, and the request that is under way as long as it is.
+struct Guarded {
+    body: Body,
+    _guard: RequestGuard,
+}
+
+impl Guarded {
+    fn new(body: Body, guard: Option<RequestGuard>) -> Body {
+        match guard {
+            Some(guard) if !body.is_end_stream() => Body::new(Self { body, _guard: guard }),
+            _ => body,
+        }
+    }
+}
+
+impl http_body::Body for Guarded {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -333,5 +436,20 @@ impl Timer for HeadTimer {
 
     fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, deadline: Instant) {
         TokioTimer::new().reset(sleep, self.extended(deadline));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_exhaustion_pauses_the_listener() {
+        for code in EXHAUSTED {
+            assert!(is_exhausted(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        for code in [libc::ECONNABORTED, libc::EPROTO, libc::EPERM, libc::ENETDOWN, libc::EHOSTUNREACH, libc::EINTR] {
+            assert!(!is_exhausted(&io::Error::from_raw_os_error(code)), "{code}");
+        }
     }
 }

@@ -38,8 +38,10 @@ use socketioxide::{ParserConfig, SocketIo};
 use self::events::Accept;
 use self::link::Link;
 use self::wire::Wire;
+use crate::http::error::ApiError;
+use crate::http::proxies::client_address;
 use crate::lifecycle::Lifecycle;
-use crate::session::Hub;
+use crate::session::{AdmissionError, Hub};
 use crate::spare;
 use crate::transport::read_ahead::READ_BUFFER;
 
@@ -64,8 +66,16 @@ pub struct Settings {
     pub ping_interval: Duration,
     /// Time for the answer to a heartbeat.
     pub ping_timeout: Duration,
-    /// Time for an upgrade, and for the CONNECT packet.
+    /// Time for an upgrade; half of it for the CONNECT packet.
     pub handshake_timeout: Duration,
+}
+
+impl Settings {
+    /// Time for the CONNECT packet. Official clients send it at once; a connection without it is known by nobody, and gets
+    /// less time than others.
+    fn connect_timeout(&self) -> Duration {
+        self.handshake_timeout / 2
+    }
 }
 
 /// The Socket.IO endpoint: answers the requests to [`PATH`]. Cloning is cheap.
@@ -107,7 +117,7 @@ impl Endpoint {
             .ping_interval(settings.ping_interval)
             .ping_timeout(settings.ping_timeout)
             .upgrade_timeout(settings.handshake_timeout)
-            .connect_timeout(settings.handshake_timeout)
+            .connect_timeout(settings.connect_timeout())
             .build_svc();
         let connected = |socket: SocketRef<Wire>| {
             events::connected(&socket);
@@ -158,7 +168,10 @@ pub async fn serve(State(Endpoint(inner)): State<Endpoint>, request: Request) ->
         return engine_error(5, "Unsupported protocol version");
     };
     if query.sid.is_none() && inner.hub.is_draining() {
-        return crate::http::error::ApiError::ShuttingDown.into_response();
+        return ApiError::ShuttingDown.into_response();
+    }
+    if let (None, Some(_)) = (&query.sid, inner.hub.token_wait(client_address(&request))) {
+        return ApiError::from(AdmissionError::TooManyInvalidTokens).into_response();
     }
     match query.transport {
         Transport::Polling => polling::serve(inner, query, request).await,

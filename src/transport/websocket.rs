@@ -30,7 +30,7 @@ use crate::http::proxies::client_address;
 use crate::http::token::token_of;
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
-use crate::session::Hub;
+use crate::session::{ConnectionPermit, Hub, Opening};
 
 /// The settings of plain WebSocket connections.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ pub struct Settings {
     pub promised: usize,
     /// Time between two heartbeats; a connection that misses two is closed.
     pub heartbeat: Duration,
-    /// Time for the first message.
+    /// Time for the first message; half of it where that has to bring a token.
     pub handshake_timeout: Duration,
 }
 
@@ -86,13 +86,15 @@ impl Endpoint {
         let accept = accept_key(&request).ok_or(ApiError::NotAHandshake)?;
         let query: Vec<(String, String)> =
             serde_urlencoded::from_str(request.uri().query().unwrap_or_default()).map_err(|_| ApiError::BadQuery)?;
-        let permit = self.hub.admit(client_address(&request))?;
+        let address = client_address(&request);
+        let connection = request.extensions().get::<Arc<ConnectionPermit>>().cloned();
+        let permit = self.hub.open_permit(connection.as_deref(), address, Opening::WebSocket)?;
         let id = ConnectionId::random();
         let (now, heartbeat) = (SystemTime::now(), self.settings.heartbeat);
         let token = token_of(&request);
         // One that is brought must be good; where there is none, some clients may bring it later.
         let grant = match &token {
-            Some(_) => self.hub.identify(token.as_deref()).map_err(|_| ApiError::Unauthorized)?,
+            Some(_) => self.hub.identify(address, token.as_deref())?,
             None => None,
         };
         let needs_token = self.hub.requires_tokens() && grant.is_none();
@@ -116,7 +118,7 @@ impl Endpoint {
         let settings = Arc::clone(&self.settings);
         self.lifecycle.spawn(async move {
             let Some(mut connection) = opening.await else { return };
-            connection.run(&settings).await;
+            connection.run(&settings, needs_token).await;
         });
         Ok(switching(accept))
     }

@@ -3,6 +3,7 @@
 //! While an attack goes on, bystanders call over every wire, and each of their calls must be quick. When it is over the
 //! server holds nothing any more, and none of its tasks has panicked: see [`besieged`](crate::support::besieged).
 
+mod connections;
 mod floods;
 mod frames;
 mod full_queues;

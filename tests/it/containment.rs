@@ -143,7 +143,7 @@ async fn a_defect_in_telling_one_does_not_keep_it_from_the_others() {
     let server = TestServer::start();
     let outbox = Arc::new(Counted::default());
     let id = ConnectionId::random();
-    let broken = server.hub().open(id, &BROKEN, Arc::clone(&outbox) as Arc<dyn Outbox>, false);
+    let broken = server.hub().open(id, &BROKEN, Arc::clone(&outbox) as Arc<dyn Outbox>, false, None);
     let join = Command::Join {
         room: RoomId::new("r").unwrap(),
         peer: None,

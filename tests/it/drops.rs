@@ -9,7 +9,7 @@ use futures_util::SinkExt;
 use parlor::dialect::{Dialect, Frame, Names};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Command, LeaveReason, Profile, RoomKind};
-use parlor::session::Moment;
+use parlor::session::{Moment, Opening};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -453,7 +453,9 @@ async fn all_lines_may_drop_at_once() {
     let server = TestServer::with(&["--resume-seconds=2"]);
     let sessions: Vec<_> = (0..2 * CALLS)
         .map(|number| {
-            let session = server.hub().open(ConnectionId::random(), &QUIET, Arc::new(Nowhere), true);
+            let address = std::net::IpAddr::from([127, 0, 0, 1]);
+            let permit = server.hub().open_permit(None, address, Opening::WebSocket).unwrap();
+            let session = server.hub().open(ConnectionId::random(), &QUIET, Arc::new(Nowhere), true, Some(permit));
             let room = RoomId::new(&format!("call-{}", number / 2)).unwrap();
             let join = Command::Join { room, peer: None, profile: Profile::default(), kind: RoomKind::Group };
             assert!(session.handle(Moment::now(), join, |_| None).result.is_ok());

@@ -133,14 +133,14 @@ async fn media_ends_with_a_connection_that_is_replaced() {
 #[tokio::test]
 async fn a_connection_whose_place_is_taken_reaches_no_media() {
     let server = TestServer::with(&["--resume-seconds=10"]);
-    let older = server.hub().open(ConnectionId::random(), &DIALECT, Arc::new(Nowhere), true);
+    let older = server.hub().open(ConnectionId::random(), &DIALECT, Arc::new(Nowhere), true, None);
     let room = RoomId::new("r").unwrap();
     let join = Command::Join { room, peer: None, profile: Profile::default(), kind: RoomKind::Group };
     assert!(older.handle(Moment::now(), join, |_| Some(String::new())).result.is_ok());
     let ask = || (None, Request::ListProducers, Box::new(|_, _| Frame::Text(String::new())));
     let (room, request, write) = ask();
     assert!(older.media(room, request, write).is_ok());
-    let (newer, _) = server.hub().resume(&older.key().unwrap(), 0, None).expect("it is back");
+    let (newer, _) = server.hub().resume(&older.key().unwrap(), 0, None, None).expect("it is back");
     let (room, request, write) = ask();
     let refused = older.media(room, request, write).err().expect("it is nobody any more");
     assert_eq!(refused.to_string(), "the connection has ended");

@@ -27,7 +27,7 @@ use crate::dialect::socketio::{DIALECT, Offset};
 use crate::id::{ConnectionId, PeerId};
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
-use crate::session::{Backlog, Outbox, Permit, QueueFull, ResumeKey, Session};
+use crate::session::{Backlog, ConnectionPermit, Evict, Outbox, Permit, QueueFull, ResumeKey, Session};
 
 /// What the library writes before an event: `42`. Before an acknowledgement also its number, which is not counted.
 pub(super) const PACKET_HEAD: usize = 2;
@@ -42,7 +42,8 @@ pub(super) struct Link {
     new_id: ConnectionId,
     protocol: Protocol,
     inner: Arc<Inner>,
-    permit: Mutex<Option<Permit>>,
+    /// What the connection counts for, as long as its transport is there. Its session shares it.
+    permit: Mutex<Option<Arc<Permit>>>,
     /// The token that the first request brought, until it is looked at. Never logged.
     token: Mutex<Option<String>>,
     refusals: AtomicU8,
@@ -91,7 +92,7 @@ struct Pause {
 }
 
 impl Link {
-    pub(super) fn new(inner: &Arc<Inner>, permit: Permit, protocol: Protocol, token: Option<String>) -> Arc<Self> {
+    pub(super) fn new(inner: &Arc<Inner>, permit: Arc<Permit>, protocol: Protocol, token: Option<String>) -> Arc<Self> {
         let connect_reply = match protocol {
             // The reply of the older protocol names no id.
             Protocol::V3 => connect_reply::DONE,
@@ -135,9 +136,14 @@ impl Link {
             Some(Value::Bytes(_)) | None => None,
         };
         let first = self.token.lock().take();
-        self.inner.hub.identify(auth.or(first).as_deref()).inspect_err(|_| {
-            // Each costs a signature, and there is no session yet that would count messages.
-            if self.refusals.fetch_add(1, Ordering::Relaxed) >= MAX_REFUSALS {
+        let address = self.permit.lock().as_ref().map(|permit| permit.address());
+        // Without a permit its transport is gone.
+        let address = address.ok_or(Denial::Unauthorized)?;
+        self.inner.hub.identify(address, auth.or(first).as_deref()).inspect_err(|denial| {
+            // Each costs a signature, and there is no session yet that would count messages. A client whose address has
+            // to wait comes back by itself after a lost transport; a refusal would be final to it.
+            let has_to_wait = *denial == Denial::TooManyInvalid;
+            if has_to_wait || self.refusals.fetch_add(1, Ordering::Relaxed) >= MAX_REFUSALS {
                 self.close();
             }
         })
@@ -151,9 +157,12 @@ impl Link {
         if self.session.get().is_some() || self.is_closed() || is_gone {
             return false;
         }
+        let Some(permit) = self.permit.lock().clone().filter(|permit| permit.connect()) else {
+            return false;
+        };
         let subject = grant.as_ref().map(|grant| grant.subject.clone());
-        let resumed = key.and_then(|key| self.resume(key, offset, subject.as_ref()));
-        let (session, outbound, seen) = resumed.unwrap_or_else(|| self.begin());
+        let resumed = key.and_then(|key| self.resume(key, offset, subject.as_ref(), &permit));
+        let (session, outbound, seen) = resumed.unwrap_or_else(|| self.begin(&permit));
         if grant.is_some_and(|grant| session.accept(grant).is_err()) || self.session.set(session).is_err() {
             return false;
         }
@@ -168,11 +177,13 @@ impl Link {
         true
     }
 
-    fn begin(&self) -> (Session, Arc<Outbound>, u64) {
+    fn begin(&self, permit: &Arc<Permit>) -> (Session, Arc<Outbound>, u64) {
+        permit.settle();
         let can_resume = self.protocol == Protocol::V4;
         let outbound = Outbound::new(self.new_id, Arc::clone(&self.inner), can_resume);
         let outbox = Arc::clone(&outbound) as Arc<dyn Outbox>;
-        (self.inner.hub.open(self.new_id, &DIALECT, outbox, can_resume), outbound, 0)
+        let permit = Some(Arc::clone(permit));
+        (self.inner.hub.open(self.new_id, &DIALECT, outbox, can_resume, permit), outbound, 0)
     }
 
     fn resume(
@@ -180,9 +191,10 @@ impl Link {
         key: &ResumeKey,
         offset: Option<&str>,
         subject: Option<&PeerId>,
+        permit: &Arc<Permit>,
     ) -> Option<(Session, Arc<Outbound>, u64)> {
         let seen = Offset::seen(key.id(), offset)?;
-        let (session, outbox) = self.inner.hub.resume(key, seen, subject)?;
+        let (session, outbox) = self.inner.hub.resume(key, seen, subject, Some(permit))?;
         let outbound = Arc::downcast::<Outbound>(outbox as Arc<dyn Any + Send + Sync>).ok()?;
         Some((session, outbound, seen))
     }
@@ -205,6 +217,13 @@ impl Link {
     /// The connection's id, as others know it.
     pub(super) fn id(&self) -> ConnectionId {
         self.session.get().map_or(self.new_id, Session::id)
+    }
+
+    /// Has an HTTP connection whose request names this polling session count as part of it.
+    pub(super) fn join(&self, connection: Option<&Arc<ConnectionPermit>>) {
+        if let (Some(permit), Some(connection)) = (&*self.permit.lock(), connection) {
+            permit.join(connection);
+        }
     }
 
     /// Makes room for another connection: the transport of this one is gone, whatever the library still keeps of it.
@@ -418,11 +437,17 @@ impl Link {
     }
 }
 
+impl Evict for Link {
+    fn evict(self: Arc<Self>) {
+        self.close_at_once();
+    }
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
         // The library has forgotten it without a word.
         self.lose(LeaveReason::Disconnected);
-        if self.session.get().is_none() && self.began.elapsed() >= self.inner.settings.handshake_timeout {
+        if self.session.get().is_none() && self.began.elapsed() >= self.inner.settings.connect_timeout() {
             self.inner.hub.metrics().limit(Limit::HandshakeTime);
         }
         if let Some(sid) = self.sid.get() {

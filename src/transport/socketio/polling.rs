@@ -1,8 +1,8 @@
 //! Long-polling: the first request of a connection, what it posts, and what it fetches.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -24,6 +24,7 @@ use crate::http::proxies::client_address;
 use crate::http::token::token_of;
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
+use crate::session::{ConnectionPermit, Opening};
 
 /// Separates packets of a payload in Engine.IO 4.
 const SEPARATOR: u8 = 0x1e;
@@ -34,18 +35,25 @@ const BINARY: &str = "application/octet-stream";
 /// Answers a polling request.
 pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> Response {
     let method = request.method().clone();
+    let connection = request.extensions().get::<Arc<ConnectionPermit>>().cloned();
+    let link = query.link(&inner).inspect(|link| link.join(connection.as_ref()));
     let response = match (method, &query.sid) {
-        (Method::GET, None) => match inner.hub.admit(client_address(&request)) {
-            Ok(permit) => {
-                open(&inner, Link::new(&inner, permit, query.protocol, token_of(&request)), request.uri()).await
+        (Method::GET, None) => {
+            match inner.hub.open_permit(connection.as_deref(), client_address(&request), Opening::Polling) {
+                Ok(permit) => {
+                    let link = Link::new(&inner, Arc::clone(&permit), query.protocol, token_of(&request));
+                    let closer: Weak<Link> = Arc::downgrade(&link);
+                    permit.set_closer(closer);
+                    open(&inner, link, request.uri()).await
+                }
+                Err(refused) => ApiError::from(refused).into_response(),
             }
-            Err(refused) => ApiError::from(refused).into_response(),
-        },
-        (Method::GET, Some(_)) => match query.link(&inner) {
+        }
+        (Method::GET, Some(_)) => match link {
             Some(link) => fetch(&inner, &link, request.uri().clone()).await,
             None => engine_error(1, "Session ID unknown"),
         },
-        (Method::POST, Some(_)) => match query.link(&inner) {
+        (Method::POST, Some(_)) => match link {
             // It is not heard any more, as on a WebSocket. An error would have it give up before it fetches the rest.
             Some(link) if link.is_closed() => "ok".into_response(),
             Some(link) => post(&inner, link, request).await,
@@ -63,6 +71,10 @@ async fn open(inner: &Inner, link: Arc<Link>, uri: &Uri) -> Response {
     let (response, body) = call(inner, slim).await;
     if let Some(sid) = opened_sid(&body) {
         link.register(sid);
+        if link.is_closed() {
+            // Evicted before it could be found.
+            link.close_polling();
+        }
     }
     response.map(|()| Body::from(body))
 }

@@ -17,6 +17,7 @@ use super::{Inner, Query, engine_error, slim_request};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
 use crate::http::token::token_of;
+use crate::session::{ConnectionPermit, Opening};
 use crate::transport::handshake::{accept_key, into_stream, switching};
 use crate::transport::stream::Stream;
 
@@ -25,13 +26,17 @@ pub(super) fn serve(inner: &Arc<Inner>, query: &Query, mut request: Request) -> 
     let Some(accept) = accept_key(&request) else {
         return not_a_handshake();
     };
+    let connection = request.extensions().get::<Arc<ConnectionPermit>>().cloned();
     let (link, is_upgrade) = match query.sid {
-        None => match inner.hub.admit(client_address(&request)) {
+        None => match inner.hub.open_permit(connection.as_deref(), client_address(&request), Opening::WebSocket) {
             Ok(permit) => (Link::new(inner, permit, query.protocol, token_of(&request)), false),
             Err(refused) => return ApiError::from(refused).into_response(),
         },
         Some(_) => match query.link(inner).filter(|link| !link.is_closed()) {
-            Some(link) if link.begin_upgrade() => (link, true),
+            Some(link) if link.begin_upgrade() => {
+                link.join(connection.as_ref());
+                (link, true)
+            }
             Some(_) => return engine_error(3, "Bad request"),
             None => return engine_error(1, "Session ID unknown"),
         },

@@ -38,7 +38,7 @@ const MISSED_HEARTBEATS: u32 = 2;
 
 pub(super) struct Connection {
     hub: Arc<Hub>,
-    _permit: Permit,
+    permit: Arc<Permit>,
     socket: WebSocketStream<ReadAhead<Stream>>,
     session: Session,
     conversation: Box<dyn Conversation>,
@@ -89,7 +89,7 @@ impl End {
 impl Connection {
     pub(super) async fn open(
         hub: &Arc<Hub>,
-        permit: Permit,
+        permit: Arc<Permit>,
         settings: &Settings,
         id: ConnectionId,
         stream: Stream,
@@ -104,11 +104,12 @@ impl Connection {
         let line = Line::new(settings);
         let outbox = Outbound::new(id, Arc::clone(hub), conversation.dialect(), Arc::clone(&line));
         let can_resume = outbox.can_resume();
-        let session = hub.open(id, conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>, can_resume);
+        let (dialect, sink) = (conversation.dialect(), Arc::clone(&outbox) as Arc<dyn Outbox>);
+        let session = hub.open(id, dialect, sink, can_resume, Some(Arc::clone(&permit)));
         let (hub, speaks) = (Arc::clone(hub), conversation.dialect());
         Self {
             hub,
-            _permit: permit,
+            permit,
             socket,
             session,
             conversation,
@@ -130,8 +131,8 @@ impl Connection {
     }
 
     /// Serves until the connection ends.
-    pub(super) async fn run(&mut self, settings: &Settings) {
-        let end = self.serve(settings).await;
+    pub(super) async fn run(&mut self, settings: &Settings, needs_token: bool) {
+        let end = self.serve(settings, needs_token).await;
         if end.is_lost && !self.has_said_goodbye && !self.line.is_closing() {
             self.session.lose(end.reason);
         } else {
@@ -155,7 +156,7 @@ impl Connection {
         while self.socket.get_mut().read(&mut rest).await.is_ok_and(|length| length > 0) {}
     }
 
-    async fn serve(&mut self, settings: &Settings) -> End {
+    async fn serve(&mut self, settings: &Settings, needs_token: bool) -> End {
         let key = self.session.key().map(|key| key.expose());
         self.conversation.keep(key);
         let opening = self.conversation.open();
@@ -167,8 +168,9 @@ impl Connection {
         }
         let mut heartbeat = tokio::time::interval_at(Instant::now() + settings.heartbeat, settings.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut first_message =
-            (!self.conversation.is_settled()).then(|| Box::pin(tokio::time::sleep(settings.handshake_timeout)));
+        // A client that nobody knows yet gets less time than others.
+        let limit = settings.handshake_timeout / if needs_token { 2 } else { 1 };
+        let mut first_message = (!self.conversation.is_settled()).then(|| Box::pin(tokio::time::sleep(limit)));
         loop {
             let wake = poll_fn(|context| self.poll_wake(context, &mut heartbeat, &mut first_message)).await;
             let done = match wake {
@@ -360,7 +362,7 @@ impl Connection {
         let subject = grant.as_ref().map(|grant| &grant.subject);
         // Nobody comes back to where it is.
         let key = ResumeKey::parse(key).filter(|key| key.id() != self.session.id());
-        let resumed = key.and_then(|key| Some((self.hub.resume(&key, seen, subject)?, key)));
+        let resumed = key.and_then(|key| Some((self.hub.resume(&key, seen, subject, Some(&self.permit))?, key)));
         let Some(((session, outbox), used)) = resumed else {
             return Some(Step::Tell(self.conversation.resumed(None, now)));
         };

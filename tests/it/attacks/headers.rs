@@ -113,6 +113,24 @@ fn smuggled_requests() {
     });
 }
 
+/// Read by its chunks alone, and nothing after it is read: a proxy that took the length for true is not misled.
+#[tokio::test]
+async fn length_beside_chunks_closes_the_connection() {
+    let server = TestServer::start();
+    for headers in
+        ["Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"]
+    {
+        let request = format!("POST /api/rooms HTTP/1.1\r\nHost: x\r\n{headers}\r\n2\r\n{{}}\r\n0\r\n\r\n");
+        let mut raw = Raw::sending(server.address(), format!("{request}{request}")).await;
+        let response = raw.response().await.expect("an answer");
+        assert_eq!((response.status, response.header("connection")), (201, Some("close")), "{headers}");
+        assert!(raw.rest().await.is_empty(), "the second request is not answered");
+        let room = response.header("location").unwrap();
+        assert_eq!(reqwest::Client::new().delete(server.url(room)).send().await.unwrap().status(), 204);
+    }
+    server.finish().await;
+}
+
 #[test]
 fn what_is_no_request() {
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n";

@@ -1,0 +1,43 @@
+//! Log lines about limits: one for each cause and minute, however often it is hit.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// How long a cause is not logged again.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// When each cause was last logged.
+#[derive(Debug, Default)]
+pub(super) struct Notices(Mutex<Vec<(&'static str, Instant)>>);
+
+impl Notices {
+    /// Whether a cause is to be logged now.
+    pub(super) fn is_due(&self, cause: &'static str, now: Instant) -> bool {
+        let mut logged = self.0.lock();
+        match logged.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, last)) if now.duration_since(*last) < INTERVAL => false,
+            Some((_, last)) => {
+                *last = now;
+                true
+            }
+            None => {
+                logged.push((cause, now));
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_due_once_a_minute() {
+        let (notices, now) = (Notices::default(), Instant::now());
+        assert!(notices.is_due("one", now) && notices.is_due("another", now));
+        assert!(!notices.is_due("one", now + INTERVAL / 2));
+        assert!(notices.is_due("one", now + INTERVAL));
+    }
+}
