@@ -35,6 +35,8 @@ pub struct Timeouts {
     /// How long a connection may be idle between two requests. Longer than load balancers keep theirs idle, so that they
     /// close it first and no request is lost on the way.
     pub keep_alive: Duration,
+    /// How long an HTTP connection is open before it counts towards the limits on connections without an admitted request.
+    pub pending_connection: Duration,
     /// The pause after an accept that failed, as for want of open files.
     pub accept_retry: Duration,
     /// How often rooms, places and histories whose time is over are removed.
@@ -64,6 +66,7 @@ impl Default for Timeouts {
             last_responses: Duration::from_secs(30),
             media_connect: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
+            pending_connection: Duration::from_secs(1),
             accept_retry: Duration::from_millis(50),
             sweep_interval: Duration::from_millis(250),
             shrink_interval: Duration::from_secs(10),

@@ -23,9 +23,6 @@ use tokio::sync::Notify;
 pub use self::table::{Cause, Opening};
 use self::table::{EntryId, PROXIES, Table};
 
-/// How long an HTTP connection is open before it counts without an admitted request.
-const PENDING: Duration = Duration::from_secs(1);
-
 /// How many connections are evicted when there is no file descriptor left.
 const FREED: usize = 16;
 
@@ -129,11 +126,11 @@ impl Admission {
         self.change(|state| (0..FREED).filter(|_| state.table.evict_connection()).count() > 0)
     }
 
-    /// Counts connections that have been open for a while without an admitted request. Call it a few times a second.
-    pub fn sweep(&self, now: Instant) {
+    /// Counts connections that have been open for `limit` without an admitted request. Call it a few times a second.
+    pub fn sweep(&self, now: Instant, limit: Duration) {
         self.change(|state| {
             while let Some((since, id)) = state.pending.front().copied() {
-                if now.duration_since(since) < PENDING {
+                if now.duration_since(since) < limit {
                     break;
                 }
                 state.pending.pop_front();
@@ -398,9 +395,10 @@ mod tests {
         let admission = Admission::new(limits, |_| {});
         let silent = admission.accept(ip("10.0.0.1"), false);
         let _session = admission.open(None, ip("10.0.0.1"), Opening::WebSocket).unwrap();
-        admission.sweep(Instant::now());
+        let limit = Duration::from_secs(60);
+        admission.sweep(Instant::now(), limit);
         assert_eq!(admission.state.lock().pending.len(), 1);
-        admission.sweep(Instant::now() + PENDING);
+        admission.sweep(Instant::now() + limit, limit);
         silent.evicted().await;
     }
 }

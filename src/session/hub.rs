@@ -84,13 +84,7 @@ pub(super) struct Connection {
 
 impl Hub {
     /// A hub over rooms.
-    pub fn new(
-        rooms: Rooms,
-        limits: Limits,
-        timeouts: Timeouts,
-        metrics: Arc<Metrics>,
-        access: AccessPolicy,
-    ) -> Self {
+    pub fn new(rooms: Rooms, limits: Limits, timeouts: Timeouts, metrics: Arc<Metrics>, access: AccessPolicy) -> Self {
         let notices = Arc::new(Notices::default());
         Self {
             rooms,
@@ -262,7 +256,7 @@ impl Hub {
 
     /// Ends the places whose time is over, and lets go of what is too old. Call it a few times a second.
     pub fn sweep(&self, now: Instant) {
-        self.admission.sweep(now);
+        self.admission.sweep(now, self.timeouts.pending_connection);
         if let Some(limits) = self.limits.resume {
             self.away_limit.turn(now, limits.time, self.open_connections());
         }
