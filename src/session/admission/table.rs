@@ -307,6 +307,7 @@ impl Table {
             return;
         }
         let network = self.entries[&session].network;
+        self.release_parts(session);
         self.trim(network);
         while self.away > max && self.evict_largest(Class::Away, Cause::Away) {}
     }
@@ -314,17 +315,13 @@ impl Table {
     /// Removes an entry. The HTTP connections of a session count on their own again.
     pub(super) fn remove(&mut self, id: EntryId) {
         let Some(entry) = self.entries.get(&id) else { return };
-        let (kind, network) = (entry.kind, entry.network);
+        let kind = entry.kind;
         self.unlist(id);
         self.entries.remove(&id);
         if let Kind::Part(session) = kind {
             self.forget_part(session, id);
         }
-        for part in self.parts.remove(&id).unwrap_or_default() {
-            self.change(part, |entry| entry.kind = Kind::Http { is_admitted: true });
-            let counts_for = self.entries.get(&part).map_or(network, |entry| entry.network);
-            self.trim(counts_for);
-        }
+        self.release_parts(id);
     }
 
     /// Evicts an HTTP connection, since there is no file descriptor left: an idle one, else one that has sent no request
@@ -424,6 +421,16 @@ impl Table {
         self.evicted.push((id, cause));
         self.remove(id);
         true
+    }
+
+    /// Has the HTTP connections of a session count on their own.
+    fn release_parts(&mut self, session: EntryId) {
+        for part in self.parts.remove(&session).unwrap_or_default() {
+            self.change(part, |entry| entry.kind = Kind::Http { is_admitted: true });
+            if let Some(network) = self.entries.get(&part).map(|entry| entry.network) {
+                self.trim(network);
+            }
+        }
     }
 
     fn forget_part(&mut self, session: EntryId, connection: EntryId) {
@@ -681,6 +688,19 @@ mod tests {
         // They count on their own when it is gone, as far as there is room.
         table.remove(session);
         assert_eq!((table.counted(), table.take_evicted().len()), (1, MAX_PARTS - 1));
+    }
+
+    #[test]
+    fn connections_of_a_lost_polling_session_count_on_their_own() {
+        let mut table = limited(None, Some(2));
+        let connection = table.accept(ANN);
+        let session = table.open(Some(connection), ANN, Opening::Polling).unwrap();
+        table.connect(session);
+        table.lose(session, usize::MAX);
+        assert_eq!(table.counted(), 2);
+        assert!(!table.join(connection, session));
+        table.websocket(ANN).unwrap();
+        assert_eq!(table.take_evicted(), [connection]);
     }
 
     #[test]
