@@ -167,7 +167,7 @@ pub struct Limits {
     /// Connections from one address (of IPv6, one /64); behind trusted proxies the client's; 0 = no limit
     #[arg(long, value_name = "COUNT", default_value = "0", value_parser = count::<0>)]
     pub max_connections_per_ip: usize,
-    /// Polling sessions of one address that have sent no CONNECT; of more, the oldest is closed; 0 = no limit
+    /// Polling sessions of one address that have sent no CONNECT; 0 = no limit
     #[arg(long, value_name = "COUNT", default_value = "500", value_parser = count::<0>)]
     pub max_unconnected_per_ip: usize,
     /// Invalid tokens that one address may send in a minute before its tokens are refused unread; 0 = no limit

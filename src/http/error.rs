@@ -129,7 +129,11 @@ impl ApiError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Admission(AdmissionError::TooManyFromAddress { .. } | AdmissionError::TooManyInvalidTokens) => {
+            Self::Admission(
+                AdmissionError::TooManyFromAddress { .. }
+                | AdmissionError::TooManyUnconnected { .. }
+                | AdmissionError::TooManyInvalidTokens,
+            ) => {
                 return StatusCode::TOO_MANY_REQUESTS;
             }
             Self::TooSlow => return StatusCode::REQUEST_TIMEOUT,

@@ -41,6 +41,12 @@ pub enum AdmissionError {
         /// The limit.
         max: usize,
     },
+    /// The address holds too many polling sessions without CONNECT.
+    #[error("too many polling sessions from this address wait for CONNECT, at most {max}")]
+    TooManyUnconnected {
+        /// The limit.
+        max: usize,
+    },
     /// The address has sent too many invalid tokens lately.
     #[error("too many invalid tokens from this address")]
     TooManyInvalidTokens,
@@ -283,11 +289,15 @@ impl Permit {
         self.admission.change(|state| state.table.join(connection.id, self.id))
     }
 
-    /// How to close the session if it is evicted.
-    pub fn set_closer(&self, closer: Weak<dyn Evict>) {
+    /// How to close the session if it is evicted, or has been.
+    pub fn set_closer(&self, closer: &Arc<impl Evict + 'static>) {
         let mut state = self.admission.state.lock();
-        if state.table.is_listed(self.id) {
+        if state.table.is_open(self.id) {
+            let closer: Weak<dyn Evict> = Arc::<_>::downgrade(closer) as Weak<dyn Evict>;
             state.closers.insert(self.id, closer);
+        } else {
+            drop(state);
+            Arc::clone(closer).evict();
         }
     }
 
@@ -310,7 +320,7 @@ impl Permit {
     /// of the address that has most of them is evicted.
     pub fn lose(&self, closer: Weak<dyn Evict>, max: usize) {
         self.admission.change(|state| {
-            if state.table.is_listed(self.id) {
+            if state.table.is_open(self.id) {
                 state.closers.insert(self.id, closer);
                 state.table.lose(self.id, max);
             }
@@ -378,11 +388,14 @@ mod tests {
         let admission = Admission::new(limits, move |cause| noted.lock().push(cause));
         let polling = admission.open(None, ip("10.0.0.1"), Opening::Polling).unwrap();
         let closer = Arc::new(Closer(AtomicBool::new(false)));
-        let weak: Weak<Closer> = Arc::downgrade(&closer);
-        polling.set_closer(weak);
+        polling.set_closer(&closer);
         let websocket = admission.open(None, ip("10.0.0.2"), Opening::WebSocket).unwrap();
         assert!(closer.0.load(Ordering::Relaxed) && !polling.connect());
         assert_eq!(*evictions.lock(), [Cause::Total]);
+        // One that is closed later has been evicted already.
+        let late = Arc::new(Closer(AtomicBool::new(false)));
+        polling.set_closer(&late);
+        assert!(late.0.load(Ordering::Relaxed));
         // What it counted for is gone already.
         drop(polling);
         assert!(admission.open(None, ip("10.0.0.1"), Opening::Polling).is_err());

@@ -150,6 +150,10 @@ impl Hub {
                 let notice = "connection limit of one address reached, refusing its handshakes";
                 self.limit_hit(Limit::ConnectionsPerIp, notice);
             }
+            AdmissionError::TooManyUnconnected { .. } => {
+                let notice = "too many polling sessions of one address without CONNECT, refusing its handshakes";
+                self.limit_hit(Limit::UnconnectedPerIp, notice);
+            }
             // Counted where it is found.
             AdmissionError::TooManyInvalidTokens => {}
         }
@@ -444,10 +448,6 @@ fn admission(limits: admission::Limits, metrics: &Arc<Metrics>, notices: &Arc<No
             Cause::PerAddress => {
                 (Limit::ConnectionsPerIp, "connection limit of one address reached, evicting its idle and away clients")
             }
-            Cause::UnconnectedPerAddress => (
-                Limit::UnconnectedPerIp,
-                "too many polling sessions of one address without CONNECT, evicting the oldest",
-            ),
             Cause::Away => (Limit::AwaySessions, "too many away sessions, evicting the oldest"),
             Cause::Descriptors => (Limit::OpenFiles, "out of file descriptors, closing idle HTTP connections"),
         };

@@ -51,8 +51,6 @@ pub enum Cause {
     Total,
     /// Connections and sessions of one address.
     PerAddress,
-    /// Polling sessions of one address without CONNECT.
-    UnconnectedPerAddress,
     /// Away sessions in total.
     Away,
     /// File descriptors.
@@ -77,6 +75,8 @@ enum Kind {
     /// An HTTP connection that counts as part of a session.
     Part(EntryId),
     Unconnected,
+    /// A polling session that was evicted before its client sent CONNECT, and is not gone yet.
+    Closing,
     Live,
     Away,
 }
@@ -101,7 +101,12 @@ struct Credit {
 
 impl Entry {
     fn counts(&self) -> bool {
-        !matches!(self.kind, Kind::Http { is_admitted: false } | Kind::Part(_))
+        !matches!(self.kind, Kind::Http { is_admitted: false } | Kind::Part(_) | Kind::Closing)
+    }
+
+    /// Whether it is a polling session that is held without a CONNECT.
+    fn is_unconnected(&self) -> bool {
+        matches!(self.kind, Kind::Unconnected | Kind::Closing)
     }
 
     fn class(&self) -> Option<Class> {
@@ -110,7 +115,7 @@ impl Entry {
             Kind::Http { is_admitted: true } => (self.requests == 0).then_some(Class::Idle),
             Kind::Unconnected => Some(Class::Unconnected),
             Kind::Away => Some(Class::Away),
-            Kind::Live | Kind::Part(_) => None,
+            Kind::Live | Kind::Part(_) | Kind::Closing => None,
         }
     }
 }
@@ -121,6 +126,7 @@ struct Holdings {
     entries: usize,
     counted: usize,
     on_credit: usize,
+    unconnected: usize,
     /// Each class, the oldest first.
     queues: [BTreeSet<(u64, EntryId)>; CLASSES],
 }
@@ -169,7 +175,7 @@ impl Table {
     pub(super) fn age(&mut self, id: EntryId) {
         let Some(network) = self.pending(id) else { return };
         self.change(id, |entry| entry.kind = Kind::Http { is_admitted: true });
-        self.trim(network);
+        self.trim_idle(network);
     }
 
     /// Notes that a request begins on an HTTP connection.
@@ -186,6 +192,9 @@ impl Table {
                 entry.network = PROXIES;
             }
         });
+        if let Some(network) = self.entries.get(&id).map(|entry| entry.network) {
+            self.trim_idle(network);
+        }
     }
 
     /// Whether a request on an HTTP connection is within the limits without an eviction. Counts the connection if so.
@@ -222,6 +231,12 @@ impl Table {
         network: IpAddr,
         opening: Opening,
     ) -> Result<EntryId, AdmissionError> {
+        if opening == Opening::Polling
+            && let Some(max) = self.limits.unconnected_per_address
+            && self.networks.get(&network).is_some_and(|holdings| holdings.unconnected >= max)
+        {
+            return Err(AdmissionError::TooManyUnconnected { max });
+        }
         let before = connection.and_then(|id| match self.entries.get(&id)?.kind {
             Kind::Http { is_admitted } => Some((id, is_admitted)),
             _ => None,
@@ -229,12 +244,6 @@ impl Table {
         // The session takes over what counts for the connection.
         if let Some((id, _)) = before {
             self.change(id, |entry| entry.kind = Kind::Http { is_admitted: false });
-        }
-        if opening == Opening::Polling
-            && let Some(max) = self.limits.unconnected_per_address
-            && self.len(network, Class::Unconnected) >= max
-        {
-            self.evict_oldest(network, Class::Unconnected, Cause::UnconnectedPerAddress);
         }
         let credit = match self.make_room(network) {
             Ok(credit) => credit,
@@ -283,7 +292,7 @@ impl Table {
 
     /// Notes that the client of a polling session has sent CONNECT. `false` if the session has been evicted.
     pub(super) fn connect(&mut self, session: EntryId) -> bool {
-        self.change(session, |entry| entry.kind = Kind::Live)
+        self.is_open(session) && self.change(session, |entry| entry.kind = Kind::Live)
     }
 
     /// Whether a session was admitted on credit.
@@ -303,12 +312,11 @@ impl Table {
     /// Notes that the connection of a session was lost. Of more away sessions than `max`, the oldest of the network that
     /// has most of them is evicted.
     pub(super) fn lose(&mut self, session: EntryId, max: usize) {
-        if !self.change(session, |entry| (entry.kind, entry.credit) = (Kind::Away, Credit::default())) {
+        if !self.change(session, |entry| entry.kind = Kind::Away) {
             return;
         }
-        let network = self.entries[&session].network;
+        self.settle(session);
         self.release_parts(session);
-        self.trim(network);
         while self.away > max && self.evict_largest(Class::Away, Cause::Away) {}
     }
 
@@ -344,8 +352,9 @@ impl Table {
         self.counted
     }
 
-    pub(super) fn is_listed(&self, id: EntryId) -> bool {
-        self.entries.contains_key(&id)
+    /// Whether a session has been neither evicted nor removed.
+    pub(super) fn is_open(&self, session: EntryId) -> bool {
+        self.entries.get(&session).is_some_and(|entry| entry.kind != Kind::Closing)
     }
 
     /// The network of an HTTP connection that does not count yet.
@@ -382,6 +391,12 @@ impl Table {
         Ok(credit)
     }
 
+    /// Evicts idle HTTP connections that exceed the limits.
+    fn trim_idle(&mut self, network: IpAddr) {
+        while self.is_over_address(network, 0) && self.evict_oldest(network, Class::Idle, Cause::PerAddress) {}
+        while self.is_over_total(0) && self.evict_largest(Class::Idle, Cause::Total) {}
+    }
+
     /// Evicts what exceeds the limits, if anything may be.
     fn trim(&mut self, network: IpAddr) {
         while self.is_over_address(network, 0)
@@ -406,10 +421,6 @@ impl Table {
         self.limits.total.is_some_and(|max| due + more > max)
     }
 
-    fn len(&self, network: IpAddr, class: Class) -> usize {
-        self.networks.get(&network).map_or(0, |holdings| holdings.len(class))
-    }
-
     fn evict_largest(&mut self, class: Class, cause: Cause) -> bool {
         let largest = self.ranks[class as usize].last().map(|(.., network)| *network);
         largest.is_some_and(|network| self.evict_oldest(network, class, cause))
@@ -419,7 +430,13 @@ impl Table {
         let oldest = self.networks.get(&network).and_then(|of| of.queues[class as usize].first());
         let Some((_, id)) = oldest.copied() else { return false };
         self.evicted.push((id, cause));
-        self.remove(id);
+        if class == Class::Unconnected {
+            // The library keeps it for a while, as a polling session without CONNECT.
+            self.change(id, |entry| (entry.kind, entry.credit) = (Kind::Closing, Credit::default()));
+            self.release_parts(id);
+        } else {
+            self.remove(id);
+        }
         true
     }
 
@@ -428,7 +445,7 @@ impl Table {
         for part in self.parts.remove(&session).unwrap_or_default() {
             self.change(part, |entry| entry.kind = Kind::Http { is_admitted: true });
             if let Some(network) = self.entries.get(&part).map(|entry| entry.network) {
-                self.trim(network);
+                self.trim_idle(network);
             }
         }
     }
@@ -471,11 +488,13 @@ impl Table {
         let position = self.next_number();
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.position = position;
+        let is_unconnected = entry.is_unconnected();
         let (network, class, counts, credit) = (entry.network, entry.class(), entry.counts(), entry.credit);
         let holdings = self.networks.entry(network).or_default();
         holdings.entries += 1;
         holdings.counted += usize::from(counts);
         holdings.on_credit += usize::from(credit.of_network);
+        holdings.unconnected += usize::from(is_unconnected);
         self.counted += usize::from(counts);
         self.on_credit += usize::from(credit.of_all);
         self.away += usize::from(class == Some(Class::Away));
@@ -488,7 +507,7 @@ impl Table {
     fn unlist(&mut self, id: EntryId) {
         let Some(entry) = self.entries.get(&id) else { return };
         let (network, class, counts, credit) = (entry.network, entry.class(), entry.counts(), entry.credit);
-        let position = entry.position;
+        let (position, is_unconnected) = (entry.position, entry.is_unconnected());
         if let Some(class) = class {
             self.change_queue(network, class, |queue| queue.remove(&(position, id)));
         }
@@ -499,6 +518,7 @@ impl Table {
         holdings.entries -= 1;
         holdings.counted -= usize::from(counts);
         holdings.on_credit -= usize::from(credit.of_network);
+        holdings.unconnected -= usize::from(is_unconnected);
         if holdings.entries == 0 {
             self.networks.remove(&network);
         }
@@ -580,7 +600,7 @@ mod tests {
             assert_eq!(table.take_evicted(), evicted, "the {nth}th WebSocket");
         }
         // The fourth is admitted on credit of the away session, which is taken once; it may be resumed yet.
-        assert!(table.is_listed(away));
+        assert!(table.is_open(away));
         assert_eq!(table.websocket(ANN), Err(AdmissionError::TooManyFromAddress { max: 4 }));
         assert_eq!(table.take_evicted(), []);
         assert!(table.websocket(BOB).is_ok());
@@ -594,7 +614,7 @@ mod tests {
         table.remove(away);
         table.settle(returned);
         assert_eq!((table.take_evicted(), table.counted()), (vec![], 1));
-        assert!(table.is_listed(returned));
+        assert!(table.is_open(returned));
     }
 
     #[test]
@@ -710,7 +730,7 @@ mod tests {
         let sessions: Vec<EntryId> =
             (0..5).map(|_| table.open(Some(connection), ANN, Opening::Polling).unwrap()).collect();
         assert_eq!(table.counted(), 3);
-        assert!(sessions[2..].iter().all(|session| table.is_listed(*session)));
+        assert!(sessions[2..].iter().all(|session| table.is_open(*session)));
         assert!(table.websocket(BOB).is_ok());
     }
 
@@ -720,11 +740,45 @@ mod tests {
         let first = table.polling(ANN);
         let connected = table.polling(ANN);
         table.connect(connected);
-        table.polling(ANN);
+        let second = table.polling(ANN);
         table.polling(BOB);
+        let refused = Err(AdmissionError::TooManyUnconnected { max: 2 });
+        assert_eq!(table.open(None, ANN, Opening::Polling), refused);
+        assert!(table.websocket(ANN).is_ok(), "it is a limit of polling");
         assert_eq!(table.take_evicted(), []);
+        table.connect(second);
         table.polling(ANN);
-        assert_eq!(table.take_evicted(), [first]);
+        assert_eq!(table.open(None, ANN, Opening::Polling), refused);
+        table.remove(first);
+        table.polling(ANN);
+    }
+
+    #[test]
+    fn evicted_polling_sessions_are_limited_until_they_are_gone() {
+        let limits = Limits { total: Some(1), unconnected_per_address: Some(2), ..Limits::default() };
+        let mut table = Table::new(limits);
+        let (first, second) = (table.polling(ANN), table.polling(ANN));
+        assert_eq!((table.take_evicted(), table.counted()), (vec![first], 1));
+        assert!(table.open(None, ANN, Opening::Polling).is_err());
+        assert!(table.open(None, BOB, Opening::Polling).is_ok());
+        assert_eq!(table.take_evicted(), [second]);
+        assert!(table.open(None, ANN, Opening::Polling).is_err());
+        table.remove(first);
+        assert!(table.open(None, ANN, Opening::Polling).is_ok());
+    }
+
+    #[test]
+    fn connection_that_is_still_busy_does_not_evict_its_lost_session() {
+        let mut table = limited(None, Some(1));
+        let connection = table.accept(ANN);
+        table.begin_request(connection);
+        let session = table.open(Some(connection), ANN, Opening::Polling).unwrap();
+        table.connect(session);
+        table.lose(session, usize::MAX);
+        assert_eq!(table.take_evicted(), []);
+        table.end_request(connection, false);
+        assert_eq!(table.take_evicted(), [connection]);
+        assert!(table.is_open(session));
     }
 
     #[test]
@@ -790,7 +844,7 @@ mod tests {
         let session = table.websocket(ANN).unwrap();
         table.lose(session, 4);
         assert_eq!(table.take_evicted(), [bobs[0]]);
-        assert!(table.is_listed(anns) && table.is_listed(session));
+        assert!(table.is_open(anns) && table.is_open(session));
     }
 
     #[test]
@@ -865,7 +919,7 @@ mod tests {
             let away = of().filter(|entry| entry.kind == Kind::Away).count();
             assert_eq!(holdings.len(Class::Away), away);
             if let Some(max) = table.limits.unconnected_per_address {
-                assert!(holdings.len(Class::Unconnected) <= max);
+                assert!(holdings.unconnected <= max);
             }
         }
         for parts in table.parts.values() {

@@ -1,8 +1,8 @@
 //! Long-polling: the first request of a connection, what it posts, and what it fetches.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -42,8 +42,7 @@ pub(super) async fn serve(inner: Arc<Inner>, query: Query, request: Request) -> 
             match inner.hub.open_permit(connection.as_deref(), client_address(&request), Opening::Polling) {
                 Ok(permit) => {
                     let link = Link::new(&inner, Arc::clone(&permit), query.protocol, token_of(&request));
-                    let closer: Weak<Link> = Arc::downgrade(&link);
-                    permit.set_closer(closer);
+                    permit.set_closer(&link);
                     open(&inner, link, request.uri()).await
                 }
                 Err(refused) => ApiError::from(refused).into_response(),

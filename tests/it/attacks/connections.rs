@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::ENDPOINTS;
 use super::proxy_headers::{PROXY, knock};
-use crate::support::engine::{Engine, Transport};
+use crate::support::engine::{Engine, Transport, payload};
 use crate::support::program::{Program, parlor};
 use crate::support::raw::{Raw, Response, TEXT, frame};
 use crate::support::roamer::{Roamer, WAYS};
@@ -172,8 +172,8 @@ async fn health_is_answered_at_any_limit() {
 #[tokio::test]
 async fn pipelined_polling_handshakes_lock_nobody_out() {
     let server = TestServer::with(&["--max-connections=20"]);
-    let mut raw = Raw::connect_from(attacker(), server.address()).await;
     for _ in 0..3 {
+        let mut raw = Raw::connect_from(attacker(), server.address()).await;
         raw.send(get(POLLING, "").repeat(20)).await;
         for _ in 0..20 {
             assert_eq!(raw.response().await.unwrap().status, 200);
@@ -183,52 +183,68 @@ async fn pipelined_polling_handshakes_lock_nobody_out() {
             drop(socket.unwrap_or_else(|status| panic!("{path}: {status}")));
         }
     }
-    drop(raw);
     assert!(hits(&Scrape::of(&server).await, "connections") >= 1);
     server.finish().await;
 }
 
 #[tokio::test]
 async fn polling_sessions_without_connect_are_limited_per_address() {
-    let server = TestServer::with(&["--max-unconnected-per-ip=3"]);
-    let connected = Engine::connect(server.address(), (Transport::Polling, 4)).await;
-    let mut raw = Raw::connect(server.address()).await;
-    raw.send(get(POLLING, "").repeat(8)).await;
-    for _ in 0..8 {
-        assert_eq!(raw.response().await.unwrap().status, 200);
+    let server = TestServer::with(&["--max-unconnected-per-ip=3", "--handshake-timeout-seconds=4"]);
+    let mut connected = Vec::new();
+    for _ in 0..5 {
+        connected.push(Engine::connect(server.address(), (Transport::Polling, 4)).await);
     }
-    server.until("the oldest are closed", |held| held.links == 4).await;
-    assert_eq!(hits(&Scrape::of(&server).await, "unconnected_per_ip"), 5);
-    assert_eq!(server.held().sessions, 1, "the one that is connected stays");
-    connected.close().await;
-    drop(raw);
+    let mut raw = Raw::connect(server.address()).await;
+    for number in 0..6 {
+        let response = ask(&mut raw, POLLING, "").await;
+        if number < 3 {
+            assert_eq!(response.status, 200, "{number}");
+            continue;
+        }
+        assert_eq!((response.status, response.header("connection")), (429, Some("close")), "{number}");
+        assert!(response.text().contains("LIMIT_REACHED") && response.header("retry-after").is_some());
+        raw = Raw::connect(server.address()).await;
+    }
+    // Others are not concerned, nor are WebSockets.
+    let mut other = Raw::connect_from(attacker(), server.address()).await;
+    assert_eq!(ask(&mut other, POLLING, "").await.status, 200);
+    for path in ENDPOINTS {
+        drop(websocket(&server, "127.0.0.1", path).await.unwrap_or_else(|status| panic!("{path}: {status}")));
+    }
+    assert_eq!(hits(&Scrape::of(&server).await, "unconnected_per_ip"), 3);
+    server.until("their time is over", |held| held.links == 5).await;
+    assert_eq!(ask(&mut raw, POLLING, "").await.status, 200);
+    for engine in connected {
+        engine.close().await;
+    }
+    drop((raw, other));
     server.finish().await;
 }
 
 #[tokio::test]
 async fn connections_of_a_polling_session_count_as_part_of_it() {
     let server = TestServer::with(&["--max-connections-per-ip=1"]);
-    for revision in [3, 4] {
+    for (revision, heartbeat) in [(3, b"2"), (4, b"3")] {
         let mut engine = Engine::connect(server.address(), (Transport::Polling, revision)).await;
         // A poll waits on one connection while others are used.
         assert!(engine.answers().await);
         let mut parts = Vec::new();
         for _ in 0..7 {
             let mut raw = Raw::connect(server.address()).await;
-            raw.send(format!(
-                "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n3",
-                engine.path(Transport::Polling)
-            ))
-            .await;
+            let (path, body) = (engine.path(Transport::Polling), payload(revision, &[heartbeat]));
+            let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+            raw.send([head.as_bytes(), &body].concat()).await;
             parts.push(raw);
         }
         for raw in &mut parts {
-            assert!(raw.response().await.is_some(), "it is answered");
+            assert_eq!(raw.response().await.expect("it is answered").status, 200, "{revision}");
         }
         assert_eq!(websocket(&server, "127.0.0.1", "/ws").await.err(), Some(429));
         // An upgrade is part of it, too.
         let upgraded = websocket(&server, "127.0.0.1", &engine.path(Transport::WebSocket)).await;
         drop((upgraded.expect("an upgrade counts as part of its session"), parts));
+        // It was begun only, and polling goes on.
+        engine.close().await;
         server.until("the session has ended", |held| held.links == 0 && held.tasks == 0).await;
     }
     server.finish().await;
@@ -292,7 +308,12 @@ async fn session_that_resumes_nothing_evicts_the_away_one() {
 #[tokio::test]
 async fn away_sessions_of_one_address_leave_others_theirs() {
     let server = TestServer::with(&[RESUME, "--messages-per-second=0"]);
-    let others: Vec<Roamer> = join_all(WAYS.map(|way| Roamer::joined(&server, way, NAMES[way as usize]))).await;
+    let others = join_all(WAYS.map(async |way| {
+        let mut other = Roamer::come(&server, way, None, None).await.unwrap();
+        other.join(NAMES[way as usize], NAMES[way as usize]).await;
+        other
+    }))
+    .await;
     let tickets = join_all(others.into_iter().map(async |other| (other.way, other.drops().await))).await;
     server.until("they are away", |held| held.away == WAYS.len()).await;
     for number in 0..1_050 {
@@ -378,6 +399,6 @@ async fn two_hundred_people_behind_one_address_notice_no_default() {
     for limit in ["connections", "connections_per_ip", "unconnected_per_ip", "away_sessions", "invalid_tokens_per_ip"] {
         assert_eq!(hits(&scrape, limit), 0, "{limit}");
     }
-    join_all(people.into_iter().map(Roamer::reset)).await;
+    join_all(people.into_iter().map(Roamer::close)).await;
     server.finish().await;
 }
