@@ -117,6 +117,7 @@ pub async fn list(
     let mut response = ([(TOTAL_COUNT, rooms.counts().rooms.to_string())], Json(page)).into_response();
     if let Some(next) = next {
         let link = format!(r#"</api/rooms?limit={limit}&after={}>; rel="next""#, cursor::encode(next));
+        #[expect(clippy::missing_panics_doc, reason = "a cursor is hexadecimal")]
         let link = HeaderValue::try_from(link).expect("a cursor is plain text");
         response.headers_mut().insert(header::LINK, link);
     }

@@ -408,7 +408,7 @@ mod tests {
         let admission = Admission::new(limits, |_| {});
         let silent = admission.accept(ip("10.0.0.1"), false);
         let _session = admission.open(None, ip("10.0.0.1"), Opening::WebSocket).unwrap();
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_mins(1);
         admission.sweep(Instant::now(), limit);
         assert_eq!(admission.state.lock().pending.len(), 1);
         admission.sweep(Instant::now() + limit, limit);

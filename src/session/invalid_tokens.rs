@@ -91,7 +91,7 @@ mod tests {
         assert!(tokens.wait(ann, now).is_some());
         tokens.shrink(now);
         assert!(tokens.wait(ann, now).is_some());
-        tokens.shrink(now + Duration::from_secs(60));
+        tokens.shrink(now + Duration::from_mins(1));
         assert!(tokens.by_address.is_empty());
     }
 

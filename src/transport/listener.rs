@@ -223,7 +223,7 @@ impl Acceptor {
                 if is_last.is_cancelled() && !is_http2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(response.map(|body| Guarded::new(body, guard)))
+                Ok::<_, Infallible>(response.map(|body| Guarded::wrap(body, guard)))
             }
         });
         let result = if is_http2 {
@@ -344,7 +344,7 @@ struct Guarded {
 }
 
 impl Guarded {
-    fn new(body: Body, guard: Option<RequestGuard>) -> Body {
+    fn wrap(body: Body, guard: Option<RequestGuard>) -> Body {
         match guard {
             Some(guard) if !body.is_end_stream() => Body::new(Self { body, _guard: guard }),
             _ => body,

@@ -65,7 +65,7 @@ mod tests {
     fn removed_rooms_leave_nothing_behind() {
         let mut order = Order::default();
         let id = RoomId::new("r").unwrap();
-        let end = UNIX_EPOCH + Duration::from_secs(60);
+        let end = UNIX_EPOCH + Duration::from_mins(1);
         // Created twice within one tick of the clock: removing the first must not take the second's end.
         let first = order.push(id.clone(), Some(end));
         let second = order.push(id.clone(), Some(end));

@@ -31,25 +31,25 @@ impl TestServer {
 
     /// With flags beside those that every test needs. Who drops is gone at once, unless a flag says otherwise.
     pub(crate) fn with(flags: &[&str]) -> Self {
-        Self::within(Timeouts::default(), flags)
+        Self::within(&Timeouts::default(), flags)
     }
 
     /// The same, with other time limits than those of a real server.
-    pub(crate) fn within(timeouts: Timeouts, flags: &[&str]) -> Self {
+    pub(crate) fn within(timeouts: &Timeouts, flags: &[&str]) -> Self {
         let flags = ["--host=127.0.0.1", "--port=0", "--resume-seconds=0"].iter().chain(flags).map(Into::into);
         let loaded = config::load_from(flags, BTreeMap::new(), BTreeMap::new()).expect("the settings are valid");
-        let server = Server::start(loaded.config, None, timeouts).expect("a free port");
+        let server = Server::start(loaded.config, None, *timeouts).expect("a free port");
         Self { address: server.local_addr(), server: Some(server), trusted: None }
     }
 
     /// Over TLS, which all clients then speak, too.
     pub(crate) fn secure(authority: &Authority, identity: &Identity, flags: &[&str]) -> Self {
-        Self::secure_within(Timeouts::default(), authority, identity, flags)
+        Self::secure_within(&Timeouts::default(), authority, identity, flags)
     }
 
     /// The same, with other time limits than those of a real server.
     pub(crate) fn secure_within(
-        timeouts: Timeouts,
+        timeouts: &Timeouts,
         authority: &Authority,
         identity: &Identity,
         flags: &[&str],
