@@ -1,7 +1,7 @@
-//! Attacks, a file a class: each ends with the connection that made it, and nobody else notices.
+//! Attacks, one file for each class: each ends with the connection that made it, and affects nobody else.
 //!
-//! While an attack goes on, bystanders call over every wire, and each of their calls must be quick. When it is over the
-//! server holds nothing any more, and none of its tasks has panicked: see [`besieged`](crate::support::besieged).
+//! During an attack, bystanders call over every wire: each call must succeed, and be quick where that is asserted. After it
+//! the server holds nothing any more, and none of its tasks has panicked: see [`besieged`](crate::support::besieged).
 
 mod connections;
 mod floods;

@@ -10,6 +10,7 @@ use parlor::dialect::{Dialect, Frame, Names};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Command, LeaveReason, Profile, RoomKind};
 use parlor::session::{Moment, Opening};
+use parlor::timeouts::Timeouts;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -17,6 +18,7 @@ use crate::support::client::{WebSocket, cut, text, websocket};
 use crate::support::outbox::Nowhere;
 use crate::support::raw::Raw;
 use crate::support::scrape::Scrape;
+use crate::support::server::LIMIT;
 use crate::support::wire::{message, open, told};
 use crate::support::{Client, TestServer};
 
@@ -177,7 +179,9 @@ async fn fill(ann: &mut Client) -> usize {
 
 #[tokio::test]
 async fn what_was_accepted_is_written_before_the_end() {
-    let server = TestServer::with(&["--resume-seconds=10", "--send-queue=16"]);
+    // It is a lot to read on a busy machine.
+    let timeouts = Timeouts { last_write: LIMIT, ..Timeouts::default() };
+    let server = TestServer::within(&timeouts, &["--resume-seconds=10", "--send-queue=16"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.told("room-users").await;
 

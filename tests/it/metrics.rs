@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::scrape::Scrape;
-use crate::support::server::Held;
+use crate::support::server::{Held, short};
 use crate::support::wire::{Heard, Peer, WIRES, Wire};
 use crate::support::{Client, TestServer};
 
@@ -102,8 +102,9 @@ async fn what_belongs_to_one_dialect_is_counted_too() {
 
 #[tokio::test]
 async fn a_queue_that_is_full_is_counted() {
-    let server = TestServer::with(&["--send-queue=8", "--messages-per-second=0"]);
+    let server = TestServer::within(&short(), &["--send-queue=8", "--messages-per-second=0"]);
     let stalled = Peer::join(&server, Wire::SocketIo, "r", "stalled").await;
+    stalled.narrow();
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.told("room-users").await;
     let body = "x".repeat(32_000);

@@ -111,7 +111,7 @@ async fn media_ends_with_the_place_of_who_does_not_come_back() {
 /// Whoever comes with the same name from elsewhere, a page that was loaded again, begins afresh.
 #[tokio::test]
 async fn media_ends_with_a_connection_that_is_replaced() {
-    let server = TestServer::with(&["--resume-seconds=5"]);
+    let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, mut ben) = two(&server).await;
     let (_mouth, producer) = speaks(&mut ann).await;
     hears(&mut ben, "new:producer").await;
@@ -126,7 +126,9 @@ async fn media_ends_with_a_connection_that_is_replaced() {
     server.until("what she had is gone", |held| held.transports == 0).await;
     again.close().await;
     ben.close().await;
-    server.finish().await;
+    // Her place waits on, without a room: a shutdown ends it.
+    server.until("they are gone", |held| held.sessions == 0 && held.away == 1 && held.rooms == 0).await;
+    assert!(server.stop().await);
 }
 
 /// What it had sent may be read after another has taken its place.

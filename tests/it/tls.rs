@@ -18,7 +18,7 @@ use tokio_tungstenite::{Connector, MaybeTlsStream};
 
 use crate::support::TestServer;
 use crate::support::program::{Program, parlor};
-use crate::support::server::{Held, LIMIT};
+use crate::support::server::{Held, LIMIT, short};
 use crate::support::stalled;
 use crate::support::tls::{Authority, Https, Identity, folder, replace};
 use crate::support::wire::{Heard, NAMELESS, Peer, WIRES, Wire};
@@ -190,8 +190,9 @@ async fn a_handshake_that_goes_no_further_is_cut_off() {
 #[tokio::test]
 async fn a_reader_that_stalls_is_dropped_under_tls_as_well() {
     let (authority, identity) = set_up("tls-stall");
-    let stalls =
-        WIRES.map(|wire| stalled::is_dropped(TestServer::secure(&authority, &identity, &stalled::FLAGS), wire));
+    let stalls = WIRES.map(|wire| {
+        stalled::is_dropped(TestServer::secure_within(&short(), &authority, &identity, &stalled::FLAGS), wire)
+    });
     futures_util::future::join_all(stalls).await;
 }
 

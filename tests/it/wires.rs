@@ -3,6 +3,7 @@
 use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::support::server::short;
 use crate::support::wire::{Heard, NAMELESS, Peer, WIRES, Wire};
 use crate::support::{TestServer, stalled};
 
@@ -155,7 +156,7 @@ async fn a_message_over_the_limit_is_refused() {
 #[tokio::test]
 async fn a_reader_that_stalls_is_dropped() {
     // All at once: each takes as long as a write may stall.
-    let stalls = WIRES.map(|wire| stalled::is_dropped(TestServer::with(&stalled::FLAGS), wire));
+    let stalls = WIRES.map(|wire| stalled::is_dropped(TestServer::within(&short(), &stalled::FLAGS), wire));
     futures_util::future::join_all(stalls).await;
 }
 
@@ -191,7 +192,8 @@ async fn binary_messages_are_refused_on_plain_wires() {
 
 #[tokio::test]
 async fn a_silent_plain_client_is_found_by_its_heartbeat() {
-    for wire in [Wire::Envelope, Wire::Topic, Wire::Session] {
+    // All at once: each takes three heartbeats.
+    let silences = [Wire::Envelope, Wire::Topic, Wire::Session].map(async |wire| {
         let server = TestServer::with(&["--ws-ping-seconds=1"]);
         let mut ann = Peer::join(&server, Wire::SocketIo, "r", "ann").await;
         let silent = Peer::join(&server, wire, "r", "silent").await;
@@ -200,5 +202,6 @@ async fn a_silent_plain_client_is_found_by_its_heartbeat() {
         drop(silent);
         ann.close().await;
         server.finish().await;
-    }
+    });
+    futures_util::future::join_all(silences).await;
 }

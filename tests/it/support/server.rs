@@ -17,6 +17,19 @@ use super::tls::{Authority, Identity};
 /// How long anything may take that is waited for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
+/// Time limits that end a connection within a few seconds. Long enough that a busy machine does not reach them by itself:
+/// a sender waits a second for a queue that is half full, before anything else happens.
+pub(crate) fn short() -> Timeouts {
+    Timeouts {
+        write_stall: Duration::from_secs(4),
+        queue_full: Duration::from_secs(4),
+        flood: Duration::from_secs(3),
+        flood_pause: Duration::from_secs(1),
+        last_poll: Duration::from_secs(1),
+        ..Timeouts::default()
+    }
+}
+
 pub(crate) struct TestServer {
     server: Option<Server>,
     address: std::net::SocketAddr,

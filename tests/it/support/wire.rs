@@ -2,6 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
+use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use parlor_testing::connection::{Connection, Joined, Route};
@@ -156,6 +157,16 @@ impl Peer {
         self.socket.close(Some(goodbye())).await.ok();
         let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
         tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
+    }
+
+    /// Makes the receive window small, so that what is not read soon fills the queue of the server.
+    pub(crate) fn narrow(&self) {
+        let stream = match self.socket.get_ref() {
+            MaybeTlsStream::Plain(stream) => stream,
+            MaybeTlsStream::Rustls(stream) => stream.get_ref().0,
+            _ => panic!("neither plain nor rustls"),
+        };
+        socket2::SockRef::from(stream).set_recv_buffer_size(4096).unwrap();
     }
 
     pub(crate) fn into_socket(self) -> WebSocket {
