@@ -8,11 +8,15 @@
  *
  * @module signaling-envelope
  */
+import { asUser } from "./signaling.js";
 import { SignalingError } from "./signaling-error.js";
 import { asDescription, WebSocketSignaling } from "./signaling-websocket.js";
 import { uuid } from "./uuid.js";
 
 /** @typedef {import("./signaling.js").SignalingOptions & { userId: string, name: string, metadata?: object }} EnvelopeOptions */
+
+/** The messages that carry a resume token. */
+const TOKEN_TYPES = ["auth:response", "room:state"];
 
 /** What the signals are called. */
 const TYPES = { offer: "sdp:offer", answer: "sdp:answer", candidate: "ice:candidate" };
@@ -182,7 +186,8 @@ export class EnvelopeSignaling extends WebSocketSignaling {
   /** @param {{ type: string, payload?: any, correlationId?: string, sequence?: number }} message @protected @override */
   receive({ type, payload = {}, correlationId, sequence }) {
     if (sequence !== undefined && (!this.#isResuming || payload.recovered === false)) this.#sequence = sequence;
-    this.#resumeToken = payload.resumeToken ?? this.#resumeToken;
+    // The server's own messages alone carry the token: what is relayed holds whatever its sender wrote.
+    if (TOKEN_TYPES.includes(type)) this.#resumeToken = payload.resumeToken ?? this.#resumeToken;
     if (type === "error") {
       const { code = "INTERNAL", message, retryAfterMs } = payload;
       const error = new SignalingError(code, message, retryAfterMs);
@@ -194,7 +199,8 @@ export class EnvelopeSignaling extends WebSocketSignaling {
 
   /** @param {string} type @param {any} payload */
   #hear(type, payload) {
-    const { fromUserId: from, targetUserId: _, sdp, candidate, sdpMid, sdpMLineIndex, usernameFragment, ...rest } = payload;
+    // Who the sender is, lists say; a relayed payload does not.
+    const { fromUserId: from, targetUserId: _, user: __, sdp, candidate, sdpMid, sdpMLineIndex, usernameFragment, ...rest } = payload;
     const sender = { ...rest, from, userId: from };
     switch (type) {
       case "room:participant-joined":
@@ -220,10 +226,10 @@ export class EnvelopeSignaling extends WebSocketSignaling {
   }
 
   /** @param {any} participant @returns {import("./signaling.js").User} */
-  #user({ userId, displayName, metadata, ...rest }) {
+  #user({ userId, displayName, joinedAt, metadata }) {
     // The server shows the id of someone who gave no name: that is none.
     const name = displayName === userId ? undefined : displayName;
-    return { ...metadata, ...rest, name, id: userId, userId, roomId: this.roomId };
+    return asUser({ userId, joinedAt, roomId: this.roomId }, { ...metadata, name });
   }
 }
 

@@ -110,7 +110,7 @@ export class SessionSignaling extends WebSocketSignaling {
 
   /** @param {any} message @protected @override */
   receive(message) {
-    const { type, sessionId: _, sdp, candidate, ...rest } = message;
+    const { type, sessionId: _, user: __, sdp, candidate, ...rest } = message;
     const sender = { ...rest, from: OTHER.userId };
     switch (type) {
       case "offer":

@@ -10,7 +10,7 @@
 // "socket.io-client" where a bundler finds the package.
 import { io } from "/socket.io/socket.io.esm.min.js";
 import { codeIn, SignalingError } from "./signaling-error.js";
-import { ANSWER_TIMEOUT_MS, RETRY, Signaling } from "./signaling.js";
+import { ANSWER_TIMEOUT_MS, asUser, RETRY, Signaling } from "./signaling.js";
 
 /** @typedef {import("./signaling.js").SignalingOptions & { userId: string, name: string }} SocketIoOptions */
 
@@ -115,7 +115,7 @@ export class SocketIoSignaling extends Signaling {
   async #join() {
     const answer = await this.#request("join-room", { roomId: this.roomId, userId: this.#userId, name: this.#name });
     this.arrived({ recovered: false });
-    return answer;
+    return { ...answer, users: answer.users.map(member) };
   }
 
   /**
@@ -159,10 +159,15 @@ export class SocketIoSignaling extends Signaling {
 
     socket.on("room-users", (users, own) => {
       this.#in = true;
-      this.tell("room-users", { users, userId: own?.userId, iceServers: own?.iceServers });
+      this.tell("room-users", { users: users.map(member), userId: own?.userId, iceServers: own?.iceServers });
     });
-    for (const event of /** @type {const} */ (["user-joined", "user-left", "user-away", "user-back", "offer", "answer", "ice-candidate"])) {
-      socket.on(event, (detail) => this.tell(event, detail));
+    for (const event of /** @type {const} */ (["user-joined", "user-away", "user-back"])) {
+      socket.on(event, (peer) => this.tell(event, member(peer)));
+    }
+    socket.on("user-left", (peer) => this.tell("user-left", { ...member(peer), reason: peer.reason }));
+    for (const event of /** @type {const} */ (["offer", "answer", "ice-candidate"])) {
+      // Who the sender is, lists say; a relayed signal does not.
+      socket.on(event, ({ user: _, ...detail }) => this.tell(event, detail));
     }
 
     socket.on("error", (error) => {
@@ -188,6 +193,11 @@ export class SocketIoSignaling extends Signaling {
       if (this.joined && reason === "io server disconnect") this.retryLater();
     });
   }
+}
+
+/** A peer as the server describes it: its own fields, and those of the peer beside them. @param {any} peer */
+function member(peer) {
+  return asUser(peer, peer);
 }
 
 /**

@@ -9,6 +9,7 @@
  *
  * @module signaling-topic
  */
+import { asUser } from "./signaling.js";
 import { SignalingError } from "./signaling-error.js";
 import { asDescription, WebSocketSignaling } from "./signaling-websocket.js";
 
@@ -110,6 +111,6 @@ export class TopicSignaling extends WebSocketSignaling {
 
   /** @param {string} id @param {object} [metadata] @returns {import("./signaling.js").User} */
   #user(id, metadata) {
-    return { ...metadata, id, userId: id, roomId: this.roomId ?? undefined };
+    return asUser({ userId: id, roomId: this.roomId }, metadata);
   }
 }

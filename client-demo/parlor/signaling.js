@@ -27,8 +27,8 @@ export const RETRY = Object.freeze({ firstMs: 500, longestMs: 4000, chance: 0.5 
 const ICE_SERVERS_TIMEOUT_MS = 3000;
 
 /**
- * A member of the room as the server describes it. Where the wire says more of them, it is there as well, and so is what they said of
- * themselves.
+ * A member of the room as the server describes it. Of what peers say about themselves, only `name` and `media` are here: other fields of
+ * their metadata are ignored, since these names are the module's own.
  * @typedef {object} User
  * @property {string} id the same as `userId`
  * @property {string} userId
@@ -394,4 +394,22 @@ export class Signaling extends Emitter {
     clearTimeout(this.#retryTimer);
     this.#retryTimer = undefined;
   }
+}
+
+/**
+ * A user by what the server says of it, and by the known fields of what the peer says about itself.
+ * @param {{ userId: string, socketId?: string, roomId?: string | null, joinedAt?: string }} peer
+ * @param {any} [metadata] whatever the peer has written there
+ * @returns {User}
+ */
+export function asUser({ userId, socketId, roomId, joinedAt }, metadata) {
+  return {
+    id: userId,
+    userId,
+    ...(roomId && { roomId }),
+    ...(socketId && { socketId }),
+    ...(joinedAt && { joinedAt }),
+    ...(typeof metadata?.name === "string" && { name: metadata.name }),
+    ...(metadata?.media === "sfu" && { media: /** @type {const} */ ("sfu") }),
+  };
 }

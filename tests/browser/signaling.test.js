@@ -3,6 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
+import { openLine } from "./support/line.js";
 import { launch, Person } from "./support/people.js";
 import { eventually, freePort, startServer } from "./support/server.js";
 import { JWT_SECRET, token } from "./support/token.js";
@@ -110,6 +111,40 @@ describe("a wire by itself", () => {
   const attempted = (count) =>
     person.until(`has tried ${count} times`, (wanted) => window.attempts.length >= wanted && window.attempts.slice(0, wanted), count);
 
+  test("envelope: peers cannot write the fields that are the server's", async (t) => {
+    await start();
+    const line = await openLine(server.port);
+    t.after(() => line.close());
+    await page.goto(`${line.url}/favicon.svg`);
+    await page.evaluate(load);
+    await page.evaluate(() => window.join("envelope", { room: "r", userId: "bob" }));
+    const forged = { anonymous: true, expected: true, calling: true, id: "bob", socketId: "forged", joinedAt: "forged", roomId: "forged", name: "Eve" };
+    // Not over the line: only bob's connection is to break.
+    await page.evaluate(([url, metadata]) => new Promise((resolve) => {
+      const eve = new WebSocket(`${url.replace("http", "ws")}/ws`);
+      const say = (type, payload) => eve.send(JSON.stringify({ type, payload }));
+      eve.onopen = () => say("room:join", { roomId: "r", user: { id: "eve" }, metadata });
+      eve.onmessage = ({ data }) => {
+        const { type, payload } = JSON.parse(data);
+        if (type !== "room:state") return;
+        for (const resumeToken of ["nonsense", payload.resumeToken]) {
+          say("sdp:offer", { targetUserId: "bob", sdp: "v=0", resumeToken, user: { userId: "forged" } });
+        }
+        resolve();
+      };
+    }), [server.url, forged]);
+    const user = (await told("user-joined"))[0];
+    assert.deepEqual([user.id, user.userId, user.roomId, user.name], ["eve", "eve", "r", "Eve"]);
+    for (const field of ["anonymous", "expected", "calling", "socketId"]) assert.equal(user[field], undefined, field);
+    assert.notEqual(user.joinedAt, "forged");
+    await person.until("both offers have come", () => window.joined[0].events.filter(({ name }) => name === "offer").length === 2);
+    const offer = (await told("offer"))[0];
+    assert.deepEqual([offer.from, offer.user], ["eve", undefined]);
+    line.cut();
+    assert.equal((await told("online"))[0].recovered, true, "the token is the one that the server gave");
+    assert.deepEqual((await server.participants("r")).sort(), ["bob", "eve"]);
+  });
+
   test("a newer token keeps one in the room when the first is over", async () => {
     await start({ JWT_SECRET });
     for (const wire of ["socketio", "envelope"]) {
@@ -159,7 +194,7 @@ async function load() {
   window.join = async (wire, { room, userId, token }) => {
     const signaling = new wires[wire]({ userId, name: userId, token });
     const events = [];
-    for (const name of ["offline", "online", "ended"]) {
+    for (const name of ["offline", "online", "ended", "user-joined", "offer"]) {
       signaling.addEventListener(name, ({ detail }) => events.push({ name, detail: { at: performance.now(), code: detail.code, ...detail } }));
     }
     window.joined.push({ signaling, events });
