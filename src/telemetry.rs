@@ -9,6 +9,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
 
+mod fields;
+
 /// How many lines wait for a standard output that is read slowly. What comes on top of them is lost: a log that nobody
 /// reads must not stop the server.
 const WAITING_LINES: usize = 16_384;
@@ -31,7 +33,9 @@ pub fn init(config: &Config) -> WorkerGuard {
     }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(output);
     match config.log_format() {
-        LogFormat::Pretty => builder.with_target(false).with_ansi(io::stdout().is_terminal()).init(),
+        LogFormat::Pretty => {
+            builder.with_target(false).with_ansi(io::stdout().is_terminal()).fmt_fields(fields::Fields).init();
+        }
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     guard
@@ -50,7 +54,7 @@ pub fn log_panics() {
 /// `media` is where clients are told to take their media. The address is printed whatever the log level: with `PORT=0` there is no other way to learn it.
 pub fn announce(config: &Config, address: SocketAddr, media: &[SocketAddr], warnings: &[String]) {
     let version = env!("CARGO_PKG_VERSION");
-    let origins = &config.http.client_url;
+    let origins = config.http.client_url();
     let scheme = if config.tls().is_some() { "https" } else { "http" };
     let demo = demo(config, scheme, address);
     let banner = match config.log_format() {
