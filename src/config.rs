@@ -25,16 +25,17 @@ use crate::tls;
 mod identity;
 mod layers;
 mod media;
+pub mod origin;
 mod values;
 
 pub use identity::{Ice, TokenOrder, Tokens};
 pub use layers::{Invalid, Loaded, load, load_from};
 pub use media::{Announced, Media};
-pub use values::{ClientUrl, HostAndPort, Secret};
+pub use origin::ClientUrl;
+pub use values::{HostAndPort, Secret};
 
-use values::{
-    client_url, count, flag, host_and_port, log_level, megabytes, milliseconds, network, port, queue, rate, seconds,
-};
+use origin::client_url;
+use values::{count, flag, host_and_port, log_level, megabytes, milliseconds, network, port, queue, rate, seconds};
 
 /// What the program is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -116,9 +117,10 @@ pub struct Network {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Pages and REST")]
 pub struct Http {
-    /// Origins whose pages may connect, comma-separated; `*` alone allows all. The server's own is always allowed
-    #[arg(long, value_name = "ORIGINS", default_value = "http://localhost:3000", value_parser = client_url)]
-    pub client_url: ClientUrl,
+    /// Origins whose pages may connect, comma-separated: exact, or with `*` for a label or the port; `*` alone allows all
+    /// [default: every origin of this machine; in production `http://localhost:3000`]
+    #[arg(long, value_name = "ORIGINS", value_parser = client_url)]
+    pub client_url: Option<ClientUrl>,
     /// `production`: JSON logs, no demo page, rooms are not changed by REST without a token
     #[arg(long, value_name = "WHICH", default_value = "development")]
     pub node_env: NodeEnv,
@@ -128,7 +130,7 @@ pub struct Http {
     /// Refuse `/signal` handshakes that did not come over TLS, to here or by the word of a trusted proxy
     #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = flag)]
     pub require_tls: bool,
-    /// Networks (CIDR) whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, comma-separated
+    /// Networks (CIDR) whose `X-Forwarded-For`, `-Proto`, `-Host` and `-Port` are believed, comma-separated
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
     /// Token that guards everything under `/api/`, as `Authorization: Bearer <token>`
@@ -336,9 +338,9 @@ impl Config {
         let mut exposures = Vec::new();
         let is_local = self.network.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
         if self.is_production() {
-            match &self.http.client_url {
+            match self.http.client_url() {
                 ClientUrl::Any => exposures.push("CLIENT_URL=*: pages of every origin may connect".to_owned()),
-                ClientUrl::List(list) if list.iter().all(|origin| origin.contains("://localhost")) => {
+                list if list.is_local() => {
                     exposures.push("CLIENT_URL allows pages on localhost only: no other page can connect".to_owned());
                 }
                 ClientUrl::List(_) => {}
@@ -361,6 +363,12 @@ impl Config {
 }
 
 impl Http {
+    /// The origins whose pages may connect.
+    pub fn client_url(&self) -> ClientUrl {
+        let default = || ClientUrl::default_for(self.node_env == NodeEnv::Production);
+        self.client_url.clone().unwrap_or_else(default)
+    }
+
     /// Whether the demo page is served.
     pub fn demo(&self) -> bool {
         self.demo.unwrap_or(self.node_env != NodeEnv::Production)

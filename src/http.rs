@@ -1,6 +1,6 @@
 //! HTTP: every route and what it passes through, on one page.
 //!
-//! - [`origin`] decides which pages may talk to us: as CORS headers for REST, as a refusal for Socket.IO;
+//! - [`origin`] decides which pages may talk to us: as CORS headers for REST, as a refusal for handshakes and writes;
 //! - [`rooms`], [`health`] and [`metrics`] are for operators; [`token`] is for clients; [`demo`] serves the demo page and the official client's bundle, [`docs`]
 //!   the wire contracts;
 //! - [`admission`] refuses requests over the limits on connections; [`proxies`] finds the client's address;
@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::dialect::{envelope, session, topic};
 use crate::metrics::Held;
 use crate::session::Hub;
+use crate::tls::Tls;
 use crate::transport::{socketio, websocket};
 
 mod admission;
@@ -38,7 +39,7 @@ pub mod rooms;
 pub mod token;
 
 use self::error::ApiError;
-use self::origin::Origins;
+use self::origin::{Head, Origins};
 use self::proxies::Proxies;
 
 /// What the handlers share.
@@ -60,9 +61,10 @@ pub fn router(
     socketio: socketio::Endpoint,
     websocket: websocket::Endpoint,
     proxies: Arc<Proxies>,
+    tls: Option<Arc<Tls>>,
 ) -> Router {
     let config = Arc::clone(&shared.config);
-    let origins = Arc::new(Origins::new(&config.http.client_url));
+    let origins = Arc::new(Origins::new(config.http.client_url(), Arc::clone(&proxies), tls));
     let guard = middleware::from_fn_with_state(Arc::clone(&origins), origin::guard);
 
     let sockets = Router::new()
@@ -89,6 +91,7 @@ pub fn router(
         .route_layer(middleware::from_fn_with_state(shared.clone(), rooms::authorize))
         .route("/api/ice-servers", get(token::ice_servers))
         .route_layer(middleware::from_fn_with_state(config.times.handshake_timeout_seconds, in_time))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&origins), origin::guard_writes))
         .with_state(shared.clone());
 
     let mut router = Router::new().route("/health", get(health::report)).route("/healthz", get(health::probe));
@@ -153,7 +156,8 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
 fn cors(origins: Arc<Origins>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(tower_http::cors::AllowOrigin::predicate(move |origin, head| {
-            origins.allow(origin, &head.headers)
+            let head = Head { headers: &head.headers, uri: &head.uri, extensions: &head.extensions };
+            origins.allow(origin, head)
         }))
         .allow_credentials(true)
         .allow_methods(AllowMethods::mirror_request())

@@ -17,6 +17,9 @@ pub enum IdError {
     /// Nothing is left after trimming white space.
     #[error("must not be empty")]
     Empty,
+    /// White space at the beginning or end, where that is not trimmed.
+    #[error("must not begin or end with white space")]
+    Untrimmed,
     /// More than [`MAX_ID_CHARS`] characters.
     #[error("must have at most {MAX_ID_CHARS} characters")]
     TooLong,
@@ -53,6 +56,11 @@ macro_rules! text_id {
             /// Trims and checks `text`.
             pub fn new(text: &str) -> Result<Self, IdError> {
                 checked(text).map(Self)
+            }
+
+            /// Checks `text`, which must not need trimming.
+            pub fn exact(text: &str) -> Result<Self, IdError> {
+                if text.trim().len() < text.len() { Err(IdError::Untrimmed) } else { Self::new(text) }
             }
 
             /// The id as text.
@@ -153,6 +161,15 @@ mod tests {
     fn an_id_is_trimmed_and_keeps_its_case() {
         assert_eq!(RoomId::new("  Daily Stand-Up\t").unwrap().as_str(), "Daily Stand-Up");
         assert_ne!(PeerId::new("a").unwrap(), PeerId::new("A").unwrap());
+    }
+
+    #[test]
+    fn an_exact_id_is_not_trimmed() {
+        assert_eq!(PeerId::exact("ann").unwrap().as_str(), "ann");
+        for text in [" ann", "ann\t", "\u{2003}ann", " "] {
+            assert_eq!(PeerId::exact(text), Err(IdError::Untrimmed), "{text:?}");
+        }
+        assert_eq!(PeerId::exact(""), Err(IdError::Empty));
     }
 
     #[test]

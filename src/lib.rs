@@ -17,6 +17,7 @@
 //! `ARCHITECTURE.md`, and tested.
 
 pub mod auth;
+pub mod clock;
 pub mod config;
 pub mod dialect;
 pub mod health;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::time::{timeout, timeout_at};
@@ -115,7 +115,7 @@ impl Server {
             let router = http::metrics_router(shared.clone());
             lifecycle.spawn_lasting(acceptor(router, None, Door::default(), None).serve(listener));
         }
-        let router = http::router(shared, socketio.clone(), websocket, Arc::clone(&proxies));
+        let router = http::router(shared, socketio.clone(), websocket, Arc::clone(&proxies), tls.clone());
         lifecycle.spawn_lasting(acceptor(router, tls.clone(), door.clone(), Some(proxies)).serve(listener));
         lifecycle.spawn_lasting(sweep(Arc::clone(&hub), socketio.clone(), lifecycle.clone()));
         if hub.requires_tokens() {
@@ -297,7 +297,7 @@ async fn sweep(hub: Arc<Hub>, socketio: socketio::Endpoint, lifecycle: Lifecycle
             () = lifecycle.stopping() => return,
         }
         hub.sweep(Instant::now());
-        let expired = hub.rooms().expire(SystemTime::now());
+        let expired = hub.rooms().expire(Instant::now());
         if expired > 0 {
             info!(rooms = expired, "rooms forgotten: nobody came");
         }

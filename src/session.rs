@@ -11,7 +11,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use crate::dialect::{DecodeError, Frame, RequestError};
 use crate::metrics::{Kind, Limit};
@@ -33,6 +33,7 @@ mod notices;
 pub mod pace;
 pub mod place;
 
+pub use crate::clock::Moment;
 pub use access::AccessPolicy;
 pub use admission::{Admission, AdmissionError, ConnectionPermit, Evict, Opening, Permit, RequestGuard};
 pub use backlog::Backlog;
@@ -42,22 +43,6 @@ pub use key::ResumeKey;
 pub use media::Answered;
 pub use pace::{Excess, MessageRate};
 pub use place::Session;
-
-/// When something happened, by both clocks. Read once for each message.
-#[derive(Debug, Clone, Copy)]
-pub struct Moment {
-    /// By the clock that only goes forward.
-    pub instant: Instant,
-    /// By the calendar.
-    pub time: SystemTime,
-}
-
-impl Moment {
-    /// This moment.
-    pub fn now() -> Self {
-        Self { instant: Instant::now(), time: SystemTime::now() }
-    }
-}
 
 /// Where what is told to one connection waits to be written.
 pub trait Outbox: Any + Send + Sync {

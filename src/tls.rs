@@ -15,9 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
 use rustls::version::{TLS12, TLS13};
 use rustls::{InconsistentKeys, ServerConfig};
 use tokio::net::TcpStream;
@@ -115,7 +117,7 @@ impl Files {
     }
 
     /// What a handshake is made with.
-    fn read(&self) -> Result<ServerConfig, TlsError> {
+    fn read(&self) -> Result<Read, TlsError> {
         let Self { certificate, key } = self.clone();
         let chain = read_pem(&certificate, "TLS_CERT", "certificate", |bytes| {
             CertificateDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>()
@@ -130,6 +132,7 @@ impl Files {
             }
             source => TlsError::Unusable { certificate: certificate.clone(), key: key.clone(), source },
         };
+        let leaf = chain[0].clone();
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(unusable)?;
@@ -137,7 +140,7 @@ impl Files {
         config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
         // Of its own for each reading: what was begun with an old certificate is not resumed under a new one.
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
-        Ok(config)
+        Ok(Read { config: Arc::new(config), leaf })
     }
 }
 
@@ -156,10 +159,18 @@ fn read_pem<T>(
     parse(&bytes).map_err(|_| TlsError::NotThere { setting, path: path.into(), wanted })
 }
 
+/// A certificate that was read.
+#[derive(Clone)]
+struct Read {
+    config: Arc<ServerConfig>,
+    /// The server's own certificate, without the chain.
+    leaf: CertificateDer<'static>,
+}
+
 /// The certificate in use.
 pub struct Tls {
     files: Files,
-    config: RwLock<Arc<ServerConfig>>,
+    current: RwLock<Read>,
     /// What the files were when they were last read, whatever came of it.
     read: Mutex<Stamps>,
 }
@@ -169,14 +180,23 @@ impl Tls {
     pub fn load(files: Files) -> Result<Self, TlsError> {
         // Before the reading: what changes meanwhile is then seen to have changed.
         let stamps = files.stamps();
-        let config = RwLock::new(Arc::new(files.read()?));
-        Ok(Self { files, config, read: Mutex::new(stamps) })
+        let current = RwLock::new(files.read()?);
+        Ok(Self { files, current, read: Mutex::new(stamps) })
     }
 
     /// Takes a connection through its handshake.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let config = Arc::clone(&self.config.read());
+        let config = Arc::clone(&self.current.read().config);
         TlsAcceptor::from(config).accept(stream).await
+    }
+
+    /// Whether a host is a name in the certificate.
+    pub fn covers(&self, host: &str) -> bool {
+        let leaf = self.current.read().leaf.clone();
+        let (Ok(certificate), Ok(name)) = (ParsedCertificate::try_from(&leaf), ServerName::try_from(host)) else {
+            return false;
+        };
+        verify_server_name(&certificate, &name).is_ok()
     }
 
     /// Reads certificate and key again, for handshakes from now on. Files that cannot be used are warned about, and
@@ -184,8 +204,8 @@ impl Tls {
     pub fn reload(&self) {
         *self.read.lock() = self.files.stamps();
         match self.files.read() {
-            Ok(config) => {
-                *self.config.write() = Arc::new(config);
+            Ok(read) => {
+                *self.current.write() = read;
                 info!("certificate read again; new handshakes use it");
             }
             Err(error) => {
@@ -239,5 +259,30 @@ mod tests {
         std::fs::remove_dir_all(&folder).unwrap();
         assert!(matches!(&error, TlsError::NotThere { setting: "TLS_KEY", .. }), "{error}");
         assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_host_is_covered_by_the_names_of_the_certificate() {
+        let folder = std::env::temp_dir().join(format!("parlor-names-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let names = ["parlor.example", "*.calls.example"].map(str::to_owned);
+        let issued = rcgen::generate_simple_self_signed(names).unwrap();
+        let files = Files { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
+        std::fs::write(&files.certificate, issued.cert.pem()).unwrap();
+        std::fs::write(&files.key, issued.signing_key.serialize_pem()).unwrap();
+        let tls = Tls::load(files).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        for (host, is_covered) in [
+            ("parlor.example", true),
+            ("eu.calls.example", true),
+            ("calls.example", false),
+            ("a.eu.calls.example", false),
+            ("evil.example", false),
+            ("parlor.example.evil.example", false),
+            ("", false),
+            ("[::1]", false),
+        ] {
+            assert_eq!(tls.covers(host), is_covered, "{host}");
+        }
     }
 }

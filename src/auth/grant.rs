@@ -11,7 +11,7 @@ use crate::dialect::json::{self, Members, push_member};
 use crate::id::{PeerId, RoomId};
 use crate::room::Profile;
 
-/// The claims that count here; others are ignored.
+/// The claims that count here; others are ignored. Ids are taken as they stand, without trimming.
 #[derive(Deserialize)]
 pub(super) struct Claims {
     sub: String,
@@ -74,7 +74,7 @@ impl Claims {
         }
         let (profile, reserved) = profile(self.name.as_deref(), self.metadata.as_deref())?;
         Ok(Grant {
-            subject: PeerId::new(&self.sub).map_err(|_| TokenError::Malformed)?,
+            subject: PeerId::exact(&self.sub).map_err(|_| TokenError::Malformed)?,
             // By our clock its time was over: then the difference of the clocks is all that it has left.
             expires_at: if now < expires_at { expires_at } else { expires_at + LEEWAY },
             capacity: self.capacity.map(|capacity| capacity as usize),
@@ -105,8 +105,8 @@ fn rooms(claims: Vec<OneOrMany>) -> Result<Option<BTreeSet<RoomId>>, TokenError>
         };
         for id in ids {
             let id = match id {
-                Id::Text(text) if text.trim() == "*" => return Ok(None),
-                Id::Text(text) => RoomId::new(&text),
+                Id::Text(text) if text == "*" => return Ok(None),
+                Id::Text(text) => RoomId::exact(&text),
                 Id::Number(number) => RoomId::new(&number.to_string()),
             };
             rooms.insert(id.map_err(|_| TokenError::Malformed)?);

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use http::Uri;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
@@ -34,49 +33,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hidden)")
     }
-}
-
-/// The origins whose pages may connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientUrl {
-    /// `*`
-    Any,
-    /// These, as browsers write them in `Origin`.
-    List(Vec<String>),
-}
-
-impl fmt::Display for ClientUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("any"),
-            Self::List(list) => f.write_str(&list.join(", ")),
-        }
-    }
-}
-
-pub(super) fn client_url(text: &str) -> Result<ClientUrl, String> {
-    const ACCEPTED: &str = "origins such as https://app.example.com, comma-separated, or * alone";
-    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    if items.clone().any(|item| item == "*") {
-        return if items.count() == 1 { Ok(ClientUrl::Any) } else { Err(ACCEPTED.to_owned()) };
-    }
-    let list: Result<Vec<String>, String> = items.map(|item| origin(item).ok_or_else(|| ACCEPTED.to_owned())).collect();
-    list.map(ClientUrl::List)
-}
-
-/// An origin as browsers write it: lower case, without a default port and without a path.
-fn origin(text: &str) -> Option<String> {
-    let uri: Uri = text.strip_suffix('/').unwrap_or(text).parse().ok()?;
-    let (scheme, authority) = (uri.scheme_str()?.to_ascii_lowercase(), uri.authority()?);
-    let has_more = uri.path() != "/" && !uri.path().is_empty() || uri.query().is_some() || text.contains('@');
-    if has_more || authority.host().is_empty() {
-        return None;
-    }
-    let host = authority.host().to_ascii_lowercase();
-    Some(match (scheme.as_str(), authority.port_u16()) {
-        ("http", Some(80)) | ("https", Some(443)) | (_, None) => format!("{scheme}://{host}"),
-        (_, Some(port)) => format!("{scheme}://{host}:{port}"),
-    })
 }
 
 pub(super) fn port(text: &str) -> Result<u16, String> {
@@ -192,25 +148,6 @@ fn whole(text: &str, least: u64, most: u64) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn origins_are_written_as_browsers_write_them() {
-        let list =
-            client_url("https://App.Example.com/, http://localhost:80,capacitor://localhost , http://[::1]:3000")
-                .unwrap();
-        let expected = ["https://app.example.com", "http://localhost", "capacitor://localhost", "http://[::1]:3000"];
-        assert_eq!(list, ClientUrl::List(expected.map(str::to_owned).to_vec()));
-        assert_eq!(client_url(" * "), Ok(ClientUrl::Any));
-    }
-
-    #[test]
-    fn what_is_no_origin_is_refused() {
-        for text in
-            ["app.example.com", "https://a.example/path", "*,https://a.example", "https://u@a.example", "https://a b"]
-        {
-            assert!(client_url(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn numbers_have_bounds() {

@@ -51,7 +51,7 @@ impl Conversation for Session {
     }
 
     fn open(&mut self) -> Vec<Step> {
-        self.named.clone().map(|session| join(session, RoomKind::Session)).into_iter().collect()
+        self.named.clone().map(|session| join(session, RoomKind::Pair)).into_iter().collect()
     }
 
     fn receive(&mut self, text: &str, _: SystemTime) -> Option<Step> {
@@ -115,7 +115,7 @@ impl Session {
         let session = json::id("sessionId", session, RoomId::new)?;
         self.named = Some(session.clone());
         let kind = match &*kind {
-            "join" => return Ok(join(session, RoomKind::Session)),
+            "join" => return Ok(join(session, RoomKind::Pair)),
             "leave" => return Ok(Step::Do(Command::Leave { room: Some(session) })),
             "hangup" => return Ok(Step::Do(Command::HangUp { room: Some(session) })),
             "offer" => SignalKind::Offer,
@@ -132,7 +132,7 @@ impl Session {
         }
         // The first signal joins too, unless the session that it speaks of is over.
         self.first = Some(relay);
-        Ok(join(session, RoomKind::SessionUnlessEnded))
+        Ok(join(session, RoomKind::PairUnlessEnded))
     }
 
     fn error_text(&self, failure: &Failure<'_>) -> String {
@@ -176,7 +176,7 @@ fn signal(kind: SignalKind, members: &Members<'_>) -> Result<Signal, DecodeError
 fn encode(event: &Event) -> Option<Frame> {
     let mut out = String::new();
     match event {
-        // Nobody is spoken of on this wire.
+        // Nobody is spoken of in this protocol.
         Event::Joined(_)
         | Event::PeerJoined { .. }
         | Event::PeerLeft { .. }
@@ -195,7 +195,9 @@ fn encode(event: &Event) -> Option<Frame> {
                 SignalKind::Candidate => push_raw(&mut out, "candidate", &content::candidate(signal)),
             }
         }
-        Event::Removed { room, reason: RemovalReason::HungUp } => begin_message(&mut out, "hangup", room),
+        Event::HungUp { room } | Event::Removed { room, reason: RemovalReason::HungUp } => {
+            begin_message(&mut out, "hangup", room);
+        }
         Event::Removed { reason: RemovalReason::Replaced, .. } => return Some(Frame::Close(1008, "REPLACED")),
         Event::Removed { reason: RemovalReason::Closed, .. } => return Some(Frame::Close(1008, "ROOM_CLOSED")),
     }

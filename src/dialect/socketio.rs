@@ -3,6 +3,7 @@
 //! Frames here are the JSON array of one event, `["offer",{…}]`; the packet around it belongs to the transport.
 //!
 //! - [`Request::read`] finds the event's name and arguments, [`Request::command`] checks them;
+//! - [`session_id`] keeps the session id of a 2.x client out of what it sends;
 //! - [`DIALECT`] writes events for clients, [`encode`] also their acknowledgements and errors.
 //!
 //! A signal's body is the sender's object as it came, less the fields that name the sender: those the server writes.
@@ -10,6 +11,7 @@
 
 pub mod decode;
 pub mod encode;
+pub mod session_id;
 
 pub use decode::{ClientEvent, Request};
 
@@ -22,7 +24,7 @@ use crate::room::Code;
 /// Writes events for Socket.IO clients.
 pub static DIALECT: Dialect = Dialect {
     name: NAME,
-    encode: |event, _| Some(Frame::Text(encode::event(event))),
+    encode: |event, _| encode::event(event).map(Frame::Text),
     media: None,
     number: Some(|text, number, connection| {
         text.pop();

@@ -169,7 +169,7 @@ fn encode(event: &Event) -> Option<Frame> {
         Event::Joined(snapshot) => peer_list(snapshot),
         Event::PeerJoined { peer, .. } => peer_event("peer-joined", peer, true),
         Event::PeerLeft { peer, .. } => peer_event("peer-left", peer, false),
-        Event::PeerAway { .. } | Event::PeerBack { .. } => return None,
+        Event::PeerAway { .. } | Event::PeerBack { .. } | Event::HungUp { .. } => return None,
         Event::SignalRelayed { from, signal, .. } => relayed(from, signal),
         // Leaving is closing: who is out of the topic has nothing to stay for.
         Event::Removed { .. } => return Some(Frame::Close(1008, Code::RoomClosed.as_str())),

@@ -56,6 +56,9 @@ pub enum ApiError {
     /// The page that asks is of no allowed origin.
     #[error("this origin is not allowed; CLIENT_URL lists those that are")]
     ForeignOrigin,
+    /// A page sends a body of another type than JSON.
+    #[error("Content-Type: must be application/json")]
+    NotJson,
     /// The request is no WebSocket handshake, and should be one.
     #[error("a WebSocket handshake is expected here")]
     NotAHandshake,
@@ -103,6 +106,7 @@ impl ApiError {
             | Self::BadPath
             | Self::Invalid(_)
             | Self::BadBody(_)
+            | Self::NotJson
             | Self::NotAHandshake
             | Self::BadQuery
             | Self::TooSlow => Code::InvalidMessage,
@@ -137,6 +141,7 @@ impl ApiError {
                 return StatusCode::TOO_MANY_REQUESTS;
             }
             Self::TooSlow => return StatusCode::REQUEST_TIMEOUT,
+            Self::NotJson => return StatusCode::UNSUPPORTED_MEDIA_TYPE,
             _ => {}
         }
         match self.code() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 
 use super::error::ApiError;
@@ -79,6 +80,20 @@ impl Proxies {
             && said
                 .and_then(|said| said.rsplit(',').next())
                 .is_some_and(|said| said.trim().eq_ignore_ascii_case("https"))
+    }
+}
+
+impl Proxies {
+    /// The `X-Forwarded-Host` and `X-Forwarded-Port` of the nearest proxy, if it is trusted.
+    pub fn forwarded_host(&self, headers: &HeaderMap, extensions: &Extensions) -> (Option<String>, Option<u16>) {
+        if !extensions.get::<PeerAddress>().is_some_and(|peer| self.trusts(peer.0.ip())) {
+            return (None, None);
+        }
+        let last = |name| {
+            let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
+            value.rsplit(',').next().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+        };
+        (last("x-forwarded-host"), last("x-forwarded-port").and_then(|port| port.parse().ok()))
     }
 }
 

@@ -1,7 +1,5 @@
 //! Rooms by REST, for operators and dashboards.
 
-use std::time::SystemTime;
-
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -16,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::error::ApiError;
 use super::{Shared, cursor};
+use crate::clock::Moment;
 use crate::dialect::json;
 use crate::id::{PeerId, RoomId};
 use crate::room::{Page, Summary};
@@ -170,7 +169,7 @@ pub async fn create(State(shared): State<Shared>, body: Body) -> Result<Response
             .filter(|capacity| (1..=largest).contains(capacity))
             .ok_or(ApiError::Invalid("capacity: must be a whole number from 1 to MAX_ROOM_SIZE"))
     });
-    let room = shared.hub.rooms().create(SystemTime::now(), id.transpose()?, capacity.transpose()?)?;
+    let room = shared.hub.rooms().create(Moment::now(), id.transpose()?, capacity.transpose()?)?;
     let location = format!("/api/rooms/{}", percent_encoded(room.id.as_str()));
     let created = Created { room_id: room.id.to_string(), room: room.into() };
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(created)).into_response())

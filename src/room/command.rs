@@ -44,41 +44,52 @@ pub enum Command {
     },
 }
 
-/// What a joiner takes a room for.
+/// What kind of room a peer joins. The peer that creates the room decides its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RoomKind {
     /// A group of any size.
     #[default]
     Group,
-    /// A call of two: nobody joins where two are, and what is said to nobody waits for the other. One that has ended
-    /// begins afresh.
-    Session,
-    /// The same, but one that has ended stays so.
-    SessionUnlessEnded,
+    /// A pair session: a room for two peers that queues untargeted signals until the other peer joins. A pair session
+    /// that has ended starts afresh.
+    Pair,
+    /// The same, but the join is refused if the pair session has ended.
+    PairUnlessEnded,
 }
 
-/// How a client names another peer: looked up first as a peer id, then as a connection id.
+/// How a client names another peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target(PeerId);
+pub struct Target {
+    id: PeerId,
+    /// Whether the text can only be a connection id.
+    is_connection: bool,
+}
 
 impl Target {
-    /// A target by the text that the client wrote.
+    /// A target that is looked up first as a connection id, then as a peer id.
     pub fn new(id: PeerId) -> Self {
-        Self(id)
+        Self { id, is_connection: false }
     }
 
-    pub(super) fn as_peer(&self) -> &PeerId {
-        &self.0
+    /// A target that is looked up as a connection id only.
+    pub fn connection(id: PeerId) -> Self {
+        Self { id, is_connection: true }
     }
 
-    pub(super) fn as_connection(&self) -> Option<ConnectionId> {
-        ConnectionId::parse(self.0.as_str())
+    /// The peer id that the target may be, unless it can only be a connection id.
+    pub fn as_peer(&self) -> Option<&PeerId> {
+        (!self.is_connection).then_some(&self.id)
+    }
+
+    /// The connection id that the target may be.
+    pub fn as_connection(&self) -> Option<ConnectionId> {
+        ConnectionId::parse(self.id.as_str())
     }
 }
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        self.id.fmt(f)
     }
 }
 

@@ -77,6 +77,12 @@ pub enum RoomError {
     /// The connection is not in the room it names, or in none.
     #[error("not in a room of that id")]
     NotInRoom,
+    /// The peer id is the id of another connection.
+    #[error("userId: is the id of another connection")]
+    ForeignConnectionId,
+    /// The room takes no peers over `/signal`: its capacity was chosen by an operator or a token.
+    #[error("the room is not open to /signal")]
+    NotForPairs,
     /// No room was named, and the connection is in none.
     #[error("not in a room; join one first")]
     NotInAnyRoom,
@@ -86,10 +92,10 @@ pub enum RoomError {
     /// No such peer in the sender's room.
     #[error("no peer of that id in the room")]
     TargetNotFound,
-    /// As much waits for the absent side of a session as may.
-    #[error("the other is away, and too much waits for it already")]
+    /// The queue of a pair session is full.
+    #[error("the other peer is absent, and the queue for it is full")]
     SessionQueueFull,
-    /// The session was, and has ended.
+    /// The pair session has ended.
     #[error("session ended")]
     SessionEnded,
     /// The node holds as many rooms as it may.
@@ -124,6 +130,7 @@ impl RoomError {
             Self::RoomExists => Code::RoomExists,
             Self::RoomFull { .. } => Code::RoomFull,
             Self::NotInRoom | Self::NotInAnyRoom => Code::NotInRoom,
+            Self::ForeignConnectionId | Self::NotForPairs => Code::Forbidden,
             Self::AmbiguousRoom => Code::InvalidMessage,
             Self::TargetNotFound => Code::TargetNotFound,
             Self::TooManyRooms { .. } | Self::TooManyRoomsPerConnection { .. } => Code::LimitReached,

@@ -87,6 +87,11 @@ pub enum Event {
         /// What was sent.
         signal: Arc<Signal>,
     },
+    /// Another peer has hung up. That it leaves is told beside this, and ends nothing for you.
+    HungUp {
+        /// Where.
+        room: RoomId,
+    },
     /// You are out, and it was not you who left.
     Removed {
         /// Of which room.

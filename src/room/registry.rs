@@ -7,7 +7,7 @@ mod order;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::Instant;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -19,8 +19,9 @@ use super::command::{Command, Profile, RoomKind, Signal, Target};
 use super::error::RoomError;
 use super::event::{Answer, Delivery, LeaveReason};
 use super::limits::Limits;
-use super::state::{Change, Room};
+use super::state::{Capacity, Change, Room};
 use super::summary::{Counts, Cursor, Page, Summary};
+use crate::clock::Moment;
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::spare;
 
@@ -35,11 +36,11 @@ pub struct Rooms {
     memberships: DashMap<ConnectionId, Vec<RoomId>>,
     room_count: AtomicUsize,
     peer_count: AtomicUsize,
-    /// The last sessions that ended, the longest ago first: who still speaks to one is told so.
+    /// The pair sessions that ended last, the oldest first: a client that still sends to one is told so.
     ended: Mutex<IndexSet<RoomId>>,
 }
 
-/// How many ended sessions are remembered, at the least; at the most twice that.
+/// Minimum number of ended pair sessions that are remembered; the maximum is twice that.
 const ENDED_SESSIONS: usize = 4096;
 
 /// A room as the map lists it.
@@ -63,14 +64,14 @@ enum Keep {
     /// While someone is in it.
     WhileInUse,
     /// Created ahead; waits for its first peer until then.
-    Until(SystemTime),
+    Until(Instant),
     /// Out of the map: whoever still holds it must look again.
     Forgotten,
 }
 
 impl Keep {
     /// The end of its time, where it has one.
-    fn until(self) -> Option<SystemTime> {
+    fn until(self) -> Option<Instant> {
         match self {
             Self::Until(end) => Some(end),
             Self::WhileInUse | Self::Forgotten => None,
@@ -83,7 +84,7 @@ struct Joiner {
     peer: Option<PeerId>,
     profile: Profile,
     kind: RoomKind,
-    size: usize,
+    capacity: Capacity,
 }
 
 type RoomGuard = ArcMutexGuard<RawMutex, Kept>;
@@ -139,22 +140,22 @@ impl Rooms {
     ///
     /// [`Command::Leave`] without a room leaves the only room of the connection. Where it is in several the caller
     /// leaves them one by one ([`Rooms::of`]), since two rooms are never locked at once.
-    pub fn apply(&self, now: SystemTime, connection: ConnectionId, command: Command) -> Result<Applied, RoomError> {
+    pub fn apply(&self, now: Moment, connection: ConnectionId, command: Command) -> Result<Applied, RoomError> {
         self.apply_sized(now, connection, command, None)
     }
 
     /// The same; a room that the command creates holds at most so many peers, and no more than any other.
     pub fn apply_sized(
         &self,
-        now: SystemTime,
+        now: Moment,
         connection: ConnectionId,
         command: Command,
         size: Option<usize>,
     ) -> Result<Applied, RoomError> {
         match command {
             Command::Join { room, peer, profile, kind } => {
-                let size = size.map_or(self.limits.room_size, |size| size.min(self.limits.room_size));
-                self.join(now, connection, &room, Joiner { peer, profile, kind, size })
+                let capacity = self.capacity(size);
+                self.join(now, connection, &room, Joiner { peer, profile, kind, capacity })
             }
             Command::Inspect { room } => {
                 let kept = self.lock(&room).ok_or(RoomError::NotInRoom)?;
@@ -172,30 +173,34 @@ impl Rooms {
 
     fn join(
         &self,
-        now: SystemTime,
+        now: Moment,
         connection: ConnectionId,
         id: &RoomId,
-        Joiner { peer, profile, kind, size }: Joiner,
+        Joiner { peer, profile, kind, capacity }: Joiner,
     ) -> Result<Applied, RoomError> {
         let max = self.limits.profile_bytes;
         if profile.as_str().len() > max {
             return Err(RoomError::ProfileTooLarge { max });
         }
-        if kind == RoomKind::SessionUnlessEnded && self.ended.lock().contains(id) {
+        let claimed = peer.as_ref().and_then(|peer| ConnectionId::parse(peer.as_str()));
+        if claimed.is_some_and(|claimed| claimed != connection && self.memberships.contains_key(&claimed)) {
+            return Err(RoomError::ForeignConnectionId);
+        }
+        if kind == RoomKind::PairUnlessEnded && self.ended.lock().contains(id) {
             return Err(RoomError::SessionEnded);
         }
         let mut kept = loop {
             let listed = match self.by_id.get(id) {
                 Some(listed) => listed.clone(),
                 None if !self.limits.auto_create => return Err(RoomError::RoomNotFound),
-                None => self.insert(now, id.clone(), size, Keep::WhileInUse)?.0,
+                None => self.insert(now, id.clone(), capacity, kind, Keep::WhileInUse)?.0,
             };
             let kept = listed.room.lock_arc();
             if kept.keep != Keep::Forgotten {
                 break kept;
             }
         };
-        // From here on the room may be new and empty: every way out passes `settle`.
+        // From here on the room may be new and empty: every way out removes it then.
         let limits = &self.limits.session;
         let joined = self
             .reserve(connection, &kept.room)
@@ -204,7 +209,8 @@ impl Rooms {
             Ok(joined) => joined,
             Err(error) => {
                 self.withdraw(connection, &kept.room);
-                self.settle(&mut kept);
+                // A room that was created for this join alone never was: nothing of it has ended.
+                self.remove_if_empty(&mut kept);
                 return Err(error);
             }
         };
@@ -253,7 +259,7 @@ impl Rooms {
 
     fn relay(
         &self,
-        now: SystemTime,
+        now: Moment,
         connection: ConnectionId,
         room: Option<RoomId>,
         target: Option<&Target>,
@@ -262,14 +268,18 @@ impl Rooms {
         let room = self.resolve(connection, room)?;
         let mut kept = self.lock(&room).ok_or_else(|| self.not_there(&room))?;
         let delivery = kept.room.relay(now, connection, target, signal, &self.limits.session)?;
+        if delivery.is_none() {
+            self.schedule_queue(&mut kept);
+        }
         Ok(Applied { deliveries: delivery.into_iter().collect(), answer: Answer::Relayed, _room: kept })
     }
 
     /// Creates a room ahead of its first peer; without an id, one that nobody can guess.
-    pub fn create(&self, now: SystemTime, id: Option<RoomId>, capacity: Option<usize>) -> Result<Summary, RoomError> {
-        let capacity = capacity.unwrap_or(self.limits.room_size);
+    pub fn create(&self, now: Moment, id: Option<RoomId>, capacity: Option<usize>) -> Result<Summary, RoomError> {
+        let capacity = Capacity { peers: capacity.unwrap_or(self.limits.room_size), is_chosen: true };
         let id = id.unwrap_or_else(RoomId::random);
-        let (listed, is_new) = self.insert(now, id.clone(), capacity, Keep::Until(now + self.limits.empty_room_ttl))?;
+        let keep = Keep::Until(now.instant + self.limits.empty_room_ttl);
+        let (listed, is_new) = self.insert(now, id.clone(), capacity, RoomKind::Group, keep)?;
         if !is_new {
             return Err(RoomError::RoomExists);
         }
@@ -291,8 +301,14 @@ impl Rooms {
         Some(Applied { deliveries, answer: Answer::Left, _room: kept })
     }
 
-    /// Forgets the rooms whose first peer never came. Returns how many.
-    pub fn expire(&self, now: SystemTime) -> usize {
+    /// Removes the rooms whose first peer never came, and the queued signals whose time is over. Returns how many rooms.
+    pub fn expire(&self, now: Instant) -> usize {
+        loop {
+            let Some(id) = self.order.lock().pop_queue(now) else { break };
+            let Some(mut kept) = self.lock(&id) else { continue };
+            kept.room.expire_queue(now, &self.limits.session);
+            self.schedule_queue(&mut kept);
+        }
         let mut expired = 0;
         loop {
             // A step of its own: the lock is not held while a room is.
@@ -344,6 +360,29 @@ impl Rooms {
         self.lock(id).map(|kept| kept.room.peers().map(|peer| peer.connection).collect()).unwrap_or_default()
     }
 
+    /// The bytes that are queued in a room. `None` where there is none of that id.
+    pub fn queued_bytes(&self, id: &RoomId) -> Option<usize> {
+        self.lock(id).map(|kept| kept.room.queued_bytes())
+    }
+
+    /// The connections that joined a room over `/signal`, in the order they joined.
+    pub fn paired_in(&self, id: &RoomId) -> Vec<ConnectionId> {
+        self.lock(id).map(|kept| kept.room.paired().to_vec()).unwrap_or_default()
+    }
+
+    /// The capacity of a room that is created with a maximum of its own, or without one.
+    fn capacity(&self, chosen: Option<usize>) -> Capacity {
+        let most = self.limits.room_size;
+        Capacity { peers: chosen.map_or(most, |chosen| chosen.min(most)), is_chosen: chosen.is_some() }
+    }
+
+    /// Has [`Rooms::expire`] look at a room's queue in time.
+    fn schedule_queue(&self, kept: &mut RoomGuard) {
+        if let Some(due) = kept.room.schedule_queue(&self.limits.session) {
+            self.order.lock().push_queue(due, kept.serial, kept.room.id().clone());
+        }
+    }
+
     /// Why a room that is not there cannot be spoken in.
     fn not_there(&self, id: &RoomId) -> RoomError {
         if self.ended.lock().contains(id) { RoomError::SessionEnded } else { RoomError::NotInRoom }
@@ -375,7 +414,14 @@ impl Rooms {
     }
 
     /// Puts a room into the map, or finds the one that is there.
-    fn insert(&self, now: SystemTime, id: RoomId, capacity: usize, keep: Keep) -> Result<(Listed, bool), RoomError> {
+    fn insert(
+        &self,
+        now: Moment,
+        id: RoomId,
+        capacity: Capacity,
+        kind: RoomKind,
+        keep: Keep,
+    ) -> Result<(Listed, bool), RoomError> {
         match self.by_id.entry(id) {
             Entry::Occupied(entry) => Ok((entry.get().clone(), false)),
             Entry::Vacant(entry) => {
@@ -383,7 +429,7 @@ impl Rooms {
                 self.room_count
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < max).then_some(count + 1))
                     .map_err(|_| RoomError::TooManyRooms { max })?;
-                let room = Room::new(entry.key().clone(), now, capacity);
+                let room = Room::new(entry.key().clone(), now.time, capacity, kind != RoomKind::Group);
                 let serial = self.order.lock().push(entry.key().clone(), keep.until());
                 let listed = Listed { serial, room: Arc::new(Mutex::new(Kept { room, serial, keep })) };
                 entry.insert(listed.clone());
@@ -419,20 +465,27 @@ impl Rooms {
         }
     }
 
-    /// Forgets the room if nobody is in it and nobody is waited for.
+    /// Removes the room if it is empty and waits for nobody. A pair session has ended then.
     fn settle(&self, kept: &mut RoomGuard) {
-        if kept.keep == Keep::WhileInUse && kept.room.peers().len() == 0 {
-            kept.keep = Keep::Forgotten;
-            if kept.room.is_session() {
-                let mut ended = self.ended.lock();
-                ended.insert(kept.room.id().clone());
-                if ended.len() > 2 * ENDED_SESSIONS {
-                    ended.drain(..ENDED_SESSIONS);
-                }
+        if self.remove_if_empty(kept) && kept.room.is_pair() {
+            let mut ended = self.ended.lock();
+            ended.insert(kept.room.id().clone());
+            if ended.len() > 2 * ENDED_SESSIONS {
+                ended.drain(..ENDED_SESSIONS);
             }
+        }
+    }
+
+    /// Removes the room if it is empty and waits for nobody. Returns whether it was.
+    fn remove_if_empty(&self, kept: &mut RoomGuard) -> bool {
+        let is_over = kept.keep == Keep::WhileInUse && kept.room.peers().len() == 0;
+        if is_over {
+            kept.keep = Keep::Forgotten;
             self.by_id.remove(kept.room.id());
-            self.order.lock().remove(kept.serial);
+            let queue = kept.room.unschedule_queue();
+            self.order.lock().remove(kept.serial, queue);
             self.room_count.fetch_sub(1, Ordering::Relaxed);
         }
+        is_over
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use indexmap::IndexMap;
 
@@ -11,6 +11,7 @@ use super::error::RoomError;
 use super::event::{Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
 use super::limits::SessionLimits;
 use super::waiting::Waiting;
+use crate::clock::Moment;
 use crate::id::{ConnectionId, PeerId, RoomId};
 
 /// One room: its peers in the order they joined, found by connection or by peer id.
@@ -18,15 +19,27 @@ use crate::id::{ConnectionId, PeerId, RoomId};
 pub struct Room {
     id: RoomId,
     created_at: SystemTime,
-    capacity: usize,
+    capacity: Capacity,
+    is_pair: bool,
     peers: IndexMap<ConnectionId, Arc<Peer>>,
     connections: HashMap<PeerId, ConnectionId>,
-    /// What was said to nobody, where that waits for somebody: in a session.
-    waiting: Option<Waiting>,
+    /// The peers that joined over `/signal`.
+    paired: Vec<ConnectionId>,
+    /// Untargeted signals that wait for the other peer, while there is none.
+    waiting: Option<Box<Waiting>>,
 }
 
-/// The most peers of a session.
-const SESSION_SIZE: usize = 2;
+/// Maximum number of peers in a room, and who chose it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// The number.
+    pub peers: usize,
+    /// Whether an operator or a token chose it for this room.
+    pub is_chosen: bool,
+}
+
+/// Maximum number of peers in a pair session, and in any room while a `/signal` peer is in it.
+const PAIR: usize = 2;
 
 /// What came of a join.
 #[derive(Debug)]
@@ -51,9 +64,10 @@ pub enum Change {
 }
 
 impl Room {
-    /// An empty room.
-    pub fn new(id: RoomId, created_at: SystemTime, capacity: usize) -> Self {
-        Self { id, created_at, capacity, peers: IndexMap::new(), connections: HashMap::new(), waiting: None }
+    /// Returns an empty room: a pair session or a group.
+    pub fn new(id: RoomId, created_at: SystemTime, capacity: Capacity, is_pair: bool) -> Self {
+        let (peers, connections, paired) = (IndexMap::new(), HashMap::new(), Vec::new());
+        Self { id, created_at, capacity, is_pair, peers, connections, paired, waiting: None }
     }
 
     /// Its id.
@@ -66,14 +80,24 @@ impl Room {
         self.created_at
     }
 
-    /// The most peers it holds.
+    /// Maximum number of peers at present.
     pub fn capacity(&self) -> usize {
-        self.capacity
+        if self.is_for_two() { self.capacity.peers.min(PAIR) } else { self.capacity.peers }
     }
 
-    /// Whether someone joined it as a session.
-    pub fn is_session(&self) -> bool {
-        self.waiting.is_some()
+    /// Whether it is a pair session: it was created over `/signal`.
+    pub fn is_pair(&self) -> bool {
+        self.is_pair
+    }
+
+    /// Whether it takes two peers at present, and queues untargeted signals until the other peer joins.
+    fn is_for_two(&self) -> bool {
+        self.is_pair || !self.paired.is_empty()
+    }
+
+    /// The peers that joined over `/signal`, in the order they joined.
+    pub fn paired(&self) -> &[ConnectionId] {
+        &self.paired
     }
 
     /// Its peers, in the order they joined.
@@ -92,7 +116,7 @@ impl Room {
     /// the same peer id, the newer one wins: the older is removed first.
     pub fn join(
         &mut self,
-        now: SystemTime,
+        now: Moment,
         connection: ConnectionId,
         peer: Option<PeerId>,
         profile: Profile,
@@ -106,14 +130,14 @@ impl Room {
         }
         let peer = peer.unwrap_or_else(|| connection.into());
         let holder = self.connections.get(&peer).copied();
-        let capacity = if kind == RoomKind::Group { self.capacity } else { self.capacity.min(SESSION_SIZE) };
-        // Who replaces takes no place.
+        let joins_pair = kind != RoomKind::Group;
+        if joins_pair && !self.is_pair && self.capacity.is_chosen {
+            return Err(RoomError::NotForPairs);
+        }
+        let capacity = if joins_pair { self.capacity.peers.min(PAIR) } else { self.capacity() };
+        // A peer that replaces another needs no room of its own.
         if self.peers.len() - usize::from(holder.is_some()) >= capacity {
             return Err(RoomError::RoomFull { capacity });
-        }
-        if kind != RoomKind::Group {
-            self.capacity = capacity;
-            self.waiting.get_or_insert_default();
         }
 
         let mut deliveries = Vec::with_capacity(4);
@@ -122,14 +146,17 @@ impl Room {
             deliveries.push(Delivery { to: Recipients::One(older), event });
             deliveries.extend(self.remove(older, LeaveReason::Replaced));
         }
-        let me = Arc::new(Peer { id: peer.clone(), connection, joined_at: now, profile });
+        let me = Arc::new(Peer { id: peer.clone(), connection, joined_at: now.time, profile });
         let others = self.everyone();
         self.connections.insert(peer, connection);
         self.peers.insert(connection, Arc::clone(&me));
+        if joins_pair {
+            self.paired.push(connection);
+        }
         let snapshot = self.snapshot(Arc::clone(&me));
         deliveries.push(Self::welcome(&snapshot));
         deliveries.push(Delivery { to: others, event: Event::PeerJoined { room: self.id.clone(), peer: me } });
-        let waited = self.waiting.as_mut().map(|waiting| waiting.take(now, limits)).unwrap_or_default();
+        let waited = self.waiting.as_mut().map(|waiting| waiting.take(now.instant, limits)).unwrap_or_default();
         deliveries.extend(waited.into_iter().map(|(from, signal)| Delivery {
             to: Recipients::One(connection),
             event: Event::SignalRelayed { room: self.id.clone(), from, found_by: FoundBy::PeerId, signal },
@@ -142,6 +169,7 @@ impl Room {
     pub fn remove(&mut self, connection: ConnectionId, reason: LeaveReason) -> Option<Delivery> {
         let peer = self.peers.shift_remove(&connection)?;
         self.connections.remove(&peer.id);
+        self.paired.retain(|paired| *paired != connection);
         let event = Event::PeerLeft { room: self.id.clone(), peer, reason };
         Some(Delivery { to: self.everyone(), event })
     }
@@ -153,10 +181,13 @@ impl Room {
         Some(Delivery { to: self.others(connection), event })
     }
 
-    /// Ends a session for both of its sides. In any other room, or where the connection is in none, it is a leave.
+    /// Ends a pair session for both peers. In any other room the sender leaves, and the others are told of both.
     pub fn hang_up(&mut self, connection: ConnectionId) -> Vec<Delivery> {
-        if !self.is_session() {
-            return self.remove(connection, LeaveReason::Left).into_iter().collect();
+        if !self.is_pair {
+            let hung_up = Event::HungUp { room: self.id.clone() };
+            let hung_up = Delivery { to: self.others(connection), event: hung_up };
+            let left = self.remove(connection, LeaveReason::Left);
+            return left.map(|left| vec![hung_up, left]).unwrap_or_default();
         }
         let ended = Event::Removed { room: self.id.clone(), reason: RemovalReason::HungUp };
         let everyone = self.everyone();
@@ -187,11 +218,11 @@ impl Room {
         left.map(|left| Delivery { to: Recipients::Many(Vec::new()), ..left }).collect()
     }
 
-    /// Sends a signal on to a target, or with none to everyone else. In a session, what is for everyone else waits while
-    /// there is nobody else: `None`.
+    /// Relays a signal to a target, or without one broadcasts it. A room for two queues it while there is no other peer,
+    /// and returns `None`.
     pub fn relay(
         &mut self,
-        now: SystemTime,
+        now: Moment,
         connection: ConnectionId,
         target: Option<&Target>,
         signal: Signal,
@@ -206,21 +237,44 @@ impl Room {
             None => (self.others(connection), FoundBy::PeerId),
         };
         let signal = Arc::new(signal);
-        if let (Some(waiting), [], None) = (&mut self.waiting, to.as_slice(), target) {
-            waiting.push(now, from, signal, limits)?;
+        if self.is_for_two() && target.is_none() && to.as_slice().is_empty() {
+            self.waiting.get_or_insert_default().push(now.instant, from, signal, limits)?;
             return Ok(None);
         }
         let event = Event::SignalRelayed { room: self.id.clone(), from, found_by, signal };
         Ok(Some(Delivery { to, event }))
     }
 
-    /// A target is looked up first as a peer id, then as a connection id.
-    fn find(&self, target: &Target) -> Option<(ConnectionId, FoundBy)> {
-        if let Some(connection) = self.connections.get(target.as_peer()) {
-            return Some((*connection, FoundBy::PeerId));
+    /// The bytes of all queued signals.
+    pub fn queued_bytes(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.bytes())
+    }
+
+    /// Drops the queued signals whose time is over.
+    pub fn expire_queue(&mut self, now: Instant, limits: &SessionLimits) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.unschedule();
+            waiting.expire(now, limits);
         }
-        let connection = target.as_connection().filter(|connection| self.contains(*connection))?;
-        Some((connection, FoundBy::ConnectionId))
+    }
+
+    /// Returns when the oldest queued signal expires, unless that was returned before.
+    pub fn schedule_queue(&mut self, limits: &SessionLimits) -> Option<Instant> {
+        self.waiting.as_mut()?.schedule(limits)
+    }
+
+    /// Takes back what [`Room::schedule_queue`] has returned.
+    pub fn unschedule_queue(&mut self) -> Option<Instant> {
+        self.waiting.as_mut()?.unschedule()
+    }
+
+    /// Looks a target up, first as a connection id, then as a peer id.
+    fn find(&self, target: &Target) -> Option<(ConnectionId, FoundBy)> {
+        if let Some(connection) = target.as_connection().filter(|connection| self.contains(*connection)) {
+            return Some((connection, FoundBy::ConnectionId));
+        }
+        let connection = self.connections.get(target.as_peer()?)?;
+        Some((*connection, FoundBy::PeerId))
     }
 
     fn welcome(snapshot: &Arc<Snapshot>) -> Delivery {
@@ -231,7 +285,7 @@ impl Room {
         Arc::new(Snapshot {
             room: self.id.clone(),
             created_at: self.created_at,
-            capacity: self.capacity,
+            capacity: self.capacity(),
             peers: self.peers.values().cloned().collect(),
             me,
         })

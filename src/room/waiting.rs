@@ -1,8 +1,8 @@
-//! What was said in a session while the other side was away.
+//! The queue of a pair session: signals sent while the other peer was absent.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Instant;
 
 use super::command::Signal;
 use super::error::RoomError;
@@ -14,20 +14,22 @@ use super::limits::SessionLimits;
 pub(super) struct Waiting {
     signals: VecDeque<Held>,
     bytes: usize,
+    /// When [`Rooms::expire`](super::Rooms::expire) looks at this queue next, if that is arranged.
+    scheduled: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Held {
-    since: SystemTime,
+    since: Instant,
     from: Arc<Peer>,
     signal: Arc<Signal>,
 }
 
 impl Waiting {
-    /// Adds a signal, if there is room for it; what is there already is never pushed out.
+    /// Adds a signal if it fits; a signal that is already queued is never displaced.
     pub(super) fn push(
         &mut self,
-        now: SystemTime,
+        now: Instant,
         from: Arc<Peer>,
         signal: Arc<Signal>,
         limits: &SessionLimits,
@@ -42,17 +44,40 @@ impl Waiting {
         Ok(())
     }
 
-    /// Takes everything that has not waited too long.
-    pub(super) fn take(&mut self, now: SystemTime, limits: &SessionLimits) -> Vec<(Arc<Peer>, Arc<Signal>)> {
+    /// Takes every signal that has not expired.
+    pub(super) fn take(&mut self, now: Instant, limits: &SessionLimits) -> Vec<(Arc<Peer>, Arc<Signal>)> {
         self.expire(now, limits);
         self.bytes = 0;
-        self.signals.drain(..).map(|held| (held.from, held.signal)).collect()
+        std::mem::take(&mut self.signals).into_iter().map(|held| (held.from, held.signal)).collect()
     }
 
-    fn expire(&mut self, now: SystemTime, limits: &SessionLimits) {
-        let is_old = |held: &Held| now.duration_since(held.since).is_ok_and(|age| age > limits.ttl);
+    /// The bytes of all queued signals.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Drops the signals whose time is over.
+    pub(super) fn expire(&mut self, now: Instant, limits: &SessionLimits) {
+        let is_old = |held: &Held| now.duration_since(held.since) > limits.ttl;
         while let Some(held) = self.signals.pop_front_if(|held| is_old(held)) {
             self.bytes -= held.signal.body.len();
         }
+        if self.signals.is_empty() {
+            self.signals = VecDeque::new();
+        }
+    }
+
+    /// Returns when the oldest signal expires, if nobody has arranged yet to look at the queue then.
+    pub(super) fn schedule(&mut self, limits: &SessionLimits) -> Option<Instant> {
+        if self.scheduled.is_some() {
+            return None;
+        }
+        self.scheduled = self.signals.front().map(|held| held.since + limits.ttl);
+        self.scheduled
+    }
+
+    /// Cancels what [`Waiting::schedule`] has arranged, and returns it.
+    pub(super) fn unschedule(&mut self) -> Option<Instant> {
+        self.scheduled.take()
     }
 }

@@ -322,11 +322,11 @@ impl Hub {
         true
     }
 
-    /// Makes a place in a session that is full, if one of its sides owes the answer to a heartbeat: the one that joined
-    /// first gives way. `false` where none does.
+    /// Makes room for a `/signal` peer in a full room: evicts the older of its `/signal` peers whose ping is overdue. Returns
+    /// `false` if there is none.
     pub(super) fn make_way(&self, room: &RoomId) -> bool {
         let overdue = |id: &ConnectionId| self.connections.get(id).is_some_and(|entry| entry.outbox.is_overdue());
-        let Some(stale) = self.rooms.connections_in(room).into_iter().find(overdue) else {
+        let Some(stale) = self.rooms.paired_in(room).into_iter().find(overdue) else {
             return false;
         };
         if let Some(applied) = self.rooms.leave(stale, room, LeaveReason::TimedOut) {
@@ -487,6 +487,6 @@ fn log(event: &Event) {
         Event::PeerBack { room, peer } => {
             info!(connection = %peer.connection, room = %room, peer = %peer.id, "back");
         }
-        Event::Joined(_) | Event::SignalRelayed { .. } | Event::Removed { .. } => {}
+        Event::Joined(_) | Event::SignalRelayed { .. } | Event::HungUp { .. } | Event::Removed { .. } => {}
     }
 }

@@ -155,6 +155,14 @@ impl Place {
         self.hub.rooms().of(self.id).is_empty() && !self.outbox.has_sent_since(seen)
     }
 
+    /// Counts and logs the end of its connection.
+    fn closed(&self, reason: LeaveReason) {
+        self.hub.open.fetch_sub(1, Ordering::Relaxed);
+        self.hub.ended.notify_waiters();
+        self.metrics.closed(reason.as_str());
+        info!(connection = %self.id, dialect = self.dialect.name, reason = reason.as_str(), "disconnected");
+    }
+
     /// Whether it was given up.
     pub(super) fn has_ended(&self) -> bool {
         self.holder.lock().status == Status::Ended
@@ -221,8 +229,7 @@ impl Session {
             if was_away {
                 place.hub.away.fetch_sub(1, Ordering::Relaxed);
             } else {
-                place.hub.open.fetch_sub(1, Ordering::Relaxed);
-                place.metrics.closed(LeaveReason::Replaced.as_str());
+                place.closed(LeaveReason::Replaced);
                 place.outbox.close();
             }
             place.give_up(LeaveReason::TimedOut);
@@ -326,7 +333,7 @@ impl Session {
         let Some(_holder) = self.holder() else {
             return Handled::refused(RoomError::ConnectionEnded.into());
         };
-        let handled = self.carry_out(received.time, command, welcome);
+        let handled = self.carry_out(received, command, welcome);
         if let Kind::Signal(kind) = kind {
             self.place.hub.metrics.relay_took(received.instant.elapsed());
             self.place.metrics.relayed(kind, handled.reached);
@@ -334,10 +341,10 @@ impl Session {
         handled
     }
 
-    fn carry_out(&self, now: SystemTime, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
+    fn carry_out(&self, now: Moment, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
         let (hub, id) = (&self.place.hub, self.place.id);
         let rooms = hub.rooms();
-        let (command, size) = match self.authorize(command, now) {
+        let (command, size) = match self.authorize(command, now.time) {
             Ok(authorized) => authorized,
             Err(denial) => return Handled::refused(denial.into()),
         };
@@ -345,7 +352,7 @@ impl Session {
             let congested = self.place.leave_all(&rooms.of(id), LeaveReason::Left);
             return Handled { result: Ok(Answer::Left), reached: 0, congested };
         }
-        // Only a session's joiner may have to try twice.
+        // Only a join over `/signal` may have to be tried twice.
         let again = match &command {
             Command::Join { room, kind, .. } if *kind != RoomKind::Group => Some((room.clone(), command.clone())),
             _ => None,
@@ -367,7 +374,7 @@ impl Session {
             }
             Answer::Inspected(_) | Answer::Left | Answer::Relayed => None,
         };
-        let Delivered { recipients, failed, congested, .. } = hub.deliver(&applied, welcome, now);
+        let Delivered { recipients, failed, congested, .. } = hub.deliver(&applied, welcome, now.time);
         let result = match failed {
             0 => Ok(applied.answer),
             failed => Err(RequestError::DeliveryFailed { failed, recipients }),
@@ -416,11 +423,7 @@ impl Session {
     }
 
     fn closed(&self, reason: LeaveReason) {
-        let place = &*self.place;
-        place.hub.open.fetch_sub(1, Ordering::Relaxed);
-        place.hub.ended.notify_waiters();
-        place.metrics.closed(reason.as_str());
-        info!(connection = %place.id, dialect = place.dialect.name, reason = reason.as_str(), "disconnected");
+        self.place.closed(reason);
     }
 
     /// The place, while this connection holds it.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use parlor::clock::Moment;
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::limits::SessionLimits;
 use parlor::room::{
@@ -12,7 +13,7 @@ use parlor::room::{
 /// A node whose connections are called 1, 2, 3 …
 struct Node {
     rooms: Rooms,
-    now: SystemTime,
+    now: Moment,
 }
 
 fn connection(number: u128) -> ConnectionId {
@@ -37,7 +38,7 @@ impl Node {
         for number in 1..=9 {
             rooms.connect(connection(number));
         }
-        Self { rooms, now: SystemTime::UNIX_EPOCH }
+        Self { rooms, now: Moment { time: SystemTime::UNIX_EPOCH, ..Moment::now() } }
     }
 
     fn apply(&self, who: u128, command: Command) -> Result<String, RoomError> {
@@ -96,6 +97,7 @@ fn told(applied: &Applied) -> String {
             }
             Event::PeerJoined { peer, .. } => format!("{} joined", peer.id),
             Event::PeerLeft { peer, reason, .. } => format!("{} {}", peer.id, reason.as_str()),
+            Event::HungUp { .. } => "somebody hung up".to_owned(),
             Event::PeerAway { peer, .. } => format!("{} away", peer.id),
             Event::PeerBack { peer, .. } => format!("{} back", peer.id),
             Event::SignalRelayed { from, found_by, .. } => {
@@ -178,21 +180,9 @@ fn without_a_name_a_peer_is_known_by_its_connection() {
     node.join(1, "r", "").unwrap();
     node.join(2, "r", "bob").unwrap();
     let (one, two) = (connection(1).to_string(), connection(2).to_string());
-    assert_eq!(node.offer(2, None, &one), ok("1: offer of bob"), "found as a peer id");
+    assert_eq!(node.offer(2, None, &one), ok("1: offer of bob by connection"));
     assert_eq!(node.offer(1, None, &two), ok(&format!("2: offer of {one} by connection")));
     assert_eq!(node.offer(1, None, "nobody"), Err(RoomError::TargetNotFound));
-}
-
-#[test]
-fn a_target_is_looked_for_first_among_peer_ids() {
-    let node = Node::new();
-    node.join(1, "r", "ann").unwrap();
-    let namesake = connection(1).to_string();
-    node.join(2, "r", &namesake).unwrap();
-    node.join(3, "r", "cid").unwrap();
-    assert_eq!(node.offer(3, None, &namesake), ok("2: offer of cid"));
-    node.leave(2, "r").unwrap();
-    assert_eq!(node.offer(3, None, &namesake), ok("1: offer of cid by connection"));
 }
 
 #[test]
@@ -253,7 +243,7 @@ fn an_empty_room_is_forgotten_and_joining_makes_it_anew() {
     assert_eq!(node.rooms.summary(&room("r")), None);
     node.now += Duration::from_secs(5);
     node.join(1, "r", "ann").unwrap();
-    assert_eq!(node.rooms.summary(&room("r")).unwrap().created_at, node.now);
+    assert_eq!(node.rooms.summary(&room("r")).unwrap().created_at, node.now.time);
     assert_eq!(node.leave(1, "s"), Err(RoomError::NotInRoom));
     assert_eq!(node.leave(2, "r"), Err(RoomError::NotInRoom));
 }
@@ -278,8 +268,8 @@ fn a_room_that_waits_in_vain_is_forgotten() {
     node.rooms.create(node.now, Some(room("s")), None).unwrap();
     node.join(1, "s", "ann").unwrap();
     assert!(node.join(1, "r", "ann").is_err(), "a refused join");
-    assert_eq!(node.rooms.expire(node.now + Duration::from_secs(299)), 0, "does not end the waiting");
-    assert_eq!(node.rooms.expire(node.now + Duration::from_mins(5)), 1);
+    assert_eq!(node.rooms.expire((node.now + Duration::from_secs(299)).instant), 0, "does not end the waiting");
+    assert_eq!(node.rooms.expire((node.now + Duration::from_mins(5)).instant), 1);
     assert_eq!(node.counts(), (1, 1));
 }
 
@@ -372,11 +362,11 @@ fn short(told: Result<String, RoomError>) -> Result<String, RoomError> {
 #[test]
 fn what_is_said_in_a_session_waits_for_the_other() {
     let node = Node::new();
-    assert_eq!(short(node.call(1, "s", RoomKind::Session)), ok("1: you are #1 in s with []; : #1 joined"));
+    assert_eq!(short(node.call(1, "s", RoomKind::Pair)), ok("1: you are #1 in s with []; : #1 joined"));
     assert_eq!(node.offer(1, Some("s"), ""), ok(""), "nobody is told yet");
     assert_eq!(node.offer(1, Some("s"), ""), ok(""));
     assert_eq!(
-        short(node.call(2, "s", RoomKind::Session)),
+        short(node.call(2, "s", RoomKind::Pair)),
         ok("2: you are #2 in s with [#1]; 1: #2 joined; 2: offer of #1; 2: offer of #1")
     );
     assert_eq!(node.end(2, LeaveReason::Disconnected).split(':').next(), Some("1"));
@@ -387,41 +377,41 @@ fn what_is_said_in_a_session_waits_for_the_other() {
 }
 
 #[test]
-fn a_session_holds_two_and_a_group_of_two_is_none_for_a_third() {
+fn a_pair_session_takes_two_peers_of_any_protocol() {
     let node = Node::new();
-    node.call(1, "s", RoomKind::Session).unwrap();
+    node.call(1, "s", RoomKind::Pair).unwrap();
     node.join(2, "s", "bob").unwrap();
-    assert_eq!(node.call(3, "s", RoomKind::Session), Err(RoomError::RoomFull { capacity: 2 }));
+    assert_eq!(node.call(3, "s", RoomKind::Pair), Err(RoomError::RoomFull { capacity: 2 }));
     assert_eq!(node.join(3, "s", "cid"), Err(RoomError::RoomFull { capacity: 2 }));
     node.join(4, "g", "dan").unwrap();
     node.join(5, "g", "eve").unwrap();
-    assert_eq!(node.call(6, "g", RoomKind::Session), Err(RoomError::RoomFull { capacity: 2 }));
-    assert!(node.join(6, "g", "fay").is_ok(), "a refused session changes nothing");
+    assert_eq!(node.call(6, "g", RoomKind::Pair), Err(RoomError::RoomFull { capacity: 2 }));
+    assert!(node.join(6, "g", "fay").is_ok(), "a refused join changes nothing");
 }
 
 #[test]
 fn hanging_up_ends_a_session_for_both() {
     let node = Node::new();
-    node.call(1, "s", RoomKind::Session).unwrap();
-    node.call(2, "s", RoomKind::Session).unwrap();
+    node.call(1, "s", RoomKind::Pair).unwrap();
+    node.call(2, "s", RoomKind::Pair).unwrap();
     assert_eq!(short(node.hang_up(1, "s")), ok("2: #1 left; 1 2: the call is over; : #2 left"));
     assert_eq!(node.counts(), (0, 0));
     assert_eq!(node.offer(2, Some("s"), ""), Err(RoomError::SessionEnded));
     assert_eq!(node.hang_up(2, "s"), Err(RoomError::SessionEnded));
     assert_eq!(node.offer(2, Some("never"), ""), Err(RoomError::NotInRoom));
-    assert_eq!(node.call(3, "s", RoomKind::SessionUnlessEnded), Err(RoomError::SessionEnded));
-    assert!(node.call(3, "s", RoomKind::Session).is_ok(), "a join starts afresh");
-    assert!(node.call(4, "s", RoomKind::SessionUnlessEnded).is_ok());
+    assert_eq!(node.call(3, "s", RoomKind::PairUnlessEnded), Err(RoomError::SessionEnded));
+    assert!(node.call(3, "s", RoomKind::Pair).is_ok(), "a join starts afresh");
+    assert!(node.call(4, "s", RoomKind::PairUnlessEnded).is_ok());
 }
 
 #[test]
 fn a_session_ends_with_its_last_peer_and_what_waited_is_gone() {
     let node = Node::new();
-    node.call(1, "s", RoomKind::Session).unwrap();
+    node.call(1, "s", RoomKind::Pair).unwrap();
     node.offer(1, Some("s"), "").unwrap();
     node.leave(1, "s").unwrap();
     assert_eq!(node.offer(1, Some("s"), ""), Err(RoomError::SessionEnded));
-    let told = node.call(2, "s", RoomKind::Session).unwrap();
+    let told = node.call(2, "s", RoomKind::Pair).unwrap();
     assert!(!told.contains("offer"), "{told}");
 }
 
@@ -430,7 +420,7 @@ fn hanging_up_in_a_group_is_leaving_it() {
     let node = Node::new();
     node.join(1, "g", "ann").unwrap();
     node.join(2, "g", "bob").unwrap();
-    assert_eq!(node.hang_up(1, "g"), ok("2: ann left"));
+    assert_eq!(node.hang_up(1, "g"), ok("2: somebody hung up; 2: ann left"));
     assert_eq!(node.hang_up(1, "g"), Err(RoomError::NotInRoom));
     assert_eq!(node.counts(), (1, 1));
 }
@@ -439,13 +429,13 @@ fn hanging_up_in_a_group_is_leaving_it() {
 fn what_waits_is_bounded_in_count_in_bytes_and_in_age() {
     let session = SessionLimits { messages: 2, bytes: 7, ttl: Duration::from_mins(2) };
     let mut node = Node::with(Limits { session, ..Limits::default() });
-    node.call(1, "s", RoomKind::Session).unwrap();
+    node.call(1, "s", RoomKind::Pair).unwrap();
     assert_eq!(node.offer(1, None, ""), ok(""));
     assert_eq!(node.offer(1, None, ""), ok(""));
     assert_eq!(node.offer(1, None, ""), Err(RoomError::SessionQueueFull));
     node.now += Duration::from_secs(121);
     assert_eq!(node.offer(1, None, ""), ok(""), "the old ones are gone");
-    let told = node.call(2, "s", RoomKind::Session).unwrap();
+    let told = node.call(2, "s", RoomKind::Pair).unwrap();
     assert_eq!(told.matches("offer").count(), 1, "{told}");
 }
 
@@ -456,4 +446,127 @@ fn a_peer_asks_for_the_list_of_its_own_room_only() {
     let inspect = |who| node.apply(who, Command::Inspect { room: room("r") });
     assert_eq!(inspect(1), ok(""));
     assert_eq!(inspect(2), Err(RoomError::NotInRoom));
+}
+
+#[test]
+fn a_group_holds_two_only_while_a_signal_peer_is_in_it() {
+    let node = Node::new();
+    node.join(1, "g", "ann").unwrap();
+    node.call(2, "g", RoomKind::Pair).unwrap();
+    assert_eq!(node.join(3, "g", "bob"), Err(RoomError::RoomFull { capacity: 2 }));
+    assert_eq!(short(node.hang_up(2, "g")), ok("1: somebody hung up; 1: #2 left"), "ends nothing for the other");
+    assert_eq!(node.rooms.summary(&room("g")).unwrap().capacity, Limits::default().room_size);
+    node.join(3, "g", "bob").unwrap();
+    node.join(4, "g", "cid").unwrap();
+    assert_eq!(node.counts(), (1, 3));
+}
+
+#[test]
+fn a_group_that_ends_after_a_signal_peer_was_in_it_is_no_ended_session() {
+    let node = Node::new();
+    node.join(1, "g", "ann").unwrap();
+    node.call(2, "g", RoomKind::Pair).unwrap();
+    node.leave(1, "g").unwrap();
+    assert_eq!(node.offer(2, None, ""), ok(""), "queued while nobody else is there");
+    assert!(node.join(3, "g", "bob").unwrap().contains("3: offer of"));
+    node.leave(3, "g").unwrap();
+    node.hang_up(2, "g").unwrap();
+    assert_eq!(node.offer(2, Some("g"), ""), Err(RoomError::NotInRoom));
+    assert!(node.call(3, "g", RoomKind::PairUnlessEnded).is_ok());
+}
+
+#[test]
+fn a_room_of_chosen_capacity_takes_no_signal_peer() {
+    let node = Node::new();
+    node.rooms.create(node.now, Some(room("made")), Some(10)).unwrap();
+    assert_eq!(node.call(1, "made", RoomKind::Pair), Err(RoomError::NotForPairs));
+    let join = Command::Join { room: room("sized"), peer: None, profile: Profile::default(), kind: RoomKind::Group };
+    drop(node.rooms.apply_sized(node.now, connection(1), join, Some(4)).unwrap());
+    assert_eq!(node.call(2, "sized", RoomKind::PairUnlessEnded), Err(RoomError::NotForPairs));
+    assert_eq!(RoomError::NotForPairs.code(), parlor::room::Code::Forbidden);
+    assert_eq!(node.rooms.summary(&room("made")).unwrap().capacity, 10);
+}
+
+#[test]
+fn a_refused_first_join_ends_no_pair_session() {
+    let node = Node::with(Limits { rooms_per_connection: 1, ..Limits::default() });
+    node.join(1, "g", "ann").unwrap();
+    node.call(1, "s", RoomKind::Pair).unwrap_err();
+    assert!(node.call(2, "s", RoomKind::PairUnlessEnded).is_ok());
+}
+
+#[test]
+fn the_connection_id_of_another_cannot_be_a_peer_id() {
+    let node = Node::new();
+    let id = |number| connection(number).to_string();
+    node.join(1, "r", "bob").unwrap();
+    assert_eq!(node.join(2, "r", &id(1)), Err(RoomError::ForeignConnectionId), "of a peer in the room");
+    assert_eq!(node.join(2, "r", &id(9)), Err(RoomError::ForeignConnectionId), "of a connection in no room");
+    assert_eq!(RoomError::ForeignConnectionId.code(), parlor::room::Code::Forbidden);
+    node.join(2, "r", &id(2)).unwrap();
+    node.join(3, "r", &id(77)).unwrap();
+    let _ = node.end(1, LeaveReason::Disconnected);
+    node.join(4, "r", &id(1)).unwrap();
+}
+
+#[test]
+fn a_target_is_looked_up_as_a_connection_before_a_peer() {
+    let node = Node::new();
+    // A peer may have the name of a connection that comes later; the connection is meant then.
+    node.rooms.disconnect(connection(2));
+    node.join(3, "r", &connection(2).to_string()).unwrap();
+    node.rooms.connect(connection(2));
+    node.join(1, "r", "ann").unwrap();
+    assert!(node.offer(1, None, &connection(2).to_string()).unwrap().starts_with("3: offer of ann"));
+    node.join(2, "r", "bob").unwrap();
+    assert_eq!(node.offer(1, None, &connection(2).to_string()), ok("2: offer of ann by connection"));
+    let only = |text: &str| {
+        let target = Some(Target::connection(PeerId::new(text).unwrap()));
+        node.apply(1, Command::Relay { room: None, target, signal: signal(SignalKind::Offer) })
+    };
+    assert_eq!(only(&connection(2).to_string()), ok("2: offer of ann by connection"));
+    assert_eq!(only("bob"), Err(RoomError::TargetNotFound), "a peer id is no connection id");
+}
+
+#[test]
+fn queued_signals_are_released_by_the_sweep() {
+    let ttl = Duration::from_mins(2);
+    let mut node =
+        Node::with(Limits { session: SessionLimits { ttl, ..SessionLimits::default() }, ..Limits::default() });
+    node.call(1, "s", RoomKind::Pair).unwrap();
+    let queue = |node: &Node| node.offer(1, None, "");
+    queue(&node).unwrap();
+    node.now += ttl / 2;
+    queue(&node).unwrap();
+    let bytes = |node: &Node| node.rooms.queued_bytes(&room("s"));
+    assert_eq!(bytes(&node), Some(6));
+    node.rooms.expire((node.now + ttl / 2).instant);
+    assert_eq!(bytes(&node), Some(6), "not before its time");
+    node.rooms.expire((node.now + ttl / 2 + Duration::from_millis(1)).instant);
+    assert_eq!(bytes(&node), Some(3), "each in its time, while the sender stays");
+    node.rooms.expire((node.now + ttl + Duration::from_millis(1)).instant);
+    assert_eq!(bytes(&node), Some(0));
+    node.now += 2 * ttl;
+    queue(&node).unwrap();
+    node.rooms.expire((node.now + ttl + Duration::from_millis(1)).instant);
+    assert_eq!(bytes(&node), Some(0), "again, as often as it fills");
+}
+
+#[test]
+fn setting_the_calendar_expires_nothing_and_keeps_nothing() {
+    let ttl = Limits::default().session.ttl;
+    let mut node = Node::new();
+    node.call(1, "s", RoomKind::Pair).unwrap();
+    node.offer(1, None, "").unwrap();
+    node.rooms.create(node.now, Some(room("r")), None).unwrap();
+    node.now.time += Duration::from_hours(1);
+    node.rooms.expire(node.now.instant);
+    assert_eq!(node.counts(), (2, 1), "the room still waits");
+    assert!(node.call(2, "s", RoomKind::Pair).unwrap().contains("offer"), "the signal is still queued");
+    node.leave(2, "s").unwrap();
+    node.offer(1, None, "").unwrap();
+    node.now.time -= Duration::from_hours(2);
+    node.now.instant += ttl + Limits::default().empty_room_ttl;
+    assert_eq!(node.rooms.expire(node.now.instant), 1);
+    assert!(!node.call(2, "s", RoomKind::Pair).unwrap().contains("offer"));
 }

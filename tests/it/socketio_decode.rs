@@ -75,7 +75,7 @@ fn pass(text: &str) {
         }
         Command::Leave { .. } | Command::Inspect { .. } | Command::HangUp { .. } => return,
     };
-    let frame = encode::event(&event);
+    let frame = encode::event(&event).unwrap();
     let written: serde_json::Value = serde_json::from_str(&frame).unwrap_or_else(|error| panic!("{error}: {frame}"));
     assert_eq!(written[1]["roomId"], "r");
     assert_eq!(written[1]["userId"], "ann");

@@ -205,6 +205,7 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
             push_member(out, "reason", reason.as_str());
             out.push('}');
         }),
+        Event::HungUp { .. } => None,
         Event::PeerAway { room, peer } => write("room:participant-away", &|out| room_and_user(out, room, peer)),
         Event::PeerBack { room, peer } => write("room:participant-back", &|out| room_and_user(out, room, peer)),
         Event::SignalRelayed { room, from, signal, .. } => {

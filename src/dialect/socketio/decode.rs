@@ -158,7 +158,10 @@ impl<'a> Request<'a> {
         let room = room_of(members)?;
         let target = members
             .first_of(&TARGET_KEYS)
-            .map(|(key, value)| json::id(key, value, PeerId::new).map(Target::new))
+            .map(|(key, value)| {
+                let new = if key == "targetSocketId" { Target::connection } else { Target::new };
+                json::id(key, value, PeerId::new).map(new)
+            })
             .transpose()?;
         let (key, value) = members.first_of(keys).ok_or(DecodeError::Missing(keys[0]))?;
         let is_sender_field = |key: &str| SENDER_FIELDS.iter().any(|field| field.name == key);

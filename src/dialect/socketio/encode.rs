@@ -12,9 +12,11 @@ use crate::room::{Code, Event, FoundBy, LeaveReason, Peer, RemovalReason, Signal
 /// What most frames other than signals fit into, in bytes.
 const SMALL: usize = 512;
 
-/// Writes an event as `["name",…]`.
-pub fn event(event: &Event) -> String {
-    match event {
+/// Writes an event as `["name",…]`; `None` for an event that Socket.IO clients are not told of.
+pub fn event(event: &Event) -> Option<String> {
+    Some(match event {
+        // A leave follows it.
+        Event::HungUp { .. } => return None,
         Event::Joined(snapshot) => room_users(snapshot, None),
         Event::PeerJoined { room, peer } => peer_event("user-joined", room, peer, None),
         Event::PeerLeft { room, peer, reason } => peer_event("user-left", room, peer, Some(*reason)),
@@ -29,7 +31,7 @@ pub fn event(event: &Event) -> String {
             };
             error(&Failure::new(code, message), None, Some(room))
         }
-    }
+    })
 }
 
 /// The `error` event; `event` is the request that went wrong.

@@ -1,5 +1,6 @@
 //! Between the library's handlers and the session.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::future::ready;
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use socketioxide::handler::{ConnectMiddleware, MessageHandler, Value};
 use socketioxide::socket::{DisconnectReason, Sid, Socket};
 use tracing::{debug, warn};
 
+use super::Protocol;
 use super::link::Link;
 use super::wire::Wire;
 use crate::dialect::json::{self, Members};
-use crate::dialect::socketio::{Request, decode, encode};
+use crate::dialect::socketio::{Request, decode, encode, session_id};
 use crate::dialect::{DecodeError, Failure, RequestError};
 use crate::id::RoomId;
 use crate::metrics::{Kind, Limit};
@@ -117,7 +119,13 @@ fn handle(link: &Link, sid: Sid, value: &Value, ack: Option<i64>) {
     let (Some(session), Value::Str(text, attachments)) = (link.session(), value) else {
         return;
     };
-    let (text, received) = (text.as_str(), Moment::now());
+    let received = Moment::now();
+    let text = match link.protocol() {
+        // Its client knows no other id of itself, and nobody else may know this one.
+        Protocol::V3 => session_id::replace(text.as_str(), sid.as_str(), link.id()),
+        Protocol::V4 => Cow::Borrowed(text.as_str()),
+    };
+    let text = &*text;
     let admitted = session.admit();
     let Some(request) = Request::read(text) else {
         if let Some(token) = decode::renewal(text) {

@@ -375,6 +375,8 @@ impl Connection {
         let before = session.key().map(|key| key.expose());
         let key = session.renew_key(used).map(|key| key.expose());
         self.conversation.keep(key.clone());
+        // Resuming is the first that a client says on its new connection: its style counts from then on.
+        self.speaks = self.conversation.speaks();
         session.speak(self.speaks);
         let Frame::Text(said) = self.conversation.resumed(Some(session.id()), now) else { return None };
         // What this connection was until now had no rooms, or leaves them.

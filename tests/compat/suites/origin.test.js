@@ -149,9 +149,18 @@ suite('Origin with CLIENT_URL=*', { CLIENT_URL: '*' }, (server) => {
   })
 })
 
-suite('Origin by default', {}, (server) => {
-  test('http://localhost:3000 is let in, others are not', async () => {
-    assertReflected(await request(server, 'GET', '/health', { origin: 'http://localhost:3000' }), 'http://localhost:3000')
+suite('Origin by default, in development', {}, (server) => {
+  test('every origin of this machine is allowed, others are not', async () => {
+    for (const origin of ['http://localhost:3000', 'http://localhost:5173', 'http://127.0.0.1:8080', 'http://[::1]:3000', 'https://localhost']) {
+      assertReflected(await request(server, 'GET', '/health', { origin }), origin)
+      assert.equal((await upgrade(server, origin, 4)).status, 101)
+    }
+    assert.equal((await upgrade(server, 'http://192.168.0.7:3000', 4)).status, 403)
+  })
+})
+
+suite('Origin by default, in production', { NODE_ENV: 'production' }, (server) => {
+  test('http://localhost:3000 is allowed, others are not', async () => {
     assert.equal((await upgrade(server, 'http://localhost:3000', 4)).status, 101)
     assert.equal((await upgrade(server, 'http://localhost:3001', 4)).status, 403)
   })

@@ -202,7 +202,7 @@ async function meet({ room, connect }, victim) {
   }
   for (const attacker of attackers) {
     for (const key of ['targetId', 'target', 'to', 'targetUserId', 'targetSocketId']) {
-      for (const id of [victim.id, victim.connection]) {
+      for (const id of key === 'targetSocketId' ? [victim.connection] : [victim.id, victim.connection]) {
         await attacker.granted('offer', { [key]: id, offer: 1 })
         await victim.next('offer')
       }

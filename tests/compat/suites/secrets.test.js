@@ -14,7 +14,7 @@ suite('the Engine.IO session id', {}, (server) => {
       const all = [...peers, nameless]
 
       for (const key of ['targetId', 'target', 'to', 'targetUserId', 'targetSocketId']) {
-        for (const target of ['bob', bob.connection]) {
+        for (const target of key === 'targetSocketId' ? [bob.connection] : ['bob', bob.connection]) {
           await nameless.granted('offer', { [key]: target, offer: 1 })
           await bob.next('offer')
         }

@@ -9,7 +9,7 @@ use super::{all_go, away, back};
 use crate::support::client::{cut, text, websocket};
 use crate::support::program::{Program, parlor};
 use crate::support::roamer::{Roamer, WAYS, Way};
-use crate::support::wire::{Heard, NAMELESS, Peer, Wire, open, told};
+use crate::support::wire::{Heard, NAMELESS, Peer, Wire, message, open, told};
 use crate::support::{Client, TestServer};
 
 #[tokio::test]
@@ -171,4 +171,69 @@ async fn no_key_is_logged() {
         assert_eq!(program.printed(secret), 0);
     }
     assert!(program.ended().success());
+}
+
+/// The style of type names is that of the first message of a connection, also where that message resumes a session.
+#[tokio::test]
+async fn a_resumed_connection_is_told_in_the_style_it_began_with() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = open(&server, "/ws").await;
+    let join = json!({ "type": "room.join", "payload": { "roomId": "r", "user": { "id": "ann" } } });
+    ann.send(Message::text(join.to_string())).await.unwrap();
+    let state = loop {
+        let told = told(&mut ann).await;
+        if told["type"] == "room.state" {
+            break told;
+        }
+    };
+    let (key, seen) = (state["payload"]["resumeToken"].clone(), state["sequence"].clone());
+    cut(ann);
+    server.until("ann is away", |held| held.away == 1).await;
+    let mut ann = open(&server, "/ws").await;
+    let resume = json!({ "type": "auth.request", "payload": { "resumeToken": key, "lastSequence": seen } });
+    ann.send(Message::text(resume.to_string())).await.unwrap();
+    let answer = loop {
+        let told = told(&mut ann).await;
+        if told["type"] == "auth.response" {
+            break told;
+        }
+    };
+    assert_eq!(answer["payload"]["recovered"], true, "{answer}");
+    let bob = Client::joined(&server, "r", "bob").await;
+    assert_eq!(told(&mut ann).await["type"], "room.participant-joined");
+    bob.close().await;
+    assert_eq!(told(&mut ann).await["type"], "room.participant-left");
+    ann.close(None).await.unwrap();
+    while message(&mut ann).await.is_ok() {}
+    server.finish().await;
+}
+
+/// A connection that somebody tried to take over in vain ends, and the log says so once, as of every other.
+#[tokio::test]
+async fn a_failed_takeover_logs_the_end_of_the_older_connection() {
+    let mut command = parlor();
+    command.args(["--port=0", "--host=127.0.0.1", "--log-level=info", "--resume-messages=8"]);
+    let program = Program::start(command);
+    let address = program.address();
+    let ann = Roamer::joined(address, Way::Envelope, "ann").await;
+    let mut bob = Roamer::joined(address, Way::Envelope, "bob").await;
+    for number in 0..20 {
+        bob.say("ann", number).await;
+    }
+    let (mut late, _) = tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.unwrap();
+    let resume = json!({ "type": "auth:request", "payload": { "resumeToken": ann.ticket().key, "lastSequence": 1 } });
+    late.send(Message::text(resume.to_string())).await.unwrap();
+    let answer = loop {
+        let told = told(&mut late).await;
+        if told["type"] == "auth:response" {
+            break told;
+        }
+    };
+    assert_eq!(answer["payload"]["recovered"], false, "{answer}");
+    ann.ended().await;
+    drop((bob, late));
+    let log = program.stop();
+    let ends =
+        log.lines().filter(|line| line.contains("disconnected connection=") && line.contains("reason=\"replaced\""));
+    assert_eq!(ends.count(), 1, "{log}");
 }

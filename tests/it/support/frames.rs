@@ -25,7 +25,7 @@ pub(crate) fn line(command: Command) -> String {
             let peer = peer.map(|peer| format!(" as {peer}")).unwrap_or_default();
             let saying =
                 if profile == Profile::default() { String::new() } else { format!(" saying {}", profile.as_str()) };
-            let unless = if kind == RoomKind::SessionUnlessEnded { " unless it has ended" } else { "" };
+            let unless = if kind == RoomKind::PairUnlessEnded { " unless it has ended" } else { "" };
             format!("join {room}{peer}{saying}{unless}")
         }
         Command::Leave { room } => format!("leave {}", room.map_or("all".to_owned(), |room| room.to_string())),

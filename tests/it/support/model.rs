@@ -8,8 +8,7 @@ mod naive;
 #[path = "model/scenario.rs"]
 mod scenario;
 
-use std::time::SystemTime;
-
+use parlor::clock::Moment;
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{
     Applied, Command, Event, LeaveReason, Limits, Profile, RoomError, Rooms, Signal, SignalKind, Target,
@@ -50,7 +49,7 @@ struct Run {
 
 impl Run {
     fn new(limits: Limits) -> Self {
-        let naive = Naive::new(limits.clone(), SystemTime::UNIX_EPOCH);
+        let naive = Naive::new(limits.clone(), Moment::now());
         let (seats, ended, partings) = (Vec::new(), Vec::new(), Vec::new());
         let mut run = Self { rooms: Rooms::new(limits), naive, seats, ended, partings, connections: 0, signals: 0 };
         for _ in 0..SEATS {
@@ -117,7 +116,7 @@ impl Run {
             Step::LeaveNext => self.leave_next(),
             Step::Create { room, capacity } => self.create(&room.id(), capacity.map(|most| usize::from(most.0) + 1)),
             Step::Close { room } => self.close(&room.id()),
-            Step::Expire => assert_eq!(self.rooms.expire(self.naive.now), self.naive.expire()),
+            Step::Expire => assert_eq!(self.rooms.expire(self.naive.now.instant), self.naive.expire()),
             Step::Wait(quarters) => self.naive.now += TTL / 4 * u32::from(quarters.0),
         }
     }
@@ -212,7 +211,7 @@ impl Run {
         self.compare();
         assert_eq!(self.rooms.counts().peers, 0, "a ghost");
         self.naive.now += TTL;
-        assert_eq!(self.rooms.expire(self.naive.now), self.naive.expire());
+        assert_eq!(self.rooms.expire(self.naive.now.instant), self.naive.expire());
         self.compare();
         assert_eq!(self.rooms.counts().rooms, 0, "a room that nobody is in");
     }

@@ -2,15 +2,16 @@
 //! to be seen to be right.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
+use parlor::clock::Moment;
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{
     Answer, Command, Counts, Event, FoundBy, LeaveReason, Limits, Peer, Profile, RemovalReason, RoomError, RoomKind,
     Signal, Snapshot, Summary, Target,
 };
 
-/// A session is a call of two.
+/// Maximum number of peers of a pair session.
 const SESSION_SIZE: usize = 2;
 
 /// What came of something: who is told what, in this order, and who is out of which room and why.
@@ -33,17 +34,30 @@ pub(crate) type Outcome<T> = Result<T, Vec<RoomError>>;
 struct Room {
     id: RoomId,
     created_at: SystemTime,
-    capacity: usize,
-    is_session: bool,
+    /// Its own capacity, and whether an operator chose it.
+    own_capacity: usize,
+    is_chosen: bool,
+    is_pair: bool,
+    /// The peers that joined over `/signal`.
+    paired: Vec<ConnectionId>,
     /// Made by an operator: stays without peers until then, or until its first peer has come.
-    waits_until: Option<SystemTime>,
+    waits_until: Option<Instant>,
     /// In the order they joined.
     peers: Vec<Arc<Peer>>,
     /// Said to nobody, and since when that waits.
-    waiting: Vec<(SystemTime, Arc<Peer>, Arc<Signal>)>,
+    waiting: Vec<(Instant, Arc<Peer>, Arc<Signal>)>,
 }
 
 impl Room {
+    /// Whether it holds two at present.
+    fn is_for_two(&self) -> bool {
+        self.is_pair || !self.paired.is_empty()
+    }
+
+    fn capacity(&self) -> usize {
+        if self.is_for_two() { self.own_capacity.min(SESSION_SIZE) } else { self.own_capacity }
+    }
+
     fn peer(&self, connection: ConnectionId) -> Option<Arc<Peer>> {
         self.peers.iter().find(|peer| peer.connection == connection).cloned()
     }
@@ -54,18 +68,18 @@ impl Room {
 
     fn snapshot(&self, me: Arc<Peer>) -> Arc<Snapshot> {
         let (room, peers) = (self.id.clone(), self.peers.clone());
-        Arc::new(Snapshot { room, created_at: self.created_at, capacity: self.capacity, me, peers })
+        Arc::new(Snapshot { room, created_at: self.created_at, capacity: self.capacity(), me, peers })
     }
 
     fn summary(&self) -> Summary {
         let peers = self.peers.iter().map(|peer| peer.id.clone()).collect();
-        Summary { id: self.id.clone(), peers, capacity: self.capacity, created_at: self.created_at }
+        Summary { id: self.id.clone(), peers, capacity: self.capacity(), created_at: self.created_at }
     }
 }
 
 /// All rooms.
 pub(crate) struct Naive {
-    pub(crate) now: SystemTime,
+    pub(crate) now: Moment,
     limits: Limits,
     /// Connections that have come and not gone.
     open: Vec<ConnectionId>,
@@ -78,7 +92,7 @@ pub(crate) struct Naive {
 }
 
 impl Naive {
-    pub(crate) fn new(limits: Limits, now: SystemTime) -> Self {
+    pub(crate) fn new(limits: Limits, now: Moment) -> Self {
         Self { now, limits, open: Vec::new(), rooms: Vec::new(), joins: Vec::new(), ended: Vec::new() }
     }
 
@@ -173,15 +187,19 @@ impl Naive {
         let limits = &self.limits;
         let room = self.room(id);
         let is_in = room.is_some_and(|room| room.peer(who).is_some());
-        let is_session = kind != RoomKind::Group;
-        let capacity = room.map_or(limits.room_size, |room| room.capacity);
-        let capacity = if is_session { capacity.min(SESSION_SIZE) } else { capacity };
+        let joins_pair = kind != RoomKind::Group;
+        let capacity = room.map_or(limits.room_size, Room::capacity);
+        let capacity = if joins_pair { capacity.min(SESSION_SIZE) } else { capacity };
+        let is_closed_to_pairs = room.is_some_and(|room| !room.is_pair && room.is_chosen);
+        let is_foreign = self.open.iter().any(|other| *other != who && PeerId::from(*other) == *peer);
         // Who replaces takes no place.
         let others = room.map_or(0, |room| room.peers.iter().filter(|other| other.id != *peer).count());
         let (max_rooms, max_mine) = (limits.rooms.unwrap_or(usize::MAX), limits.rooms_per_connection);
         let all = [
             (said.as_str().len() > limits.profile_bytes, RoomError::ProfileTooLarge { max: limits.profile_bytes }),
-            (kind == RoomKind::SessionUnlessEnded && self.ended.contains(id), RoomError::SessionEnded),
+            (is_foreign, RoomError::ForeignConnectionId),
+            (!is_in && joins_pair && is_closed_to_pairs, RoomError::NotForPairs),
+            (kind == RoomKind::PairUnlessEnded && self.ended.contains(id), RoomError::SessionEnded),
             (!self.open.contains(&who), RoomError::ConnectionEnded),
             (room.is_none() && !limits.auto_create, RoomError::RoomNotFound),
             (room.is_none() && self.rooms.len() >= max_rooms, RoomError::TooManyRooms { max: max_rooms }),
@@ -206,7 +224,7 @@ impl Naive {
         if !refusals.is_empty() {
             return Err(refusals);
         }
-        let index = self.position(id).unwrap_or_else(|| self.begin(id.clone(), self.limits.room_size, None));
+        let index = self.position(id).unwrap_or_else(|| self.begin(id.clone(), None, kind, None));
         let room = &self.rooms[index];
         if let Some(me) = room.peer(who) {
             // Again: the list, and nothing for the others.
@@ -219,14 +237,13 @@ impl Naive {
             told.tell(&[older], &Event::Removed { room: id.clone(), reason: RemovalReason::Replaced });
             self.take_out(index, older, LeaveReason::Replaced, told);
         }
-        let me = Arc::new(Peer { id: peer, connection: who, joined_at: self.now, profile });
+        let me = Arc::new(Peer { id: peer, connection: who, joined_at: self.now.time, profile });
         self.joins.push((who, id.clone()));
-        let (now, ttl) = (self.now, self.limits.session.ttl);
+        let (now, ttl) = (self.now.instant, self.limits.session.ttl);
         let room = &mut self.rooms[index];
         room.waits_until = None;
         if kind != RoomKind::Group {
-            room.is_session = true;
-            room.capacity = room.capacity.min(SESSION_SIZE);
+            room.paired.push(who);
         }
         room.peers.push(Arc::clone(&me));
         let snapshot = room.snapshot(Arc::clone(&me));
@@ -242,10 +259,19 @@ impl Naive {
     }
 
     /// Begins a room; an ended session of its id is the past.
-    fn begin(&mut self, id: RoomId, capacity: usize, waits_until: Option<SystemTime>) -> usize {
+    fn begin(&mut self, id: RoomId, chosen: Option<usize>, kind: RoomKind, waits_until: Option<Instant>) -> usize {
         self.ended.retain(|ended| *ended != id);
-        let (created_at, peers, waiting) = (self.now, Vec::new(), Vec::new());
-        self.rooms.push(Room { id, created_at, capacity, is_session: false, waits_until, peers, waiting });
+        self.rooms.push(Room {
+            id,
+            created_at: self.now.time,
+            own_capacity: chosen.unwrap_or(self.limits.room_size),
+            is_chosen: chosen.is_some(),
+            is_pair: kind != RoomKind::Group,
+            paired: Vec::new(),
+            waits_until,
+            peers: Vec::new(),
+            waiting: Vec::new(),
+        });
         self.rooms.len() - 1
     }
 
@@ -254,6 +280,7 @@ impl Naive {
         let room = &mut self.rooms[index];
         let (id, peer) = (room.id.clone(), room.peer(who).expect("in the room"));
         room.peers.retain(|peer| peer.connection != who);
+        room.paired.retain(|paired| *paired != who);
         self.joins.retain(|(connection, joined)| *connection != who || *joined != id);
         told.tell(&room.all_but(who), &Event::PeerLeft { room: id.clone(), peer: Arc::clone(&peer), reason });
         told.left.push((id, peer, reason));
@@ -264,7 +291,7 @@ impl Naive {
         let room = &self.rooms[index];
         if room.peers.is_empty() && room.waits_until.is_none() {
             let room = self.rooms.remove(index);
-            if room.is_session {
+            if room.is_pair {
                 self.ended.push(room.id);
             }
         }
@@ -282,12 +309,14 @@ impl Naive {
 
     fn hang_up(&mut self, who: ConnectionId, room: Option<RoomId>, told: &mut Told) -> Outcome<Answer> {
         let index = self.mine(who, room)?;
-        if self.rooms[index].is_session {
+        if self.rooms[index].is_pair {
             // The other hears who went, and then both that it is over.
             let both = self.connections_in(&self.rooms[index].id);
             self.take_out(index, who, LeaveReason::HungUp, told);
             self.end(index, &both, RemovalReason::HungUp, LeaveReason::HungUp, told);
         } else {
+            let room = &self.rooms[index];
+            told.tell(&room.all_but(who), &Event::HungUp { room: room.id.clone() });
             self.take_out(index, who, LeaveReason::Left, told);
         }
         self.forget_if_empty(index);
@@ -314,23 +343,24 @@ impl Naive {
         told: &mut Told,
     ) -> Outcome<Answer> {
         let index = self.mine(who, room)?;
-        let (now, limits) = (self.now, &self.limits.session);
+        let (now, limits) = (self.now.instant, &self.limits.session);
         let room = &mut self.rooms[index];
         let from = room.peer(who).expect("in the room");
         let signal = Arc::new(signal);
-        let (to, found_by) = match target.map(Target::to_string) {
+        let (to, found_by) = match target {
             None => (room.all_but(who), FoundBy::PeerId),
-            Some(name) => {
-                let by_id = room.peers.iter().find(|peer| peer.id.as_str() == name);
+            Some(target) => {
+                let name = target.to_string();
+                let by_id = room.peers.iter().find(|peer| target.as_peer().is_some() && peer.id.as_str() == name);
                 let by_connection = room.peers.iter().find(|peer| peer.connection.to_string() == name);
-                match (by_id, by_connection) {
-                    (Some(peer), _) => (vec![peer.connection], FoundBy::PeerId),
-                    (None, Some(peer)) => (vec![peer.connection], FoundBy::ConnectionId),
+                match (by_connection, by_id) {
+                    (Some(peer), _) => (vec![peer.connection], FoundBy::ConnectionId),
+                    (None, Some(peer)) => (vec![peer.connection], FoundBy::PeerId),
                     (None, None) => return Err(vec![RoomError::TargetNotFound]),
                 }
             }
         };
-        if to.is_empty() && room.is_session {
+        if to.is_empty() && target.is_none() && room.is_for_two() {
             room.waiting.retain(|(since, ..)| now <= *since + limits.ttl);
             let bytes: usize = room.waiting.iter().map(|(_, _, waiting)| waiting.body.len()).sum();
             if room.waiting.len() >= limits.messages || bytes + signal.body.len() > limits.bytes {
@@ -352,8 +382,9 @@ impl Naive {
         if !refusals.is_empty() {
             return Err(refusals);
         }
-        let until = self.now + self.limits.empty_room_ttl;
-        let index = self.begin(id.clone(), capacity.unwrap_or(self.limits.room_size), Some(until));
+        let until = self.now.instant + self.limits.empty_room_ttl;
+        let capacity = capacity.unwrap_or(self.limits.room_size);
+        let index = self.begin(id.clone(), Some(capacity), RoomKind::Group, Some(until));
         Ok(self.rooms[index].summary())
     }
 
@@ -370,7 +401,7 @@ impl Naive {
     /// Forgets the rooms whose first peer never came.
     pub(crate) fn expire(&mut self) -> usize {
         let before = self.rooms.len();
-        let now = self.now;
+        let now = self.now.instant;
         self.rooms.retain(|room| room.waits_until.is_none_or(|until| now < until));
         before - self.rooms.len()
     }

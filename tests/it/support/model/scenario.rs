@@ -84,8 +84,8 @@ pub(crate) struct Kind(Below<6>);
 impl Kind {
     pub(crate) fn of_room(self) -> RoomKind {
         match self.0.0 {
-            0 => RoomKind::Session,
-            1 => RoomKind::SessionUnlessEnded,
+            0 => RoomKind::Pair,
+            1 => RoomKind::PairUnlessEnded,
             _ => RoomKind::Group,
         }
     }

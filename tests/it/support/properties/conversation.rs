@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use parlor::auth::Denial;
+use parlor::clock::Moment;
 use parlor::dialect::{Begin, Conversation, Frame, Hello, RequestError, Step, envelope, session, topic};
 use parlor::id::{ConnectionId, MAX_ID_CHARS, PeerId, RoomId};
 use parlor::room::{Answer, Code, Command, Limits, Profile, RoomError, RoomKind, Rooms, SignalKind, Target};
@@ -257,7 +258,7 @@ impl Talk {
         if let Command::Relay { room, target: Some(target), .. } = &command {
             self.invite(room.as_ref(), target);
         }
-        let applied = self.rooms.apply(when(), ME, command)?;
+        let applied = self.rooms.apply(moment(), ME, command)?;
         for delivery in &applied.deliveries {
             if let Some(Frame::Text(told)) = (self.conversation.speaks().encode)(&delivery.event, when()) {
                 self.check_event(&told);
@@ -284,7 +285,7 @@ impl Talk {
             let join = Command::Join { room, peer, profile: Profile::default(), kind: RoomKind::Group };
             self.rooms.connect(guest);
             // A room may be full, or the target be there already.
-            drop(self.rooms.apply(when(), guest, join));
+            drop(self.rooms.apply(moment(), guest, join));
         }
     }
 
@@ -312,7 +313,7 @@ impl Talk {
                     peers::check(profile);
                 } else {
                     let is_join = message.text("type").as_deref() == Some("join");
-                    assert_eq!(*kind, if is_join { RoomKind::Session } else { RoomKind::SessionUnlessEnded });
+                    assert_eq!(*kind, if is_join { RoomKind::Pair } else { RoomKind::PairUnlessEnded });
                     assert_eq!((peer.as_ref(), profile.as_str()), (None, ""));
                 }
             }
@@ -426,4 +427,9 @@ fn check_said(payload: &Object, user: &Object, profile: &Profile) {
     if let Some(role) = &role {
         said.assert_once("role", role);
     }
+}
+
+/// When everything happens, by both clocks.
+fn moment() -> Moment {
+    Moment { time: when(), ..Moment::now() }
 }

@@ -54,7 +54,9 @@ fn check_socketio(scene: &Scene, event: &Event, said: &Object) {
             let ack = Object::read(array(&ack)[0].get()).expect("an object");
             [array(&told)[1].get().to_owned(), ack.get("users").expect("users").to_owned()]
         }
-        Event::SignalRelayed { .. } | Event::Removed { .. } => panic!("nothing of a peer: {event:?}"),
+        Event::SignalRelayed { .. } | Event::HungUp { .. } | Event::Removed { .. } => {
+            panic!("nothing of a peer: {event:?}")
+        }
     };
     for list in lists {
         let peers = array(&list);

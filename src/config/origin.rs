@@ -1,0 +1,378 @@
+//! The origins of `CLIENT_URL`, and how an `Origin` header matches them.
+//!
+//! Matching is textual, as browsers write origins: lower case, without a default port. An entry that no browser can
+//! ever send is an error of the setting, since its author would look for the fault elsewhere.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+const ACCEPTED: &str = "origins as browsers send them, comma-separated, such as https://app.example.com, \
+     https://*.example.com, http://localhost:*, file:// or null; or * alone";
+
+/// The origins of every page on this machine: the default in development.
+const THIS_MACHINE: &str = "http://localhost:*,https://localhost:*,http://127.0.0.1:*,https://127.0.0.1:*,\
+     http://[::1]:*,https://[::1]:*";
+
+/// The default in production.
+const LOCALHOST_3000: &str = "http://localhost:3000";
+
+/// Schemes of URLs that are never the origin of a page.
+const NO_ORIGINS: [&str; 7] = ["ws", "wss", "file", "data", "blob", "about", "javascript"];
+
+/// The origins whose pages may connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientUrl {
+    /// `*`
+    Any,
+    /// An origin that matches one of these.
+    List(Vec<Pattern>),
+}
+
+impl ClientUrl {
+    /// The default: every origin of this machine in development, one in production.
+    pub(super) fn default_for(is_production: bool) -> Self {
+        let default = if is_production { LOCALHOST_3000 } else { THIS_MACHINE };
+        client_url(default).expect("the defaults are valid")
+    }
+
+    /// Whether a page of this origin may connect.
+    pub fn allows(&self, origin: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::List(list) => list.iter().any(|pattern| pattern.matches(origin)),
+        }
+    }
+
+    /// Whether an entry has this host, under whatever scheme and port.
+    pub fn names_host(&self, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::List(list) => list.iter().any(|pattern| match pattern {
+                Pattern::Page { host: pattern, .. } => host_matches(pattern, host),
+                Pattern::Null | Pattern::File => false,
+            }),
+        }
+    }
+
+    /// Whether only pages on localhost may connect.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Any => false,
+            Self::List(list) => {
+                list.iter().all(|pattern| matches!(pattern, Pattern::Page { host, .. } if host == "localhost"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for ClientUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::List(list) => {
+                let list: Vec<String> = list.iter().map(Pattern::to_string).collect();
+                f.write_str(&list.join(","))
+            }
+        }
+    }
+}
+
+/// One entry of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pattern {
+    /// `null`: pages without an origin of their own, such as a sandboxed frame.
+    Null,
+    /// `file://`: pages that some web views open from a file.
+    File,
+    /// Scheme, host and port.
+    Page {
+        /// Without the colon.
+        scheme: String,
+        /// A label that is `*` stands for any label.
+        host: String,
+        /// Which ports.
+        port: Port,
+    },
+}
+
+/// The ports of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// The one that the scheme has by default.
+    Default,
+    /// One.
+    Is(u16),
+    /// `*`: all of them.
+    Any,
+}
+
+impl Pattern {
+    fn matches(&self, origin: &str) -> bool {
+        match self {
+            Self::Null => origin == "null",
+            Self::File => origin == "file://",
+            Self::Page { scheme, host, port } => split(origin).is_some_and(|found| {
+                let is_port = match port {
+                    Port::Default => found.port.is_none(),
+                    Port::Is(port) => found.port == Some(*port),
+                    Port::Any => true,
+                };
+                found.scheme == *scheme && host_matches(host, found.host) && is_port
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::File => f.write_str("file://"),
+            Self::Page { scheme, host, port: Port::Default } => write!(f, "{scheme}://{host}"),
+            Self::Page { scheme, host, port: Port::Is(port) } => write!(f, "{scheme}://{host}:{port}"),
+            Self::Page { scheme, host, port: Port::Any } => write!(f, "{scheme}://{host}:*"),
+        }
+    }
+}
+
+/// The parts of an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts<'a> {
+    /// Without the colon.
+    pub scheme: &'a str,
+    /// A name or an address; of IPv6, in brackets.
+    pub host: &'a str,
+    /// `None` is the default of the scheme.
+    pub port: Option<u16>,
+}
+
+/// Splits an origin that is written as browsers write it; `None` for any other text.
+pub fn split(origin: &str) -> Option<Parts<'_>> {
+    let (scheme, authority) = origin.split_once("://")?;
+    let (host, port) = host_and_port(authority)?;
+    let port = match port {
+        Some(text) => {
+            let port: u16 = text.parse().ok()?;
+            if port.to_string() != text || default_port(scheme) == Some(port) {
+                return None;
+            }
+            Some(port)
+        }
+        None => None,
+    };
+    Some(Parts { scheme, host, port })
+}
+
+/// Splits `host`, `host:port` or `[address]:port`.
+pub fn host_and_port(authority: &str) -> Option<(&str, Option<&str>)> {
+    let end = if authority.starts_with('[') {
+        authority.find(']')? + 1
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
+    let (host, rest) = authority.split_at(end);
+    match rest.strip_prefix(':') {
+        _ if host.is_empty() => None,
+        None if rest.is_empty() => Some((host, None)),
+        None => None,
+        Some(port) => Some((host, Some(port))),
+    }
+}
+
+/// The port that a scheme has by default.
+pub fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    }
+}
+
+/// Whether a host is the one of an entry, label by label.
+fn host_matches(pattern: &str, host: &str) -> bool {
+    if !pattern.contains('*') {
+        return pattern == host;
+    }
+    let mut labels = host.split('.');
+    let all = pattern.split('.').all(|wanted| {
+        labels
+            .next()
+            .is_some_and(|label| if wanted == "*" { !label.is_empty() && is_label(label) } else { wanted == label })
+    });
+    all && labels.next().is_none()
+}
+
+fn is_label(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_')
+}
+
+/// Reads the setting.
+pub(super) fn client_url(text: &str) -> Result<ClientUrl, String> {
+    let items: Vec<&str> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+    match items.as_slice() {
+        [] => return Err(ACCEPTED.to_owned()),
+        ["*"] => return Ok(ClientUrl::Any),
+        _ => {}
+    }
+    items.into_iter().map(pattern).collect::<Option<_>>().map(ClientUrl::List).ok_or_else(|| ACCEPTED.to_owned())
+}
+
+/// Reads an entry; `None` for one that no origin can match.
+fn pattern(text: &str) -> Option<Pattern> {
+    match text {
+        "null" => return Some(Pattern::Null),
+        "file://" | "file:///" => return Some(Pattern::File),
+        _ => {}
+    }
+    let text = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+    let (scheme, authority) = text.split_once("://")?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    if !is_scheme || NO_ORIGINS.contains(&scheme) {
+        return None;
+    }
+    let (host, port) = host_and_port(authority)?;
+    let port = match port {
+        None => Port::Default,
+        Some("*") => Port::Any,
+        Some(port) => match port.parse().ok().filter(|port| *port > 0)? {
+            port if default_port(scheme) == Some(port) => Port::Default,
+            port => Port::Is(port),
+        },
+    };
+    Some(Pattern::Page { scheme: scheme.to_owned(), host: host_pattern(host)?, port })
+}
+
+/// The host of an entry as browsers write it.
+fn host_pattern(host: &str) -> Option<String> {
+    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return address.parse::<Ipv6Addr>().ok().map(|address| format!("[{address}]"));
+    }
+    let labels: Vec<&str> = host.strip_suffix('.').filter(|host| !host.is_empty()).unwrap_or(host).split('.').collect();
+    let is_good = |label: &&str| *label == "*" || (!label.is_empty() && is_label(label));
+    // Electron applications have such hosts.
+    if host != "." && !labels.iter().all(is_good) {
+        return None;
+    }
+    // A host whose last label is a number is an address, which browsers write in one form.
+    let last = labels.last().copied().unwrap_or_default();
+    let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    if is_number && host.parse::<Ipv4Addr>().is_err() {
+        return None;
+    }
+    Some(host.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(setting: &str, origin: &str) -> bool {
+        client_url(setting).unwrap().allows(origin)
+    }
+
+    #[test]
+    fn entries_are_normalised_to_what_browsers_send() {
+        let list =
+            client_url("https://App.Example.com/, http://localhost:80,capacitor://localhost , http://[0:0::1]:3000");
+        let expected = "https://app.example.com,http://localhost,capacitor://localhost,http://[::1]:3000";
+        assert_eq!(list.unwrap().to_string(), expected);
+        assert_eq!(client_url(" * "), Ok(ClientUrl::Any));
+        assert_eq!(client_url("file:///, null").unwrap().to_string(), "file://,null");
+    }
+
+    #[test]
+    fn an_entry_that_can_never_match_is_refused() {
+        for entry in [
+            "",
+            ",",
+            "app.example.com",
+            "https://a.example/path",
+            "*,https://a.example",
+            "https://u@a.example",
+            "https://a b",
+            "https://a.example?x",
+            "https://a.example#x",
+            "https://",
+            "//a.example",
+            "wss://a.example",
+            "https://*a.example",
+            "https://a*.example",
+            "https://a..example",
+            "https://.example",
+            "https://b\u{fc}cher.example",
+            "https://a.example:0",
+            "https://a.example:65536",
+            "https://a.example:",
+            "https://a.example:8*",
+            "*://a.example",
+            "https://127.1",
+            "https://2130706433",
+            "https://0x7f.1",
+            "https://[::1",
+            "https://[x]",
+            "https://[::1]x",
+            "file://server",
+            "file:///path",
+            "data:",
+            "about:blank",
+            "1http://a.example",
+            "https://a%20b",
+            "https://a\\b",
+            "Null",
+        ] {
+            assert!(client_url(entry).is_err(), "{entry}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_one_whole_label_or_for_any_port() {
+        assert!(allows("https://*.example.com", "https://pr-17.example.com"));
+        for origin in [
+            "https://example.com",
+            "https://a.b.example.com",
+            "http://a.example.com",
+            "https://a.example.com:8443",
+            "https://.example.com",
+            "https://a.example.com.evil.example",
+            "https://evil/.example.com",
+            "https://a.example.com:443",
+            "https://A.example.com",
+            "https://evil#.example.com",
+        ] {
+            assert!(!allows("https://*.example.com", origin), "{origin}");
+        }
+        for origin in ["http://localhost", "http://localhost:5173", "http://localhost:65535"] {
+            assert!(allows("http://localhost:*", origin), "{origin}");
+        }
+        for origin in [
+            "https://localhost:5173",
+            "http://localhost:",
+            "http://localhost:05173",
+            "http://localhost:x",
+            "http://localhost:80",
+        ] {
+            assert!(!allows("http://localhost:*", origin), "{origin}");
+        }
+        assert!(allows("https://*.*.example.com:*", "https://a.b.example.com:1"));
+    }
+
+    #[test]
+    fn pages_without_a_host_can_be_listed() {
+        assert!(allows("file://", "file://") && allows("null", "null") && allows("*", "file://"));
+        assert!(!allows("file://", "null") && !allows("null", "file://") && !allows("http://localhost:*", "null"));
+        assert!(allows("capacitor://localhost", "capacitor://localhost") && allows("app://.", "app://."));
+    }
+
+    #[test]
+    fn development_allows_this_machine_and_nothing_else() {
+        let default = ClientUrl::default_for(false);
+        for origin in ["http://localhost", "https://localhost:8443", "http://127.0.0.1:5173", "http://[::1]:3000"] {
+            assert!(default.allows(origin), "{origin}");
+        }
+        for origin in ["http://127.0.0.2:1", "http://localhost.example", "http://192.168.0.2:3000", "null", "file://"] {
+            assert!(!default.allows(origin), "{origin}");
+        }
+        assert_eq!(ClientUrl::default_for(true).to_string(), LOCALHOST_3000);
+    }
+}
