@@ -167,7 +167,7 @@ export class SocketIoSignaling extends Signaling {
     socket.on("user-left", (peer) => this.tell("user-left", { ...member(peer), reason: peer.reason }));
     for (const event of /** @type {const} */ (["offer", "answer", "ice-candidate"])) {
       // Who the sender is, lists say; a relayed signal does not.
-      socket.on(event, ({ user: _, ...detail }) => this.tell(event, detail));
+      socket.on(event, ({ user: _, ...detail }) => this.tell(event, /** @type {any} */ (detail)));
     }
 
     socket.on("error", (error) => {

@@ -1,3 +1,15 @@
+/**
+ * A user by what the server says of it, and by the known fields of what the peer says about itself.
+ * @param {{ userId: string, socketId?: string, roomId?: string | null, joinedAt?: string }} peer
+ * @param {any} [metadata] whatever the peer has written there
+ * @returns {User}
+ */
+export function asUser({ userId, socketId, roomId, joinedAt }: {
+    userId: string;
+    socketId?: string;
+    roomId?: string | null;
+    joinedAt?: string;
+}, metadata?: any): User;
 /** How long a request may take before it fails with the code `TIMEOUT`, in milliseconds. */
 export const ANSWER_TIMEOUT_MS: 8000;
 /**
@@ -10,8 +22,8 @@ export const RETRY: Readonly<{
     chance: 0.5;
 }>;
 /**
- * A member of the room as the server describes it. Where the wire says more of them, it is there as well, and so is what they said of
- * themselves.
+ * A member of the room as the server describes it. Of what peers say about themselves, only `name` and `media` are here: other fields of
+ * their metadata are ignored, since these names are the module's own.
  * @typedef {object} User
  * @property {string} id the same as `userId`
  * @property {string} userId
@@ -198,8 +210,8 @@ export class Signaling extends Emitter<SignalingEvents> {
     #private;
 }
 /**
- * A member of the room as the server describes it. Where the wire says more of them, it is there as well, and so is what they said of
- * themselves.
+ * A member of the room as the server describes it. Of what peers say about themselves, only `name` and `media` are here: other fields of
+ * their metadata are ignored, since these names are the module's own.
  */
 export type User = {
     /**
