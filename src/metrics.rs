@@ -14,9 +14,10 @@ mod media;
 mod process;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -43,12 +44,25 @@ pub enum Kind {
     Unknown,
     /// Refused before it came to a room: not understood, too large, or too many.
     Refused,
+    /// No message: a ping, a pong, an acknowledgement, a CONNECT packet, an attachment.
+    Control,
 }
 
 impl Kind {
     /// Their names in the label, each at its index.
-    const NAMES: [&'static str; 10] =
-        ["join", "leave", "inspect", "hangup", "offer", "answer", "candidate", "other", "unknown", "refused"];
+    const NAMES: [&'static str; 11] = [
+        "join",
+        "leave",
+        "inspect",
+        "hangup",
+        "offer",
+        "answer",
+        "candidate",
+        "other",
+        "unknown",
+        "refused",
+        "control",
+    ];
 
     fn index(self) -> usize {
         match self {
@@ -60,6 +74,7 @@ impl Kind {
             Self::Other => 7,
             Self::Unknown => 8,
             Self::Refused => 9,
+            Self::Control => 10,
         }
     }
 }
@@ -101,11 +116,13 @@ pub enum Limit {
     WriteTime,
     /// Open files, as the system allows them.
     OpenFiles,
+    /// CONNECT packets of one connection.
+    ConnectPackets,
 }
 
 impl Limit {
     /// All of them: their series are there from the start, so that the first hit is seen to be one more.
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Connections,
         Self::ConnectionsPerIp,
         Self::UnconnectedPerIp,
@@ -123,6 +140,7 @@ impl Limit {
         Self::HandshakeTime,
         Self::WriteTime,
         Self::OpenFiles,
+        Self::ConnectPackets,
     ];
 
     /// Its name in the label.
@@ -145,6 +163,7 @@ impl Limit {
             Self::HandshakeTime => "handshake_time",
             Self::WriteTime => "write_time",
             Self::OpenFiles => "open_files",
+            Self::ConnectPackets => "connect_packets",
         }
     }
 }
@@ -173,6 +192,19 @@ impl Held {
     pub const NOTHING: Self = Self { rooms: 0, peers: 0, sessions: 0, away: 0, links: 0, transports: 0, tasks: 0 };
 }
 
+/// The time between two renderings, sustained: each takes about a millisecond.
+const RENDER_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How many renderings may follow one another without that.
+const RENDER_BURST: u32 = 32;
+
+/// What was rendered last.
+struct Rendered {
+    text: Bytes,
+    /// When the next rendering would be if all had come at the sustained rate.
+    due: Instant,
+}
+
 /// Everything that is counted. One for each server.
 pub struct Metrics {
     registry: Registry,
@@ -193,6 +225,7 @@ pub struct Metrics {
     away: IntGauge,
     relay_seconds: Histogram,
     media: media::Media,
+    rendered: Mutex<Rendered>,
     dialects: RwLock<Vec<(&'static str, Arc<DialectMetrics>)>>,
 }
 
@@ -294,6 +327,7 @@ impl Metrics {
             panics,
             relay_seconds,
             registry,
+            rendered: Mutex::new(Rendered { text: Bytes::new(), due: Instant::now() }),
             dialects: RwLock::new(Vec::new()),
         }
     }
@@ -349,6 +383,20 @@ impl Metrics {
         self.relay_seconds.observe(time.as_secs_f64());
     }
 
+    /// Everything, as Prometheus reads it, or, where that is asked for too often, what was rendered last: at most
+    /// [`RENDER_INTERVAL`] ago.
+    pub fn render_limited(&self, held: impl FnOnce() -> (Held, Figures)) -> Bytes {
+        let mut rendered = self.rendered.lock();
+        let now = Instant::now();
+        let ahead = rendered.due.saturating_duration_since(now);
+        if ahead + RENDER_INTERVAL <= RENDER_INTERVAL * RENDER_BURST {
+            rendered.due = now + ahead + RENDER_INTERVAL;
+            let (held, media) = held();
+            rendered.text = self.render(held, &media).into();
+        }
+        rendered.text.clone()
+    }
+
     /// Everything, as Prometheus reads it (text format 0.0.4).
     pub fn render(&self, held: Held, media: &Figures) -> String {
         self.media.set(media);
@@ -391,5 +439,27 @@ impl DialectMetrics {
     /// Counts a message that found no place in a queue.
     pub fn queue_full(&self) {
         self.queue_full.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_rendered_anew_only_so_often() {
+        let metrics = Metrics::new();
+        let mut renderings = 0;
+        let began = Instant::now();
+        for _ in 0..RENDER_BURST * 10 {
+            let text = metrics.render_limited(|| {
+                renderings += 1;
+                (Held::NOTHING, Figures::default())
+            });
+            assert!(!text.is_empty());
+        }
+        let sustained = began.elapsed().div_duration_f64(RENDER_INTERVAL).ceil();
+        assert!(renderings >= RENDER_BURST);
+        assert!(f64::from(renderings - RENDER_BURST) <= sustained, "{renderings} renderings");
     }
 }

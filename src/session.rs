@@ -30,8 +30,8 @@ mod invalid_tokens;
 pub mod key;
 mod media;
 mod notices;
-pub mod pace;
 pub mod place;
+pub mod rate_limit;
 
 pub use crate::clock::Moment;
 pub use access::AccessPolicy;
@@ -41,8 +41,8 @@ pub use history::{History, ResumeLimits};
 pub use hub::{Hub, Limits};
 pub use key::ResumeKey;
 pub use media::Answered;
-pub use pace::{Excess, MessageRate};
 pub use place::Session;
+pub use rate_limit::{Excess, MessageRate, RateLimiter};
 
 /// Where what is told to one connection waits to be written.
 pub trait Outbox: Any + Send + Sync {
@@ -53,8 +53,8 @@ pub trait Outbox: Any + Send + Sync {
     /// as a session holds.
     fn send_promised(&self, frame: Frame) -> Result<(), QueueFull>;
 
-    /// Asks for the connection to be closed. Must only ask: rooms may be locked.
-    fn close(&self);
+    /// Asks for the connection to be closed; `true` if nobody has before. Must only ask: rooms may be locked.
+    fn close(&self) -> bool;
 
     /// The queue, where it fills up so that senders should pause.
     fn congestion(&self) -> Option<Arc<Backlog>>;
@@ -110,6 +110,8 @@ pub struct Handled {
     pub result: Result<Answer, RequestError>,
     /// For how many recipients a signal was queued.
     pub reached: usize,
+    /// The bytes of the list that a joiner was told, to be [charged](RateLimiter::charge).
+    pub welcome_bytes: usize,
     /// A queue that this request found filling up. A transport that can should read no more of the sender until it has
     /// emptied: so a fast sender is slowed to the pace of its peers, and nothing is lost.
     pub congested: Option<Arc<Backlog>>,
@@ -118,7 +120,7 @@ pub struct Handled {
 impl Handled {
     /// Nothing came of it.
     pub fn refused(error: RequestError) -> Self {
-        Self { result: Err(error), reached: 0, congested: None }
+        Self { result: Err(error), reached: 0, welcome_bytes: 0, congested: None }
     }
 }
 

@@ -11,18 +11,13 @@ use std::time::Duration;
 /// The fixed time limits of one server. [`Timeouts::default`] has the values that every operator gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// How long a write may make no progress before its connection is closed: a client that stops reading is found within
-    /// ten seconds of traffic.
+    /// How long a client may take no byte of what is written before its connection is closed. A kernel takes nothing for
+    /// a program that reads slowly until a good part of a full buffer was read: of 256 KiB at 30 KB/s that takes 9 s.
     pub write_stall: Duration,
-    /// How long data that was sent may stay unacknowledged before the kernel closes the connection (`TCP_USER_TIMEOUT`):
-    /// a client that vanished is found within ten seconds of traffic.
-    pub unacknowledged: Duration,
     /// How long a queue may stay full before its connection is closed.
     pub queue_full: Duration,
-    /// How long the messages of a connection may be refused for their rate before it is closed.
+    /// For how much of the last 6.4 times as long a connection may exceed its message rate before it is closed.
     pub flood: Duration,
-    /// How long no message must be refused for a flood to be over.
-    pub flood_pause: Duration,
     /// How long a connection that is being closed may take to read the rest, over a WebSocket or a plain socket.
     pub last_write: Duration,
     /// How long a polling client whose connection is being closed may take to fetch the rest: several round trips.
@@ -56,11 +51,9 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            write_stall: Duration::from_secs(8),
-            unacknowledged: Duration::from_secs(9),
+            write_stall: Duration::from_secs(15),
             queue_full: Duration::from_secs(10),
             flood: Duration::from_secs(10),
-            flood_pause: Duration::from_secs(2),
             last_write: Duration::from_secs(1),
             last_poll: Duration::from_secs(3),
             last_responses: Duration::from_secs(30),

@@ -21,7 +21,7 @@ pub async fn guarded(State(shared): State<Shared>, headers: HeaderMap) -> Result
 
 /// On a listener of its own.
 pub async fn open(State(shared): State<Shared>) -> Response {
-    let text = shared.hub.metrics().render((shared.now)(), &shared.hub.media_figures());
+    let text = shared.hub.metrics().render_limited(|| ((shared.now)(), shared.hub.media_figures()));
     ([(header::CONTENT_TYPE, FORMAT), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], text)
         .into_response()
 }

@@ -130,7 +130,7 @@ impl<T> History<T> {
 
     /// The frames after a number, in order, each with its length; those that are not held any more left out.
     pub fn after(&self, number: u64) -> impl Iterator<Item = (usize, &T)> {
-        let skipped = usize::try_from((number + 1).saturating_sub(self.first())).unwrap_or(usize::MAX);
+        let skipped = usize::try_from(number.saturating_add(1).saturating_sub(self.first())).unwrap_or(usize::MAX);
         self.held.iter().skip(skipped).map(|held| (held.bytes, &held.frame))
     }
 }
@@ -144,6 +144,16 @@ mod tests {
 
     fn after(history: &History<u64>, number: u64) -> Vec<u64> {
         history.after(number).map(|(_, frame)| *frame).collect()
+    }
+
+    #[test]
+    fn number_that_no_frame_can_have_is_not_held() {
+        let mut history = History::new(LIMITS);
+        history.push(Instant::now(), 10, 1);
+        for number in [u64::MAX, u64::MAX - 1] {
+            assert!(after(&history, number).is_empty());
+            assert_eq!(history.holds_after(number), GONE);
+        }
     }
 
     #[test]

@@ -23,8 +23,8 @@ use super::invalid_tokens::InvalidTokens;
 use super::key::ResumeKey;
 use super::media::heed;
 use super::notices::Notices;
-use super::pace::MessageRate;
 use super::place::{Place, Timeline};
+use super::rate_limit::{MessageRate, RateLimiter};
 use super::{Backlog, Outbox, QueueFull, Session};
 use crate::dialect::{Dialect, Frame};
 use crate::id::{ConnectionId, PeerId, RoomId};
@@ -287,9 +287,14 @@ impl Hub {
         spare::give_back(&self.places);
     }
 
-    /// How many messages a connection may send.
-    pub(super) fn message_rate(&self) -> Option<MessageRate> {
-        self.limits.message_rate
+    /// The rate limiter of a new connection.
+    pub fn rate_limiter(&self) -> RateLimiter {
+        RateLimiter::new(
+            self.limits.message_rate,
+            self.timeouts.flood,
+            Arc::clone(&self.metrics),
+            Arc::clone(&self.notices),
+        )
     }
 
     /// Ends all places that wait for their peers.
@@ -389,6 +394,9 @@ impl Hub {
                 if index + 1 < recipients.len() {
                     encoded = Some((dialect, frame.clone()));
                 }
+                if let (Event::Joined(_), Some(Frame::Text(text))) = (&delivery.event, &frame) {
+                    delivered.welcome_bytes += text.len();
+                }
                 let sent = frame.map(|frame| {
                     if is_signal && delivered.are_promised {
                         return outbox.send_promised(frame);
@@ -425,15 +433,18 @@ impl Hub {
         let sent = outbox.send(frame);
         if sent.is_err() {
             self.metrics.dialect(dialect.name).queue_full();
-            if outbox.stays_full(Instant::now()) {
-                info!(connection = %recipient, "closing: its queue stays full");
+            let cause = if outbox.stays_full(Instant::now()) {
+                Some("send queue stays full")
+            } else {
+                // Nothing would tell it of the peer. It can join again.
+                (is_vital && dialect.presence_is_vital).then_some("presence event did not fit its send queue")
+            };
+            // More may be sent to it before it has ended.
+            if let Some(cause) = cause
+                && outbox.close()
+            {
+                info!(connection = %recipient, cause, "closing slow consumer");
                 self.metrics.limit(Limit::SendQueue);
-                outbox.close();
-            } else if is_vital && dialect.presence_is_vital {
-                // Nothing would tell it. It can join again.
-                info!(connection = %recipient, "closing: too slow to be told who is in the room");
-                self.metrics.limit(Limit::SendQueue);
-                outbox.close();
             }
         }
         sent
@@ -455,7 +466,8 @@ fn admission(limits: admission::Limits, metrics: &Arc<Metrics>, notices: &Arc<No
     })
 }
 
-fn limit_hit(metrics: &Metrics, notices: &Notices, limit: Limit, notice: &'static str) {
+/// Counts a limit that was hit, and logs it at most once a minute.
+pub(super) fn limit_hit(metrics: &Metrics, notices: &Notices, limit: Limit, notice: &'static str) {
     metrics.limit(limit);
     if notices.is_due(notice, Instant::now()) {
         warn!(limit = limit.as_str(), "{notice}");
@@ -469,6 +481,8 @@ pub(super) struct Delivered {
     are_promised: bool,
     pub(super) recipients: usize,
     pub(super) failed: usize,
+    /// The bytes of what joiners were told.
+    pub(super) welcome_bytes: usize,
     pub(super) congested: Option<Arc<Backlog>>,
 }
 

@@ -20,11 +20,10 @@ use super::admission::{Evict, Permit};
 use super::hub::{Delivered, Hub};
 use super::identity::Identity;
 use super::key::ResumeKey;
-use super::pace::{Excess, Pace};
 use super::{Backlog, Handled, Moment, NotHeld, Outbox, kind_of, limit_of};
 use crate::dialect::{Dialect, RequestError};
 use crate::id::{ConnectionId, PeerId, RoomId};
-use crate::metrics::{DialectMetrics, Kind, Limit};
+use crate::metrics::{DialectMetrics, Kind};
 use crate::room::{Answer, Command, LeaveReason, RoomError, RoomKind, Snapshot};
 
 /// What stays of a peer when its connection is lost.
@@ -33,7 +32,6 @@ pub(super) struct Place {
     pub(super) id: ConnectionId,
     pub(super) dialect: &'static Dialect,
     metrics: Arc<DialectMetrics>,
-    pace: Pace,
     pub(super) identity: Identity,
     outbox: Arc<dyn Outbox>,
     /// Whether it was ever in a room.
@@ -76,14 +74,12 @@ impl Place {
         key: Option<ResumeKey>,
         permit: Option<Arc<Permit>>,
     ) -> Self {
-        let pace = Pace::new(hub.message_rate());
         let holder = Mutex::new(Holder { generation: 0, status: Status::Held, key, spent: None });
         Self {
             hub,
             id,
             dialect,
             metrics,
-            pace,
             identity: Identity::default(),
             outbox,
             has_joined: AtomicBool::new(false),
@@ -291,16 +287,6 @@ impl Session {
         self.place.dialect.patience
     }
 
-    /// Lets a message of the client pass, or says that it has sent too many.
-    pub fn admit(&self) -> Result<(), Excess> {
-        self.place.pace.admit(self.place.hub.timeouts()).inspect_err(|excess| {
-            self.place.hub.metrics.limit(match excess {
-                Excess::Wait(_) => Limit::MessageRate,
-                Excess::Flood(_) => Limit::Flood,
-            });
-        })
-    }
-
     /// Counts a message that is no command.
     pub fn received(&self, kind: Kind) {
         self.place.metrics.received(kind);
@@ -350,7 +336,7 @@ impl Session {
         };
         if let Command::Leave { room: None } = command {
             let congested = self.place.leave_all(&rooms.of(id), LeaveReason::Left);
-            return Handled { result: Ok(Answer::Left), reached: 0, congested };
+            return Handled { result: Ok(Answer::Left), reached: 0, welcome_bytes: 0, congested };
         }
         // Only a join over `/signal` may have to be tried twice.
         let again = match &command {
@@ -374,12 +360,12 @@ impl Session {
             }
             Answer::Inspected(_) | Answer::Left | Answer::Relayed => None,
         };
-        let Delivered { recipients, failed, congested, .. } = hub.deliver(&applied, welcome, now.time);
+        let Delivered { recipients, failed, congested, welcome_bytes, .. } = hub.deliver(&applied, welcome, now.time);
         let result = match failed {
             0 => Ok(applied.answer),
             failed => Err(RequestError::DeliveryFailed { failed, recipients }),
         };
-        Handled { result, reached: recipients - failed, congested }
+        Handled { result, reached: recipients - failed, welcome_bytes, congested }
     }
 
     /// Ends the connection and gives its place up: it said goodbye, or was sent away. Only the first end of the

@@ -30,7 +30,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,7 +39,9 @@ use tower::ServiceExt;
 use tracing::debug;
 
 use super::http2;
+
 use super::stream::Stream;
+use super::tcp::Tcp;
 use crate::http::proxies::{OverTls, PeerAddress, Proxies};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Limit;
@@ -148,10 +150,13 @@ impl Acceptor {
             };
             match accepted {
                 Ok((stream, address)) => {
-                    if let Err(error) = prepare(&stream, self.hub.timeouts().unacknowledged) {
-                        debug!(%error, "the connection ended at once");
-                        continue;
-                    }
+                    let stream = match Tcp::new(stream, self.hub.timeouts().write_stall) {
+                        Ok(stream) => stream,
+                        Err(error) => {
+                            debug!(%error, "connection ended at once");
+                            continue;
+                        }
+                    };
                     let permit = self.proxies.as_ref().map(|proxies| {
                         let is_proxy = proxies.trusts(address.ip());
                         self.hub.admission().accept(address.ip(), is_proxy)
@@ -174,7 +179,7 @@ impl Acceptor {
 
     async fn serve_connection(
         self,
-        stream: TcpStream,
+        stream: Tcp,
         address: SocketAddr,
         newcomer: Newcomer,
         permit: Option<Arc<ConnectionPermit>>,
@@ -257,7 +262,7 @@ impl Acceptor {
     }
 
     /// Takes a connection through its TLS handshake, for a bounded time.
-    async fn secure(&self, tls: &Tls, stream: TcpStream) -> Option<Stream> {
+    async fn secure(&self, tls: &Tls, stream: Tcp) -> Option<Stream> {
         let handshake = async {
             if speaks_http(&stream).await? {
                 speak_tls(stream, self.hub.timeouts().last_write).await?;
@@ -386,13 +391,13 @@ fn name_host<B>(request: &mut http::Request<B>) {
 }
 
 /// Whether a client begins with a word, as HTTP does. TLS begins with the byte 22 (RFC 8446, section 5.1).
-async fn speaks_http(stream: &TcpStream) -> io::Result<bool> {
+async fn speaks_http(stream: &Tcp) -> io::Result<bool> {
     let mut first = [0];
     Ok(stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic())
 }
 
 /// Tells a client that spoke HTTP what is spoken here.
-async fn speak_tls(mut stream: TcpStream, limit: Duration) -> io::Result<()> {
+async fn speak_tls(mut stream: Tcp, limit: Duration) -> io::Result<()> {
     let mut rest = [0; 1024];
     // What is not read would end the connection with a reset, which may overtake the answer.
     let _some = stream.read(&mut rest).await?;
@@ -400,14 +405,6 @@ async fn speak_tls(mut stream: TcpStream, limit: Duration) -> io::Result<()> {
     stream.shutdown().await?;
     let drained = async { while stream.read(&mut rest).await.is_ok_and(|length| length > 0) {} };
     timeout(limit, drained).await.ok();
-    Ok(())
-}
-
-fn prepare(stream: &TcpStream, unacknowledged: Duration) -> io::Result<()> {
-    // Without it, Nagle's algorithm and delayed acknowledgements hold each small frame back for up to 40 ms.
-    stream.set_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    SockRef::from(stream).set_tcp_user_timeout(Some(unacknowledged))?;
     Ok(())
 }
 

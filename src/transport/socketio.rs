@@ -7,14 +7,16 @@
 //!   session id, which is its owner's secret; ends a write that stalls; and stops reading a sender that is too fast;
 //! - [`events`] registers for events before CONNECT is answered, and handles each inline, in the reader's own task:
 //!   handlers that are futures would be spawned, and overtake each other;
+//! - [`inbound`] counts what a client sends, and refuses packets that the library would spawn tasks for;
 //! - [`wire`] queues frames that the dialect has written, without encoding them again.
 //!
 //! The guarantee that is easy to break: nothing here may panic or block, since it runs in the library's reader.
 
 mod events;
-mod lengths;
+mod inbound;
 mod link;
 mod outbound;
+mod payload;
 mod polling;
 mod seam;
 mod upgrade;
@@ -38,9 +40,11 @@ use socketioxide::{ParserConfig, SocketIo};
 use self::events::Accept;
 use self::link::Link;
 use self::wire::Wire;
+use crate::dialect::socketio::DIALECT;
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
 use crate::lifecycle::Lifecycle;
+use crate::metrics::DialectMetrics;
 use crate::session::{AdmissionError, Hub};
 use crate::spare;
 use crate::transport::read_ahead::READ_BUFFER;
@@ -90,6 +94,7 @@ struct Inner {
     settings: Settings,
     service: Service,
     wire: Arc<Wire>,
+    metrics: Arc<DialectMetrics>,
     /// Live connections that began with polling, by Engine.IO session id.
     links: DashMap<Sid, Weak<Link>>,
 }
@@ -126,7 +131,8 @@ impl Endpoint {
         io.ns("/", connected.with(Accept));
         #[expect(clippy::missing_panics_doc, reason = "adding the namespace has just made its adapter")]
         let wire = wire::published(&published).expect("adding a namespace makes its adapter");
-        Self(Arc::new(Inner { hub, lifecycle, settings, service, wire, links: DashMap::new() }))
+        let metrics = hub.metrics().dialect(DIALECT.name);
+        Self(Arc::new(Inner { hub, lifecycle, settings, service, wire, metrics, links: DashMap::new() }))
     }
 
     /// Asks those who poll to go, and waits until they have fetched what waits for them.

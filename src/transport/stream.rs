@@ -1,6 +1,6 @@
 //! The stream under every connection: TCP as it is, or with TLS over it.
 //!
-//! The guarantee that is easy to break: a plain connection costs what a `TcpStream` costs, since all that TLS needs is
+//! The guarantee that is easy to break: a plain connection costs what a `Tcp` costs, since all that TLS needs is
 //! behind a pointer.
 
 use std::io::{self, IoSlice};
@@ -8,16 +8,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+use super::tcp::Tcp;
 
 /// What is accepted. Under TLS, what was written may wait to be sent: a flush is then as slow as the peer.
 #[derive(Debug)]
 pub enum Stream {
     /// As it came.
-    Plain(TcpStream),
+    Plain(Tcp),
     /// After its handshake.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Tcp>>),
 }
 
 impl AsyncRead for Stream {
@@ -76,6 +77,6 @@ mod tests {
 
     #[test]
     fn a_plain_connection_costs_nothing_more() {
-        assert_eq!(size_of::<Stream>(), size_of::<TcpStream>());
+        assert_eq!(size_of::<Stream>(), size_of::<Tcp>());
     }
 }

@@ -76,10 +76,9 @@ const FORBIDDEN: [(&str, &[&str]); 6] = [
 ];
 
 /// Files that alone may name a library.
-const ONLY_IN: [(&str, &[&str]); 9] = [
+const ONLY_IN: [(&str, &[&str]); 8] = [
     ("str0m", &["src/sfu", "src/telemetry.rs"]),
     ("prometheus", &["src/metrics"]),
-    ("governor", &["src/session/pace.rs"]),
     ("jsonwebtoken", &["src/auth"]),
     ("rustls", &["src/tls", "src/transport/stream.rs"]),
     ("socketioxide", &["src/transport/socketio"]),

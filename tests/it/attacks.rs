@@ -3,6 +3,7 @@
 //! During an attack, bystanders call over every wire: each call must succeed, and be quick where that is asserted. After it
 //! the server holds nothing any more, and none of its tasks has panicked: see [`besieged`](crate::support::besieged).
 
+mod accounting;
 mod connections;
 mod floods;
 mod frames;

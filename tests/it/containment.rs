@@ -125,8 +125,8 @@ impl Outbox for Counted {
         Ok(())
     }
 
-    fn close(&self) {
-        self.closed.fetch_add(1, Ordering::SeqCst);
+    fn close(&self) -> bool {
+        self.closed.fetch_add(1, Ordering::SeqCst) == 0
     }
 
     fn congestion(&self) -> Option<Arc<Backlog>> {

@@ -170,6 +170,34 @@ async fn a_topic_drops_what_a_full_queue_cannot_take() {
     server.finish().await;
 }
 
+/// The close frame finds its place behind what waits, however full the queue is.
+#[tokio::test]
+async fn topic_client_with_a_full_queue_hears_that_its_room_was_closed() {
+    let server = TestServer::with(&["--send-queue=8", "--messages-per-second=0"]);
+    let mut slow = open(&server, "/ws/t").await;
+    let to = told(&mut slow).await["selfId"].take();
+    let mut ann = open(&server, "/ws/t").await;
+    told(&mut ann).await;
+    told(&mut ann).await;
+    let offer = json!({ "type": "offer", "to": to, "payload": "x".repeat(60_000) }).to_string();
+    loop {
+        ann.send(Message::text(offer.as_str())).await.unwrap();
+        ann.send(Message::text("{}")).await.unwrap();
+        if told(&mut ann).await["code"] == "dropped" {
+            break;
+        }
+    }
+    assert!(server.hub().close_room(&parlor::id::RoomId::new("t").unwrap()));
+    let code = loop {
+        if let Err(code) = message(&mut slow).await {
+            break code;
+        }
+    };
+    assert_eq!(code, 1008);
+    drop((ann, slow));
+    server.finish().await;
+}
+
 #[tokio::test]
 async fn pages_of_foreign_origins_are_refused() {
     use tokio_tungstenite::tungstenite::Error;

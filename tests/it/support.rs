@@ -23,6 +23,6 @@ pub(crate) mod tls;
 pub(crate) mod tokens;
 pub(crate) mod wire;
 
-pub(crate) use bystander::{Bystander, besieged, besieged_within};
+pub(crate) use bystander::{Bystander, besieged};
 pub(crate) use client::Client;
 pub(crate) use server::TestServer;

@@ -126,7 +126,7 @@ fn handle(link: &Link, sid: Sid, value: &Value, ack: Option<i64>) {
         Protocol::V4 => Cow::Borrowed(text.as_str()),
     };
     let text = &*text;
-    let admitted = session.admit();
+    let admitted = link.inbound().limiter().admit();
     let Some(request) = Request::read(text) else {
         if let Some(token) = decode::renewal(text) {
             renew(link, session, sid, ack, admitted.map_err(rate_limited).and_then(|()| Ok(token?)));
@@ -136,7 +136,7 @@ fn handle(link: &Link, sid: Sid, value: &Value, ack: Option<i64>) {
         return;
     };
     let max = link.inner().settings.max_message_bytes;
-    let Handled { result, congested, .. } = if let Err(excess) = admitted {
+    let Handled { result, congested, welcome_bytes, .. } = if let Err(excess) = admitted {
         session.received(Kind::Refused);
         Handled::refused(rate_limited(excess))
     } else if text.len() > max {
@@ -146,6 +146,7 @@ fn handle(link: &Link, sid: Sid, value: &Value, ack: Option<i64>) {
     } else {
         carry_out(session, received, &request)
     };
+    link.inbound().limiter().charge(welcome_bytes);
     if let Some(backlog) = congested {
         link.pause(backlog);
     }
@@ -250,6 +251,7 @@ fn refuse(session: &Session, error: DecodeError) -> Handled {
 
 /// Queues an answer. One that finds no place ends the connection: an answer that was asked for is never just missing.
 fn answer(link: &Link, frame: String, send: impl FnOnce(String) -> Result<(), crate::session::QueueFull>) {
+    link.inbound().limiter().charge(frame.len());
     if link.queue(frame, send).is_err() {
         warn!(connection = %link.id(), "closing: the client does not read its answers");
         link.inner().hub.metrics().limit(Limit::SendQueue);

@@ -18,6 +18,7 @@ use tokio::time::{Sleep, timeout};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use super::inbound::{Inbound, Violation};
 use super::outbound::Outbound;
 use super::wire::Wire;
 use super::{Inner, PATH, Protocol, slim_request};
@@ -25,9 +26,10 @@ use crate::auth::{Denial, Grant};
 use crate::dialect::socketio::decode::token;
 use crate::dialect::socketio::{DIALECT, Offset};
 use crate::id::{ConnectionId, PeerId};
-use crate::metrics::Limit;
+use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
 use crate::session::{Backlog, ConnectionPermit, Evict, Outbox, Permit, QueueFull, ResumeKey, Session};
+use crate::transport::throttle::poll_delay;
 
 /// What the library writes before an event: `42`. Before an acknowledgement also its number, which is not counted.
 pub(super) const PACKET_HEAD: usize = 2;
@@ -65,7 +67,9 @@ pub(super) struct Link {
     /// Told when it has ended, and of what is written from when it is closed.
     changed: Notify,
     reader: AtomicWaker,
+    writer: AtomicWaker,
     backlog: Arc<Backlog>,
+    inbound: Inbound,
     pause: Mutex<Option<Pause>>,
 }
 
@@ -117,7 +121,9 @@ impl Link {
             has_ended: AtomicBool::new(false),
             changed: Notify::new(),
             reader: AtomicWaker::new(),
+            writer: AtomicWaker::new(),
             backlog: Backlog::new(inner.settings.send_queue, inner.settings.send_queue_bytes),
+            inbound: Inbound::new(inner.hub.rate_limiter()),
             pause: Mutex::new(None),
         })
     }
@@ -251,6 +257,67 @@ impl Link {
         &self.backlog
     }
 
+    /// The rate limiter, and what it does not let pass.
+    pub(super) fn inbound(&self) -> &Inbound {
+        &self.inbound
+    }
+
+    /// Takes a packet or a frame of the client by `take`; `false` if the connection is to end for it, which it then does.
+    pub(super) fn admit(&self, take: impl FnOnce(&Inbound) -> Result<(), Violation>) -> bool {
+        self.inner.metrics.received(Kind::Control);
+        let taken = take(&self.inbound);
+        if let Err(violation) = taken {
+            self.refuse(violation);
+        }
+        taken.is_ok()
+    }
+
+    /// Takes a text packet, by its first bytes. Events of a session are counted where they are handled.
+    pub(super) fn admit_text(&self, prefix: &[u8]) -> bool {
+        if self.session.get().is_some() && Inbound::is_event(prefix) {
+            return true;
+        }
+        self.admit(|inbound| inbound.take(prefix))
+    }
+
+    fn refuse(&self, violation: Violation) {
+        if self.is_closed() {
+            return;
+        }
+        if violation == Violation::Connect {
+            self.inner.hub.limit_hit(Limit::ConnectPackets, "too many CONNECT packets, closing the connection");
+        }
+        self.close();
+    }
+
+    /// Ready when the rate limiter lets the connection be read.
+    pub(super) fn poll_delay(&self, timer: &mut Option<Pin<Box<Sleep>>>, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_closed() {
+            return Poll::Ready(());
+        }
+        poll_delay(self.inbound.limiter(), timer, context)
+    }
+
+    /// Ready, and the connection is closed, when the attachments of a packet have not come in time.
+    pub(super) fn poll_attachments(&self, timer: &mut Option<Pin<Box<Sleep>>>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(left) = self.inbound.time_for_attachments(self.inner.settings.handshake_timeout) else {
+            *timer = None;
+            return Poll::Pending;
+        };
+        if !left.is_zero() {
+            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
+            let due = tokio::time::Instant::now() + left;
+            if timer.deadline() < due {
+                timer.as_mut().reset(due);
+            }
+            ready!(timer.as_mut().poll(context));
+        }
+        *timer = None;
+        self.inner.hub.limit_hit(Limit::HandshakeTime, "attachments took too long, closing the connection");
+        self.close();
+        Poll::Ready(())
+    }
+
     /// Queues an answer.
     pub(super) fn queue(
         &self,
@@ -331,6 +398,7 @@ impl Link {
             return;
         }
         self.reader.wake();
+        self.writer.wake();
         self.backlog.give_up();
         let polling = self.sid.get().and_then(|sid| self.inner.links.get(sid)?.upgrade());
         let Some(link) = polling else { return };
@@ -434,6 +502,11 @@ impl Link {
     /// Has the current reader woken when the connection is closed.
     pub(super) fn register_reader(&self, context: &Context<'_>) {
         self.reader.register(context.waker());
+    }
+
+    /// Has a writer that is blocked woken when the connection is closed.
+    pub(super) fn register_writer(&self, context: &Context<'_>) {
+        self.writer.register(context.waker());
     }
 }
 

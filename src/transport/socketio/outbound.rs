@@ -34,7 +34,7 @@ enum Target {
     /// Nowhere yet: into the history, or where there is none to what a connection that is just connecting is told first.
     Nowhere { early: Vec<Str>, is_closing: bool },
     /// Into the queue of a connection.
-    Queue { sid: Sid, link: Weak<Link>, backlog: Arc<Backlog> },
+    Queue { sid: Sid, link: Weak<Link>, backlog: Arc<Backlog>, is_closing: bool },
 }
 
 impl State {
@@ -67,7 +67,8 @@ impl Outbound {
     /// Sends to a connection from now on, and first what it has not seen.
     pub(super) fn attach(&self, link: &Arc<Link>, sid: Sid, seen: u64) -> Result<(), QueueFull> {
         let mut state = self.state.lock();
-        let queue = Target::Queue { sid, link: Arc::downgrade(link), backlog: Arc::clone(link.backlog()) };
+        let queue =
+            Target::Queue { sid, link: Arc::downgrade(link), backlog: Arc::clone(link.backlog()), is_closing: false };
         if let Target::Nowhere { early, is_closing } = std::mem::replace(&mut state.target, queue) {
             for frame in early {
                 let bytes = frame.len() + PACKET_HEAD;
@@ -146,12 +147,18 @@ impl Outbox for Outbound {
         }
     }
 
-    fn close(&self) {
+    fn close(&self) -> bool {
         match &mut self.state.lock().target {
-            Target::Queue { link, .. } => self.close_link(link),
+            Target::Queue { link, is_closing, .. } => {
+                let is_first = !std::mem::replace(is_closing, true);
+                if is_first {
+                    self.close_link(link);
+                }
+                is_first
+            }
             Target::Nowhere { is_closing, .. } => {
-                *is_closing = true;
                 self.inner.hub.give_up(self.id);
+                !std::mem::replace(is_closing, true)
             }
         }
     }

@@ -16,8 +16,9 @@ use socketioxide::socket::Sid;
 use tokio::time::Sleep;
 use tower::ServiceExt;
 
-use super::lengths::Lengths;
+use super::inbound::Inbound;
 use super::link::{Link, is_queued};
+use super::payload::{Packet, PacketReader, SEPARATOR};
 use super::{Inner, Protocol, Query, READ_BUFFER, engine_error, slim_request};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
@@ -25,9 +26,6 @@ use crate::http::token::token_of;
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
 use crate::session::{ConnectionPermit, Opening};
-
-/// Separates packets of a payload in Engine.IO 4.
-const SEPARATOR: u8 = 0x1e;
 
 /// The content type by which a client of Engine.IO 3 says that the lengths of its packets are not written as text.
 const BINARY: &str = "application/octet-stream";
@@ -118,16 +116,18 @@ impl Drop for Unanswered<'_> {
 async fn post(inner: &Arc<Inner>, link: Arc<Link>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let is_binary = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == BINARY);
-    let lengths = (link.protocol() == Protocol::V3 && !is_binary).then(Lengths::default);
+    let packets = PacketReader::new(link.protocol(), is_binary);
     let is_too_slow = Arc::new(AtomicBool::new(false));
     let paced = Paced {
         body,
         rest: Bytes::new(),
         link,
         pause: None,
+        delay: None,
+        attachments: None,
         deadline: None,
         is_too_slow: Arc::clone(&is_too_slow),
-        lengths,
+        packets,
     };
     let (response, body) = call(inner, http::Request::from_parts(head, Body::new(paced))).await;
     // The library knows but one answer to a body that it cannot read.
@@ -189,11 +189,15 @@ struct Paced {
     rest: Bytes,
     link: Arc<Link>,
     pause: Option<Pin<Box<Sleep>>>,
+    /// How long the rate limiter keeps the client from being read.
+    delay: Option<Pin<Box<Sleep>>>,
+    /// How long attachments of earlier packets may still take.
+    attachments: Option<Pin<Box<Sleep>>>,
     /// When all of the body must have come; begins anew after a pause.
     deadline: Option<Pin<Box<Sleep>>>,
     /// Whether that was over first.
     is_too_slow: Arc<AtomicBool>,
-    lengths: Option<Lengths>,
+    packets: PacketReader,
 }
 
 impl Paced {
@@ -220,9 +224,14 @@ impl http_body::Body for Paced {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = &mut *self;
-        if this.link.poll_pause(&mut this.pause, context).is_pending() {
+        if this.link.poll_pause(&mut this.pause, context).is_pending()
+            || this.link.poll_delay(&mut this.delay, context).is_pending()
+        {
             this.deadline = None;
             return Poll::Pending;
+        }
+        if this.link.poll_attachments(&mut this.attachments, context).is_ready() {
+            return refused("attachments took too long");
         }
         while this.rest.is_empty() {
             match Pin::new(&mut this.body).poll_frame(context) {
@@ -233,18 +242,38 @@ impl http_body::Body for Paced {
                     this.link.close();
                     return Poll::Ready(Some(Err(error)));
                 }
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    let link = &this.link;
+                    return if this.packets.finish(|packet| admit(link, packet)) {
+                        Poll::Ready(None)
+                    } else {
+                        refused("over a limit")
+                    };
+                }
                 Poll::Pending => return this.poll_too_slow(context).map(|error| Some(Err(error))),
             }
         }
         let length = this.rest.len().min(READ_BUFFER);
         let piece = this.rest.split_to(length);
-        if this.lengths.as_mut().is_some_and(|lengths| !lengths.follow(&piece)) {
-            let problem = "a packet ends within a character";
-            return Poll::Ready(Some(Err(axum::Error::new(std::io::Error::other(problem)))));
+        let link = &this.link;
+        if !this.packets.follow(&piece, |packet| admit(link, packet)) {
+            return refused("over a limit, or a packet ends within a character");
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
+}
+
+/// Counts a packet; `false` if the connection is to end for it.
+fn admit(link: &Link, packet: Packet<'_>) -> bool {
+    match packet {
+        Packet::Text(prefix) => link.admit_text(prefix),
+        Packet::Binary => link.admit(Inbound::take_attachment),
+    }
+}
+
+/// The body ends here: the library gets nothing of this piece, and closes the session.
+fn refused<T>(problem: &'static str) -> Poll<Option<Result<T, axum::Error>>> {
+    Poll::Ready(Some(Err(axum::Error::new(std::io::Error::other(problem)))))
 }
 
 impl std::fmt::Debug for Link {

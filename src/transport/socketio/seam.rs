@@ -9,9 +9,11 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::inbound::Inbound;
 use super::link::{Link, PACKET_HEAD, is_queued};
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
+use crate::transport::frames::{FrameReader, Sighting, frame_head};
 use crate::transport::read_ahead::ReadAhead;
 
 /// A WebSocket's stream as the library sees it.
@@ -22,17 +24,30 @@ pub(super) struct Seam<S> {
     io: ReadAhead<S>,
     link: Arc<Link>,
     reply: Option<ReplyFilter>,
-    stall: Option<Pin<Box<Sleep>>>,
-    /// Whether `stall` is for all that is still to be written, not for the next progress.
-    is_farewell: bool,
+    /// How long all that is still to be written may take, once the connection is being closed.
+    last_write: Option<Pin<Box<Sleep>>>,
     has_failed: bool,
     written: FrameCounter,
-    read: FrameCounter,
+    read: FrameReader,
     pause: Option<Pin<Box<Sleep>>>,
+    /// How long the rate limiter keeps the client from being read.
+    delay: Option<Pin<Box<Sleep>>>,
+    /// How long attachments may still take.
+    attachments: Option<Pin<Box<Sleep>>>,
+    pongs: Pongs,
     /// How long the end may wait for all that is queued to be written.
     end: Option<Pin<Box<Sleep>>>,
     /// Whether the connection began with polling, so that the library must be told if the upgrade came to nothing.
     is_upgrade: bool,
+}
+
+/// Whether pongs wait, which the library queues without a bound.
+#[derive(Debug, Default)]
+struct Pongs {
+    /// The socket takes no bytes.
+    is_blocked: bool,
+    /// The client has sent a ping whose pong has not been flushed.
+    are_owed: bool,
 }
 
 impl<S> Seam<S> {
@@ -42,12 +57,14 @@ impl<S> Seam<S> {
             io: ReadAhead::new(io, early),
             link,
             reply,
-            stall: None,
-            is_farewell: false,
+            last_write: None,
             has_failed: false,
             written: FrameCounter::default(),
-            read: FrameCounter::default(),
+            read: FrameReader::default(),
             pause: None,
+            delay: None,
+            attachments: None,
+            pongs: Pongs::default(),
             end: None,
             is_upgrade,
         }
@@ -59,41 +76,54 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
     fn poll_write_bounded(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<usize> {
         match Pin::new(&mut self.io).poll_write(context, bytes) {
             Poll::Ready(Ok(written)) => {
-                if !self.is_farewell {
-                    self.stall = None;
-                }
+                self.pongs.is_blocked = false;
                 let (frames, payload) = self.written.count(&bytes[..written]);
                 if frames > 0 || payload > 0 {
                     self.link.note_written(frames, payload);
                 }
                 return Poll::Ready(written);
             }
-            Poll::Ready(Err(error)) => self.fail(reason_of(&error)),
-            Poll::Pending => ready!(self.poll_stall(context)),
+            Poll::Ready(Err(error)) => self.fail(&error),
+            Poll::Pending => {
+                self.pongs.is_blocked = true;
+                ready!(self.poll_last_write(context));
+            }
         }
         Poll::Ready(bytes.len())
     }
 
-    /// Ready, and the connection failed, when nothing could be written for too long.
-    fn poll_stall(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.link.is_closed() && !self.is_farewell {
-            self.is_farewell = true;
-            self.stall = None;
+    /// Ready, and the connection failed, when it is being closed and the rest was not written in time. A write that stalls
+    /// fails by itself.
+    fn poll_last_write(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.link.register_writer(context);
+        if !self.link.is_closed() {
+            return Poll::Pending;
         }
-        let timeouts = self.link.inner().hub.timeouts();
-        let limit = if self.is_farewell { timeouts.last_write } else { timeouts.write_stall };
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        ready!(stall.as_mut().poll(context));
-        self.link.inner().hub.metrics().limit(Limit::WriteTime);
-        self.fail(LeaveReason::TimedOut);
+        let limit = self.link.inner().hub.timeouts().last_write;
+        let timer = self.last_write.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(timer.as_mut().poll(context));
+        self.fail(&io::ErrorKind::TimedOut.into());
         Poll::Ready(())
     }
 
-    fn note_read(&mut self, bytes: &[u8]) {
-        self.read.count(bytes);
-        if self.read.has_goodbye {
-            self.link.note_goodbye();
-        }
+    /// Counts the frames in what was read. Returns how many of the bytes the library may have.
+    fn admit(&mut self, bytes: &[u8]) -> usize {
+        let Self { read, link, pongs, .. } = self;
+        read.follow(bytes, |sighting| match sighting {
+            Sighting::Text(prefix) => link.admit_text(prefix),
+            Sighting::Binary => link.admit(Inbound::take_attachment),
+            Sighting::Close { has_status } => {
+                if has_status {
+                    link.note_goodbye();
+                }
+                true
+            }
+            Sighting::Ping => {
+                pongs.are_owed = true;
+                link.admit(Inbound::take_other)
+            }
+            Sighting::Fragments | Sighting::Other => link.admit(Inbound::take_other),
+        })
     }
 
     /// Ready when all that is queued has been written, or for too long has not.
@@ -105,8 +135,12 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
         self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(context)
     }
 
-    fn fail(&mut self, reason: LeaveReason) {
-        self.stall = None;
+    fn fail(&mut self, error: &io::Error) {
+        let reason = reason_of(error);
+        if reason == LeaveReason::TimedOut {
+            self.link.inner().hub.metrics().limit(Limit::WriteTime);
+        }
+        self.last_write = None;
         self.has_failed = true;
         self.link.lose(reason);
         self.link.close();
@@ -130,7 +164,7 @@ impl<S: AsyncWrite + Unpin> Seam<S> {
     }
 }
 
-/// The kernel has its own limit on the time for data to arrive, and may be the first to find a stalled reader.
+/// A write that stalls fails as one that took too long.
 fn reason_of(error: &io::Error) -> LeaveReason {
     if error.kind() == io::ErrorKind::TimedOut { LeaveReason::TimedOut } else { LeaveReason::Disconnected }
 }
@@ -151,18 +185,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Seam<S> {
             if this.poll_end(context).is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            if !this.is_upgrade || this.read.frames >= UPGRADE_FRAMES {
+            if !this.is_upgrade || this.read.frames() >= UPGRADE_FRAMES {
                 return Poll::Pending;
             }
         }
         ready!(this.link.poll_pause(&mut this.pause, context));
+        ready!(this.link.poll_delay(&mut this.delay, context));
+        if this.pongs.is_blocked && this.pongs.are_owed {
+            // The library queues pongs without a bound, and flushes them, so that we are asked again, when the socket
+            // takes bytes.
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
-        let outcome = ready!(Pin::new(&mut this.io).poll_read(context, buffer));
+        let Poll::Ready(outcome) = Pin::new(&mut this.io).poll_read(context, buffer) else {
+            ready!(this.link.poll_attachments(&mut this.attachments, context));
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        };
         // A failure reads as the end: see the type's doc.
         // The library hears of the end too, but tells us only once its writer has finished, which may be stalling.
         match outcome {
             Ok(()) if buffer.filled().len() > before => {
-                this.note_read(&buffer.filled()[before..]);
+                let passed = this.admit(&buffer.filled()[before..]);
+                // Of what ends the connection the library gets nothing. An empty read is its end.
+                buffer.set_filled(before + passed);
             }
             Ok(()) => this.link.lose(LeaveReason::Disconnected),
             Err(error) => this.link.lose(reason_of(&error)),
@@ -194,11 +240,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Seam<S> {
                 ready!(this.poll_filtered(context));
             }
             match Pin::new(&mut this.io).poll_flush(context) {
-                Poll::Ready(Ok(())) if !this.is_farewell => this.stall = None,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => this.fail(reason_of(&error)),
+                Poll::Ready(Ok(())) => this.pongs.are_owed = false,
+                Poll::Ready(Err(error)) => this.fail(&error),
                 // Under TLS what was written may still be here.
-                Poll::Pending => ready!(this.poll_stall(context)),
+                Poll::Pending => ready!(this.poll_last_write(context)),
             }
         }
         Poll::Ready(Ok(()))
@@ -207,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Seam<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.io).poll_shutdown(context) {
             // The end of TLS is a message as well, and may not get through.
-            Poll::Pending if !self.has_failed => self.poll_stall(context).map(Ok),
+            Poll::Pending if !self.has_failed => self.poll_last_write(context).map(Ok),
             Poll::Pending => Poll::Ready(Ok(())),
             ended @ Poll::Ready(_) => ended,
         }
@@ -227,23 +272,17 @@ impl<S> Drop for Seam<S> {
 /// Counts the frames of a stream that comes in pieces.
 #[derive(Default)]
 struct FrameCounter {
-    /// Whether a close frame with a status was among them: a page that is left, a program that hangs up. Without one
-    /// Engine.IO gives up a transport, as when it misses a heartbeat, and comes back.
-    has_goodbye: bool,
     /// The beginning of a head that has not come whole yet.
     head: Vec<u8>,
     payload_left: usize,
     /// What the payload begins with, as much of it as has come.
     kind: [u8; PACKET_HEAD],
     kind_length: usize,
-    /// How many have ended, of any kind.
-    frames: usize,
 }
 
 impl FrameCounter {
     /// Notes the head of a frame, and how much follows it.
-    fn begin(&mut self, head: &[u8], length: usize) {
-        self.has_goodbye |= head[0] & 0x0f == CLOSE && length > 0;
+    fn begin(&mut self, length: usize) {
         self.payload_left = length;
         self.kind = [0; PACKET_HEAD];
         self.kind_length = 0;
@@ -266,7 +305,7 @@ impl FrameCounter {
                 && let Some((head, length)) = frame_head(bytes)
                 && head <= bytes.len()
             {
-                self.begin(&bytes[..head], length);
+                self.begin(length);
                 bytes = &bytes[head..];
             } else {
                 self.head.push(bytes[0]);
@@ -275,11 +314,10 @@ impl FrameCounter {
                 if self.head.len() < head {
                     continue;
                 }
-                let head = std::mem::take(&mut self.head);
-                self.begin(&head, length);
+                self.head = Vec::new();
+                self.begin(length);
             }
             if self.payload_left == 0 {
-                self.frames += 1;
                 frames += usize::from(is_queued(&self.kind));
             }
         }
@@ -325,24 +363,6 @@ fn frame_bounds(bytes: &[u8]) -> Option<(usize, usize)> {
 /// How many frames an upgrade takes of a client: a probe, and the word that it is done.
 const UPGRADE_FRAMES: usize = 2;
 
-/// The opcode of a close frame.
-const CLOSE: u8 = 8;
-
-/// The length of a mask, the end of the head of a frame of a client.
-const MASK: usize = 4;
-
-/// The lengths of a frame's head and of its payload (RFC 6455, section 5.2), if the latter can be told yet. The head of a
-/// frame of a client ends with its mask.
-fn frame_head(bytes: &[u8]) -> Option<(usize, usize)> {
-    let second = *bytes.get(1)?;
-    let mask = if second & 0x80 == 0 { 0 } else { MASK };
-    match second & 0x7f {
-        126 => Some((4 + mask, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)))),
-        127 => Some((10 + mask, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?)),
-        length => Some((2 + mask, usize::from(length))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,33 +397,6 @@ mod tests {
                 .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
             let events = lengths.iter().filter(|length| **length >= PACKET_HEAD).count();
             assert_eq!(total, (events, lengths.iter().sum()), "in pieces of {piece}");
-            assert_eq!(counter.frames, lengths.len());
-        }
-        let mut counter = FrameCounter::default();
-        counter.count(&stream[..2]);
-        assert_eq!(counter.frames, 1, "an empty frame ends with its head");
-    }
-
-    /// A client's close frame.
-    fn close(payload: &[u8]) -> Vec<u8> {
-        let mask = [1, 2, 3, 4];
-        let masked = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
-        let length = u8::try_from(payload.len()).unwrap();
-        [0x88, 0x80 | length].into_iter().chain(mask).chain(masked).collect()
-    }
-
-    #[test]
-    fn a_page_that_is_left_is_told_from_a_transport_that_is_given_up() {
-        let says_goodbye = |frame: &[u8], piece: usize| {
-            let mut counter = FrameCounter::default();
-            frame.chunks(piece).for_each(|piece| _ = counter.count(piece));
-            counter.has_goodbye
-        };
-        for piece in [1, 2, 3, 64] {
-            assert!(says_goodbye(&close(&[0x03, 0xe9]), piece));
-            assert!(says_goodbye(&close(b"\x03\xe9left"), piece));
-            assert!(!says_goodbye(&close(&[]), piece));
-            assert!(says_goodbye(&close(&[0x03, 0xe8]), piece));
         }
     }
 }

@@ -12,7 +12,6 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tracing::{debug, field};
@@ -27,11 +26,15 @@ use crate::dialect::{Conversation, Dialect, Frame, RequestError, Step};
 use crate::id::{ConnectionId, RoomId};
 use crate::metrics::{Kind, Limit};
 use crate::room::LeaveReason;
-use crate::session::{Backlog, Excess, Handled, Hub, Moment, Outbox, Permit, QueueFull, ResumeKey, Session};
+use crate::session::{
+    Backlog, Excess, Handled, Hub, Moment, Outbox, Permit, QueueFull, RateLimiter, ResumeKey, Session,
+};
 use crate::sfu;
 use crate::timeouts::Timeouts;
+use crate::transport::metered::Metered;
 use crate::transport::read_ahead::{READ_BUFFER, ReadAhead};
 use crate::transport::stream::Stream;
+use crate::transport::throttle::poll_delay;
 
 /// How many heartbeats may go unanswered.
 const MISSED_HEARTBEATS: u32 = 2;
@@ -39,7 +42,7 @@ const MISSED_HEARTBEATS: u32 = 2;
 pub(super) struct Connection {
     hub: Arc<Hub>,
     permit: Arc<Permit>,
-    socket: WebSocketStream<ReadAhead<Stream>>,
+    socket: WebSocketStream<Metered<ReadAhead<Stream>>>,
     session: Session,
     conversation: Box<dyn Conversation>,
     /// How events are written, as far as the session knows.
@@ -48,6 +51,9 @@ pub(super) struct Connection {
     line: Arc<Line>,
     /// A queue fills up: nothing is read until this ends.
     pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    limiter: Arc<RateLimiter>,
+    /// How long the rate limiter keeps the client from being read.
+    delay: Option<Pin<Box<Sleep>>>,
     missed: u32,
     /// Until when what waits may still be written, once that is known.
     farewell: Option<Instant>,
@@ -100,7 +106,9 @@ impl Connection {
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(settings.max_message_bytes))
             .max_frame_size(Some(settings.max_message_bytes));
-        let socket = WebSocketStream::from_raw_socket(ReadAhead::new(stream, early), Role::Server, Some(config)).await;
+        let limiter = Arc::new(hub.rate_limiter());
+        let stream = Metered::new(ReadAhead::new(stream, early), Arc::clone(&limiter));
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         let line = Line::new(settings);
         let outbox = Outbound::new(id, Arc::clone(hub), conversation.dialect(), Arc::clone(&line));
         let can_resume = outbox.can_resume();
@@ -117,6 +125,8 @@ impl Connection {
             outbox,
             line,
             pause: None,
+            limiter,
+            delay: None,
             missed: 0,
             farewell: None,
             has_said_goodbye: false,
@@ -175,7 +185,14 @@ impl Connection {
             let wake = poll_fn(|context| self.poll_wake(context, &mut heartbeat, &mut first_message)).await;
             let done = match wake {
                 Wake::Write(frames) => self.write(frames).await,
-                Wake::Read(message) => self.read(message),
+                Wake::Read(message) => {
+                    let is_ping = matches!(message, Some(Ok(Message::Ping(_))));
+                    match self.read(message) {
+                        // The library queues pongs without a bound: the next message is read when this one is written.
+                        Ok(()) if is_ping => self.bounded(async |socket| socket.flush().await).await,
+                        done => done,
+                    }
+                }
                 Wake::Beat => self.beat().await,
                 Wake::TooLate => {
                     self.hub.metrics().limit(Limit::HandshakeTime);
@@ -204,6 +221,7 @@ impl Connection {
             self.pause = None;
         }
         if self.pause.is_none()
+            && poll_delay(&self.limiter, &mut self.delay, context).is_ready()
             && let Poll::Ready(message) = self.socket.poll_next_unpin(context)
         {
             return Poll::Ready(Wake::Read(message));
@@ -237,10 +255,13 @@ impl Connection {
             Some(Ok(Message::Text(text))) => self.guarded(|this| this.receive(&text)),
             Some(Ok(Message::Binary(_))) => Err(End::told(1003, "binary messages are not accepted")),
             // Answered by the library, but counted: a flood of them is a flood.
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => match self.session.admit() {
-                Ok(()) | Err(Excess::Wait(_)) => Ok(()),
-                Err(Excess::Flood(_)) => Err(End::FLOOD),
-            },
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+                self.session.received(Kind::Control);
+                match self.limiter.admit_frame() {
+                    Ok(()) | Err(Excess::Wait(_)) => Ok(()),
+                    Err(Excess::Flood(_)) => Err(End::FLOOD),
+                }
+            }
             // What follows a close is its own end.
             Some(Ok(Message::Close(_))) => {
                 self.has_said_goodbye = true;
@@ -256,6 +277,7 @@ impl Connection {
                 debug!(connection = %self.session.id(), %problem, "not WebSocket");
                 Err(End::gone(LeaveReason::Disconnected))
             }
+            Some(Err(Error::Io(error))) if error.kind() == std::io::ErrorKind::QuotaExceeded => Err(End::FLOOD),
             Some(Err(Error::Io(error))) if error.kind() == std::io::ErrorKind::TimedOut => {
                 Err(End::gone(LeaveReason::TimedOut))
             }
@@ -266,7 +288,7 @@ impl Connection {
     fn receive(&mut self, text: &str) -> Result<(), End> {
         let received = Moment::now();
         let now = received.time;
-        let step = match self.session.admit() {
+        let step = match self.limiter.admit() {
             Ok(()) => self.conversation.receive(text, now),
             Err(Excess::Flood(_)) => return Err(End::FLOOD),
             Err(Excess::Wait(retry_after)) => {
@@ -325,11 +347,12 @@ impl Connection {
                         self.session.speak(speaks);
                     }
                     let now = received.time;
-                    let Handled { result, congested, .. } =
+                    let Handled { result, congested, welcome_bytes, .. } =
                         self.session.handle(received, command, |snapshot| conversation.welcome(snapshot, now));
                     if let Err(error) = &result {
                         self.session.refused(error);
                     }
+                    self.limiter.charge(welcome_bytes);
                     if let Some(backlog) = congested {
                         self.pause = Some(Box::pin(relief(backlog, self.session.patience())));
                     }
@@ -389,6 +412,9 @@ impl Connection {
 
     /// Queues an answer. Who does not read its answers is not read either, until it does.
     fn tell(&mut self, frame: Frame) -> Result<(), End> {
+        if let Frame::Text(text) = &frame {
+            self.limiter.charge(text.len());
+        }
         self.outbox.send(frame).map_err(|QueueFull| End::told(1008, "answers are not read"))?;
         if self.line.backlog.is_high() {
             self.pause = Some(Box::pin(relief(Arc::clone(&self.line.backlog), self.hub.timeouts().write_stall)));
@@ -422,30 +448,28 @@ impl Connection {
         end.map_or(Ok(()), Err)
     }
 
-    /// Writes for a bounded time, and no longer than for a last word once the connection is to be closed.
+    /// Writes while the peer takes what is written, and no longer than a last write may take once the connection is to be
+    /// closed.
     async fn bounded(
         &mut self,
-        write: impl AsyncFnOnce(&mut WebSocketStream<ReadAhead<Stream>>) -> Result<(), Error>,
+        write: impl AsyncFnOnce(&mut WebSocketStream<Metered<ReadAhead<Stream>>>) -> Result<(), Error>,
     ) -> Result<(), End> {
         let Self { hub, line, farewell, socket, .. } = self;
         let mut write = pin!(write(socket));
         // Nearly always there is nothing to wait for, and no timer to be made. What waits does so in a box: a connection
         // is not to be larger all its life for that.
         let outcome = match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
-            Poll::Ready(outcome) => Ok(outcome),
+            Poll::Ready(outcome) => outcome,
             Poll::Pending => Box::pin(wait(hub.timeouts(), line, farewell, write)).await?,
         };
         match outcome {
-            Ok(Ok(())) => Ok(()),
-            // The kernel has its own limit, and may be the first to find a stalled reader.
-            Ok(Err(Error::Io(error))) if error.kind() == std::io::ErrorKind::TimedOut => {
-                Err(End::gone(LeaveReason::TimedOut))
-            }
-            Ok(Err(_)) => Err(End::gone(LeaveReason::Disconnected)),
-            Err(_) => {
+            Ok(()) => Ok(()),
+            // The peer took no byte for too long: see [`crate::transport::tcp`].
+            Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
                 self.hub.metrics().limit(Limit::WriteTime);
                 Err(End::gone(LeaveReason::TimedOut))
             }
+            Err(_) => Err(End::gone(LeaveReason::Disconnected)),
         }
     }
 
@@ -460,13 +484,14 @@ impl Connection {
     }
 }
 
-/// Waits for a write that cannot be finished at once.
+/// Waits for a write that cannot be finished at once, but no longer than a last write may take once the connection is to be
+/// closed.
 async fn wait(
     timeouts: &Timeouts,
     line: &Line,
     farewell: &mut Option<Instant>,
     write: Pin<&mut impl Future<Output = Result<(), Error>>>,
-) -> Result<Result<Result<(), Error>, Elapsed>, End> {
+) -> Result<Result<(), Error>, End> {
     let closing = async {
         poll_fn(|context| line.poll_closing(context)).await;
         // As long as all of it takes, not each frame: who reads a little at a time does not stay for that.
@@ -474,7 +499,7 @@ async fn wait(
     };
     tokio::select! {
         biased;
-        outcome = timeout(timeouts.write_stall, write) => Ok(outcome),
+        outcome = write => Ok(outcome),
         () = closing => Err(End::KICKED),
     }
 }

@@ -57,7 +57,10 @@ pub(super) struct Line {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Outgoing>,
+    /// Whether the connection is to be closed, whatever waits.
     is_closing: bool,
+    /// Whether a close frame is queued, or was.
+    has_close: bool,
     /// The connection's task, where it waits for something to write.
     writer: Option<Waker>,
 }
@@ -97,8 +100,22 @@ impl Line {
         self.queue.lock().is_closing
     }
 
-    pub(super) fn close(&self) {
-        self.change(|queue| queue.is_closing = true);
+    /// Asks for the connection to be closed; `true` if nobody has before.
+    pub(super) fn close(&self) -> bool {
+        self.change(|queue| !std::mem::replace(&mut queue.is_closing, true))
+    }
+
+    /// Queues a close frame: one, and however full the queue is.
+    fn send_close(&self, code: u16, reason: &'static str) -> Result<(), QueueFull> {
+        self.change(|queue| {
+            if std::mem::replace(&mut queue.has_close, true) {
+                return Ok(());
+            }
+            self.backlog.queue_promised(0, || {
+                queue.waiting.push_back(Outgoing::Close(code, reason));
+                Ok(())
+            })
+        })
     }
 
     fn send(&self, frame: Outgoing, is_promised: bool) -> Result<(), QueueFull> {
@@ -116,14 +133,15 @@ impl Line {
         self.backlog.queue_promised(bytes, queue)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Queue)) {
+    fn change<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
         let mut queue = self.queue.lock();
-        change(&mut queue);
+        let changed = change(&mut queue);
         let writer = queue.writer.take();
         drop(queue);
         if let Some(writer) = writer {
             writer.wake();
         }
+        changed
     }
 }
 
@@ -245,7 +263,7 @@ impl Outbox for Outbound {
             Frame::Text(text) => self.send_text(text, false),
             Frame::Close(code, reason) => {
                 let line = self.state.lock().line.clone();
-                line.map_or(Ok(()), |line| line.send(Outgoing::Close(code, reason), false))
+                line.map_or(Ok(()), |line| line.send_close(code, reason))
             }
         }
     }
@@ -257,14 +275,13 @@ impl Outbox for Outbound {
         }
     }
 
-    fn close(&self) {
+    fn close(&self) -> bool {
         let mut state = self.state.lock();
         if let Some(line) = &state.line {
-            line.close();
-        } else {
-            state.is_closing = true;
-            self.hub.give_up(self.id);
+            return line.close();
         }
+        self.hub.give_up(self.id);
+        !std::mem::replace(&mut state.is_closing, true)
     }
 
     fn congestion(&self) -> Option<Arc<Backlog>> {

@@ -8,10 +8,10 @@ use std::process::{Child, Command, Stdio};
 
 use futures_util::future::join_all;
 
-use super::{ENDPOINTS, SOCKET_IO};
+use super::{ENDPOINTS, SOCKET_IO, UNLIMITED};
 use crate::support::Bystander;
 use crate::support::bystander::{ATTEMPTS, Report};
-use crate::support::raw::{Raw, TEXT, frame, frame_head};
+use crate::support::raw::{PING, Raw, TEXT, frame, frame_head};
 
 /// What an attack may cost for good, in KiB.
 const MOST_GROWTH: usize = 16 * 1024;
@@ -23,9 +23,10 @@ struct Program {
 }
 
 impl Program {
-    fn start() -> Self {
+    fn start(flags: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_parlor"))
             .args(["--host=127.0.0.1", "--port=0", "--log-level=error"])
+            .args(flags)
             .env_clear()
             .current_dir(env!("CARGO_TARGET_TMPDIR"))
             .stdout(Stdio::piped())
@@ -62,9 +63,14 @@ impl Drop for Program {
 /// Measures what an attack adds, at its height and when it is over. It is made once before, since the first of anything
 /// costs more: threads' heaps, buffers, pages of code.
 pub(super) async fn costs(attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
+    costs_with(&[], attack).await;
+}
+
+/// The same of a program with these flags.
+async fn costs_with(flags: &[&str], attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
     let mut slow = Vec::new();
     while slow.len() < ATTEMPTS {
-        let report = costs_once(&attack).await;
+        let report = costs_once(flags, &attack).await;
         if report.is_quick() {
             return;
         }
@@ -73,8 +79,8 @@ pub(super) async fn costs(attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
     panic!("slow each time: {slow:?}");
 }
 
-async fn costs_once(attack: &impl AsyncFn(SocketAddr) -> Vec<Raw>) -> Report {
-    let program = Program::start();
+async fn costs_once(flags: &[&str], attack: &impl AsyncFn(SocketAddr) -> Vec<Raw>) -> Report {
+    let program = Program::start(flags);
     let mut bystander = Bystander::beside(program.address).await;
     attack(program.address).await;
     let before = program.resident();
@@ -162,6 +168,35 @@ async fn requests_without_end_are_not_kept() {
             open.push(raw);
         }
         open
+    })
+    .await;
+}
+
+/// Even where the rate limiter is off, pongs that are not read are not queued: their sender is no longer read.
+#[tokio::test]
+async fn pongs_that_are_not_read_are_not_queued() {
+    costs_with(&[UNLIMITED], async |address| {
+        let pings = frame(PING, [b'x'; 100]).repeat(500);
+        let attackers = ENDPOINTS.map(async |path| {
+            let mut raw = Raw::websocket(address, path).await;
+            if path == SOCKET_IO {
+                raw.send(frame(TEXT, "40")).await;
+            }
+            // As much as the kernel holds, and as the server reads meanwhile.
+            let mut refused = 0;
+            let mut sent = 0;
+            while refused < 200 && sent < 100 << 20 {
+                if let Some(length) = raw.send_some(&pings[sent % pings.len()..]) {
+                    (refused, sent) = (0, sent + length);
+                } else {
+                    refused += 1;
+                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                }
+            }
+            assert!(sent < 100 << 20, "{path}: the server reads on");
+            raw
+        });
+        join_all(attackers).await
     })
     .await;
 }

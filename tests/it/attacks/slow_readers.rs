@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use parlor::timeouts::Timeouts;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -12,7 +11,7 @@ use super::UNLIMITED;
 use crate::support::raw::{Raw, TEXT, frame};
 use crate::support::server::short;
 use crate::support::wire::{WIRES, Wire};
-use crate::support::{Bystander, Client, TestServer, besieged_within};
+use crate::support::{Bystander, Client, TestServer, besieged};
 
 /// The time until a slow reader is disconnected, with a margin for a busy machine.
 fn in_time() -> Duration {
@@ -163,17 +162,11 @@ async fn answers_that_are_not_read(server: &TestServer) {
 /// All at once, since each takes as long as a reader may stall.
 #[test]
 fn they_are_found_and_nobody_waits() {
-    // Answers over HTTP have no queue of ours: the kernel ends those connections.
-    let timeouts = Timeouts { unacknowledged: Duration::from_secs(4), ..short() };
-    besieged_within(
-        &timeouts,
-        &["--send-queue=8", UNLIMITED],
-        async |server: &TestServer, bystander: &mut Bystander| {
-            #[cfg(target_os = "linux")]
-            let answers = answers_that_are_not_read(server);
-            #[cfg(not(target_os = "linux"))]
-            let answers = std::future::ready(());
-            tokio::join!(who_reads_nothing(server), who_trickles(server), answers, bystander.round());
-        },
-    );
+    besieged(&["--send-queue=8", UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+        #[cfg(target_os = "linux")]
+        let answers = answers_that_are_not_read(server);
+        #[cfg(not(target_os = "linux"))]
+        let answers = std::future::ready(());
+        tokio::join!(who_reads_nothing(server), who_trickles(server), answers, bystander.round());
+    });
 }

@@ -11,7 +11,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use parlor::timeouts::Timeouts;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
@@ -62,16 +61,11 @@ fn asserts_latency() -> bool {
 ///
 /// Where latency is asserted, the cause of a slow call may also be the machine: the attack is repeated, and the test fails
 /// if a call was slow each time.
-pub(crate) fn besieged(flags: &[&str], attack: impl AsyncFn(&TestServer, &mut Bystander)) {
-    besieged_within(&short(), flags, attack);
-}
-
-/// The same, with time limits of the test's choice.
 #[expect(clippy::needless_pass_by_value, reason = "a closure is written where it is used")]
-pub(crate) fn besieged_within(timeouts: &Timeouts, flags: &[&str], attack: impl AsyncFn(&TestServer, &mut Bystander)) {
+pub(crate) fn besieged(flags: &[&str], attack: impl AsyncFn(&TestServer, &mut Bystander)) {
     let mut slow = Vec::new();
     while slow.len() < ATTEMPTS {
-        let report = besieged_once(timeouts, flags, &attack);
+        let report = besieged_once(flags, &attack);
         if report.is_quick() {
             return;
         }
@@ -80,7 +74,7 @@ pub(crate) fn besieged_within(timeouts: &Timeouts, flags: &[&str], attack: impl 
     panic!("slow each time: {slow:?}");
 }
 
-fn besieged_once(timeouts: &Timeouts, flags: &[&str], attack: &impl AsyncFn(&TestServer, &mut Bystander)) -> Report {
+fn besieged_once(flags: &[&str], attack: &impl AsyncFn(&TestServer, &mut Bystander)) -> Report {
     let threads = watched_threads();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -89,7 +83,7 @@ fn besieged_once(timeouts: &Timeouts, flags: &[&str], attack: &impl AsyncFn(&Tes
         .build()
         .unwrap();
     let report = runtime.block_on(async {
-        let server = TestServer::within(timeouts, flags);
+        let server = TestServer::within(&short(), flags);
         let mut bystander = Bystander::beside(server.address()).await;
         attack(&server, &mut bystander).await;
         let report = bystander.finish().await;

@@ -18,7 +18,9 @@ impl Outbox for Nowhere {
         Ok(())
     }
 
-    fn close(&self) {}
+    fn close(&self) -> bool {
+        false
+    }
 
     fn congestion(&self) -> Option<Arc<Backlog>> {
         None

@@ -113,6 +113,12 @@ impl Raw {
         self.stream.try_write(bytes).map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| true)
     }
 
+    /// Sends part of it, whatever fits the kernel's buffer now: how much, or `None` if nothing does, or the connection has
+    /// ended.
+    pub(crate) fn send_some(&self, bytes: &[u8]) -> Option<usize> {
+        self.stream.try_write(bytes).ok()
+    }
+
     /// Whether the server's side of the connection is still there, by the word of the kernel: this side may not have heard.
     #[cfg(target_os = "linux")]
     pub(crate) fn is_served(&self) -> bool {

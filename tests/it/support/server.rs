@@ -22,12 +22,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 pub(crate) fn short() -> Timeouts {
     Timeouts {
         write_stall: Duration::from_secs(4),
-        // The kernel counts from the first byte that is not acknowledged, and may otherwise end a connection whose queue a
-        // busy machine is still filling.
-        unacknowledged: Duration::from_secs(30),
         queue_full: Duration::from_secs(4),
         flood: Duration::from_secs(3),
-        flood_pause: Duration::from_secs(1),
         last_poll: Duration::from_secs(1),
         ..Timeouts::default()
     }

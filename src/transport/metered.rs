@@ -1,0 +1,64 @@
+//! A stream whose frames pass the rate limiter where its messages do not show them.
+//!
+//! The WebSocket library hands out whole messages: a message in a thousand frames, or one that is continued for ever by
+//! empty frames, looks like one message or like none. [`Metered`] counts the further frames of messages while they are read:
+//! many of them are as much as a message.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use super::frames::{FrameReader, Sighting};
+use super::throttle::poll_delay;
+use crate::session::{Excess, RateLimiter};
+
+/// A stream of a client's frames. Reading fails with [`io::ErrorKind::QuotaExceeded`] when they are a flood.
+#[derive(Debug)]
+pub(super) struct Metered<S> {
+    io: S,
+    limiter: Arc<RateLimiter>,
+    frames: FrameReader,
+    delay: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Metered<S> {
+    pub(super) fn new(io: S, limiter: Arc<RateLimiter>) -> Self {
+        Self { io, limiter, frames: FrameReader::default(), delay: None }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { io, limiter, frames, delay } = self.get_mut();
+        ready!(poll_delay(limiter, delay, context));
+        let before = buffer.filled().len();
+        ready!(Pin::new(io).poll_read(context, buffer))?;
+        let mut is_flood = false;
+        frames.follow(&buffer.filled()[before..], |sighting| {
+            // All other frames are admitted as messages.
+            if sighting == Sighting::Fragments {
+                is_flood |= matches!(limiter.admit_frame(), Err(Excess::Flood(_)));
+            }
+            !is_flood
+        });
+        Poll::Ready(if is_flood { Err(io::ErrorKind::QuotaExceeded.into()) } else { Ok(()) })
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}

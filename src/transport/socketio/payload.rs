@@ -1,0 +1,199 @@
+//! Follows the packets in the body of a polling request, without buffering them.
+//!
+//! Three formats: Engine.IO 4 separates packets by a byte; Engine.IO 3 puts lengths before them, as text that counts UTF-16
+//! code units (`<length>:<packet>…`), or as bytes.
+//!
+//! The library never returns from a text packet of Engine.IO 3 that ends between the two halves of one character: it spins,
+//! and takes the thread with it. Whatever else is wrong it finds itself.
+
+use super::Protocol;
+use super::inbound::PREFIX;
+
+/// Separates packets in Engine.IO 4.
+pub(super) const SEPARATOR: u8 = 0x1e;
+
+/// Ends the length of a packet where it is written as bytes.
+const LENGTH_END: u8 = 0xff;
+
+/// A packet, by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packet<'a> {
+    /// Fewer bytes than [`PREFIX`] if it has no more.
+    Text(&'a [u8]),
+    /// An attachment.
+    Binary,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Separated,
+    Lengths,
+    Bytes,
+}
+
+/// Where in a payload its reader is.
+#[derive(Debug)]
+pub(super) struct PacketReader {
+    format: Format,
+    /// What has been read of a length.
+    length: usize,
+    /// What is left of the packet, while in one: code units, or bytes.
+    left: Option<usize>,
+    /// Whether that of the packet was read, where it is told before the length: whether it is binary.
+    has_kind: bool,
+    is_binary: bool,
+    /// The first bytes of a packet, until they were seen.
+    prefix: Option<([u8; PREFIX], usize)>,
+}
+
+impl PacketReader {
+    pub(super) fn new(protocol: Protocol, is_binary: bool) -> Self {
+        let format = match protocol {
+            Protocol::V4 => Format::Separated,
+            Protocol::V3 if is_binary => Format::Bytes,
+            Protocol::V3 => Format::Lengths,
+        };
+        let prefix = (format == Format::Separated).then_some(([0; PREFIX], 0));
+        Self { format, length: 0, left: None, has_kind: false, is_binary: false, prefix }
+    }
+
+    /// Follows bytes of the payload and tells `accept` of each packet; `false` where one is not accepted, or a packet ends
+    /// within a character.
+    pub(super) fn follow(&mut self, bytes: &[u8], mut accept: impl FnMut(Packet<'_>) -> bool) -> bool {
+        bytes.iter().all(|byte| match self.format {
+            Format::Separated => self.step_separated(*byte, &mut accept),
+            Format::Lengths => self.step_lengths(*byte, &mut accept),
+            Format::Bytes => self.step_bytes(*byte, &mut accept),
+        })
+    }
+
+    /// The payload has ended, and with it a packet of Engine.IO 4.
+    pub(super) fn finish(&mut self, mut accept: impl FnMut(Packet<'_>) -> bool) -> bool {
+        let is_within = self.prefix.is_some_and(|(_, length)| length > 0);
+        self.format != Format::Separated || !is_within || self.tell(&mut accept)
+    }
+
+    fn begin(&mut self, left: usize) {
+        (self.left, self.length) = (Some(left).filter(|left| *left > 0), 0);
+        self.prefix = self.left.map(|_| ([0; PREFIX], 0));
+    }
+
+    /// A byte of a packet.
+    fn note(&mut self, byte: u8, accept: &mut impl FnMut(Packet<'_>) -> bool) -> bool {
+        let Some((prefix, length)) = &mut self.prefix else { return true };
+        prefix[*length] = byte;
+        *length += 1;
+        *length < PREFIX || self.tell(accept)
+    }
+
+    fn tell(&mut self, accept: &mut impl FnMut(Packet<'_>) -> bool) -> bool {
+        let Some((prefix, length)) = self.prefix.take() else { return true };
+        let is_binary = self.is_binary || prefix[0] == b'b';
+        accept(if is_binary { Packet::Binary } else { Packet::Text(&prefix[..length]) })
+    }
+
+    fn step_separated(&mut self, byte: u8, accept: &mut impl FnMut(Packet<'_>) -> bool) -> bool {
+        if byte != SEPARATOR {
+            return self.note(byte, accept);
+        }
+        let accepted = self.tell(accept);
+        self.prefix = Some(([0; PREFIX], 0));
+        accepted
+    }
+
+    fn step_lengths(&mut self, byte: u8, accept: &mut impl FnMut(Packet<'_>) -> bool) -> bool {
+        let is_continued = byte & 0xc0 == 0x80;
+        match (self.left, byte) {
+            (Some(0), _) if is_continued => {}
+            (Some(1..), _) if is_continued => return self.note(byte, accept),
+            (Some(left @ 1..), _) => {
+                // Four bytes are a pair of surrogates.
+                let units = if byte >= 0xf0 { 2 } else { 1 };
+                self.left = left.checked_sub(units);
+                let Some(left) = self.left else { return false };
+                return self.note(byte, accept) && (left > 0 || self.tell(accept));
+            }
+            (_, b':') => self.begin(self.length),
+            (_, b'0'..=b'9') => {
+                self.left = None;
+                self.length = self.length.saturating_mul(10).saturating_add(usize::from(byte - b'0'));
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn step_bytes(&mut self, byte: u8, accept: &mut impl FnMut(Packet<'_>) -> bool) -> bool {
+        match (self.left, byte) {
+            (Some(left), _) => {
+                self.left = Some(left - 1).filter(|left| *left > 0);
+                return self.note(byte, accept) && (self.left.is_some() || self.tell(accept));
+            }
+            (None, LENGTH_END) => {
+                self.begin(self.length);
+                self.has_kind = false;
+            }
+            (None, kind) if !self.has_kind => (self.has_kind, self.is_binary) = (true, kind == 1),
+            (None, digit) => self.length = self.length.saturating_mul(10).saturating_add(usize::from(digit % 10)),
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packets(protocol: Protocol, is_binary: bool, payload: &[u8], piece: usize) -> Option<Vec<String>> {
+        let (mut reader, mut seen) = (PacketReader::new(protocol, is_binary), Vec::new());
+        let mut accept = |packet: Packet<'_>| {
+            seen.push(match packet {
+                Packet::Text(prefix) => String::from_utf8_lossy(prefix).into_owned(),
+                Packet::Binary => "attachment".to_owned(),
+            });
+            true
+        };
+        let followed = payload.chunks(piece).all(|piece| reader.follow(piece, &mut accept));
+        (followed && reader.finish(&mut accept)).then_some(seen)
+    }
+
+    #[test]
+    fn packets_are_found_in_every_format() {
+        for piece in [1, 2, 3, 100] {
+            let separated = packets(Protocol::V4, false, b"40\x1e3\x1e458-[\"x\"]\x1ebAAAA\x1e42[1]", piece);
+            assert_eq!(separated.unwrap(), ["40", "3", "458-", "attachment", "42[1"], "{piece}");
+            let lengths = packets(Protocol::V3, false, "2:401:26:42[\"\u{e9}\"]6:b4AAAA".as_bytes(), piece);
+            assert_eq!(lengths.unwrap(), ["40", "2", "42[\"", "attachment"], "{piece}");
+            let bytes =
+                packets(Protocol::V3, true, b"\x00\x02\xff40\x00\x01\x00\xff42[\"aaaaaa\x01\x03\xff\x04ab", piece);
+            assert_eq!(bytes.unwrap(), ["40", "42[\"", "attachment"], "{piece}");
+        }
+    }
+
+    #[test]
+    fn packet_that_ends_within_a_character_is_found() {
+        for (payload, is_whole) in [
+            ("2:40", true),
+            ("1:22:4\u{e9}0:3:4\u{1f3a5}1:2", true),
+            ("1:\u{1f3a5}", false),
+            ("2:404:4ab\u{1f3a5}1:2", false),
+            ("99999999999999999999999:4", true),
+        ] {
+            for piece in [1, 2, 3, 100] {
+                let followed = packets(Protocol::V3, false, payload.as_bytes(), piece).is_some();
+                assert_eq!(followed, is_whole, "{payload} in pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn reading_ends_at_a_packet_that_is_not_accepted() {
+        let mut reader = PacketReader::new(Protocol::V4, false);
+        let mut seen = 0;
+        assert!(!reader.follow(b"40\x1e40\x1e40", |_| {
+            seen += 1;
+            seen < 2
+        }));
+        assert_eq!(seen, 2);
+    }
+}

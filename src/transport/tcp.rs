@@ -1,0 +1,145 @@
+//! The TCP socket under every connection, whose writes end when the peer takes no byte for too long.
+//!
+//! A stalled write is one of which the peer has taken nothing for the time limit, not one that has not finished: a peer
+//! that reads on slowly stays. The kernel takes bytes as long as its buffer has room, which would hide both, so it is told to
+//! keep little that it has not sent ([`UNSENT_LIMIT`]): each write then shows what the peer takes. There is no
+//! `TCP_USER_TIMEOUT`: while the peer's window is full, Linux counts that on although the peer reads.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+/// How many bytes the kernel may hold that were not sent yet (`TCP_NOTSENT_LOWAT`): enough for a burst of messages to a
+/// client that reads.
+const UNSENT_LIMIT: u32 = 128 * 1024;
+
+/// A TCP socket with a time limit for writes.
+#[derive(Debug)]
+pub struct Tcp {
+    stream: TcpStream,
+    /// How long the peer may take no byte of a write.
+    limit: Duration,
+    /// Made when a write is blocked, kept for the next that is.
+    timer: Option<Pin<Box<Sleep>>>,
+    is_blocked: bool,
+}
+
+impl Tcp {
+    /// A socket whose writes fail with [`io::ErrorKind::TimedOut`] when the peer takes nothing for `limit`.
+    pub fn new(stream: TcpStream, limit: Duration) -> io::Result<Self> {
+        // Without it, Nagle's algorithm and delayed acknowledgements hold each small frame back for up to 40 ms.
+        stream.set_nodelay(true)?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_LIMIT)?;
+        Ok(Self { stream, limit, timer: None, is_blocked: false })
+    }
+
+    /// Reads what has come without taking it.
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.peek(buffer).await
+    }
+
+    fn bounded<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.is_blocked = false;
+            return written;
+        }
+        let due = Instant::now() + self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if !std::mem::replace(&mut self.is_blocked, true) {
+            timer.as_mut().reset(due);
+        }
+        timer.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.bounded(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.bounded(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(400);
+
+    /// A socket, and its peer with a small buffer.
+    async fn pair() -> (Tcp, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = tokio::net::TcpSocket::new_v4().unwrap();
+        peer.set_recv_buffer_size(4096).unwrap();
+        let peer = peer.connect(listener.local_addr().unwrap());
+        let (peer, accepted) = tokio::join!(peer, listener.accept());
+        (Tcp::new(accepted.unwrap().0, LIMIT).unwrap(), peer.unwrap())
+    }
+
+    #[tokio::test]
+    async fn write_fails_when_the_peer_reads_nothing() {
+        let (mut socket, peer) = pair().await;
+        let failed = socket.write_all(&vec![0; 8 << 20]).await.unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
+        drop(peer);
+    }
+
+    #[tokio::test]
+    async fn slow_reader_that_reads_on_is_not_cut_off() {
+        let (mut socket, mut peer) = pair().await;
+        let began = Instant::now();
+        let reader = async {
+            let mut buffer = vec![0; 64 << 10];
+            let mut pace = tokio::time::interval(LIMIT / 80);
+            let mut read = 0;
+            while read < 1 << 20 {
+                pace.tick().await;
+                read += peer.read(&mut buffer).await.unwrap();
+            }
+        };
+        let bytes = vec![0; 1 << 20];
+        let (written, ()) = tokio::join!(socket.write_all(&bytes), reader);
+        written.unwrap();
+        assert!(began.elapsed() > LIMIT, "the write took longer than one without progress may");
+    }
+}
