@@ -1,6 +1,6 @@
 //! The Socket.IO dialect: the events that Express + Socket.IO signaling servers have in common.
 //!
-//! Frames here are the JSON array of one event, `["offer",{…}]`; the packet around it belongs to the transport.
+//! Frames here are the JSON array of one event, `["offer",{…}]`; [`packet`] has what is around it.
 //!
 //! - [`Request::read`] finds the event's name and arguments, [`Request::command`] checks them;
 //! - [`session_id`] keeps the session id of a 2.x client out of what it sends;
@@ -11,6 +11,7 @@
 
 pub mod decode;
 pub mod encode;
+pub mod packet;
 pub mod session_id;
 
 pub use decode::{ClientEvent, Request};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::properties::Wire;
-use crate::support::{history, model};
+use crate::support::{history, model, packets};
 
 /// Runs a check over every file of a target's corpus, and says which one fails.
 fn replay(target: &str, check: impl Fn(&[u8])) {
@@ -31,6 +31,11 @@ fn replay(target: &str, check: impl Fn(&[u8])) {
 #[test]
 fn socketio_events() {
     replay("socketio", |data| Wire::SocketIo.check(data));
+}
+
+#[test]
+fn socketio_packets() {
+    replay("packets", packets::check);
 }
 
 #[test]

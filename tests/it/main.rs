@@ -46,5 +46,6 @@ mod sfu_requests;
 mod sfu_wire;
 mod socketio_decode;
 mod socketio_frames;
+mod socketio_packets;
 mod tls;
 mod wires;

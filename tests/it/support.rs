@@ -8,6 +8,7 @@ pub(crate) mod history;
 pub(crate) mod media;
 pub(crate) mod model;
 pub(crate) mod outbox;
+pub(crate) mod packets;
 pub(crate) mod player;
 pub(crate) mod polling;
 pub(crate) mod program;

@@ -1,0 +1,51 @@
+//! Packets of Engine.IO and Socket.IO: recorded frames, and any text at all.
+
+use parlor::dialect::socketio::packet::{EnginePacket, Kind, Packet};
+use proptest::prelude::*;
+
+use crate::support::frames::cases;
+use crate::support::packets::check;
+
+/// A packet in a line of text.
+fn line(text: &str) -> String {
+    let message = match EnginePacket::decode(text) {
+        Ok(EnginePacket::Message(message)) => message,
+        Ok(packet) => return format!("{packet:?}").to_lowercase(),
+        Err(error) => return error.to_string(),
+    };
+    let Packet { kind, attachments, namespace, id, data } = match Packet::decode(message) {
+        Ok(packet) => packet,
+        Err(error) => return error.to_string(),
+    };
+    let (name, attachments) = match kind {
+        Kind::BinaryEvent => ("binary event".to_owned(), format!(" {attachments} attachments")),
+        Kind::BinaryAck => ("binary ack".to_owned(), format!(" {attachments} attachments")),
+        kind => (format!("{kind:?}").to_lowercase(), String::new()),
+    };
+    let id = id.map(|id| format!(" #{id}")).unwrap_or_default();
+    let data = if data.is_empty() { String::new() } else { format!(" {data}") };
+    format!("{name} {namespace}{id}{attachments}{data}")
+}
+
+#[test]
+fn recorded_packets_are_decoded() {
+    let cases = cases(include_str!("../fixtures/socketio/packets.txt"), "< ", "= ");
+    assert!(cases.len() > 50);
+    for (frame, expected) in cases {
+        assert_eq!(line(frame), expected, "{frame}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn any_text_is_decoded_without_a_panic(text in ".*") {
+        check(text.as_bytes());
+    }
+
+    #[test]
+    fn anything_like_a_packet_is_decoded_without_a_panic(text in r"4[0-7]?[0-9-]{0,3}(/[a-z?é,]{0,4})?,?[0-9]{0,25}[\[{é]?.{0,8}") {
+        check(text.as_bytes());
+    }
+}

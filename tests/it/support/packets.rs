@@ -1,0 +1,26 @@
+//! What must hold for any packet of Engine.IO and Socket.IO: shared by the fuzz target and the tests.
+
+use parlor::dialect::socketio::packet::{EnginePacket, Kind, Packet, Revision, attachment, push_head};
+
+/// Decodes a frame, and holds that what was decoded, written again, is decoded as the same.
+pub(crate) fn check(frame: &[u8]) {
+    for revision in [Revision::V3, Revision::V4] {
+        assert!(attachment(revision, frame).is_none_or(|attachment| frame.ends_with(attachment)));
+    }
+    // Text frames are UTF-8 before they come here: the WebSocket library sees to it.
+    let Ok(text) = std::str::from_utf8(frame) else { return };
+    let Ok(EnginePacket::Message(message)) = EnginePacket::decode(text) else { return };
+    let Ok(packet) = Packet::decode(message) else { return };
+    assert!(packet.namespace.starts_with('/') && !packet.namespace.contains([',', '?']));
+    assert!(packet.id.is_none_or(|id| id.bytes().all(|byte| byte.is_ascii_digit())));
+    assert!(message.ends_with(packet.data));
+    if matches!(packet.kind, Kind::BinaryEvent | Kind::BinaryAck) {
+        // Servers have no attachments to send yet.
+        return;
+    }
+    let mut written = String::new();
+    push_head(&mut written, packet.kind, packet.namespace, packet.id);
+    written.push_str(packet.data);
+    let Ok(EnginePacket::Message(message)) = EnginePacket::decode(&written) else { panic!("{text} became {written}") };
+    assert_eq!(Packet::decode(message), Ok(packet), "{text} became {written}");
+}
