@@ -34,8 +34,6 @@ pub struct Dialect {
     pub encode: fn(&Event, SystemTime) -> Option<Frame>,
     /// Writes what the media server tells; `None` on wires that have no words for it.
     pub media: Option<fn(&MediaEvent, SystemTime) -> Frame>,
-    /// Writes a frame's number into it, where this wire numbers what it sends so that a client can tell what it missed.
-    pub number: Option<fn(&mut String, u64, ConnectionId)>,
     /// Writes the last word of a server that is going.
     pub farewell: fn(&str, SystemTime) -> Frame,
     /// Writes the last words to a connection whose token has expired.
@@ -67,8 +65,74 @@ const EXPIRED: &str = "the token has expired";
 pub enum Frame {
     /// A message.
     Text(String),
+    /// Several messages, in this order.
+    Several(Vec<String>),
     /// The end of the connection, with a code of RFC 6455, section 7.4, and a reason.
     Close(u16, &'static str),
+}
+
+impl Frame {
+    /// The bytes of its messages.
+    pub fn length(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Several(texts) => texts.iter().map(String::len).sum(),
+            Self::Close(..) => 0,
+        }
+    }
+}
+
+/// Completes the frames of one session before they are queued: numbers them, so that a client can tell what it missed, or
+/// addresses them within their connection.
+pub trait Framing: Send + Sync {
+    /// Completes the frame with this number.
+    fn complete(&self, _frame: &mut String, _number: u64) {}
+
+    /// The message to send directly after the frame with this number, if any.
+    fn follower(&self, _number: u64) -> Option<String> {
+        None
+    }
+
+    /// Whether a client learns the numbers of its frames, so that it can resume its session.
+    fn is_numbered(&self) -> bool {
+        false
+    }
+}
+
+/// Leaves frames as they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Unframed;
+
+impl Framing for Unframed {}
+
+/// How a connection that falls silent is told from one that is idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// The server sends WebSocket pings, as often as it is configured to.
+    Frames,
+    /// The server sends a message after each interval, and expects to hear from the client within the timeout.
+    Server {
+        /// The message.
+        ping: &'static str,
+        /// The time before it is sent.
+        interval: Duration,
+        /// The time for the answer.
+        timeout: Duration,
+    },
+    /// The client sends heartbeats by itself, and is to be heard from within this time.
+    Client {
+        /// The most time between two messages of the client.
+        limit: Duration,
+    },
+}
+
+/// A session that was opened or resumed for a client.
+#[derive(Debug, Clone, Copy)]
+pub struct Connected<'a> {
+    /// The id by which other peers know its connection.
+    pub connection: ConnectionId,
+    /// The secret with which the client may resume it; `None` where it cannot.
+    pub key: Option<&'a str>,
 }
 
 /// What a handshake says.
@@ -120,6 +184,34 @@ pub enum Step {
     Refuse(Code, Frame),
     /// Tell the client this, and then close with this code and reason.
     Last(String, u16, &'static str),
+    /// Queue this answer as it is. It is not numbered, and not repeated after a resumption.
+    Answer(String),
+    /// Open a session in the current channel, or resume one. What comes of it is told to [`Conversation::connected`].
+    Connect {
+        /// The token, where the client brought one.
+        token: Option<String>,
+        /// The session to resume: its secret, and the number of the last frame that the client has seen.
+        resume: Option<(String, u64)>,
+    },
+    /// End the session of the current channel: its client leaves.
+    Disconnect,
+    /// Refuse the request: it was not understood. [`Conversation::answer`] is told.
+    Reject(DecodeError),
+    /// Count a request that is not known. It gets this answer, if it asked for one.
+    Ignore(Option<String>),
+    /// End the connection.
+    End(Ending),
+}
+
+/// Why a conversation ends its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The client closed the transport, and may come back.
+    Closed,
+    /// The client violated the protocol.
+    Violation,
+    /// The client sent more CONNECT packets than one connection may.
+    TooManyConnects,
 }
 
 /// An error as every wire tells it.
@@ -146,7 +238,9 @@ impl From<&RequestError> for Failure<'_> {
     }
 }
 
-/// The server's side of one plain WebSocket connection, without the socket: what is said, and what is answered.
+/// The server's side of one connection, without the socket: what is said, and what is answered.
+///
+/// A connection has one session, or several that are told apart by [`channel`](Conversation::channel).
 pub trait Conversation: Send {
     /// How events are written at first.
     fn dialect(&self) -> &'static Dialect;
@@ -159,6 +253,11 @@ pub trait Conversation: Send {
     /// What to do as soon as the connection is open.
     fn open(&mut self) -> Vec<Step>;
 
+    /// Whether a text frame is a message, for the limit on their rate. Others count as frames of the protocol beneath.
+    fn is_message(&self, _text: &str) -> bool {
+        true
+    }
+
     /// What to do about a message.
     fn receive(&mut self, text: &str, now: SystemTime) -> Option<Step>;
 
@@ -166,8 +265,43 @@ pub trait Conversation: Send {
     fn refuse(&mut self, text: &str, error: RequestError, now: SystemTime) -> Option<Step>;
 
     /// What to tell a joiner before anything else of the room, in place of the event; called while the room is locked.
-    fn welcome(&self, _: &Snapshot, _: SystemTime) -> Option<String> {
+    fn welcome(&self, _: &Snapshot, _: SystemTime) -> Option<Frame> {
         None
+    }
+
+    /// What to do about a binary message.
+    fn receive_binary(&mut self, _: &[u8], _: SystemTime) -> Option<Step> {
+        Some(Step::Tell(Frame::Close(1003, "binary messages are not accepted")))
+    }
+
+    /// The number of the session that the last message concerns.
+    fn channel(&self) -> usize {
+        0
+    }
+
+    /// Whether sessions are opened by [`Step::Connect`] rather than with the connection.
+    fn connects_later(&self) -> bool {
+        false
+    }
+
+    /// What to answer to a client that asked for a session: it has one, or it was denied.
+    fn connected(&mut self, _: Result<Connected<'_>, Denial>) -> String {
+        String::new()
+    }
+
+    /// How the frames of the current channel's session are completed, if its connection has this id.
+    fn framing(&self, _: ConnectionId) -> Box<dyn Framing> {
+        Box::new(Unframed)
+    }
+
+    /// How a silent client is detected.
+    fn heartbeat(&self) -> Heartbeat {
+        Heartbeat::Frames
+    }
+
+    /// Whether a client that closes its WebSocket without a status code has left for good.
+    fn bare_close_is_leave(&self) -> bool {
+        true
     }
 
     /// What to do about what came of the last command.
@@ -201,7 +335,7 @@ pub trait Conversation: Send {
         false
     }
 
-    /// Whether the client has said what it is here for.
+    /// Whether the client has said what it is here for, and nothing is half said.
     fn is_settled(&self) -> bool {
         true
     }

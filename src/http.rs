@@ -78,9 +78,12 @@ pub fn router(
     }
     // One line a dialect.
     let wires = Router::new()
-        .route("/signal", calls)
+        .route("/signal", calls.clone())
+        .route("/signal/", calls)
         .route("/ws", websocket::route(envelope::begin))
+        .route("/ws/", websocket::route(envelope::begin))
         .route("/ws/{topic}", websocket::route(topic::begin))
+        .route("/ws/{topic}/", websocket::route(topic::begin))
         .with_state(websocket);
     let find_client = middleware::from_fn_with_state(proxies, proxies::find_client);
     let sockets = sockets.merge(wires).route_layer(guard).method_not_allowed_fallback(method_not_allowed);

@@ -22,6 +22,7 @@ use crate::sfu::{Company, DriveError, Media};
 use crate::timeouts::Timeouts;
 use crate::tls::{Tls, TlsError};
 use crate::transport::listener::{self, Acceptor, Door};
+use crate::transport::queue::QueueLimits;
 use crate::transport::{socketio, websocket};
 
 /// A running server. Dropping it does not stop it: [`Server::shutdown`] does.
@@ -95,9 +96,11 @@ impl Server {
             AccessPolicy { verifier: config.tokens.verifier(), ice_servers: config.ice.servers().map(Arc::new) };
         let keys = access.verifier.as_ref().and_then(Verifier::key_set).cloned();
         let hub = Arc::new(Hub::new(rooms, config.session_limits(), timeouts, metrics, access));
-        let socketio = socketio::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings(&config));
+        let websocket = websocket::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), websocket_settings(&config));
+        let socketio_settings = socketio_settings(&config);
+        let socketio =
+            socketio::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings, websocket.clone());
         let (header_timeout, shutdown_limit) = (config.times.handshake_timeout_seconds, config.times.shutdown_seconds);
-        let websocket_settings = websocket_settings(&config);
         let media = if config.media.sfu { start_media(&config, address, &hub, &lifecycle)? } else { Vec::new() };
         let now = {
             let (hub, socketio, lifecycle) = (Arc::clone(&hub), socketio.clone(), lifecycle.clone());
@@ -105,7 +108,6 @@ impl Server {
         };
         let proxies = Arc::new(Proxies::new(&config.http.trusted_proxies));
         let shared = Shared { hub: Arc::clone(&hub), config: Arc::new(config), started: Instant::now(), now };
-        let websocket = websocket::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), websocket_settings);
         let door = Door::default();
         let acceptor = |router, tls, door, proxies| {
             let (lifecycle, hub) = (lifecycle.clone(), Arc::clone(&hub));
@@ -259,12 +261,18 @@ fn held(hub: &Hub, socketio: &socketio::Endpoint, lifecycle: &Lifecycle) -> Held
     }
 }
 
+fn queue_limits(config: &Config) -> QueueLimits {
+    QueueLimits {
+        frames: config.limits.send_queue,
+        bytes: config.send_queue_bytes(),
+        promised: config.limits.session_queue_messages.max(config.limits.resume_messages),
+    }
+}
+
 fn socketio_settings(config: &Config) -> socketio::Settings {
     socketio::Settings {
         max_message_bytes: config.limits.max_message_bytes,
-        send_queue: config.limits.send_queue,
-        send_queue_bytes: config.send_queue_bytes(),
-        promised: config.limits.session_queue_messages.max(config.limits.resume_messages),
+        queue: queue_limits(config),
         ping_interval: config.times.ping_interval_ms,
         ping_timeout: config.times.ping_timeout_ms,
         handshake_timeout: config.times.handshake_timeout_seconds,
@@ -274,9 +282,7 @@ fn socketio_settings(config: &Config) -> socketio::Settings {
 fn websocket_settings(config: &Config) -> websocket::Settings {
     websocket::Settings {
         max_message_bytes: config.limits.max_message_bytes,
-        send_queue: config.limits.send_queue,
-        send_queue_bytes: config.send_queue_bytes(),
-        promised: config.limits.session_queue_messages.max(config.limits.resume_messages),
+        queue: queue_limits(config),
         heartbeat: config.times.ws_ping_seconds,
         handshake_timeout: config.times.handshake_timeout_seconds,
     }

@@ -3,17 +3,15 @@
 //! - [`Hub::open`] lets a connection in and gives its [`Session`];
 //! - [`Session::handle`] carries a command to the rooms and queues what comes of it, in order, at every connection
 //!   that it concerns;
-//! - [`Session::end`], or dropping the session, takes the connection out of all its rooms. The first end counts;
+//! - [`Session::end`] takes the connection out of all its rooms. The first end counts;
 //! - [`Session::lose`] keeps its [place] for a connection that comes back: [`Hub::resume`].
 //!
 //! The guarantee that is easy to break: deliveries are queued while the room they come from is still locked. What
-//! queues them must therefore neither wait nor come back here: an [`Outbox`] only puts into a queue, or sets a flag.
+//! queues them must therefore neither wait nor come back here: a [`Sink`] only puts into a queue, or sets a flag.
 
-use std::any::Any;
 use std::sync::Arc;
-use std::time::Instant;
 
-use crate::dialect::{DecodeError, Frame, RequestError};
+use crate::dialect::{DecodeError, RequestError};
 use crate::metrics::{Kind, Limit};
 use crate::room::{Answer, Command, RoomError};
 
@@ -28,6 +26,7 @@ pub mod hub;
 mod identity;
 mod invalid_tokens;
 pub mod key;
+mod mailbox;
 mod media;
 mod notices;
 pub mod place;
@@ -40,52 +39,10 @@ pub use backlog::Backlog;
 pub use history::{History, ResumeLimits};
 pub use hub::{Hub, Limits};
 pub use key::ResumeKey;
+pub use mailbox::{Mailbox, Outgoing, Sink};
 pub use media::Answered;
 pub use place::Session;
 pub use rate_limit::{Excess, MessageRate, RateLimiter};
-
-/// Where what is told to one connection waits to be written.
-pub trait Outbox: Any + Send + Sync {
-    /// Puts a frame at the end of the queue, without waiting.
-    fn send(&self, frame: Frame) -> Result<(), QueueFull>;
-
-    /// The same for a frame that was accepted when its recipient was not there. There is a place for as many of those
-    /// as a session holds.
-    fn send_promised(&self, frame: Frame) -> Result<(), QueueFull>;
-
-    /// Asks for the connection to be closed; `true` if nobody has before. Must only ask: rooms may be locked.
-    fn close(&self) -> bool;
-
-    /// The queue, where it fills up so that senders should pause.
-    fn congestion(&self) -> Option<Arc<Backlog>>;
-
-    /// Whether the queue has stayed full for too long; asked when something found no place in it.
-    fn stays_full(&self, now: Instant) -> bool;
-
-    /// Whether the client owes the answer to a heartbeat.
-    fn is_overdue(&self) -> bool {
-        false
-    }
-
-    /// The connection is lost: from here on what is sent is held for the one that takes its place.
-    fn detach(&self) {}
-
-    /// Holds what is sent for a connection that is just taking the place, having seen what was sent up to a number, and
-    /// asks the one before to close. Does nothing if that connection may not have it.
-    fn take_over(&self, _seen: u64) -> Result<(), NotHeld> {
-        Err(NotHeld::Gone)
-    }
-
-    /// Whether something is held that was sent after a number.
-    fn has_sent_since(&self, _seen: u64) -> bool {
-        false
-    }
-
-    /// Lets go of what is held for too long; whether anything is left.
-    fn prune(&self, _now: Instant) -> bool {
-        false
-    }
-}
 
 /// Why what was missed cannot be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

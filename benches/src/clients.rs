@@ -334,6 +334,7 @@ impl Clients {
         }
         match self.dialect.hear(&connection.seat, text)? {
             Heard::Wants(answer) => self.say(id, &answer),
+            Heard::Other => {}
             heard => {
                 if let Heard::Id { say, .. } = &heard {
                     self.say(id, say);

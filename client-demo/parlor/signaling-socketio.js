@@ -157,9 +157,10 @@ export class SocketIoSignaling extends Signaling {
     const socket = this.#socket;
     let lastCode = "OFFLINE";
 
-    socket.on("room-users", (users, own) => {
+    // Comes right after Parlor's `room-users`, with the same list and one's own ids.
+    socket.on("room-joined", ({ users, userId, iceServers }) => {
       this.#in = true;
-      this.tell("room-users", { users: users.map(member), userId: own?.userId, iceServers: own?.iceServers });
+      this.tell("room-users", { users: users.map(member), userId, iceServers });
     });
     for (const event of /** @type {const} */ (["user-joined", "user-away", "user-back"])) {
       socket.on(event, (peer) => this.tell(event, member(peer)));

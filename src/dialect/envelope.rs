@@ -17,7 +17,7 @@ use self::decode::Resumption;
 use self::decode::{Problem, Request};
 use self::encode::{Envelope, Identity, Style};
 use super::{
-    Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Hello, MediaAnswer, Names, RequestError, Step,
+    Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Framing, Hello, MediaAnswer, Names, RequestError, Step,
 };
 use crate::auth::{Denial, Grant};
 use crate::ice::IceServers;
@@ -42,7 +42,6 @@ const fn dialect(style: Style) -> Dialect {
             Style::Colons => Some(|event, now| media::event(Style::Colons, event, now)),
             Style::Dots => Some(|event, now| media::event(Style::Dots, event, now)),
         },
-        number: Some(|text, number, _| encode::number(text, number)),
         farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
         expired: match style {
             Style::Colons => |now| expired(Style::Colons, now),
@@ -59,6 +58,20 @@ fn expired(style: Style, now: SystemTime) -> Vec<Frame> {
     let envelope = Envelope { style, kind: "error", now, correlation: None };
     let error = envelope.with(|out| encode::error(out, &failure, None, &[]));
     vec![Frame::Text(error), Frame::Close(1008, Code::Unauthorized.as_str())]
+}
+
+/// Numbers every envelope.
+#[derive(Debug, Clone, Copy)]
+pub struct Sequence;
+
+impl Framing for Sequence {
+    fn complete(&self, frame: &mut String, number: u64) {
+        encode::number(frame, number);
+    }
+
+    fn is_numbered(&self) -> bool {
+        true
+    }
 }
 
 /// One client of `/ws`.
@@ -167,12 +180,16 @@ impl Conversation for Typed {
         self.identified(&identity)
     }
 
-    fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<String> {
+    fn framing(&self, _: ConnectionId) -> Box<dyn Framing> {
+        Box::new(Sequence)
+    }
+
+    fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<Frame> {
         let token = self.resume_token.as_deref().filter(|_| !self.has_told_token);
-        Some(self.envelope("room:state", now).with(|out| {
+        Some(Frame::Text(self.envelope("room:state", now).with(|out| {
             let ice_servers = self.ice_servers.as_ref().map(|servers| servers.for_peer(&snapshot.me.id, now));
             encode::room_state(out, snapshot, ice_servers.as_deref(), token);
-        }))
+        })))
     }
 
     fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step> {

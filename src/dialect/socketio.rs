@@ -1,40 +1,38 @@
 //! The Socket.IO dialect: the events that Express + Socket.IO signaling servers have in common.
 //!
-//! Frames here are the JSON array of one event, `["offer",{…}]`; [`packet`] has what is around it.
-//!
-//! - [`Request::read`] finds the event's name and arguments, [`Request::command`] checks them;
+//! - [`Client`] is the conversation with one client, over WebSocket or long-polling;
+//! - [`packet`] decodes and encodes the packets of Engine.IO and Socket.IO;
+//! - [`Request::read`] finds the name and the arguments of an event, [`Request::command`] checks them;
 //! - [`session_id`] keeps the session id of a 2.x client out of what it sends;
-//! - [`DIALECT`] writes events for clients, [`encode`] also their acknowledgements and errors.
+//! - [`DIALECT`] writes events for clients, [`encode`] also their acknowledgements and errors;
+//! - [`Numbering`] follows each event by its offset, for clients that can resume their session.
 //!
 //! A signal's body is the sender's object as it came, less the fields that name the sender: those the server writes.
 //! Which of them is told by what the sender wrote ([`SenderFields`]), so that a frontend reads the names that it sends.
 
+mod client;
 pub mod decode;
 pub mod encode;
 pub mod packet;
 pub mod session_id;
 
+pub use client::{Client, Setup};
 pub use decode::{ClientEvent, Request};
 
 use std::time::Duration;
 
-use super::{Dialect, EXPIRED, Failure, Frame, Names};
+use self::packet::{Kind, ROOT, Revision, push_head, push_namespace};
+use super::{Dialect, EXPIRED, Failure, Frame, Framing, Names};
 use crate::id::ConnectionId;
 use crate::room::Code;
 
 /// Writes events for Socket.IO clients.
 pub static DIALECT: Dialect = Dialect {
     name: NAME,
-    encode: |event, _| encode::event(event).map(Frame::Text),
+    encode: |event, _| encode::event(event),
     media: None,
-    number: Some(|text, number, connection| {
-        text.pop();
-        text.push_str(",\"");
-        text.push_str(&Offset { connection, number }.to_string());
-        text.push_str("\"]");
-    }),
-    farewell: |message, _| Frame::Text(encode::error(&Failure::new(Code::ShuttingDown, message), None, None)),
-    expired: |_| vec![Frame::Text(encode::error(&Failure::new(Code::Unauthorized, EXPIRED), None, None))],
+    farewell: |message, _| Frame::Text(encode::error(ROOT, &Failure::new(Code::ShuttingDown, message), None, None)),
+    expired: |_| vec![Frame::Text(encode::error(ROOT, &Failure::new(Code::Unauthorized, EXPIRED), None, None))],
     names: Names::Chosen,
     patience: Duration::from_secs(1),
     presence_is_vital: true,
@@ -75,6 +73,50 @@ impl std::fmt::Display for Offset {
         write!(f, "{:06x}-{}", Self::tag(self.connection), self.number)
     }
 }
+
+/// Addresses the events of one session to its namespace, and follows each by another whose only content is its offset.
+/// Official clients take the offset from any event that ends with a string, so that listeners get the documented arguments
+/// and nothing else.
+#[derive(Debug)]
+pub struct Numbering {
+    /// `None` is the default namespace.
+    namespace: Option<Box<str>>,
+    connection: ConnectionId,
+    revision: Revision,
+}
+
+impl Numbering {
+    /// The numbering of a session in a namespace.
+    pub fn new(namespace: &str, connection: ConnectionId, revision: Revision) -> Self {
+        Self { namespace: (namespace != ROOT).then(|| namespace.into()), connection, revision }
+    }
+}
+
+impl Framing for Numbering {
+    fn complete(&self, frame: &mut String, _: u64) {
+        let Some(namespace) = &self.namespace else { return };
+        // Events are written for the default namespace, whose head is two characters.
+        let mut address = String::with_capacity(namespace.len() + 1);
+        push_namespace(&mut address, namespace);
+        frame.insert_str(EVENT_HEAD, &address);
+    }
+
+    fn follower(&self, number: u64) -> Option<String> {
+        let mut out = String::with_capacity(32);
+        push_head(&mut out, Kind::Event, self.namespace.as_deref().unwrap_or(ROOT), None);
+        out.push_str("[\"");
+        out.push_str(&Offset { connection: self.connection, number }.to_string());
+        out.push_str("\"]");
+        Some(out)
+    }
+
+    fn is_numbered(&self) -> bool {
+        self.revision == Revision::V4
+    }
+}
+
+/// The length of the head of an event in the default namespace.
+const EVENT_HEAD: usize = 2;
 
 /// The sender fields that a relayed signal carries beside those that every one carries, as a set of bits: the note
 /// that decoding leaves for encoding.

@@ -22,7 +22,6 @@ pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| encode(event),
     media: None,
-    number: None,
     farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
     expired: |_| vec![Frame::Close(1008, "UNAUTHORIZED")],
     names: Names::Given,

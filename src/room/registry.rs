@@ -355,6 +355,11 @@ impl Rooms {
         Counts { rooms: self.room_count.load(Ordering::Relaxed), peers: self.peer_count.load(Ordering::Relaxed) }
     }
 
+    /// The number of peers in a room.
+    pub fn size(&self, id: &RoomId) -> usize {
+        self.lock(id).map_or(0, |kept| kept.room.peers().len())
+    }
+
     /// The connections in a room, in the order they joined.
     pub fn connections_in(&self, id: &RoomId) -> Vec<ConnectionId> {
         self.lock(id).map(|kept| kept.room.peers().map(|peer| peer.connection).collect()).unwrap_or_default()

@@ -60,15 +60,15 @@ impl Hub {
 
     /// Ends a connection whose token has expired.
     pub(super) fn expire(&self, connection: ConnectionId) {
-        let Some(Connection { dialect, outbox }) = self.connections.get(&connection).map(|entry| entry.clone()) else {
+        let Some(Connection { dialect, mailbox }) = self.connections.get(&connection).map(|entry| entry.clone()) else {
             return;
         };
         info!(%connection, "closing: its token has expired");
         self.metrics.error(Denial::Unauthorized.code());
         for frame in (dialect.expired)(SystemTime::now()) {
             // It is leaving either way.
-            _ = outbox.send(frame);
+            _ = mailbox.send(frame);
         }
-        outbox.close();
+        mailbox.close();
     }
 }

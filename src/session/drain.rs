@@ -47,12 +47,12 @@ impl Hub {
 
     /// Asks one connection to go.
     pub fn dismiss_one(&self, id: ConnectionId) {
-        let Some(Connection { dialect, outbox }) = self.connections.get(&id).map(|entry| entry.clone()) else {
+        let Some(Connection { dialect, mailbox }) = self.connections.get(&id).map(|entry| entry.clone()) else {
             return;
         };
         // It is leaving either way: one whose queue is full goes without a word.
-        _ = outbox.send((dialect.farewell)(FAREWELL, SystemTime::now()));
-        outbox.close();
+        _ = mailbox.send((dialect.farewell)(FAREWELL, SystemTime::now()));
+        mailbox.close();
     }
 
     /// Resolves when no connection is open.

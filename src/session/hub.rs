@@ -25,8 +25,8 @@ use super::media::heed;
 use super::notices::Notices;
 use super::place::{Place, Timeline};
 use super::rate_limit::{MessageRate, RateLimiter};
-use super::{Backlog, Outbox, QueueFull, Session};
-use crate::dialect::{Dialect, Frame};
+use super::{Backlog, Mailbox, QueueFull, Session, limit_of};
+use crate::dialect::{Dialect, Frame, RequestError};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{Limit, Metrics};
 use crate::room::{Answer, Applied, Delivery, Event, LeaveReason, RemovalReason, Rooms};
@@ -79,7 +79,7 @@ pub struct Limits {
 #[derive(Clone)]
 pub(super) struct Connection {
     pub(super) dialect: &'static Dialect,
-    pub(super) outbox: Arc<dyn Outbox>,
+    pub(super) mailbox: Arc<Mailbox>,
 }
 
 impl Hub {
@@ -177,6 +177,14 @@ impl Hub {
         done.ok()
     }
 
+    /// Counts an error that a client is told.
+    pub fn refused(&self, error: &RequestError) {
+        self.metrics.error(error.code());
+        if let Some(limit) = limit_of(error) {
+            self.metrics.limit(limit);
+        }
+    }
+
     /// The rooms.
     pub fn rooms(&self) -> &Rooms {
         &self.rooms
@@ -197,18 +205,23 @@ impl Hub {
         self.limits.resume
     }
 
-    /// Lets a connection in. One that comes while newcomers are refused, since its handshake was answered before, is
-    /// asked to go at once. One that `can_resume` has a place that a later connection may take.
+    /// A secret with which the client of a new session may resume it. `None` where sessions are not resumed.
+    pub fn resume_key(&self, id: ConnectionId) -> Option<ResumeKey> {
+        self.limits.resume.and_then(|_| ResumeKey::random(id))
+    }
+
+    /// Opens a session, which a later connection may resume if it has a `key`. Its client is asked to disconnect at once
+    /// while the server drains: the handshake was answered before.
     pub fn open(
         self: &Arc<Self>,
         id: ConnectionId,
         dialect: &'static Dialect,
-        outbox: Arc<dyn Outbox>,
-        can_resume: bool,
+        mailbox: Arc<Mailbox>,
+        key: Option<ResumeKey>,
         permit: Option<Arc<Permit>>,
     ) -> Session {
         self.rooms.connect(id);
-        self.connections.insert(id, Connection { dialect, outbox: Arc::clone(&outbox) });
+        self.connections.insert(id, Connection { dialect, mailbox: Arc::clone(&mailbox) });
         self.away_limit.note(self.open.fetch_add(1, Ordering::Relaxed) + 1);
         if self.is_draining() {
             self.dismiss_one(id);
@@ -216,9 +229,8 @@ impl Hub {
         let metrics = self.metrics.dialect(dialect.name);
         metrics.opened();
         info!(connection = %id, dialect = dialect.name, "connected");
-        let key = if can_resume && self.limits.resume.is_some() { ResumeKey::random(id) } else { None };
         let is_kept = key.is_some();
-        let place = Place::new(Arc::clone(self), id, dialect, metrics, outbox, key, permit);
+        let place = Place::new(Arc::clone(self), id, dialect, metrics, mailbox, key, permit);
         let place = Arc::new(place);
         if is_kept {
             self.places.insert(id, Arc::clone(&place));
@@ -236,11 +248,11 @@ impl Hub {
         seen: u64,
         subject: Option<&PeerId>,
         permit: Option<&Arc<Permit>>,
-    ) -> Option<(Session, Arc<dyn Outbox>)> {
+    ) -> Option<(Session, Arc<Mailbox>)> {
         let place = self.places.get(&key.id()).filter(|_| !self.is_draining()).map(|place| Arc::clone(&place));
         let resumed = place.and_then(|place| {
             let session = Session::resume(&place, key, seen, subject, permit)?;
-            Some((session, Arc::clone(place.outbox())))
+            Some((session, Arc::clone(place.mailbox())))
         });
         self.metrics.resumed(resumed.is_some());
         resumed
@@ -271,8 +283,8 @@ impl Hub {
             self.end_away(id, |_| true);
         }
         while let Some(id) = self.histories.pop(now) {
-            let outbox = self.connections.get(&id).map(|connection| Arc::clone(&connection.outbox));
-            if outbox.is_some_and(|outbox| outbox.prune(now)) {
+            let mailbox = self.connections.get(&id).map(|connection| Arc::clone(&connection.mailbox));
+            if mailbox.is_some_and(|mailbox| mailbox.prune(now)) {
                 self.holds_for(id, now);
             }
         }
@@ -330,27 +342,27 @@ impl Hub {
     /// Makes room for a `/signal` peer in a full room: evicts the older of its `/signal` peers whose ping is overdue. Returns
     /// `false` if there is none.
     pub(super) fn make_way(&self, room: &RoomId) -> bool {
-        let overdue = |id: &ConnectionId| self.connections.get(id).is_some_and(|entry| entry.outbox.is_overdue());
+        let overdue = |id: &ConnectionId| self.connections.get(id).is_some_and(|entry| entry.mailbox.is_overdue());
         let Some(stale) = self.rooms.paired_in(room).into_iter().find(overdue) else {
             return false;
         };
         if let Some(applied) = self.rooms.leave(stale, room, LeaveReason::TimedOut) {
             self.deliver(&applied, None, SystemTime::now());
         }
-        if let Some(Connection { dialect, outbox }) = self.connections.get(&stale).map(|entry| entry.clone()) {
+        if let Some(Connection { dialect, mailbox }) = self.connections.get(&stale).map(|entry| entry.clone()) {
             let event = Event::Removed { room: room.clone(), reason: RemovalReason::Replaced };
             if let Some(frame) = (dialect.encode)(&event, SystemTime::now()) {
                 // It most likely reads no more; if it does, it learns why.
-                _ = outbox.send(frame);
+                _ = mailbox.send(frame);
             }
-            outbox.close();
+            mailbox.close();
         }
         true
     }
 
     /// Queues what came of a command, in order; `applied` keeps the room locked meanwhile. `welcome` is
     /// what a joiner is told in place of the event.
-    pub(super) fn deliver(&self, applied: &Applied, mut welcome: Option<String>, now: SystemTime) -> Delivered {
+    pub(super) fn deliver(&self, applied: &Applied, mut welcome: Option<Frame>, now: SystemTime) -> Delivered {
         // Signals that a join brings have waited for the joiner.
         let mut delivered =
             Delivered { are_promised: matches!(applied.answer, Answer::Joined(_)), ..Delivered::default() };
@@ -368,46 +380,40 @@ impl Hub {
         delivered
     }
 
-    fn deliver_one(
-        &self,
-        delivery: &Delivery,
-        mut written: Option<String>,
-        now: SystemTime,
-        delivered: &mut Delivered,
-    ) {
+    fn deliver_one(&self, delivery: &Delivery, mut written: Option<Frame>, now: SystemTime, delivered: &mut Delivered) {
         let is_signal = matches!(delivery.event, Event::SignalRelayed { .. });
         let mut encoded: Option<(&'static Dialect, Option<Frame>)> = None;
         let recipients = delivery.to.as_slice();
         for (index, recipient) in recipients.iter().enumerate() {
             // A connection that is just ending; its rooms hear of that next.
-            let Some(Connection { dialect, outbox }) = self.connections.get(recipient).map(|entry| entry.clone())
+            let Some(Connection { dialect, mailbox }) = self.connections.get(recipient).map(|entry| entry.clone())
             else {
                 continue;
             };
             // A defect in telling one must not keep it from the others.
             let told = self.contain(*recipient, || {
                 let frame = match (written.take(), encoded.take()) {
-                    (Some(written), _) => Some(Frame::Text(written)),
+                    (Some(written), _) => Some(written),
                     (None, Some((written_for, frame))) if std::ptr::eq(written_for, dialect) => frame,
                     (None, _) => (dialect.encode)(&delivery.event, now),
                 };
                 if index + 1 < recipients.len() {
                     encoded = Some((dialect, frame.clone()));
                 }
-                if let (Event::Joined(_), Some(Frame::Text(text))) = (&delivery.event, &frame) {
-                    delivered.welcome_bytes += text.len();
+                if let (Event::Joined(_), Some(frame)) = (&delivery.event, &frame) {
+                    delivered.welcome_bytes += frame.length();
                 }
                 let sent = frame.map(|frame| {
                     if is_signal && delivered.are_promised {
-                        return outbox.send_promised(frame);
+                        return mailbox.send_promised(frame);
                     }
-                    self.queue(*recipient, dialect, &*outbox, frame, !is_signal)
+                    self.queue(*recipient, dialect, &mailbox, frame, !is_signal)
                 });
-                (sent, outbox.congestion())
+                (sent, mailbox.congestion())
             });
             let Some((sent, congestion)) = told else {
                 delivered.failed += usize::from(is_signal);
-                outbox.close();
+                mailbox.close();
                 continue;
             };
             delivered.failed += usize::from(is_signal && sent == Some(Err(QueueFull)));
@@ -426,14 +432,14 @@ impl Hub {
         &self,
         recipient: ConnectionId,
         dialect: &Dialect,
-        outbox: &dyn Outbox,
+        mailbox: &Mailbox,
         frame: Frame,
         is_vital: bool,
     ) -> Result<(), QueueFull> {
-        let sent = outbox.send(frame);
+        let sent = mailbox.send(frame);
         if sent.is_err() {
             self.metrics.dialect(dialect.name).queue_full();
-            let cause = if outbox.stays_full(Instant::now()) {
+            let cause = if mailbox.stays_full(Instant::now()) {
                 Some("send queue stays full")
             } else {
                 // Nothing would tell it of the peer. It can join again.
@@ -441,7 +447,7 @@ impl Hub {
             };
             // More may be sent to it before it has ended.
             if let Some(cause) = cause
-                && outbox.close()
+                && mailbox.close()
             {
                 info!(connection = %recipient, cause, "closing slow consumer");
                 self.metrics.limit(Limit::SendQueue);

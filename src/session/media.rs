@@ -47,14 +47,14 @@ impl Hub {
 
     /// Tells one connection something of its media, where its wire has words for it.
     fn tell_media(&self, connection: ConnectionId, notice: &Notice, now: SystemTime) {
-        let Some(Connection { dialect, outbox }) = self.connections.get(&connection).map(|entry| entry.clone()) else {
+        let Some(Connection { dialect, mailbox }) = self.connections.get(&connection).map(|entry| entry.clone()) else {
             return;
         };
         if let Some(write) = dialect.media {
             // Who speaks is told again soon: nobody has to go, or to come back to less, for having missed it.
             let is_vital = !matches!(notice.event, MediaEvent::ActiveSpeaker { .. });
             self.contain(connection, || {
-                _ = self.queue(connection, dialect, &*outbox, write(&notice.event, now), is_vital);
+                _ = self.queue(connection, dialect, &mailbox, write(&notice.event, now), is_vital);
             });
         }
     }
@@ -93,7 +93,7 @@ impl Session {
             Ok::<_, RoomError>(Asker { room, connection: id, peer })
         });
         let asker = asker.ok_or(RoomError::ConnectionEnded)??;
-        let outbox = Arc::clone(self.place().outbox());
+        let mailbox = Arc::clone(self.place().mailbox());
         let reply = {
             let hub = Arc::clone(hub);
             move |answer: Result<_, _>| {
@@ -101,10 +101,10 @@ impl Session {
                 if let Err(error) = &answer {
                     hub.metrics.error(error.code());
                 }
-                let told = hub.contain(id, || outbox.send(write(answer, SystemTime::now())));
+                let told = hub.contain(id, || mailbox.send(write(answer, SystemTime::now())));
                 // Who does not read its answers cannot know what it has.
                 if !matches!(told, Some(Ok(()))) {
-                    outbox.close();
+                    mailbox.close();
                 }
             }
         };

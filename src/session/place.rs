@@ -20,8 +20,8 @@ use super::admission::{Evict, Permit};
 use super::hub::{Delivered, Hub};
 use super::identity::Identity;
 use super::key::ResumeKey;
-use super::{Backlog, Handled, Moment, NotHeld, Outbox, kind_of, limit_of};
-use crate::dialect::{Dialect, RequestError};
+use super::{Backlog, Handled, Mailbox, Moment, NotHeld, kind_of};
+use crate::dialect::{Dialect, Frame, RequestError};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{DialectMetrics, Kind};
 use crate::room::{Answer, Command, LeaveReason, RoomError, RoomKind, Snapshot};
@@ -33,7 +33,7 @@ pub(super) struct Place {
     pub(super) dialect: &'static Dialect,
     metrics: Arc<DialectMetrics>,
     pub(super) identity: Identity,
-    outbox: Arc<dyn Outbox>,
+    mailbox: Arc<Mailbox>,
     /// Whether it was ever in a room.
     has_joined: AtomicBool,
     /// What it counts for, until it is given up.
@@ -70,7 +70,7 @@ impl Place {
         id: ConnectionId,
         dialect: &'static Dialect,
         metrics: Arc<DialectMetrics>,
-        outbox: Arc<dyn Outbox>,
+        mailbox: Arc<Mailbox>,
         key: Option<ResumeKey>,
         permit: Option<Arc<Permit>>,
     ) -> Self {
@@ -81,15 +81,15 @@ impl Place {
             dialect,
             metrics,
             identity: Identity::default(),
-            outbox,
+            mailbox,
             has_joined: AtomicBool::new(false),
             permit: Mutex::new(permit),
             holder,
         }
     }
 
-    pub(super) fn outbox(&self) -> &Arc<dyn Outbox> {
-        &self.outbox
+    pub(super) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
     }
 
     /// The address that it counts for.
@@ -148,7 +148,7 @@ impl Place {
     /// Whether it is in no room and missed nothing since, and so nothing to come back to: a client that was told that it is
     /// back would not join, and its join may be what was lost with the line.
     fn is_nowhere(&self, seen: u64) -> bool {
-        self.hub.rooms().of(self.id).is_empty() && !self.outbox.has_sent_since(seen)
+        self.hub.rooms().of(self.id).is_empty() && !self.mailbox.has_sent_since(seen)
     }
 
     /// Counts and logs the end of its connection.
@@ -182,7 +182,7 @@ impl Evict for Place {
     }
 }
 
-/// One connection's hold on its place. Ends when it is dropped, if not before.
+/// One connection's hold on its place. It must be ended, by [`Session::end`] or [`Session::lose`].
 pub struct Session {
     place: Arc<Place>,
     generation: u64,
@@ -215,7 +215,7 @@ impl Session {
             return None;
         }
         let was_away = holder.status != Status::Held;
-        let taken = if place.is_nowhere(seen) { Err(NotHeld::Gone) } else { place.outbox.take_over(seen) };
+        let taken = if place.is_nowhere(seen) { Err(NotHeld::Gone) } else { place.mailbox.take_over(seen) };
         if taken == Err(NotHeld::Late) {
             return None;
         }
@@ -226,7 +226,7 @@ impl Session {
                 place.hub.away.fetch_sub(1, Ordering::Relaxed);
             } else {
                 place.closed(LeaveReason::Replaced);
-                place.outbox.close();
+                place.mailbox.close();
             }
             place.give_up(LeaveReason::TimedOut);
             return None;
@@ -287,6 +287,12 @@ impl Session {
         self.place.dialect.patience
     }
 
+    /// The number of other peers in its rooms.
+    pub fn peers(&self) -> usize {
+        let rooms = self.place.hub.rooms();
+        rooms.of(self.place.id).iter().map(|room| rooms.size(room).saturating_sub(1)).sum()
+    }
+
     /// Counts a message that is no command.
     pub fn received(&self, kind: Kind) {
         self.place.metrics.received(kind);
@@ -294,10 +300,7 @@ impl Session {
 
     /// Counts an error that the client is told.
     pub fn refused(&self, error: &RequestError) {
-        self.place.hub.metrics.error(error.code());
-        if let Some(limit) = limit_of(error) {
-            self.place.hub.metrics.limit(limit);
-        }
+        self.place.hub.refused(error);
     }
 
     /// Has events written in another manner from now on.
@@ -309,7 +312,7 @@ impl Session {
 
     /// Carries out a command that was received at a moment. `welcome` writes what a joiner is told in place of the
     /// event.
-    pub fn handle(&self, received: Moment, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
+    pub fn handle(&self, received: Moment, command: Command, welcome: impl Fn(&Snapshot) -> Option<Frame>) -> Handled {
         let kind = kind_of(&command);
         self.place.metrics.received(kind);
         if kind == Kind::Join {
@@ -327,7 +330,7 @@ impl Session {
         handled
     }
 
-    fn carry_out(&self, now: Moment, command: Command, welcome: impl Fn(&Snapshot) -> Option<String>) -> Handled {
+    fn carry_out(&self, now: Moment, command: Command, welcome: impl Fn(&Snapshot) -> Option<Frame>) -> Handled {
         let (hub, id) = (&self.place.hub, self.place.id);
         let rooms = hub.rooms();
         let (command, size) = match self.authorize(command, now.time) {
@@ -394,7 +397,7 @@ impl Session {
         }
         let until = Instant::now() + limits.time;
         holder.status = Status::Away(until);
-        place.outbox.detach();
+        place.mailbox.detach();
         place.hub.away.fetch_add(1, Ordering::Relaxed);
         place.hub.absences.push(until, place.id);
         let permit = place.permit.lock().clone();
@@ -416,12 +419,6 @@ impl Session {
     fn holder(&self) -> Option<MutexGuard<'_, Holder>> {
         let holder = self.place.holder.lock();
         (holder.generation == self.generation && holder.status == Status::Held).then_some(holder)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.end(LeaveReason::Disconnected);
     }
 }
 

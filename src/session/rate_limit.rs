@@ -90,7 +90,12 @@ struct Bucket {
 impl Bucket {
     /// How long until there is room for one message.
     fn wait(self, quota: Quota, now: Instant) -> Duration {
-        (self.due.saturating_duration_since(now) + quota.interval).saturating_sub(quota.tolerance)
+        self.wait_within(quota, quota.tolerance, now)
+    }
+
+    /// The same for a client that may be further ahead than the quota says.
+    fn wait_within(self, quota: Quota, tolerance: Duration, now: Instant) -> Duration {
+        (self.due.saturating_duration_since(now) + quota.interval).saturating_sub(tolerance)
     }
 
     fn take(&mut self, quota: Quota, now: Instant, messages: u32) {
@@ -155,7 +160,13 @@ impl RateLimiter {
 
     /// Admits a message, or says that it is over the limit.
     pub fn admit(&self) -> Result<(), Excess> {
-        self.counted(self.admit_at(Instant::now()))
+        self.admit_message(|| 0)
+    }
+
+    /// The same for a message, of which `more` may come at once than the burst: a client that joins a large room has
+    /// something to say to every peer. It is asked only when the burst is used up.
+    pub fn admit_message(&self, more: impl FnOnce() -> u32) -> Result<(), Excess> {
+        self.counted(self.admit_at(Instant::now(), more))
     }
 
     /// Counts a frame or a packet that is no message. It is over the limit if none may follow it, and the connection is
@@ -186,10 +197,14 @@ impl RateLimiter {
         Err(if state.history.exceed(self.slot, now) { Excess::Flood(wait) } else { Excess::Wait(wait) })
     }
 
-    fn admit_at(&self, now: Instant) -> Result<(), Excess> {
+    fn admit_at(&self, now: Instant, more: impl FnOnce() -> u32) -> Result<(), Excess> {
         let Some((quota, overhead)) = self.quota.zip(self.overhead) else { return Ok(()) };
+        let mut wait = self.state.lock().admitted.wait(quota, now);
+        let more = if wait.is_zero() { 0 } else { more() };
         let mut state = self.state.lock();
-        let wait = state.admitted.wait(quota, now);
+        if more > 0 {
+            wait = state.admitted.wait_within(quota, quota.tolerance + quota.interval * more, now);
+        }
         if wait.is_zero() {
             state.admitted.take(quota, now, 1);
             return Ok(());
@@ -235,12 +250,23 @@ mod tests {
     fn burst_passes_and_excess_waits() {
         let (limiter, now) = (limiter(1, 3), Instant::now());
         for _ in 0..3 {
-            assert_eq!(limiter.admit_at(now), Ok(()));
+            assert_eq!(limiter.admit_at(now, || 0), Ok(()));
         }
-        let Err(Excess::Wait(wait)) = limiter.admit_at(now) else { panic!("the fourth is over the limit") };
+        let Err(Excess::Wait(wait)) = limiter.admit_at(now, || 0) else { panic!("the fourth is over the limit") };
         assert!(wait > Duration::from_millis(500) && wait <= Duration::from_secs(1), "{wait:?}");
-        assert_eq!(limiter.admit_at(now + wait), Ok(()));
-        assert_eq!(RateLimiter::new(None, FLOOD, Arc::new(Metrics::new()), Arc::default()).admit_at(now), Ok(()));
+        assert_eq!(limiter.admit_at(now + wait, || 0), Ok(()));
+        assert_eq!(RateLimiter::new(None, FLOOD, Arc::new(Metrics::new()), Arc::default()).admit_at(now, || 0), Ok(()));
+    }
+
+    #[test]
+    fn larger_burst_is_no_larger_rate() {
+        let (limiter, now) = (limiter(10, 3), Instant::now());
+        let admitted = |now, more| std::iter::from_fn(|| limiter.admit_at(now, || more).ok()).count();
+        assert_eq!(admitted(now, 0), 3);
+        assert_eq!(admitted(now, 5), 5, "the burst grows");
+        assert_eq!(admitted(now, 0), 0);
+        assert_eq!(admitted(now, 5), 0, "and is not refilled by shrinking and growing");
+        assert_eq!(admitted(now + Duration::from_millis(210), 5), 2, "but at the rate");
     }
 
     #[test]
@@ -248,7 +274,7 @@ mod tests {
         let (limiter, now) = (limiter(100, 50), Instant::now());
         let mut sent = 0;
         while limiter.delay_at(now).is_none() {
-            _ = limiter.admit_at(now);
+            _ = limiter.admit_at(now, || 0);
             sent += 1;
         }
         assert_eq!(sent, 100);
@@ -265,7 +291,7 @@ mod tests {
         }
         assert!(matches!(limiter.admit_frame_at(now), Err(Excess::Wait(_))));
         assert!(limiter.delay_at(now).is_some());
-        assert_eq!(limiter.admit_at(now), Ok(()));
+        assert_eq!(limiter.admit_at(now, || 0), Ok(()));
     }
 
     #[test]

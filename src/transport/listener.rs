@@ -58,7 +58,7 @@ const EXHAUSTED: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::EN
 pub(super) const MAX_HEAD: usize = 16 * 1024;
 
 /// The most headers of a request.
-const MAX_HEADERS: usize = 64;
+const MAX_HEADERS: usize = 100;
 
 /// The answer to a client that spoke plain HTTP to TLS.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\

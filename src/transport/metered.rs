@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::frames::{FrameReader, Sighting};
+use super::frames::FrameReader;
 use super::throttle::poll_delay;
 use crate::session::{Excess, RateLimiter};
 
@@ -37,14 +37,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         ready!(poll_delay(limiter, delay, context));
         let before = buffer.filled().len();
         ready!(Pin::new(io).poll_read(context, buffer))?;
-        let mut is_flood = false;
-        frames.follow(&buffer.filled()[before..], |sighting| {
-            // All other frames are admitted as messages.
-            if sighting == Sighting::Fragments {
-                is_flood |= matches!(limiter.admit_frame(), Err(Excess::Flood(_)));
-            }
-            !is_flood
-        });
+        // All other frames are admitted as messages.
+        let fragments = frames.follow(&buffer.filled()[before..]);
+        let is_flood = (0..fragments).any(|_| matches!(limiter.admit_frame(), Err(Excess::Flood(_))));
         Poll::Ready(if is_flood { Err(io::ErrorKind::QuotaExceeded.into()) } else { Ok(()) })
     }
 }

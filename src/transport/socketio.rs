@@ -1,196 +1,211 @@
-//! Socket.IO connections: Engine.IO 3 and 4, long-polling, WebSocket, and the upgrade from one to the other.
+//! The Socket.IO endpoint: Engine.IO 3 and 4 over WebSocket, over long-polling, and the upgrade from one to the other.
 //!
-//! The only place that names socketioxide. It brings the protocol; the seam around it brings what it lacks:
-//!
-//! - [`polling`] and [`upgrade`] receive the HTTP requests, give each new connection a [`Link`], and hand over;
-//! - [`seam`] wraps an upgraded stream: it puts our connection id into the CONNECT reply in place of the Engine.IO
-//!   session id, which is its owner's secret; ends a write that stalls; and stops reading a sender that is too fast;
-//! - [`events`] registers for events before CONNECT is answered, and handles each inline, in the reader's own task:
-//!   handlers that are futures would be spawned, and overtake each other;
-//! - [`inbound`] counts what a client sends, and refuses packets that the library would spawn tasks for;
-//! - [`wire`] queues frames that the dialect has written, without encoding them again.
-//!
-//! The guarantee that is easy to break: nothing here may panic or block, since it runs in the library's reader.
+//! - a WebSocket is served by the connection loop of all protocols, with a [`Client`] as its conversation;
+//! - [`polling`](super::polling) serves HTTP requests with the same conversation;
+//! - an upgrade is answered here: once its client has probed the WebSocket and asks for it, the connection's executor moves
+//!   over. A WebSocket that fails before that costs nothing.
 
-mod events;
-mod inbound;
-mod link;
-mod outbound;
-mod payload;
-mod polling;
-mod seam;
-mod upgrade;
-mod wire;
-
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use dashmap::DashMap;
-use engineioxide::service::NotFoundService;
-use futures_util::future::join_all;
-use http::{Method, StatusCode, Uri, header};
-use socketioxide::extract::SocketRef;
-use socketioxide::handler::ConnectHandler;
-use socketioxide::service::SocketIoService;
-use socketioxide::socket::Sid;
-use socketioxide::{ParserConfig, SocketIo};
+use futures_util::{SinkExt, StreamExt};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
+use tokio::time::timeout;
+use tungstenite::Message;
 
-use self::events::Accept;
-use self::link::Link;
-use self::wire::Wire;
-use crate::dialect::socketio::DIALECT;
+use super::executor::Executor;
+use super::handshake::{Handshake, into_stream};
+use super::polling::{Polling, PollingSession, Sid};
+use super::queue::{QueueLimits, SendQueue};
+use super::websocket::{self, Socket, Terms, accept};
+use crate::dialect::socketio::packet::{EnginePacket, Revision};
+use crate::dialect::socketio::{Client, Setup};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
+use crate::http::token::token_of;
+use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
-use crate::metrics::DialectMetrics;
-use crate::session::{AdmissionError, Hub};
-use crate::spare;
-use crate::transport::read_ahead::READ_BUFFER;
+use crate::session::{AdmissionError, ConnectionPermit, Hub, Opening};
 
 /// The path of the endpoint, as official clients ask for it.
 pub const PATH: &str = "/socket.io/";
-
-/// The most binary attachments that are read of a message before it is refused: no message of ours has any.
-const MAX_ATTACHMENTS: usize = 8;
 
 /// The settings of the Socket.IO endpoint.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The most bytes of one message.
     pub max_message_bytes: usize,
-    /// The most frames that wait for one connection.
-    pub send_queue: usize,
-    /// The most bytes of all those frames.
-    pub send_queue_bytes: usize,
-    /// The most frames that may have been promised to a connection before it came.
-    pub promised: usize,
+    /// How much waits for one connection.
+    pub queue: QueueLimits,
     /// Time between two heartbeats.
     pub ping_interval: Duration,
     /// Time for the answer to a heartbeat.
     pub ping_timeout: Duration,
-    /// Time for an upgrade; half of it for the CONNECT packet.
+    /// Time for an upgrade, and for the CONNECT packet.
     pub handshake_timeout: Duration,
 }
 
 impl Settings {
-    /// Time for the CONNECT packet. Official clients send it at once; a connection without it is known by nobody, and gets
-    /// less time than others.
-    fn connect_timeout(&self) -> Duration {
+    /// Time for the CONNECT packet, with its token where one is required.
+    pub(super) fn connect_timeout(&self) -> Duration {
         self.handshake_timeout / 2
+    }
+
+    /// The most bytes that are read of a message. A message that is over its limit, but not by far, is still read, so that
+    /// its sender can be told what was wrong with it.
+    pub(super) fn max_payload(&self) -> usize {
+        self.max_message_bytes.saturating_mul(2)
     }
 }
 
 /// The Socket.IO endpoint: answers the requests to [`PATH`]. Cloning is cheap.
 #[derive(Clone)]
-pub struct Endpoint(Arc<Inner>);
-
-type Service = SocketIoService<NotFoundService, Wire>;
-
-struct Inner {
+pub struct Endpoint {
     hub: Arc<Hub>,
     lifecycle: Lifecycle,
-    settings: Settings,
-    service: Service,
-    wire: Arc<Wire>,
-    metrics: Arc<DialectMetrics>,
-    /// Live connections that began with polling, by Engine.IO session id.
-    links: DashMap<Sid, Weak<Link>>,
+    settings: Arc<Settings>,
+    polling: Polling,
+    websocket: websocket::Endpoint,
 }
 
 impl Endpoint {
-    /// An endpoint whose connections meet in `hub`.
-    pub fn new(hub: Arc<Hub>, lifecycle: Lifecycle, settings: Settings) -> Self {
-        // What is over the limit of a message, but not far, is still read: so its sender can be told what was wrong
-        // with it. Beyond that the transport gives up.
-        let transport_limit = settings.max_message_bytes.saturating_mul(2);
-        let published = wire::Published::default();
-        let (service, io) = SocketIo::builder()
-            .with_parser(
-                ParserConfig::common()
-                    .max_incoming_binaries(MAX_ATTACHMENTS)
-                    .max_incoming_binary_buf_size(transport_limit)
-                    .packet_completion_timeout(settings.handshake_timeout),
-            )
-            .with_adapter::<Wire>(Arc::clone(&published))
-            .max_buffer_size(settings.send_queue + settings.promised)
-            .max_payload(transport_limit as u64)
-            .ws_max_message_size(transport_limit)
-            .ws_max_frame_size(transport_limit)
-            .ws_read_buffer_size(READ_BUFFER)
-            .ping_interval(settings.ping_interval)
-            .ping_timeout(settings.ping_timeout)
-            .upgrade_timeout(settings.handshake_timeout)
-            .connect_timeout(settings.connect_timeout())
-            .build_svc();
-        let connected = |socket: SocketRef<Wire>| {
-            events::connected(&socket);
-            std::future::ready(())
-        };
-        io.ns("/", connected.with(Accept));
-        #[expect(clippy::missing_panics_doc, reason = "adding the namespace has just made its adapter")]
-        let wire = wire::published(&published).expect("adding a namespace makes its adapter");
-        let metrics = hub.metrics().dialect(DIALECT.name);
-        Self(Arc::new(Inner { hub, lifecycle, settings, service, wire, metrics, links: DashMap::new() }))
+    /// An endpoint whose connections meet in `hub`, and whose sockets are served by `websocket`.
+    pub fn new(hub: Arc<Hub>, lifecycle: Lifecycle, settings: Settings, websocket: websocket::Endpoint) -> Self {
+        let polling = Polling::new(Arc::clone(&hub), lifecycle.clone(), settings.clone());
+        Self { hub, lifecycle, settings: Arc::new(settings), polling, websocket }
     }
 
-    /// Asks those who poll to go, and waits until they have fetched what waits for them.
+    /// Asks polling clients to disconnect, and waits until they have fetched what waits for them.
     pub async fn dismiss_polling(&self) {
-        let links = self.links_that(Link::is_polling);
-        for link in &links {
-            self.0.hub.dismiss_one(link.id());
-        }
-        join_all(links.iter().map(|link| link.fetched())).await;
+        self.polling.dismiss().await;
     }
 
-    /// Waits until those who poll, and were asked to go, have fetched what waits for them.
+    /// Waits until polling clients that were asked to disconnect have fetched what waits for them.
     pub async fn fetched(&self) {
-        let links = self.links_that(Link::is_closed);
-        join_all(links.iter().map(|link| link.fetched())).await;
+        self.polling.fetched().await;
     }
 
-    /// Those of the connections that began with polling.
-    fn links_that(&self, are: impl Fn(&Link) -> bool) -> Vec<Arc<Link>> {
-        // All first: the last of a link takes it out of the map.
-        let links: Vec<Arc<Link>> = self.0.links.iter().filter_map(|link| link.upgrade()).collect();
-        links.into_iter().filter(|link| are(link)).collect()
-    }
-
-    /// Gives back memory that many connections needed that are gone.
+    /// Shrinks internal maps after a connection spike.
     pub fn give_back(&self) {
-        spare::give_back(&self.0.links);
+        self.polling.shrink();
     }
 
-    /// How many connections are between their first request and their last: zero when none has left anything behind.
+    /// How many polling connections there are.
     pub fn open_links(&self) -> usize {
-        self.0.links.len()
+        self.polling.len()
+    }
+
+    fn websocket(&self, query: &Query, request: Request) -> Response {
+        let Some(handshake) = Handshake::read(&request) else { return not_a_handshake() };
+        match query.sid {
+            None => self.open(query, request, handshake),
+            Some(sid) => match sid.ok().and_then(|sid| self.polling.session(sid)) {
+                Some(session) if session.begin_upgrade() => {
+                    session.join(&request);
+                    self.upgrade(request, handshake, session)
+                }
+                Some(_) => engine_error(3, "Bad request"),
+                None => engine_error(1, "Session ID unknown"),
+            },
+        }
+    }
+
+    /// A connection that begins with a WebSocket.
+    fn open(&self, query: &Query, request: Request, handshake: Handshake) -> Response {
+        let connection = request.extensions().get::<Arc<ConnectionPermit>>();
+        let opened = self.hub.open_permit(connection.map(Arc::as_ref), client_address(&request), Opening::WebSocket);
+        let permit = match opened {
+            Ok(permit) => permit,
+            Err(refused) => return ApiError::from(refused).into_response(),
+        };
+        let client = Client::new(Setup {
+            revision: query.revision,
+            sid: Sid::new().as_str().into(),
+            is_opened: false,
+            token: token_of(&request),
+            ping_interval: self.settings.ping_interval,
+            ping_timeout: self.settings.ping_timeout,
+            max_message_bytes: self.settings.max_message_bytes,
+            ice_servers: self.hub.ice_servers().cloned(),
+        });
+        let (id, queue) = (ConnectionId::random(), SendQueue::new(self.settings.queue));
+        let executor = Executor::new(Arc::clone(&self.hub), id, permit, Box::new(client), queue);
+        let (patience, max_bytes) = (self.settings.connect_timeout(), self.settings.max_payload());
+        self.websocket.open(request, handshake, executor, Terms { grant: None, patience, max_bytes })
+    }
+
+    /// A WebSocket for a connection that polls.
+    fn upgrade(&self, mut request: Request, handshake: Handshake, session: Arc<PollingSession>) -> Response {
+        let upgrade = hyper::upgrade::on(&mut request);
+        let (websocket, settings) = (self.websocket.clone(), Arc::clone(&self.settings));
+        // In a box: what a task begins with takes room in it to its end.
+        let probing = Box::pin(async move {
+            let attempt = async {
+                let (stream, early) = upgrade.await.ok().and_then(into_stream)?;
+                let mut socket = accept(stream, early, session.limiter()?, settings.max_payload()).await;
+                is_upgraded(&mut socket, &session).await.then_some(socket)
+            };
+            let socket = timeout(settings.handshake_timeout, attempt).await.ok().flatten();
+            if socket.is_none() {
+                session.abandon_upgrade();
+            }
+            Some((socket?, session.take()?))
+        });
+        self.lifecycle.spawn(async move {
+            if let Some((socket, executor)) = probing.await {
+                websocket.take_over(socket, executor).await;
+            }
+        });
+        handshake.accept()
+    }
+}
+
+/// Answers the probe of a client, and waits until it asks for the upgrade; `false` if it does something else.
+async fn is_upgraded(socket: &mut Socket, session: &PollingSession) -> bool {
+    if !matches!(packet(socket).await.as_deref().map(EnginePacket::decode), Some(Ok(EnginePacket::Probe))) {
+        return false;
+    }
+    session.probed();
+    if socket.send(Message::text("3probe")).await.is_err() {
+        return false;
+    }
+    matches!(packet(socket).await.as_deref().map(EnginePacket::decode), Some(Ok(EnginePacket::Upgrade)))
+}
+
+/// The next text frame.
+async fn packet(socket: &mut Socket) -> Option<tungstenite::Utf8Bytes> {
+    match socket.next().await? {
+        Ok(Message::Text(text)) => Some(text),
+        Ok(_) | Err(_) => None,
     }
 }
 
 /// Answers one HTTP request to [`PATH`].
-pub async fn serve(State(Endpoint(inner)): State<Endpoint>, request: Request) -> Response {
+pub async fn serve(State(endpoint): State<Endpoint>, request: Request) -> Response {
     let Some(query) = Query::read(request.uri()) else {
         return engine_error(5, "Unsupported protocol version");
     };
-    if query.sid.is_none() && inner.hub.is_draining() {
+    if query.sid.is_none() && endpoint.hub.is_draining() {
         return ApiError::ShuttingDown.into_response();
     }
-    if let (None, Some(_)) = (&query.sid, inner.hub.token_wait(client_address(&request))) {
+    if query.sid.is_none() && endpoint.hub.token_wait(client_address(&request)).is_some() {
         return ApiError::from(AdmissionError::TooManyInvalidTokens).into_response();
     }
     match query.transport {
-        Transport::Polling => polling::serve(inner, query, request).await,
-        Transport::WebSocket if request.method() == Method::GET => upgrade::serve(&inner, &query, request),
+        Transport::Polling => endpoint.polling.serve(&query, request).await,
+        Transport::WebSocket if request.method() == Method::GET => endpoint.websocket(&query, request),
         Transport::WebSocket => engine_error(2, "Bad handshake method"),
     }
 }
 
-/// What the query of a request says, read as the library reads it: the first of each key counts.
-struct Query {
-    protocol: Protocol,
+/// What the query of a request says. The first of each key counts, as for the library.
+pub(super) struct Query {
+    pub(super) revision: Revision,
     transport: Transport,
-    sid: Option<Result<Sid, ()>>,
+    pub(super) sid: Option<Result<Sid, ()>>,
+    names_revision: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,56 +214,46 @@ enum Transport {
     WebSocket,
 }
 
-/// The revision of Engine.IO.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    /// Official clients 1.x and 2.x.
-    V3,
-    /// Official clients 3.x and 4.x.
-    V4,
-}
-
 impl Query {
     fn read(uri: &Uri) -> Option<Self> {
         let value = |key: &str| {
             let pairs = uri.query()?.split('&');
             pairs.filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == key).map(|(_, value)| value)
         };
-        let protocol = match value("EIO")? {
-            "3" => Protocol::V3,
-            "4" => Protocol::V4,
-            _ => return None,
+        let named = value("EIO");
+        let revision = match named {
+            // Clients of the older revision need not name it.
+            None | Some("3") => Revision::V3,
+            Some("4") => Revision::V4,
+            Some(_) => return None,
         };
         let transport = match value("transport")? {
             "polling" => Transport::Polling,
             "websocket" => Transport::WebSocket,
             _ => return None,
         };
-        Some(Self { protocol, transport, sid: value("sid").map(|sid| sid.parse().map_err(|_| ())) })
+        let sid = value("sid").map(|sid| sid.parse().map_err(|_| ()));
+        Some(Self { revision, transport, sid, names_revision: named.is_some() })
     }
 
-    /// The connection that the request belongs to, where it says so and that is known. It may be closing: what it has not
-    /// been told yet can still be fetched.
-    fn link(&self, inner: &Inner) -> Option<Arc<Link>> {
-        let sid = self.sid.as_ref()?.as_ref().ok()?;
-        inner.links.get(sid)?.upgrade()
+    /// The URI as the library reads it.
+    pub(super) fn uri(&self, uri: &Uri) -> Uri {
+        let revision = if self.names_revision { "" } else { "EIO=3&" };
+        let query = uri.query().unwrap_or_default();
+        format!("{PATH}?{revision}{query}").parse().expect("the query was part of a URI")
     }
 }
 
 /// An error as Engine.IO clients read it.
-fn engine_error(code: u8, message: &str) -> Response {
+pub(super) fn engine_error(code: u8, message: &str) -> Response {
     let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
     let response = Response::builder().status(StatusCode::BAD_REQUEST).header(header::CONTENT_TYPE, "application/json");
     response.body(body.into()).expect("the head is constant")
 }
 
-/// A request that holds no part of the one it is made from: hyper's buffer, of which that one's head is a slice, would
-/// otherwise live as long as the connection. Nor the token of its query, which nobody there has a use for.
-fn slim_request<B>(method: Method, uri: &Uri, body: B) -> http::Request<B> {
-    let mut request = http::Request::new(body);
-    *request.method_mut() = method;
-    let (path, query) = (uri.path(), uri.query().unwrap_or_default());
-    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("token=")).collect();
-    *request.uri_mut() = format!("{path}?{}", kept.join("&")).parse().expect("what is left of a URI is one");
-    request
+fn not_a_handshake() -> Response {
+    let mut response = engine_error(3, "Bad request");
+    let headers = response.headers_mut();
+    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
 }

@@ -1,17 +1,19 @@
-//! Plain WebSocket connections: one transport for every dialect that is not Socket.IO.
+//! WebSocket connections: one transport for every protocol.
 //!
-//! - [`route`] answers handshakes to one endpoint, and begins a [`Conversation`](crate::dialect::Conversation) for each;
-//! - [`connection`] is the life of one: it reads, has the conversation decide, and writes what waits in its queue;
-//! - [`outbound`] is that queue, and what is held for a peer whose connection is lost.
+//! - [`route`] answers handshakes to the endpoint of one plain protocol, and begins a
+//!   [`Conversation`](crate::dialect::Conversation) for each; Socket.IO has [an endpoint of its own](super::socketio);
+//! - [`connection`] is the loop of one connection: it reads, has the conversation decide, and writes what waits;
+//! - [`batch`] encodes the frames of a burst, [`pulse`] finds out when a client has fallen silent.
 //!
-//! The library is tokio-tungstenite, as under Socket.IO: with a read buffer of a kibibyte an idle connection costs it under
-//! three, and it hands on text without looking into it.
+//! The library is tungstenite: with a small read buffer an idle connection costs it under three kibibytes, and it hands on
+//! text without looking into it.
 //!
 //! The guarantee that is easy to break: all that a client is told goes through its one queue, answers too, so that nothing
 //! overtakes.
 
+mod batch;
 mod connection;
-mod outbound;
+mod pulse;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,8 +24,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
 use self::connection::Connection;
-use super::handshake::{accept_key, into_stream, switching};
+pub(super) use self::connection::{Socket, accept};
+use super::executor::Executor;
+use super::handshake::{Handshake, into_stream};
 use super::listener::Newcomer;
+use super::queue::{QueueLimits, SendQueue};
+use crate::auth::Grant;
 use crate::dialect::{Begin, Hello};
 use crate::http::error::ApiError;
 use crate::http::proxies::client_address;
@@ -32,18 +38,14 @@ use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
 use crate::session::{ConnectionPermit, Hub, Opening};
 
-/// The settings of plain WebSocket connections.
+/// The settings of WebSocket connections.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The most bytes of one message.
     pub max_message_bytes: usize,
-    /// The most frames that wait for one connection.
-    pub send_queue: usize,
-    /// The most bytes of all those frames.
-    pub send_queue_bytes: usize,
-    /// The most frames that may have been promised to a connection before it came.
-    pub promised: usize,
-    /// Time between two heartbeats; a connection that misses two is closed.
+    /// How much waits for one connection.
+    pub queue: QueueLimits,
+    /// Time between two heartbeats of a plain protocol; a connection that misses two is closed.
     pub heartbeat: Duration,
     /// Time for the first message; half of it where that has to bring a token.
     pub handshake_timeout: Duration,
@@ -64,6 +66,16 @@ impl Endpoint {
     }
 }
 
+/// On what terms a connection begins.
+pub(super) struct Terms {
+    /// What the token of the handshake grants.
+    pub(super) grant: Option<Grant>,
+    /// How long the client may take to say what it is here for.
+    pub(super) patience: Duration,
+    /// The most bytes of one message.
+    pub(super) max_bytes: usize,
+}
+
 /// What follows the endpoint in the path, where something does.
 type Segment = Result<Option<Path<String>>, PathRejection>;
 
@@ -79,11 +91,11 @@ pub fn route(begin: Begin) -> MethodRouter<Endpoint> {
 }
 
 impl Endpoint {
-    fn accept(&self, begin: Begin, segment: Option<&str>, mut request: Request) -> Result<Response, ApiError> {
+    fn accept(&self, begin: Begin, segment: Option<&str>, request: Request) -> Result<Response, ApiError> {
         if self.hub.is_draining() {
             return Err(ApiError::ShuttingDown);
         }
-        let accept = accept_key(&request).ok_or(ApiError::NotAHandshake)?;
+        let handshake = Handshake::read(&request).ok_or(ApiError::NotAHandshake)?;
         let query: Vec<(String, String)> =
             serde_urlencoded::from_str(request.uri().query().unwrap_or_default()).map_err(|_| ApiError::BadQuery)?;
         let address = client_address(&request);
@@ -104,22 +116,51 @@ impl Endpoint {
         if needs_token && !conversation.takes_tokens() {
             return Err(ApiError::Unauthorized);
         }
+        let queue = SendQueue::new(self.settings.queue);
+        let executor = Executor::new(Arc::clone(&self.hub), id, permit, conversation, queue);
+        let patience = self.settings.handshake_timeout / if needs_token { 2 } else { 1 };
+        Ok(self.open(
+            request,
+            handshake,
+            executor,
+            Terms { grant, patience, max_bytes: self.settings.max_message_bytes },
+        ))
+    }
+
+    /// Answers a handshake, and serves the WebSocket once the HTTP side has let go of it.
+    pub(super) fn open(
+        &self,
+        mut request: Request,
+        handshake: Handshake,
+        executor: Executor,
+        terms: Terms,
+    ) -> Response {
+        let Terms { grant, patience, max_bytes } = terms;
         let upgrade = hyper::upgrade::on(&mut request);
         let newcomer = request.extensions_mut().remove::<Newcomer>();
-        let (hub, settings) = (Arc::clone(&self.hub), Arc::clone(&self.settings));
-        // In a box that is gone once the connection is there: what a task begins with takes room in it to its end.
+        let settings = Arc::clone(&self.settings);
+        // In boxes: what a task begins with takes room in it to its end.
+        let executor = Box::new(executor);
         let opening = Box::pin(async move {
             let (stream, early) = upgrade.await.ok().and_then(into_stream)?;
-            let connection = Connection::open(&hub, permit, &settings, id, stream, early, conversation).await;
-            connection.identify(grant);
+            let limiter = Arc::clone(executor.limiter());
+            let socket = accept(stream, early, limiter, max_bytes).await;
+            let mut connection = Connection::new(socket, executor, &settings);
+            let opened = connection.open(grant);
             drop(newcomer);
-            Some(connection)
+            Some((connection, opened))
         });
         let settings = Arc::clone(&self.settings);
         self.lifecycle.spawn(async move {
-            let Some(mut connection) = opening.await else { return };
-            connection.run(&settings, needs_token).await;
+            let Some((mut connection, opened)) = opening.await else { return };
+            connection.run(opened, patience, &settings).await;
         });
-        Ok(switching(accept))
+        handshake.accept()
+    }
+
+    /// Serves a connection that began with another transport, until it ends.
+    pub(super) async fn take_over(&self, socket: Socket, executor: Box<Executor>) {
+        let patience = self.settings.handshake_timeout;
+        Connection::new(socket, executor, &self.settings).run(Ok(()), patience, &self.settings).await;
     }
 }

@@ -185,6 +185,8 @@ impl Connection {
                 let users = text.strip_prefix("42").with_context(|| format!("expected an event, not {text}"))?;
                 let users: Value = serde_json::from_str(users)?;
                 ensure!(users[0] == "room-users", "expected room-users, not {text}");
+                // Its offset may come before.
+                while !self.next().await?.starts_with(r#"42["room-joined","#) {}
                 (name.to_owned(), ids(&users[1], "userId").context("a list of users")?)
             }
             Protocol::Envelope => {

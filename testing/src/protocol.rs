@@ -268,6 +268,9 @@ fn candidate(value: &Value) -> anyhow::Result<Option<String>> {
 fn decode_socketio(text: &str) -> anyhow::Result<Option<Event>> {
     let Some(event) = text.strip_prefix("42") else { return Ok(None) };
     let event: Value = serde_json::from_str(event)?;
+    if offset_of(&event).is_some() {
+        return Ok(None);
+    }
     let (name, body) = (event[0].as_str().context("an event has a name")?, &event[1]);
     let (user, from) = (|| string(&body["userId"]), || string(&body["from"]));
     Ok(Some(match name {
@@ -279,8 +282,16 @@ fn decode_socketio(text: &str) -> anyhow::Result<Option<Event>> {
         "answer" => Event::Answer { from: from()?, sdp: sdp(&body["answer"])? },
         "ice-candidate" => Event::Candidate { from: from()?, candidate: candidate(&body["candidate"])? },
         "error" => Event::Error(string(&body["code"])?),
+        "room-joined" => return Ok(None),
         other => bail!("unexpected event {other}"),
     }))
+}
+
+/// Returns the offset that an event consists of, if it is one that numbers the event before it.
+pub fn offset_of(event: &Value) -> Option<&str> {
+    let [Value::String(only)] = &event.as_array()?[..] else { return None };
+    let (tag, number) = only.split_once('-')?;
+    (tag.len() == 6 && number.parse::<u64>().is_ok()).then_some(only)
 }
 
 fn decode_envelope(text: &str) -> anyhow::Result<Option<Event>> {

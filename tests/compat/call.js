@@ -35,12 +35,13 @@ async function meet(room, caller, callee) {
 }
 
 async function assertRoomUsers(peer, ack) {
-  const [users, self] = await peer.nextArguments('room-users')
-  assert(Array.isArray(users))
-  assert.deepEqual(users, ack.users)
+  assert.deepEqual(await peer.nextArguments('room-users'), [ack.users])
+  const [self, ...rest] = await peer.nextArguments('room-joined')
+  assert.deepEqual(rest, [])
   assertRecent(self.createdAt)
-  const { roomId, userId, socketId } = ack
-  assert.deepEqual(self, { roomId, userId, socketId, createdAt: self.createdAt })
+  const { roomId, userId, socketId, users } = ack
+  const lists = { users, participants: users, existingUsers: users, peers: users }
+  assert.deepEqual(self, { roomId, userId, socketId, createdAt: self.createdAt, ...lists })
   assert.notEqual(socketId, '')
   peer.id = userId
   peer.connection = socketId

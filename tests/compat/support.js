@@ -24,7 +24,7 @@ process.once('SIGTERM', () => process.exit(143))
 
 const IO = { 2: io2, 3: io3, 4: io4 }
 const EVENTS = [
-  'room-users', 'user-joined', 'user-left', 'user-away', 'user-back', 'offer', 'answer', 'ice-candidate', 'error',
+  'room-users', 'room-joined', 'user-joined', 'user-left', 'user-away', 'user-back', 'offer', 'answer', 'ice-candidate', 'error',
 ]
 
 /** Every client on every way it can travel. `transports` left out is the client's default: polling, then the upgrade. */
@@ -184,8 +184,8 @@ export class Peer {
   async join(...args) {
     const ack = await this.ask('join-room', ...args)
     assert.equal(ack.ok, true, `${this.name} cannot join: ${JSON.stringify(ack)}`)
-    const [users, self] = await this.nextArguments('room-users')
-    assert.deepEqual(users, ack.users)
+    assert.deepEqual(await this.nextArguments('room-users'), [ack.users])
+    const [self] = await this.nextArguments('room-joined')
     assert.deepEqual(
       [self.roomId, self.userId, self.socketId], [ack.roomId, ack.userId, ack.socketId],
     )

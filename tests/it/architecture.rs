@@ -76,13 +76,12 @@ const FORBIDDEN: [(&str, &[&str]); 6] = [
 ];
 
 /// Files that alone may name a library.
-const ONLY_IN: [(&str, &[&str]); 8] = [
+const ONLY_IN: [(&str, &[&str]); 7] = [
     ("str0m", &["src/sfu", "src/telemetry.rs"]),
     ("prometheus", &["src/metrics"]),
     ("jsonwebtoken", &["src/auth"]),
     ("rustls", &["src/tls", "src/transport/stream.rs"]),
-    ("socketioxide", &["src/transport/socketio"]),
-    ("engineioxide", &["src/transport/socketio"]),
+    ("engineioxide", &["src/transport/polling"]),
     ("std::env::", &["src/config", "src/http/demo.rs"]),
     ("tokio::spawn", &["src/lifecycle.rs"]),
 ];

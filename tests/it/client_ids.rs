@@ -32,7 +32,7 @@ async fn the_session_id_of_a_2_x_client_never_reaches_another_client() {
         let mut owner = Engine::connect(server.address(), transport).await;
         let sid = owner.sid.clone();
         assert!(owner.send(format!(r#"42["join-room","r","{sid}"]"#)).await);
-        let own = event(&mut owner, "room-users").await[2].clone();
+        let own = event(&mut owner, "room-joined").await[1].clone();
         let connection = own["socketId"].as_str().unwrap().to_owned();
         assert_eq!(own["userId"], connection.as_str(), "a session id counts as no user id");
 
@@ -52,8 +52,8 @@ async fn the_session_id_of_a_2_x_client_never_reaches_another_client() {
         assert!(!heard.to_string().contains(&sid), "{heard}");
         // What stands in metadata is told to all who come later.
         assert!(owner.send(format!(r#"42["join-room",{{"roomId":"s","name":"{sid}"}}]"#)).await);
-        let list = event(&mut owner, "room-users").await;
-        assert_eq!(list[2]["roomId"], "s");
+        let list = event(&mut owner, "room-joined").await;
+        assert_eq!(list[1]["roomId"], "s");
         let users = other.ask("join-room", json!({ "roomId": "s", "userId": "ann" })).await["users"].clone();
         assert!(users.to_string().contains(&connection) && !users.to_string().contains(&sid), "{users}");
         other.close().await;

@@ -4,19 +4,20 @@
 //! anybody is told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parlor::dialect::{Dialect, Frame, Names};
 use parlor::id::{ConnectionId, RoomId};
-use parlor::room::{Command, Profile, RoomKind};
-use parlor::session::{Backlog, Moment, Outbox, QueueFull};
+use parlor::room::{Command, LeaveReason, Profile, RoomKind};
+use parlor::session::Moment;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::support::TestServer;
+use crate::support::outbox::{Nowhere, session};
 use crate::support::scrape::Scrape;
 use crate::support::wire::{Heard, Peer, WIRES, Wire, message, open};
 
@@ -103,7 +104,6 @@ static BROKEN: Dialect = Dialect {
     name: "broken",
     encode: |_, _| panic!("a defect, as ordered"),
     media: None,
-    number: None,
     farewell: |_, _| Frame::Close(1001, ""),
     expired: |_| Vec::new(),
     names: Names::Chosen,
@@ -111,54 +111,26 @@ static BROKEN: Dialect = Dialect {
     presence_is_vital: false,
 };
 
-#[derive(Default)]
-struct Counted {
-    closed: AtomicUsize,
-}
-
-impl Outbox for Counted {
-    fn send(&self, _: Frame) -> Result<(), QueueFull> {
-        Ok(())
-    }
-
-    fn send_promised(&self, _: Frame) -> Result<(), QueueFull> {
-        Ok(())
-    }
-
-    fn close(&self) -> bool {
-        self.closed.fetch_add(1, Ordering::SeqCst) == 0
-    }
-
-    fn congestion(&self) -> Option<Arc<Backlog>> {
-        None
-    }
-
-    fn stays_full(&self, _: Instant) -> bool {
-        false
-    }
-}
-
 #[tokio::test]
 async fn a_defect_in_telling_one_does_not_keep_it_from_the_others() {
     let server = TestServer::start();
-    let outbox = Arc::new(Counted::default());
-    let id = ConnectionId::random();
-    let broken = server.hub().open(id, &BROKEN, Arc::clone(&outbox) as Arc<dyn Outbox>, false, None);
+    let (connection, id) = (Nowhere::new(), ConnectionId::random());
+    let broken = session(server.hub(), id, &BROKEN, &connection);
     let join = Command::Join {
         room: RoomId::new("r").unwrap(),
         peer: None,
         profile: Profile::default(),
         kind: RoomKind::Group,
     };
-    assert!(broken.handle(Moment::now(), join, |_| Some(String::new())).result.is_ok());
+    assert!(broken.handle(Moment::now(), join, |_| Some(Frame::Text(String::new()))).result.is_ok());
 
     let mut ann = Peer::join(&server, WIRES[0], "r", "ann").await;
     let bob = Peer::join(&server, WIRES[0], "r", "bob").await;
     assert_eq!(ann.hear().await, Heard::Joined("bob".to_owned()), "though the broken one came first");
     ann.offer(&id.to_string(), "sdp").await;
     assert_eq!(ann.hear().await, Heard::Error("DELIVERY_FAILED".to_owned()));
-    assert!(outbox.closed.load(Ordering::SeqCst) >= 1, "the connection that cannot be told is asked to go");
-    drop(broken);
+    assert!(connection.closed() >= 1, "the connection that cannot be told is asked to go");
+    broken.end(LeaveReason::Disconnected);
     assert_eq!(ann.hear().await, Heard::Left(id.to_string()));
     bob.close().await;
     ann.close().await;

@@ -29,6 +29,7 @@ fn begin(begin: Begin) -> Box<dyn Conversation> {
 fn frame(frame: Frame) -> String {
     match frame {
         Frame::Text(text) => text,
+        Frame::Several(texts) => texts.join(" "),
         Frame::Close(code, reason) => format!("close {code} {reason}"),
     }
 }
@@ -155,7 +156,7 @@ fn who_begins_with_dots_is_answered_with_dots() {
     let Some(Step::Do(_)) = conversation.receive(r#"{"type":"room.join","payload":{"roomId":"r"}}"#, when()) else {
         panic!()
     };
-    let welcome = conversation.welcome(&snapshot(), when()).unwrap();
+    let welcome = frame(conversation.welcome(&snapshot(), when()).unwrap());
     assert!(welcome.starts_with(r#"{"type":"room.state""#), "{welcome}");
     let told = (conversation.speaks().encode)(&event("peer joined", &envelope::DIALECT), when()).map(frame).unwrap();
     assert!(told.starts_with(r#"{"type":"room.participant-joined""#), "{told}");

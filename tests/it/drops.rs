@@ -2,20 +2,19 @@
 //!
 //! What they were found by is `tests/drops`; here each stands by itself.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::SinkExt;
 use parlor::dialect::{Dialect, Frame, Names};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Command, LeaveReason, Profile, RoomKind};
-use parlor::session::{Moment, Opening};
+use parlor::session::Moment;
 use parlor::timeouts::Timeouts;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::client::{WebSocket, cut, text, websocket};
-use crate::support::outbox::Nowhere;
+use crate::support::outbox::resumable;
 use crate::support::raw::Raw;
 use crate::support::scrape::Scrape;
 use crate::support::server::LIMIT;
@@ -253,6 +252,12 @@ impl Poller {
         Raw::sending(server.address(), format!("{head}\r\nContent-Length: 1000\r\n\r\n{body}")).await
     }
 
+    /// Closes its transport, as a client does whose polls fail.
+    async fn gives_up(&self, server: &TestServer) {
+        let url = server.url(&format!("/socket.io/?transport=polling&{}", self.query));
+        self.http.post(&url).body("1").send().await.unwrap();
+    }
+
     /// Its place waits for it, and it takes it again.
     async fn comes_back(self, server: &TestServer, ann: &mut Client) {
         ann.told("user-away").await;
@@ -277,6 +282,7 @@ async fn an_upgrade_that_is_given_up_is_no_goodbye() {
     probe.send(Message::text("2probe")).await.unwrap();
     assert_eq!(text(&mut probe).await, "3probe");
     probe.close(None).await.unwrap();
+    bob.gives_up(&server).await;
     bob.comes_back(&server, &mut ann).await;
     ann.close().await;
     server.finish().await;
@@ -300,7 +306,7 @@ async fn a_client_that_misses_a_heartbeat_closes_and_is_not_gone() {
     ann.told("user-back").await;
     bob.send("41").await;
     assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
-    bob.ended().await;
+    bob.close().await;
     ann.close().await;
     server.finish().await;
 }
@@ -445,7 +451,6 @@ static QUIET: Dialect = Dialect {
     name: "quiet",
     encode: |_, _| None,
     media: None,
-    number: None,
     farewell: |_, _| Frame::Close(1001, ""),
     expired: |_| Vec::new(),
     names: Names::Chosen,
@@ -459,9 +464,7 @@ async fn all_lines_may_drop_at_once() {
     let server = TestServer::with(&["--resume-seconds=2"]);
     let sessions: Vec<_> = (0..2 * CALLS)
         .map(|number| {
-            let address = std::net::IpAddr::from([127, 0, 0, 1]);
-            let permit = server.hub().open_permit(None, address, Opening::WebSocket).unwrap();
-            let session = server.hub().open(ConnectionId::random(), &QUIET, Arc::new(Nowhere), true, Some(permit));
+            let session = resumable(server.hub(), &QUIET);
             let room = RoomId::new(&format!("call-{}", number / 2)).unwrap();
             let join = Command::Join { room, peer: None, profile: Profile::default(), kind: RoomKind::Group };
             assert!(session.handle(Moment::now(), join, |_| None).result.is_ok());

@@ -47,5 +47,6 @@ mod sfu_wire;
 mod socketio_decode;
 mod socketio_frames;
 mod socketio_packets;
+mod socketio_protocol;
 mod tls;
 mod wires;

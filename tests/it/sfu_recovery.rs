@@ -1,17 +1,15 @@
 //! A `/ws` connection that drops, and the media of its peer: it goes on until the place is given up.
 
-use std::sync::Arc;
-
 use parlor::dialect::Frame;
 use parlor::dialect::envelope::DIALECT;
-use parlor::id::{ConnectionId, RoomId};
-use parlor::room::{Command, Profile, RoomKind};
+use parlor::id::RoomId;
+use parlor::room::{Command, LeaveReason, Profile, RoomKind};
 use parlor::session::Moment;
 use parlor::sfu::Request;
 use serde_json::{Value, json};
 
 use crate::support::TestServer;
-use crate::support::outbox::Nowhere;
+use crate::support::outbox::resumable;
 use crate::support::player::{listens, speaks};
 use crate::support::roamer::{Roamer, Way};
 
@@ -135,10 +133,10 @@ async fn media_ends_with_a_connection_that_is_replaced() {
 #[tokio::test]
 async fn a_connection_whose_place_is_taken_reaches_no_media() {
     let server = TestServer::with(&["--resume-seconds=10"]);
-    let older = server.hub().open(ConnectionId::random(), &DIALECT, Arc::new(Nowhere), true, None);
+    let older = resumable(server.hub(), &DIALECT);
     let room = RoomId::new("r").unwrap();
     let join = Command::Join { room, peer: None, profile: Profile::default(), kind: RoomKind::Group };
-    assert!(older.handle(Moment::now(), join, |_| Some(String::new())).result.is_ok());
+    assert!(older.handle(Moment::now(), join, |_| Some(Frame::Text(String::new()))).result.is_ok());
     let ask = || (None, Request::ListProducers, Box::new(|_, _| Frame::Text(String::new())));
     let (room, request, write) = ask();
     assert!(older.media(room, request, write).is_ok());
@@ -148,6 +146,6 @@ async fn a_connection_whose_place_is_taken_reaches_no_media() {
     assert_eq!(refused.to_string(), "the connection has ended");
     let (room, request, write) = ask();
     assert!(newer.media(room, request, write).is_ok());
-    drop((older, newer));
+    newer.end(LeaveReason::Disconnected);
     server.finish().await;
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use parlor::dialect::Frame;
 use parlor::dialect::socketio::{Request, decode, encode};
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{Command, Event, FoundBy, Peer, Profile};
@@ -75,8 +76,9 @@ fn pass(text: &str) {
         }
         Command::Leave { .. } | Command::Inspect { .. } | Command::HangUp { .. } => return,
     };
-    let frame = encode::event(&event).unwrap();
-    let written: serde_json::Value = serde_json::from_str(&frame).unwrap_or_else(|error| panic!("{error}: {frame}"));
+    let Some(Frame::Text(frame)) = encode::event(&event) else { panic!("one event is one frame") };
+    let array = frame.strip_prefix("42").expect("an event");
+    let written: serde_json::Value = serde_json::from_str(array).unwrap_or_else(|error| panic!("{error}: {frame}"));
     assert_eq!(written[1]["roomId"], "r");
     assert_eq!(written[1]["userId"], "ann");
 }

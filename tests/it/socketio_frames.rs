@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use parlor::dialect::Failure;
+use parlor::dialect::socketio::encode::Asked;
 use parlor::dialect::socketio::{Request, encode};
+use parlor::dialect::{Failure, Frame};
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{Code, Command, Event, FoundBy, LeaveReason, Peer, Profile, RemovalReason, Snapshot};
 
@@ -43,33 +44,46 @@ fn snapshot(me: Arc<Peer>, others: Vec<Arc<Peer>>) -> Arc<Snapshot> {
     })
 }
 
+const ASKED: Asked<'static> = Asked { namespace: "/", id: 7 };
+
+/// The packets of an event, one after the other.
+fn event(event: &Event) -> String {
+    match encode::event(event).unwrap() {
+        Frame::Text(text) => text,
+        Frame::Several(texts) => texts.join(" "),
+        Frame::Close(code, reason) => panic!("closed with {code} {reason}"),
+    }
+}
+
 #[test]
 fn what_clients_are_told_is_written() {
     let room = RoomId::new("r").unwrap();
     let (ann, bob) = (peer(1, "ann", ""), peer(2, "bob \"B\"", r#""name":"Bob","tags":[1]"#));
     let joined = snapshot(Arc::clone(&bob), vec![Arc::clone(&ann)]);
-    let event = |event: Event| encode::event(&event).unwrap();
     let written = |case: &str| match case {
-        "joined an empty room" => event(Event::Joined(snapshot(Arc::clone(&ann), vec![]))),
-        "joined" => event(Event::Joined(Arc::clone(&joined))),
-        "acknowledged join" => encode::ack_joined(&joined, None),
-        "acknowledged" => encode::ack(),
+        "joined an empty room" => event(&Event::Joined(snapshot(Arc::clone(&ann), vec![]))),
+        "joined" => event(&Event::Joined(Arc::clone(&joined))),
+        "acknowledged join" => encode::ack_joined(ASKED, &joined, None),
+        "acknowledged" => encode::ack(ASKED),
         "acknowledged error" => {
-            encode::ack_error(&Failure::new(Code::TargetNotFound, "no peer of that id in the room"))
+            encode::ack_error(ASKED, &Failure::new(Code::TargetNotFound, "no peer of that id in the room"))
         }
         "error" => {
-            encode::error(&Failure::new(Code::NotInRoom, "not in a room of that id"), Some("offer"), Some(&room))
+            encode::error("/", &Failure::new(Code::NotInRoom, "not in a room of that id"), Some("offer"), Some(&room))
         }
-        "peer joined" => event(Event::PeerJoined { room: room.clone(), peer: Arc::clone(&bob) }),
+        "error in a namespace" => {
+            encode::error("/chat", &Failure::new(Code::NotInRoom, "not in a room of that id"), None, None)
+        }
+        "peer joined" => event(&Event::PeerJoined { room: room.clone(), peer: Arc::clone(&bob) }),
         "peer left" => {
-            event(Event::PeerLeft { room: room.clone(), peer: Arc::clone(&bob), reason: LeaveReason::TimedOut })
+            event(&Event::PeerLeft { room: room.clone(), peer: Arc::clone(&bob), reason: LeaveReason::TimedOut })
         }
-        "replaced" => event(Event::Removed { room: room.clone(), reason: RemovalReason::Replaced }),
-        "room closed" => event(Event::Removed { room: room.clone(), reason: RemovalReason::Closed }),
+        "replaced" => event(&Event::Removed { room: room.clone(), reason: RemovalReason::Replaced }),
+        "room closed" => event(&Event::Removed { room: room.clone(), reason: RemovalReason::Closed }),
         other => panic!("no such case: {other}"),
     };
     let cases = cases(include_str!("../fixtures/socketio/encode.txt"), "= ", "> ");
-    assert_eq!(cases.len(), 10);
+    assert_eq!(cases.len(), 11);
     for (case, frame) in cases {
         assert_eq!(written(case), frame, "{case}");
     }
@@ -79,7 +93,7 @@ fn what_clients_are_told_is_written() {
 fn relayed(sent: &str, found_by: FoundBy) -> String {
     let Ok(Command::Relay { signal, .. }) = Request::read(sent).unwrap().command() else { panic!("{sent}") };
     let room = RoomId::new("r").unwrap();
-    encode::event(&Event::SignalRelayed { room, from: peer(1, "ann", ""), found_by, signal: Arc::new(signal) }).unwrap()
+    event(&Event::SignalRelayed { room, from: peer(1, "ann", ""), found_by, signal: Arc::new(signal) })
 }
 
 #[test]
@@ -89,32 +103,34 @@ fn a_relayed_signal_names_its_sender_as_the_sender_names_others() {
         (
             r#"["offer",{"offer":1}]"#,
             FoundBy::PeerId,
-            format!(r#"["offer",{{"offer":1,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r"}}]"#),
+            format!(r#"42["offer",{{"offer":1,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r"}}]"#),
         ),
         (
             r#"["offer",{"to":"bob","offer":1}]"#,
             FoundBy::ConnectionId,
-            format!(r#"["offer",{{"to":"bob","offer":1,"from":"{C}","userId":"ann","socketId":"{C}","roomId":"r"}}]"#),
+            format!(
+                r#"42["offer",{{"to":"bob","offer":1,"from":"{C}","userId":"ann","socketId":"{C}","roomId":"r"}}]"#
+            ),
         ),
         (
             r#"["answer",{"targetId":"bob","answer":1}]"#,
             FoundBy::ConnectionId,
             format!(
-                r#"["answer",{{"targetId":"bob","answer":1,"from":"{C}","userId":"ann","socketId":"{C}","roomId":"r","fromId":"{C}","senderId":"{C}"}}]"#
+                r#"42["answer",{{"targetId":"bob","answer":1,"from":"{C}","userId":"ann","socketId":"{C}","roomId":"r","fromId":"{C}","senderId":"{C}"}}]"#
             ),
         ),
         (
             r#"["ice-candidate",{"targetSocketId":"bob","candidate":null}]"#,
             FoundBy::PeerId,
             format!(
-                r#"["ice-candidate",{{"targetSocketId":"bob","candidate":null,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r","fromSocketId":"{C}","senderSocketId":"{C}"}}]"#
+                r#"42["ice-candidate",{{"targetSocketId":"bob","candidate":null,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r","fromSocketId":"{C}","senderSocketId":"{C}"}}]"#
             ),
         ),
         (
             r#"["offer",{"targetUserId":"bob","offer":1}]"#,
             FoundBy::PeerId,
             format!(
-                r#"["offer",{{"targetUserId":"bob","offer":1,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r","fromUserId":"ann"}}]"#
+                r#"42["offer",{{"targetUserId":"bob","offer":1,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r","fromUserId":"ann"}}]"#
             ),
         ),
         // What a client claims of the sender is overwritten, even where it would not be written otherwise.
@@ -122,7 +138,7 @@ fn a_relayed_signal_names_its_sender_as_the_sender_names_others() {
             r#"["offer",{"from":"eve","senderId":"eve","roomId":"r","fromUserId":{"x":1},"offer":1,"from":"eve"}]"#,
             FoundBy::PeerId,
             format!(
-                r#"["offer",{{"offer":1,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r","senderId":"ann","fromUserId":"ann"}}]"#
+                r#"42["offer",{{"offer":1,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r","senderId":"ann","fromUserId":"ann"}}]"#
             ),
         ),
     ] {

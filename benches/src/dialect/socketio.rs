@@ -29,9 +29,12 @@ impl Dialect for SocketIo {
         };
         Ok(match event {
             [b'o', b'f', ..] | [b'a', b'n', ..] | [b'i', b'c', ..] => Heard::Signal,
-            [b'r', b'o', ..] => Heard::Entered,
+            event if event.starts_with(b"room-users\"") => Heard::Entered,
+            event if event.starts_with(b"room-joined\"") => Heard::Other,
             event if event.starts_with(b"user-joined\"") => Heard::Came,
             event if event.starts_with(b"user-left\"") => Heard::Went,
+            // The offset of the event before.
+            [digit, ..] if digit.is_ascii_hexdigit() => Heard::Other,
             _ => bail!("not expected: {}", excerpt(text)),
         })
     }
@@ -66,7 +69,9 @@ mod tests {
                 r#"40{"sid":"a","pid":"p"}"#,
                 Heard::Id { id: "a".to_owned(), say: r#"42["join-room",{"roomId":"r"}]"#.to_owned() },
             ),
-            (r#"42["room-users",[],{"roomId":"r"},"1"]"#, Heard::Entered),
+            (r#"42["room-users",[]]"#, Heard::Entered),
+            (r#"42["room-joined",{"roomId":"r"}]"#, Heard::Other),
+            (r#"42["0f3a2b-1"]"#, Heard::Other),
             (r#"42["user-joined",{"id":"b"}]"#, Heard::Came),
             (r#"42["user-left",{"id":"b"}]"#, Heard::Went),
             (r#"42["ice-candidate",{}]"#, Heard::Signal),

@@ -1,23 +1,38 @@
-//! Events, acknowledgements and errors out, as the JSON array of a Socket.IO packet.
+//! Events, acknowledgements and errors out, as the packets of a Socket.IO client.
+//!
+//! An event is written for the default namespace; [`Numbering`](super::Numbering) addresses it to another.
 
 use humantime::format_rfc3339_millis;
 
 use super::decode::{PEER_FIELDS, signal_name};
+use super::packet::{Kind, ROOT, push_head};
 use super::{NAME, Says, SenderFields};
 use crate::dialect::json::{push_failure, push_member, push_raw, push_retry, without};
-use crate::dialect::{Failure, content};
+use crate::dialect::{Failure, Frame, content};
 use crate::id::RoomId;
 use crate::room::{Code, Event, FoundBy, LeaveReason, Peer, RemovalReason, Signal, SignalKind, Snapshot};
 
 /// What most frames other than signals fit into, in bytes.
 const SMALL: usize = 512;
 
-/// Writes an event as `["name",…]`; `None` for an event that Socket.IO clients are not told of.
-pub fn event(event: &Event) -> Option<String> {
-    Some(match event {
+/// The longest list of peers, in bytes, that `room-joined` repeats under every name that frontends read.
+const MAX_REPEATED: usize = 16 * 1024;
+
+/// Which event an acknowledgement answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The namespace of the event.
+    pub namespace: &'a str,
+    /// Its acknowledgement id.
+    pub id: u64,
+}
+
+/// Writes an event as packets of the default namespace; `None` for an event that clients are not told of.
+pub fn event(event: &Event) -> Option<Frame> {
+    Some(Frame::Text(match event {
         // A leave follows it.
         Event::HungUp { .. } => return None,
-        Event::Joined(snapshot) => room_users(snapshot, None),
+        Event::Joined(snapshot) => return Some(joined(snapshot, None)),
         Event::PeerJoined { room, peer } => peer_event("user-joined", room, peer, None),
         Event::PeerLeft { room, peer, reason } => peer_event("user-left", room, peer, Some(*reason)),
         Event::PeerAway { room, peer } => peer_event("user-away", room, peer, None),
@@ -29,14 +44,15 @@ pub fn event(event: &Event) -> Option<String> {
                 RemovalReason::Closed => (Code::RoomClosed, "the room was closed"),
                 RemovalReason::HungUp => (Code::RoomClosed, "the call was ended"),
             };
-            error(&Failure::new(code, message), None, Some(room))
+            error(ROOT, &Failure::new(code, message), None, Some(room))
         }
-    })
+    }))
 }
 
-/// The `error` event; `event` is the request that went wrong.
-pub fn error(failure: &Failure<'_>, event: Option<&str>, room: Option<&RoomId>) -> String {
+/// Writes the `error` event; `event` is the request that failed.
+pub fn error(namespace: &str, failure: &Failure<'_>, event: Option<&str>, room: Option<&RoomId>) -> String {
     let mut out = String::with_capacity(SMALL);
+    push_head(&mut out, Kind::Event, namespace, None);
     out.push_str(r#"["error",{"#);
     push_failure(&mut out, failure);
     if let Some(event) = event {
@@ -49,9 +65,15 @@ pub fn error(failure: &Failure<'_>, event: Option<&str>, room: Option<&RoomId>) 
     out
 }
 
-/// The acknowledgement of a request that failed.
-pub fn ack_error(failure: &Failure<'_>) -> String {
-    let mut out = String::with_capacity(SMALL);
+fn begin_ack(asked: Asked<'_>, capacity: usize) -> String {
+    let mut out = String::with_capacity(capacity);
+    push_head(&mut out, Kind::Ack, asked.namespace, Some(asked.id));
+    out
+}
+
+/// Writes the acknowledgement of a request that failed.
+pub fn ack_error(asked: Asked<'_>, failure: &Failure<'_>) -> String {
+    let mut out = begin_ack(asked, SMALL);
     out.push_str(r#"[{"ok":false,"success":false"#);
     push_member(&mut out, "error", &failure.message);
     push_member(&mut out, "code", failure.code.as_str());
@@ -60,18 +82,18 @@ pub fn ack_error(failure: &Failure<'_>) -> String {
     out
 }
 
-/// The acknowledgement of a request that succeeded and has nothing to tell.
-pub fn ack() -> String {
-    r#"[{"ok":true,"success":true}]"#.to_owned()
+/// Writes the acknowledgement of a request that succeeded and has nothing to tell.
+pub fn ack(asked: Asked<'_>) -> String {
+    let mut out = begin_ack(asked, 64);
+    out.push_str(r#"[{"ok":true,"success":true}]"#);
+    out
 }
 
-/// The acknowledgement of a join, with the ICE servers as JSON.
-pub fn ack_joined(snapshot: &Snapshot, ice_servers: Option<&str>) -> String {
-    let mut out = String::with_capacity(SMALL * snapshot.peers.len());
+/// Writes the acknowledgement of a join, with the ICE servers as JSON.
+pub fn ack_joined(asked: Asked<'_>, snapshot: &Snapshot, ice_servers: Option<&str>) -> String {
+    let mut out = begin_ack(asked, SMALL * snapshot.peers.len());
     out.push_str(r#"[{"ok":true,"success":true"#);
-    push_member(&mut out, "roomId", snapshot.room.as_str());
-    push_member(&mut out, "userId", snapshot.me.id.as_str());
-    push_member(&mut out, "socketId", &snapshot.me.connection.to_string());
+    push_me(&mut out, snapshot);
     out.push_str(r#","users":"#);
     push_peers(&mut out, snapshot);
     push_ice_servers(&mut out, ice_servers);
@@ -79,19 +101,36 @@ pub fn ack_joined(snapshot: &Snapshot, ice_servers: Option<&str>) -> String {
     out
 }
 
-/// The event `room-users`, with the ICE servers as JSON.
-pub fn room_users(snapshot: &Snapshot, ice_servers: Option<&str>) -> String {
-    let mut out = String::with_capacity(SMALL * snapshot.peers.len());
-    out.push_str(r#"["room-users","#);
-    push_peers(&mut out, snapshot);
-    out.push_str(",{");
-    push_member(&mut out, "roomId", snapshot.room.as_str());
-    push_member(&mut out, "userId", snapshot.me.id.as_str());
-    push_member(&mut out, "socketId", &snapshot.me.connection.to_string());
-    push_member(&mut out, "createdAt", &format_rfc3339_millis(snapshot.created_at).to_string());
-    push_ice_servers(&mut out, ice_servers);
-    out.push_str("}]");
-    out
+/// Writes the events `room-users` and `room-joined`, with the ICE servers as JSON.
+pub fn joined(snapshot: &Snapshot, ice_servers: Option<&str>) -> Frame {
+    let mut users = String::with_capacity(SMALL * snapshot.peers.len());
+    push_head(&mut users, Kind::Event, ROOT, None);
+    users.push_str(r#"["room-users","#);
+    let start = users.len();
+    push_peers(&mut users, snapshot);
+    let list = &users[start..];
+    let mut joined = String::with_capacity(SMALL + 4 * list.len().min(MAX_REPEATED));
+    push_head(&mut joined, Kind::Event, ROOT, None);
+    joined.push_str(r#"["room-joined",{"#);
+    push_me(&mut joined, snapshot);
+    push_member(&mut joined, "createdAt", &format_rfc3339_millis(snapshot.created_at).to_string());
+    let names: &[&'static str] = if list.len() > MAX_REPEATED { &LIST_NAMES[..1] } else { &LIST_NAMES };
+    for name in names {
+        push_raw(&mut joined, name, list);
+    }
+    push_ice_servers(&mut joined, ice_servers);
+    joined.push_str("}]");
+    users.push(']');
+    Frame::Several(vec![users, joined])
+}
+
+/// The names under which frontends read the list of peers; the first is the contract's.
+const LIST_NAMES: [&str; 4] = ["users", "participants", "existingUsers", "peers"];
+
+fn push_me(out: &mut String, snapshot: &Snapshot) {
+    push_member(out, "roomId", snapshot.room.as_str());
+    push_member(out, "userId", snapshot.me.id.as_str());
+    push_member(out, "socketId", &snapshot.me.connection.to_string());
 }
 
 fn push_ice_servers(out: &mut String, ice_servers: Option<&str>) {
@@ -111,11 +150,16 @@ fn push_peers(out: &mut String, snapshot: &Snapshot) {
     out.push(']');
 }
 
-fn peer_event(name: &str, room: &RoomId, peer: &Peer, reason: Option<LeaveReason>) -> String {
-    let mut out = String::with_capacity(SMALL);
+fn begin_event(out: &mut String, name: &str) {
+    push_head(out, Kind::Event, ROOT, None);
     out.push_str("[\"");
     out.push_str(name);
     out.push_str("\",");
+}
+
+fn peer_event(name: &str, room: &RoomId, peer: &Peer, reason: Option<LeaveReason>) -> String {
+    let mut out = String::with_capacity(SMALL);
+    begin_event(&mut out, name);
     push_peer(&mut out, room, peer, reason);
     out.push(']');
     out
@@ -147,9 +191,7 @@ fn relayed(room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> St
         FoundBy::ConnectionId => &connection,
     };
     let mut out = String::with_capacity(signal.body.len() + SMALL);
-    out.push_str("[\"");
-    out.push_str(signal_name(signal.kind));
-    out.push_str("\",");
+    begin_event(&mut out, signal_name(signal.kind));
     let fields = if signal.origin == NAME {
         out.push_str(&signal.body[..signal.body.len() - 1]);
         SenderFields(signal.note)
@@ -172,6 +214,5 @@ fn relayed(room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> St
         push_member(&mut out, field.name, text);
     }
     out.push_str("}]");
-
     out
 }

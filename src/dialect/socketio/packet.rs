@@ -17,8 +17,8 @@ use crate::dialect::json::push_string;
 /// The default namespace.
 pub const ROOT: &str = "/";
 
-/// The most digits of an acknowledgement id: clients count from 0 in a JavaScript number.
-const MAX_ID_DIGITS: usize = 20;
+/// The most digits of an acknowledgement id, which clients count from 0: any such number fits 64 bits.
+const MAX_ID_DIGITS: usize = 19;
 
 /// The most digits of a number of attachments.
 const MAX_COUNT_DIGITS: usize = 9;
@@ -159,8 +159,8 @@ pub struct Packet<'a> {
     pub attachments: usize,
     /// The namespace, with its leading slash.
     pub namespace: &'a str,
-    /// The acknowledgement id as the client wrote it: decimal digits.
-    pub id: Option<&'a str>,
+    /// The acknowledgement id.
+    pub id: Option<u64>,
     /// The JSON of the packet, unread; empty where there is none.
     pub data: &'a str,
 }
@@ -177,11 +177,10 @@ impl<'a> Packet<'a> {
         let (namespace, rest) = namespace(rest);
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (id, data) = rest.split_at(digits);
-        let id = match (digits, kind) {
-            (MAX_ID_DIGITS.., _) | (0, Kind::Ack | Kind::BinaryAck) => return Err(PacketError::Id),
-            (0, _) => None,
-            _ => Some(id),
-        };
+        let id = if digits <= MAX_ID_DIGITS { id.parse().ok() } else { return Err(PacketError::Id) };
+        if id.is_none() && matches!(kind, Kind::Ack | Kind::BinaryAck) {
+            return Err(PacketError::Id);
+        }
         let packet = Self { kind, attachments, namespace, id, data };
         packet.has_valid_data().then_some(packet).ok_or(PacketError::Payload)
     }
@@ -217,14 +216,16 @@ fn namespace(text: &str) -> (&str, &str) {
 }
 
 /// Appends what comes before the JSON of a packet, beginning with the type of an Engine.IO message.
-pub fn push_head(out: &mut String, kind: Kind, namespace: &str, id: Option<&str>) {
+pub fn push_head(out: &mut String, kind: Kind, namespace: &str, id: Option<u64>) {
     out.push('4');
     out.push(kind.digit());
     push_namespace(out, namespace);
-    out.push_str(id.unwrap_or_default());
+    if let Some(id) = id {
+        out.push_str(&id.to_string());
+    }
 }
 
-fn push_namespace(out: &mut String, namespace: &str) {
+pub(super) fn push_namespace(out: &mut String, namespace: &str) {
     if namespace != ROOT {
         out.push_str(namespace);
         out.push(',');

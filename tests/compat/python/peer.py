@@ -9,12 +9,8 @@ import json
 import sys
 
 import socketio
-from engineio.payload import Payload
 
-EVENTS = ["room-users", "user-joined", "user-left", "user-away", "user-back", "offer", "answer", "ice-candidate", "error"]
-
-# The library hangs up on a polling answer of more than 16 packets unless told otherwise; thirty candidates are more.
-Payload.max_decode_packets = 200
+EVENTS = ["room-users", "room-joined", "user-joined", "user-left", "user-away", "user-back", "offer", "answer", "ice-candidate", "error"]
 
 
 def say(**line):

@@ -42,6 +42,7 @@ suite('a full room', { MAX_ROOM_SIZE: '2' }, (server) => {
       const winner = acks.findIndex(({ ok }) => ok)
       assert.deepEqual(acks.map(({ code }) => code), rivals.map((_, index) => (index === winner ? undefined : 'ROOM_FULL')))
       await rivals[winner].next('room-users')
+      await rivals[winner].next('room-joined')
       assert.equal((await bob.next('user-joined')).id, `rival-${winner}`)
     })
   })

@@ -53,4 +53,5 @@ async function assertHandled(sender, room, count) {
   assert.deepEqual(answers, Array(count + 1).fill('ok'))
   assert.deepEqual(order, [...order.keys()])
   await sender.next('room-users')
+  await sender.next('room-joined')
 }

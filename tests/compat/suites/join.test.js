@@ -47,14 +47,15 @@ suite('join-room', {}, (server) => {
       assert.deepEqual([ack.roomId, ack.userId], [room, 'alice'])
     })
 
-    scenario('without an acknowledgement: room-users says it all', async ({ room, connect }) => {
+    scenario('without an acknowledgement: room-users has the list, room-joined one's own ids', async ({ room, connect }) => {
       const peer = await connect('peer')
       peer.tell('join-room', { roomId: room, userId: 'alice' })
-      const [users, self] = await peer.nextArguments('room-users')
-      assert.deepEqual(users, [])
+      assert.deepEqual(await peer.nextArguments('room-users'), [[]])
+      const [self] = await peer.nextArguments('room-joined')
       assertRecent(self.createdAt)
       const ack = await peer.join({ roomId: room, userId: 'alice' })
-      assert.deepEqual(self, { roomId: room, userId: 'alice', socketId: ack.socketId, createdAt: self.createdAt })
+      const lists = { users: [], participants: [], existingUsers: [], peers: [] }
+      assert.deepEqual(self, { roomId: room, userId: 'alice', socketId: ack.socketId, createdAt: self.createdAt, ...lists })
     })
 
     scenario('other keys are passed on as they came, to those there and to those who come', async ({ room, connect, members }) => {
@@ -90,6 +91,7 @@ suite('join-room', {}, (server) => {
       assert.deepEqual([...newcomers].sort(), all.map((_, index) => index), 'each came at a moment of its own')
       for (const [index, peer] of peers.entries()) {
         const known = (await peer.next('room-users')).map(({ id }) => id)
+        await peer.next('room-joined')
         for (let count = 0; count < newcomers[index]; count++) known.push((await peer.next('user-joined')).id)
         assert.deepEqual(known.sort(), all.filter((id) => id !== all[index]).sort())
       }

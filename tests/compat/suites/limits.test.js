@@ -59,6 +59,7 @@ describe('a place is free again', () => {
           const { ok } = await second.ask('join-room', room)
           assert.equal(ok, true)
           await second.next('room-users')
+          await second.next('room-joined')
         })
       }
     })

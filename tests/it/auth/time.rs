@@ -38,7 +38,7 @@ pub(super) async fn a_connection_ends_when_its_token_does(wire: Wire) {
     match wire {
         Wire::SocketIo => {
             assert_eq!(last, r#"42["error",{"code":"UNAUTHORIZED","message":"the token has expired"}]"#);
-            assert_eq!(said(&mut entered.socket).await, "end");
+            assert_eq!(said(&mut entered.socket).await, "close 1008 closed by the server");
         }
         Wire::Envelope => {
             assert!(last.contains(r#"{"type":"error","payload":{"code":"UNAUTHORIZED""#), "{last}");

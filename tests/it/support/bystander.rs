@@ -307,7 +307,7 @@ impl Line {
         match self.wire {
             Wire::SocketIo => {
                 self.send(format!("42{}", json!(["join-room", room, self.name]))).await;
-                self.hears(&["room-users", room]).await;
+                self.hears(&["room-joined", room]).await;
             }
             Wire::Envelope => {
                 let payload = json!({ "roomId": room, "user": { "id": self.name } });

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
+use parlor_testing::protocol::offset_of;
 pub(crate) use parlor_testing::transport::WebSocket;
 use parlor_testing::transport::{connect, reset};
 use serde_json::{Value, json};
@@ -22,8 +23,10 @@ pub(crate) struct Client {
     pub(crate) sid: String,
     /// The key of its place, if it has one.
     pub(crate) pid: Option<String>,
-    /// The last argument of the last event.
+    /// The offset of the last event.
     pub(crate) offset: Option<String>,
+    /// What the last `room-joined` said.
+    pub(crate) joined: Value,
     next_ack: u64,
     /// Events that came while something else was waited for.
     early: VecDeque<Value>,
@@ -93,6 +96,7 @@ impl Client {
             sid: open["sid"].as_str().unwrap().to_owned(),
             pid: reply["pid"].as_str().map(str::to_owned),
             offset: None,
+            joined: Value::Null,
             next_ack: 0,
             early: VecDeque::new(),
         }
@@ -133,19 +137,43 @@ impl Client {
                 let answers: Vec<Value> = serde_json::from_str(&format!("[{rest}")).unwrap();
                 return answers.into_iter().next().expect("an acknowledgement has an argument");
             }
-            self.early.push_back(event_of(&frame));
+            if let Some(event) = self.noted(&frame) {
+                self.early.push_back(event);
+            }
         }
+    }
+
+    /// The event in a frame, unless it is the offset of the one before, or what follows the list of a room.
+    fn noted(&mut self, frame: &str) -> Option<Value> {
+        let event = event_of(frame);
+        if let Some(offset) = offset_of(&event) {
+            self.offset = Some(offset.to_owned());
+            return None;
+        }
+        if event[0] == "room-joined" {
+            assert_eq!(event.as_array().map(Vec::len), Some(2), "{event}");
+            self.joined = event[1].clone();
+            return None;
+        }
+        Some(event)
     }
 
     /// The next event, its name first.
     pub(crate) async fn next(&mut self) -> Vec<Value> {
-        let event = match self.early.pop_front() {
-            Some(event) => event,
-            None => event_of(&text(&mut self.socket).await),
+        let event = loop {
+            if let Some(event) = self.early.pop_front() {
+                break event;
+            }
+            let frame = text(&mut self.socket).await;
+            let Some(event) = self.noted(&frame) else { continue };
+            if self.pid.is_some() && event[0] != "error" {
+                // Its offset comes in the same write. The answer to a request has none.
+                let follower = text(&mut self.socket).await;
+                assert!(self.noted(&follower).is_none(), "{follower} after {event}");
+            }
+            break event;
         };
-        let event = event.as_array().expect("an event is an array").clone();
-        self.offset = event.last().and_then(Value::as_str).map(str::to_owned).or(self.offset.take());
-        event
+        event.as_array().expect("an event is an array").clone()
     }
 
     /// The next event, which must have this name: its arguments.
@@ -158,6 +186,13 @@ impl Client {
     /// Whether nothing was told that has not been looked at: all that the server had to say came before this answer.
     pub(crate) async fn nothing_more(&mut self) {
         self.ask("leave-room", json!("no such room")).await;
+        assert!(self.early.is_empty(), "{:?}", self.early);
+    }
+
+    /// The same, but for events of one name.
+    pub(crate) async fn nothing_more_but(&mut self, name: &str) {
+        self.ask("leave-room", json!("no such room")).await;
+        self.early.retain(|event| event[0] != name && event[0] != "room-users");
         assert!(self.early.is_empty(), "{:?}", self.early);
     }
 

@@ -1,36 +1,68 @@
 //! Where sessions of a test write that have no socket.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parlor::dialect::Frame;
-use parlor::session::{Backlog, NotHeld, Outbox, QueueFull};
+use parlor::dialect::{Dialect, Framing, Unframed};
+use parlor::id::ConnectionId;
+use parlor::session::{Backlog, Hub, Mailbox, Opening, Outgoing, QueueFull, Session, Sink};
 
-/// Where nothing is written: it can be taken over.
-pub(crate) struct Nowhere;
+/// A connection to which nothing is written.
+pub(crate) struct Nowhere {
+    backlog: Arc<Backlog>,
+    closed: AtomicUsize,
+}
 
-impl Outbox for Nowhere {
-    fn send(&self, _: Frame) -> Result<(), QueueFull> {
-        Ok(())
+impl Nowhere {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { backlog: Backlog::new(1000, 1_000_000), closed: AtomicUsize::new(0) })
     }
 
-    fn send_promised(&self, _: Frame) -> Result<(), QueueFull> {
+    /// How often it was asked to close.
+    pub(crate) fn closed(&self) -> usize {
+        self.closed.load(Ordering::SeqCst)
+    }
+}
+
+impl Sink for Nowhere {
+    fn push(&self, _: Outgoing, _: bool) -> Result<(), QueueFull> {
         Ok(())
     }
 
     fn close(&self) -> bool {
-        false
+        self.closed.fetch_add(1, Ordering::SeqCst) == 0
     }
 
-    fn congestion(&self) -> Option<Arc<Backlog>> {
-        None
+    fn backlog(&self) -> &Arc<Backlog> {
+        &self.backlog
     }
+}
 
-    fn stays_full(&self, _: Instant) -> bool {
-        false
-    }
+/// Numbers frames without writing the numbers, so that a session can be resumed.
+pub(crate) struct Numbered;
 
-    fn take_over(&self, _: u64) -> Result<(), NotHeld> {
-        Ok(())
+impl Framing for Numbered {
+    fn is_numbered(&self) -> bool {
+        true
     }
+}
+
+/// A session that can be resumed, whose client is told nothing.
+pub(crate) fn resumable(hub: &Arc<Hub>, dialect: &'static Dialect) -> Session {
+    let id = ConnectionId::random();
+    let mailbox = Mailbox::new(id, Arc::clone(hub), Box::new(Numbered), Nowhere::new());
+    let permit = hub.open_permit(None, Ipv4Addr::LOCALHOST.into(), Opening::WebSocket).expect("there is no limit");
+    hub.open(id, dialect, mailbox, hub.resume_key(id), Some(permit))
+}
+
+/// A session that cannot be resumed, on a connection.
+pub(crate) fn session(
+    hub: &Arc<Hub>,
+    id: ConnectionId,
+    dialect: &'static Dialect,
+    connection: &Arc<Nowhere>,
+) -> Session {
+    let sink = Arc::clone(connection) as Arc<dyn Sink>;
+    hub.open(id, dialect, Mailbox::new(id, Arc::clone(hub), Box::new(Unframed), sink), None, None)
 }

@@ -22,6 +22,7 @@ mod object;
 mod peers;
 
 use parlor::dialect::Failure;
+use parlor::dialect::socketio::encode::Asked;
 use parlor::dialect::socketio::{Request, encode};
 use parlor::id::{MAX_ID_CHARS, PeerId};
 use parlor::room::{Command, Profile, RoomKind, SignalKind, Target};
@@ -72,10 +73,12 @@ fn socketio(text: &str) {
         Err(error) => {
             let (code, message) = (error.code(), error.to_string());
             let failure = Failure::new(code, &message);
-            let event = encode::error(&failure, Some(request.event.name()), room.as_ref());
-            check_code(&Object::of_event(&event, "error"), "message", code);
-            let ack = encode::ack_error(&failure);
-            check_code(&Object::read(object::array(&ack)[0].get()).expect("an object"), "error", code);
+            let event = encode::error("/", &failure, Some(request.event.name()), room.as_ref());
+            let event = event.strip_prefix("42").expect("an event");
+            check_code(&Object::of_event(event, "error"), "message", code);
+            let ack = encode::ack_error(Asked { namespace: "/", id: 7 }, &failure);
+            let ack = ack.strip_prefix("437").expect("an acknowledgement");
+            check_code(&Object::read(object::array(ack)[0].get()).expect("an object"), "error", code);
             return;
         }
     };

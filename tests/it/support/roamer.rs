@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use parlor_testing::protocol::offset_of;
 use serde_json::{Value, json};
 
 use self::line::Line;
@@ -188,6 +189,8 @@ impl Roamer {
         if self.way != Way::Envelope {
             let list = self.next().await;
             assert!(list.starts_with(r#"42["room-users","#), "the list comes before anything else: {list}");
+            let joined = self.next().await;
+            assert!(joined.starts_with(r#"42["room-joined","#), "{joined}");
         }
         let ids = list.iter().map(|user| user["userId"].as_str().unwrap().to_owned());
         ids.filter(|id| id != name).collect()
@@ -236,12 +239,24 @@ impl Roamer {
 
     async fn receive(&mut self) -> String {
         let said = self.line.next().await.expect("the connection is open");
-        if let Some(seen) = seen_in(self.way, &said) {
-            self.number += 1;
-            assert_eq!(number_in(&seen), self.number, "{:?}: not the next: {said}", self.way);
-            self.seen = Some(seen);
+        match self.way {
+            Way::Envelope => self.count(json_of(&said)["sequence"].to_string(), &said),
+            // The offset of an event comes right after it.
+            _ if said.starts_with("42") && self.key.is_some() => {
+                let follower = self.line.next().await.expect("the connection is open");
+                let event = json_of(follower.strip_prefix("42").unwrap_or_else(|| panic!("{follower} after {said}")));
+                let offset = offset_of(&event).unwrap_or_else(|| panic!("{follower} after {said}"));
+                self.count(offset.to_owned(), &said);
+            }
+            _ => {}
         }
         said
+    }
+
+    fn count(&mut self, seen: String, said: &str) {
+        self.number += 1;
+        assert_eq!(number_in(&seen), self.number, "{:?}: not the next: {said}", self.way);
+        self.seen = Some(seen);
     }
 
     /// Asks for something: the answer.
@@ -329,6 +344,10 @@ impl Roamer {
     pub(crate) async fn hears_list(&mut self) {
         let said = self.next().await;
         assert!(said.contains(self.way.word("room-users", "room:state")), "{said}");
+        if self.way != Way::Envelope {
+            let joined = self.next().await;
+            assert!(joined.contains("room-joined"), "{joined}");
+        }
     }
 
     /// All that is told between now and an answer, as it came.
@@ -361,14 +380,6 @@ impl Roamer {
 /// The number in what a client gives back.
 fn number_in(seen: &str) -> u64 {
     seen.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no number: {seen}"))
-}
-
-/// What a client gives back of a message that carries a number.
-fn seen_in(way: Way, said: &str) -> Option<String> {
-    match way {
-        Way::Envelope => Some(json_of(said)["sequence"].to_string()),
-        _ => json_of(said.strip_prefix("42")?).as_array()?.last()?.as_str().map(str::to_owned),
-    }
 }
 
 fn json_of(text: &str) -> Value {

@@ -231,10 +231,13 @@ pub(crate) async fn enter(
             if first.starts_with("430") {
                 return Err(first.into());
             }
+            assert!(first.starts_with(r#"42["room-users","#), "{first}");
+            let joined = said(&mut socket).await;
             let answer = said(&mut socket).await;
             let answer: Value = serde_json::from_str(answer.strip_prefix("430").unwrap()).unwrap();
-            let users: Value = serde_json::from_str(first.strip_prefix("42").unwrap()).unwrap();
-            Ok(Entered { socket, answer: json!({ "ack": answer[0], "own": users[2] }) })
+            let joined: Value = serde_json::from_str(joined.strip_prefix("42").unwrap()).unwrap();
+            assert_eq!(joined[0], "room-joined");
+            Ok(Entered { socket, answer: json!({ "ack": answer[0], "own": joined[1] }) })
         }
         Wire::Envelope => {
             let mut socket = shake_hands(server, "/ws", None).await?;

@@ -208,6 +208,12 @@ impl Talk {
                     self.told.push(text);
                     self.end(code, reason);
                 }
+                Step::Answer(_)
+                | Step::Connect { .. }
+                | Step::Disconnect
+                | Step::Reject(_)
+                | Step::Ignore(_)
+                | Step::End(_) => panic!("a step of Socket.IO: {step:?}"),
                 Step::Do(command) => {
                     check_ids(&command);
                     self.check_command(&command);
@@ -265,7 +271,7 @@ impl Talk {
             }
         }
         if let Answer::Joined(snapshot) = &applied.answer
-            && let Some(told) = self.conversation.welcome(snapshot, when())
+            && let Some(told) = self.conversation.welcome(snapshot, when()).map(text)
         {
             let state = Object::read(&told).and_then(|state| Object::read(state.get("payload")?)).expect("a payload");
             let key = state.text("resumeToken");

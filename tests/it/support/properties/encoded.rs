@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use parlor::dialect::socketio::Offset;
-use parlor::dialect::{Dialect, Frame, envelope, session, socketio, topic};
+use parlor::dialect::socketio::packet::Revision;
+use parlor::dialect::socketio::{Numbering, Offset};
+use parlor::dialect::{Dialect, Frame, Framing, envelope, session, socketio, topic};
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{Code, Event, FoundBy, Peer, Profile, Signal, SignalKind};
 
@@ -53,33 +54,58 @@ pub(crate) fn when() -> SystemTime {
 pub(crate) fn text(frame: Frame) -> String {
     match frame {
         Frame::Text(text) => text,
+        Frame::Several(texts) => panic!("several messages: {texts:?}"),
         Frame::Close(code, reason) => panic!("closed with {code} {reason}"),
     }
 }
 
-/// What a wire says of an event; `None` where it has no word for it.
+/// What a wire says of an event first; `None` where it has no word for it.
 pub(crate) fn written(dialect: &'static Dialect, event: &Event) -> Option<String> {
-    let told = text((dialect.encode)(event, when())?);
-    assert!(is_json(&told), "{told}");
-    check_number(dialect, &told, 7);
-    Some(told)
+    all_written(dialect, event).into_iter().next()
+}
+
+/// All that a wire says of an event; on Socket.IO the JSON of each packet.
+pub(crate) fn all_written(dialect: &'static Dialect, event: &Event) -> Vec<String> {
+    let texts = match (dialect.encode)(event, when()) {
+        None => Vec::new(),
+        Some(Frame::Several(texts)) => texts,
+        Some(frame) => vec![text(frame)],
+    };
+    let texts = texts.into_iter().map(|told| {
+        let told = if dialect.name == socketio::DIALECT.name { packet(&told) } else { told };
+        assert!(is_json(&told), "{told}");
+        check_number(dialect, &told, 7);
+        told
+    });
+    texts.collect()
+}
+
+/// The JSON of an event in the default namespace.
+fn packet(told: &str) -> String {
+    told.strip_prefix("42").unwrap_or_else(|| panic!("no event: {told}")).to_owned()
 }
 
 /// Numbers what is told, where the wire has numbers: the client reads the number, and everything else is as it was.
 pub(crate) fn check_number(dialect: &Dialect, told: &str, number: u64) {
-    let Some(write) = dialect.number else { return };
     let connection = ConnectionId::from_u128(0xfeed_beef);
-    let mut numbered = told.to_owned();
-    write(&mut numbered, number, connection);
     if dialect.name == socketio::DIALECT.name {
-        let (before, after) = (array(told), array(&numbered));
-        let (offset, rest) = after.split_last().expect("an event has a name");
-        assert!(rest.iter().map(|value| value.get()).eq(before.iter().map(|value| value.get())), "{numbered}");
-        let offset = raw_string(offset.get()).expect("an offset is a string");
-        assert_eq!(Offset::seen(connection, Some(&offset)), Some(number), "{numbered}");
-        let another = ConnectionId::from_u128(0xfeed_bee0);
-        assert_eq!(Offset::seen(another, Some(&offset)), Some(0), "who has seen another's has seen nothing");
-    } else {
+        for namespace in ["/", "/chat"] {
+            let numbering = Numbering::new(namespace, connection, Revision::V4);
+            let head = if namespace == "/" { "42" } else { "42/chat," };
+            let mut event = format!("42{told}");
+            numbering.complete(&mut event, number);
+            assert_eq!(event, format!("{head}{told}"));
+            let follower = numbering.follower(number).expect("an event is followed by its offset");
+            let offset = follower.strip_prefix(head).unwrap_or_else(|| panic!("no event: {follower}"));
+            let [offset] = array(offset)[..] else { panic!("more than an offset: {follower}") };
+            let offset = raw_string(offset.get()).expect("an offset is a string");
+            assert_eq!(Offset::seen(connection, Some(&offset)), Some(number), "{follower}");
+            let another = ConnectionId::from_u128(0xfeed_bee0);
+            assert_eq!(Offset::seen(another, Some(&offset)), Some(0), "who has seen another's has seen nothing");
+        }
+    } else if dialect.name == envelope::DIALECT.name {
+        let mut numbered = told.to_owned();
+        envelope::Sequence.complete(&mut numbered, number);
         let envelope = Object::read(&numbered).unwrap_or_else(|| panic!("no object: {numbered}"));
         assert_eq!((envelope.count("sequence"), envelope.get("sequence")), (1, Some(&*number.to_string())));
         assert_eq!(Some(envelope.less(|key| key == "sequence")), Object::read(told), "{numbered}");

@@ -8,7 +8,7 @@ use parlor::id::{ConnectionId, PeerId};
 use parlor::room::{Event, LeaveReason, Peer, Profile, Snapshot};
 
 use super::Wire;
-use super::encoded::{PEER_FIELDS, Scene, payload, when, written};
+use super::encoded::{PEER_FIELDS, Scene, all_written, payload, when, written};
 use super::object::{Object, array};
 
 /// When every peer joined, as the wires write it.
@@ -47,12 +47,16 @@ fn check_socketio(scene: &Scene, event: &Event, said: &Object) {
         Event::PeerAway { .. } => return of("user-away", None),
         Event::PeerBack { .. } => return of("user-back", None),
         Event::Joined(snapshot) => {
-            let mine = Object::read(array(&told)[2].get()).expect("an object");
+            let joined = all_written(&socketio::DIALECT, event).pop().expect("two events tell of a join");
+            let mine = Object::of_event(&joined, "room-joined");
             mine.assert_once("userId", "me");
             mine.assert_once("roomId", scene.room.as_str());
-            let ack = socketio::encode::ack_joined(snapshot, None);
-            let ack = Object::read(array(&ack)[0].get()).expect("an object");
-            [array(&told)[1].get().to_owned(), ack.get("users").expect("users").to_owned()]
+            let asked = socketio::encode::Asked { namespace: "/", id: 7 };
+            let ack = socketio::encode::ack_joined(asked, snapshot, None);
+            let ack = Object::read(array(ack.strip_prefix("437").expect("an ack"))[0].get()).expect("an object");
+            let users = array(&told);
+            assert_eq!(users.len(), 2, "one argument: {told}");
+            [users[1].get(), ack.get("users").expect("users"), mine.get("peers").expect("peers")].map(str::to_owned)
         }
         Event::SignalRelayed { .. } | Event::HungUp { .. } | Event::Removed { .. } => {
             panic!("nothing of a peer: {event:?}")

@@ -91,7 +91,7 @@ impl Line {
     pub(super) async fn close(&mut self) {
         match self {
             Self::WebSocket(socket) => _ = socket.as_mut().close(Some(goodbye())).await,
-            Self::Polling(polling) => polling.send("41").await,
+            Self::Polling(polling) => polling.send("41\u{1e}1").await,
         }
     }
 

@@ -6,14 +6,66 @@
 //! The library never returns from a text packet of Engine.IO 3 that ends between the two halves of one character: it spins,
 //! and takes the thread with it. Whatever else is wrong it finds itself.
 
-use super::Protocol;
-use super::inbound::PREFIX;
+use crate::dialect::socketio::packet::Revision;
 
 /// Separates packets in Engine.IO 4.
 pub(super) const SEPARATOR: u8 = 0x1e;
 
 /// Ends the length of a packet where it is written as bytes.
 const LENGTH_END: u8 = 0xff;
+
+/// How many bytes of a packet tell what it is.
+pub(super) const PREFIX: usize = 1;
+
+/// The answer to a poll.
+#[derive(Debug)]
+pub(super) struct Answer {
+    revision: Revision,
+    payload: Vec<u8>,
+    packets: usize,
+}
+
+impl Answer {
+    pub(super) fn new(revision: Revision) -> Self {
+        Self { revision, payload: Vec::new(), packets: 0 }
+    }
+
+    /// Appends a packet, which is text.
+    pub(super) fn push(&mut self, packet: &[u8]) {
+        match self.revision {
+            Revision::V4 if self.packets > 0 => self.payload.push(SEPARATOR),
+            Revision::V4 => {}
+            Revision::V3 => {
+                let length: usize = String::from_utf8_lossy(packet).chars().map(char::len_utf16).sum();
+                self.payload.extend_from_slice(format!("{length}:").as_bytes());
+            }
+        }
+        self.payload.extend_from_slice(packet);
+        self.packets += 1;
+    }
+
+    /// Appends a payload of Engine.IO 3 that has its lengths already.
+    pub(super) fn push_payload(&mut self, payload: &[u8]) {
+        self.payload.extend_from_slice(payload);
+        self.packets += payload.split(|byte| *byte == b':').skip(1).count();
+    }
+
+    pub(super) fn packets(&self) -> usize {
+        self.packets
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.payload.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.payload.is_empty()
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.payload
+    }
+}
 
 /// A packet, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,11 +99,11 @@ pub(super) struct PacketReader {
 }
 
 impl PacketReader {
-    pub(super) fn new(protocol: Protocol, is_binary: bool) -> Self {
-        let format = match protocol {
-            Protocol::V4 => Format::Separated,
-            Protocol::V3 if is_binary => Format::Bytes,
-            Protocol::V3 => Format::Lengths,
+    pub(super) fn new(revision: Revision, is_binary: bool) -> Self {
+        let format = match revision {
+            Revision::V4 => Format::Separated,
+            Revision::V3 if is_binary => Format::Bytes,
+            Revision::V3 => Format::Lengths,
         };
         let prefix = (format == Format::Separated).then_some(([0; PREFIX], 0));
         Self { format, length: 0, left: None, has_kind: false, is_binary: false, prefix }
@@ -144,8 +196,8 @@ impl PacketReader {
 mod tests {
     use super::*;
 
-    fn packets(protocol: Protocol, is_binary: bool, payload: &[u8], piece: usize) -> Option<Vec<String>> {
-        let (mut reader, mut seen) = (PacketReader::new(protocol, is_binary), Vec::new());
+    fn packets(revision: Revision, is_binary: bool, payload: &[u8], piece: usize) -> Option<Vec<String>> {
+        let (mut reader, mut seen) = (PacketReader::new(revision, is_binary), Vec::new());
         let mut accept = |packet: Packet<'_>| {
             seen.push(match packet {
                 Packet::Text(prefix) => String::from_utf8_lossy(prefix).into_owned(),
@@ -160,14 +212,27 @@ mod tests {
     #[test]
     fn packets_are_found_in_every_format() {
         for piece in [1, 2, 3, 100] {
-            let separated = packets(Protocol::V4, false, b"40\x1e3\x1e458-[\"x\"]\x1ebAAAA\x1e42[1]", piece);
-            assert_eq!(separated.unwrap(), ["40", "3", "458-", "attachment", "42[1"], "{piece}");
-            let lengths = packets(Protocol::V3, false, "2:401:26:42[\"\u{e9}\"]6:b4AAAA".as_bytes(), piece);
-            assert_eq!(lengths.unwrap(), ["40", "2", "42[\"", "attachment"], "{piece}");
+            let separated = packets(Revision::V4, false, b"40\x1e3\x1e458-[\"x\"]\x1ebAAAA\x1e42[1]", piece);
+            assert_eq!(separated.unwrap(), ["4", "3", "4", "attachment", "4"], "{piece}");
+            let lengths = packets(Revision::V3, false, "2:401:26:42[\"\u{e9}\"]6:b4AAAA".as_bytes(), piece);
+            assert_eq!(lengths.unwrap(), ["4", "2", "4", "attachment"], "{piece}");
             let bytes =
-                packets(Protocol::V3, true, b"\x00\x02\xff40\x00\x01\x00\xff42[\"aaaaaa\x01\x03\xff\x04ab", piece);
-            assert_eq!(bytes.unwrap(), ["40", "42[\"", "attachment"], "{piece}");
+                packets(Revision::V3, true, b"\x00\x02\xff40\x00\x01\x00\xff42[\"aaaaaa\x01\x03\xff\x04ab", piece);
+            assert_eq!(bytes.unwrap(), ["4", "4", "attachment"], "{piece}");
         }
+    }
+
+    #[test]
+    fn answers_are_written_in_the_format_of_the_revision() {
+        let written = |revision| {
+            let mut answer = Answer::new(revision);
+            answer.push("42[\"\u{1f3a5}\"]".as_bytes());
+            answer.push(b"2");
+            assert_eq!(answer.packets(), 2);
+            String::from_utf8(answer.into_bytes()).unwrap()
+        };
+        assert_eq!(written(Revision::V4), "42[\"\u{1f3a5}\"]\u{1e}2");
+        assert_eq!(written(Revision::V3), "8:42[\"\u{1f3a5}\"]1:2");
     }
 
     #[test]
@@ -180,7 +245,7 @@ mod tests {
             ("99999999999999999999999:4", true),
         ] {
             for piece in [1, 2, 3, 100] {
-                let followed = packets(Protocol::V3, false, payload.as_bytes(), piece).is_some();
+                let followed = packets(Revision::V3, false, payload.as_bytes(), piece).is_some();
                 assert_eq!(followed, is_whole, "{payload} in pieces of {piece}");
             }
         }
@@ -188,7 +253,7 @@ mod tests {
 
     #[test]
     fn reading_ends_at_a_packet_that_is_not_accepted() {
-        let mut reader = PacketReader::new(Protocol::V4, false);
+        let mut reader = PacketReader::new(Revision::V4, false);
         let mut seen = 0;
         assert!(!reader.follow(b"40\x1e40\x1e40", |_| {
             seen += 1;

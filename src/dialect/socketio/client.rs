@@ -1,0 +1,404 @@
+//! The conversation with one Socket.IO client.
+//!
+//! - a WebSocket's frames come through [`receive`](Conversation::receive) and
+//!   [`receive_binary`](Conversation::receive_binary), the packets of a polling client likewise;
+//! - each namespace that the client connects to is a session of its own, numbered by its channel;
+//! - a binary event is handled once its attachments have come.
+//!
+//! The guarantee that is easy to break: the confirmation of a CONNECT comes before anything else in its namespace.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::decode::{RENEWAL, renewal};
+use super::encode::{self, Asked};
+use super::packet::{EnginePacket, Kind, Opening, Packet, ROOT, Revision, attachment, connected, open, refused};
+use super::{DIALECT, Numbering, Offset, Request, session_id};
+use crate::auth::{Denial, Grant};
+use crate::dialect::json::{self, Arguments, Members};
+use crate::dialect::{
+    Connected, Conversation, DecodeError, Dialect, Ending, Failure, Frame, Framing, Heartbeat, RequestError, Step,
+};
+use crate::ice::IceServers;
+use crate::id::{ConnectionId, RoomId};
+use crate::room::{Answer, Code, Command, Snapshot};
+
+/// The most namespaces that one connection may use at a time.
+const MAX_NAMESPACES: usize = 4;
+
+/// The most CONNECT packets of one connection: some are refused, and some follow a DISCONNECT.
+const MAX_CONNECTS: u8 = 16;
+
+/// The most bytes of a namespace's name.
+const MAX_NAMESPACE_BYTES: usize = 256;
+
+/// The most attachments of one event.
+const MAX_ATTACHMENTS: usize = 8;
+
+/// What a conversation begins with.
+#[derive(Debug)]
+pub struct Setup {
+    /// The revision that the client speaks.
+    pub revision: Revision,
+    /// The Engine.IO session id.
+    pub sid: Box<str>,
+    /// Whether the client has been told it already, as a polling client has.
+    pub is_opened: bool,
+    /// The token of the handshake, for namespaces that are connected to without one.
+    pub token: Option<String>,
+    /// Time between two heartbeats.
+    pub ping_interval: Duration,
+    /// Time for the answer to a heartbeat.
+    pub ping_timeout: Duration,
+    /// The most bytes of one message.
+    pub max_message_bytes: usize,
+    /// What a joiner is told of ICE servers.
+    pub ice_servers: Option<Arc<IceServers>>,
+}
+
+/// One Socket.IO client.
+pub struct Client {
+    setup: Setup,
+    /// The namespaces that the client is connected to, by channel.
+    namespaces: Vec<Option<Namespace>>,
+    /// The channel of the packet in hand.
+    current: usize,
+    /// The namespace of the CONNECT in hand.
+    connecting: Option<Box<str>>,
+    /// How many CONNECT packets have come.
+    connects: u8,
+    asked: Pending,
+    partial: Option<Box<Partial>>,
+}
+
+/// A namespace that the client is connected to.
+struct Namespace {
+    name: Box<str>,
+    /// The id of its connection there.
+    connection: ConnectionId,
+}
+
+/// What the answer to an event needs.
+#[derive(Debug, Default)]
+struct Pending {
+    id: Option<u64>,
+    event: Option<&'static str>,
+    room: Option<RoomId>,
+}
+
+/// A binary packet whose attachments have not all come.
+#[derive(Debug)]
+struct Partial {
+    /// The packet as text.
+    text: String,
+    missing: usize,
+    /// The bytes that have come.
+    bytes: usize,
+    /// Why it is refused once it is whole, if it is.
+    refusal: Option<RequestError>,
+}
+
+impl Client {
+    /// Begins the conversation.
+    pub fn new(setup: Setup) -> Self {
+        let (namespaces, current, connecting) = (Vec::new(), 0, None);
+        Self { setup, namespaces, current, connecting, connects: 0, asked: Pending::default(), partial: None }
+    }
+
+    fn channel_of(&self, namespace: &str) -> Option<usize> {
+        self.namespaces.iter().position(|known| known.as_ref().is_some_and(|known| &*known.name == namespace))
+    }
+
+    fn namespace(&self) -> &str {
+        self.namespaces.get(self.current).and_then(Option::as_ref).map_or(ROOT, |namespace| &namespace.name)
+    }
+
+    fn message(&mut self, text: &str, refusal: Option<RequestError>) -> Option<Step> {
+        let Ok(packet) = Packet::decode(text) else { return VIOLATION };
+        if self.partial.is_some() {
+            return VIOLATION;
+        }
+        match packet.kind {
+            Kind::Connect => self.connect(&packet),
+            Kind::Disconnect => self.disconnect(packet.namespace),
+            Kind::Event => self.event(&packet, refusal),
+            Kind::BinaryEvent | Kind::BinaryAck if packet.attachments > MAX_ATTACHMENTS => VIOLATION,
+            Kind::BinaryEvent if packet.attachments == 0 => self.event(&packet, refusal),
+            Kind::BinaryEvent | Kind::BinaryAck => {
+                let (text, missing) = (text.to_owned(), packet.attachments);
+                self.partial = (missing > 0).then(|| Box::new(Partial { bytes: text.len(), text, missing, refusal }));
+                None
+            }
+            // The server asks for no acknowledgement.
+            Kind::Ack => None,
+            Kind::ConnectError => VIOLATION,
+        }
+    }
+
+    fn connect(&mut self, packet: &Packet<'_>) -> Option<Step> {
+        let (revision, namespace) = (self.setup.revision, packet.namespace);
+        self.connects += 1;
+        if self.connects > MAX_CONNECTS {
+            return Some(Step::End(Ending::TooManyConnects));
+        }
+        if self.channel_of(namespace).is_some() {
+            // The reference server ignores it too.
+            return None;
+        }
+        let refuse = |message: &str| Some(Step::Answer(refused(revision, namespace, message)));
+        if namespace.len() > MAX_NAMESPACE_BYTES {
+            return refuse("Invalid namespace");
+        }
+        let free = self.namespaces.iter().position(Option::is_none).unwrap_or(self.namespaces.len());
+        if free >= MAX_NAMESPACES {
+            return refuse(&format!("LIMIT_REACHED: too many namespaces, at most {MAX_NAMESPACES}"));
+        }
+        (self.current, self.connecting) = (free, Some(namespace.into()));
+        // Pages put there what they like: what cannot be read counts as absent.
+        let auth: Members<'_> = serde_json::from_str(packet.data).unwrap_or_default();
+        let text = |key| auth.get(key).and_then(json::string).filter(|text| !text.is_empty());
+        let token = text("token").map(Cow::into_owned);
+        let resume = text("pid").and_then(|key| {
+            // A key begins with the id of the connection that it resumes.
+            let connection = ConnectionId::parse(key.split('.').next()?)?;
+            Some((key.into_owned(), Offset::seen(connection, text("offset").as_deref())?))
+        });
+        Some(Step::Connect { token: token.or_else(|| self.setup.token.clone()), resume })
+    }
+
+    fn disconnect(&mut self, namespace: &str) -> Option<Step> {
+        self.current = self.channel_of(namespace)?;
+        self.namespaces[self.current] = None;
+        Some(Step::Disconnect)
+    }
+
+    fn event(&mut self, packet: &Packet<'_>, refusal: Option<RequestError>) -> Option<Step> {
+        let Some(channel) = self.channel_of(packet.namespace) else {
+            // A client that is connected to nothing has nothing to say.
+            return if self.namespaces.iter().any(Option::is_some) { None } else { VIOLATION };
+        };
+        self.current = channel;
+        self.asked = Pending { id: packet.id, event: None, room: None };
+        let data = match (self.setup.revision, &self.namespaces[channel]) {
+            // Its client knows no other id of itself, and no other client may know this one.
+            (Revision::V3, Some(namespace)) => session_id::replace(packet.data, &self.setup.sid, namespace.connection),
+            _ => Cow::Borrowed(packet.data),
+        };
+        let packet = &Packet { data: &data, ..*packet };
+        let Some(request) = Request::read(packet.data) else { return self.other_event(packet, refusal) };
+        self.asked.event = Some(request.event.name());
+        if let Some(error) = refusal {
+            self.asked.room = request.room();
+            return self.answer(Err(error), SystemTime::UNIX_EPOCH);
+        }
+        let max = self.setup.max_message_bytes;
+        let command = if packet.data.len() > max {
+            Err(DecodeError::TooLarge { max })
+        } else if packet.attachments > 0 {
+            Err(DecodeError::Binary)
+        } else {
+            request.command()
+        };
+        match command {
+            Ok(command) => {
+                self.asked.room = room_of(&command).cloned();
+                Some(Step::Do(command))
+            }
+            Err(error) => {
+                self.asked.room = request.room();
+                Some(Step::Reject(error))
+            }
+        }
+    }
+
+    /// An event that is no request to a room.
+    fn other_event(&mut self, packet: &Packet<'_>, refusal: Option<RequestError>) -> Option<Step> {
+        if let Some(token) = renewal(packet.data) {
+            self.asked.event = Some(RENEWAL);
+            return match (refusal, token) {
+                (Some(error), _) => self.answer(Err(error), SystemTime::UNIX_EPOCH),
+                (None, Ok(token)) => Some(Step::Authenticate(Some(token))),
+                (None, Err(error)) => Some(Step::Reject(error)),
+            };
+        }
+        if Arguments::read(packet.data).is_none() {
+            return VIOLATION;
+        }
+        let failure = match &refusal {
+            Some(error) => Failure::from(error),
+            None => Failure::new(Code::InvalidMessage, "unknown event"),
+        };
+        let asked = packet.id.map(|id| Asked { namespace: packet.namespace, id });
+        Some(Step::Ignore(asked.map(|asked| encode::ack_error(asked, &failure))))
+    }
+
+    /// The acknowledgement of the event in hand, if it asked for one.
+    fn asked(&mut self) -> Option<Asked<'_>> {
+        let id = self.asked.id.take()?;
+        Some(Asked { namespace: self.namespace(), id })
+    }
+
+    fn ice_servers(&self, snapshot: &Snapshot, now: SystemTime) -> Option<String> {
+        self.setup.ice_servers.as_ref().map(|servers| servers.for_peer(&snapshot.me.id, now))
+    }
+}
+
+const VIOLATION: Option<Step> = Some(Step::End(Ending::Violation));
+
+/// The room that a command names.
+fn room_of(command: &Command) -> Option<&RoomId> {
+    match command {
+        Command::Join { room, .. } | Command::Inspect { room } => Some(room),
+        Command::Leave { room } | Command::HangUp { room } | Command::Relay { room, .. } => room.as_ref(),
+    }
+}
+
+impl Conversation for Client {
+    fn dialect(&self) -> &'static Dialect {
+        &DIALECT
+    }
+
+    fn open(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let Setup { revision, ping_interval, ping_timeout, max_message_bytes: max_payload, .. } = self.setup;
+        if !self.setup.is_opened {
+            let sid = &self.setup.sid;
+            steps.push(Step::Answer(open(&Opening { sid, ping_interval, ping_timeout, max_payload })));
+        }
+        if revision == Revision::V3 {
+            // Every client of this revision is connected to the default namespace without asking for it.
+            self.connecting = Some(ROOT.into());
+            steps.push(Step::Connect { token: self.setup.token.clone(), resume: None });
+        }
+        steps
+    }
+
+    fn receive(&mut self, text: &str, _: SystemTime) -> Option<Step> {
+        match EnginePacket::decode(text) {
+            Ok(EnginePacket::Message(message)) => self.message(message, None),
+            Ok(EnginePacket::Ping) if self.setup.revision == Revision::V3 => Some(Step::Answer("3".to_owned())),
+            // Heard from is heard from.
+            Ok(
+                EnginePacket::Ping
+                | EnginePacket::Pong
+                | EnginePacket::Probe
+                | EnginePacket::Upgrade
+                | EnginePacket::Noop,
+            ) => None,
+            Ok(EnginePacket::Close) => Some(Step::End(Ending::Closed)),
+            Err(_) => VIOLATION,
+        }
+    }
+
+    fn is_message(&self, text: &str) -> bool {
+        // An event, with attachments or without.
+        text.starts_with("42") || text.starts_with("45")
+    }
+
+    fn receive_binary(&mut self, frame: &[u8], _: SystemTime) -> Option<Step> {
+        let (Some(attachment), Some(mut partial)) = (attachment(self.setup.revision, frame), self.partial.take())
+        else {
+            return VIOLATION;
+        };
+        partial.missing -= 1;
+        partial.bytes += attachment.len();
+        let max = self.setup.max_message_bytes;
+        if partial.bytes > 2 * max {
+            return VIOLATION;
+        }
+        if partial.bytes > max {
+            partial.refusal.get_or_insert(RequestError::Decode(DecodeError::TooLarge { max }));
+        }
+        if partial.missing > 0 {
+            self.partial = Some(partial);
+            return None;
+        }
+        let packet = Packet::decode(&partial.text).expect("it was decoded when it came");
+        if packet.kind == Kind::BinaryEvent { self.event(&packet, partial.refusal.clone()) } else { None }
+    }
+
+    fn refuse(&mut self, text: &str, error: RequestError, now: SystemTime) -> Option<Step> {
+        match EnginePacket::decode(text) {
+            Ok(EnginePacket::Message(message)) => self.message(message, Some(error)),
+            _ => self.receive(text, now),
+        }
+    }
+
+    fn channel(&self) -> usize {
+        self.current
+    }
+
+    fn connects_later(&self) -> bool {
+        true
+    }
+
+    fn connected(&mut self, outcome: Result<Connected<'_>, Denial>) -> String {
+        let (revision, namespace) = (self.setup.revision, self.connecting.take().unwrap_or_else(|| ROOT.into()));
+        match outcome {
+            Ok(Connected { connection, key }) => {
+                let reply = connected(revision, &namespace, &connection.to_string(), key);
+                if self.current == self.namespaces.len() {
+                    self.namespaces.reserve_exact(1);
+                    self.namespaces.push(None);
+                }
+                self.namespaces[self.current] = Some(Namespace { name: namespace, connection });
+                reply
+            }
+            Err(denial) => refused(revision, &namespace, &format!("{}: {denial}", denial.code().as_str())),
+        }
+    }
+
+    fn framing(&self, connection: ConnectionId) -> Box<dyn Framing> {
+        let namespace = self.connecting.as_deref().unwrap_or_else(|| self.namespace());
+        Box::new(Numbering::new(namespace, connection, self.setup.revision))
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        let Setup { revision, ping_interval: interval, ping_timeout: timeout, .. } = self.setup;
+        match revision {
+            Revision::V3 => Heartbeat::Client { limit: interval + timeout },
+            Revision::V4 => Heartbeat::Server { ping: "2", interval, timeout },
+        }
+    }
+
+    fn bare_close_is_leave(&self) -> bool {
+        // Official clients close so when they miss a heartbeat, and come back; a page that is left sends a status code.
+        false
+    }
+
+    fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<Frame> {
+        self.setup.ice_servers.as_ref()?;
+        Some(encode::joined(snapshot, self.ice_servers(snapshot, now).as_deref()))
+    }
+
+    fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step> {
+        let (event, room) = (self.asked.event.take(), self.asked.room.take());
+        let text = match result {
+            Ok(Answer::Joined(snapshot)) => {
+                let ice_servers = self.ice_servers(&snapshot, now);
+                encode::ack_joined(self.asked()?, &snapshot, ice_servers.as_deref())
+            }
+            Ok(Answer::Inspected(_) | Answer::Left | Answer::Relayed) => encode::ack(self.asked()?),
+            Err(error) => {
+                let failure = Failure::from(&error);
+                match self.asked() {
+                    Some(asked) => encode::ack_error(asked, &failure),
+                    None => encode::error(self.namespace(), &failure, event, room.as_ref()),
+                }
+            }
+        };
+        Some(Step::Answer(text))
+    }
+
+    fn authenticated(&mut self, result: Result<Option<&Grant>, RequestError>, now: SystemTime) -> Option<Step> {
+        match result {
+            Ok(_) => Some(Step::Answer(encode::ack(self.asked()?))),
+            Err(error) => self.answer(Err(error), now),
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.partial.is_none() && self.namespaces.iter().any(Option::is_some)
+    }
+}

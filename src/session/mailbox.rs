@@ -1,0 +1,253 @@
+//! The mailbox of one session: everything that its client is told passes it, over whichever connection the client has.
+//!
+//! - [`Mailbox::send`] completes a frame, keeps it in the replay buffer where the session can be resumed, and pushes it to
+//!   the current [`Sink`];
+//! - while the session has no connection, frames stay in the replay buffer;
+//! - [`Mailbox::attach`] sends to a new connection from then on, and first what its client has missed.
+//!
+//! The guarantee that is easy to break: all of this happens under one lock, so that nothing is lost, repeated or reordered
+//! when a session moves to another connection. The lock is taken while rooms are locked: a sink must neither wait nor call
+//! back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::{Backlog, History, Hub, NotHeld, QueueFull};
+use crate::dialect::{Frame, Framing};
+use crate::id::ConnectionId;
+
+/// What waits to be written to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outgoing {
+    /// A text message.
+    Text(Bytes),
+    /// Two text messages, to be written together.
+    Pair(Bytes, Bytes),
+    /// A WebSocket ping whose answer says that everything before it was read.
+    Ping,
+    /// The end of the connection, with a code and a reason.
+    Close(u16, &'static str),
+}
+
+impl Outgoing {
+    /// How much of the bytes of a queue it takes.
+    pub fn length(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Pair(first, second) => first.len() + second.len(),
+            Self::Ping | Self::Close(..) => 0,
+        }
+    }
+}
+
+/// Where the frames of one connection are queued. No method may wait, or call into a session: rooms may be locked.
+pub trait Sink: Send + Sync {
+    /// Queues a frame. One that `is_promised` was accepted while its recipient was away: there is room for as many of
+    /// those as a session holds.
+    fn push(&self, frame: Outgoing, is_promised: bool) -> Result<(), QueueFull>;
+
+    /// Asks for the connection to be closed once everything queued is written; `true` if nobody has before.
+    fn close(&self) -> bool;
+
+    /// The fill of the queue.
+    fn backlog(&self) -> &Arc<Backlog>;
+
+    /// Whether the client owes the answer to a heartbeat.
+    fn is_overdue(&self) -> bool {
+        false
+    }
+}
+
+/// Everything that one client is told, over the connections that it has one after the other.
+pub struct Mailbox {
+    id: ConnectionId,
+    hub: Arc<Hub>,
+    framing: Box<dyn Framing>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The number of the next frame, where there is no replay buffer.
+    next: u64,
+    /// The replay buffer; `None` where the session cannot be resumed.
+    history: Option<History<Bytes>>,
+    /// The current connection; `None` while the client is away.
+    sink: Option<Arc<dyn Sink>>,
+    /// Whether the client is to be disconnected as soon as it is back.
+    is_closing: bool,
+}
+
+impl State {
+    /// Keeps what is sent from now on in the replay buffer; returns the connection it was sent to before.
+    fn hold(&mut self) -> Option<Arc<dyn Sink>> {
+        if let Some(history) = &mut self.history {
+            history.set_away();
+        }
+        self.sink.take()
+    }
+}
+
+impl Mailbox {
+    /// The mailbox of a new session.
+    pub fn new(id: ConnectionId, hub: Arc<Hub>, framing: Box<dyn Framing>, sink: Arc<dyn Sink>) -> Arc<Self> {
+        let limits = if framing.is_numbered() { hub.resume_limits() } else { None };
+        let state = State { next: 1, history: limits.map(History::new), sink: Some(sink), is_closing: false };
+        Arc::new(Self { id, hub, framing, state: Mutex::new(state) })
+    }
+
+    /// Whether the session can be resumed.
+    pub fn can_resume(&self) -> bool {
+        self.state.lock().history.is_some()
+    }
+
+    /// Sends a frame.
+    pub fn send(&self, frame: Frame) -> Result<(), QueueFull> {
+        self.post(frame, false)
+    }
+
+    /// Sends a frame that was accepted while its recipient was away.
+    pub fn send_promised(&self, frame: Frame) -> Result<(), QueueFull> {
+        self.post(frame, true)
+    }
+
+    fn post(&self, frame: Frame, is_promised: bool) -> Result<(), QueueFull> {
+        let mut state = self.state.lock();
+        match frame {
+            Frame::Text(text) => self.push(&mut state, text, is_promised),
+            Frame::Several(texts) => texts.into_iter().try_for_each(|text| self.push(&mut state, text, is_promised)),
+            Frame::Close(code, reason) => match &state.sink {
+                Some(sink) => sink.push(Outgoing::Close(code, reason), false),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn push(&self, state: &mut State, mut text: String, is_promised: bool) -> Result<(), QueueFull> {
+        let State { next, history, sink, .. } = state;
+        if let Some(history) = &history {
+            history.takes(text.len())?;
+            *next = history.next();
+        }
+        self.framing.complete(&mut text, *next);
+        let text = Bytes::from(text);
+        if let Some(sink) = sink {
+            sink.push(self.outgoing(text.clone(), *next, history.is_some()), is_promised)?;
+        }
+        *next += 1;
+        if let Some(history) = history {
+            let now = Instant::now();
+            if history.is_empty() {
+                self.hub.holds_for(self.id, now);
+            }
+            history.push(now, text.len(), text);
+        }
+        Ok(())
+    }
+
+    fn outgoing(&self, text: Bytes, number: u64, can_resume: bool) -> Outgoing {
+        // Numbers that no client can return need not be sent.
+        match self.framing.follower(number).filter(|_| can_resume) {
+            Some(follower) => Outgoing::Pair(text, follower.into()),
+            None => Outgoing::Text(text),
+        }
+    }
+
+    /// Sends to a connection from now on: first the `greeting`, completed with the number of the last frame that the client
+    /// has seen, then what it has missed. A frame that contains the first text of `replaced` gets the second in its place.
+    pub fn attach(
+        &self,
+        sink: &Arc<dyn Sink>,
+        greeting: Option<String>,
+        seen: u64,
+        replaced: Option<(String, String)>,
+    ) -> Result<(), QueueFull> {
+        let mut state = self.state.lock();
+        if let Some(mut greeting) = greeting {
+            self.framing.complete(&mut greeting, seen);
+            sink.push(Outgoing::Text(greeting.into()), true)?;
+        }
+        if let Some(history) = &mut state.history {
+            history.set_back(Instant::now(), seen);
+            if let Some((key, newer)) = replaced {
+                for frame in history.frames_mut() {
+                    if let Ok(text) = std::str::from_utf8(frame)
+                        && text.contains(&key)
+                    {
+                        *frame = text.replace(&key, &newer).into();
+                    }
+                }
+            }
+            for (number, (_, frame)) in (seen + 1..).zip(history.after(seen)) {
+                sink.push(self.outgoing(frame.clone(), number, true), true)?;
+            }
+        }
+        state.sink = Some(Arc::clone(sink));
+        if state.is_closing {
+            sink.close();
+        }
+        Ok(())
+    }
+
+    /// Asks for the client to be disconnected; `true` if nobody has before.
+    pub fn close(&self) -> bool {
+        let mut state = self.state.lock();
+        if let Some(sink) = &state.sink {
+            return sink.close();
+        }
+        self.hub.give_up(self.id);
+        !std::mem::replace(&mut state.is_closing, true)
+    }
+
+    /// The fill of the queue, where that is above the high-water mark.
+    pub fn congestion(&self) -> Option<Arc<Backlog>> {
+        let state = self.state.lock();
+        state.sink.as_ref().map(|sink| sink.backlog()).filter(|backlog| backlog.is_high()).cloned()
+    }
+
+    /// Whether the queue has been full for too long; asked when a frame did not fit.
+    pub fn stays_full(&self, now: Instant) -> bool {
+        self.state
+            .lock()
+            .sink
+            .as_ref()
+            .is_some_and(|sink| sink.backlog().stays_full(now, self.hub.timeouts().queue_full))
+    }
+
+    /// Whether the client owes the answer to a heartbeat.
+    pub fn is_overdue(&self) -> bool {
+        self.state.lock().sink.as_ref().is_some_and(|sink| sink.is_overdue())
+    }
+
+    /// The connection is lost: what is sent from now on is kept for the one that resumes the session.
+    pub(super) fn detach(&self) {
+        _ = self.state.lock().hold();
+    }
+
+    /// Keeps what is sent for a connection that resumes the session, whose client has seen everything up to a number, and
+    /// closes the connection before it. Does nothing where part of what was missed is no longer kept.
+    pub(super) fn take_over(&self, seen: u64) -> Result<(), NotHeld> {
+        let mut state = self.state.lock();
+        let history = state.history.as_ref().filter(|_| !state.is_closing);
+        history.ok_or(NotHeld::Gone)?.holds_after(seen)?;
+        if let Some(older) = state.hold() {
+            older.close();
+        }
+        Ok(())
+    }
+
+    /// Whether a frame is kept that was sent after a number.
+    pub(super) fn has_sent_since(&self, seen: u64) -> bool {
+        self.state.lock().history.as_ref().is_some_and(|history| history.after(seen).next().is_some())
+    }
+
+    /// Drops frames that were kept for too long; whether any are left.
+    pub(super) fn prune(&self, now: Instant) -> bool {
+        self.state.lock().history.as_mut().is_some_and(|history| {
+            history.prune(now);
+            !history.is_empty()
+        })
+    }
+}

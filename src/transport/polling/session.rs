@@ -1,0 +1,485 @@
+//! The state of one polling connection.
+//!
+//! The executor is here until the connection upgrades to a WebSocket, which takes it, or ends. The library only knows the
+//! connection by its session id; it is closed silently when the executor has gone.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::Request;
+use bytes::Bytes;
+use engineioxide::socket::{DisconnectReason, Sid, Socket};
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tracing::debug;
+
+use super::payload::{Answer, SEPARATOR};
+use super::{Data, Sessions};
+use crate::dialect::socketio::packet::Revision;
+use crate::id::ConnectionId;
+use crate::lifecycle::Lifecycle;
+use crate::metrics::Limit;
+use crate::room::LeaveReason;
+use crate::session::{ConnectionPermit, Evict, Outgoing, RateLimiter, Sink};
+use crate::transport::executor::{End, Executor};
+use crate::transport::queue::SendQueue;
+
+/// How far the upgrade of a connection to a WebSocket has come.
+mod upgrade {
+    /// Nobody has asked for it.
+    pub(super) const NONE: u8 = 0;
+    /// There is a WebSocket, on which nothing has come yet.
+    pub(super) const CLAIMED: u8 = 1;
+    /// The client waits for its poll to be answered, and then moves.
+    pub(super) const PROBED: u8 = 2;
+}
+
+/// How far the first POST request of a connection has come.
+mod first_post {
+    /// It has not come.
+    pub(super) const NONE: u8 = 0;
+    /// It is being handled.
+    pub(super) const UNDER_WAY: u8 = 1;
+    /// It is answered.
+    pub(super) const DONE: u8 = 2;
+}
+
+/// One polling connection.
+pub(crate) struct PollingSession {
+    revision: Revision,
+    queue: Arc<SendQueue>,
+    state: Mutex<State>,
+    upgrade: AtomicU8,
+    /// The library's side.
+    socket: OnceLock<(Sid, Weak<Socket<Data>>)>,
+    sessions: Weak<Sessions>,
+    has_answered_ping: AtomicBool,
+    first_post: AtomicU8,
+    /// The poll that waits, where one does.
+    poller: AtomicWaker,
+    /// Told when the executor is gone.
+    gone: Notify,
+    /// Told when the connection makes room for another.
+    evicted: Notify,
+    /// Told when the client is not connected to any namespace, or owes attachments.
+    unsettled: Notify,
+    unsettled_since: Mutex<Option<Instant>>,
+}
+
+enum State {
+    Live(Box<Executor>),
+    /// All sessions have ended, and the client may still fetch what waits for it.
+    Ending(Box<Executor>),
+    /// The connection has moved to a WebSocket.
+    Moved,
+    /// The connection is over, or not there yet.
+    Gone,
+}
+
+/// What a poll is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fetched {
+    /// Frames wait, or the connection is to be closed.
+    Frames,
+    /// Nothing: the client is to go on.
+    Released,
+}
+
+impl PollingSession {
+    /// A connection that the library has yet to open.
+    pub(super) fn new(revision: Revision, queue: Arc<SendQueue>, sessions: Weak<Sessions>) -> Arc<Self> {
+        Arc::new(Self {
+            revision,
+            queue,
+            state: Mutex::new(State::Gone),
+            upgrade: AtomicU8::new(upgrade::NONE),
+            socket: OnceLock::new(),
+            sessions,
+            has_answered_ping: AtomicBool::new(false),
+            first_post: AtomicU8::new(first_post::NONE),
+            poller: AtomicWaker::new(),
+            gone: Notify::new(),
+            evicted: Notify::new(),
+            unsettled: Notify::new(),
+            unsettled_since: Mutex::new(None),
+        })
+    }
+
+    /// The library has opened it.
+    pub(super) fn start(&self, executor: Executor) {
+        *self.state.lock() = State::Live(Box::new(executor));
+    }
+
+    pub(super) fn set_socket(&self, socket: &Arc<Socket<Data>>) {
+        // The library opens each of its sessions once.
+        _ = self.socket.set((socket.id, Arc::downgrade(socket)));
+    }
+
+    pub(super) fn sid(&self) -> Option<Sid> {
+        self.socket.get().map(|(sid, _)| *sid)
+    }
+
+    pub(super) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Has the HTTP connection of a request count as part of this connection.
+    pub(crate) fn join(&self, request: &Request) {
+        let permit = match &*self.state.lock() {
+            State::Live(executor) | State::Ending(executor) => Arc::clone(executor.permit()),
+            State::Moved | State::Gone => return,
+        };
+        if let Some(connection) = request.extensions().get::<Arc<ConnectionPermit>>() {
+            permit.join(connection);
+        }
+    }
+
+    /// The rate limiter of the connection, as long as it is there.
+    pub(crate) fn limiter(&self) -> Option<Arc<RateLimiter>> {
+        match &*self.state.lock() {
+            State::Live(executor) | State::Ending(executor) => Some(Arc::clone(executor.limiter())),
+            State::Moved | State::Gone => None,
+        }
+    }
+
+    /// Whether the client is still heard.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(*self.state.lock(), State::Live(_)) && !self.queue.is_closing()
+    }
+
+    /// Whether the client was asked to disconnect.
+    pub(super) fn is_closing(&self) -> bool {
+        self.queue.is_closing()
+    }
+
+    /// The ids of its sessions.
+    pub(super) fn connections(&self) -> Vec<ConnectionId> {
+        match &*self.state.lock() {
+            State::Live(executor) => executor.connections(),
+            State::Ending(_) | State::Moved | State::Gone => Vec::new(),
+        }
+    }
+
+    /// Lets the executor act, and ends the connection if that says so.
+    pub(super) fn act(&self, act: impl FnOnce(&mut Executor) -> Result<(), End>) {
+        let mut state = self.state.lock();
+        let State::Live(executor) = &mut *state else { return };
+        if let Err(end) = act(executor) {
+            self.end(&mut state, &end);
+        }
+    }
+
+    /// Ends the sessions. Where the client is told, it may fetch the rest first.
+    fn end(&self, state: &mut State, end: &End) {
+        if !matches!(state, State::Live(_)) {
+            return;
+        }
+        let State::Live(mut executor) = std::mem::replace(state, State::Gone) else { return };
+        executor.finish(end);
+        if end.close.is_some() {
+            *state = State::Ending(executor);
+            self.queue.close();
+        } else {
+            self.leave();
+        }
+    }
+
+    /// The connection is lost; its sessions may be resumed.
+    pub(super) fn lose(&self, reason: LeaveReason) {
+        let mut state = self.state.lock();
+        self.end(&mut state, &End::gone(reason));
+        if matches!(*state, State::Ending(_)) {
+            *state = State::Gone;
+            self.leave();
+        }
+    }
+
+    /// Has the library forget the connection.
+    fn leave(&self) {
+        if let Some((sid, socket)) = self.socket.get() {
+            if let Some(sessions) = self.sessions.upgrade() {
+                sessions.remove(sid);
+            }
+            if let Some(socket) = socket.upgrade() {
+                socket.close(DisconnectReason::TransportClose);
+            }
+        }
+        self.poller.wake();
+        self.gone.notify_waiters();
+    }
+
+    /// The library has ended its session.
+    pub(super) fn library_closed(&self, reason: &DisconnectReason) {
+        let end = match reason {
+            DisconnectReason::HeartbeatTimeout => End::gone(LeaveReason::TimedOut),
+            // A client that gives up its transport, since a poll has failed or a heartbeat was missed, closes it, and comes
+            // back. One that leaves for good leaves its namespaces first.
+            DisconnectReason::TransportClose
+            | DisconnectReason::TransportError
+            | DisconnectReason::MultipleHttpPollingError => End::gone(LeaveReason::Disconnected),
+            DisconnectReason::PacketParsingError | DisconnectReason::ClosingServer => {
+                End { reason: LeaveReason::Disconnected, is_lost: false, close: None }
+            }
+        };
+        let mut state = self.state.lock();
+        if matches!(*state, State::Moved) {
+            return;
+        }
+        self.end(&mut state, &end);
+        *state = State::Gone;
+        self.leave();
+    }
+
+    /// Resolves when the connection has moved or is over.
+    pub(super) async fn gone(&self) {
+        loop {
+            let gone = self.gone.notified();
+            if matches!(*self.state.lock(), State::Moved | State::Gone) {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    /// Ends the connection when it is to be closed, or when its client does not say what it is here for.
+    /// It may take the time of `first` for that, and of `later` for the rest of what it has begun to say.
+    pub(super) async fn supervise(self: Arc<Self>, lifecycle: Lifecycle, first: Duration, later: Duration) {
+        tokio::select! {
+            () = self.gone() => return,
+            () = std::future::poll_fn(|context| self.queue.poll_close_requested(context)) => {}
+            () = self.evicted.notified() => {
+                self.act(|_| Err(End::KICKED));
+                return;
+            }
+            () = self.stays_unsettled(first, later) => {
+                self.act(|executor| {
+                    executor.hub().metrics().limit(Limit::HandshakeTime);
+                    Err(End { reason: LeaveReason::Disconnected, is_lost: false, close: None })
+                });
+                return;
+            }
+            () = lifecycle.stopping() => {}
+        }
+        // Nothing more is accepted for it, and what was is fetched by the next polls.
+        let limit = {
+            let mut state = self.state.lock();
+            self.end(&mut state, &End::told(1008, "closed by the server"));
+            match &*state {
+                State::Live(executor) | State::Ending(executor) => executor.hub().timeouts().last_poll,
+                State::Moved | State::Gone => return,
+            }
+        };
+        tokio::select! {
+            _ = timeout(limit, self.gone()) => {}
+            () = lifecycle.stopping() => {}
+        }
+        let mut state = self.state.lock();
+        if matches!(*state, State::Ending(_)) {
+            *state = State::Gone;
+            self.leave();
+        }
+    }
+
+    /// Resolves when the client has not been connected to a namespace for too long, or owes attachments.
+    async fn stays_unsettled(&self, first: Duration, later: Duration) {
+        let mut limit = first;
+        self.note_settled();
+        loop {
+            let unsettled = self.unsettled.notified();
+            let since = *self.unsettled_since.lock();
+            let Some(since) = since else {
+                unsettled.await;
+                continue;
+            };
+            sleep_until(since + limit).await;
+            if *self.unsettled_since.lock() == Some(since) {
+                return;
+            }
+            limit = later;
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        match &*self.state.lock() {
+            State::Live(executor) => executor.is_settled(),
+            State::Ending(_) | State::Moved | State::Gone => true,
+        }
+    }
+
+    /// Has [`supervise`](Self::supervise) know whether the client owes something.
+    pub(super) fn note_settled(&self) {
+        let is_settled = self.is_settled();
+        let mut since = self.unsettled_since.lock();
+        if is_settled {
+            *since = None;
+        } else if since.is_none() {
+            *since = Some(Instant::now());
+            self.unsettled.notify_waiters();
+        }
+    }
+
+    /// Ready when the client may be read on.
+    pub(super) fn poll_pause(&self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut *self.state.lock() {
+            State::Live(executor) => executor.poll_pause(context),
+            State::Ending(_) | State::Moved | State::Gone => Poll::Ready(()),
+        }
+    }
+
+    /// Ready when a poll is to be answered.
+    pub(super) fn poll_fetch(
+        &self,
+        context: &mut Context<'_>,
+        release: &mut Option<std::pin::Pin<Box<Sleep>>>,
+    ) -> Poll<Fetched> {
+        self.poller.register(context.waker());
+        // Under the lock: the queue wakes one task only, and after an upgrade that is the WebSocket's.
+        let state = self.state.lock();
+        if matches!(*state, State::Moved | State::Gone) {
+            return Poll::Ready(Fetched::Released);
+        }
+        if self.queue.poll_ready(context).is_ready() && !self.awaits_first_post() {
+            return Poll::Ready(Fetched::Frames);
+        }
+        if !self.is_probed() {
+            return Poll::Pending;
+        }
+        match release {
+            Some(timer) => timer.as_mut().poll(context).map(|()| Fetched::Released),
+            // It waited already when the probe came.
+            None => Poll::Ready(Fetched::Released),
+        }
+    }
+
+    /// Notes that a POST request is handled, until what this returns is dropped with its answer.
+    pub(super) fn begin_post(self: &Arc<Self>) -> Option<FirstPost> {
+        let (from, to) = (first_post::NONE, first_post::UNDER_WAY);
+        let begun = self.first_post.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        begun.is_ok().then(|| FirstPost(Arc::new(FirstPostGuard(Arc::clone(self)))))
+    }
+
+    /// Whether a poll is to wait for the answer to the first POST request, which carries CONNECT: to a client that hears
+    /// that it is connected before, its transport is still busy, and volatile events of its connect handler are dropped.
+    fn awaits_first_post(&self) -> bool {
+        self.first_post.load(Ordering::Acquire) == first_post::UNDER_WAY && !self.queue.backlog().is_high()
+    }
+
+    /// Takes frames into an answer to a poll, and the end if that follows.
+    pub(super) fn take_frames(&self, answer: &mut Answer, max_packets: usize, enough_bytes: usize) {
+        let mut state = self.state.lock();
+        if matches!(*state, State::Moved | State::Gone) {
+            return;
+        }
+        let (mut packets, mut taken) = (answer.packets(), answer.len());
+        let frames = self.queue.take_while(|frame| {
+            packets += if matches!(frame, Outgoing::Pair(..)) { 2 } else { 1 };
+            let fits = packets <= max_packets && taken < enough_bytes;
+            taken += frame.length();
+            fits
+        });
+        let (mut bytes, mut is_last) = (0, false);
+        for frame in &frames {
+            bytes += frame.length();
+            match frame {
+                Outgoing::Text(text) => answer.push(text),
+                Outgoing::Pair(first, second) => {
+                    answer.push(first);
+                    answer.push(second);
+                }
+                Outgoing::Ping => {}
+                Outgoing::Close(..) => is_last = true,
+            }
+        }
+        self.queue.backlog().written(frames.len(), bytes);
+        if is_last || (self.queue.is_closing() && self.queue.is_empty()) {
+            answer.push(b"1");
+            self.end(&mut state, &End::KICKED);
+            *state = State::Gone;
+            self.leave();
+        }
+    }
+
+    /// Takes what the library has to say into an answer; `true` if a heartbeat was left out which the client need not
+    /// answer.
+    pub(super) fn take_library_packets(&self, body: &Bytes, answer: &mut Answer) -> bool {
+        if self.revision == Revision::V3 {
+            answer.push_payload(body);
+            return false;
+        }
+        let mut is_left_out = false;
+        for packet in body.split(|byte| *byte == SEPARATOR).filter(|packet| !packet.is_empty()) {
+            if packet == b"2" && !self.has_answered_ping.swap(true, Ordering::Relaxed) {
+                is_left_out = true;
+            } else {
+                answer.push(packet);
+            }
+        }
+        is_left_out
+    }
+
+    /// Claims the one upgrade that a connection may have at a time; `false` where it is taken.
+    pub(crate) fn begin_upgrade(&self) -> bool {
+        let (from, to) = (upgrade::NONE, upgrade::CLAIMED);
+        self.is_live() && self.upgrade.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// The WebSocket works, as far as the client's side: the client goes on when its poll is answered.
+    pub(crate) fn probed(&self) {
+        self.upgrade.store(upgrade::PROBED, Ordering::Release);
+        self.poller.wake();
+    }
+
+    pub(super) fn is_probed(&self) -> bool {
+        self.upgrade.load(Ordering::Acquire) == upgrade::PROBED
+    }
+
+    /// The WebSocket came to nothing: polling goes on.
+    pub(crate) fn abandon_upgrade(&self) {
+        self.upgrade.store(upgrade::NONE, Ordering::Release);
+        debug!("upgrade abandoned, polling goes on");
+    }
+
+    /// Moves the connection to its WebSocket; `None` if it has ended.
+    pub(crate) fn take(&self) -> Option<Box<Executor>> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Moved) {
+            State::Live(executor) | State::Ending(executor) => {
+                self.leave();
+                Some(executor)
+            }
+            over @ (State::Moved | State::Gone) => {
+                *state = over;
+                None
+            }
+        }
+    }
+
+    /// Whether the connection has moved to a WebSocket.
+    pub(super) fn has_moved(&self) -> bool {
+        matches!(*self.state.lock(), State::Moved)
+    }
+}
+
+impl Evict for PollingSession {
+    fn evict(self: Arc<Self>) {
+        // By its own task: nobody here may wait for a lock of the connection.
+        self.evicted.notify_one();
+    }
+}
+
+/// Travels with the answer to the first POST request until that is written.
+#[derive(Clone)]
+pub(super) struct FirstPost(#[expect(dead_code, reason = "what counts is that it is held")] Arc<FirstPostGuard>);
+
+struct FirstPostGuard(Arc<PollingSession>);
+
+impl Drop for FirstPostGuard {
+    fn drop(&mut self) {
+        self.0.first_post.store(first_post::DONE, Ordering::Release);
+        self.0.poller.wake();
+    }
+}

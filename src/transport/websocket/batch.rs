@@ -1,0 +1,127 @@
+//! Frames that are written together.
+//!
+//! A server's frames are not masked (RFC 6455, section 5.1), so that a frame is its payload with a few bytes before it. All
+//! frames of a burst go into one buffer, which is written with one system call.
+
+use std::collections::VecDeque;
+
+use crate::session::Outgoing;
+use crate::transport::executor::End;
+
+/// The bit that marks the last frame of a message; every message here is one frame.
+const FIN: u8 = 0x80;
+const TEXT: u8 = 0x1;
+const PING: u8 = 0x9;
+
+/// The longest header of a frame of a server.
+const MAX_HEADER: usize = 10;
+
+/// What the ping says whose answer tells that everything before it was read.
+pub(super) const BACK: &[u8] = b"back";
+
+/// How many bytes a buffer has at most, unless one frame alone has more.
+const ENOUGH: usize = 64 * 1024;
+
+/// Takes frames off the front and encodes them, up to a limit. Returns the buffer, and how many frames and bytes of a queue
+/// are in it.
+pub(super) fn encode(frames: &mut VecDeque<Outgoing>) -> (Vec<u8>, usize, usize) {
+    let (mut count, mut bytes) = (0, 0);
+    let mut capacity = 0;
+    for frame in &*frames {
+        if count > 0 && capacity + frame.length() > ENOUGH {
+            break;
+        }
+        capacity += frame.length() + 2 * MAX_HEADER;
+        bytes += frame.length();
+        count += 1;
+    }
+    let mut buffer = Vec::with_capacity(capacity);
+    for frame in frames.drain(..count) {
+        match frame {
+            Outgoing::Text(text) => push(&mut buffer, TEXT, &text),
+            Outgoing::Pair(first, second) => {
+                push(&mut buffer, TEXT, &first);
+                push(&mut buffer, TEXT, &second);
+            }
+            Outgoing::Ping => push(&mut buffer, PING, BACK),
+            // Written last, by itself.
+            Outgoing::Close(..) => {}
+        }
+    }
+    (buffer, count, bytes)
+}
+
+/// A ping.
+pub(super) fn ping() -> Vec<u8> {
+    let mut buffer = Vec::with_capacity(2);
+    push(&mut buffer, PING, &[]);
+    buffer
+}
+
+/// A text frame.
+pub(super) fn text(text: &str) -> Vec<u8> {
+    let mut buffer = Vec::with_capacity(text.len() + MAX_HEADER);
+    push(&mut buffer, TEXT, text.as_bytes());
+    buffer
+}
+
+/// The end among some frames, if it is there.
+pub(super) fn end_of(frames: &VecDeque<Outgoing>) -> Option<End> {
+    frames.iter().find_map(|frame| match frame {
+        Outgoing::Close(code, reason) => Some(End::told(*code, reason)),
+        Outgoing::Text(_) | Outgoing::Pair(..) | Outgoing::Ping => None,
+    })
+}
+
+/// Appends a frame (RFC 6455, section 5.2).
+fn push(buffer: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+    buffer.push(FIN | opcode);
+    match payload.len() {
+        length @ 0..126 => buffer.push(u8::try_from(length).expect("at most 125")),
+        length @ 126..65_536 => {
+            buffer.push(126);
+            buffer.extend_from_slice(&u16::try_from(length).expect("at most 65,535").to_be_bytes());
+        }
+        length => {
+            buffer.push(127);
+            buffer.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    buffer.extend_from_slice(payload);
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn frames_have_the_shortest_header() {
+        for (length, header) in [
+            (0, vec![0x81, 0]),
+            (125, vec![0x81, 125]),
+            (126, vec![0x81, 126, 0, 126]),
+            (65_535, vec![0x81, 126, 255, 255]),
+            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let mut frames = VecDeque::from([Outgoing::Text(Bytes::from(vec![b'x'; length]))]);
+            let (buffer, count, bytes) = encode(&mut frames);
+            assert_eq!((count, bytes, buffer.len()), (1, length, header.len() + length));
+            assert_eq!(buffer[..header.len()], header);
+        }
+    }
+
+    #[test]
+    fn burst_is_one_buffer_up_to_a_limit() {
+        let pair = Outgoing::Pair(Bytes::from_static(b"event"), Bytes::from_static(b"offset"));
+        let mut frames: VecDeque<Outgoing> = (0..10).map(|_| pair.clone()).collect();
+        let (buffer, count, bytes) = encode(&mut frames);
+        assert_eq!((count, bytes), (10, 110));
+        assert_eq!(buffer.len(), 110 + 20 * 2);
+        assert!(frames.is_empty());
+        let mut frames: VecDeque<Outgoing> = (0..3).map(|_| Outgoing::Text(Bytes::from(vec![0; 60_000]))).collect();
+        assert_eq!(encode(&mut frames).1, 1);
+        assert_eq!(frames.len(), 2);
+    }
+}

@@ -1,0 +1,130 @@
+//! Finds out when a client has fallen silent.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::dialect::Heartbeat;
+
+/// How many WebSocket pings may go unanswered.
+const MAX_MISSED: u32 = 2;
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// A WebSocket ping.
+    Ping,
+    /// This message.
+    Message(&'static str),
+    /// The end: the client is silent.
+    Dead,
+}
+
+/// The heartbeat of one connection.
+pub(super) struct Pulse {
+    kind: Heartbeat,
+    /// Time between WebSocket pings.
+    interval: Duration,
+    /// When the next beat is due.
+    timer: Pin<Box<Sleep>>,
+    /// How many beats the client has not answered.
+    missed: u32,
+    /// When the client was last heard from, where that is needed.
+    heard: Instant,
+}
+
+impl Pulse {
+    pub(super) fn new(kind: Heartbeat, interval: Duration) -> Self {
+        let first = match kind {
+            Heartbeat::Frames => interval,
+            Heartbeat::Server { interval, .. } => interval,
+            Heartbeat::Client { limit } => limit,
+        };
+        Self { kind, interval, timer: Box::pin(sleep(first)), missed: 0, heard: Instant::now() }
+    }
+
+    /// Notes that something came from the client.
+    pub(super) fn note_heard(&mut self) {
+        match self.kind {
+            Heartbeat::Frames => self.missed = 0,
+            Heartbeat::Server { interval, .. } if self.missed > 0 => {
+                self.missed = 0;
+                self.timer.as_mut().reset(Instant::now() + interval);
+            }
+            Heartbeat::Server { .. } => {}
+            Heartbeat::Client { .. } => self.heard = Instant::now(),
+        }
+    }
+
+    /// Whether the client has not answered by the time of the next beat.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.missed > 1
+    }
+
+    /// Ready when something is due.
+    pub(super) fn poll_beat(&mut self, context: &mut Context<'_>) -> Poll<Beat> {
+        while self.timer.as_mut().poll(context).is_ready() {
+            let (next, beat) = match self.kind {
+                Heartbeat::Frames if self.missed >= MAX_MISSED => return Poll::Ready(Beat::Dead),
+                Heartbeat::Frames => (Instant::now() + self.interval, Some(Beat::Ping)),
+                Heartbeat::Server { .. } if self.missed > 0 => return Poll::Ready(Beat::Dead),
+                Heartbeat::Server { ping, timeout, .. } => (Instant::now() + timeout, Some(Beat::Message(ping))),
+                Heartbeat::Client { limit } if self.heard + limit <= Instant::now() => return Poll::Ready(Beat::Dead),
+                Heartbeat::Client { limit } => (self.heard + limit, None),
+            };
+            self.timer.as_mut().reset(next);
+            if let Some(beat) = beat {
+                self.missed += 1;
+                return Poll::Ready(beat);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(40);
+    const TIMEOUT: Duration = Duration::from_millis(20);
+
+    /// The next beat, which must not come before its time.
+    async fn beat(pulse: &mut Pulse, after: Duration) -> Beat {
+        let began = Instant::now();
+        let beat = poll_fn(|context| pulse.poll_beat(context)).await;
+        assert!(began.elapsed() + Duration::from_millis(2) >= after, "{beat:?} after {:?}", began.elapsed());
+        beat
+    }
+
+    #[tokio::test]
+    async fn server_pings_after_the_interval_and_waits_for_the_timeout() {
+        let kind = Heartbeat::Server { ping: "2", interval: INTERVAL, timeout: TIMEOUT };
+        let mut pulse = Pulse::new(kind, Duration::ZERO);
+        assert_eq!(beat(&mut pulse, INTERVAL).await, Beat::Message("2"));
+        pulse.note_heard();
+        assert_eq!(beat(&mut pulse, INTERVAL).await, Beat::Message("2"));
+        assert_eq!(beat(&mut pulse, TIMEOUT).await, Beat::Dead);
+    }
+
+    #[tokio::test]
+    async fn client_that_pings_by_itself_is_dead_after_the_limit() {
+        let mut pulse = Pulse::new(Heartbeat::Client { limit: INTERVAL }, Duration::ZERO);
+        pulse.note_heard();
+        assert_eq!(beat(&mut pulse, INTERVAL).await, Beat::Dead);
+    }
+
+    #[tokio::test]
+    async fn client_that_misses_two_websocket_pings_is_dead() {
+        let mut pulse = Pulse::new(Heartbeat::Frames, INTERVAL);
+        assert_eq!(beat(&mut pulse, INTERVAL).await, Beat::Ping);
+        assert!(!pulse.is_overdue());
+        assert_eq!(beat(&mut pulse, INTERVAL).await, Beat::Ping);
+        assert!(pulse.is_overdue());
+        assert_eq!(beat(&mut pulse, INTERVAL).await, Beat::Dead);
+    }
+}
