@@ -33,8 +33,7 @@ impl Dialect for SocketIo {
             event if event.starts_with(b"room-joined\"") => Heard::Other,
             event if event.starts_with(b"user-joined\"") => Heard::Came,
             event if event.starts_with(b"user-left\"") => Heard::Went,
-            // The offset of the event before.
-            [digit, ..] if digit.is_ascii_hexdigit() => Heard::Other,
+            event if is_offset(event) => Heard::Other,
             _ => bail!("not expected: {}", excerpt(text)),
         })
     }
@@ -54,6 +53,12 @@ impl Dialect for SocketIo {
     fn signal(&self, kind: Kind, room: &str, to: Option<&str>, body: &str) -> String {
         Protocol::SocketIo.signal_with(kind, room, to, body)
     }
+}
+
+/// Whether this is the recovery offset of the event before, an event without arguments: `0f3a2b-1"]`.
+fn is_offset(event: &[u8]) -> bool {
+    let name = event.strip_suffix(b"\"]");
+    name.is_some_and(|name| name.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-'))
 }
 
 #[cfg(test)]
