@@ -115,7 +115,6 @@ drops: program-release tests/drops/node_modules python
 
 # Instructions are counted: the one figure that is the same on a busy machine.
 test-bench: bench-instructions
-	cargo test --release --locked -p parlor-bench
 
 bench: bench-build benches/peers/node_modules $(MATCHBOX)
 	$(BENCH) run
@@ -138,13 +137,13 @@ bench-record: bench-build /usr/bin/valgrind
 	$(BENCH) instructions --record
 
 bench-build: program-release
-	cargo build --release --locked -p parlor-bench
 
+# The tests with it: they need the same dependencies with more features, which would be built twice otherwise.
 program:
-	cargo build $(QUICK)
+	cargo build $(QUICK) --workspace --bins --tests
 
 program-release:
-	cargo build --release --locked -p parlor -p parlor-soak
+	cargo build --release --locked --workspace --bins
 
 $(MATCHBOX):
 	cargo install matchbox_server --version 0.15.0 --locked --root target/matchbox --target-dir target/matchbox/build
