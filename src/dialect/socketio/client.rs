@@ -137,7 +137,7 @@ impl Client {
     }
 
     fn connect(&mut self, packet: &Packet<'_>) -> Option<Step> {
-        let (revision, namespace) = (self.setup.revision, packet.namespace);
+        let namespace = packet.namespace;
         self.connects += 1;
         if self.connects > MAX_CONNECTS {
             return Some(Step::End(Ending::TooManyConnects));
@@ -146,7 +146,7 @@ impl Client {
             // The reference server ignores it too.
             return None;
         }
-        let refuse = |message: &str| Some(Step::Answer(refused(revision, namespace, message)));
+        let refuse = |message: &str| Some(Step::Answer(refused(namespace, message)));
         if namespace.len() > MAX_NAMESPACE_BYTES {
             return refuse("Invalid namespace");
         }
@@ -345,7 +345,7 @@ impl Conversation for Client {
                 self.namespaces[self.current] = Some(Namespace { name: namespace, connection });
                 reply
             }
-            Err(denial) => refused(revision, &namespace, &format!("{}: {denial}", denial.code().as_str())),
+            Err(denial) => refused(&namespace, &format!("{}: {denial}", denial.code().as_str())),
         }
     }
 

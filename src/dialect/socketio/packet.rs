@@ -272,17 +272,12 @@ pub fn connected(revision: Revision, namespace: &str, id: &str, key: Option<&str
 }
 
 /// Writes the refusal of a CONNECT.
-pub fn refused(revision: Revision, namespace: &str, message: &str) -> String {
+pub fn refused(namespace: &str, message: &str) -> String {
     let mut out = String::with_capacity(128);
     push_head(&mut out, Kind::ConnectError, namespace, None);
-    match revision {
-        Revision::V3 => push_string(&mut out, message),
-        Revision::V4 => {
-            out.push_str(r#"{"message":"#);
-            push_string(&mut out, message);
-            out.push('}');
-        }
-    }
+    out.push_str(r#"{"message":"#);
+    push_string(&mut out, message);
+    out.push('}');
     out
 }
 
@@ -322,8 +317,8 @@ mod tests {
         assert_eq!(connected(Revision::V4, ROOT, "id", Some("key")), r#"40{"sid":"id","pid":"key"}"#);
         assert_eq!(connected(Revision::V4, "/chat", "id", None), r#"40/chat,{"sid":"id"}"#);
         assert_eq!(connected(Revision::V3, "/chat", "id", Some("key")), "40/chat,");
-        assert_eq!(refused(Revision::V4, ROOT, r#"no "way""#), r#"44{"message":"no \"way\""}"#);
-        assert_eq!(refused(Revision::V3, "/chat", "no"), r#"44/chat,"no""#);
+        assert_eq!(refused(ROOT, r#"no "way""#), r#"44{"message":"no \"way\""}"#);
+        assert_eq!(refused("/chat", "no"), r#"44/chat,{"message":"no"}"#);
         assert_eq!(disconnect("/chat"), "41/chat,");
     }
 }

@@ -47,7 +47,7 @@ suite('join-room', {}, (server) => {
       assert.deepEqual([ack.roomId, ack.userId], [room, 'alice'])
     })
 
-    scenario('without an acknowledgement: room-users has the list, room-joined one's own ids', async ({ room, connect }) => {
+    scenario('without an acknowledgement: room-users has the list, room-joined the own ids', async ({ room, connect }) => {
       const peer = await connect('peer')
       peer.tell('join-room', { roomId: room, userId: 'alice' })
       assert.deepEqual(await peer.nextArguments('room-users'), [[]])

@@ -48,8 +48,11 @@ describe('a place is free again', () => {
     suite(where, settings, (server) => {
       for (const cell of CELLS) {
         const patient = { ...cell, options: { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 50 } }
-        scenarios(server, cell)(`${cell.name}: refused at first, and in by itself later`, async ({ room, connect, create }) => {
-          const first = await connect('first')
+        scenarios(server, cell)(`${cell.name}: refused at first, and in by itself later`, async ({ room, create }) => {
+          // The connection of the scenario before may still be closing.
+          const first = create('first', patient)
+          const admitted = first.connected.catch(() => new Promise((resolve) => first.socket.once('connect', resolve)))
+          await within(admitted, () => 'it is not let in')
           const second = create('second', patient)
           await assert.rejects(within(second.connected, () => 'neither refused nor let in'))
           await first.join(room)
