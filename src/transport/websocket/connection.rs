@@ -35,6 +35,9 @@ use crate::transport::queue::SendQueue;
 use crate::transport::read_ahead::{READ_BUFFER, ReadAhead};
 use crate::transport::stream::Stream;
 
+/// The most bytes that are read of a connection after its close frame was sent: more than a kernel buffers by default.
+const MAX_UNREAD: usize = 8 << 20;
+
 /// A WebSocket over one of our streams.
 pub(in crate::transport) type Socket = WebSocketStream<Metered<ReadAhead<Stream>>>;
 
@@ -110,8 +113,15 @@ impl Connection {
         // The client hears that all is said, and answers by ending its side: RFC 6455, section 7.1.1. It is read until
         // then, so that the close frame arrives before the reset that unread data causes.
         self.socket.get_mut().shutdown().await.ok();
-        let mut unread = [0; READ_BUFFER];
-        while self.socket.get_mut().read(&mut unread).await.is_ok_and(|length| length > 0) {}
+        let (mut unread, mut left) = ([0; READ_BUFFER], MAX_UNREAD);
+        while left > 0 {
+            match self.socket.get_mut().read(&mut unread).await {
+                Ok(length) if length > 0 => left = left.saturating_sub(length),
+                _ => return,
+            }
+        }
+        // It sends on: it has until the time limit to read the close frame, and is not read any more.
+        std::future::pending::<()>().await;
     }
 
     async fn serve(&mut self, mut patience: Duration, settings: &Settings) -> End {

@@ -121,6 +121,26 @@ fn connect_packets_are_few() {
     });
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn connection_that_is_being_closed_is_not_read_without_end() {
+    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+        let mut raw = Raw::websocket(server.address(), SOCKET_IO).await;
+        let connects = frame(TEXT, "40").repeat(10_000);
+        // All of it until the server resets the connection, with what both kernels hold.
+        let began = Instant::now();
+        let mut sent = 0;
+        while began.elapsed() < IN_TIME && raw.is_served() {
+            sent += raw.send_some(&connects[sent % connects.len()..]).unwrap_or_default();
+            tokio::task::yield_now().await;
+        }
+        assert!(!raw.is_served(), "still served");
+        assert!(sent < 32 << 20, "{sent} bytes");
+        raw.rest().await;
+        bystander.round().await;
+    });
+}
+
 #[test]
 fn fragments_do_not_hide_a_connect_packet() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
