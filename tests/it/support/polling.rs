@@ -59,9 +59,9 @@ impl Polling {
             let mut poll = Raw::sending(self.address, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
             poll.until_read().await;
             // What waits already is answered at once; then the next poll may be the one that waits.
-            if timeout(Duration::from_millis(100), poll.response()).await.is_err() {
-                return poll;
-            }
+            let Ok(response) = timeout(Duration::from_millis(100), poll.response()).await else { return poll };
+            let response = response.expect("the poll is answered");
+            assert_eq!(response.status, 200, "{}", response.text());
         }
     }
 }
