@@ -169,7 +169,7 @@ pub enum Step {
     /// Take this to the media server, as a member of a room; `None` means the only one the connection is in. What comes of
     /// it is written by [`Conversation::media`].
     Media(Option<RoomId>, sfu::Request),
-    /// Check this token. What comes of it is told to [`Conversation::authenticated`].
+    /// Check this token. [`Conversation::authenticated`] receives the result.
     Authenticate(Option<String>),
     /// Tell the client this.
     Tell(Frame),
@@ -186,7 +186,7 @@ pub enum Step {
     Last(String, u16, &'static str),
     /// Queue this answer as it is. It is not numbered, and not repeated after a resumption.
     Answer(String),
-    /// Open a session in the current channel, or resume one. What comes of it is told to [`Conversation::connected`].
+    /// Open a session in the current channel, or resume one. [`Conversation::connected`] receives the result.
     Connect {
         /// The token, where the client brought one.
         token: Option<String>,

@@ -111,7 +111,7 @@ impl Sfu {
         }
         transport.checks.take(now, 1.0);
         if !transport.has_begun() {
-            // It is no stranger's, and comes to nothing yet.
+            // The request is signed, but this transport answers none yet.
             if transport.direction == Direction::Send {
                 return Ok((id, false));
             }
