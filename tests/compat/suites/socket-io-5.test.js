@@ -1,0 +1,155 @@
+// Socket.IO protocol, revision 5: the cases of its authors' conformance suite, over WebSocket as in theirs. Theirs runs against a server
+// that returns each event; here, an event is acknowledged or relayed to another member of the room. The cases of the transport
+// below, which theirs repeats, are in engine-io-4.test.js.
+//
+// Where this server deliberately differs: the answer to CONNECT carries a `pid` beside `sid` where sessions can be resumed, and every
+// namespace is served unless `SOCKETIO_NAMESPACES` lists them.
+
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { Endpoint, assertAck, opening } from '../raw.js'
+import { suite } from '../support.js'
+
+suite('Socket.IO 5', { RESUME_SECONDS: '0' }, (server) => {
+  describe('CONNECT', () => {
+    for (const [title, packet, answer] of [
+      ['to the main namespace', '40', '40'],
+      ['to the main namespace, with a payload', '40{"token":"123"}', '40'],
+      ['to another namespace', '40/custom,', '40/custom,'],
+      ['to another namespace, with a payload', '40/custom,{"token":"abc"}', '40/custom,'],
+    ]) {
+      test(title, async () => {
+        const socket = await open(server)
+        socket.send(packet)
+        assertConnected(await socket.next(), answer)
+        socket.close()
+      })
+    }
+
+    test('to a namespace with too long a name is refused', async () => {
+      const socket = await open(server)
+      const name = `/${'n'.repeat(300)}`
+      socket.send(`40${name},`)
+      assert.equal(await socket.next(), `44${name},{"message":"Invalid namespace"}`)
+      socket.close()
+    })
+
+    test('an invalid packet in its stead closes the connection', async () => {
+      const socket = await open(server)
+      socket.send('4abc')
+      await socket.assertClosed()
+    })
+  })
+
+  describe('DISCONNECT', () => {
+    test('from another namespace leaves the main one connected', async () => {
+      const socket = await connect(server)
+      socket.send('40/custom,')
+      assertConnected(await socket.next(), '40/custom,')
+      socket.send('41/custom,')
+      socket.send('42/custom,1["leave-room"]')
+      socket.send('422["leave-room"]')
+      // The event in the namespace that was left is not answered.
+      assertAck(await socket.next(), 2)
+      socket.close()
+    })
+  })
+
+  describe('EVENT', () => {
+    test('is relayed with its arguments as they are', async () => {
+      const { sender, receiver, from } = await room(server)
+      sender.send('42["offer",{"offer":[1,"2",{"3":[true]}],"1":2.50}]')
+      const packet = await receiver.next()
+      const [event, body] = JSON.parse(packet.slice(2))
+      assert.equal(event, 'offer')
+      assert.deepEqual([body.offer, body.from], [[1, '2', { 3: [true] }], from])
+      assert(packet.startsWith('42["offer",{"offer":[1,"2",{"3":[true]}],"1":2.50,'), packet)
+      sender.close()
+      receiver.close()
+    })
+
+    test('with an id is acknowledged with this id', async () => {
+      const socket = await connect(server)
+      socket.send('42456["leave-room",1,"2",{"3":[false]}]')
+      assertAck(await socket.next(), 456)
+      socket.close()
+    })
+
+    test('with attachments and an id is acknowledged once all of it has come', async () => {
+      const socket = await connect(server)
+      socket.send('452-789["offer",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
+      socket.send(Buffer.from([1, 2, 3]))
+      socket.send(Buffer.from([4, 5, 6]))
+      assertAck(await socket.next(), 789)
+      socket.close()
+    })
+  })
+
+  for (const [title, packet] of [
+    ['of an unknown type', '4abc'],
+    ['whose payload is no array', '42{}'],
+    ['whose id is no number', '42abc["leave-room",1,"2",{"3":[false]}]'],
+  ]) {
+    test(`a packet ${title} closes the connection`, async () => {
+      const socket = await connect(server)
+      socket.send(packet)
+      await socket.assertClosed()
+    })
+  }
+})
+
+suite('time limits of Socket.IO 5', { HANDSHAKE_TIMEOUT_SECONDS: '1', PING_INTERVAL_MS: '300' }, (server) => {
+  test('a connection without CONNECT is closed', async () => {
+    const socket = await open(server)
+    await socket.assertClosed()
+  })
+
+  test('after DISCONNECT from the main namespace the connection stays open', async () => {
+    const socket = await open(server)
+    socket.send('40')
+    assertConnected(await socket.next(), '40', ['sid', 'pid'])
+    socket.send('41')
+    assert.equal(await socket.next(), '2')
+    socket.close()
+  })
+})
+
+/** A WebSocket whose Engine.IO handshake is done. */
+async function open(server) {
+  const socket = new Endpoint(server.url, 4).socket()
+  opening(await socket.next())
+  return socket
+}
+
+/** A WebSocket that is connected to the main namespace. */
+async function connect(server) {
+  const socket = await open(server)
+  socket.send('40')
+  assertConnected(await socket.next(), '40')
+  return socket
+}
+
+let rooms = 0
+
+/** Two members of one room; `from` is how the receiver knows the sender. */
+async function room(server) {
+  const name = `room-${++rooms}`
+  const [receiver, sender] = [await connect(server), await connect(server)]
+  for (const [socket, userId] of [[receiver, 'receiver'], [sender, 'sender']]) {
+    socket.send(`421["join-room",{"roomId":"${name}","userId":"${userId}"}]`)
+    for (;;) {
+      const packet = await socket.next()
+      if (packet.startsWith('431[')) break
+    }
+  }
+  assert.match(await receiver.next(), /^42\["user-joined"/)
+  return { sender, receiver, from: 'sender' }
+}
+
+/** Asserts the answer to a CONNECT, which begins with `prefix`. */
+function assertConnected(packet, prefix, keys = ['sid']) {
+  assert(packet.startsWith(`${prefix}{`), packet)
+  const answer = JSON.parse(packet.slice(prefix.length))
+  assert.deepEqual(Object.keys(answer), keys)
+  assert.equal(typeof answer.sid, 'string')
+}
