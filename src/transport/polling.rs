@@ -12,6 +12,7 @@
 //! by moving the connection's executor.
 
 mod body;
+mod line_breaks;
 mod payload;
 mod session;
 
@@ -260,8 +261,9 @@ impl Polling {
         let (mut head, body) = request.into_parts();
         head.uri = uri;
         let first_post = session.begin_post();
-        let limit = self.0.settings.handshake_timeout;
-        let (body, outcome) = body::limited(body, &head.headers, Arc::clone(&session), limit);
+        let Settings { handshake_timeout, .. } = self.0.settings;
+        let max_bytes = self.0.settings.max_payload();
+        let (body, outcome) = body::limited(body, &head.headers, Arc::clone(&session), handshake_timeout, max_bytes);
         let (response, answer) = self.call(http::Request::from_parts(head, body)).await;
         session.note_settled();
         // The library knows but one answer to a body that it cannot read.

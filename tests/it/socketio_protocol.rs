@@ -282,6 +282,29 @@ async fn fifth_namespace_is_refused() {
     server.finish().await;
 }
 
+#[tokio::test]
+async fn room_limit_counts_all_namespaces_of_a_connection() {
+    let server = TestServer::with(&["--max-rooms-per-connection=2"]);
+    let join = async |engine: &mut Engine, namespace: &str, room: &str| {
+        engine.send(format!("42{namespace}7[\"join-room\",\"{room}\"]")).await;
+        let answer = engine.hears(&format!("43{namespace}7[")).await.expect("an answer");
+        assert!(answer.contains("LIMIT_REACHED") || answer.contains(r#""ok":true"#), "{answer}");
+        !answer.contains("LIMIT_REACHED")
+    };
+    for which in ENGINES {
+        let mut engine = Engine::connect(server.address(), which).await;
+        engine.send("40/chat,").await;
+        engine.hears("40/chat,").await.expect("connected");
+        assert!(join(&mut engine, "", "a").await && join(&mut engine, "/chat,", "b").await, "{which:?}");
+        assert!(!join(&mut engine, "/chat,", "c").await && !join(&mut engine, "", "c").await, "{which:?}");
+        assert!(join(&mut engine, "/chat,", "b").await, "{which:?}: it is in this room already");
+        engine.send("41/chat,").await;
+        assert!(join(&mut engine, "", "c").await, "{which:?}: rooms of a namespace that was left do not count");
+        engine.close().await;
+    }
+    server.finish().await;
+}
+
 /// An event whose attachments have come is answered; one whose attachments do not come ends its connection in time.
 #[tokio::test]
 async fn binary_events_wait_for_their_attachments() {
@@ -302,13 +325,27 @@ async fn binary_events_wait_for_their_attachments() {
     assert_eq!(raw.close_code().await, 1008, "the second attachment does not come");
 
     let mut engine = Engine::connect(server.address(), (Transport::Polling, 4)).await;
-    let packets = [event, "bAQ\nID", "bAQ\r\nID\r\n"].map(str::as_bytes);
-    assert_eq!(engine.post("text/plain", payload(4, &packets)).await.status, 200, "base64 may have line breaks");
-    let answer = engine.hears("437[").await.expect("an answer");
-    assert!(answer.contains("INVALID_MESSAGE"), "{answer}");
-    assert!(engine.answers().await);
     engine.send(event).await;
     while engine.hear().await.is_some() {}
+    server.finish().await;
+}
+
+/// As the official Java client encodes attachments: a line break after 76 characters and at the end.
+#[tokio::test]
+async fn base64_attachments_over_polling_may_have_line_breaks() {
+    let server = TestServer::start();
+    let event = r#"452-7["offer",{"offer":[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]}]"#;
+    for (revision, kind) in [(4, "b"), (3, "b4")] {
+        let mut engine = Engine::connect(server.address(), (Transport::Polling, revision)).await;
+        let attachments = [format!("{kind}AQ\nID\n"), format!("{kind}{}\r\nAQID\r\n", "AQID".repeat(19))];
+        let packets = [event, &attachments[0], &attachments[1], r#"428["leave-room"]"#].map(str::as_bytes);
+        assert_eq!(engine.post("text/plain", payload(revision, &packets)).await.status, 200, "Engine.IO {revision}");
+        let answers = engine.hears("437[").await.expect("an answer");
+        assert!(answers.contains("INVALID_MESSAGE"), "both attachments have come: {answers}");
+        assert!(answers.contains("438["), "what follows them is read: {answers}");
+        assert!(engine.answers().await);
+        engine.close().await;
+    }
     server.finish().await;
 }
 

@@ -6,6 +6,8 @@
 //! The library never returns from a text packet of Engine.IO 3 that ends between the two halves of one character: it spins,
 //! and takes the thread with it. Whatever else is wrong it finds itself.
 
+use http::HeaderValue;
+
 use crate::dialect::socketio::packet::Revision;
 
 /// Separates packets in Engine.IO 4.
@@ -76,11 +78,26 @@ pub(super) enum Packet<'a> {
     Binary,
 }
 
+/// How packets are put together in a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub(super) enum Format {
+    /// Engine.IO 4: separated by a byte.
     Separated,
+    /// Engine.IO 3: each after its length, as text.
     Lengths,
+    /// Engine.IO 3: each after its kind and its length, as bytes.
     Bytes,
+}
+
+impl Format {
+    /// The format of a body with this content type.
+    pub(super) fn of(revision: Revision, content_type: Option<&HeaderValue>) -> Self {
+        match revision {
+            Revision::V4 => Self::Separated,
+            Revision::V3 if content_type.is_some_and(|kind| kind == "application/octet-stream") => Self::Bytes,
+            Revision::V3 => Self::Lengths,
+        }
+    }
 }
 
 /// Where in a payload its reader is.
@@ -99,12 +116,7 @@ pub(super) struct PacketReader {
 }
 
 impl PacketReader {
-    pub(super) fn new(revision: Revision, is_binary: bool) -> Self {
-        let format = match revision {
-            Revision::V4 => Format::Separated,
-            Revision::V3 if is_binary => Format::Bytes,
-            Revision::V3 => Format::Lengths,
-        };
+    pub(super) fn new(format: Format) -> Self {
         let prefix = (format == Format::Separated).then_some(([0; PREFIX], 0));
         Self { format, length: 0, left: None, has_kind: false, is_binary: false, prefix }
     }
@@ -196,8 +208,8 @@ impl PacketReader {
 mod tests {
     use super::*;
 
-    fn packets(revision: Revision, is_binary: bool, payload: &[u8], piece: usize) -> Option<Vec<String>> {
-        let (mut reader, mut seen) = (PacketReader::new(revision, is_binary), Vec::new());
+    fn packets(format: Format, payload: &[u8], piece: usize) -> Option<Vec<String>> {
+        let (mut reader, mut seen) = (PacketReader::new(format), Vec::new());
         let mut accept = |packet: Packet<'_>| {
             seen.push(match packet {
                 Packet::Text(prefix) => String::from_utf8_lossy(prefix).into_owned(),
@@ -212,12 +224,12 @@ mod tests {
     #[test]
     fn packets_are_found_in_every_format() {
         for piece in [1, 2, 3, 100] {
-            let separated = packets(Revision::V4, false, b"40\x1e3\x1e458-[\"x\"]\x1ebAAAA\x1e42[1]", piece);
+            let separated = packets(Format::Separated, b"40\x1e3\x1e458-[\"x\"]\x1ebAAAA\x1e42[1]", piece);
             assert_eq!(separated.unwrap(), ["4", "3", "4", "attachment", "4"], "{piece}");
-            let lengths = packets(Revision::V3, false, "2:401:26:42[\"\u{e9}\"]6:b4AAAA".as_bytes(), piece);
+            let lengths = packets(Format::Lengths, "2:401:26:42[\"\u{e9}\"]6:b4AAAA".as_bytes(), piece);
             assert_eq!(lengths.unwrap(), ["4", "2", "4", "attachment"], "{piece}");
             let bytes =
-                packets(Revision::V3, true, b"\x00\x02\xff40\x00\x01\x00\xff42[\"aaaaaa\x01\x03\xff\x04ab", piece);
+                packets(Format::Bytes, b"\x00\x02\xff40\x00\x01\x00\xff42[\"aaaaaa\x01\x03\xff\x04ab", piece);
             assert_eq!(bytes.unwrap(), ["4", "4", "attachment"], "{piece}");
         }
     }
@@ -245,7 +257,7 @@ mod tests {
             ("99999999999999999999999:4", true),
         ] {
             for piece in [1, 2, 3, 100] {
-                let followed = packets(Revision::V3, false, payload.as_bytes(), piece).is_some();
+                let followed = packets(Format::Lengths, payload.as_bytes(), piece).is_some();
                 assert_eq!(followed, is_whole, "{payload} in pieces of {piece}");
             }
         }
@@ -253,7 +265,7 @@ mod tests {
 
     #[test]
     fn reading_ends_at_a_packet_that_is_not_accepted() {
-        let mut reader = PacketReader::new(Revision::V4, false);
+        let mut reader = PacketReader::new(Format::Separated);
         let mut seen = 0;
         assert!(!reader.follow(b"40\x1e40\x1e40", |_| {
             seen += 1;
