@@ -23,5 +23,5 @@ pub use command::{Command, Profile, RoomKind, Signal, SignalKind, Target};
 pub use error::{Code, RoomError};
 pub use event::{Answer, Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
 pub use limits::Limits;
-pub use registry::{Applied, Rooms};
+pub use registry::{Applied, JoinBounds, Rooms};
 pub use summary::{Counts, Cursor, Page, Summary};

@@ -11,7 +11,7 @@ pub struct Limits {
     pub room_size: usize,
     /// The most rooms on this node; `None` is no limit.
     pub rooms: Option<usize>,
-    /// The most rooms that one connection is in at a time.
+    /// The maximum number of rooms that one transport connection is in at a time, in all its sessions.
     pub rooms_per_connection: usize,
     /// The most bytes that a peer may say of itself.
     pub profile_bytes: usize,

@@ -79,12 +79,22 @@ impl Keep {
     }
 }
 
-/// Who joins, and what the room is to be like if that creates it.
+/// Bounds of one join beyond the [`Limits`] of the node.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JoinBounds {
+    /// The maximum number of peers of a room that the join creates.
+    pub size: Option<usize>,
+    /// How many rooms the other sessions of the same transport connection are in: they count as rooms of the connection.
+    pub other_rooms: usize,
+}
+
+/// The peer that joins, and what the room is to be like if that creates it.
 struct Joiner {
     peer: Option<PeerId>,
     profile: Profile,
     kind: RoomKind,
     capacity: Capacity,
+    other_rooms: usize,
 }
 
 type RoomGuard = ArcMutexGuard<RawMutex, Kept>;
@@ -131,6 +141,11 @@ impl Rooms {
         self.memberships.remove(&connection).map(|(_, rooms)| rooms).unwrap_or_default()
     }
 
+    /// How many rooms a connection is in.
+    pub fn count_of(&self, connection: ConnectionId) -> usize {
+        self.memberships.get(&connection).map_or(0, |rooms| rooms.len())
+    }
+
     /// The rooms a connection is in, in the order it joined them.
     pub fn of(&self, connection: ConnectionId) -> Vec<RoomId> {
         self.memberships.get(&connection).map(|rooms| rooms.clone()).unwrap_or_default()
@@ -141,21 +156,22 @@ impl Rooms {
     /// [`Command::Leave`] without a room leaves the only room of the connection. Where it is in several the caller
     /// leaves them one by one ([`Rooms::of`]), since two rooms are never locked at once.
     pub fn apply(&self, now: Moment, connection: ConnectionId, command: Command) -> Result<Applied, RoomError> {
-        self.apply_sized(now, connection, command, None)
+        self.apply_bounded(now, connection, command, JoinBounds::default())
     }
 
-    /// The same; a room that the command creates holds at most so many peers, and no more than any other.
-    pub fn apply_sized(
+    /// The same, with bounds for a join.
+    pub fn apply_bounded(
         &self,
         now: Moment,
         connection: ConnectionId,
         command: Command,
-        size: Option<usize>,
+        bounds: JoinBounds,
     ) -> Result<Applied, RoomError> {
         match command {
             Command::Join { room, peer, profile, kind } => {
+                let JoinBounds { size, other_rooms } = bounds;
                 let capacity = self.capacity(size);
-                self.join(now, connection, &room, Joiner { peer, profile, kind, capacity })
+                self.join(now, connection, &room, Joiner { peer, profile, kind, capacity, other_rooms })
             }
             Command::Inspect { room } => {
                 let kept = self.lock(&room).ok_or(RoomError::NotInRoom)?;
@@ -176,7 +192,7 @@ impl Rooms {
         now: Moment,
         connection: ConnectionId,
         id: &RoomId,
-        Joiner { peer, profile, kind, capacity }: Joiner,
+        Joiner { peer, profile, kind, capacity, other_rooms }: Joiner,
     ) -> Result<Applied, RoomError> {
         let max = self.limits.profile_bytes;
         if profile.as_str().len() > max {
@@ -203,7 +219,7 @@ impl Rooms {
         // From here on the room may be new and empty: every way out removes it then.
         let limits = &self.limits.session;
         let joined = self
-            .reserve(connection, &kept.room)
+            .reserve(connection, other_rooms, &kept.room)
             .and_then(|()| kept.room.join(now, connection, peer, profile, kind, limits));
         let joined = match joined {
             Ok(joined) => joined,
@@ -443,14 +459,14 @@ impl Rooms {
         }
     }
 
-    /// Writes the room down for the connection, if it is still open and has a place left.
-    fn reserve(&self, connection: ConnectionId, room: &Room) -> Result<(), RoomError> {
+    /// Notes that the connection is in the room, if it is still open and within its limit.
+    fn reserve(&self, connection: ConnectionId, other_rooms: usize, room: &Room) -> Result<(), RoomError> {
         let mut rooms = self.memberships.get_mut(&connection).ok_or(RoomError::ConnectionEnded)?;
         if room.contains(connection) {
             return Ok(());
         }
         let max = self.limits.rooms_per_connection;
-        if rooms.len() >= max {
+        if rooms.len() + other_rooms >= max {
             return Err(RoomError::TooManyRoomsPerConnection { max });
         }
         rooms.push(room.id().clone());

@@ -24,7 +24,7 @@ use super::{Backlog, Handled, Mailbox, Moment, NotHeld, kind_of};
 use crate::dialect::{Dialect, Frame, RequestError};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{DialectMetrics, Kind};
-use crate::room::{Answer, Command, LeaveReason, RoomError, RoomKind, Snapshot};
+use crate::room::{Answer, Command, JoinBounds, LeaveReason, RoomError, RoomKind, Snapshot};
 
 /// What stays of a peer when its connection is lost.
 pub(super) struct Place {
@@ -310,9 +310,20 @@ impl Session {
         }
     }
 
-    /// Carries out a command that was received at a moment. `welcome` writes what a joiner is told in place of the
-    /// event.
-    pub fn handle(&self, received: Moment, command: Command, welcome: impl Fn(&Snapshot) -> Option<Frame>) -> Handled {
+    /// The number of rooms that it is in.
+    pub fn room_count(&self) -> usize {
+        self.place.hub.rooms().count_of(self.place.id)
+    }
+
+    /// Carries out a command that was received at a moment. The other sessions of the same transport connection are in
+    /// `other_rooms` rooms. `welcome` writes what a joiner is told in place of the event.
+    pub fn handle(
+        &self,
+        received: Moment,
+        command: Command,
+        other_rooms: usize,
+        welcome: impl Fn(&Snapshot) -> Option<Frame>,
+    ) -> Handled {
         let kind = kind_of(&command);
         self.place.metrics.received(kind);
         if kind == Kind::Join {
@@ -322,7 +333,7 @@ impl Session {
         let Some(_holder) = self.holder() else {
             return Handled::refused(RoomError::ConnectionEnded.into());
         };
-        let handled = self.carry_out(received, command, welcome);
+        let handled = self.carry_out(received, command, other_rooms, welcome);
         if let Kind::Signal(kind) = kind {
             self.place.hub.metrics.relay_took(received.instant.elapsed());
             self.place.metrics.relayed(kind, handled.reached);
@@ -330,13 +341,20 @@ impl Session {
         handled
     }
 
-    fn carry_out(&self, now: Moment, command: Command, welcome: impl Fn(&Snapshot) -> Option<Frame>) -> Handled {
+    fn carry_out(
+        &self,
+        now: Moment,
+        command: Command,
+        other_rooms: usize,
+        welcome: impl Fn(&Snapshot) -> Option<Frame>,
+    ) -> Handled {
         let (hub, id) = (&self.place.hub, self.place.id);
         let rooms = hub.rooms();
         let (command, size) = match self.authorize(command, now.time) {
             Ok(authorized) => authorized,
             Err(denial) => return Handled::refused(denial.into()),
         };
+        let bounds = JoinBounds { size, other_rooms };
         if let Command::Leave { room: None } = command {
             let congested = self.place.leave_all(&rooms.of(id), LeaveReason::Left);
             return Handled { result: Ok(Answer::Left), reached: 0, welcome_bytes: 0, congested };
@@ -346,11 +364,11 @@ impl Session {
             Command::Join { room, kind, .. } if *kind != RoomKind::Group => Some((room.clone(), command.clone())),
             _ => None,
         };
-        let mut applied = rooms.apply_sized(now, id, command, size);
+        let mut applied = rooms.apply_bounded(now, id, command, bounds);
         if let (Err(RoomError::RoomFull { .. }), Some((room, command))) = (&applied, again)
             && hub.make_way(&room)
         {
-            applied = rooms.apply_sized(now, id, command, size);
+            applied = rooms.apply_bounded(now, id, command, bounds);
         }
         let applied = match applied {
             Ok(applied) => applied,

@@ -26,7 +26,7 @@ use crate::auth::{Denial, Grant};
 use crate::dialect::{Connected, Conversation, Dialect, Ending, Frame, Heartbeat, RequestError, Step};
 use crate::id::{ConnectionId, RoomId};
 use crate::metrics::{DialectMetrics, Kind, Limit};
-use crate::room::{Code, LeaveReason};
+use crate::room::{Code, Command, LeaveReason};
 use crate::session::{
     Backlog, Excess, Handled, Hub, Mailbox, Moment, Outgoing, Permit, QueueFull, RateLimiter, ResumeKey, Session, Sink,
 };
@@ -310,6 +310,12 @@ impl Executor {
         u32::try_from(peers).unwrap_or(u32::MAX).saturating_mul(MESSAGES_PER_PEER)
     }
 
+    /// The number of rooms that the sessions of the other channels are in.
+    fn rooms_beside(&self, channel: usize) -> usize {
+        let others = self.seats.iter().enumerate().filter(|(index, _)| *index != channel);
+        others.filter_map(|(_, seat)| seat.as_ref()).map(|seat| seat.session.room_count()).sum()
+    }
+
     /// Counts an error that the client is told.
     fn count(&self, error: &RequestError) {
         self.hub.refused(error);
@@ -363,6 +369,8 @@ impl Executor {
                 Step::Authenticate(token) => next = self.authenticate(token.as_deref()),
                 Step::Do(command) => {
                     let channel = self.conversation.channel();
+                    let other_rooms =
+                        if matches!(command, Command::Join { .. }) { self.rooms_beside(channel) } else { 0 };
                     let Some(seat) = self.seats.get_mut(channel).and_then(Option::as_mut) else { continue };
                     let conversation = &self.conversation;
                     let speaks = conversation.speaks();
@@ -371,7 +379,7 @@ impl Executor {
                         seat.session.speak(speaks);
                     }
                     let Handled { result, congested, welcome_bytes, .. } =
-                        seat.session.handle(received, command, |snapshot| conversation.welcome(snapshot, now));
+                        seat.session.handle(received, command, other_rooms, |snapshot| conversation.welcome(snapshot, now));
                     if let Err(error) = &result {
                         seat.session.refused(error);
                     }

@@ -122,7 +122,7 @@ async fn a_defect_in_telling_one_does_not_keep_it_from_the_others() {
         profile: Profile::default(),
         kind: RoomKind::Group,
     };
-    assert!(broken.handle(Moment::now(), join, |_| Some(Frame::Text(String::new()))).result.is_ok());
+    assert!(broken.handle(Moment::now(), join, 0, |_| Some(Frame::Text(String::new()))).result.is_ok());
 
     let mut ann = Peer::join(&server, WIRES[0], "r", "ann").await;
     let bob = Peer::join(&server, WIRES[0], "r", "bob").await;

@@ -467,7 +467,7 @@ async fn all_lines_may_drop_at_once() {
             let session = resumable(server.hub(), &QUIET);
             let room = RoomId::new(&format!("call-{}", number / 2)).unwrap();
             let join = Command::Join { room, peer: None, profile: Profile::default(), kind: RoomKind::Group };
-            assert!(session.handle(Moment::now(), join, |_| None).result.is_ok());
+            assert!(session.handle(Moment::now(), join, 0, |_| None).result.is_ok());
             session
         })
         .collect();

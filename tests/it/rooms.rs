@@ -6,6 +6,7 @@ use parlor::clock::Moment;
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::limits::SessionLimits;
 use parlor::room::{
+    JoinBounds,
     Applied, Command, Event, FoundBy, LeaveReason, Limits, Profile, Recipients, RemovalReason, RoomError, RoomKind,
     Rooms, Signal, SignalKind, Target,
 };
@@ -481,7 +482,7 @@ fn a_room_of_chosen_capacity_takes_no_signal_peer() {
     node.rooms.create(node.now, Some(room("made")), Some(10)).unwrap();
     assert_eq!(node.call(1, "made", RoomKind::Pair), Err(RoomError::NotForPairs));
     let join = Command::Join { room: room("sized"), peer: None, profile: Profile::default(), kind: RoomKind::Group };
-    drop(node.rooms.apply_sized(node.now, connection(1), join, Some(4)).unwrap());
+    drop(node.rooms.apply_bounded(node.now, connection(1), join, JoinBounds { size: Some(4), other_rooms: 0 }).unwrap());
     assert_eq!(node.call(2, "sized", RoomKind::PairUnlessEnded), Err(RoomError::NotForPairs));
     assert_eq!(RoomError::NotForPairs.code(), parlor::room::Code::Forbidden);
     assert_eq!(node.rooms.summary(&room("made")).unwrap().capacity, 10);

@@ -136,7 +136,7 @@ async fn a_connection_whose_place_is_taken_reaches_no_media() {
     let older = resumable(server.hub(), &DIALECT);
     let room = RoomId::new("r").unwrap();
     let join = Command::Join { room, peer: None, profile: Profile::default(), kind: RoomKind::Group };
-    assert!(older.handle(Moment::now(), join, |_| Some(Frame::Text(String::new()))).result.is_ok());
+    assert!(older.handle(Moment::now(), join, 0, |_| Some(Frame::Text(String::new()))).result.is_ok());
     let ask = || (None, Request::ListProducers, Box::new(|_, _| Frame::Text(String::new())));
     let (room, request, write) = ask();
     assert!(older.media(room, request, write).is_ok());
