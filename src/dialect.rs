@@ -67,8 +67,34 @@ pub enum Frame {
     Text(String),
     /// Several messages, in this order.
     Several(Vec<String>),
+    /// A message that carries the resume token of its session.
+    WithToken(TokenMessage),
     /// The end of the connection, with a code of RFC 6455, section 7.4, and a reason.
     Close(u16, &'static str),
+}
+
+/// A message that carries the resume token of its session. In parts, since a token works once: a replay of the message
+/// carries the token that is valid by then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenMessage {
+    /// The message up to the token.
+    pub before: String,
+    /// The token, which needs no escaping.
+    pub token: String,
+    /// The message after the token.
+    pub after: String,
+}
+
+impl TokenMessage {
+    /// The bytes of the whole message.
+    pub fn length(&self) -> usize {
+        self.before.len() + self.token.len() + self.after.len()
+    }
+
+    /// The whole message.
+    pub fn text(&self) -> String {
+        [self.before.as_str(), &self.token, &self.after].concat()
+    }
 }
 
 impl Frame {
@@ -76,6 +102,7 @@ impl Frame {
     pub fn length(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
+            Self::WithToken(message) => message.length(),
             Self::Several(texts) => texts.iter().map(String::len).sum(),
             Self::Close(..) => 0,
         }

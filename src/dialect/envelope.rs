@@ -186,10 +186,10 @@ impl Conversation for Typed {
 
     fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<Frame> {
         let token = self.resume_token.as_deref().filter(|_| !self.has_told_token);
-        Some(Frame::Text(self.envelope("room:state", now).with(|out| {
+        Some(self.envelope("room:state", now).with_token(token, |out| {
             let ice_servers = self.ice_servers.as_ref().map(|servers| servers.for_peer(&snapshot.me.id, now));
-            encode::room_state(out, snapshot, ice_servers.as_deref(), token);
-        })))
+            encode::room_state(out, snapshot, ice_servers.as_deref());
+        }))
     }
 
     fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step> {
@@ -201,7 +201,7 @@ impl Conversation for Typed {
                 None
             }
             Ok(Answer::Inspected(snapshot)) => {
-                Some(self.tell("room:state", |out| encode::room_state(out, &snapshot, None, None)))
+                Some(self.tell("room:state", |out| encode::room_state(out, &snapshot, None)))
             }
             Ok(Answer::Left) => {
                 let room = self.leaving.take()?;
@@ -291,7 +291,7 @@ impl Typed {
         let connection = PeerId::from(self.connection);
         let (user, token) = (self.user.as_ref().unwrap_or(&connection), self.resume_token.as_deref());
         let envelope = self.envelope("auth:response", self.now);
-        Frame::Text(envelope.with(|out| encode::authenticated(out, user, identity, token)))
+        envelope.with_token(token, |out| encode::authenticated(out, user, identity))
     }
 
     fn error(&self, failure: &Failure<'_>, problems: &[Problem]) -> Frame {

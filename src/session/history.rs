@@ -123,11 +123,6 @@ impl<T> History<T> {
         }
     }
 
-    /// All frames that are held. What is written into one must be as long as what was there.
-    pub fn frames_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.held.iter_mut().map(|held| &mut held.frame)
-    }
-
     /// The frames after a number, in order, each with its length; those that are not held any more left out.
     pub fn after(&self, number: u64) -> impl Iterator<Item = (usize, &T)> {
         let skipped = usize::try_from(number.saturating_add(1).saturating_sub(self.first())).unwrap_or(usize::MAX);

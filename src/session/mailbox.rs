@@ -16,7 +16,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{Backlog, History, Hub, NotHeld, QueueFull};
-use crate::dialect::{Frame, Framing};
+use crate::dialect::{Frame, Framing, TokenMessage};
 use crate::id::ConnectionId;
 
 /// What waits to be written to a client.
@@ -73,14 +73,44 @@ struct State {
     /// The number of the next frame, where there is no replay buffer.
     next: u64,
     /// The replay buffer; `None` where the session cannot be resumed.
-    history: Option<History<Bytes>>,
+    history: Option<History<Kept>>,
     /// The current connection; `None` while the client is away.
     sink: Option<Arc<dyn Sink>>,
     /// Whether the client is to be disconnected as soon as it is back.
     is_closing: bool,
 }
 
+/// A frame in the replay buffer.
+enum Kept {
+    Text(Bytes),
+    /// It carries the resume token, which is another by the time of a replay.
+    WithToken(Box<TokenMessage>),
+}
+
+impl Kept {
+    /// The text for a replay.
+    fn text(&self, token: Option<&str>) -> Bytes {
+        match (self, token) {
+            (Self::Text(text), _) => text.clone(),
+            (Self::WithToken(message), None) => message.text().into(),
+            (Self::WithToken(message), Some(token)) => {
+                let TokenMessage { before, after, .. } = &**message;
+                [before.as_str(), token, after].concat().into()
+            }
+        }
+    }
+}
+
 impl State {
+    /// The number of the next frame, if one of so many bytes may be sent.
+    fn next_number(&mut self, bytes: usize) -> Result<u64, QueueFull> {
+        if let Some(history) = &self.history {
+            history.takes(bytes)?;
+            self.next = history.next();
+        }
+        Ok(self.next)
+    }
+
     /// Keeps what is sent from now on in the replay buffer; returns the connection it was sent to before.
     fn hold(&mut self) -> Option<Arc<dyn Sink>> {
         if let Some(history) = &mut self.history {
@@ -118,6 +148,7 @@ impl Mailbox {
         match frame {
             Frame::Text(text) => self.push(&mut state, text, is_promised),
             Frame::Several(texts) => texts.into_iter().try_for_each(|text| self.push(&mut state, text, is_promised)),
+            Frame::WithToken(message) => self.push_with_token(&mut state, message, is_promised),
             Frame::Close(code, reason) => match &state.sink {
                 Some(sink) => sink.push(Outgoing::Close(code, reason), false),
                 None => Ok(()),
@@ -126,25 +157,46 @@ impl Mailbox {
     }
 
     fn push(&self, state: &mut State, mut text: String, is_promised: bool) -> Result<(), QueueFull> {
-        let State { next, history, sink, .. } = state;
-        if let Some(history) = &history {
-            history.takes(text.len())?;
-            *next = history.next();
-        }
-        self.framing.complete(&mut text, *next);
+        let number = state.next_number(text.len())?;
+        self.framing.complete(&mut text, number);
         let text = Bytes::from(text);
-        if let Some(sink) = sink {
-            sink.push(self.outgoing(text.clone(), *next, history.is_some()), is_promised)?;
+        self.push_numbered(state, number, text.clone(), is_promised)?;
+        self.keep(state, text.len(), Kept::Text(text));
+        Ok(())
+    }
+
+    fn push_with_token(
+        &self,
+        state: &mut State,
+        mut message: TokenMessage,
+        is_promised: bool,
+    ) -> Result<(), QueueFull> {
+        let number = state.next_number(message.length())?;
+        self.framing.complete(&mut message.after, number);
+        let text = Bytes::from(message.text());
+        let length = text.len();
+        self.push_numbered(state, number, text, is_promised)?;
+        self.keep(state, length, Kept::WithToken(Box::new(message)));
+        Ok(())
+    }
+
+    fn push_numbered(&self, state: &State, number: u64, text: Bytes, is_promised: bool) -> Result<(), QueueFull> {
+        match &state.sink {
+            Some(sink) => sink.push(self.outgoing(text, number, state.history.is_some()), is_promised),
+            None => Ok(()),
         }
-        *next += 1;
-        if let Some(history) = history {
+    }
+
+    /// Counts a frame that was sent, and keeps it where the session can be resumed.
+    fn keep(&self, state: &mut State, length: usize, frame: Kept) {
+        state.next += 1;
+        if let Some(history) = &mut state.history {
             let now = Instant::now();
             if history.is_empty() {
                 self.hub.holds_for(self.id, now);
             }
-            history.push(now, text.len(), text);
+            history.push(now, length, frame);
         }
-        Ok(())
     }
 
     fn outgoing(&self, text: Bytes, number: u64, can_resume: bool) -> Outgoing {
@@ -156,13 +208,13 @@ impl Mailbox {
     }
 
     /// Sends to a connection from now on: first the `greeting`, completed with the number of the last frame that the client
-    /// has seen, then what it has missed. A frame that contains the first text of `replaced` gets the second in its place.
+    /// has seen, then what it has missed. A frame that carries a resume token carries this one, where there is one.
     pub fn attach(
         &self,
         sink: &Arc<dyn Sink>,
         greeting: Option<String>,
         seen: u64,
-        replaced: Option<(String, String)>,
+        token: Option<&str>,
     ) -> Result<(), QueueFull> {
         let mut state = self.state.lock();
         if let Some(mut greeting) = greeting {
@@ -171,17 +223,8 @@ impl Mailbox {
         }
         if let Some(history) = &mut state.history {
             history.set_back(Instant::now(), seen);
-            if let Some((key, newer)) = replaced {
-                for frame in history.frames_mut() {
-                    if let Ok(text) = std::str::from_utf8(frame)
-                        && text.contains(&key)
-                    {
-                        *frame = text.replace(&key, &newer).into();
-                    }
-                }
-            }
             for (number, (_, frame)) in (seen + 1..).zip(history.after(seen)) {
-                sink.push(self.outgoing(frame.clone(), number, true), true)?;
+                sink.push(self.outgoing(frame.text(token), number, true), true)?;
             }
         }
         state.sink = Some(Arc::clone(sink));

@@ -379,7 +379,8 @@ impl Executor {
                         seat.session.speak(speaks);
                     }
                     let Handled { result, congested, welcome_bytes, .. } =
-                        seat.session.handle(received, command, other_rooms, |snapshot| conversation.welcome(snapshot, now));
+                        seat.session
+                            .handle(received, command, other_rooms, |snapshot| conversation.welcome(snapshot, now));
                     if let Err(error) = &result {
                         seat.session.refused(error);
                     }
@@ -528,13 +529,16 @@ impl Executor {
             session.accept(Grant::clone(&grant)).expect("a session is resumed by its own subject");
         }
         // The key works once.
-        let before = session.key().map(|key| key.expose());
         let key = session.renew_key(used).map(|key| key.expose());
         self.conversation.keep(key.clone());
         let speaks = self.conversation.speaks();
         session.speak(speaks);
-        let Frame::Text(greeting) = self.conversation.resumed(Some(session.id()), now) else { return None };
-        let attached = mailbox.attach(&self.sink(), Some(greeting), seen, before.zip(key));
+        let greeting = match self.conversation.resumed(Some(session.id()), now) {
+            Frame::Text(greeting) => greeting,
+            Frame::WithToken(greeting) => greeting.text(),
+            Frame::Several(_) | Frame::Close(..) => return None,
+        };
+        let attached = mailbox.attach(&self.sink(), Some(greeting), seen, key.as_deref());
         // Its answer says that the client has its new key.
         let attached = attached.and_then(|()| self.queue.push(Outgoing::Ping, true));
         let channel = self.conversation.channel();
@@ -551,9 +555,7 @@ impl Executor {
 
     /// Tells the client something as a numbered frame of its session.
     fn tell(&mut self, frame: Frame) -> Result<(), End> {
-        if let Frame::Text(text) = &frame {
-            self.limiter.charge(text.len());
-        }
+        self.limiter.charge(frame.length());
         let told = match self.seat() {
             Some(seat) => seat.mailbox.send(frame),
             None => Ok(()),

@@ -29,6 +29,7 @@ fn begin(begin: Begin) -> Box<dyn Conversation> {
 fn frame(frame: Frame) -> String {
     match frame {
         Frame::Text(text) => text,
+        Frame::WithToken(message) => message.text(),
         Frame::Several(texts) => texts.join(" "),
         Frame::Close(code, reason) => format!("close {code} {reason}"),
     }

@@ -147,6 +147,28 @@ async fn a_token_that_is_told_again_is_the_one_that_is_good() {
 }
 
 #[tokio::test]
+async fn replayed_signal_that_contains_the_resume_token_is_unchanged() {
+    let server = TestServer::with(&["--resume-seconds=10"]);
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let (bob, token) = joined(&server, &mut ann).await;
+    cut(bob);
+    ann.told("user-away").await;
+    let sdp = format!("a token: {token}");
+    let offer = json!({ "targetId": "bob", "offer": { "type": "offer", "sdp": sdp } });
+    assert_eq!(ann.ask("offer", offer).await["ok"], true);
+    let mut bob = asks_for_its_place(&server, &token).await;
+    let answer = heard(&mut bob, "auth:response").await;
+    assert!(answer["recovered"] == true && answer["resumeToken"] != token.as_str(), "{answer}");
+    assert_eq!(heard(&mut bob, "sdp:offer").await["sdp"], sdp);
+    bob.close(None).await.ok();
+    ann.told("user-back").await;
+    ann.told("user-left").await;
+    ann.close().await;
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn who_is_in_no_room_has_nothing_to_come_back_to() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     // Its `join-room` is lost with the line.

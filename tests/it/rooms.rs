@@ -6,9 +6,8 @@ use parlor::clock::Moment;
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::limits::SessionLimits;
 use parlor::room::{
-    JoinBounds,
-    Applied, Command, Event, FoundBy, LeaveReason, Limits, Profile, Recipients, RemovalReason, RoomError, RoomKind,
-    Rooms, Signal, SignalKind, Target,
+    Applied, Command, Event, FoundBy, JoinBounds, LeaveReason, Limits, Profile, Recipients, RemovalReason, RoomError,
+    RoomKind, Rooms, Signal, SignalKind, Target,
 };
 
 /// A node whose connections are called 1, 2, 3 …
@@ -482,7 +481,9 @@ fn a_room_of_chosen_capacity_takes_no_signal_peer() {
     node.rooms.create(node.now, Some(room("made")), Some(10)).unwrap();
     assert_eq!(node.call(1, "made", RoomKind::Pair), Err(RoomError::NotForPairs));
     let join = Command::Join { room: room("sized"), peer: None, profile: Profile::default(), kind: RoomKind::Group };
-    drop(node.rooms.apply_bounded(node.now, connection(1), join, JoinBounds { size: Some(4), other_rooms: 0 }).unwrap());
+    drop(
+        node.rooms.apply_bounded(node.now, connection(1), join, JoinBounds { size: Some(4), other_rooms: 0 }).unwrap(),
+    );
     assert_eq!(node.call(2, "sized", RoomKind::PairUnlessEnded), Err(RoomError::NotForPairs));
     assert_eq!(RoomError::NotForPairs.code(), parlor::room::Code::Forbidden);
     assert_eq!(node.rooms.summary(&room("made")).unwrap().capacity, 10);

@@ -50,6 +50,7 @@ const ASKED: Asked<'static> = Asked { namespace: "/", id: 7 };
 fn event(event: &Event) -> String {
     match encode::event(event).unwrap() {
         Frame::Text(text) => text,
+        Frame::WithToken(message) => message.text(),
         Frame::Several(texts) => texts.join(" "),
         Frame::Close(code, reason) => panic!("closed with {code} {reason}"),
     }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::NAME;
 use super::decode::Problem;
 use crate::dialect::json::{self, Members, push_failure, push_member, push_raw, push_string};
-use crate::dialect::{Failure, Frame, content};
+use crate::dialect::{Failure, Frame, TokenMessage, content};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::room::{Code, Event, Peer, RemovalReason, Signal, SignalKind, Snapshot};
 
@@ -60,6 +60,21 @@ impl Envelope<'_> {
         out.push('}');
         out
     }
+
+    /// Writes it around a payload, an object, that ends with the session's resume token where there is one.
+    pub fn with_token(&self, token: Option<&str>, payload: impl FnOnce(&mut String)) -> Frame {
+        let Some(token) = token else { return Frame::Text(self.with(payload)) };
+        let mut end_of_before = 0;
+        let mut before = self.with(|out| {
+            payload(out);
+            out.pop();
+            push_member(out, "resumeToken", "");
+            end_of_before = out.len() - 1;
+            out.push('}');
+        });
+        let after = before.split_off(end_of_before);
+        Frame::WithToken(TokenMessage { before, token: token.to_owned(), after })
+    }
 }
 
 /// Writes the number of a frame into its envelope.
@@ -91,8 +106,8 @@ pub struct Identity {
     pub recovered: Option<bool>,
 }
 
-/// The payload of an `auth:response` that lets the client in; with what it must know to come back after a drop.
-pub fn authenticated(out: &mut String, user: &PeerId, identity: &Identity, token: Option<&str>) {
+/// The payload of an `auth:response` that lets the client in.
+pub fn authenticated(out: &mut String, user: &PeerId, identity: &Identity) {
     out.push_str(r#"{"success":true"#);
     push_member(out, "userId", user.as_str());
     if let Some(role) = &identity.role {
@@ -103,9 +118,6 @@ pub fn authenticated(out: &mut String, user: &PeerId, identity: &Identity, token
     }
     if let Some(recovered) = identity.recovered {
         push_raw(out, "recovered", if recovered { "true" } else { "false" });
-    }
-    if let Some(token) = token {
-        push_member(out, "resumeToken", token);
     }
     out.push('}');
 }
@@ -137,9 +149,8 @@ pub fn error(out: &mut String, failure: &Failure<'_>, room: Option<&RoomId>, pro
     out.push('}');
 }
 
-/// The payload of a `room:state`; a joiner's has the ICE servers, as JSON, and what it must know to come back after a
-/// drop, where it was not told yet.
-pub fn room_state(out: &mut String, snapshot: &Snapshot, ice_servers: Option<&str>, token: Option<&str>) {
+/// The payload of a `room:state`; a joiner's has the ICE servers, as JSON.
+pub fn room_state(out: &mut String, snapshot: &Snapshot, ice_servers: Option<&str>) {
     out.push('{');
     push_member(out, "roomId", snapshot.room.as_str());
     out.push_str(r#","participants":["#);
@@ -155,9 +166,6 @@ pub fn room_state(out: &mut String, snapshot: &Snapshot, ice_servers: Option<&st
     out.push('}');
     if let Some(ice_servers) = ice_servers {
         push_raw(out, "iceServers", ice_servers);
-    }
-    if let Some(token) = token {
-        push_member(out, "resumeToken", token);
     }
     out.push('}');
 }
@@ -190,7 +198,7 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
         Some(Frame::Text(Envelope { style, kind, now, correlation: None }.with(payload)))
     };
     match event {
-        Event::Joined(snapshot) => write("room:state", &|out| room_state(out, snapshot, None, None)),
+        Event::Joined(snapshot) => write("room:state", &|out| room_state(out, snapshot, None)),
         Event::PeerJoined { room, peer } => write("room:participant-joined", &|out| {
             out.push('{');
             push_member(out, "roomId", room.as_str());

@@ -43,7 +43,17 @@ pub(super) fn limited(
     let (packets, breaks) = (PacketReader::new(format), LineBreaks::new(format, max_bytes));
     let is_too_slow = Arc::new(AtomicBool::new(false));
     let outcome = Outcome(Arc::clone(&is_too_slow));
-    let limited = Limited { body, rest: Bytes::new(), session, limit, deadline: None, is_too_slow, packets, breaks, has_ended: false };
+    let limited = Limited {
+        body,
+        rest: Bytes::new(),
+        session,
+        limit,
+        deadline: None,
+        is_too_slow,
+        packets,
+        breaks,
+        has_ended: false,
+    };
     (Body::new(limited), outcome)
 }
 

@@ -228,8 +228,7 @@ mod tests {
             assert_eq!(separated.unwrap(), ["4", "3", "4", "attachment", "4"], "{piece}");
             let lengths = packets(Format::Lengths, "2:401:26:42[\"\u{e9}\"]6:b4AAAA".as_bytes(), piece);
             assert_eq!(lengths.unwrap(), ["4", "2", "4", "attachment"], "{piece}");
-            let bytes =
-                packets(Format::Bytes, b"\x00\x02\xff40\x00\x01\x00\xff42[\"aaaaaa\x01\x03\xff\x04ab", piece);
+            let bytes = packets(Format::Bytes, b"\x00\x02\xff40\x00\x01\x00\xff42[\"aaaaaa\x01\x03\xff\x04ab", piece);
             assert_eq!(bytes.unwrap(), ["4", "4", "attachment"], "{piece}");
         }
     }

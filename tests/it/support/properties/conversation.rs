@@ -24,7 +24,7 @@ const ME: ConnectionId = ConnectionId::from_u128(1);
 
 /// The place that a client has which comes back to it, and what brings it there: first, and from then on.
 const PLACE: ConnectionId = ConnectionId::from_u128(0x91ace);
-const KEYS: [&str; 2] = ["the \"first\" key", "the key after that"];
+const KEYS: [&str; 2] = ["the-first.key", "the-key.after-that"];
 
 /// As many more join as a conversation names targets, up to this.
 const MOST_GUESTS: u128 = 8;

@@ -54,6 +54,7 @@ pub(crate) fn when() -> SystemTime {
 pub(crate) fn text(frame: Frame) -> String {
     match frame {
         Frame::Text(text) => text,
+        Frame::WithToken(message) => message.text(),
         Frame::Several(texts) => panic!("several messages: {texts:?}"),
         Frame::Close(code, reason) => panic!("closed with {code} {reason}"),
     }
