@@ -158,8 +158,11 @@ export class Peer {
     return oldest.args
   }
 
+  /** The argument of the oldest unread event, which must be `event`. Every event of the server has exactly one. */
   async next(event) {
-    return (await this.nextArguments(event))[0]
+    const args = await this.nextArguments(event)
+    assert.equal(args.length, 1, `${this.name}: listeners of ${event} get ${args.length} arguments`)
+    return args[0]
   }
 
   tell(event, ...args) {
@@ -263,7 +266,8 @@ export function suite(name, settings, define, cwd) {
 let serial = 0
 
 /**
- * Returns `scenario(title, body)` for one cell. The body gets a world: `room`, a fresh name; `connect(name, cell?)`, a settled
+ * Returns `scenario(title, body)` for one cell. The body gets a world: `room`, a fresh name; `create(name, cell?, proxy?)`, a client,
+ * of the `url` of a proxy where one is given; `connect(name, cell?)`, a settled
  * client; `members(...joins)`, settled clients that joined `room` one after the other and have read all about it.
  * At its end every client that is still there must be quiet, and after it the server must be empty.
  */
@@ -271,8 +275,8 @@ export function scenarios(server, cell = CELLS[7]) {
   return (title, body) => test(title, async () => {
     const peers = []
     const room = `room-${++serial}`
-    const create = (name, on = cell) => {
-      const peer = new OfficialClient(server.url, on, name)
+    const create = (name, on = cell, { url } = server) => {
+      const peer = new OfficialClient(url, on, name)
       peers.push(peer)
       return peer
     }
