@@ -1,10 +1,9 @@
 //! HTTP: every route and what it passes through, on one page.
 //!
 //! - [`origin`] decides which pages may talk to us: as CORS headers for REST, as a refusal for handshakes and writes;
-//! - [`rooms`], [`health`] and [`metrics`] are for operators; [`token`] is for clients; [`demo`] serves the demo page and the official client's bundle, [`docs`]
+//! - [`rooms`], [`health`] and [`metrics`] are for operators; [`ice_servers`] is for clients; [`demo`] serves the demo page and the official client's bundle, [`docs`]
 //!   the wire contracts;
-//! - [`admission`] refuses requests over the limits on connections; [`proxies`] finds the client's address;
-//! - [`error`] is the one form in which requests are refused.
+//! - [`admission`] refuses requests over the limits on connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,8 @@ use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer};
 use crate::config::Config;
 use crate::dialect::{envelope, session, topic};
 use crate::metrics::Held;
+use crate::request::error::ApiError;
+use crate::request::proxies::{self, Proxies};
 use crate::session::Hub;
 use crate::tls::Tls;
 use crate::transport::{socketio, websocket};
@@ -30,17 +31,13 @@ mod admission;
 mod cursor;
 pub mod demo;
 pub mod docs;
-pub mod error;
 pub mod health;
+pub mod ice_servers;
 pub mod metrics;
 pub mod origin;
-pub mod proxies;
 pub mod rooms;
-pub mod token;
 
-use self::error::ApiError;
 use self::origin::{Head, Origins};
-use self::proxies::Proxies;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -92,7 +89,7 @@ pub fn router(
         .route("/api/rooms", get(rooms::list).post(rooms::create))
         .route("/api/rooms/{room}", get(rooms::show).delete(rooms::close))
         .route_layer(middleware::from_fn_with_state(shared.clone(), rooms::authorize))
-        .route("/api/ice-servers", get(token::ice_servers))
+        .route("/api/ice-servers", get(ice_servers::show))
         .route_layer(middleware::from_fn_with_state(config.times.handshake_timeout_seconds, in_time))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&origins), origin::guard_writes))
         .with_state(shared.clone());

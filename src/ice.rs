@@ -16,8 +16,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::dialect::json::{push_member, push_raw, push_string};
 use crate::id::PeerId;
+use crate::json::{push_member, push_raw, push_string};
 
 /// The most bytes of a user name: RFC 8489, section 14.3, has fewer than 509.
 const MAX_USER_NAME: usize = 508;

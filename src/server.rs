@@ -11,11 +11,11 @@ use tracing::{info, warn};
 
 use crate::auth::Verifier;
 use crate::config::{Config, HostAndPort};
-use crate::http::proxies::Proxies;
 use crate::http::{self, Shared};
 use crate::lifecycle::Lifecycle;
 pub use crate::metrics::Held;
 use crate::metrics::Metrics;
+use crate::request::proxies::Proxies;
 use crate::room::Rooms;
 use crate::session::{AccessPolicy, Hub};
 use crate::sfu::{Company, DriveError, Media};

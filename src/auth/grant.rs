@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{LEEWAY, TokenError};
-use crate::dialect::json::{self, Members, push_member};
 use crate::id::{PeerId, RoomId};
+use crate::json::{self, Members, push_member};
 use crate::room::Profile;
 
 /// The claims that count here; others are ignored. Ids are taken as they stand, without trimming.

@@ -1,204 +1,10 @@
-//! Reading the outermost level of JSON, and writing it by hand.
-//!
-//! Values are handed on as the text they came in: [`RawValue`] is a slice of the message. Nothing below the outermost
-//! level is looked at.
+//! The JSON of messages: [`crate::json`], and what names the errors of a dialect.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
-use std::ops::Range;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{DecodeError, Failure};
 use crate::id::IdError;
-
-/// The members of a JSON object, in the order they came, each value unread.
-#[derive(Debug, Default)]
-pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'a> Members<'a> {
-    /// Reads an object; `None` if `value` is anything else.
-    pub fn read(value: &'a RawValue) -> Option<Self> {
-        serde_json::from_str(value.get()).ok()
-    }
-
-    /// The value of a key. Where a key stands twice the last one counts, as in JavaScript: what is checked here is
-    /// what the receiver will read.
-    pub fn get(&self, key: &str) -> Option<&'a RawValue> {
-        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
-    }
-
-    /// The first of `keys` that is present, and its value.
-    pub fn first_of(&self, keys: &[&'static str]) -> Option<(&'static str, &'a RawValue)> {
-        keys.iter().find_map(|key| self.get(key).map(|value| (*key, value)))
-    }
-
-    /// Whether a key is present.
-    pub fn has(&self, key: &str) -> bool {
-        self.0.iter().any(|(name, _)| name == key)
-    }
-
-    /// The keys, in the order they came.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(key, _)| &**key)
-    }
-
-    /// The object as text, less the members that `skip` names, and where in it the value of `key` stands (the last one, if
-    /// it stands twice).
-    pub fn object_without(&self, skip: impl Fn(&str) -> bool, key: &str) -> (Box<str>, Range<usize>) {
-        let mut object = String::with_capacity(self.length() + 2);
-        object.push('{');
-        let found = self.write(&mut object, skip, key);
-        object.push('}');
-        (object.into(), found)
-    }
-
-    /// The members as text without the braces, those left out that `skip` names. Values are copied as they came.
-    pub fn text_without(&self, skip: impl Fn(&str) -> bool) -> String {
-        let mut text = String::with_capacity(self.length());
-        self.write(&mut text, skip, "");
-        text
-    }
-
-    fn length(&self) -> usize {
-        self.0.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum()
-    }
-
-    fn write(&self, out: &mut String, skip: impl Fn(&str) -> bool, wanted: &str) -> Range<usize> {
-        let mut found = 0..0;
-        let mut is_first = true;
-        for (key, value) in self.0.iter().filter(|(key, _)| !skip(key)) {
-            if !std::mem::take(&mut is_first) {
-                out.push(',');
-            }
-            push_string(out, key);
-            out.push(':');
-            let start = out.len();
-            out.push_str(value.get());
-            if key == wanted {
-                found = start..out.len();
-            }
-        }
-        found
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(8);
-                while let Some(Key(key)) = map.next_key()? {
-                    members.push((key, map.next_value()?));
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Reader)
-    }
-}
-
-/// An event's name and its first arguments, as Socket.IO sends them: `["name", first, second, …]`.
-#[derive(Debug)]
-pub struct Arguments<'a> {
-    /// The name.
-    pub name: Cow<'a, str>,
-    /// The first argument, if there is one.
-    pub first: Option<Argument<'a>>,
-    /// The second one.
-    pub second: Option<&'a RawValue>,
-}
-
-/// An argument of an event.
-#[derive(Debug)]
-pub enum Argument<'a> {
-    /// An object.
-    Object(Members<'a>),
-    /// Anything else; also an object whose keys cannot be read.
-    Other(&'a RawValue),
-}
-
-impl<'a> Arguments<'a> {
-    /// Reads the array of an event; `None` for anything else.
-    pub fn read(text: &'a str) -> Option<Self> {
-        // Nearly every event brings an object, which is read in the same pass. Anything else fails at its first byte, and
-        // is short.
-        if let Ok(List { name, first, second }) = serde_json::from_str::<List<'_, Members<'_>>>(text) {
-            return Some(Self { name, first: first.map(Argument::Object), second });
-        }
-        let List { name, first, second } = serde_json::from_str::<List<'_, &RawValue>>(text).ok()?;
-        Some(Self { name, first: first.map(Argument::Other), second })
-    }
-}
-
-/// The same, with the first argument read as `F`.
-struct List<'a, F> {
-    name: Cow<'a, str>,
-    first: Option<F>,
-    second: Option<&'a RawValue>,
-}
-
-impl<'de: 'a, 'a, F: Deserialize<'de>> Deserialize<'de> for List<'a, F> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader<F>(PhantomData<F>);
-
-        impl<'de, F: Deserialize<'de>> Visitor<'de> for Reader<F> {
-            type Value = List<'de, F>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array that begins with a name")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let Key(name) = seq.next_element()?.ok_or_else(|| serde::de::Error::invalid_length(0, &self))?;
-                let first = seq.next_element()?;
-                let second = seq.next_element()?;
-                while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
-                Ok(List { name, first, second })
-            }
-        }
-
-        deserializer.deserialize_seq(Reader(PhantomData))
-    }
-}
-
-/// A string that is borrowed from the message where it holds no escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(Reader)
-    }
-}
+pub use crate::json::*;
 
 /// Reads an id: a string, or a number by its decimal text.
 pub fn id<T>(
@@ -210,78 +16,13 @@ pub fn id<T>(
     let id = match text.as_bytes().first() {
         Some(b'"') => {
             // Only a lone surrogate, which Rust's text cannot hold, makes this fail.
-            let Ok(Key(text)) = serde_json::from_str(text) else {
-                return Err(DecodeError::WrongType { field, expected: "valid Unicode" });
-            };
+            let text = string(value).ok_or(DecodeError::WrongType { field, expected: "valid Unicode" })?;
             new(&text)
         }
         Some(b'-' | b'0'..=b'9') => new(text),
         _ => return Err(DecodeError::WrongType { field, expected: "a string or a number" }),
     };
     id.map_err(|problem| DecodeError::BadId { field, problem })
-}
-
-/// The members of an object, as text without the braces, less some of them.
-pub fn without<'a>(members: &'a str, names: &[&str]) -> Cow<'a, str> {
-    // Most objects hold none of them, and no key with escapes: those are told without being read.
-    if !members.contains('\\') && !names.iter().any(|name| members.contains(name)) {
-        return Cow::Borrowed(members);
-    }
-    let object = format!("{{{members}}}");
-    let read: Option<Members<'_>> = serde_json::from_str(&object).ok();
-    Cow::Owned(read.map(|read| read.text_without(|key| names.contains(&key))).unwrap_or_default())
-}
-
-/// Reads a string; `None` for anything else.
-pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
-    serde_json::from_str(value.get()).ok().map(|Key(text)| text)
-}
-
-/// Whether a value is a string.
-pub fn is_string(value: &RawValue) -> bool {
-    value.get().starts_with('"')
-}
-
-/// Whether a value is a number.
-pub fn is_number(value: &RawValue) -> bool {
-    value.get().starts_with(|first: char| first == '-' || first.is_ascii_digit())
-}
-
-/// Whether a value is `null`.
-pub fn is_null(value: &RawValue) -> bool {
-    value.get() == "null"
-}
-
-/// Whether a value is an object.
-pub fn is_object(value: &RawValue) -> bool {
-    value.get().starts_with('{')
-}
-
-/// Appends a JSON string.
-pub fn push_string(out: &mut String, text: &str) {
-    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    if text.bytes().all(is_plain) {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    } else {
-        out.push_str(&serde_json::Value::from(text).to_string());
-    }
-}
-
-/// Appends a member `"key":value` whose value is JSON already.
-pub fn push_raw(out: &mut String, key: &'static str, value: &str) {
-    push_key(out, key);
-    out.push_str(value);
-}
-
-fn push_key(out: &mut String, key: &'static str) {
-    if !out.ends_with('{') {
-        out.push(',');
-    }
-    out.push('"');
-    out.push_str(key);
-    out.push_str("\":");
 }
 
 /// Appends the members that tell an error.
@@ -296,11 +37,4 @@ pub fn push_retry(out: &mut String, failure: &Failure<'_>) {
     if let Some(milliseconds) = failure.retry_after_ms {
         push_raw(out, "retryAfterMs", &milliseconds.to_string());
     }
-}
-
-/// Appends a member `"key":"text"`, with a comma before it unless it is the first of its object. The key must need no
-/// escape.
-pub fn push_member(out: &mut String, key: &'static str, text: &str) {
-    push_key(out, key);
-    push_string(out, text);
 }

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 
 use super::Shared;
-use super::error::ApiError;
-use super::proxies::client_address;
+use crate::request::error::ApiError;
+use crate::request::proxies::client_address;
 use crate::session::ConnectionPermit;
 
 /// Paths that are answered at any limit: an operator must see a server that is full.

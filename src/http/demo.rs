@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use tower::ServiceExt;
 use tower_http::services::{ServeDir, ServeFile};
 
-use super::error::ApiError;
+use crate::request::error::ApiError;
 
 /// The folder of the demo page.
 const FOLDER: &str = "client-demo";

@@ -22,10 +22,10 @@ use http_body::Body;
 use parking_lot::Mutex;
 use tracing::warn;
 
-use super::error::ApiError;
-use super::proxies::Proxies;
 use crate::config::ClientUrl;
 use crate::config::origin::{default_port, host_and_port, split};
+use crate::request::error::ApiError;
+use crate::request::proxies::Proxies;
 use crate::tls::Tls;
 
 /// How often a refused origin is logged.

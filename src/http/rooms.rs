@@ -12,11 +12,11 @@ use humantime::format_rfc3339_millis;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::error::ApiError;
 use super::{Shared, cursor};
 use crate::clock::Moment;
 use crate::dialect::json;
 use crate::id::{PeerId, RoomId};
+use crate::request::error::ApiError;
 use crate::room::{Page, Summary};
 
 /// How many rooms there are in all, beside a page of them.

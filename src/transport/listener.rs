@@ -42,9 +42,9 @@ use super::http2;
 
 use super::stream::Stream;
 use super::tcp::Tcp;
-use crate::http::proxies::{OverTls, PeerAddress, Proxies};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Limit;
+use crate::request::proxies::{OverTls, PeerAddress, Proxies};
 use crate::session::{ConnectionPermit, Hub, RequestGuard};
 use crate::tls::{HTTP_2, Tls};
 

@@ -22,11 +22,11 @@ use super::queue::{QueueLimits, SendQueue};
 use super::websocket::{self, Socket, Terms, accept};
 use crate::dialect::socketio::packet::{EnginePacket, Revision};
 use crate::dialect::socketio::{Client, Setup};
-use crate::http::error::ApiError;
-use crate::http::proxies::client_address;
-use crate::http::token::token_of;
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
+use crate::request::error::ApiError;
+use crate::request::proxies::client_address;
+use crate::request::token::token_of;
 use crate::session::{AdmissionError, ConnectionPermit, Hub, Opening};
 
 /// The path of the endpoint, as official clients ask for it.

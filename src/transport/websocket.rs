@@ -31,11 +31,11 @@ use super::listener::Newcomer;
 use super::queue::{QueueLimits, SendQueue};
 use crate::auth::Grant;
 use crate::dialect::{Begin, Hello};
-use crate::http::error::ApiError;
-use crate::http::proxies::client_address;
-use crate::http::token::token_of;
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
+use crate::request::error::ApiError;
+use crate::request::proxies::client_address;
+use crate::request::token::token_of;
 use crate::session::{ConnectionPermit, Hub, Opening};
 
 /// The settings of WebSocket connections.

@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 use super::line_breaks::LineBreaks;
 use super::payload::{Format, Packet, PacketReader};
 use super::session::PollingSession;
-use crate::http::error::ApiError;
+use crate::request::error::ApiError;
 use crate::room::LeaveReason;
 use crate::transport::executor::{End, Executor};
 use crate::transport::read_ahead::READ_BUFFER;

@@ -167,9 +167,9 @@ impl ApiError {
 
 /// Travels with the response, for what counts errors.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Refusal {
-    pub(super) code: Code,
-    pub(super) limit: Option<Limit>,
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    pub(crate) limit: Option<Limit>,
 }
 
 #[derive(Serialize)]

@@ -1,4 +1,4 @@
-//! The token of a connection, as a request brings it, and `GET /api/ice-servers`, which goes by it.
+//! `GET /api/ice-servers`.
 
 use std::time::SystemTime;
 
@@ -7,26 +7,14 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 
 use super::Shared;
-use super::error::ApiError;
-use super::proxies::client_address;
 use crate::id::{ConnectionId, PeerId};
-
-/// The token of a request: `?token=`, or `Authorization: Bearer`. Empty is none.
-pub fn token_of<B>(request: &http::Request<B>) -> Option<String> {
-    let query = request.uri().query().unwrap_or_default();
-    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
-    let in_query = pairs.into_iter().find(|(name, value)| name == "token" && !value.is_empty());
-    in_query.map(|(_, token)| token).or_else(|| {
-        let header = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-        let (scheme, token) = header.split_once(' ')?;
-        let is_bearer = scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty();
-        is_bearer.then(|| token.trim().to_owned())
-    })
-}
+use crate::request::error::ApiError;
+use crate::request::proxies::client_address;
+use crate::request::token::token_of;
 
 /// `GET /api/ice-servers`: what a join is answered, for clients that want it before. Guarded by the connection's token
 /// where those are required, else like everything under `/api/`.
-pub async fn ice_servers(State(shared): State<Shared>, request: Request) -> Result<Response, ApiError> {
+pub async fn show(State(shared): State<Shared>, request: Request) -> Result<Response, ApiError> {
     let grant = shared.hub.identify(client_address(&request), token_of(&request).as_deref())?;
     if let (None, Some(token)) = (&grant, &shared.config.http.api_token)
         && !super::bears(request.headers(), token.as_str())
