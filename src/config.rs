@@ -291,7 +291,7 @@ impl Config {
             room_size: self.limits.max_room_size,
             rooms: (self.rooms.max_rooms > 0).then_some(self.rooms.max_rooms),
             rooms_per_connection: self.rooms.max_rooms_per_connection,
-            profile_bytes: self.limits.max_metadata_bytes,
+            metadata_bytes: self.limits.max_metadata_bytes,
             empty_room_ttl: self.rooms.empty_room_ttl_seconds,
             session: SessionQueueLimits {
                 messages: self.limits.session_queue_messages,

@@ -21,6 +21,8 @@ use crate::sfu::{self, Concern, MediaEvent, SfuError};
 pub mod content;
 pub mod envelope;
 pub mod json;
+pub mod merge_patch;
+pub mod message;
 pub mod session;
 pub mod socketio;
 pub mod topic;
@@ -42,6 +44,8 @@ pub struct Dialect {
     pub names: Names,
     /// How long a client pauses for a peer whose queue is filling up.
     pub patience: Duration,
+    /// Whether an application message of this name is withheld from a client, since the name is one of the server's own.
+    pub reserves: fn(&str) -> bool,
     /// Whether a client that cannot be told who came or went must go itself, since it believes that it knows.
     pub presence_is_vital: bool,
 }
@@ -434,6 +438,12 @@ pub enum RequestError {
         /// For how many it was meant.
         recipients: usize,
     },
+    /// An application message has a name that every recipient reserves for the server.
+    #[error("the name is reserved by the recipients")]
+    ReservedName,
+    /// No recipient's protocol has a form for an application message.
+    #[error("no peer in the room can receive this message")]
+    NoReceiver,
     /// The client sends too much.
     #[error("too many messages")]
     RateLimited {
@@ -458,6 +468,8 @@ impl RequestError {
             Self::Decode(error) => error.code(),
             Self::Room(error) => error.code(),
             Self::DeliveryFailed { .. } => Code::DeliveryFailed,
+            Self::ReservedName => Code::InvalidMessage,
+            Self::NoReceiver => Code::TargetNotFound,
             Self::RateLimited { .. } => Code::RateLimited,
             Self::Media(error) => match error.concern {
                 Concern::Transport => Code::TransportError,
@@ -476,6 +488,8 @@ impl RequestError {
             Self::Decode(_)
             | Self::Room(_)
             | Self::DeliveryFailed { .. }
+            | Self::ReservedName
+            | Self::NoReceiver
             | Self::Media(_)
             | Self::Denied(_)
             | Self::Internal => None,

@@ -37,6 +37,11 @@ impl<'a> Members<'a> {
         self.0.iter().any(|(name, _)| name == key)
     }
 
+    /// The members, in the order they came.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(key, value)| (&**key, *value))
+    }
+
     /// The keys, in the order they came.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(key, _)| &**key)

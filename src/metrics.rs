@@ -36,6 +36,8 @@ pub enum Kind {
     Inspect,
     /// The end of a session.
     HangUp,
+    /// A change of the sender's metadata.
+    Update,
     /// A signal.
     Signal(SignalKind),
     /// Anything else that is understood: a `ping`, an authentication.
@@ -50,7 +52,7 @@ pub enum Kind {
 
 impl Kind {
     /// Their names in the label, each at its index.
-    const NAMES: [&'static str; 11] = [
+    const NAMES: [&'static str; 13] = [
         "join",
         "leave",
         "inspect",
@@ -58,6 +60,8 @@ impl Kind {
         "offer",
         "answer",
         "candidate",
+        "relay",
+        "update",
         "other",
         "unknown",
         "refused",
@@ -71,22 +75,24 @@ impl Kind {
             Self::Inspect => 2,
             Self::HangUp => 3,
             Self::Signal(kind) => 4 + signal_index(kind),
-            Self::Other => 7,
-            Self::Unknown => 8,
-            Self::Refused => 9,
-            Self::Control => 10,
+            Self::Update => 8,
+            Self::Other => 9,
+            Self::Unknown => 10,
+            Self::Refused => 11,
+            Self::Control => 12,
         }
     }
 }
 
 /// The names of signals in the label, each at its index.
-const SIGNALS: [&str; 3] = ["offer", "answer", "candidate"];
+const SIGNALS: [&str; 4] = ["offer", "answer", "candidate", "relay"];
 
 fn signal_index(kind: SignalKind) -> usize {
     match kind {
         SignalKind::Offer => 0,
         SignalKind::Answer => 1,
         SignalKind::Candidate => 2,
+        SignalKind::Message => 3,
     }
 }
 

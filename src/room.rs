@@ -1,7 +1,7 @@
 //! The rules of a room: who is in it, who may join, whom a signal reaches, who hears of what.
 //!
 //! A synchronous core without I/O. It knows no wire, no clock and no queue: a [`Command`] goes in with the time, and
-//! [`Delivery`]s come out. Bodies of signals and what peers say of themselves pass through unread.
+//! [`Delivery`]s come out. Bodies of signals and the metadata of peers pass through unread.
 //!
 //! - [`Rooms::apply`] finds the room a command is about, creates or forgets it, and locks it;
 //! - [`state`] holds the rules of one room, and the one path by which a peer leaves it;
@@ -19,7 +19,7 @@ pub mod state;
 pub mod summary;
 mod waiting;
 
-pub use command::{Command, Profile, RoomKind, Signal, SignalKind, Target};
+pub use command::{Command, Metadata, MetadataPatch, RoomKind, Signal, SignalKind, Target};
 pub use error::{Code, RoomError};
 pub use event::{Answer, Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
 pub use limits::Limits;

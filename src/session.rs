@@ -67,7 +67,7 @@ pub struct Handled {
     pub result: Result<Answer, RequestError>,
     /// For how many recipients a signal was queued.
     pub reached: usize,
-    /// The bytes of the list that a joiner was told, to be [charged](RateLimiter::charge).
+    /// The bytes of the list that a joiner was told, or of an update, to be [charged](RateLimiter::charge).
     pub welcome_bytes: usize,
     /// A queue that this request found filling up. A transport that can should read no more of the sender until it has
     /// emptied: so a fast sender is slowed to the pace of its peers, and nothing is lost.
@@ -87,6 +87,7 @@ fn kind_of(command: &Command) -> Kind {
         Command::Inspect { .. } => Kind::Inspect,
         Command::Leave { .. } => Kind::Leave,
         Command::HangUp { .. } => Kind::HangUp,
+        Command::Update { .. } => Kind::Update,
         Command::Relay { signal, .. } => Kind::Signal(signal.kind),
     }
 }
@@ -99,11 +100,13 @@ fn limit_of(error: &RequestError) -> Option<Limit> {
         RequestError::Room(RoomError::SessionQueueFull) => Some(Limit::SessionQueue),
         RequestError::Room(RoomError::TooManyRooms { .. }) => Some(Limit::Rooms),
         RequestError::Room(RoomError::TooManyRoomsPerConnection { .. }) => Some(Limit::RoomsPerConnection),
-        RequestError::Room(RoomError::ProfileTooLarge { .. }) => Some(Limit::MetadataBytes),
+        RequestError::Room(RoomError::MetadataTooLarge { .. }) => Some(Limit::MetadataBytes),
         // Counted where they arise, or no limits.
         RequestError::Decode(_)
         | RequestError::Room(_)
         | RequestError::DeliveryFailed { .. }
+        | RequestError::ReservedName
+        | RequestError::NoReceiver
         | RequestError::RateLimited { .. }
         | RequestError::Media(_)
         | RequestError::Denied(_)

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{LEEWAY, TokenError};
 use crate::id::{PeerId, RoomId};
 use crate::json::{self, Members, push_member};
-use crate::room::Profile;
+use crate::room::{Metadata, MetadataPatch};
 
 /// The claims that count here; others are ignored. Ids are taken as they stand, without trimming.
 #[derive(Deserialize)]
@@ -51,9 +51,9 @@ pub struct Grant {
     pub capacity: Option<usize>,
     /// The rooms that it may join; `None` is all.
     rooms: Option<BTreeSet<RoomId>>,
-    /// What is said of its peers: the members of a JSON object, without the braces.
-    profile: String,
-    /// The keys that nobody but the token says.
+    /// Metadata of its peers: the members of a JSON object, without the braces.
+    metadata: String,
+    /// The keys of metadata that only the token sets.
     reserved: Vec<String>,
 }
 
@@ -72,14 +72,14 @@ impl Claims {
         if self.capacity == Some(0) {
             return Err(TokenError::Malformed);
         }
-        let (profile, reserved) = profile(self.name.as_deref(), self.metadata.as_deref())?;
+        let (metadata, reserved) = claimed_metadata(self.name.as_deref(), self.metadata.as_deref())?;
         Ok(Grant {
             subject: PeerId::exact(&self.sub).map_err(|_| TokenError::Malformed)?,
             // By our clock its time was over: then the difference of the clocks is all that it has left.
             expires_at: if now < expires_at { expires_at } else { expires_at + LEEWAY },
             capacity: self.capacity.map(|capacity| capacity as usize),
             rooms,
-            profile,
+            metadata,
             reserved,
         })
     }
@@ -115,7 +115,7 @@ fn rooms(claims: Vec<OneOrMany>) -> Result<Option<BTreeSet<RoomId>>, TokenError>
     Ok(Some(rooms))
 }
 
-fn profile(name: Option<&str>, metadata: Option<&RawValue>) -> Result<(String, Vec<String>), TokenError> {
+fn claimed_metadata(name: Option<&str>, metadata: Option<&RawValue>) -> Result<(String, Vec<String>), TokenError> {
     // A peer must not be taken for the subject of another's token.
     let mut reserved = vec![SUBJECT.to_owned()];
     let mut out = String::from("{");
@@ -147,20 +147,26 @@ impl Grant {
         self.rooms.as_ref().is_none_or(|rooms| rooms.contains(room))
     }
 
-    /// What peers are told: what the client says, and over it what the token says; with the `sub`, where peers are known
-    /// by other names.
-    pub fn profile(&self, said: &Profile, with_subject: bool) -> Profile {
+    /// Returns a peer's metadata: what the client says, overridden by what the token says; with the `sub`, where the
+    /// server assigns peer ids.
+    pub fn metadata(&self, said: &Metadata, with_subject: bool) -> Metadata {
         let reserved: Vec<&str> = self.reserved.iter().map(String::as_str).collect();
-        let mut profile = format!("{{{}", json::without(said.as_str(), &reserved));
-        if !self.profile.is_empty() {
-            if profile.len() > 1 {
-                profile.push(',');
+        let mut metadata = format!("{{{}", json::without(said.as_str(), &reserved));
+        if !self.metadata.is_empty() {
+            if metadata.len() > 1 {
+                metadata.push(',');
             }
-            profile.push_str(&self.profile);
+            metadata.push_str(&self.metadata);
         }
         if with_subject {
-            push_member(&mut profile, SUBJECT, self.subject.as_str());
+            push_member(&mut metadata, SUBJECT, self.subject.as_str());
         }
-        Profile::new(&profile[1..])
+        Metadata::new(&metadata[1..])
+    }
+
+    /// Returns a change of metadata without the keys that only the token sets.
+    pub fn allowed_patch(&self, patch: &MetadataPatch) -> MetadataPatch {
+        let reserved: Vec<&str> = self.reserved.iter().map(String::as_str).collect();
+        MetadataPatch { text: json::without(&patch.text, &reserved).into(), merge: patch.merge }
     }
 }

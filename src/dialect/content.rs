@@ -25,8 +25,13 @@ fn type_of(kind: SignalKind) -> &'static str {
     match kind {
         SignalKind::Offer => r#""offer""#,
         SignalKind::Answer => r#""answer""#,
-        SignalKind::Candidate => "null",
+        SignalKind::Candidate | SignalKind::Message => "null",
     }
+}
+
+/// The data of an application message: one JSON value.
+pub fn data(signal: &Signal) -> &str {
+    raw(signal)
 }
 
 /// The text of the SDP and its type, each as JSON.

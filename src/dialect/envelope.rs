@@ -13,8 +13,7 @@ mod shape;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use self::decode::Resumption;
-use self::decode::{Problem, Request};
+use self::decode::{Defaults, Problem, Request, Resumption};
 use self::encode::{Envelope, Identity, Style};
 use super::{
     Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Framing, Hello, MediaAnswer, Names, RequestError, Step,
@@ -49,6 +48,7 @@ const fn dialect(style: Style) -> Dialect {
         },
         names: Names::Chosen,
         patience: Duration::from_secs(1),
+        reserves: |_| false,
         presence_is_vital: true,
     }
 }
@@ -84,8 +84,10 @@ pub struct Typed {
     is_settled: bool,
     /// Whether nothing but a token is of use yet.
     needs_token: bool,
-    /// The role that the request in hand asks for.
-    role: Option<String>,
+    /// What the `auth:request` in hand says for later joins.
+    asked: Defaults,
+    /// What the last successful `auth:request` said for them.
+    defaults: Defaults,
     /// The place that the request in hand comes back to.
     resumption: Option<Resumption>,
     /// Who the client is, by its token; else its connection.
@@ -112,7 +114,8 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
         style: None,
         is_settled: false,
         needs_token: hello.needs_token,
-        role: None,
+        asked: Defaults::default(),
+        defaults: Defaults::default(),
         resumption: None,
         user: None,
         expires_at: None,
@@ -136,8 +139,8 @@ impl Conversation for Typed {
     fn receive(&mut self, text: &str, now: SystemTime) -> Option<Step> {
         match self.read(text, now) {
             Err(problems) => Some(self.invalid(&problems)),
-            Ok(Request::Authenticate { token, role, resumption }) => {
-                (self.role, self.resumption) = (role, resumption);
+            Ok(Request::Authenticate { token, defaults, resumption }) => {
+                (self.asked, self.resumption) = (defaults, resumption);
                 Some(Step::Authenticate(token))
             }
             Ok(Request::Ping(payload)) => Some(self.tell("pong", |out| out.push_str(&payload))),
@@ -238,15 +241,19 @@ impl Conversation for Typed {
 
     fn authenticated(&mut self, result: Result<Option<&Grant>, RequestError>, now: SystemTime) -> Option<Step> {
         self.now = now;
-        let role = self.role.take();
+        let asked = std::mem::take(&mut self.asked);
         match result {
             Ok(grant) => {
+                let Defaults { room, role } = asked;
+                self.defaults =
+                    Defaults { room: room.or(self.defaults.room.take()), role: role.or(self.defaults.role.take()) };
                 (self.is_settled, self.needs_token) = (true, false);
                 self.user = grant.map(|grant| grant.subject.clone());
                 self.expires_at = grant.map(|grant| grant.expires_at);
                 if let Some(Resumption { token, seen }) = self.resumption.take() {
                     return Some(Step::Resume { key: token, seen });
                 }
+                let role = self.defaults.role.clone();
                 let identity = Identity { role, expires_at: self.expires_at, recovered: None };
                 Some(Step::Tell(self.identified(&identity)))
             }
@@ -269,7 +276,7 @@ impl Conversation for Typed {
 impl Typed {
     /// Reads a message, and keeps what its answer needs.
     fn read(&mut self, text: &str, now: SystemTime) -> Result<Request, Vec<Problem>> {
-        let decode::Read { style, correlation, request } = decode::read(text);
+        let decode::Read { style, correlation, request } = decode::read(text, &self.defaults);
         self.style = self.style.or(style);
         (self.correlation, self.leaving, self.now) = (correlation, None, now);
         request

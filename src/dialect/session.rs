@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::json::{self, Members, push_failure, push_member, push_raw, push_string};
 use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, Names, RequestError, Step, content};
 use crate::id::RoomId;
-use crate::room::{Answer, Code, Command, Event, Profile, RemovalReason, RoomError, RoomKind, Signal, SignalKind};
+use crate::room::{Answer, Code, Command, Event, Metadata, RemovalReason, RoomError, RoomKind, Signal, SignalKind};
 
 const NAME: &str = "session";
 
@@ -23,6 +23,7 @@ pub static DIALECT: Dialect = Dialect {
     expired: |_| vec![Frame::Close(1008, "UNAUTHORIZED")],
     names: Names::Unspoken,
     patience: Duration::from_secs(1),
+    reserves: |_| false,
     presence_is_vital: true,
 };
 
@@ -101,7 +102,7 @@ impl Conversation for Session {
 }
 
 fn join(room: RoomId, kind: RoomKind) -> Step {
-    Step::Do(Command::Join { room, peer: None, profile: Profile::default(), kind })
+    Step::Do(Command::Join { room, peer: None, metadata: Metadata::default(), kind })
 }
 
 impl Session {
@@ -158,7 +159,7 @@ fn signal(kind: SignalKind, members: &Members<'_>) -> Result<Signal, DecodeError
         SignalKind::Candidate => {
             return Err(DecodeError::WrongType { field: key, expected: "a string, an object or null" });
         }
-        SignalKind::Offer | SignalKind::Answer => {
+        SignalKind::Offer | SignalKind::Answer | SignalKind::Message => {
             if !is_text && !json::is_object(value) {
                 return Err(DecodeError::WrongType { field: key, expected: "a string or {type, sdp}" });
             }
@@ -169,7 +170,7 @@ fn signal(kind: SignalKind, members: &Members<'_>) -> Result<Signal, DecodeError
         }
     }
     let (body, content) = members.object_without(|key| key == "type" || key == "sessionId", key);
-    Ok(Signal { kind, origin: NAME, body, content, note: 0 })
+    Ok(Signal { kind, name: None, origin: NAME, body, content, note: 0 })
 }
 
 fn encode(event: &Event) -> Option<Frame> {
@@ -180,10 +181,11 @@ fn encode(event: &Event) -> Option<Frame> {
         | Event::PeerJoined { .. }
         | Event::PeerLeft { .. }
         | Event::PeerAway { .. }
-        | Event::PeerBack { .. } => return None,
+        | Event::PeerBack { .. }
+        | Event::PeerUpdated { .. } => return None,
         Event::SignalRelayed { room, signal, .. } => {
             out.reserve(signal.body.len() + 64);
-            begin_message(&mut out, kind_name(signal.kind), room);
+            begin_message(&mut out, kind_name(signal.kind)?, room);
             if signal.origin == NAME {
                 out.push(',');
                 out.push_str(&signal.body[1..]);
@@ -192,6 +194,7 @@ fn encode(event: &Event) -> Option<Frame> {
             match signal.kind {
                 SignalKind::Offer | SignalKind::Answer => push_raw(&mut out, "sdp", &content::description(signal)),
                 SignalKind::Candidate => push_raw(&mut out, "candidate", &content::candidate(signal)),
+                SignalKind::Message => return None,
             }
         }
         Event::HungUp { room } | Event::Removed { room, reason: RemovalReason::HungUp } => {
@@ -210,10 +213,12 @@ fn begin_message(out: &mut String, kind: &str, session: &RoomId) {
     push_member(out, "sessionId", session.as_str());
 }
 
-fn kind_name(kind: SignalKind) -> &'static str {
+/// The type of a signal; `None` for application messages, which this protocol does not have.
+fn kind_name(kind: SignalKind) -> Option<&'static str> {
     match kind {
-        SignalKind::Offer => "offer",
-        SignalKind::Answer => "answer",
-        SignalKind::Candidate => "candidate",
+        SignalKind::Offer => Some("offer"),
+        SignalKind::Answer => Some("answer"),
+        SignalKind::Candidate => Some("candidate"),
+        SignalKind::Message => None,
     }
 }

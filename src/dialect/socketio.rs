@@ -22,7 +22,7 @@ pub use decode::{ClientEvent, Request};
 use std::time::Duration;
 
 use self::packet::{Kind, ROOT, Revision, push_head, push_namespace};
-use super::{Dialect, EXPIRED, Failure, Frame, Framing, Names};
+use super::{Dialect, EXPIRED, Failure, Frame, Framing, Names, message};
 use crate::id::ConnectionId;
 use crate::room::Code;
 
@@ -35,6 +35,7 @@ pub static DIALECT: Dialect = Dialect {
     expired: |_| vec![Frame::Text(encode::error(ROOT, &Failure::new(Code::Unauthorized, EXPIRED), None, None))],
     names: Names::Chosen,
     patience: Duration::from_secs(1),
+    reserves: message::is_reserved,
     presence_is_vital: true,
 };
 

@@ -13,7 +13,7 @@ use ulid::Ulid;
 use super::json::{self, Members, push_member, push_raw, push_retry, push_string};
 use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, Names, RequestError, Step, content};
 use crate::id::{PeerId, RoomId};
-use crate::room::{Answer, Code, Command, Event, Peer, Profile, RoomKind, Signal, SignalKind, Snapshot, Target};
+use crate::room::{Answer, Code, Command, Event, Metadata, Peer, RoomKind, Signal, SignalKind, Snapshot, Target};
 
 const NAME: &str = "topic";
 
@@ -26,18 +26,26 @@ pub static DIALECT: Dialect = Dialect {
     expired: |_| vec![Frame::Close(1008, "UNAUTHORIZED")],
     names: Names::Given,
     patience: Duration::from_millis(100),
+    reserves: |_| false,
     presence_is_vital: false,
 };
 
 /// The kinds of messages, the same in both directions.
-const KINDS: [(&str, SignalKind); 3] =
-    [("offer", SignalKind::Offer), ("answer", SignalKind::Answer), ("ice-candidate", SignalKind::Candidate)];
+const KINDS: [(&str, SignalKind); 4] = [
+    ("offer", SignalKind::Offer),
+    ("answer", SignalKind::Answer),
+    ("ice-candidate", SignalKind::Candidate),
+    (MESSAGE, SignalKind::Message),
+];
+
+/// The type of an application message, and its name for other protocols.
+const MESSAGE: &str = "message";
 
 /// One client of a topic.
 pub struct Topic {
     room: RoomId,
     peer: PeerId,
-    profile: Profile,
+    metadata: Metadata,
     /// What it is told of ICE servers, as JSON.
     ice_servers: Option<String>,
     /// The `msgId` of the message in hand, as JSON.
@@ -51,10 +59,10 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
     let metadata = hello.query("metadata").filter(|text| !text.is_empty()).unwrap_or("{}");
     let expected = DecodeError::WrongType { field: "metadata", expected: "a JSON object" };
     let metadata: &RawValue = serde_json::from_str(metadata).map_err(|_| expected.clone())?;
-    let profile = Profile::new(&Members::read(metadata).ok_or(expected)?.text_without(|_| false));
+    let metadata = Metadata::new(&Members::read(metadata).ok_or(expected)?.text_without(|_| false));
     let peer = ulid(hello);
     let ice_servers = hello.ice_servers.map(|servers| servers.for_peer(&peer, hello.now));
-    Ok(Box::new(Topic { room, peer, profile, ice_servers, message: None }))
+    Ok(Box::new(Topic { room, peer, metadata, ice_servers, message: None }))
 }
 
 /// A ULID of the time of the handshake and the random bits of the connection's id.
@@ -77,8 +85,8 @@ impl Conversation for Topic {
             push_raw(&mut welcome, "iceServers", &ice_servers);
         }
         welcome.push('}');
-        let (room, peer, profile) = (self.room.clone(), Some(self.peer.clone()), self.profile.clone());
-        let join = Command::Join { room, peer, profile, kind: RoomKind::Group };
+        let (room, peer, metadata) = (self.room.clone(), Some(self.peer.clone()), self.metadata.clone());
+        let join = Command::Join { room, peer, metadata, kind: RoomKind::Group };
         vec![Step::Tell(Frame::Text(welcome)), Step::Do(join)]
     }
 
@@ -119,22 +127,30 @@ impl Conversation for Topic {
 
 impl Topic {
     fn decode(&mut self, text: &str) -> Result<Command, (&'static str, &'static str)> {
-        const INVALID: (&str, &str) = ("invalid_type", "must be an object of type offer, answer or ice-candidate");
+        const INVALID: (&str, &str) =
+            ("invalid_type", "must be an object of type offer, answer, ice-candidate or message");
         let members: Members<'_> = serde_json::from_str(text).map_err(|_| INVALID)?;
         self.message = members.get("msgId").map(|value| value.get().to_owned());
         let name = members.get("type").and_then(json::string).ok_or(INVALID)?;
         let (_, kind) = *KINDS.iter().find(|(known, _)| *known == name).ok_or(INVALID)?;
-        let to = members.get("to").filter(|value| json::is_string(value));
-        let to = to.ok_or(("missing_target", "to: the id of a peer is required"))?;
-        // An id that nobody can have is one that nobody has.
-        let to = json::id("to", to, PeerId::new).map_err(|_| ("target_not_found", "peer not found"))?;
+        let target = match members.get("to") {
+            None if kind == SignalKind::Message => None,
+            Some(to) if kind == SignalKind::Message && json::is_null(to) => None,
+            Some(to) if json::is_string(to) => {
+                // An id that nobody can have is one that nobody has.
+                let to = json::id("to", to, PeerId::new).map_err(|_| ("target_not_found", "peer not found"))?;
+                Some(Target::new(to))
+            }
+            _ => return Err(("missing_target", "to: the id of a peer is required")),
+        };
         let (body, content) = if members.has("payload") {
             members.object_without(|key| !["payload", "msgId"].contains(&key), "payload")
         } else {
             self.nothing()
         };
-        let signal = Signal { kind, origin: NAME, body, content, note: 0 };
-        Ok(Command::Relay { room: Some(self.room.clone()), target: Some(Target::new(to)), signal })
+        let name = (kind == SignalKind::Message).then(|| MESSAGE.into());
+        let signal = Signal { kind, name, origin: NAME, body, content, note: 0 };
+        Ok(Command::Relay { room: Some(self.room.clone()), target, signal })
     }
 
     /// A body without a payload says so: others read null.
@@ -168,7 +184,9 @@ fn encode(event: &Event) -> Option<Frame> {
         Event::Joined(snapshot) => peer_list(snapshot),
         Event::PeerJoined { peer, .. } => peer_event("peer-joined", peer, true),
         Event::PeerLeft { peer, .. } => peer_event("peer-left", peer, false),
-        Event::PeerAway { .. } | Event::PeerBack { .. } | Event::HungUp { .. } => return None,
+        Event::PeerAway { .. } | Event::PeerBack { .. } | Event::PeerUpdated { .. } | Event::HungUp { .. } => {
+            return None;
+        }
         Event::SignalRelayed { from, signal, .. } => relayed(from, signal),
         // Leaving is closing: who is out of the topic has nothing to stay for.
         Event::Removed { .. } => return Some(Frame::Close(1008, Code::RoomClosed.as_str())),
@@ -201,7 +219,7 @@ fn peer_event(kind: &str, peer: &Peer, with_metadata: bool) -> String {
 
 fn push_metadata(out: &mut String, peer: &Peer) {
     out.push_str(r#","metadata":{"#);
-    out.push_str(peer.profile.as_str());
+    out.push_str(peer.metadata.as_str());
     out.push('}');
 }
 
@@ -220,6 +238,7 @@ fn relayed(from: &Peer, signal: &Signal) -> String {
         let payload = match signal.kind {
             SignalKind::Offer | SignalKind::Answer => content::description(signal),
             SignalKind::Candidate => content::candidate(signal),
+            SignalKind::Message => content::data(signal).into(),
         };
         push_raw(&mut out, "payload", &payload);
         out.push('}');

@@ -13,8 +13,8 @@ pub enum Command {
         room: RoomId,
         /// The name to be known by; without one, the connection's id.
         peer: Option<PeerId>,
-        /// What the others are told of the peer.
-        profile: Profile,
+        /// What the peer says about itself.
+        metadata: Metadata,
         /// What kind of room it is to be.
         kind: RoomKind,
     },
@@ -32,6 +32,13 @@ pub enum Command {
     HangUp {
         /// The room; `None` means the only one the connection is in.
         room: Option<RoomId>,
+    },
+    /// Change the sender's own metadata in a room. The other peers are told.
+    Update {
+        /// The room; `None` means the only one the connection is in.
+        room: Option<RoomId>,
+        /// The change.
+        patch: MetadataPatch,
     },
     /// Send a signal to one peer of a room, or with no target to all others.
     Relay {
@@ -93,7 +100,8 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// What kind of signal it is, after RFC 8829 (JSEP) and RFC 8838 (trickle ICE).
+/// The kind of a signal: the three of RFC 8829 (JSEP) and RFC 8838 (trickle ICE), and application messages, which are
+/// relayed by the same rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SignalKind {
     /// A session description that opens a negotiation.
@@ -102,30 +110,35 @@ pub enum SignalKind {
     Answer,
     /// An ICE candidate, or the end of them.
     Candidate,
+    /// An application message: a chat line, a raised hand. It has a [name](Signal::name).
+    Message,
 }
 
-/// An offer, an answer or a candidate on its way.
+/// An offer, an answer, a candidate or an application message on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signal {
-    /// Which of the three.
+    /// Which of them.
     pub kind: SignalKind,
+    /// The name of an application message, such as the event of a Socket.IO client; `None` for all other signals.
+    pub name: Option<Box<str>>,
     /// The name of the dialect that it was sent in: only that one reads `body` and `note`.
     pub origin: &'static str,
     /// The sender's message as its dialect left it after taking the addressing off. Opaque to rooms.
     pub body: Box<str>,
-    /// Where in `body` the description or candidate itself stands, for the other dialects.
+    /// Range in `body` of the description or candidate, or of the data of an application message: one JSON value, for
+    /// the other dialects. Empty if there is none.
     pub content: std::ops::Range<usize>,
     /// A note from a dialect's `decode` to its `encode`. Opaque to rooms.
     pub note: u16,
 }
 
-/// What a peer says of itself when it joins (a name, an avatar, a role): the members of a JSON object, as text without
-/// the braces. Opaque to rooms; only its length counts.
+/// What a peer says about itself (a name, an avatar, a role): the members of a JSON object, as text without the braces.
+/// Opaque to rooms; only its length counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Profile(Option<Arc<str>>);
+pub struct Metadata(Option<Arc<str>>);
 
-impl Profile {
-    /// A profile of `text`; empty text is no profile.
+impl Metadata {
+    /// Returns metadata of `text`; empty text is no metadata.
     pub fn new(text: &str) -> Self {
         Self((!text.is_empty()).then(|| text.into()))
     }
@@ -133,5 +146,21 @@ impl Profile {
     /// The text, empty where the peer said nothing.
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
+    }
+}
+
+/// A change of a peer's metadata. Opaque to rooms.
+#[derive(Debug, Clone)]
+pub struct MetadataPatch {
+    /// The change, as its dialect reads it.
+    pub text: Box<str>,
+    /// Computes the metadata that results, from the metadata before and `text`.
+    pub merge: fn(&str, &str) -> String,
+}
+
+impl MetadataPatch {
+    /// Returns the metadata that results from this change.
+    pub fn apply(&self, metadata: &Metadata) -> Metadata {
+        Metadata::new(&(self.merge)(metadata.as_str(), &self.text))
     }
 }

@@ -110,9 +110,9 @@ pub enum RoomError {
         /// The most rooms of one connection.
         max: usize,
     },
-    /// The peer says too much of itself.
-    #[error("too much said of the peer, at most {max} bytes")]
-    ProfileTooLarge {
+    /// The peer's metadata exceeds its limit.
+    #[error("peer metadata exceeds {max} bytes")]
+    MetadataTooLarge {
         /// The most bytes.
         max: usize,
     },
@@ -134,7 +134,7 @@ impl RoomError {
             Self::AmbiguousRoom => Code::InvalidMessage,
             Self::TargetNotFound => Code::TargetNotFound,
             Self::TooManyRooms { .. } | Self::TooManyRoomsPerConnection { .. } => Code::LimitReached,
-            Self::ProfileTooLarge { .. } => Code::PayloadTooLarge,
+            Self::MetadataTooLarge { .. } => Code::PayloadTooLarge,
             Self::ConnectionEnded => Code::Internal,
         }
     }

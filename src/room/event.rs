@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::command::{Profile, Signal};
+use super::command::{Metadata, Signal};
 use crate::id::{ConnectionId, PeerId, RoomId};
 
 /// A member of a room as the others see it.
@@ -15,8 +15,8 @@ pub struct Peer {
     pub connection: ConnectionId,
     /// When it joined.
     pub joined_at: SystemTime,
-    /// What it says of itself.
-    pub profile: Profile,
+    /// What it says about itself.
+    pub metadata: Metadata,
 }
 
 /// A room as a joiner finds it.
@@ -74,6 +74,13 @@ pub enum Event {
         /// Where.
         room: RoomId,
         /// Who.
+        peer: Arc<Peer>,
+    },
+    /// Another peer has changed its metadata.
+    PeerUpdated {
+        /// Where.
+        room: RoomId,
+        /// The peer, with its new metadata.
         peer: Arc<Peer>,
     },
     /// A signal for you.
@@ -187,7 +194,7 @@ impl Recipients {
 pub enum Answer {
     /// In the room now.
     Joined(Arc<Snapshot>),
-    /// The list that was asked for.
+    /// The list that was asked for, or with which an update is answered.
     Inspected(Arc<Snapshot>),
     /// Out of the room now.
     Left,

@@ -13,8 +13,8 @@ pub struct Limits {
     pub rooms: Option<usize>,
     /// The maximum number of rooms that one transport connection is in at a time, in all its sessions.
     pub rooms_per_connection: usize,
-    /// The most bytes that a peer may say of itself.
-    pub profile_bytes: usize,
+    /// Maximum size of a peer's metadata, in bytes.
+    pub metadata_bytes: usize,
     /// How long a room that was created ahead waits for its first peer.
     pub empty_room_ttl: Duration,
     /// What waits in a session for the side that is away.
@@ -45,7 +45,7 @@ impl Default for Limits {
             room_size: 50,
             rooms: Some(100_000),
             rooms_per_connection: 8,
-            profile_bytes: 4096,
+            metadata_bytes: 4096,
             empty_room_ttl: Duration::from_mins(5),
             session: SessionLimits::default(),
         }

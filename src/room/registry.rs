@@ -15,7 +15,7 @@ use indexmap::IndexSet;
 use parking_lot::{ArcMutexGuard, Mutex, RawMutex};
 
 use self::order::Order;
-use super::command::{Command, Profile, RoomKind, Signal, Target};
+use super::command::{Command, Metadata, MetadataPatch, RoomKind, Signal, Target};
 use super::error::RoomError;
 use super::event::{Answer, Delivery, LeaveReason};
 use super::limits::Limits;
@@ -91,7 +91,7 @@ pub struct JoinBounds {
 /// The peer that joins, and what the room is to be like if that creates it.
 struct Joiner {
     peer: Option<PeerId>,
-    profile: Profile,
+    metadata: Metadata,
     kind: RoomKind,
     capacity: Capacity,
     other_rooms: usize,
@@ -168,10 +168,10 @@ impl Rooms {
         bounds: JoinBounds,
     ) -> Result<Applied, RoomError> {
         match command {
-            Command::Join { room, peer, profile, kind } => {
+            Command::Join { room, peer, metadata, kind } => {
                 let JoinBounds { size, other_rooms } = bounds;
                 let capacity = self.capacity(size);
-                self.join(now, connection, &room, Joiner { peer, profile, kind, capacity, other_rooms })
+                self.join(now, connection, &room, Joiner { peer, metadata, kind, capacity, other_rooms })
             }
             Command::Inspect { room } => {
                 let kept = self.lock(&room).ok_or(RoomError::NotInRoom)?;
@@ -179,6 +179,7 @@ impl Rooms {
                 Ok(Applied { deliveries: Vec::new(), answer, _room: kept })
             }
             Command::HangUp { room } => self.hang_up(connection, room),
+            Command::Update { room, patch } => self.update(connection, room, &patch),
             Command::Leave { room } => {
                 let room = self.resolve(connection, room)?;
                 self.leave(connection, &room, LeaveReason::Left).ok_or(RoomError::NotInRoom)
@@ -192,11 +193,11 @@ impl Rooms {
         now: Moment,
         connection: ConnectionId,
         id: &RoomId,
-        Joiner { peer, profile, kind, capacity, other_rooms }: Joiner,
+        Joiner { peer, metadata, kind, capacity, other_rooms }: Joiner,
     ) -> Result<Applied, RoomError> {
-        let max = self.limits.profile_bytes;
-        if profile.as_str().len() > max {
-            return Err(RoomError::ProfileTooLarge { max });
+        let max = self.limits.metadata_bytes;
+        if metadata.as_str().len() > max {
+            return Err(RoomError::MetadataTooLarge { max });
         }
         let claimed = peer.as_ref().and_then(|peer| ConnectionId::parse(peer.as_str()));
         if claimed.is_some_and(|claimed| claimed != connection && self.memberships.contains_key(&claimed)) {
@@ -220,7 +221,7 @@ impl Rooms {
         let limits = &self.limits.session;
         let joined = self
             .reserve(connection, other_rooms, &kept.room)
-            .and_then(|()| kept.room.join(now, connection, peer, profile, kind, limits));
+            .and_then(|()| kept.room.join(now, connection, peer, metadata, kind, limits));
         let joined = match joined {
             Ok(joined) => joined,
             Err(error) => {
@@ -271,6 +272,19 @@ impl Rooms {
         }
         self.settle(&mut kept);
         Ok(Applied { deliveries, answer: Answer::Left, _room: kept })
+    }
+
+    fn update(
+        &self,
+        connection: ConnectionId,
+        room: Option<RoomId>,
+        patch: &MetadataPatch,
+    ) -> Result<Applied, RoomError> {
+        let id = self.resolve(connection, room)?;
+        let mut kept = self.lock(&id).ok_or_else(|| self.not_there(&id))?;
+        let updated = kept.room.update(connection, patch, self.limits.metadata_bytes)?;
+        let answer = Answer::Inspected(kept.room.inspect(connection)?);
+        Ok(Applied { deliveries: updated.into_iter().collect(), answer, _room: kept })
     }
 
     fn relay(

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use indexmap::IndexMap;
 
-use super::command::{Profile, RoomKind, Signal, Target};
+use super::command::{Metadata, MetadataPatch, RoomKind, Signal, Target};
 use super::error::RoomError;
 use super::event::{Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
 use super::limits::SessionLimits;
@@ -119,7 +119,7 @@ impl Room {
         now: Moment,
         connection: ConnectionId,
         peer: Option<PeerId>,
-        profile: Profile,
+        metadata: Metadata,
         kind: RoomKind,
         limits: &SessionLimits,
     ) -> Result<Joined, RoomError> {
@@ -146,7 +146,7 @@ impl Room {
             deliveries.push(Delivery { to: Recipients::One(older), event });
             deliveries.extend(self.remove(older, LeaveReason::Replaced));
         }
-        let me = Arc::new(Peer { id: peer.clone(), connection, joined_at: now.time, profile });
+        let me = Arc::new(Peer { id: peer.clone(), connection, joined_at: now.time, metadata });
         let others = self.everyone();
         self.connections.insert(peer, connection);
         self.peers.insert(connection, Arc::clone(&me));
@@ -179,6 +179,27 @@ impl Room {
         let (room, peer) = (self.id.clone(), Arc::clone(self.peers.get(&connection)?));
         let event = if is_away { Event::PeerAway { room, peer } } else { Event::PeerBack { room, peer } };
         Some(Delivery { to: self.others(connection), event })
+    }
+
+    /// Changes a peer's metadata, and tells the others. Returns `None` if the change changes nothing.
+    pub fn update(
+        &mut self,
+        connection: ConnectionId,
+        patch: &MetadataPatch,
+        max: usize,
+    ) -> Result<Option<Delivery>, RoomError> {
+        let peer = self.peers.get_mut(&connection).ok_or(RoomError::NotInRoom)?;
+        let metadata = patch.apply(&peer.metadata);
+        if metadata.as_str().len() > max {
+            return Err(RoomError::MetadataTooLarge { max });
+        }
+        if metadata == peer.metadata {
+            return Ok(None);
+        }
+        // A copy: events that are queued or being encoded hold the peer as it was.
+        *peer = Arc::new(Peer { metadata, ..Peer::clone(peer) });
+        let event = Event::PeerUpdated { room: self.id.clone(), peer: Arc::clone(peer) };
+        Ok(Some(Delivery { to: self.others(connection), event }))
     }
 
     /// Ends a pair session for both peers. In any other room the sender leaves, and the others are told of both.

@@ -29,7 +29,7 @@ use super::{Backlog, Mailbox, QueueFull, Session, limit_of};
 use crate::dialect::{Dialect, Frame, RequestError};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::{Limit, Metrics};
-use crate::room::{Answer, Applied, Delivery, Event, LeaveReason, RemovalReason, Rooms};
+use crate::room::{Answer, Applied, Delivery, Event, LeaveReason, RemovalReason, Rooms, Signal};
 use crate::sfu::Media;
 use crate::spare;
 use crate::timeouts::Timeouts;
@@ -400,8 +400,12 @@ impl Hub {
                 if index + 1 < recipients.len() {
                     encoded = Some((dialect, frame.clone()));
                 }
-                if let (Event::Joined(_), Some(frame)) = (&delivery.event, &frame) {
-                    delivered.welcome_bytes += frame.length();
+                match (&delivery.event, &frame) {
+                    (Event::Joined(_), Some(frame)) => delivered.welcome_bytes += frame.length(),
+                    // To one of them: as little is charged for a signal.
+                    (Event::PeerUpdated { .. }, Some(frame)) if index == 0 => delivered.welcome_bytes += frame.length(),
+                    (Event::SignalRelayed { signal, .. }, None) => delivered.withhold(dialect, signal),
+                    _ => {}
                 }
                 let sent = frame.map(|frame| {
                     if is_signal && delivered.are_promised {
@@ -487,9 +491,37 @@ pub(super) struct Delivered {
     are_promised: bool,
     pub(super) recipients: usize,
     pub(super) failed: usize,
-    /// The bytes of what joiners were told.
+    /// Recipients that an application message was not written for, and how many of them reserve its name.
+    withheld: usize,
+    reserved: usize,
+    /// The bytes of what joiners were told, or of an update.
     pub(super) welcome_bytes: usize,
     pub(super) congested: Option<Arc<Backlog>>,
+}
+
+impl Delivered {
+    fn withhold(&mut self, dialect: &Dialect, signal: &Signal) {
+        self.withheld += 1;
+        self.reserved += usize::from(signal.name.as_deref().is_some_and(dialect.reserves));
+    }
+
+    /// The number of recipients whose queues accepted a signal.
+    pub(super) fn reached(&self) -> usize {
+        self.recipients.saturating_sub(self.failed + self.withheld)
+    }
+
+    /// Returns why a signal was not delivered to all that should have it; `None` if it was.
+    pub(super) fn failure(&self) -> Option<RequestError> {
+        let Self { recipients, failed, withheld, reserved, .. } = *self;
+        if failed > 0 {
+            return Some(RequestError::DeliveryFailed { failed, recipients });
+        }
+        (withheld > 0 && withheld == recipients && !self.are_promised).then_some(if reserved > 0 {
+            RequestError::ReservedName
+        } else {
+            RequestError::NoReceiver
+        })
+    }
 }
 
 /// One line per join and leave.
@@ -507,6 +539,10 @@ fn log(event: &Event) {
         Event::PeerBack { room, peer } => {
             info!(connection = %peer.connection, room = %room, peer = %peer.id, "back");
         }
-        Event::Joined(_) | Event::SignalRelayed { .. } | Event::HungUp { .. } | Event::Removed { .. } => {}
+        Event::Joined(_)
+        | Event::PeerUpdated { .. }
+        | Event::SignalRelayed { .. }
+        | Event::HungUp { .. }
+        | Event::Removed { .. } => {}
     }
 }

@@ -47,17 +47,18 @@ impl Identity {
     ) -> Result<(Command, Option<usize>), Denial> {
         let grant = self.grant().filter(|grant| now < grant.expires_at).ok_or(Denial::Unauthorized)?;
         match command {
-            Command::Join { room, peer, profile, kind } => {
+            Command::Join { room, peer, metadata, kind } => {
                 if !grant.allows(&room) {
                     return Err(Denial::OtherRoom);
                 }
-                let (peer, profile) = match names {
-                    Names::Chosen => (Some(same(&grant, peer)?), grant.profile(&profile, false)),
-                    Names::Given => (peer, grant.profile(&profile, true)),
-                    Names::Unspoken => (peer, profile),
+                let (peer, metadata) = match names {
+                    Names::Chosen => (Some(same(&grant, peer)?), grant.metadata(&metadata, false)),
+                    Names::Given => (peer, grant.metadata(&metadata, true)),
+                    Names::Unspoken => (peer, metadata),
                 };
-                Ok((Command::Join { room, peer, profile, kind }, grant.capacity))
+                Ok((Command::Join { room, peer, metadata, kind }, grant.capacity))
             }
+            Command::Update { room, patch } => Ok((Command::Update { room, patch: grant.allowed_patch(&patch) }, None)),
             command @ (Command::Inspect { .. }
             | Command::Leave { .. }
             | Command::HangUp { .. }

@@ -381,12 +381,11 @@ impl Session {
             }
             Answer::Inspected(_) | Answer::Left | Answer::Relayed => None,
         };
-        let Delivered { recipients, failed, congested, welcome_bytes, .. } = hub.deliver(&applied, welcome, now.time);
-        let result = match failed {
-            0 => Ok(applied.answer),
-            failed => Err(RequestError::DeliveryFailed { failed, recipients }),
-        };
-        Handled { result, reached: recipients - failed, welcome_bytes, congested }
+        let delivered = hub.deliver(&applied, welcome, now.time);
+        let (failure, reached) = (delivered.failure(), delivered.reached());
+        let Delivered { welcome_bytes, congested, .. } = delivered;
+        let result = failure.map_or(Ok(applied.answer), Err);
+        Handled { result, reached, welcome_bytes, congested }
     }
 
     /// Ends the connection and gives its place up: it said goodbye, or was sent away. Only the first end of the

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use parlor::auth::{Key, KeySet, Keys, Verifier};
 use parlor::id::RoomId;
-use parlor::room::Profile;
+use parlor::room::Metadata;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -305,8 +305,8 @@ proptest! {
         let Ok(grant) = verifier.verify(&issuer.token("ann", &claims), SystemTime::now()) else { return Ok(()) };
         _ = grant.allows(&RoomId::new("r").unwrap());
         let said = serde_json::to_string(&said).unwrap();
-        let profile = grant.profile(&Profile::new(&said[1..said.len() - 1]), with_subject);
-        let told: Value = serde_json::from_str(&format!("{{{}}}", profile.as_str())).unwrap();
+        let metadata = grant.metadata(&Metadata::new(&said[1..said.len() - 1]), with_subject);
+        let told: Value = serde_json::from_str(&format!("{{{}}}", metadata.as_str())).unwrap();
         if let Some(name) = claims["name"].as_str() {
             assert_eq!(told["name"], name);
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parlor::dialect::{Dialect, Frame, Names};
 use parlor::id::{ConnectionId, RoomId};
-use parlor::room::{Command, LeaveReason, Profile, RoomKind};
+use parlor::room::{Command, LeaveReason, Metadata, RoomKind};
 use parlor::session::Moment;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
@@ -108,6 +108,7 @@ static BROKEN: Dialect = Dialect {
     expired: |_| Vec::new(),
     names: Names::Chosen,
     patience: Duration::ZERO,
+    reserves: |_| false,
     presence_is_vital: false,
 };
 
@@ -119,7 +120,7 @@ async fn a_defect_in_telling_one_does_not_keep_it_from_the_others() {
     let join = Command::Join {
         room: RoomId::new("r").unwrap(),
         peer: None,
-        profile: Profile::default(),
+        metadata: Metadata::default(),
         kind: RoomKind::Group,
     };
     assert!(broken.handle(Moment::now(), join, 0, |_| Some(Frame::Text(String::new()))).result.is_ok());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::SinkExt;
 use parlor::dialect::{Dialect, Frame, Names};
 use parlor::id::{ConnectionId, RoomId};
-use parlor::room::{Command, LeaveReason, Profile, RoomKind};
+use parlor::room::{Command, LeaveReason, Metadata, RoomKind};
 use parlor::session::Moment;
 use parlor::timeouts::Timeouts;
 use serde_json::{Value, json};
@@ -477,6 +477,7 @@ static QUIET: Dialect = Dialect {
     expired: |_| Vec::new(),
     names: Names::Chosen,
     patience: Duration::ZERO,
+    reserves: |_| false,
     presence_is_vital: false,
 };
 
@@ -488,7 +489,7 @@ async fn all_lines_may_drop_at_once() {
         .map(|number| {
             let session = resumable(server.hub(), &QUIET);
             let room = RoomId::new(&format!("call-{}", number / 2)).unwrap();
-            let join = Command::Join { room, peer: None, profile: Profile::default(), kind: RoomKind::Group };
+            let join = Command::Join { room, peer: None, metadata: Metadata::default(), kind: RoomKind::Group };
             assert!(session.handle(Moment::now(), join, 0, |_| None).result.is_ok());
             session
         })

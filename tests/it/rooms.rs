@@ -1,12 +1,14 @@
 //! The rules of rooms as transcripts: who does what, and what each one is told. No runtime, no wire.
 
+mod messages;
+
 use std::time::{Duration, SystemTime};
 
 use parlor::clock::Moment;
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::limits::SessionLimits;
 use parlor::room::{
-    Applied, Command, Event, FoundBy, JoinBounds, LeaveReason, Limits, Profile, Recipients, RemovalReason, RoomError,
+    Applied, Command, Event, FoundBy, JoinBounds, LeaveReason, Limits, Metadata, Recipients, RemovalReason, RoomError,
     RoomKind, Rooms, Signal, SignalKind, Target,
 };
 
@@ -21,7 +23,7 @@ fn connection(number: u128) -> ConnectionId {
 }
 
 fn signal(kind: SignalKind) -> Signal {
-    Signal { kind, origin: "test", body: "sdp".into(), content: 0..3, note: 7 }
+    Signal { kind, name: None, origin: "test", body: "sdp".into(), content: 0..3, note: 7 }
 }
 
 fn room(id: &str) -> RoomId {
@@ -47,11 +49,11 @@ impl Node {
 
     fn join(&self, who: u128, id: &str, name: &str) -> Result<String, RoomError> {
         let peer = (!name.is_empty()).then(|| PeerId::new(name).unwrap());
-        self.apply(who, Command::Join { room: room(id), peer, profile: Profile::default(), kind: RoomKind::Group })
+        self.apply(who, Command::Join { room: room(id), peer, metadata: Metadata::default(), kind: RoomKind::Group })
     }
 
     fn call(&self, who: u128, id: &str, kind: RoomKind) -> Result<String, RoomError> {
-        self.apply(who, Command::Join { room: room(id), peer: None, profile: Profile::default(), kind })
+        self.apply(who, Command::Join { room: room(id), peer: None, metadata: Metadata::default(), kind })
     }
 
     fn hang_up(&self, who: u128, id: &str) -> Result<String, RoomError> {
@@ -100,9 +102,11 @@ fn told(applied: &Applied) -> String {
             Event::HungUp { .. } => "somebody hung up".to_owned(),
             Event::PeerAway { peer, .. } => format!("{} away", peer.id),
             Event::PeerBack { peer, .. } => format!("{} back", peer.id),
-            Event::SignalRelayed { from, found_by, .. } => {
+            Event::PeerUpdated { peer, .. } => format!("{} is {}", peer.id, peer.metadata.as_str()),
+            Event::SignalRelayed { from, found_by, signal, .. } => {
                 let by = if *found_by == FoundBy::ConnectionId { " by connection" } else { "" };
-                format!("offer of {}{by}", from.id)
+                let what = signal.name.as_deref().unwrap_or("offer");
+                format!("{what} of {}{by}", from.id)
             }
             Event::Removed { reason: RemovalReason::Replaced, .. } => "you are replaced".to_owned(),
             Event::Removed { reason: RemovalReason::Closed, .. } => "the room is closed".to_owned(),
@@ -298,10 +302,14 @@ fn who_is_gone_joins_nothing() {
 
 #[test]
 fn what_a_peer_says_of_itself_has_a_limit() {
-    let node = Node::with(Limits { profile_bytes: 10, ..Limits::default() });
-    let join =
-        |text: &str| Command::Join { room: room("r"), peer: None, profile: Profile::new(text), kind: RoomKind::Group };
-    assert_eq!(node.apply(1, join("01234567890")), Err(RoomError::ProfileTooLarge { max: 10 }));
+    let node = Node::with(Limits { metadata_bytes: 10, ..Limits::default() });
+    let join = |text: &str| Command::Join {
+        room: room("r"),
+        peer: None,
+        metadata: Metadata::new(text),
+        kind: RoomKind::Group,
+    };
+    assert_eq!(node.apply(1, join("01234567890")), Err(RoomError::MetadataTooLarge { max: 10 }));
     assert!(node.apply(1, join("0123456789")).is_ok());
 }
 
@@ -480,7 +488,7 @@ fn a_room_of_chosen_capacity_takes_no_signal_peer() {
     let node = Node::new();
     node.rooms.create(node.now, Some(room("made")), Some(10)).unwrap();
     assert_eq!(node.call(1, "made", RoomKind::Pair), Err(RoomError::NotForPairs));
-    let join = Command::Join { room: room("sized"), peer: None, profile: Profile::default(), kind: RoomKind::Group };
+    let join = Command::Join { room: room("sized"), peer: None, metadata: Metadata::default(), kind: RoomKind::Group };
     drop(
         node.rooms.apply_bounded(node.now, connection(1), join, JoinBounds { size: Some(4), other_rooms: 0 }).unwrap(),
     );

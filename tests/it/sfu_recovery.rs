@@ -3,7 +3,7 @@
 use parlor::dialect::Frame;
 use parlor::dialect::envelope::DIALECT;
 use parlor::id::RoomId;
-use parlor::room::{Command, LeaveReason, Profile, RoomKind};
+use parlor::room::{Command, LeaveReason, Metadata, RoomKind};
 use parlor::session::Moment;
 use parlor::sfu::Request;
 use serde_json::{Value, json};
@@ -135,7 +135,7 @@ async fn a_connection_whose_place_is_taken_reaches_no_media() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let older = resumable(server.hub(), &DIALECT);
     let room = RoomId::new("r").unwrap();
-    let join = Command::Join { room, peer: None, profile: Profile::default(), kind: RoomKind::Group };
+    let join = Command::Join { room, peer: None, metadata: Metadata::default(), kind: RoomKind::Group };
     assert!(older.handle(Moment::now(), join, 0, |_| Some(Frame::Text(String::new()))).result.is_ok());
     let ask = || (None, Request::ListProducers, Box::new(|_, _| Frame::Text(String::new())));
     let (room, request, write) = ask();

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use parlor::dialect::Frame;
 use parlor::dialect::socketio::{Request, decode, encode};
 use parlor::id::{ConnectionId, PeerId, RoomId};
-use parlor::room::{Command, Event, FoundBy, Peer, Profile};
+use parlor::room::{Command, Event, FoundBy, Metadata, Peer};
 use proptest::prelude::*;
 
 /// JSON of any shape, the keys of the contract among its keys.
@@ -63,18 +63,18 @@ fn pass(text: &str) {
     let Some(request) = Request::read(text) else { return };
     let _ = request.room();
     let Ok(command) = request.command() else { return };
-    let peer = |profile| {
+    let peer = |metadata| {
         let (id, connection) = (PeerId::new("ann").unwrap(), ConnectionId::from_u128(1));
-        Arc::new(Peer { id, connection, joined_at: SystemTime::UNIX_EPOCH, profile })
+        Arc::new(Peer { id, connection, joined_at: SystemTime::UNIX_EPOCH, metadata })
     };
     let room = RoomId::new("r").unwrap();
     let event = match command {
-        Command::Join { profile, .. } => Event::PeerJoined { room, peer: peer(profile) },
+        Command::Join { metadata, .. } => Event::PeerJoined { room, peer: peer(metadata) },
         Command::Relay { signal, .. } => {
-            let (from, signal) = (peer(Profile::default()), Arc::new(signal));
+            let (from, signal) = (peer(Metadata::default()), Arc::new(signal));
             Event::SignalRelayed { room, from, found_by: FoundBy::PeerId, signal }
         }
-        Command::Leave { .. } | Command::Inspect { .. } | Command::HangUp { .. } => return,
+        Command::Leave { .. } | Command::Inspect { .. } | Command::HangUp { .. } | Command::Update { .. } => return,
     };
     let Some(Frame::Text(frame)) = encode::event(&event) else { panic!("one event is one frame") };
     let array = frame.strip_prefix("42").expect("an event");

@@ -6,7 +6,7 @@ use parlor::dialect::socketio::encode::Asked;
 use parlor::dialect::socketio::{Request, encode};
 use parlor::dialect::{Failure, Frame};
 use parlor::id::{ConnectionId, PeerId, RoomId};
-use parlor::room::{Code, Command, Event, FoundBy, LeaveReason, Peer, Profile, RemovalReason, Snapshot};
+use parlor::room::{Code, Command, Event, FoundBy, LeaveReason, Metadata, Peer, RemovalReason, Snapshot};
 
 use crate::support::frames::{cases, line, when};
 
@@ -29,9 +29,9 @@ fn what_clients_send_is_understood() {
     }
 }
 
-fn peer(number: u128, id: &str, profile: &str) -> Arc<Peer> {
+fn peer(number: u128, id: &str, metadata: &str) -> Arc<Peer> {
     let connection = ConnectionId::from_u128(number);
-    Arc::new(Peer { id: PeerId::new(id).unwrap(), connection, joined_at: when(), profile: Profile::new(profile) })
+    Arc::new(Peer { id: PeerId::new(id).unwrap(), connection, joined_at: when(), metadata: Metadata::new(metadata) })
 }
 
 fn snapshot(me: Arc<Peer>, others: Vec<Arc<Peer>>) -> Arc<Snapshot> {

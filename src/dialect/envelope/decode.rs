@@ -1,6 +1,7 @@
 //! Envelopes in, requests out; every field is checked before anything happens.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -8,8 +9,9 @@ use uuid::Uuid;
 use super::encode::Style;
 use super::{NAME, media};
 use crate::dialect::json::{self, Members, push_member, push_raw};
+use crate::dialect::{DecodeError, merge_patch, message};
 use crate::id::{IdError, PeerId, RoomId};
-use crate::room::{Command, Profile, RoomKind, Signal, SignalKind, Target};
+use crate::room::{Command, Metadata, RoomKind, Signal, SignalKind, Target};
 use crate::sfu;
 
 /// What is wrong with a field, and where it stands.
@@ -39,6 +41,15 @@ pub struct Resumption {
     pub seen: u64,
 }
 
+/// What `auth:request` says for each `room:join` that does not say it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// The room to join.
+    pub room: Option<RoomId>,
+    /// The role that other peers are shown.
+    pub role: Option<String>,
+}
+
 /// What is asked.
 #[derive(Debug)]
 pub enum Request {
@@ -46,8 +57,8 @@ pub enum Request {
     Authenticate {
         /// The token.
         token: Option<String>,
-        /// The role that the client gives itself.
-        role: Option<String>,
+        /// What a `room:join` on this connection takes if it does not name its own.
+        defaults: Defaults,
         /// The place that the client comes back to.
         resumption: Option<Resumption>,
     },
@@ -96,12 +107,17 @@ impl<'a> Checker<'a> {
         self.problems.push(Problem { path: path.into(), problem: problem.into() });
     }
 
+    /// Notes an error that does not name its field.
+    fn wrong_field(&mut self, path: &'static str, error: &DecodeError) {
+        self.wrong(path, error.to_string().trim_start_matches(": "));
+    }
+
     pub(super) fn id<T>(&mut self, path: &'static str, new: impl FnOnce(&str) -> Result<T, IdError>) -> Option<T> {
         let value = self.members.get(field(path))?;
         match json::id("", value, new) {
             Ok(id) => Some(id),
             Err(error) => {
-                self.wrong(path, error.to_string().trim_start_matches(": "));
+                self.wrong_field(path, &error);
                 None
             }
         }
@@ -144,7 +160,7 @@ pub(super) fn field(path: &'static str) -> &'static str {
 }
 
 /// Reads a message.
-pub fn read(text: &str) -> Read {
+pub fn read(text: &str, defaults: &Defaults) -> Read {
     let nothing = |problem: &str| Read {
         style: None,
         correlation: None,
@@ -171,13 +187,16 @@ pub fn read(text: &str) -> Read {
     let kind = envelope.text("type");
     let style = kind.as_deref().and_then(Style::of);
     let request = match kind {
-        Some(kind) if envelope.problems.is_empty() => request(&kind.replace('.', ":"), &envelope.members),
+        Some(kind) if envelope.problems.is_empty() => request(&kind.replace('.', ":"), &envelope.members, defaults),
         _ => Err(envelope.problems),
     };
     Read { style, correlation, request }
 }
 
-fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> {
+/// The requests to rooms and to the connection itself; signals and requests to the media server are not among them.
+const REQUESTS: [&str; 6] = ["auth:request", "room:join", "room:leave", "room:state", "room:message", "room:update"];
+
+fn request(kind: &str, envelope: &Members<'_>, defaults: &Defaults) -> Result<Request, Vec<Problem>> {
     if kind == "ping" {
         let payload = envelope.get("payload").map_or("{}", RawValue::get);
         return Ok(Request::Ping(payload.to_owned()));
@@ -188,10 +207,7 @@ fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> 
         "ice:candidate" => Some(SignalKind::Candidate),
         _ => None,
     };
-    if signal.is_none()
-        && !["auth:request", "room:join", "room:leave", "room:state"].contains(&kind)
-        && !media::KINDS.contains(&kind)
-    {
+    if signal.is_none() && !REQUESTS.contains(&kind) && !media::KINDS.contains(&kind) {
         return Err(vec![Problem { path: "type".into(), problem: "unknown".to_owned() }]);
     }
     let payload = match envelope.get("payload") {
@@ -205,12 +221,15 @@ fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> 
     if media::KINDS.contains(&kind) {
         return media::request(kind, payload).map(|(room, request)| Request::Media(room, request));
     }
+    let timestamp = envelope.get("timestamp").filter(|value| !json::is_null(value));
     match (kind, signal) {
-        (_, Some(signal)) => relay(signal, payload, envelope.get("timestamp").filter(|value| !json::is_null(value))),
+        (_, Some(signal)) => relay(signal, payload, timestamp),
+        ("room:message", _) => application_message(payload, timestamp),
+        ("room:update", _) => update(payload),
         ("auth:request", _) => {
             let token = payload.text("payload.token");
             let role = payload.text("payload.role");
-            payload.id("payload.roomId", RoomId::new);
+            let room = payload.id("payload.roomId", RoomId::new);
             let last = payload.members.get("lastSequence").map(|value| value.get().parse());
             if last.as_ref().is_some_and(Result::is_err) {
                 payload.wrong("payload.lastSequence", "must be a whole number");
@@ -218,9 +237,9 @@ fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> 
             // Who names no number has seen nothing.
             let seen = last.and_then(Result::ok).unwrap_or_default();
             let resumption = payload.text("payload.resumeToken").map(|token| Resumption { token, seen });
-            payload.done(|| Request::Authenticate { token, role, resumption })
+            payload.done(|| Request::Authenticate { token, defaults: Defaults { room, role }, resumption })
         }
-        ("room:join", _) => join(payload),
+        ("room:join", _) => join(payload, defaults),
         ("room:leave", _) => {
             let room = payload.required("payload.roomId", RoomId::new);
             payload.done(|| Request::Command(Command::Leave { room }))
@@ -236,10 +255,13 @@ fn request(kind: &str, envelope: &Members<'_>) -> Result<Request, Vec<Problem>> 
     }
 }
 
-fn join(mut payload: Checker<'_>) -> Result<Request, Vec<Problem>> {
-    let room = payload.required("payload.roomId", RoomId::new);
+fn join(mut payload: Checker<'_>, defaults: &Defaults) -> Result<Request, Vec<Problem>> {
+    let room = match &defaults.room {
+        Some(room) if !payload.members.has("roomId") => Some(room.clone()),
+        _ => payload.required("payload.roomId", RoomId::new),
+    };
     let mut display_name = payload.text("payload.displayName");
-    let metadata = payload.object("payload.metadata").unwrap_or_default();
+    let given = payload.object("payload.metadata").unwrap_or_default();
     let mut peer = None;
     let mut role = None;
     if let Some(user) = payload.object("payload.user") {
@@ -249,20 +271,23 @@ fn join(mut payload: Checker<'_>) -> Result<Request, Vec<Problem>> {
         role = user.text("payload.user.role");
         payload.problems.extend(user.problems);
     }
-    let mut profile = String::from("{");
-    profile.push_str(&metadata.text_without(|key| {
+    if role.is_none() && !given.has("role") {
+        role.clone_from(&defaults.role);
+    }
+    let mut metadata = String::from("{");
+    metadata.push_str(&given.text_without(|key| {
         (display_name.is_some() && (key == "displayName" || key == "name")) || (role.is_some() && key == "role")
     }));
     if let Some(name) = &display_name {
-        push_member(&mut profile, "displayName", name);
-        push_member(&mut profile, "name", name);
+        push_member(&mut metadata, "displayName", name);
+        push_member(&mut metadata, "name", name);
     }
     if let Some(role) = &role {
-        push_member(&mut profile, "role", role);
+        push_member(&mut metadata, "role", role);
     }
     let Some(room) = room.filter(|_| payload.problems.is_empty()) else { return Err(payload.problems) };
-    let profile = Profile::new(&profile[1..]);
-    Ok(Request::Command(Command::Join { room, peer, profile, kind: RoomKind::Group }))
+    let metadata = Metadata::new(&metadata[1..]);
+    Ok(Request::Command(Command::Join { room, peer, metadata, kind: RoomKind::Group }))
 }
 
 fn relay(kind: SignalKind, mut payload: Checker<'_>, timestamp: Option<&RawValue>) -> Result<Request, Vec<Problem>> {
@@ -295,13 +320,56 @@ fn relay(kind: SignalKind, mut payload: Checker<'_>, timestamp: Option<&RawValue
             payload.wrong("payload.type", "must be a string");
         }
     }
-    let mut body = String::from("{");
-    body.push_str(&payload.members.text_without(|key| SENDER_FIELDS.contains(&key)));
-    if let Some(timestamp) = timestamp {
-        push_raw(&mut body, "sentAt", timestamp.get());
-    }
-    body.push('}');
+    let (body, _) = relayed_payload(&payload.members, "", timestamp);
     let content = 0..body.len();
-    let signal = Signal { kind, origin: NAME, body: body.into(), content, note: 0 };
+    let signal = Signal { kind, name: None, origin: NAME, body, content, note: 0 };
     payload.done(|| Request::Command(Command::Relay { room, target, signal }))
+}
+
+/// What is relayed of a payload, and the range in it of the value of `key`.
+fn relayed_payload(payload: &Members<'_>, key: &str, timestamp: Option<&RawValue>) -> (Box<str>, Range<usize>) {
+    let (object, range) = payload.object_without(|key| SENDER_FIELDS.contains(&key), key);
+    let Some(timestamp) = timestamp else { return (object, range) };
+    let mut body = String::from(object);
+    body.pop();
+    push_raw(&mut body, "sentAt", timestamp.get());
+    body.push('}');
+    (body.into(), range)
+}
+
+fn application_message(mut payload: Checker<'_>, timestamp: Option<&RawValue>) -> Result<Request, Vec<Problem>> {
+    let room = payload.id("payload.roomId", RoomId::new);
+    let target = payload.id("payload.targetUserId", PeerId::new).map(Target::new);
+    for (path, key) in [("payload.topic", "topic"), ("payload.data", "data")] {
+        if !payload.members.has(key) {
+            payload.wrong(path, "missing");
+        }
+    }
+    let topic = payload.text("payload.topic");
+    if let Some(Err(error)) = topic.as_deref().map(|topic| message::check_name("", topic)) {
+        payload.wrong_field("payload.topic", &error);
+    }
+    let (body, content) = relayed_payload(&payload.members, "data", timestamp);
+    let name = topic.map(Into::into);
+    let signal = Signal { kind: SignalKind::Message, name, origin: NAME, body, content, note: 0 };
+    payload.done(|| Request::Command(Command::Relay { room, target, signal }))
+}
+
+fn update(mut payload: Checker<'_>) -> Result<Request, Vec<Problem>> {
+    let room = payload.id("payload.roomId", RoomId::new);
+    let patch = match payload.members.get("metadata").map(|value| merge_patch::read("", value)) {
+        Some(Ok(patch)) => Some(patch),
+        Some(Err(error)) => {
+            payload.wrong_field("payload.metadata", &error);
+            None
+        }
+        None => {
+            payload.wrong("payload.metadata", "missing");
+            None
+        }
+    };
+    match patch {
+        Some(patch) if payload.problems.is_empty() => Ok(Request::Command(Command::Update { room, patch })),
+        _ => Err(payload.problems),
+    }
 }

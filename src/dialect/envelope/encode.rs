@@ -179,8 +179,8 @@ pub fn room_left(out: &mut String, room: &RoomId) {
 
 /// What is not said is the peer's id for a name, and the role of everyone else.
 fn participant(out: &mut String, peer: &Peer) {
-    let profile = format!("{{{}}}", peer.profile.as_str());
-    let said = serde_json::from_str::<&RawValue>(&profile).ok().and_then(Members::read).unwrap_or_default();
+    let metadata = format!("{{{}}}", peer.metadata.as_str());
+    let said = serde_json::from_str::<&RawValue>(&metadata).ok().and_then(Members::read).unwrap_or_default();
     let text = |key| said.get(key).and_then(json::string);
     let name = text("displayName").or_else(|| text("name")).unwrap_or(peer.id.as_str().into());
     out.push('{');
@@ -188,7 +188,7 @@ fn participant(out: &mut String, peer: &Peer) {
     push_member(out, "displayName", &name);
     push_member(out, "role", &text("role").unwrap_or("participant".into()));
     push_member(out, "joinedAt", &format_rfc3339_millis(peer.joined_at).to_string());
-    push_raw(out, "metadata", &profile);
+    push_raw(out, "metadata", &metadata);
     out.push('}');
 }
 
@@ -199,13 +199,9 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
     };
     match event {
         Event::Joined(snapshot) => write("room:state", &|out| room_state(out, snapshot, None)),
-        Event::PeerJoined { room, peer } => write("room:participant-joined", &|out| {
-            out.push('{');
-            push_member(out, "roomId", room.as_str());
-            out.push_str(r#","participant":"#);
-            participant(out, peer);
-            out.push('}');
-        }),
+        Event::PeerJoined { room, peer } => {
+            write("room:participant-joined", &|out| room_and_participant(out, room, peer))
+        }
         Event::PeerLeft { room, peer, reason } => write("room:participant-left", &|out| {
             out.push('{');
             push_member(out, "roomId", room.as_str());
@@ -216,11 +212,15 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
         Event::HungUp { .. } => None,
         Event::PeerAway { room, peer } => write("room:participant-away", &|out| room_and_user(out, room, peer)),
         Event::PeerBack { room, peer } => write("room:participant-back", &|out| room_and_user(out, room, peer)),
+        Event::PeerUpdated { room, peer } => {
+            write("room:participant-updated", &|out| room_and_participant(out, room, peer))
+        }
         Event::SignalRelayed { room, from, signal, .. } => {
             let kind = match signal.kind {
                 SignalKind::Offer => "sdp:offer",
                 SignalKind::Answer => "sdp:answer",
                 SignalKind::Candidate => "ice:candidate",
+                SignalKind::Message => "room:message",
             };
             write(kind, &|out| relayed(out, room, from, signal))
         }
@@ -235,6 +235,14 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
     }
 }
 
+fn room_and_participant(out: &mut String, room: &RoomId, peer: &Peer) {
+    out.push('{');
+    push_member(out, "roomId", room.as_str());
+    out.push_str(r#","participant":"#);
+    participant(out, peer);
+    out.push('}');
+}
+
 fn room_and_user(out: &mut String, room: &RoomId, peer: &Peer) {
     out.push('{');
     push_member(out, "roomId", room.as_str());
@@ -247,14 +255,21 @@ fn relayed(out: &mut String, room: &RoomId, from: &Peer, signal: &Signal) {
         out.push_str(&signal.body[..signal.body.len() - 1]);
     } else {
         out.push('{');
-        if signal.kind == SignalKind::Candidate {
-            for (key, value) in content::candidate_members(signal) {
-                push_raw(out, key, &value);
+        match signal.kind {
+            SignalKind::Candidate => {
+                for (key, value) in content::candidate_members(signal) {
+                    push_raw(out, key, &value);
+                }
             }
-        } else {
-            let (sdp, kind) = content::sdp(signal);
-            push_raw(out, "sdp", &sdp);
-            push_raw(out, "type", &kind);
+            SignalKind::Offer | SignalKind::Answer => {
+                let (sdp, kind) = content::sdp(signal);
+                push_raw(out, "sdp", &sdp);
+                push_raw(out, "type", &kind);
+            }
+            SignalKind::Message => {
+                push_member(out, "topic", signal.name.as_deref().unwrap_or_default());
+                push_raw(out, "data", content::data(signal));
+            }
         }
     }
     push_member(out, "fromUserId", from.id.as_str());

@@ -250,7 +250,10 @@ const VIOLATION: Option<Step> = Some(Step::End(Ending::Violation));
 fn room_of(command: &Command) -> Option<&RoomId> {
     match command {
         Command::Join { room, .. } | Command::Inspect { room } => Some(room),
-        Command::Leave { room } | Command::HangUp { room } | Command::Relay { room, .. } => room.as_ref(),
+        Command::Leave { room }
+        | Command::HangUp { room }
+        | Command::Update { room, .. }
+        | Command::Relay { room, .. } => room.as_ref(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{NAME, SENDER_FIELDS, SenderFields};
 use crate::dialect::DecodeError;
 use crate::dialect::json::{self, Argument, Arguments, Members};
 use crate::id::{PeerId, RoomId};
-use crate::room::{Command, Profile, RoomKind, Signal, SignalKind, Target};
+use crate::room::{Command, Metadata, RoomKind, Signal, SignalKind, Target};
 
 /// An event that clients send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +43,13 @@ impl ClientEvent {
     }
 }
 
-/// The event that carries a signal, the same in both directions.
+/// The event that carries a signal, the same in both directions. An application message has a name of its own.
 pub(super) fn signal_name(kind: SignalKind) -> &'static str {
     match kind {
         SignalKind::Offer => "offer",
         SignalKind::Answer => "answer",
         SignalKind::Candidate => "ice-candidate",
+        SignalKind::Message => "message",
     }
 }
 
@@ -65,6 +66,7 @@ fn body_keys(kind: SignalKind) -> &'static [&'static str] {
         SignalKind::Offer => &["offer", "sdp", "description", "signal"],
         SignalKind::Answer => &["answer", "sdp", "description", "signal"],
         SignalKind::Candidate => &["candidate", "iceCandidate", "ice", "signal"],
+        SignalKind::Message => &[],
     }
 }
 
@@ -130,7 +132,7 @@ impl<'a> Request<'a> {
             Argument::Other(room) => {
                 let room = room_id(room)?;
                 let peer = self.second.map(|value| json::id("userId", value, PeerId::new)).transpose()?;
-                return Ok(Command::Join { room, peer, profile: Profile::default(), kind: RoomKind::Group });
+                return Ok(Command::Join { room, peer, metadata: Metadata::default(), kind: RoomKind::Group });
             }
         };
         let (room_key, room) = members.first_of(&ROOM_KEYS).ok_or(DecodeError::Missing("roomId"))?;
@@ -138,9 +140,9 @@ impl<'a> Request<'a> {
         let peer = members.first_of(&PEER_KEYS);
         let peer_key = peer.map(|(key, _)| key);
         let peer = peer.map(|(_, value)| json::id("userId", value, PeerId::new)).transpose()?;
-        let profile =
+        let metadata =
             members.text_without(|key| PEER_FIELDS.contains(&key) || key == room_key || Some(key) == peer_key);
-        Ok(Command::Join { room, peer, profile: Profile::new(&profile), kind: RoomKind::Group })
+        Ok(Command::Join { room, peer, metadata: Metadata::new(&metadata), kind: RoomKind::Group })
     }
 
     fn leave(&self) -> Result<Command, DecodeError> {
@@ -172,7 +174,7 @@ impl<'a> Request<'a> {
             content = 0..body.len();
         }
         let note = SenderFields::wanted(|key| members.has(key)).0;
-        Ok(Command::Relay { room, target, signal: Signal { kind, origin: NAME, body, content, note } })
+        Ok(Command::Relay { room, target, signal: Signal { kind, name: None, origin: NAME, body, content, note } })
     }
 }
 

@@ -6,9 +6,9 @@ use humantime::format_rfc3339_millis;
 
 use super::decode::{PEER_FIELDS, signal_name};
 use super::packet::{Kind, ROOT, push_head};
-use super::{NAME, Says, SenderFields};
-use crate::dialect::json::{push_failure, push_member, push_raw, push_retry, without};
-use crate::dialect::{Failure, Frame, content};
+use super::{NAME, SENDER_FIELDS, Says, SenderFields};
+use crate::dialect::json::{push_failure, push_member, push_raw, push_retry, push_string, without};
+use crate::dialect::{Failure, Frame, content, message};
 use crate::id::RoomId;
 use crate::room::{Code, Event, FoundBy, LeaveReason, Peer, RemovalReason, Signal, SignalKind, Snapshot};
 
@@ -37,7 +37,12 @@ pub fn event(event: &Event) -> Option<Frame> {
         Event::PeerLeft { room, peer, reason } => peer_event("user-left", room, peer, Some(*reason)),
         Event::PeerAway { room, peer } => peer_event("user-away", room, peer, None),
         Event::PeerBack { room, peer } => peer_event("user-back", room, peer, None),
-        Event::SignalRelayed { room, from, found_by, signal } => relayed(room, from, *found_by, signal),
+        Event::PeerUpdated { room, peer } => peer_event("user-updated", room, peer, None),
+        Event::SignalRelayed { room, from, found_by, signal } => match signal.name.as_deref() {
+            Some(name) if message::is_reserved(name) => return None,
+            Some(name) => application_event(name, room, from, *found_by, signal),
+            None => relayed(room, from, *found_by, signal),
+        },
         Event::Removed { room, reason } => {
             let (code, message) = match reason {
                 RemovalReason::Replaced => (Code::Replaced, "the same user joined from a newer connection"),
@@ -176,20 +181,38 @@ fn push_peer(out: &mut String, room: &RoomId, peer: &Peer, reason: Option<LeaveR
         push_member(out, "reason", reason.as_str());
     }
     // Other wires let their clients say anything of themselves, but here these names are the server's.
-    let profile = without(peer.profile.as_str(), &PEER_FIELDS);
-    if !profile.is_empty() {
+    let metadata = without(peer.metadata.as_str(), &PEER_FIELDS);
+    if !metadata.is_empty() {
         out.push(',');
-        out.push_str(&profile);
+        out.push_str(&metadata);
     }
     out.push('}');
 }
 
+/// Writes an application message as the event of its name, with its data as the argument. An object gets the sender's
+/// fields.
+fn application_event(name: &str, room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> String {
+    let mut out = String::with_capacity(signal.body.len() + SMALL);
+    push_head(&mut out, Kind::Event, ROOT, None);
+    out.push('[');
+    push_string(&mut out, name);
+    out.push(',');
+    let data = content::data(signal);
+    match data.strip_prefix('{').and_then(|data| data.strip_suffix('}')) {
+        Some(members) => {
+            let own = SENDER_FIELDS.map(|field| field.name);
+            out.push('{');
+            out.push_str(&without(members, &own));
+            push_sender_fields(&mut out, SenderFields::always(), room, from, found_by);
+            out.push('}');
+        }
+        None => out.push_str(data),
+    }
+    out.push(']');
+    out
+}
+
 fn relayed(room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> String {
-    let connection = from.connection.to_string();
-    let reply = match found_by {
-        FoundBy::PeerId => from.id.as_str(),
-        FoundBy::ConnectionId => &connection,
-    };
     let mut out = String::with_capacity(signal.body.len() + SMALL);
     begin_event(&mut out, signal_name(signal.kind));
     let fields = if signal.origin == NAME {
@@ -201,8 +224,20 @@ fn relayed(room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> St
             SignalKind::Offer => push_raw(&mut out, "offer", &content::description(signal)),
             SignalKind::Answer => push_raw(&mut out, "answer", &content::description(signal)),
             SignalKind::Candidate => push_raw(&mut out, "candidate", &content::candidate(signal)),
+            SignalKind::Message => {}
         }
         SenderFields::always()
+    };
+    push_sender_fields(&mut out, fields, room, from, found_by);
+    out.push_str("}]");
+    out
+}
+
+fn push_sender_fields(out: &mut String, fields: SenderFields, room: &RoomId, from: &Peer, found_by: FoundBy) {
+    let connection = from.connection.to_string();
+    let reply = match found_by {
+        FoundBy::PeerId => from.id.as_str(),
+        FoundBy::ConnectionId => &connection,
     };
     for field in fields.iter() {
         let text = match field.says {
@@ -211,8 +246,6 @@ fn relayed(room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> St
             Says::Peer => from.id.as_str(),
             Says::Room => room.as_str(),
         };
-        push_member(&mut out, field.name, text);
+        push_member(out, field.name, text);
     }
-    out.push_str("}]");
-    out
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use parlor::room::{Command, Profile, RoomKind, SignalKind};
+use parlor::room::{Command, Metadata, RoomKind, SignalKind};
 
 /// The cases of a fixture: two lines each, marked with these characters.
 pub(crate) fn cases(text: &'static str, first: &str, second: &str) -> Vec<(&'static str, &'static str)> {
@@ -21,21 +21,26 @@ pub(crate) fn when() -> SystemTime {
 /// A command in a line.
 pub(crate) fn line(command: Command) -> String {
     match command {
-        Command::Join { room, peer, profile, kind } => {
+        Command::Join { room, peer, metadata, kind } => {
             let peer = peer.map(|peer| format!(" as {peer}")).unwrap_or_default();
             let saying =
-                if profile == Profile::default() { String::new() } else { format!(" saying {}", profile.as_str()) };
+                if metadata == Metadata::default() { String::new() } else { format!(" saying {}", metadata.as_str()) };
             let unless = if kind == RoomKind::PairUnlessEnded { " unless it has ended" } else { "" };
             format!("join {room}{peer}{saying}{unless}")
         }
         Command::Leave { room } => format!("leave {}", room.map_or("all".to_owned(), |room| room.to_string())),
         Command::HangUp { room } => format!("hang up {}", room.expect("a session is named")),
         Command::Inspect { room } => format!("inspect {room}"),
+        Command::Update { room, patch } => {
+            let room = room.map(|room| format!(" in {room}")).unwrap_or_default();
+            format!("update{room}: {}", patch.text)
+        }
         Command::Relay { room, target, signal } => {
             let kind = match signal.kind {
                 SignalKind::Offer => "offer",
                 SignalKind::Answer => "answer",
                 SignalKind::Candidate => "candidate",
+                SignalKind::Message => signal.name.as_deref().expect("an application message has a name"),
             };
             let room = room.map(|room| format!(" in {room}")).unwrap_or_default();
             let target = target.map(|target| format!(" to {target}")).unwrap_or_default();

@@ -11,7 +11,7 @@ mod scenario;
 use parlor::clock::Moment;
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{
-    Applied, Command, Event, LeaveReason, Limits, Profile, RoomError, Rooms, Signal, SignalKind, Target,
+    Applied, Command, Event, LeaveReason, Limits, Metadata, MetadataPatch, RoomError, Rooms, Signal, SignalKind, Target,
 };
 
 use self::naive::{Naive, Outcome, Told};
@@ -82,18 +82,23 @@ impl Run {
         match step {
             Step::Connect(seat) => self.sit(seat),
             Step::Join { who, room, peer, kind, said } => {
-                let profile = Profile::new(&"x".repeat(usize::from(said.0)));
+                let metadata = Metadata::new(&"x".repeat(usize::from(said.0)));
                 let (peer, kind) = (peer.map(Name::id), kind.of_room());
-                self.apply(who, &Command::Join { room: room.id(), peer, profile, kind });
+                self.apply(who, &Command::Join { room: room.id(), peer, metadata, kind });
             }
             Step::Inspect { who, room } => self.apply(who, &Command::Inspect { room: room.id() }),
             Step::Leave { who, room } => self.apply(who, &Command::Leave { room: room.map(Place::id) }),
             Step::HangUp { who, room } => self.apply(who, &Command::HangUp { room: room.map(Place::id) }),
+            Step::Update { who, room, length } => {
+                let patch = MetadataPatch { text: "y".repeat(usize::from(length.0)).into(), merge: append };
+                self.apply(who, &Command::Update { room: room.map(Place::id), patch });
+            }
             Step::Relay { who, room, target, length } => {
                 self.signals = self.signals.wrapping_add(1);
                 let body: Box<str> = "x".repeat(usize::from(length.0)).into();
                 let content = 0..body.len();
-                let signal = Signal { kind: SignalKind::Offer, origin: "test", body, content, note: self.signals };
+                let signal =
+                    Signal { kind: SignalKind::Offer, name: None, origin: "test", body, content, note: self.signals };
                 let target = target.map(|name| Target::new(name.id()));
                 self.apply(who, &Command::Relay { room: room.map(Place::id), target, signal });
             }
@@ -215,6 +220,11 @@ impl Run {
         self.compare();
         assert_eq!(self.rooms.counts().rooms, 0, "a room that nobody is in");
     }
+}
+
+/// A merge of metadata that the rooms know nothing about: appends the patch, or clears the metadata if it is empty.
+fn append(metadata: &str, patch: &str) -> String {
+    if patch.is_empty() { String::new() } else { format!("{metadata}{patch}") }
 }
 
 /// Who is told what by the rooms, and who is out.

@@ -25,7 +25,7 @@ use parlor::dialect::Failure;
 use parlor::dialect::socketio::encode::Asked;
 use parlor::dialect::socketio::{Request, encode};
 use parlor::id::{MAX_ID_CHARS, PeerId};
-use parlor::room::{Command, Profile, RoomKind, SignalKind, Target};
+use parlor::room::{Command, Metadata, RoomKind, SignalKind, Target};
 
 use self::encoded::{Scene, check_code};
 use self::meaning::Sent;
@@ -89,13 +89,13 @@ fn socketio(text: &str) {
     check_ids(&command);
     let named_room = object.as_ref().map_or(first.as_deref(), |object| object.first_of(&["roomId", "room"]));
     match command {
-        Command::Join { room, peer, profile, kind } => {
+        Command::Join { room, peer, metadata, kind } => {
             assert_eq!(kind, RoomKind::Group);
             assert_eq!(Some(room.as_str()), named_room.map(id_text).as_deref());
             let named = object.as_ref().map_or(second.as_deref(), |object| object.first_of(&["userId", "peerId"]));
             assert_eq!(peer.as_ref().map(PeerId::as_str), named.map(id_text).as_deref());
-            check_said(object.as_ref(), &profile);
-            peers::check(&profile);
+            check_said(object.as_ref(), &metadata);
+            peers::check(&metadata);
         }
         Command::Leave { room } => {
             assert_eq!(room.map(|room| room.to_string()), named_room.map(id_text));
@@ -108,17 +108,19 @@ fn socketio(text: &str) {
             let sent = Sent::new(Wire::SocketIo, signal.kind, object, None);
             Scene::new(Wire::SocketIo).check_signal(&sent, &signal);
         }
-        Command::Inspect { .. } | Command::HangUp { .. } => panic!("no event of this wire means {command:?}"),
+        Command::Inspect { .. } | Command::HangUp { .. } | Command::Update { .. } => {
+            panic!("no event of this wire means {command:?}")
+        }
     }
 }
 
 /// What a Socket.IO peer says of itself is what it wrote, less what says who and where it is.
-fn check_said(object: Option<&Object>, profile: &Profile) {
-    let Some(object) = object else { return assert_eq!(profile.as_str(), "") };
+fn check_said(object: Option<&Object>, metadata: &Metadata) {
+    let Some(object) = object else { return assert_eq!(metadata.as_str(), "") };
     let room = ["roomId", "room"].into_iter().find(|key| object.has(key));
     let peer = ["userId", "peerId"].into_iter().find(|key| object.has(key));
     let expected = object.less(|key| encoded::PEER_FIELDS.contains(&key) || Some(key) == room || Some(key) == peer);
-    assert_eq!(Object::of_members(profile.as_str()), expected);
+    assert_eq!(Object::of_members(metadata.as_str()), expected);
 }
 
 /// An id as the contract has it: the text without the white space around it, or a number's own text.
@@ -135,12 +137,18 @@ fn check_id(id: &str) {
 /// The bounds of everything that a command carries.
 fn check_ids(command: &Command) {
     let (room, name) = match command {
-        Command::Join { room, peer, profile, .. } => {
-            assert!(is_json(&format!("{{{}}}", profile.as_str())), "{profile:?}");
+        Command::Join { room, peer, metadata, .. } => {
+            assert!(is_json(&format!("{{{}}}", metadata.as_str())), "{metadata:?}");
             (Some(room), peer.as_ref().map(PeerId::to_string))
         }
         Command::Inspect { room } => (Some(room), None),
         Command::Leave { room } | Command::HangUp { room } => (room.as_ref(), None),
+        Command::Update { room, patch } => {
+            assert!(is_json(&format!("{{{}}}", patch.text)), "{}", patch.text);
+            let once = patch.apply(&Metadata::default());
+            assert_eq!(patch.apply(&once), once, "a patch that is applied twice changes nothing more");
+            (room.as_ref(), None)
+        }
         Command::Relay { room, target, signal } => {
             assert!(Object::read(&signal.body).is_some(), "{}", signal.body);
             let content = signal.body.get(signal.content.clone()).expect("within the body");
@@ -162,5 +170,6 @@ fn word(kind: SignalKind, candidate: &'static str) -> &'static str {
         SignalKind::Offer => "offer",
         SignalKind::Answer => "answer",
         SignalKind::Candidate => candidate,
+        SignalKind::Message => "message",
     }
 }

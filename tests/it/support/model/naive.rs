@@ -7,8 +7,8 @@ use std::time::{Instant, SystemTime};
 use parlor::clock::Moment;
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{
-    Answer, Command, Counts, Event, FoundBy, LeaveReason, Limits, Peer, Profile, RemovalReason, RoomError, RoomKind,
-    Signal, Snapshot, Summary, Target,
+    Answer, Command, Counts, Event, FoundBy, LeaveReason, Limits, Metadata, MetadataPatch, Peer, RemovalReason,
+    RoomError, RoomKind, Signal, Snapshot, Summary, Target,
 };
 
 /// Maximum number of peers of a pair session.
@@ -136,7 +136,7 @@ impl Naive {
 
     pub(crate) fn apply(&mut self, who: ConnectionId, command: Command, told: &mut Told) -> Outcome<Answer> {
         match command {
-            Command::Join { room, peer, profile, kind } => self.join(who, &room, peer, profile, kind, told),
+            Command::Join { room, peer, metadata, kind } => self.join(who, &room, peer, metadata, kind, told),
             Command::Inspect { room } => {
                 let room = self.room(&room).ok_or(vec![RoomError::NotInRoom])?;
                 let me = room.peer(who).ok_or(vec![RoomError::NotInRoom])?;
@@ -150,6 +150,7 @@ impl Naive {
                 Ok(Answer::Left)
             }
             Command::HangUp { room } => self.hang_up(who, room, told),
+            Command::Update { room, patch } => self.update(who, room, &patch, told),
             Command::Relay { room, target, signal } => self.relay(who, room, target.as_ref(), signal, told),
         }
     }
@@ -181,7 +182,7 @@ impl Naive {
         who: ConnectionId,
         id: &RoomId,
         peer: &PeerId,
-        said: &Profile,
+        said: &Metadata,
         kind: RoomKind,
     ) -> Vec<RoomError> {
         let limits = &self.limits;
@@ -196,7 +197,7 @@ impl Naive {
         let others = room.map_or(0, |room| room.peers.iter().filter(|other| other.id != *peer).count());
         let (max_rooms, max_mine) = (limits.rooms.unwrap_or(usize::MAX), limits.rooms_per_connection);
         let all = [
-            (said.as_str().len() > limits.profile_bytes, RoomError::ProfileTooLarge { max: limits.profile_bytes }),
+            (said.as_str().len() > limits.metadata_bytes, RoomError::MetadataTooLarge { max: limits.metadata_bytes }),
             (is_foreign, RoomError::ForeignConnectionId),
             (!is_in && joins_pair && is_closed_to_pairs, RoomError::NotForPairs),
             (kind == RoomKind::PairUnlessEnded && self.ended.contains(id), RoomError::SessionEnded),
@@ -214,13 +215,13 @@ impl Naive {
         who: ConnectionId,
         id: &RoomId,
         peer: Option<PeerId>,
-        profile: Profile,
+        metadata: Metadata,
         kind: RoomKind,
         told: &mut Told,
     ) -> Outcome<Answer> {
         // Without a name one is known by one's connection.
         let peer = peer.unwrap_or_else(|| who.into());
-        let refusals = self.refusals(who, id, &peer, &profile, kind);
+        let refusals = self.refusals(who, id, &peer, &metadata, kind);
         if !refusals.is_empty() {
             return Err(refusals);
         }
@@ -237,7 +238,7 @@ impl Naive {
             told.tell(&[older], &Event::Removed { room: id.clone(), reason: RemovalReason::Replaced });
             self.take_out(index, older, LeaveReason::Replaced, told);
         }
-        let me = Arc::new(Peer { id: peer, connection: who, joined_at: self.now.time, profile });
+        let me = Arc::new(Peer { id: peer, connection: who, joined_at: self.now.time, metadata });
         self.joins.push((who, id.clone()));
         let (now, ttl) = (self.now.instant, self.limits.session.ttl);
         let room = &mut self.rooms[index];
@@ -332,6 +333,31 @@ impl Naive {
             self.take_out(index, peer.connection, reason, &mut silent);
         }
         told.left.append(&mut silent.left);
+    }
+
+    fn update(
+        &mut self,
+        who: ConnectionId,
+        room: Option<RoomId>,
+        patch: &MetadataPatch,
+        told: &mut Told,
+    ) -> Outcome<Answer> {
+        let index = self.mine(who, room)?;
+        let max = self.limits.metadata_bytes;
+        let room = &mut self.rooms[index];
+        let others = room.all_but(who);
+        let peer = room.peers.iter_mut().find(|peer| peer.connection == who).expect("in the room");
+        let metadata = patch.apply(&peer.metadata);
+        if metadata.as_str().len() > max {
+            return Err(vec![RoomError::MetadataTooLarge { max }]);
+        }
+        let has_changed = metadata != peer.metadata;
+        *peer = Arc::new(Peer { id: peer.id.clone(), metadata, ..**peer });
+        let peer = Arc::clone(peer);
+        if has_changed {
+            told.tell(&others, &Event::PeerUpdated { room: room.id.clone(), peer: Arc::clone(&peer) });
+        }
+        Ok(Answer::Inspected(room.snapshot(peer)))
     }
 
     fn relay(

@@ -15,7 +15,7 @@ pub(crate) const ROOMS: u8 = 4;
 /// How long anything waits.
 pub(crate) const TTL: Duration = Duration::from_mins(1);
 /// The most bytes that a peer may say of itself.
-pub(crate) const PROFILE_BYTES: usize = 6;
+pub(crate) const METADATA_BYTES: usize = 6;
 
 /// A number below `N`.
 #[derive(Clone, Copy)]
@@ -136,6 +136,12 @@ pub(crate) enum Step {
         who: Seat,
         room: Option<Place>,
     },
+    Update {
+        who: Seat,
+        room: Option<Place>,
+        /// Bytes to add to the metadata, or with 0 to remove all of it.
+        length: Below<4>,
+    },
     Relay {
         who: Seat,
         room: Option<Place>,
@@ -179,7 +185,8 @@ impl<'a> Arbitrary<'a> for Step {
                 kind: u.arbitrary()?,
                 said: u.arbitrary()?,
             },
-            10..=16 => Self::Relay { who, room: u.arbitrary()?, target: u.arbitrary()?, length: u.arbitrary()? },
+            10..=15 => Self::Relay { who, room: u.arbitrary()?, target: u.arbitrary()?, length: u.arbitrary()? },
+            16 => Self::Update { who, room: u.arbitrary()?, length: u.arbitrary()? },
             17 => Self::Inspect { who, room: u.arbitrary()? },
             18 | 19 => Self::Leave { who, room: u.arbitrary()? },
             20 => Self::LeaveAll { who },
@@ -233,7 +240,7 @@ impl Scenario {
             room_size: most(self.room_size.0),
             rooms: (self.rooms.0 > 0).then_some(usize::from(self.rooms.0)),
             rooms_per_connection: most(self.rooms_per_connection.0),
-            profile_bytes: PROFILE_BYTES,
+            metadata_bytes: METADATA_BYTES,
             empty_room_ttl: TTL,
             session,
         }

@@ -10,7 +10,7 @@ use parlor::auth::Denial;
 use parlor::clock::Moment;
 use parlor::dialect::{Begin, Conversation, Frame, Hello, RequestError, Step, envelope, session, topic};
 use parlor::id::{ConnectionId, MAX_ID_CHARS, PeerId, RoomId};
-use parlor::room::{Answer, Code, Command, Limits, Profile, RoomError, RoomKind, Rooms, SignalKind, Target};
+use parlor::room::{Answer, Code, Command, Limits, Metadata, RoomError, RoomKind, Rooms, SignalKind, Target};
 use parlor::sfu::{Concern, Problem};
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ const JOIN_REFUSALS: [RequestError; 5] = [
     RequestError::Room(RoomError::RoomFull { capacity: 2 }),
     RequestError::Room(RoomError::SessionEnded),
     RequestError::Room(RoomError::TooManyRooms { max: 7 }),
-    RequestError::Room(RoomError::ProfileTooLarge { max: 7 }),
+    RequestError::Room(RoomError::MetadataTooLarge { max: 7 }),
     RequestError::Room(RoomError::ConnectionEnded),
 ];
 
@@ -56,6 +56,8 @@ struct Talk {
     message: Option<Object>,
     /// Which refusal answers it, if one does.
     refusal: Option<usize>,
+    /// The room and the role that it has named for joins that name none.
+    defaults: (Option<String>, Option<String>),
     /// What it was answered.
     told: Vec<String>,
     /// Whether the client has been told to go.
@@ -99,6 +101,7 @@ pub(crate) fn check(wire: Wire, input: &str) {
         guests: 0,
         message: None,
         refusal: None,
+        defaults: (None, None),
         told: Vec::new(),
         is_over: false,
         has_dots: None,
@@ -136,7 +139,7 @@ fn is_good_handshake(wire: Wire, hello: &Hello<'_>) -> bool {
 impl Talk {
     fn open(&mut self, hello: &Hello<'_>) {
         for step in self.conversation.open() {
-            if let Step::Do(Command::Join { room, peer, profile, .. }) = &step {
+            if let Step::Do(Command::Join { room, peer, metadata, .. }) = &step {
                 let (named, said) = match self.wire {
                     Wire::Topic => (hello.segment, hello.query("metadata").filter(|text| !text.is_empty())),
                     _ => (hello.query("sessionId"), None),
@@ -144,8 +147,8 @@ impl Talk {
                 assert_eq!(Some(room.as_str()), named.map(str::trim));
                 let is_ulid = |id: &PeerId| id.as_str().len() == 26;
                 assert_eq!(peer.as_ref().is_some_and(is_ulid), self.wire == Wire::Topic);
-                assert_eq!(Object::of_members(profile.as_str()), said.and_then(Object::read).unwrap_or_default());
-                peers::check(profile);
+                assert_eq!(Object::of_members(metadata.as_str()), said.and_then(Object::read).unwrap_or_default());
+                peers::check(metadata);
             }
             self.take(Some(step));
         }
@@ -192,6 +195,11 @@ impl Talk {
                 // Where no tokens are required, any will do.
                 Step::Authenticate(_) => {
                     let is_good = self.refusal.is_none_or(|digit| digit < 5);
+                    if is_good {
+                        let (asked, room) = self.asked().expect("an object is asked");
+                        let (last_room, last_role) = std::mem::take(&mut self.defaults);
+                        self.defaults = (room.or(last_room), asked.text("role").or(last_role));
+                    }
                     let result = if is_good { Ok(None) } else { Err(Denial::Unauthorized.into()) };
                     next = self.conversation.authenticated(result, when());
                 }
@@ -288,7 +296,7 @@ impl Talk {
         if self.guests < MOST_GUESTS {
             self.guests += 1;
             let (guest, peer) = (ConnectionId::from_u128(1 + self.guests), PeerId::new(&target.to_string()).ok());
-            let join = Command::Join { room, peer, profile: Profile::default(), kind: RoomKind::Group };
+            let join = Command::Join { room, peer, metadata: Metadata::default(), kind: RoomKind::Group };
             self.rooms.connect(guest);
             // A room may be full, or the target be there already.
             drop(self.rooms.apply(moment(), guest, join));
@@ -310,23 +318,28 @@ impl Talk {
         let Some(message) = &self.message else { return };
         let (object, named) = self.asked().expect("an object is asked");
         match command {
-            Command::Join { room, peer, profile, kind } => {
-                assert_eq!(Some(room.as_str()), named.as_deref());
+            Command::Join { room, peer, metadata, kind } => {
+                let default = self.defaults.0.as_deref();
+                assert_eq!(Some(room.as_str()), named.as_deref().or(default));
                 if self.wire == Wire::Envelope {
                     let user = object.get("user").and_then(Object::read).unwrap_or_default();
                     assert_eq!(peer.as_ref().map(PeerId::as_str), user.get("id").map(id_text).as_deref());
-                    check_said(&object, &user, profile);
-                    peers::check(profile);
+                    check_said(&object, &user, self.defaults.1.as_deref(), metadata);
+                    peers::check(metadata);
                 } else {
                     let is_join = message.text("type").as_deref() == Some("join");
                     assert_eq!(*kind, if is_join { RoomKind::Pair } else { RoomKind::PairUnlessEnded });
-                    assert_eq!((peer.as_ref(), profile.as_str()), (None, ""));
+                    assert_eq!((peer.as_ref(), metadata.as_str()), (None, ""));
                 }
             }
             Command::Leave { room } | Command::HangUp { room } => {
                 assert_eq!(room.as_ref().map(RoomId::as_str), named.as_deref());
             }
             Command::Inspect { room } => assert_eq!(Some(room.as_str()), named.as_deref()),
+            Command::Update { room, patch } => {
+                assert_eq!(room.as_ref().map(RoomId::as_str), named.as_deref());
+                assert_eq!(Object::of_members(&patch.text), object.get("metadata").and_then(Object::read).unwrap());
+            }
             Command::Relay { room, target, signal } => {
                 let target = target.as_ref().map(Target::to_string);
                 let expected = match self.wire {
@@ -343,7 +356,11 @@ impl Talk {
                 assert_eq!(Some(signal.kind), kind(message), "{message:?}");
                 let timestamp = message.get("timestamp").filter(|timestamp| *timestamp != "null").map(str::to_owned);
                 let sent = Sent::new(self.wire, signal.kind, object, timestamp);
-                Scene::new(self.wire).check_signal(&sent, signal);
+                if signal.kind == SignalKind::Message {
+                    Scene::new(self.wire).check_message(&sent, signal);
+                } else {
+                    Scene::new(self.wire).check_signal(&sent, signal);
+                }
             }
         }
     }
@@ -413,16 +430,18 @@ fn kind(message: &Object) -> Option<SignalKind> {
         "offer" | "sdp:offer" => Some(SignalKind::Offer),
         "answer" | "sdp:answer" => Some(SignalKind::Answer),
         "candidate" | "ice-candidate" | "ice:candidate" => Some(SignalKind::Candidate),
+        "message" | "room:message" => Some(SignalKind::Message),
         _ => None,
     }
 }
 
 /// What an envelope peer says of itself: its metadata, its display name under two keys, and its role.
-fn check_said(payload: &Object, user: &Object, profile: &Profile) {
-    let said = Object::of_members(profile.as_str());
+fn check_said(payload: &Object, user: &Object, default_role: Option<&str>, metadata: &Metadata) {
+    let said = Object::of_members(metadata.as_str());
     let metadata = payload.get("metadata").and_then(Object::read).unwrap_or_default();
     let name = user.text("displayName").or_else(|| payload.text("displayName"));
-    let role = user.text("role");
+    let default_role = default_role.filter(|_| !metadata.has("role")).map(str::to_owned);
+    let role = user.text("role").or(default_role);
     let is_set =
         |key: &str| (name.is_some() && ["displayName", "name"].contains(&key)) || (role.is_some() && key == "role");
     assert_eq!(said.less(is_set), metadata.less(is_set));

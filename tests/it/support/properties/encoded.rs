@@ -7,7 +7,7 @@ use parlor::dialect::socketio::packet::Revision;
 use parlor::dialect::socketio::{Numbering, Offset};
 use parlor::dialect::{Dialect, Frame, Framing, envelope, session, socketio, topic};
 use parlor::id::{ConnectionId, PeerId, RoomId};
-use parlor::room::{Code, Event, FoundBy, Peer, Profile, Signal, SignalKind};
+use parlor::room::{Code, Event, FoundBy, Metadata, Peer, Signal, SignalKind};
 
 use super::meaning::{Meaning, Place, Sent};
 use super::object::{Object, array, is_json, raw_string};
@@ -138,9 +138,9 @@ impl Scene {
     }
 
     /// The sender, as one who says this of itself.
-    pub(crate) fn peer(&self, profile: &Profile) -> Arc<Peer> {
+    pub(crate) fn peer(&self, metadata: &Metadata) -> Arc<Peer> {
         let (id, connection) = (self.sender.clone(), self.connection);
-        Arc::new(Peer { id, connection, joined_at: when(), profile: profile.clone() })
+        Arc::new(Peer { id, connection, joined_at: when(), metadata: metadata.clone() })
     }
 
     /// Writes a signal for every wire.
@@ -148,7 +148,7 @@ impl Scene {
         assert_eq!((signal.origin, signal.kind), (self.wire.name(), sent.kind));
         let signal = Arc::new(signal.clone());
         for found_by in [FoundBy::PeerId, FoundBy::ConnectionId] {
-            let from = self.peer(&Profile::default());
+            let from = self.peer(&Metadata::default());
             let event = Event::SignalRelayed { room: self.room.clone(), from, found_by, signal: Arc::clone(&signal) };
             for (wire, dialect) in WIRES {
                 let told = written(dialect, &event).expect("every wire has signals");
@@ -164,6 +164,44 @@ impl Scene {
                     check_meaning(wire, sent, &body, &told);
                 }
             }
+        }
+    }
+
+    /// Writes an application message for every wire.
+    pub(crate) fn check_message(&self, sent: &Sent, signal: &Signal) {
+        assert_eq!((signal.origin, signal.kind), (self.wire.name(), SignalKind::Message));
+        let name = signal.name.as_deref().expect("an application message has a name");
+        let (from, found_by) = (self.peer(&Metadata::default()), FoundBy::PeerId);
+        let event = Event::SignalRelayed { room: self.room.clone(), from, found_by, signal: Arc::new(signal.clone()) };
+        assert_eq!(written(&session::DIALECT, &event), None, "no such message there");
+
+        let told = written(&topic::DIALECT, &event).expect("this wire has such messages");
+        let as_topic = self.topic_signal(sent, &told);
+        let told = written(&envelope::DIALECT, &event).expect("this wire has such messages");
+        let as_envelope = self.envelope_signal(sent, &told);
+        let told = written(&socketio::DIALECT, &event).expect("nobody may send a reserved name");
+        let values = array(&told);
+        let [event_name, argument] = values[..] else { panic!("one argument: {told}") };
+        assert_eq!(raw_string(event_name.get()).as_deref(), Some(name), "{told}");
+        match (Object::read(argument.get()), Object::read(sent.data())) {
+            (Some(argument), Some(data)) => {
+                let is_the_servers = |key: &str| SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key);
+                assert_eq!(argument.less(is_the_servers), data.less(is_the_servers), "{told}");
+                argument.assert_once("userId", self.sender.as_str());
+                argument.assert_once("roomId", self.room.as_str());
+                argument.assert_once("socketId", &self.connection.to_string());
+                argument.assert_once("from", self.sender.as_str());
+            }
+            _ => assert_eq!(argument.get(), sent.data(), "{told}"),
+        }
+
+        if sent.wire == Wire::Topic {
+            assert_eq!(as_topic, as_sent(sent));
+            as_envelope.assert_once("topic", "message");
+            assert_eq!(as_envelope.less(|key| key == "topic"), Object::default().with("data", sent.data()));
+        } else {
+            assert_eq!(as_envelope, as_sent(sent));
+            assert_eq!(as_topic, Object::default().with("payload", sent.data()));
         }
     }
 
@@ -205,6 +243,7 @@ impl Scene {
             SignalKind::Offer => "sdp:offer",
             SignalKind::Answer => "sdp:answer",
             SignalKind::Candidate => "ice:candidate",
+            SignalKind::Message => "room:message",
         };
         let payload = payload(told, kind);
         payload.assert_once("fromUserId", self.sender.as_str());

@@ -54,9 +54,16 @@ impl Sent {
             (Wire::SocketIo, SignalKind::Candidate) => &["candidate", "iceCandidate", "ice", "signal"],
             (Wire::Session, SignalKind::Offer | SignalKind::Answer) => &["sdp"],
             (Wire::Session, SignalKind::Candidate) => &["candidate"],
+            (Wire::SocketIo | Wire::Session, SignalKind::Message) => panic!("neither has application messages"),
             (Wire::Topic, _) => &["payload"],
+            (Wire::Envelope, SignalKind::Message) => &["data"],
             (Wire::Envelope, _) => &[],
         }
+    }
+
+    /// The data of an application message, as JSON.
+    pub(crate) fn data(&self) -> &str {
+        self.object.first_of(self.content_keys()).unwrap_or("null")
     }
 
     pub(crate) fn meaning(&self) -> Meaning {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parlor::dialect::{envelope, session, socketio, topic};
 use parlor::id::{ConnectionId, PeerId};
-use parlor::room::{Event, LeaveReason, Peer, Profile, Snapshot};
+use parlor::room::{Event, LeaveReason, Metadata, Peer, Snapshot};
 
 use super::Wire;
 use super::encoded::{PEER_FIELDS, Scene, all_written, payload, when, written};
@@ -16,20 +16,21 @@ const JOINED_AT: &str = "2026-01-02T03:04:05.678Z";
 
 /// Writes a peer that says this of itself, for every wire: as it comes, drops, comes back and goes, and as a newcomer
 /// finds it.
-pub(crate) fn check(profile: &Profile) {
+pub(crate) fn check(metadata: &Metadata) {
     let scene = Scene::new(Wire::SocketIo);
-    let peer = scene.peer(profile);
+    let peer = scene.peer(metadata);
     let (id, connection) = (PeerId::new("me").expect("a good id"), ConnectionId::from_u128(2));
-    let me = Arc::new(Peer { id, connection, joined_at: when(), profile: Profile::default() });
+    let me = Arc::new(Peer { id, connection, joined_at: when(), metadata: Metadata::default() });
     let (room, peers) = (scene.room.clone(), vec![Arc::clone(&peer), Arc::clone(&me)]);
     let events = [
         Event::PeerJoined { room: room.clone(), peer: Arc::clone(&peer) },
         Event::PeerAway { room: room.clone(), peer: Arc::clone(&peer) },
         Event::PeerBack { room: room.clone(), peer: Arc::clone(&peer) },
+        Event::PeerUpdated { room: room.clone(), peer: Arc::clone(&peer) },
         Event::PeerLeft { room: room.clone(), peer, reason: LeaveReason::TimedOut },
         Event::Joined(Arc::new(Snapshot { room, created_at: when(), capacity: 5, me, peers })),
     ];
-    let said = Object::of_members(profile.as_str());
+    let said = Object::of_members(metadata.as_str());
     for event in &events {
         assert_eq!((session::DIALECT.encode)(event, when()), None, "nobody is spoken of there");
         check_socketio(&scene, event, &said);
@@ -43,6 +44,7 @@ fn check_socketio(scene: &Scene, event: &Event, said: &Object) {
     let of = |name, reason| socketio_peer(scene, &Object::of_event(&told, name), reason, said);
     let lists = match event {
         Event::PeerJoined { .. } => return of("user-joined", None),
+        Event::PeerUpdated { .. } => return of("user-updated", None),
         Event::PeerLeft { .. } => return of("user-left", Some("timeout")),
         Event::PeerAway { .. } => return of("user-away", None),
         Event::PeerBack { .. } => return of("user-back", None),
@@ -106,7 +108,9 @@ fn check_envelope(scene: &Scene, event: &Event, said: &Object) {
             participants[0].get().to_owned()
         }
         _ => {
-            let joined = payload(&told, "room:participant-joined");
+            let is_update = matches!(event, Event::PeerUpdated { .. });
+            let kind = if is_update { "room:participant-updated" } else { "room:participant-joined" };
+            let joined = payload(&told, kind);
             joined.assert_once("roomId", scene.room.as_str());
             joined.get("participant").expect("a participant").to_owned()
         }
@@ -122,7 +126,7 @@ fn check_envelope(scene: &Scene, event: &Event, said: &Object) {
 }
 
 fn check_topic(scene: &Scene, event: &Event, said: &Object) {
-    let is_told = !matches!(event, Event::PeerAway { .. } | Event::PeerBack { .. });
+    let is_told = !matches!(event, Event::PeerAway { .. } | Event::PeerBack { .. } | Event::PeerUpdated { .. });
     let told = written(&topic::DIALECT, event);
     assert_eq!(told.is_some(), is_told, "who drops is gone there: {event:?}");
     let Some(told) = told else { return };
