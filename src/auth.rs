@@ -22,7 +22,7 @@ pub mod key;
 pub mod key_set;
 
 pub use grant::Grant;
-pub use key::{Key, PublicKey};
+pub use key::{Key, KeyError, PublicKey};
 pub use key_set::KeySet;
 
 use grant::Claims;

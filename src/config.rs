@@ -9,19 +9,13 @@
 //!
 //! This is the only place that reads the environment.
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, ValueEnum};
 use ipnet::IpNet;
 
-use crate::room::Limits as RoomLimits;
-use crate::room::limits::SessionLimits as SessionQueueLimits;
-use crate::session::admission::Limits as AdmissionLimits;
-use crate::session::{Limits as SessionLimits, MessageRate, ResumeLimits};
-use crate::tls;
-
+mod checks;
 mod identity;
 mod layers;
 mod media;
@@ -30,9 +24,9 @@ mod values;
 
 pub use identity::{Ice, TokenOrder, Tokens};
 pub use layers::{Invalid, Loaded, load, load_from};
-pub use media::{Announced, Media};
+pub use media::Media;
 pub use origin::ClientUrl;
-pub use values::{HostAndPort, Secret};
+pub use values::{Announced, HostAndPort, Secret};
 
 use origin::client_url;
 use values::{count, flag, host_and_port, log_level, megabytes, milliseconds, network, port, queue, rate, seconds};
@@ -277,60 +271,9 @@ impl Config {
         self.log.log_format.unwrap_or(if self.is_production() { LogFormat::Json } else { LogFormat::Pretty })
     }
 
-    /// The certificate's files, where there is one.
-    pub fn tls(&self) -> Option<tls::Files> {
-        let Network { tls_cert, tls_key, .. } = &self.network;
-        let (certificate, key) = tls_cert.clone().zip(tls_key.clone())?;
-        Some(tls::Files { certificate, key })
-    }
-
-    /// The limits of the rooms.
-    pub fn room_limits(&self) -> RoomLimits {
-        RoomLimits {
-            auto_create: self.rooms.room_auto_create,
-            room_size: self.limits.max_room_size,
-            rooms: (self.rooms.max_rooms > 0).then_some(self.rooms.max_rooms),
-            rooms_per_connection: self.rooms.max_rooms_per_connection,
-            metadata_bytes: self.limits.max_metadata_bytes,
-            empty_room_ttl: self.rooms.empty_room_ttl_seconds,
-            session: SessionQueueLimits {
-                messages: self.limits.session_queue_messages,
-                bytes: self.limits.session_queue_bytes,
-                ttl: self.limits.session_queue_ttl_seconds,
-            },
-        }
-    }
-
-    /// The most bytes that wait for one slow connection: `SEND_QUEUE` messages of full size would be far more than any
-    /// call needs, and an invitation to have the server hold them.
-    pub fn send_queue_bytes(&self) -> usize {
-        const LEAST: usize = 1024 * 1024;
-        self.limits.max_message_bytes.saturating_mul(16).max(LEAST)
-    }
-
-    /// What is held for a peer whose connection drops.
-    pub fn resume_limits(&self) -> Option<ResumeLimits> {
-        let time = self.times.resume_seconds;
-        let (messages, bytes) = (self.limits.resume_messages, self.limits.resume_bytes);
-        (!time.is_zero()).then_some(ResumeLimits { time, messages, bytes })
-    }
-
-    /// The limits of connections.
-    pub fn session_limits(&self) -> SessionLimits {
-        let Limits { max_connections, max_connections_per_ip, max_unconnected_per_ip, .. } = self.limits;
-        let Limits { messages_per_second, message_burst, invalid_tokens_per_minute, .. } = self.limits;
-        let limit = |count| (count > 0).then_some(count);
-        let rate = NonZeroU32::new(messages_per_second).zip(NonZeroU32::new(message_burst));
-        SessionLimits {
-            admission: AdmissionLimits {
-                total: limit(max_connections),
-                per_address: limit(max_connections_per_ip),
-                unconnected_per_address: limit(max_unconnected_per_ip),
-            },
-            invalid_tokens_per_minute: NonZeroU32::new(invalid_tokens_per_minute),
-            resume: self.resume_limits(),
-            message_rate: rate.map(|(per_second, burst)| MessageRate { per_second, burst }),
-        }
+    /// Whether the main port speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        self.network.tls_cert.is_some()
     }
 
     /// What an operator should know before this faces the internet, a line each.

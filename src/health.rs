@@ -32,7 +32,7 @@ pub fn check(config: &Config) -> Result<(), Unhealthy> {
     let (host, port) = (config.network.host.as_str(), config.network.port);
     let unreachable = |source| Unhealthy::Unreachable { address: format!("{host}:{port}"), source };
     let addresses = (host, port).to_socket_addrs();
-    let head = addresses.and_then(|addresses| ask(addresses, config.tls().is_some())).map_err(unreachable)?;
+    let head = addresses.and_then(|addresses| ask(addresses, config.has_tls())).map_err(unreachable)?;
     let status = head.split_whitespace().nth(1).unwrap_or_default();
     if status == "200" { Ok(()) } else { Err(Unhealthy::Answered(head.lines().next().unwrap_or_default().to_owned())) }
 }

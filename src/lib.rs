@@ -36,4 +36,5 @@ pub mod spare;
 pub mod telemetry;
 pub mod timeouts;
 pub mod tls;
+pub mod token;
 pub mod transport;

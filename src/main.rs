@@ -5,11 +5,10 @@ use std::net::TcpListener;
 use std::process::ExitCode;
 
 use parlor::config::{self, Action, Loaded};
-use parlor::server::Server;
+use parlor::server::{self, Server, StartError};
 use parlor::timeouts::Timeouts;
-use parlor::tls::Tls;
 use parlor::transport::listener;
-use parlor::{health, lifecycle, telemetry};
+use parlor::{health, lifecycle, telemetry, token};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Returns the memory of closed connections to the system, which the C library's allocator keeps.
@@ -37,16 +36,18 @@ fn main() -> ExitCode {
         },
         Action::Check => {
             print(&loaded.to_string());
-            loaded.config.tls().map_or(Ok(()), |files| Tls::load(files).map(drop).map_err(anyhow::Error::new))
+            server::check(&loaded.config).map_err(anyhow::Error::new)
         }
-        Action::Token => loaded.config.token().map(|token| print(&token)).map_err(anyhow::Error::new),
+        Action::Token => token::issue(&loaded.config).map(|token| print(&token)).map_err(anyhow::Error::new),
         Action::Health => health::check(&loaded.config).map_err(anyhow::Error::new),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             _ = writeln!(std::io::stderr(), "parlor: {error:#}");
-            ExitCode::FAILURE
+            // As for a setting whose text is wrong.
+            let is_setting = matches!(error.downcast_ref(), Some(StartError::Setting(_)));
+            if is_setting { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

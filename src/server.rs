@@ -17,13 +17,16 @@ pub use crate::metrics::Held;
 use crate::metrics::Metrics;
 use crate::request::proxies::Proxies;
 use crate::room::Rooms;
-use crate::session::{AccessPolicy, Hub};
+use crate::session::Hub;
 use crate::sfu::{Company, DriveError, Media};
 use crate::timeouts::Timeouts;
 use crate::tls::{Tls, TlsError};
 use crate::transport::listener::{self, Acceptor, Door};
-use crate::transport::queue::QueueLimits;
 use crate::transport::{socketio, websocket};
+
+mod settings;
+
+pub use settings::SettingError;
 
 /// A running server. Dropping it does not stop it: [`Server::shutdown`] does.
 pub struct Server {
@@ -46,6 +49,9 @@ pub enum StartError {
     /// A port cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A file that a setting names cannot be used.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -64,6 +70,13 @@ pub struct BindError {
     source: io::Error,
 }
 
+/// Reads the files that the settings name: `parlor check`.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    settings::access_policy(config)?;
+    settings::tls(config)?;
+    Ok(())
+}
+
 impl Server {
     /// Binds the ports and serves.
     pub fn bind(config: Config) -> Result<Self, StartError> {
@@ -77,7 +90,8 @@ impl Server {
         inherited: Option<std::net::TcpListener>,
         timeouts: Timeouts,
     ) -> Result<Self, StartError> {
-        let tls = config.tls().map(Tls::load).transpose()?.map(Arc::new);
+        let access = settings::access_policy(&config)?;
+        let tls = settings::tls(&config)?.map(Arc::new);
         let (host, port) = (config.network.host.as_str(), config.network.port);
         let is_inherited = inherited.is_some();
         let (listener, address) = match inherited {
@@ -91,13 +105,11 @@ impl Server {
         let (metrics_listener, metrics_address) = metrics.unzip();
         let lifecycle = Lifecycle::default();
         let metrics = Arc::new(Metrics::new());
-        let rooms = Rooms::new(config.room_limits());
-        let access =
-            AccessPolicy { verifier: config.tokens.verifier(), ice_servers: config.ice.servers().map(Arc::new) };
+        let rooms = Rooms::new(settings::room_limits(&config));
         let keys = access.verifier.as_ref().and_then(Verifier::key_set).cloned();
-        let hub = Arc::new(Hub::new(rooms, config.session_limits(), timeouts, metrics, access));
-        let websocket = websocket::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), websocket_settings(&config));
-        let socketio_settings = socketio_settings(&config);
+        let hub = Arc::new(Hub::new(rooms, settings::session_limits(&config), timeouts, metrics, access));
+        let websocket = websocket::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), settings::websocket(&config));
+        let socketio_settings = settings::socketio(&config);
         let socketio =
             socketio::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings, websocket.clone());
         let (header_timeout, shutdown_limit) = (config.times.handshake_timeout_seconds, config.times.shutdown_seconds);
@@ -235,7 +247,7 @@ fn start_media(
     if let Some(warning) = config.media.unreachable(address) {
         warn!("{warning}");
     }
-    let settings = config.media.settings(address, config.limits.max_metadata_bytes, hub.timeouts().media_connect);
+    let settings = settings::media(config, address, hub.timeouts().media_connect);
     let announced = settings.announced.clone();
     let (media, running) = Media::start(socket, settings, Arc::clone(hub) as Arc<dyn Company>)?;
     hub.set_media(media);
@@ -258,33 +270,6 @@ fn held(hub: &Hub, socketio: &socketio::Endpoint, lifecycle: &Lifecycle) -> Held
         links: socketio.open_links(),
         transports: hub.media_figures().transports,
         tasks: lifecycle.running(),
-    }
-}
-
-fn queue_limits(config: &Config) -> QueueLimits {
-    QueueLimits {
-        frames: config.limits.send_queue,
-        bytes: config.send_queue_bytes(),
-        promised: config.limits.session_queue_messages.max(config.limits.resume_messages),
-    }
-}
-
-fn socketio_settings(config: &Config) -> socketio::Settings {
-    socketio::Settings {
-        max_message_bytes: config.limits.max_message_bytes,
-        queue: queue_limits(config),
-        ping_interval: config.times.ping_interval_ms,
-        ping_timeout: config.times.ping_timeout_ms,
-        handshake_timeout: config.times.handshake_timeout_seconds,
-    }
-}
-
-fn websocket_settings(config: &Config) -> websocket::Settings {
-    websocket::Settings {
-        max_message_bytes: config.limits.max_message_bytes,
-        queue: queue_limits(config),
-        heartbeat: config.times.ws_ping_seconds,
-        handshake_timeout: config.times.handshake_timeout_seconds,
     }
 }
 

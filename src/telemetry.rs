@@ -55,7 +55,7 @@ pub fn log_panics() {
 pub fn announce(config: &Config, address: SocketAddr, media: &[SocketAddr], warnings: &[String]) {
     let version = env!("CARGO_PKG_VERSION");
     let origins = config.http.client_url();
-    let scheme = if config.tls().is_some() { "https" } else { "http" };
+    let scheme = if config.has_tls() { "https" } else { "http" };
     let demo = demo(config, scheme, address);
     let banner = match config.log_format() {
         LogFormat::Pretty => format!(
@@ -95,7 +95,7 @@ fn demo(config: &Config, scheme: &str, address: SocketAddr) -> String {
     // Browsers give camera and microphone to pages on localhost, and to no other without TLS.
     if address.ip().is_unspecified() || address.ip().is_loopback() {
         format!("{scheme}://localhost:{}/", address.port())
-    } else if config.tls().is_some() {
+    } else if config.has_tls() {
         format!("{scheme}://{address}/")
     } else {
         format!("http://{address}/ (for camera and microphone, browsers want localhost or TLS)")

@@ -42,11 +42,10 @@ struct Document {
 
 impl KeySet {
     /// Reads a file.
-    pub fn read(path: &str) -> Result<Self, KeyError> {
-        let path = PathBuf::from(path);
-        let seen = stamp(&path);
-        let keys = load(&path)?;
-        Ok(Self { path, keys: RwLock::new(Arc::new(keys)), seen: Mutex::new(seen) })
+    pub fn read(path: &Path) -> Result<Self, KeyError> {
+        let seen = stamp(path);
+        let keys = load(path)?;
+        Ok(Self { path: path.to_owned(), keys: RwLock::new(Arc::new(keys)), seen: Mutex::new(seen) })
     }
 
     /// The key that a token means: the one it names, or the only one.

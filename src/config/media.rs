@@ -1,12 +1,10 @@
 //! The settings of the media server.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{announced, bitrate, count, port, rate, switch};
-use crate::sfu;
+use super::values::{Announced, announced, bitrate, count, port, rate, switch};
 
 /// Media for rooms that are too large for a mesh.
 #[derive(Debug, Clone, Args)]
@@ -39,15 +37,6 @@ pub struct Media {
     pub sfu_transports_per_second: u32,
 }
 
-/// An address that clients are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Announced {
-    /// Where.
-    pub ip: IpAddr,
-    /// `None` is the port that is listened on.
-    pub port: Option<u16>,
-}
-
 impl Media {
     /// What is wrong with the addresses that clients are told, for a socket that is bound: those of a family that it does
     /// not have. One of IPv6 has both where it listens on all addresses.
@@ -64,21 +53,6 @@ impl Media {
                  by {other} (SFU_HOST=:: has both)"
             )
         })
-    }
-
-    /// What the media server is to be like, on a socket that is bound; a client may say so many bytes of a producer.
-    pub fn settings(&self, bound: SocketAddr, max_app_data: usize, connect_timeout: Duration) -> sfu::Settings {
-        let told = |announced: &Announced| SocketAddr::new(announced.ip, announced.port.unwrap_or(bound.port()));
-        let announced: Vec<SocketAddr> = self.sfu_announced_address.iter().map(told).collect();
-        sfu::Settings {
-            announced: if announced.is_empty() { sfu::found_out(bound) } else { announced },
-            max_bitrate: self.sfu_max_bitrate_kbps * 1000,
-            max_producers: self.sfu_max_producers,
-            max_app_data,
-            max_transports: self.sfu_max_transports,
-            transports_per_second: self.sfu_transports_per_second,
-            connect_timeout,
-        }
     }
 }
 

@@ -8,8 +8,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
-use super::media::Announced;
-
 /// A value that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -105,6 +103,15 @@ pub(super) fn flag(text: &str) -> Result<bool, String> {
 
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     flag(text).map_err(|_| "on or off".to_owned())
+}
+
+/// An address that clients are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announced {
+    /// Where.
+    pub ip: IpAddr,
+    /// `None` is the port that is listened on.
+    pub port: Option<u16>,
 }
 
 pub(super) fn announced(text: &str) -> Result<Announced, String> {

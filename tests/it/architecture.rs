@@ -1,4 +1,4 @@
-//! Who may know whom, held by reading the source: see `ARCHITECTURE.md`.
+//! Which module may name which, checked by reading the source: see `ARCHITECTURE.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -75,6 +75,118 @@ const FORBIDDEN: [(&str, &[&str]); 6] = [
     ),
 ];
 
+/// Every module of the crate that another may name, and why. What is not listed fails.
+const EDGES: &[(&str, &[(&str, &str)])] = &[
+    (
+        "auth",
+        &[
+            ("id", "a token grants room and peer ids"),
+            ("json", "metadata of a token is JSON text"),
+            ("lifecycle", "the task that reads a key set again"),
+            ("room", "metadata of a peer; the error codes"),
+        ],
+    ),
+    ("config", &[("ice", "checks the URLs of ICE servers"), ("id", "checks ids")]),
+    (
+        "dialect",
+        &[
+            ("auth", "what a token grants is told to a conversation"),
+            ("ice", "joiners are told the ICE servers"),
+            ("id", "ids in messages"),
+            ("json", "reads and writes messages"),
+            ("room", "decodes commands, encodes events"),
+            ("sfu", "decodes media requests, encodes answers"),
+        ],
+    ),
+    ("health", &[("config", "where the server listens"), ("tls", "asks over TLS")]),
+    (
+        "http",
+        &[
+            ("clock", "when a room is created"),
+            ("config", "the settings in force"),
+            ("dialect", "one route for each protocol"),
+            ("id", "room ids in paths"),
+            ("metrics", "serves them"),
+            ("request", "client address, token, errors"),
+            ("room", "REST reads and changes rooms"),
+            ("session", "the hub"),
+            ("tls", "the names of the certificate are origins of our own"),
+            ("transport", "the routes of the handshakes"),
+        ],
+    ),
+    ("ice", &[("id", "credentials name the peer"), ("json", "writes the list")]),
+    ("metrics", &[("room", "error codes and kinds of signals are labels"), ("sfu", "media is counted")]),
+    (
+        "request",
+        &[
+            ("auth", "denials are errors"),
+            ("dialect", "decode errors of a handshake are errors"),
+            ("id", "bad ids are errors"),
+            ("metrics", "an error names the limit that was hit"),
+            ("room", "errors of rooms are errors"),
+            ("session", "errors of admission are errors"),
+        ],
+    ),
+    ("room", &[("clock", "a moment"), ("id", "ids"), ("spare", "shrinks maps")]),
+    (
+        "server",
+        &[
+            ("auth", "builds the verifier"),
+            ("config", "the settings"),
+            ("http", "the router"),
+            ("ice", "builds the list"),
+            ("lifecycle", "spawns tasks"),
+            ("metrics", "creates them"),
+            ("request", "the trusted proxies"),
+            ("room", "creates the rooms"),
+            ("session", "creates the hub"),
+            ("sfu", "starts the media server"),
+            ("timeouts", "passes them on"),
+            ("tls", "reads the certificate"),
+            ("transport", "listens"),
+        ],
+    ),
+    (
+        "session",
+        &[
+            ("auth", "verifies tokens"),
+            ("clock", "a moment"),
+            ("dialect", "encodes events for each recipient"),
+            ("ice", "the list of a policy"),
+            ("id", "ids"),
+            ("lifecycle", "the task that ends connections with their tokens"),
+            ("metrics", "counts"),
+            ("room", "applies commands, delivers events"),
+            ("sfu", "takes requests to media"),
+            ("spare", "shrinks maps"),
+            ("timeouts", "time limits"),
+        ],
+    ),
+    ("sfu", &[("id", "room and connection ids")]),
+    ("telemetry", &[("config", "level and format of the log"), ("http", "whether there is a demo page")]),
+    ("tls", &[("lifecycle", "the task that reads the certificate again")]),
+    ("token", &[("auth", "signs"), ("config", "the flags")]),
+    (
+        "transport",
+        &[
+            ("auth", "the grant of a handshake"),
+            ("dialect", "conversations"),
+            ("id", "connection ids"),
+            ("lifecycle", "spawns tasks"),
+            ("metrics", "counts"),
+            ("request", "client address, token, errors"),
+            ("room", "commands and reasons to leave"),
+            ("session", "opens, feeds and ends sessions"),
+            ("sfu", "media requests"),
+            ("spare", "shrinks maps"),
+            ("tls", "TLS of a connection"),
+        ],
+    ),
+];
+
+/// Modules whose files name each other in one direction only.
+const WITHOUT_FILE_CYCLES: [&str; 1] = ["config"];
+
 /// Files that alone may name a library.
 const ONLY_IN: [(&str, &[&str]); 7] = [
     ("str0m", &["src/sfu", "src/telemetry.rs"]),
@@ -129,6 +241,134 @@ fn a_layer_knows_only_what_is_below_it() {
                 }
             }
         }
+    }
+}
+
+/// The module of the crate that a source file belongs to.
+fn module_of(file: &str) -> &str {
+    let path = file.strip_prefix("src/").unwrap();
+    path.split(['/', '.']).next().unwrap()
+}
+
+/// The names that follow a path prefix such as `crate::`, in braces too.
+fn names_after<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut names = Vec::new();
+    for (start, _) in line.match_indices(prefix) {
+        if line[..start].ends_with(|letter| is_name(letter) || letter == ':') {
+            continue;
+        }
+        let rest = &line[start + prefix.len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => names.extend(list.split(['{', '}', ',']).map(|item| item.trim().split("::").next().unwrap())),
+            None => names.push(rest.split(|letter| !is_name(letter)).next().unwrap()),
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+#[test]
+fn modules_name_only_those_that_are_listed() {
+    let mut unused: BTreeSet<(&str, &str)> =
+        EDGES.iter().flat_map(|(from, edges)| edges.iter().map(|(to, _)| (*from, *to))).collect();
+    let listed = unused.clone();
+    for (file, text) in sources("src") {
+        let from = module_of(&file);
+        if ["main", "lib"].contains(&from) {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            for to in names_after(line, "crate::").into_iter().filter(|to| *to != from) {
+                unused.retain(|edge| *edge != (from, to));
+                assert!(listed.contains(&(from, to)), "{file}:{number}: {from} must not name {to}, or EDGES lacks it");
+            }
+        }
+    }
+    assert!(unused.is_empty(), "EDGES lists what is not there: {unused:?}");
+}
+
+#[test]
+fn listed_modules_form_no_cycle() {
+    let graph = EDGES.iter().map(|(from, edges)| {
+        let edges = edges.iter().map(|(to, _)| (*to).to_owned()).collect();
+        ((*from).to_owned(), edges)
+    });
+    assert_no_cycle(&graph.collect());
+}
+
+/// Takes away, again and again, what names nothing that is left.
+fn assert_no_cycle(graph: &BTreeMap<String, BTreeSet<String>>) {
+    let mut left = graph.clone();
+    loop {
+        let count = left.len();
+        let keys: BTreeSet<String> = left.keys().cloned().collect();
+        left.retain(|_, edges| edges.iter().any(|edge| keys.contains(edge)));
+        if left.len() == count {
+            break;
+        }
+    }
+    assert!(left.is_empty(), "in a cycle, or above one: {left:#?}");
+}
+
+/// Which files of a module name which; a name that the module's own file re-exports stands for the file that defines it.
+fn files_of(module: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let (own, folder) = (format!("src/{module}.rs"), format!("src/{module}/"));
+    let path = format!("crate::{}::", module.replace('/', "::"));
+    let files: Vec<(String, String)> = sources(&format!("src/{module}"))
+        .into_iter()
+        .filter(|(file, _)| *file == own || file.starts_with(&folder))
+        .collect();
+    let file_name = |file: &str| match file.strip_prefix(&folder) {
+        Some(file) => file.split(['/', '.']).next().unwrap().to_owned(),
+        None => "(own file)".to_owned(),
+    };
+    let names: BTreeSet<String> = files.iter().map(|(file, _)| file_name(file)).collect();
+    let mut exported = BTreeMap::new();
+    let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let statements = |text: &str| {
+        let lines: Vec<&str> = code(text).map(|(_, line)| line.trim()).collect();
+        lines.join(" ").split_inclusive(';').map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    for (_, text) in files.iter().filter(|(file, _)| *file == own) {
+        for line in statements(text) {
+            if let Some((_, list)) = line.split_once("pub use ")
+                && let Some((file, items)) = list.trim_start_matches("self::").split_once("::")
+            {
+                let items = items.split(['{', '}', ',', ';', ' ']).filter(|item| !item.is_empty());
+                exported.extend(items.map(|item| (item.to_owned(), file.to_owned())));
+            }
+        }
+    }
+    for (file, text) in &files {
+        let from = file_name(file);
+        let depth = file.strip_prefix(&folder).map_or(0, |file| file.matches('/').count());
+        let prefix = if *file == own { String::new() } else { "super::".repeat(depth + 1) };
+        for line in statements(text).iter().filter(|line| *file != own || !line.contains("pub use ")) {
+            let mut targets = names_after(line, &path);
+            if *file == own {
+                targets.extend(
+                    names.iter().filter(|name| !names_after(line, &format!("{name}::")).is_empty()).map(String::as_str),
+                );
+            } else {
+                targets.extend(names_after(line, &prefix));
+            }
+            for name in targets.into_iter().filter(|name| !["self", "super"].contains(name)) {
+                let to =
+                    if names.contains(name) { name } else { exported.get(name).map_or("(own file)", String::as_str) };
+                if to != from {
+                    graph.entry(from.clone()).or_default().insert(to.to_owned());
+                }
+            }
+        }
+    }
+    graph
+}
+
+#[test]
+fn files_of_a_module_form_no_cycle() {
+    for module in WITHOUT_FILE_CYCLES {
+        assert_no_cycle(&files_of(module));
     }
 }
 

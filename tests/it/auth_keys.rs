@@ -99,7 +99,7 @@ async fn a_set_is_read_again_when_it_changes() {
 fn a_set_that_is_broken_changes_nothing() {
     let (old, new) = (Issuer::ed().named("old"), Issuer::ec().named("new"));
     let file = File::new("broken.json", &set(&[&old]));
-    let keys = Arc::new(KeySet::read(file.path()).unwrap());
+    let keys = Arc::new(KeySet::read(file.path().as_ref()).unwrap());
     let verifier = Verifier::new(Keys::Set(Arc::clone(&keys)), None, Vec::new());
     let takes = |issuer: &Issuer| verifier.verify(&issuer.token("ann", &json!({})), SystemTime::now()).is_ok();
     for broken in

@@ -1,0 +1,147 @@
+//! What the parts of the server are made of, from the settings. Files that settings name are read here, and nowhere else.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::{Key, KeyError, KeySet, Keys, PublicKey, Verifier};
+use crate::config::{Announced, Config, Limits, Network, Secret};
+use crate::ice::{IceServers, Turn};
+use crate::room;
+use crate::room::limits::SessionLimits;
+use crate::session;
+use crate::session::{AccessPolicy, MessageRate, ResumeLimits, admission};
+use crate::sfu;
+use crate::tls::{Files, Tls, TlsError};
+use crate::transport::queue::QueueLimits;
+use crate::transport::{socketio, websocket};
+
+/// A setting that names a file, or holds its text, which is not accepted.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}={value:?} is not accepted; it takes {accepted} ({flag})")]
+pub struct SettingError {
+    name: &'static str,
+    /// Masked, where it may be a secret.
+    value: String,
+    flag: &'static str,
+    accepted: KeyError,
+}
+
+/// Reads what decides about tokens, and the ICE servers that clients are told.
+pub(super) fn access_policy(config: &Config) -> Result<AccessPolicy, SettingError> {
+    Ok(AccessPolicy { verifier: verifier(config)?, ice_servers: ice_servers(config).map(Arc::new) })
+}
+
+fn verifier(config: &Config) -> Result<Option<Verifier>, SettingError> {
+    let tokens = &config.tokens;
+    let keys = if let Some(secret) = &tokens.jwt_secret {
+        Keys::Secret(Key::secret(secret.as_str()))
+    } else if let Some(key) = &tokens.jwt_public_key {
+        let (name, flag) = ("JWT_PUBLIC_KEY", "--jwt-public-key");
+        // Somebody may have taken the private key for the public one.
+        let refused = |accepted| SettingError { name, value: "********".to_owned(), flag, accepted };
+        Keys::Public(PublicKey::read(key.as_str()).map_err(refused)?)
+    } else if let Some(path) = &tokens.jwt_jwks {
+        let value = path.to_string_lossy().into_owned();
+        let refused = |accepted| SettingError { name: "JWT_JWKS", value, flag: "--jwt-jwks", accepted };
+        Keys::Set(Arc::new(KeySet::read(path).map_err(refused)?))
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Verifier::new(keys, tokens.jwt_issuer.clone(), tokens.jwt_audience.clone())))
+}
+
+fn ice_servers(config: &Config) -> Option<IceServers> {
+    let ice = &config.ice;
+    let turn = ice.turn_secret.as_ref().filter(|_| !ice.turn_urls.is_empty());
+    let turn = turn.map(|secret| Turn::new(&ice.turn_urls, secret.as_str(), ice.turn_ttl_seconds));
+    IceServers::new(ice.ice_servers.as_ref().map(Secret::as_str), turn)
+}
+
+/// Reads the certificate, where there is one.
+pub(super) fn tls(config: &Config) -> Result<Option<Tls>, TlsError> {
+    let Network { tls_cert, tls_key, .. } = &config.network;
+    let files = tls_cert.clone().zip(tls_key.clone());
+    files.map(|(certificate, key)| Tls::load(Files { certificate, key })).transpose()
+}
+
+pub(super) fn room_limits(config: &Config) -> room::Limits {
+    room::Limits {
+        auto_create: config.rooms.room_auto_create,
+        room_size: config.limits.max_room_size,
+        rooms: (config.rooms.max_rooms > 0).then_some(config.rooms.max_rooms),
+        rooms_per_connection: config.rooms.max_rooms_per_connection,
+        metadata_bytes: config.limits.max_metadata_bytes,
+        empty_room_ttl: config.rooms.empty_room_ttl_seconds,
+        session: SessionLimits {
+            messages: config.limits.session_queue_messages,
+            bytes: config.limits.session_queue_bytes,
+            ttl: config.limits.session_queue_ttl_seconds,
+        },
+    }
+}
+
+pub(super) fn session_limits(config: &Config) -> session::Limits {
+    let Limits { max_connections, max_connections_per_ip, max_unconnected_per_ip, .. } = config.limits;
+    let Limits { messages_per_second, message_burst, invalid_tokens_per_minute, .. } = config.limits;
+    let Limits { resume_messages: messages, resume_bytes: bytes, .. } = config.limits;
+    let limit = |count| (count > 0).then_some(count);
+    let rate = NonZeroU32::new(messages_per_second).zip(NonZeroU32::new(message_burst));
+    let time = config.times.resume_seconds;
+    session::Limits {
+        admission: admission::Limits {
+            total: limit(max_connections),
+            per_address: limit(max_connections_per_ip),
+            unconnected_per_address: limit(max_unconnected_per_ip),
+        },
+        invalid_tokens_per_minute: NonZeroU32::new(invalid_tokens_per_minute),
+        resume: (!time.is_zero()).then_some(ResumeLimits { time, messages, bytes }),
+        message_rate: rate.map(|(per_second, burst)| MessageRate { per_second, burst }),
+    }
+}
+
+/// What the media server is to be like, on a socket that is bound.
+pub(super) fn media(config: &Config, bound: SocketAddr, connect_timeout: Duration) -> sfu::Settings {
+    let media = &config.media;
+    let told = |announced: &Announced| SocketAddr::new(announced.ip, announced.port.unwrap_or(bound.port()));
+    let announced: Vec<SocketAddr> = media.sfu_announced_address.iter().map(told).collect();
+    sfu::Settings {
+        announced: if announced.is_empty() { sfu::found_out(bound) } else { announced },
+        max_bitrate: media.sfu_max_bitrate_kbps * 1000,
+        max_producers: media.sfu_max_producers,
+        max_app_data: config.limits.max_metadata_bytes,
+        max_transports: media.sfu_max_transports,
+        transports_per_second: media.sfu_transports_per_second,
+        connect_timeout,
+    }
+}
+
+fn queue_limits(config: &Config) -> QueueLimits {
+    const LEAST_BYTES: usize = 1024 * 1024;
+    QueueLimits {
+        frames: config.limits.send_queue,
+        // `SEND_QUEUE` messages of full size would be far more than any call needs.
+        bytes: config.limits.max_message_bytes.saturating_mul(16).max(LEAST_BYTES),
+        promised: config.limits.session_queue_messages.max(config.limits.resume_messages),
+    }
+}
+
+pub(super) fn socketio(config: &Config) -> socketio::Settings {
+    socketio::Settings {
+        max_message_bytes: config.limits.max_message_bytes,
+        queue: queue_limits(config),
+        ping_interval: config.times.ping_interval_ms,
+        ping_timeout: config.times.ping_timeout_ms,
+        handshake_timeout: config.times.handshake_timeout_seconds,
+    }
+}
+
+pub(super) fn websocket(config: &Config) -> websocket::Settings {
+    websocket::Settings {
+        max_message_bytes: config.limits.max_message_bytes,
+        queue: queue_limits(config),
+        heartbeat: config.times.ws_ping_seconds,
+        handshake_timeout: config.times.handshake_timeout_seconds,
+    }
+}
