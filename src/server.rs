@@ -281,7 +281,7 @@ async fn sweep(hub: Arc<Hub>, socketio: socketio::Endpoint, lifecycle: Lifecycle
         tokio::select! {
             _ = interval.tick() => {}
             _ = give_back.tick() => {
-                hub.give_back();
+                hub.shrink();
                 socketio.give_back();
                 continue;
             }

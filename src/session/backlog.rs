@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::QueueFull;
+/// The send queue of a connection holds as much as it may: the frame was not queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the queue is full")]
+pub struct QueueFull;
 
 /// The fill of one outgoing queue: what was queued and has not been seen written.
 #[derive(Debug)]

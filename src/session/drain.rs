@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::hub::{Connection, Hub};
+use super::directory::Entry;
+use super::hub::Hub;
 use crate::id::ConnectionId;
 
 /// What a client is told.
@@ -32,7 +33,7 @@ impl Hub {
     /// Asks every open connection to go after one last word, evenly over a time, so that they do not all come back at
     /// once. Who goes when is up to chance, so that a room or an address does not go as a whole.
     pub async fn dismiss(&self, over: Duration) {
-        let mut here: Vec<ConnectionId> = self.connections.iter().map(|entry| *entry.key()).collect();
+        let mut here = self.directory.ids();
         // Ids are random, and their order with them.
         here.sort_unstable();
         let began = Instant::now();
@@ -47,9 +48,7 @@ impl Hub {
 
     /// Asks one connection to go.
     pub fn dismiss_one(&self, id: ConnectionId) {
-        let Some(Connection { dialect, mailbox }) = self.connections.get(&id).map(|entry| entry.clone()) else {
-            return;
-        };
+        let Some(Entry { dialect, mailbox }) = self.directory.get(id) else { return };
         // It is leaving either way: one whose queue is full goes without a word.
         _ = mailbox.send((dialect.farewell)(FAREWELL, SystemTime::now()));
         mailbox.close();
@@ -57,12 +56,6 @@ impl Hub {
 
     /// Resolves when no connection is open.
     pub async fn emptied(&self) {
-        loop {
-            let ended = self.ended.notified();
-            if self.open_connections() == 0 {
-                return;
-            }
-            ended.await;
-        }
+        self.directory.emptied().await;
     }
 }

@@ -1,49 +1,15 @@
-//! When connections end because their tokens do: one timer for all of them.
+//! Ends connections whose tokens expire, with one timer for all of them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tracing::info;
 
-use super::Hub;
+use super::directory::Entry;
+use super::hub::Hub;
+use crate::auth::Denial;
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
-
-/// The ends of all grants that are in force.
-#[derive(Debug, Default)]
-pub(super) struct Expiries {
-    due: Mutex<BTreeSet<(SystemTime, ConnectionId)>>,
-    sooner: Notify,
-}
-
-impl Expiries {
-    pub(super) fn insert(&self, at: SystemTime, connection: ConnectionId) {
-        let mut due = self.due.lock();
-        due.insert((at, connection));
-        if due.first().is_some_and(|(_, first)| *first == connection) {
-            self.sooner.notify_one();
-        }
-    }
-
-    pub(super) fn remove(&self, at: SystemTime, connection: ConnectionId) {
-        self.due.lock().remove(&(at, connection));
-    }
-
-    /// Takes out a connection whose time is over.
-    fn pop(&self, now: SystemTime) -> Option<ConnectionId> {
-        let mut due = self.due.lock();
-        let is_over = due.first().is_some_and(|(at, _)| *at <= now);
-        if is_over { due.pop_first().map(|(_, connection)| connection) } else { None }
-    }
-
-    /// The time until the next is over, `longest` at most.
-    fn sleep(&self, now: SystemTime, longest: Duration) -> Duration {
-        let next = self.due.lock().first().map(|(at, _)| at.duration_since(now).unwrap_or_default());
-        next.unwrap_or(longest).min(longest)
-    }
-}
 
 impl Hub {
     /// Ends each connection when its token does, until the server stops.
@@ -59,5 +25,17 @@ impl Hub {
                 () = lifecycle.stopping() => return,
             }
         }
+    }
+
+    /// Ends a connection whose token has expired.
+    fn expire(&self, connection: ConnectionId) {
+        let Some(Entry { dialect, mailbox }) = self.directory.get(connection) else { return };
+        info!(%connection, "closing: its token has expired");
+        self.metrics.error(Denial::Unauthorized.code());
+        for frame in (dialect.expired)(SystemTime::now()) {
+            // It is leaving either way.
+            _ = mailbox.send(frame);
+        }
+        mailbox.close();
     }
 }

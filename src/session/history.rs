@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{NotHeld, QueueFull};
+use super::backlog::QueueFull;
 
 /// What is held for a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,17 @@ pub struct ResumeLimits {
     pub messages: usize,
     /// The most bytes of them.
     pub bytes: usize,
+}
+
+/// Why what a client has missed cannot be replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotHeld {
+    /// Part of it is not in the replay buffer any more, or never was.
+    #[error("not held any more")]
+    Gone,
+    /// The client has seen more by now: an abandoned connection asks late.
+    #[error("the peer has seen more since")]
+    Late,
 }
 
 /// The last frames of one peer. The first that is ever sent has number 1.

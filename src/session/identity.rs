@@ -1,13 +1,12 @@
-//! Whose a connection is: every command of every wire is held against its token here, before it reaches the rooms.
+//! The grant of a session: every command of every protocol is checked against it before it reaches the rooms.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use super::{Hub, Session};
 use crate::auth::{Denial, Grant};
-use crate::dialect::{Names, RequestError};
+use crate::dialect::Names;
 use crate::id::PeerId;
 use crate::room::Command;
 
@@ -72,55 +71,5 @@ fn same(grant: &Grant, asked: Option<PeerId>) -> Result<PeerId, Denial> {
     match asked {
         Some(asked) if asked != grant.subject => Err(Denial::OtherPerson),
         Some(_) | None => Ok(grant.subject.clone()),
-    }
-}
-
-impl Session {
-    /// What it shares with the others.
-    pub fn hub(&self) -> &Hub {
-        &self.place().hub
-    }
-
-    /// What the connection's token allows, where it has brought one.
-    pub fn grant(&self) -> Option<Arc<Grant>> {
-        self.place().identity.grant()
-    }
-
-    /// Takes a grant from now on, in place of the one before, which must be of the same person. The connection ends when
-    /// the grant does.
-    pub fn accept(&self, grant: Grant) -> Result<(), Denial> {
-        let expires_at = grant.expires_at;
-        let older = self.place().identity.accept(grant)?;
-        if let Some(older) = older {
-            self.place().hub.expiries.remove(older.expires_at, self.place().id);
-        }
-        self.place().hub.expiries.insert(expires_at, self.place().id);
-        if self.place().has_ended() {
-            self.place().hub.expiries.remove(expires_at, self.place().id);
-        }
-        Ok(())
-    }
-
-    /// Takes the token that an open connection brings; one that brings none stays what it is. `None` where none are
-    /// required.
-    pub fn authenticate(&self, token: Option<&str>) -> Result<Option<Arc<Grant>>, RequestError> {
-        if let (None, Some(held)) = (token, self.place().identity.grant()) {
-            return Ok(Some(held));
-        }
-        let address = self.place().address();
-        if let (Some(_), Some(retry_after)) = (token, self.place().hub.token_wait(address)) {
-            return Err(RequestError::RateLimited { retry_after });
-        }
-        let Some(grant) = self.place().hub.identify(address, token)? else { return Ok(None) };
-        self.accept(grant)?;
-        Ok(self.place().identity.grant())
-    }
-
-    /// The command as the connection may have it carried out.
-    pub(super) fn authorize(&self, command: Command, now: SystemTime) -> Result<(Command, Option<usize>), Denial> {
-        if !self.place().hub.requires_tokens() {
-            return Ok((command, None));
-        }
-        self.place().identity.authorize(command, self.place().dialect.names, now)
     }
 }

@@ -10,12 +10,14 @@
 //! back.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Backlog, History, Hub, NotHeld, QueueFull};
+use super::backlog::{Backlog, QueueFull};
+use super::history::{History, NotHeld};
+use super::timers::Timers;
 use crate::dialect::{Frame, Framing, TokenMessage};
 use crate::id::ConnectionId;
 
@@ -64,7 +66,7 @@ pub trait Sink: Send + Sync {
 /// Everything that one client is told, over the connections that it has one after the other.
 pub struct Mailbox {
     id: ConnectionId,
-    hub: Arc<Hub>,
+    timers: Arc<Timers>,
     framing: Box<dyn Framing>,
     state: Mutex<State>,
 }
@@ -122,10 +124,15 @@ impl State {
 
 impl Mailbox {
     /// The mailbox of a new session.
-    pub fn new(id: ConnectionId, hub: Arc<Hub>, framing: Box<dyn Framing>, sink: Arc<dyn Sink>) -> Arc<Self> {
-        let limits = if framing.is_numbered() { hub.resume_limits() } else { None };
+    pub(super) fn new(
+        id: ConnectionId,
+        timers: Arc<Timers>,
+        framing: Box<dyn Framing>,
+        sink: Arc<dyn Sink>,
+    ) -> Arc<Self> {
+        let limits = if framing.is_numbered() { timers.limits } else { None };
         let state = State { next: 1, history: limits.map(History::new), sink: Some(sink), is_closing: false };
-        Arc::new(Self { id, hub, framing, state: Mutex::new(state) })
+        Arc::new(Self { id, timers, framing, state: Mutex::new(state) })
     }
 
     /// Whether the session can be resumed.
@@ -193,7 +200,7 @@ impl Mailbox {
         if let Some(history) = &mut state.history {
             let now = Instant::now();
             if history.is_empty() {
-                self.hub.holds_for(self.id, now);
+                self.timers.start_history(self.id, now);
             }
             history.push(now, length, frame);
         }
@@ -240,7 +247,7 @@ impl Mailbox {
         if let Some(sink) = &state.sink {
             return sink.close();
         }
-        self.hub.give_up(self.id);
+        self.timers.give_up(self.id);
         !std::mem::replace(&mut state.is_closing, true)
     }
 
@@ -250,13 +257,9 @@ impl Mailbox {
         state.sink.as_ref().map(|sink| sink.backlog()).filter(|backlog| backlog.is_high()).cloned()
     }
 
-    /// Whether the queue has been full for too long; asked when a frame did not fit.
-    pub fn stays_full(&self, now: Instant) -> bool {
-        self.state
-            .lock()
-            .sink
-            .as_ref()
-            .is_some_and(|sink| sink.backlog().stays_full(now, self.hub.timeouts().queue_full))
+    /// Whether the queue has been full for `limit`; asked when a frame did not fit.
+    pub fn stays_full(&self, now: Instant, limit: Duration) -> bool {
+        self.state.lock().sink.as_ref().is_some_and(|sink| sink.backlog().stays_full(now, limit))
     }
 
     /// Whether the client owes the answer to a heartbeat.

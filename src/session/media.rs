@@ -4,34 +4,22 @@
 //! that meanwhile is held for it like all else.
 //!
 //! The guarantee that is easy to break: whoever leaves a room leaves its media. All ways out of a room pass
-//! [`Hub::deliver`], which says so to [`heed`].
+//! [`Hub::deliver`], which tells the media server.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::hub::{Connection, Hub};
-use super::place::Session;
+use super::directory::Entry;
+use super::handle::Session;
+use super::hub::Hub;
 use crate::dialect::{MediaAnswer, RequestError};
 use crate::id::{ConnectionId, RoomId};
-use crate::room::{Delivery, Event, RoomError};
+use crate::room::RoomError;
 use crate::sfu::{Asker, Audience, Company, Concern, Figures, Media, MediaEvent, Notice, Problem, Request};
 
 /// Ready when a request was answered.
 pub type Answered = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Tells the media server who has left a room.
-pub(super) fn heed(media: &Media, delivery: &Delivery) {
-    match &delivery.event {
-        Event::PeerLeft { room, peer, .. } => media.left(room, peer.connection),
-        Event::Removed { room, .. } => {
-            for connection in delivery.to.as_slice() {
-                media.left(room, *connection);
-            }
-        }
-        _ => {}
-    }
-}
 
 impl Hub {
     /// Takes the media server into use.
@@ -47,9 +35,7 @@ impl Hub {
 
     /// Tells one connection something of its media, where its wire has words for it.
     fn tell_media(&self, connection: ConnectionId, notice: &Notice, now: SystemTime) {
-        let Some(Connection { dialect, mailbox }) = self.connections.get(&connection).map(|entry| entry.clone()) else {
-            return;
-        };
+        let Some(Entry { dialect, mailbox }) = self.directory.get(connection) else { return };
         if let Some(write) = dialect.media {
             // Who speaks is told again soon: nobody has to go, or to come back to less, for having missed it.
             let is_vital = !matches!(notice.event, MediaEvent::ActiveSpeaker { .. });
@@ -84,7 +70,7 @@ impl Session {
     /// Takes a request to the media server, as a member of a room. What is answered is queued like all that the client is
     /// told; until then nothing else should be read of it.
     pub fn media(&self, room: Option<RoomId>, request: Request, write: MediaAnswer) -> Result<Answered, RequestError> {
-        let (hub, id) = (&self.place().hub, self.id());
+        let (hub, id) = (&self.hub, self.id());
         let media = hub.media.get().ok_or(Problem::NotConfigured.of(Concern::Transport))?;
         // Whose place another connection has taken by now is silent here, too.
         let asker = self.while_held(|| {
@@ -93,7 +79,7 @@ impl Session {
             Ok::<_, RoomError>(Asker { room, connection: id, peer })
         });
         let asker = asker.ok_or(RoomError::ConnectionEnded)??;
-        let mailbox = Arc::clone(self.place().mailbox());
+        let mailbox = Arc::clone(&self.state.mailbox);
         let reply = {
             let hub = Arc::clone(hub);
             move |answer: Result<_, _>| {

@@ -3,6 +3,9 @@
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tracing::warn;
+
+use crate::metrics::{Limit, Metrics};
 
 /// How long a cause is not logged again.
 const INTERVAL: Duration = Duration::from_mins(1);
@@ -26,6 +29,14 @@ impl Notices {
                 true
             }
         }
+    }
+}
+
+/// Counts a limit that was hit, and logs it at most once a minute.
+pub(super) fn limit_hit(metrics: &Metrics, notices: &Notices, limit: Limit, notice: &'static str) {
+    metrics.limit(limit);
+    if notices.is_due(notice, Instant::now()) {
+        warn!(limit = limit.as_str(), "{notice}");
     }
 }
 

@@ -18,8 +18,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::hub::limit_hit;
-use super::notices::Notices;
+use super::notices::{Notices, limit_hit};
 use crate::metrics::{Limit, Metrics};
 
 /// How many messages a connection may send.

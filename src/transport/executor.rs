@@ -422,7 +422,7 @@ impl Executor {
     /// A mailbox for a session with this id, and the secret with which that session may be resumed.
     fn new_mailbox(&self, id: ConnectionId) -> (Arc<Mailbox>, Option<ResumeKey>) {
         let framing = self.conversation.framing(id);
-        let mailbox = Mailbox::new(id, Arc::clone(&self.hub), framing, self.sink());
+        let mailbox = self.hub.mailbox(id, framing, self.sink());
         let key = if mailbox.can_resume() { self.hub.resume_key(id) } else { None };
         (mailbox, key)
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parlor::dialect::{Dialect, Framing, Unframed};
 use parlor::id::ConnectionId;
-use parlor::session::{Backlog, Hub, Mailbox, Opening, Outgoing, QueueFull, Session, Sink};
+use parlor::session::{Backlog, Hub, Opening, Outgoing, QueueFull, Session, Sink};
 
 /// A connection to which nothing is written.
 pub(crate) struct Nowhere {
@@ -51,7 +51,7 @@ impl Framing for Numbered {
 /// A session that can be resumed, whose client is told nothing.
 pub(crate) fn resumable(hub: &Arc<Hub>, dialect: &'static Dialect) -> Session {
     let id = ConnectionId::random();
-    let mailbox = Mailbox::new(id, Arc::clone(hub), Box::new(Numbered), Nowhere::new());
+    let mailbox = hub.mailbox(id, Box::new(Numbered), Nowhere::new());
     let permit = hub.open_permit(None, Ipv4Addr::LOCALHOST.into(), Opening::WebSocket).expect("there is no limit");
     hub.open(id, dialect, mailbox, hub.resume_key(id), Some(permit))
 }
@@ -64,5 +64,5 @@ pub(crate) fn session(
     connection: &Arc<Nowhere>,
 ) -> Session {
     let sink = Arc::clone(connection) as Arc<dyn Sink>;
-    hub.open(id, dialect, Mailbox::new(id, Arc::clone(hub), Box::new(Unframed), sink), None, None)
+    hub.open(id, dialect, hub.mailbox(id, Box::new(Unframed), sink), None, None)
 }

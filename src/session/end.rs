@@ -1,0 +1,166 @@
+//! The ends of sessions and of memberships. A session ends once, by a call.
+//!
+//! - a client that leaves, or is disconnected by the server, ends its session: [`Session::end`];
+//! - a client whose connection is lost keeps it for a while: [`Session::lose`]. Its rooms go on as if it were there.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime};
+
+use tracing::info;
+
+use super::admission::Evict;
+use super::backlog::Backlog;
+use super::directory::Entry;
+use super::handle::Session;
+use super::hub::Hub;
+use super::state::{SessionState, Status};
+use crate::id::{ConnectionId, RoomId};
+use crate::room::{Event, LeaveReason, RemovalReason};
+
+impl Session {
+    /// Ends the session: its client left, or was disconnected by the server. Only the first end of the connection that owns
+    /// it does anything; `true` if this was it.
+    pub fn end(&self, reason: LeaveReason) -> bool {
+        let Some(mut ownership) = self.owner() else { return false };
+        ownership.status = Status::Ended;
+        drop(ownership);
+        self.hub.note_closed(&self.state, reason);
+        self.hub.end_session(&self.state, reason);
+        true
+    }
+
+    /// Ends the connection, which was lost. The session waits for another, if it can be resumed. `true` as of
+    /// [`Session::end`].
+    pub fn lose(&self, reason: LeaveReason) -> bool {
+        let (hub, state) = (&self.hub, &self.state);
+        let Some(mut ownership) = self.owner() else { return false };
+        let limits = hub
+            .resume_limits()
+            .filter(|_| ownership.key.is_some() && state.has_joined.load(Ordering::Relaxed) && !hub.is_draining());
+        let Some(limits) = limits else {
+            drop(ownership);
+            return self.end(reason);
+        };
+        let until = Instant::now() + limits.time;
+        ownership.status = Status::Away(until);
+        let closer: Arc<dyn Evict> = Arc::new(AwaySession { hub: Arc::clone(hub), id: state.id });
+        let eviction = Arc::downgrade(&closer);
+        ownership.closer = Some(closer);
+        state.mailbox.detach();
+        hub.resumable.note_away();
+        hub.resumable.timers.absences.push(until, state.id);
+        let permit = state.permit.lock().clone();
+        hub.note_closed(state, reason);
+        hub.announce(state.id, true);
+        drop(ownership);
+        if let Some(permit) = permit {
+            permit.lose(eviction, hub.resumable.away_limit.max());
+        }
+        true
+    }
+}
+
+/// Ends an away session that is evicted.
+struct AwaySession {
+    hub: Arc<Hub>,
+    id: ConnectionId,
+}
+
+impl Evict for AwaySession {
+    fn evict(self: Arc<Self>) {
+        if let Some(state) = self.hub.resumable.get(self.id) {
+            self.hub.end_if_away(&state, |_| true);
+        }
+    }
+}
+
+impl Hub {
+    /// Ends a session that has had no connection for too long.
+    pub(super) fn end_if_away(&self, state: &SessionState, is_over: impl Fn(Instant) -> bool) {
+        let mut ownership = state.ownership.lock();
+        let Status::Away(until) = ownership.status else { return };
+        if is_over(until) {
+            ownership.status = Status::Ended;
+            drop(ownership);
+            self.resumable.note_back();
+            self.end_session(state, LeaveReason::TimedOut);
+        }
+    }
+
+    /// Forgets a session, whose status says already that it has ended, and takes it out of all rooms.
+    pub(super) fn end_session(&self, state: &SessionState, reason: LeaveReason) {
+        self.resumable.remove(state.id);
+        self.directory.remove(state.id);
+        if let Some(grant) = state.identity.forget() {
+            self.expiries.remove(grant.expires_at, state.id);
+        }
+        self.leave_all(state.id, &self.rooms().disconnect(state.id), reason);
+        // Its transport may still share it.
+        let permit = state.permit.lock().take();
+        drop(permit);
+    }
+
+    /// Counts and logs the end of a session's connection.
+    pub(super) fn note_closed(&self, state: &SessionState, reason: LeaveReason) {
+        self.directory.note_closed();
+        state.metrics.closed(reason.as_str());
+        info!(connection = %state.id, dialect = state.dialect.name, reason = reason.as_str(), "disconnected");
+    }
+
+    /// Leaves one room after the other, since two are never locked at once.
+    pub(super) fn leave_all(&self, id: ConnectionId, rooms: &[RoomId], reason: LeaveReason) -> Option<Arc<Backlog>> {
+        let mut congested = None;
+        for room in rooms {
+            // A panic in one must not leave a stale peer in the next.
+            let left = self.contain(id, || {
+                let applied = self.rooms().leave(id, room, reason)?;
+                self.deliver(&applied, None, SystemTime::now()).congested
+            });
+            congested = left.flatten().or(congested);
+        }
+        congested
+    }
+
+    /// Tells the rooms of a session that its peer is away, or back.
+    pub(super) fn announce(&self, id: ConnectionId, is_away: bool) {
+        for room in self.rooms().of(id) {
+            self.contain(id, || {
+                if let Some(applied) = self.rooms().announce(id, &room, is_away) {
+                    self.deliver(&applied, None, SystemTime::now());
+                }
+            });
+        }
+    }
+
+    /// Closes a room at an operator's word; `false` where there is none of that id.
+    pub fn close_room(&self, id: &RoomId) -> bool {
+        let Some(applied) = self.rooms().close(id) else {
+            return false;
+        };
+        self.deliver(&applied, None, SystemTime::now());
+        info!(room = %id, "room closed");
+        true
+    }
+
+    /// Makes room for a `/signal` peer in a full room: evicts the older of its `/signal` peers whose ping is overdue. Returns
+    /// `false` if there is none.
+    pub(super) fn make_way(&self, room: &RoomId) -> bool {
+        let overdue = |id: &ConnectionId| self.directory.get(*id).is_some_and(|entry| entry.mailbox.is_overdue());
+        let Some(stale) = self.rooms().paired_in(room).into_iter().find(overdue) else {
+            return false;
+        };
+        if let Some(applied) = self.rooms().leave(stale, room, LeaveReason::TimedOut) {
+            self.deliver(&applied, None, SystemTime::now());
+        }
+        if let Some(Entry { dialect, mailbox }) = self.directory.get(stale) {
+            let event = Event::Removed { room: room.clone(), reason: RemovalReason::Replaced };
+            if let Some(frame) = (dialect.encode)(&event, SystemTime::now()) {
+                // It most likely reads no more; if it does, it learns why.
+                _ = mailbox.send(frame);
+            }
+            mailbox.close();
+        }
+        true
+    }
+}
