@@ -32,7 +32,7 @@ pub mod room;
 pub mod server;
 pub mod session;
 pub mod sfu;
-pub mod spare;
+pub mod shrink;
 pub mod telemetry;
 pub mod timeouts;
 pub mod tls;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use parlor::config::{self, Action, Loaded};
 use parlor::server::{self, Server, StartError};
 use parlor::timeouts::Timeouts;
-use parlor::transport::listener;
+use parlor::transport::bind;
 use parlor::{health, lifecycle, telemetry, token};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     };
     let done = match loaded.config.action {
         // Before there are threads.
-        Action::Serve => match listener::inherited() {
+        Action::Serve => match bind::inherited() {
             Ok(inherited) => run(loaded, inherited),
             Err(error) => Err(anyhow::Error::new(error).context("the socket that was handed over cannot be served")),
         },

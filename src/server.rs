@@ -21,7 +21,8 @@ use crate::session::Hub;
 use crate::sfu::{Company, DriveError, Media};
 use crate::timeouts::Timeouts;
 use crate::tls::{Tls, TlsError};
-use crate::transport::listener::{self, Acceptor, Door};
+use crate::transport::bind;
+use crate::transport::listener::{Acceptor, Handover};
 use crate::transport::{socketio, websocket};
 
 mod settings;
@@ -38,7 +39,7 @@ pub struct Server {
     metrics_address: Option<SocketAddr>,
     shutdown_limit: Duration,
     tls: Option<Arc<Tls>>,
-    door: Door,
+    handover: Handover,
     /// Whether the listening socket is another's, who keeps it for the process that follows this one.
     is_inherited: bool,
 }
@@ -96,11 +97,11 @@ impl Server {
         let is_inherited = inherited.is_some();
         let (listener, address) = match inherited {
             Some(listener) => listening_on("the inherited socket for HOST:PORT", host, port, adopt(listener))?,
-            None => listening_on("HOST:PORT", host, port, listener::bind(host, port))?,
+            None => listening_on("HOST:PORT", host, port, bind::bind(host, port))?,
         };
         let metrics = config.http.metrics_addr.as_ref();
         let metrics = metrics
-            .map(|HostAndPort { host, port }| listening_on("METRICS_ADDR", host, *port, listener::bind(host, *port)))
+            .map(|HostAndPort { host, port }| listening_on("METRICS_ADDR", host, *port, bind::bind(host, *port)))
             .transpose()?;
         let (metrics_listener, metrics_address) = metrics.unzip();
         let lifecycle = Lifecycle::default();
@@ -120,17 +121,17 @@ impl Server {
         };
         let proxies = Arc::new(Proxies::new(&config.http.trusted_proxies));
         let shared = Shared { hub: Arc::clone(&hub), config: Arc::new(config), started: Instant::now(), now };
-        let door = Door::default();
-        let acceptor = |router, tls, door, proxies| {
+        let handover = Handover::default();
+        let acceptor = |router, tls, handover, proxies| {
             let (lifecycle, hub) = (lifecycle.clone(), Arc::clone(&hub));
-            Acceptor { router, lifecycle, hub, header_timeout, tls, door, proxies }
+            Acceptor { router, lifecycle, hub, header_timeout, tls, handover, proxies }
         };
         if let Some(listener) = metrics_listener {
             let router = http::metrics_router(shared.clone());
-            lifecycle.spawn_lasting(acceptor(router, None, Door::default(), None).serve(listener));
+            lifecycle.spawn_lasting(acceptor(router, None, Handover::default(), None).serve(listener));
         }
         let router = http::router(shared, socketio.clone(), websocket, Arc::clone(&proxies), tls.clone());
-        lifecycle.spawn_lasting(acceptor(router, tls.clone(), door.clone(), Some(proxies)).serve(listener));
+        lifecycle.spawn_lasting(acceptor(router, tls.clone(), handover.clone(), Some(proxies)).serve(listener));
         lifecycle.spawn_lasting(sweep(Arc::clone(&hub), socketio.clone(), lifecycle.clone()));
         if hub.requires_tokens() {
             lifecycle.spawn_lasting(Arc::clone(&hub).end_expired(lifecycle.clone()));
@@ -141,7 +142,18 @@ impl Server {
         if let Some(tls) = &tls {
             lifecycle.spawn_lasting(Arc::clone(tls).watch(timeouts.file_check_interval, lifecycle.clone()));
         }
-        Ok(Self { hub, socketio, lifecycle, address, media, metrics_address, shutdown_limit, tls, door, is_inherited })
+        Ok(Self {
+            hub,
+            socketio,
+            lifecycle,
+            address,
+            media,
+            metrics_address,
+            shutdown_limit,
+            tls,
+            handover,
+            is_inherited,
+        })
     }
 
     /// Where it listens.
@@ -179,11 +191,11 @@ impl Server {
         _ = tokio::task::spawn_blocking(move || tls.reload()).await;
     }
 
-    /// Refuses newcomers, tells every client, closes every connection, and waits for all tasks, at most for
+    /// Refuses new sessions, tells every client, closes every connection, and waits for all tasks, at most for
     /// `SHUTDOWN_SECONDS`. `true` if nothing is left.
     ///
     /// The port is open until the end, so that whoever asks hears that the server is going. A socket that another keeps
-    /// is left to the next process at once: newcomers wait there, and nobody is refused.
+    /// is left to the next process at once: new connections wait there, and none is refused.
     pub async fn shutdown(self) -> bool {
         info!(connections = self.hub.open_connections(), "shutting down");
         let deadline = tokio::time::Instant::now() + self.shutdown_limit;
@@ -191,11 +203,11 @@ impl Server {
             // Who polls comes in again and again for what waits, and is to find this process.
             let limit = self.shutdown_limit / 4;
             _ = timeout(limit, self.socketio.dismiss_polling()).await;
-            self.door.closed.cancel();
-            self.door.newcomers.close();
-            _ = timeout(limit.min(self.hub.timeouts().handover), self.door.newcomers.wait()).await;
+            self.handover.begun.cancel();
+            self.handover.pending.close();
+            _ = timeout(limit.min(self.hub.timeouts().handover), self.handover.pending.wait()).await;
         }
-        self.hub.refuse_newcomers();
+        self.hub.begin_drain();
         let connections = u32::try_from(self.hub.open_connections()).unwrap_or(u32::MAX);
         let spread = self.hub.timeouts().farewell_interval.saturating_mul(connections).min(self.shutdown_limit / 2);
         self.hub.dismiss(spread).await;

@@ -74,7 +74,7 @@ pub enum ApiError {
     /// The rooms refuse it.
     #[error(transparent)]
     Room(#[from] RoomError),
-    /// Newcomers are refused.
+    /// New sessions are refused.
     #[error("the server is shutting down")]
     ShuttingDown,
     /// There are too many connections.

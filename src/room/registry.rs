@@ -23,7 +23,7 @@ use super::state::{Capacity, Change, Room};
 use super::summary::{Counts, Cursor, Page, Summary};
 use crate::clock::Moment;
 use crate::id::{ConnectionId, PeerId, RoomId};
-use crate::spare;
+use crate::shrink;
 
 /// Every room of this node.
 #[derive(Debug)]
@@ -354,8 +354,8 @@ impl Rooms {
 
     /// Gives back memory that many rooms needed that are gone.
     pub fn give_back(&self) {
-        spare::give_back(&self.by_id);
-        spare::give_back(&self.memberships);
+        shrink::shrink_map(&self.by_id);
+        shrink::shrink_map(&self.memberships);
     }
 
     /// One room.

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::mailbox::Mailbox;
 use crate::dialect::Dialect;
 use crate::id::ConnectionId;
-use crate::spare;
+use crate::shrink;
 
 /// One entry of the directory.
 #[derive(Clone)]
@@ -78,6 +78,6 @@ impl Directory {
     }
 
     pub(super) fn shrink(&self) {
-        spare::give_back(&self.entries);
+        shrink::shrink_map(&self.entries);
     }
 }

@@ -1,10 +1,10 @@
-//! The end of all connections: newcomers are refused, and those who are here are asked to go, one after the other.
+//! Graceful shutdown: new sessions are refused, and clients are told to disconnect, one after the other.
 //!
-//! The guarantee that is easy to break: whoever was let in is told. A connection that is let in while the drain begins
-//! is seen by the one or by the other: [`Hub::open`] looks whether newcomers are refused after it has put the connection
+//! The guarantee that is easy to break: the client of every open session is told. A session that is opened while the drain
+//! begins is told by the one or by the other: [`Hub::open`] looks whether the server drains after it has put the session
 //! where [`Hub::dismiss`] looks for it.
 //!
-//! A handshake that was answered already is let in and told, not refused: to official Socket.IO clients a refusal of
+//! A handshake that was answered already is admitted and told, not refused: to official Socket.IO clients a refusal of
 //! CONNECT is final, while they come back by themselves after a lost transport.
 
 use std::sync::atomic::Ordering;
@@ -20,18 +20,18 @@ use crate::id::ConnectionId;
 const FAREWELL: &str = "the server is shutting down";
 
 impl Hub {
-    /// Whether newcomers are refused.
+    /// Whether new sessions are refused.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// Refuses newcomers from now on.
-    pub fn refuse_newcomers(&self) {
+    /// Refuses new sessions from now on.
+    pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Asks every open connection to go after one last word, evenly over a time, so that they do not all come back at
-    /// once. Who goes when is up to chance, so that a room or an address does not go as a whole.
+    /// Tells every client to disconnect, evenly over a time, so that they do not all reconnect at once. The order is random,
+    /// so that a room or an address is not disconnected as a whole.
     pub async fn dismiss(&self, over: Duration) {
         let mut here = self.directory.ids();
         // Ids are random, and their order with them.
@@ -42,14 +42,14 @@ impl Hub {
             sleep_until(began + over * nth / count).await;
             self.dismiss_one(id);
         }
-        // Nobody comes back any more.
+        // No session is resumed any more.
         self.end_absences();
     }
 
-    /// Asks one connection to go.
+    /// Tells one client to disconnect.
     pub fn dismiss_one(&self, id: ConnectionId) {
         let Some(Entry { dialect, mailbox }) = self.directory.get(id) else { return };
-        // It is leaving either way: one whose queue is full goes without a word.
+        // One whose queue is full is disconnected without a message.
         _ = mailbox.send((dialect.farewell)(FAREWELL, SystemTime::now()));
         mailbox.close();
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 
 use super::admission::network;
-use crate::spare;
+use crate::shrink;
 
 /// How many addresses are remembered. While there are more, further ones are not limited.
 const MAX_ADDRESSES: usize = 65_536;
@@ -57,7 +57,7 @@ impl InvalidTokens {
     pub(super) fn shrink(&self, now: Instant) {
         if let Some(max) = self.per_minute {
             self.by_address.retain(|_, spent| spent.by(now, f64::from(max.get())).tokens > 0.0);
-            spare::give_back(&self.by_address);
+            shrink::shrink_map(&self.by_address);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::history::ResumeLimits;
 use super::state::SessionState;
 use super::timers::Timers;
 use crate::id::ConnectionId;
-use crate::spare;
+use crate::shrink;
 
 /// Every session of this node that can be resumed.
 #[derive(Default)]
@@ -57,6 +57,6 @@ impl Resumable {
     }
 
     pub(super) fn shrink(&self) {
-        spare::give_back(&self.sessions);
+        shrink::shrink_map(&self.sessions);
     }
 }

@@ -12,9 +12,11 @@
 //! by moving the connection's executor.
 
 mod body;
+mod first_post;
 mod line_breaks;
 mod payload;
 mod session;
+mod upgrade;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -55,7 +57,7 @@ use crate::request::proxies::client_address;
 use crate::request::token::token_of;
 use crate::room::LeaveReason;
 use crate::session::{ConnectionPermit, Hub, Opening, Permit};
-use crate::spare;
+use crate::shrink;
 
 /// The most packets of one answer: what the official Python client accepts.
 const MAX_PACKETS: usize = 16;
@@ -109,7 +111,7 @@ impl Polling {
 
     /// Shrinks internal maps after a connection spike.
     pub(super) fn shrink(&self) {
-        spare::give_back(&self.0.sessions);
+        shrink::shrink_map(&self.0.sessions);
     }
 
     fn all(&self) -> Vec<Arc<PollingSession>> {

@@ -3,7 +3,7 @@
 //! - [`route`] answers handshakes to the endpoint of one plain protocol, and begins a
 //!   [`Conversation`](crate::dialect::Conversation) for each; Socket.IO has [an endpoint of its own](super::socketio);
 //! - [`connection`] is the loop of one connection: it reads, has the conversation decide, and writes what waits;
-//! - [`batch`] encodes the frames of a burst, [`pulse`] finds out when a client has fallen silent.
+//! - [`batch`] encodes the frames of a burst, [`heartbeat`] finds out when a client has fallen silent.
 //!
 //! The library is tungstenite: with a small read buffer an idle connection costs it under three kibibytes, and it hands on
 //! text without looking into it.
@@ -13,7 +13,7 @@
 
 mod batch;
 mod connection;
-mod pulse;
+mod heartbeat;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -27,7 +27,7 @@ use self::connection::Connection;
 pub(super) use self::connection::{Socket, accept};
 use super::executor::Executor;
 use super::handshake::{Handshake, into_stream};
-use super::listener::Newcomer;
+use super::listener::Pending;
 use super::queue::{QueueLimits, SendQueue};
 use crate::auth::Grant;
 use crate::dialect::{Begin, Hello};
@@ -137,7 +137,7 @@ impl Endpoint {
     ) -> Response {
         let Terms { grant, patience, max_bytes } = terms;
         let upgrade = hyper::upgrade::on(&mut request);
-        let newcomer = request.extensions_mut().remove::<Newcomer>();
+        let pending = request.extensions_mut().remove::<Pending>();
         let settings = Arc::clone(&self.settings);
         // In boxes: what a task begins with takes room in it to its end.
         let executor = Box::new(executor);
@@ -147,7 +147,7 @@ impl Endpoint {
             let socket = accept(stream, early, limiter, max_bytes).await;
             let mut connection = Connection::new(socket, executor, &settings);
             let opened = connection.open(grant);
-            drop(newcomer);
+            drop(pending);
             Some((connection, opened))
         });
         let settings = Arc::clone(&self.settings);

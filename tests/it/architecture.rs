@@ -127,7 +127,7 @@ const EDGES: &[(&str, &[(&str, &str)])] = &[
             ("session", "errors of admission are errors"),
         ],
     ),
-    ("room", &[("clock", "a moment"), ("id", "ids"), ("spare", "shrinks maps")]),
+    ("room", &[("clock", "a moment"), ("id", "ids"), ("shrink", "shrinks maps")]),
     (
         "server",
         &[
@@ -158,7 +158,7 @@ const EDGES: &[(&str, &[(&str, &str)])] = &[
             ("metrics", "counts"),
             ("room", "applies commands, delivers events"),
             ("sfu", "takes requests to media"),
-            ("spare", "shrinks maps"),
+            ("shrink", "shrinks maps"),
             ("timeouts", "time limits"),
         ],
     ),
@@ -178,7 +178,7 @@ const EDGES: &[(&str, &[(&str, &str)])] = &[
             ("room", "commands and reasons to leave"),
             ("session", "opens, feeds and ends sessions"),
             ("sfu", "media requests"),
-            ("spare", "shrinks maps"),
+            ("shrink", "shrinks maps"),
             ("tls", "TLS of a connection"),
         ],
     ),

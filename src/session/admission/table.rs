@@ -13,134 +13,17 @@
 //! The guarantee that is easy to break: entries on credit never outnumber the away sessions that cover them, so that
 //! each limit is exceeded by at most those, and only until they settle.
 
+mod eviction;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
+use super::entry::{CLASSES, Cause, Class, Credit, Entry, EntryId, Holdings, Kind, Opening, PROXIES};
 use super::{AdmissionError, Limits};
 
 /// HTTP connections that count as part of one polling session.
 const MAX_PARTS: usize = 8;
-
-/// The network of idle connections of trusted proxies: their clients share them, so no client's limit counts them.
-pub(super) const PROXIES: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-
-/// Names an entry. Never used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct EntryId(u64);
-
-/// What can be evicted. The order of the first three is the order of eviction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// An HTTP connection without a request under way.
-    Idle,
-    /// A polling session that has sent no CONNECT.
-    Unconnected,
-    /// A session whose connection was lost.
-    Away,
-    /// An HTTP connection that does not count yet. Evicted only for want of file descriptors.
-    Pending,
-}
-
-const CLASSES: usize = 4;
-
-/// The limit for which something was evicted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// Connections and sessions in total.
-    Total,
-    /// Connections and sessions of one address.
-    PerAddress,
-    /// Away sessions in total.
-    Away,
-    /// File descriptors.
-    Descriptors,
-}
-
-/// A session that a handshake opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opening {
-    /// Over a WebSocket: never evicted while it is connected.
-    WebSocket,
-    /// Over long-polling: can be evicted until its client sends CONNECT.
-    Polling,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// An HTTP connection, and whether it counts.
-    Http {
-        is_admitted: bool,
-    },
-    /// An HTTP connection that counts as part of a session.
-    Part(EntryId),
-    Unconnected,
-    /// A polling session that was evicted before its client sent CONNECT, and is not gone yet.
-    Closing,
-    Live,
-    Away,
-}
-
-#[derive(Debug)]
-struct Entry {
-    network: IpAddr,
-    kind: Kind,
-    /// Requests under way, of an HTTP connection.
-    requests: u32,
-    /// Its position in the queue of its class, if it has one.
-    position: u64,
-    /// Whether it exceeds the limit of its network, of all, on credit of an away session.
-    credit: Credit,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Credit {
-    of_network: bool,
-    of_all: bool,
-}
-
-impl Entry {
-    fn counts(&self) -> bool {
-        !matches!(self.kind, Kind::Http { is_admitted: false } | Kind::Part(_) | Kind::Closing)
-    }
-
-    /// Whether it is a polling session that is held without a CONNECT.
-    fn is_unconnected(&self) -> bool {
-        matches!(self.kind, Kind::Unconnected | Kind::Closing)
-    }
-
-    fn class(&self) -> Option<Class> {
-        match self.kind {
-            Kind::Http { is_admitted: false } => Some(Class::Pending),
-            Kind::Http { is_admitted: true } => (self.requests == 0).then_some(Class::Idle),
-            Kind::Unconnected => Some(Class::Unconnected),
-            Kind::Away => Some(Class::Away),
-            Kind::Live | Kind::Part(_) | Kind::Closing => None,
-        }
-    }
-}
-
-/// What one network holds.
-#[derive(Debug, Default)]
-struct Holdings {
-    entries: usize,
-    counted: usize,
-    on_credit: usize,
-    unconnected: usize,
-    /// Each class, the oldest first.
-    queues: [BTreeSet<(u64, EntryId)>; CLASSES],
-}
-
-impl Holdings {
-    fn len(&self, class: Class) -> usize {
-        self.queues[class as usize].len()
-    }
-
-    /// How much counts beyond what is covered by away sessions.
-    fn due(&self) -> usize {
-        self.counted - self.on_credit.min(self.len(Class::Away))
-    }
-}
 
 /// Every HTTP connection and session of the server.
 #[derive(Debug, Default)]
@@ -363,83 +246,6 @@ impl Table {
         (entry.kind == Kind::Http { is_admitted: false }).then_some(entry.network)
     }
 
-    /// Makes room for one more of a network: the credit on which it is admitted.
-    fn make_room(&mut self, network: IpAddr) -> Result<Credit, AdmissionError> {
-        let mut credit = Credit::default();
-        while self.is_over_address(network, 1) && !credit.of_network {
-            let is_evicted = self.evict_oldest(network, Class::Idle, Cause::PerAddress)
-                || self.evict_oldest(network, Class::Unconnected, Cause::PerAddress);
-            if !is_evicted {
-                let holdings = self.networks.get(&network);
-                credit.of_network = holdings.is_some_and(|of| of.len(Class::Away) > of.on_credit);
-                if !credit.of_network {
-                    let max = self.limits.per_address.unwrap_or(usize::MAX);
-                    return Err(AdmissionError::TooManyFromAddress { max });
-                }
-            }
-        }
-        while self.is_over_total(1) && !credit.of_all {
-            let is_evicted =
-                self.evict_largest(Class::Idle, Cause::Total) || self.evict_largest(Class::Unconnected, Cause::Total);
-            if !is_evicted {
-                credit.of_all = self.away > self.on_credit;
-                if !credit.of_all {
-                    return Err(AdmissionError::TooMany { max: self.limits.total.unwrap_or(usize::MAX) });
-                }
-            }
-        }
-        Ok(credit)
-    }
-
-    /// Evicts idle HTTP connections that exceed the limits.
-    fn trim_idle(&mut self, network: IpAddr) {
-        while self.is_over_address(network, 0) && self.evict_oldest(network, Class::Idle, Cause::PerAddress) {}
-        while self.is_over_total(0) && self.evict_largest(Class::Idle, Cause::Total) {}
-    }
-
-    /// Evicts what exceeds the limits, if anything may be.
-    fn trim(&mut self, network: IpAddr) {
-        while self.is_over_address(network, 0)
-            && (self.evict_oldest(network, Class::Idle, Cause::PerAddress)
-                || self.evict_oldest(network, Class::Unconnected, Cause::PerAddress)
-                || self.evict_oldest(network, Class::Away, Cause::PerAddress))
-        {}
-        while self.is_over_total(0)
-            && (self.evict_largest(Class::Idle, Cause::Total)
-                || self.evict_largest(Class::Unconnected, Cause::Total)
-                || self.evict_largest(Class::Away, Cause::Total))
-        {}
-    }
-
-    fn is_over_address(&self, network: IpAddr, more: usize) -> bool {
-        let due = self.networks.get(&network).map_or(0, Holdings::due);
-        network != PROXIES && self.limits.per_address.is_some_and(|max| due + more > max)
-    }
-
-    fn is_over_total(&self, more: usize) -> bool {
-        let due = self.counted - self.on_credit.min(self.away);
-        self.limits.total.is_some_and(|max| due + more > max)
-    }
-
-    fn evict_largest(&mut self, class: Class, cause: Cause) -> bool {
-        let largest = self.ranks[class as usize].last().map(|(.., network)| *network);
-        largest.is_some_and(|network| self.evict_oldest(network, class, cause))
-    }
-
-    fn evict_oldest(&mut self, network: IpAddr, class: Class, cause: Cause) -> bool {
-        let oldest = self.networks.get(&network).and_then(|of| of.queues[class as usize].first());
-        let Some((_, id)) = oldest.copied() else { return false };
-        self.evicted.push((id, cause));
-        if class == Class::Unconnected {
-            // The library keeps it for a while, as a polling session without CONNECT.
-            self.change(id, |entry| (entry.kind, entry.credit) = (Kind::Closing, Credit::default()));
-            self.release_parts(id);
-        } else {
-            self.remove(id);
-        }
-        true
-    }
-
     /// Has the HTTP connections of a session count on their own.
     fn release_parts(&mut self, session: EntryId) {
         for part in self.parts.remove(&session).unwrap_or_default() {
@@ -546,6 +352,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     const ANN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));

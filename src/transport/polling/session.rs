@@ -3,7 +3,7 @@
 //! The executor is here until the connection upgrades to a WebSocket, which takes it, or ends. The library only knows the
 //! connection by its session id; it is closed silently when the executor has gone.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,9 +15,10 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tracing::debug;
 
+use super::first_post::FirstPostState;
 use super::payload::{Answer, SEPARATOR};
+use super::upgrade::UpgradeState;
 use super::{Data, Sessions};
 use crate::dialect::socketio::packet::Revision;
 use crate::id::ConnectionId;
@@ -28,39 +29,19 @@ use crate::session::{ConnectionPermit, Evict, Outgoing, RateLimiter, Sink};
 use crate::transport::executor::{End, Executor};
 use crate::transport::queue::SendQueue;
 
-/// How far the upgrade of a connection to a WebSocket has come.
-mod upgrade {
-    /// Nobody has asked for it.
-    pub(super) const NONE: u8 = 0;
-    /// There is a WebSocket, on which nothing has come yet.
-    pub(super) const CLAIMED: u8 = 1;
-    /// The client waits for its poll to be answered, and then moves.
-    pub(super) const PROBED: u8 = 2;
-}
-
-/// How far the first POST request of a connection has come.
-mod first_post {
-    /// It has not come.
-    pub(super) const NONE: u8 = 0;
-    /// It is being handled.
-    pub(super) const UNDER_WAY: u8 = 1;
-    /// It is answered.
-    pub(super) const DONE: u8 = 2;
-}
-
 /// One polling connection.
 pub(crate) struct PollingSession {
     revision: Revision,
-    queue: Arc<SendQueue>,
-    state: Mutex<State>,
-    upgrade: AtomicU8,
+    pub(super) queue: Arc<SendQueue>,
+    pub(super) state: Mutex<State>,
+    pub(super) upgrade: UpgradeState,
     /// The library's side.
     socket: OnceLock<(Sid, Weak<Socket<Data>>)>,
     sessions: Weak<Sessions>,
     has_answered_ping: AtomicBool,
-    first_post: AtomicU8,
+    pub(super) first_post: FirstPostState,
     /// The poll that waits, where one does.
-    poller: AtomicWaker,
+    pub(super) poller: AtomicWaker,
     /// Told when the executor is gone.
     gone: Notify,
     /// Told when the connection makes room for another.
@@ -70,7 +51,7 @@ pub(crate) struct PollingSession {
     unsettled_since: Mutex<Option<Instant>>,
 }
 
-enum State {
+pub(super) enum State {
     Live(Box<Executor>),
     /// All sessions have ended, and the client may still fetch what waits for it.
     Ending(Box<Executor>),
@@ -96,11 +77,11 @@ impl PollingSession {
             revision,
             queue,
             state: Mutex::new(State::Gone),
-            upgrade: AtomicU8::new(upgrade::NONE),
+            upgrade: UpgradeState::default(),
             socket: OnceLock::new(),
             sessions,
             has_answered_ping: AtomicBool::new(false),
-            first_post: AtomicU8::new(first_post::NONE),
+            first_post: FirstPostState::default(),
             poller: AtomicWaker::new(),
             gone: Notify::new(),
             evicted: Notify::new(),
@@ -199,7 +180,7 @@ impl PollingSession {
     }
 
     /// Has the library forget the connection.
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         if let Some((sid, socket)) = self.socket.get() {
             if let Some(sessions) = self.sessions.upgrade() {
                 sessions.remove(sid);
@@ -355,19 +336,6 @@ impl PollingSession {
         }
     }
 
-    /// Notes that a POST request is handled, until what this returns is dropped with its answer.
-    pub(super) fn begin_post(self: &Arc<Self>) -> Option<FirstPost> {
-        let (from, to) = (first_post::NONE, first_post::UNDER_WAY);
-        let begun = self.first_post.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
-        begun.is_ok().then(|| FirstPost(Arc::new(FirstPostGuard(Arc::clone(self)))))
-    }
-
-    /// Whether a poll is to wait for the answer to the first POST request, which carries CONNECT: to a client that hears
-    /// that it is connected before, its transport is still busy, and volatile events of its connect handler are dropped.
-    fn awaits_first_post(&self) -> bool {
-        self.first_post.load(Ordering::Acquire) == first_post::UNDER_WAY && !self.queue.backlog().is_high()
-    }
-
     /// Takes frames into an answer to a poll, and the end if that follows.
     pub(super) fn take_frames(&self, answer: &mut Answer, max_packets: usize, enough_bytes: usize) {
         let mut state = self.state.lock();
@@ -420,66 +388,11 @@ impl PollingSession {
         }
         is_left_out
     }
-
-    /// Claims the one upgrade that a connection may have at a time; `false` where it is taken.
-    pub(crate) fn begin_upgrade(&self) -> bool {
-        let (from, to) = (upgrade::NONE, upgrade::CLAIMED);
-        self.is_live() && self.upgrade.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    /// The WebSocket works, as far as the client's side: the client goes on when its poll is answered.
-    pub(crate) fn probed(&self) {
-        self.upgrade.store(upgrade::PROBED, Ordering::Release);
-        self.poller.wake();
-    }
-
-    pub(super) fn is_probed(&self) -> bool {
-        self.upgrade.load(Ordering::Acquire) == upgrade::PROBED
-    }
-
-    /// The WebSocket came to nothing: polling goes on.
-    pub(crate) fn abandon_upgrade(&self) {
-        self.upgrade.store(upgrade::NONE, Ordering::Release);
-        debug!("upgrade abandoned, polling goes on");
-    }
-
-    /// Moves the connection to its WebSocket; `None` if it has ended.
-    pub(crate) fn take(&self) -> Option<Box<Executor>> {
-        let mut state = self.state.lock();
-        match std::mem::replace(&mut *state, State::Moved) {
-            State::Live(executor) | State::Ending(executor) => {
-                self.leave();
-                Some(executor)
-            }
-            over @ (State::Moved | State::Gone) => {
-                *state = over;
-                None
-            }
-        }
-    }
-
-    /// Whether the connection has moved to a WebSocket.
-    pub(super) fn has_moved(&self) -> bool {
-        matches!(*self.state.lock(), State::Moved)
-    }
 }
 
 impl Evict for PollingSession {
     fn evict(self: Arc<Self>) {
         // By its own task: nobody here may wait for a lock of the connection.
         self.evicted.notify_one();
-    }
-}
-
-/// Travels with the answer to the first POST request until that is written.
-#[derive(Clone)]
-pub(super) struct FirstPost(#[expect(dead_code, reason = "what counts is that it is held")] Arc<FirstPostGuard>);
-
-struct FirstPostGuard(Arc<PollingSession>);
-
-impl Drop for FirstPostGuard {
-    fn drop(&mut self) {
-        self.0.first_post.store(first_post::DONE, Ordering::Release);
-        self.0.poller.wake();
     }
 }

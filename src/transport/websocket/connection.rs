@@ -23,7 +23,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
-use super::pulse::{Beat, Pulse};
+use super::heartbeat::{Beat, HeartbeatTimer};
 use super::{Settings, batch};
 use crate::auth::Grant;
 use crate::metrics::Limit;
@@ -60,7 +60,7 @@ pub(super) struct Connection {
     socket: Socket,
     executor: Box<Executor>,
     queue: Arc<SendQueue>,
-    pulse: Pulse,
+    heartbeat: HeartbeatTimer,
     /// Until when what waits may still be written, once that is known.
     deadline: Option<Instant>,
 }
@@ -75,9 +75,9 @@ enum Wake {
 
 impl Connection {
     pub(super) fn new(socket: Socket, executor: Box<Executor>, settings: &Settings) -> Self {
-        let pulse = Pulse::new(executor.heartbeat(), settings.heartbeat);
+        let heartbeat = HeartbeatTimer::new(executor.heartbeat(), settings.heartbeat);
         let queue = Arc::clone(executor.queue());
-        Self { socket, executor, queue, pulse, deadline: None }
+        Self { socket, executor, queue, heartbeat, deadline: None }
     }
 
     /// Opens the conversation, with what the token of the handshake grants.
@@ -166,7 +166,7 @@ impl Connection {
         {
             return Poll::Ready(Wake::Read(message));
         }
-        if let Poll::Ready(beat) = self.pulse.poll_beat(context) {
+        if let Poll::Ready(beat) = self.heartbeat.poll_beat(context) {
             return Poll::Ready(Wake::Beat(beat));
         }
         if self.executor.is_settled() {
@@ -184,7 +184,7 @@ impl Connection {
 
     fn read(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         if matches!(message, Some(Ok(_))) {
-            self.pulse.note_heard();
+            self.heartbeat.note_heard();
             self.queue.set_overdue(false);
         }
         match message {
@@ -278,7 +278,7 @@ impl Connection {
     }
 
     async fn beat(&mut self, beat: Beat) -> Result<(), End> {
-        self.queue.set_overdue(self.pulse.is_overdue());
+        self.queue.set_overdue(self.heartbeat.is_overdue());
         match beat {
             Beat::Dead => Err(End::gone(LeaveReason::TimedOut)),
             Beat::Ping => self.write_buffer(&batch::ping()).await,

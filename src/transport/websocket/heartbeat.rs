@@ -23,7 +23,7 @@ pub(super) enum Beat {
 }
 
 /// The heartbeat of one connection.
-pub(super) struct Pulse {
+pub(super) struct HeartbeatTimer {
     kind: Heartbeat,
     /// Time between WebSocket pings.
     interval: Duration,
@@ -35,7 +35,7 @@ pub(super) struct Pulse {
     heard: Instant,
 }
 
-impl Pulse {
+impl HeartbeatTimer {
     pub(super) fn new(kind: Heartbeat, interval: Duration) -> Self {
         let first = match kind {
             Heartbeat::Frames => interval,
@@ -94,9 +94,9 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_millis(20);
 
     /// The next beat, which must not come before its time.
-    async fn beat(pulse: &mut Pulse, after: Duration) -> Beat {
+    async fn beat(heartbeat: &mut HeartbeatTimer, after: Duration) -> Beat {
         let began = Instant::now();
-        let beat = poll_fn(|context| pulse.poll_beat(context)).await;
+        let beat = poll_fn(|context| heartbeat.poll_beat(context)).await;
         assert!(began.elapsed() + Duration::from_millis(2) >= after, "{beat:?} after {:?}", began.elapsed());
         beat
     }
@@ -104,27 +104,27 @@ mod tests {
     #[tokio::test]
     async fn server_pings_after_the_interval_and_waits_for_the_timeout() {
         let kind = Heartbeat::Server { ping: "2", interval: INTERVAL, timeout: TIMEOUT };
-        let mut pulse = Pulse::new(kind, Duration::ZERO);
-        assert_eq!(beat(&mut pulse, INTERVAL).await, Beat::Message("2"));
-        pulse.note_heard();
-        assert_eq!(beat(&mut pulse, INTERVAL).await, Beat::Message("2"));
-        assert_eq!(beat(&mut pulse, TIMEOUT).await, Beat::Dead);
+        let mut heartbeat = HeartbeatTimer::new(kind, Duration::ZERO);
+        assert_eq!(beat(&mut heartbeat, INTERVAL).await, Beat::Message("2"));
+        heartbeat.note_heard();
+        assert_eq!(beat(&mut heartbeat, INTERVAL).await, Beat::Message("2"));
+        assert_eq!(beat(&mut heartbeat, TIMEOUT).await, Beat::Dead);
     }
 
     #[tokio::test]
     async fn client_that_pings_by_itself_is_dead_after_the_limit() {
-        let mut pulse = Pulse::new(Heartbeat::Client { limit: INTERVAL }, Duration::ZERO);
-        pulse.note_heard();
-        assert_eq!(beat(&mut pulse, INTERVAL).await, Beat::Dead);
+        let mut heartbeat = HeartbeatTimer::new(Heartbeat::Client { limit: INTERVAL }, Duration::ZERO);
+        heartbeat.note_heard();
+        assert_eq!(beat(&mut heartbeat, INTERVAL).await, Beat::Dead);
     }
 
     #[tokio::test]
     async fn client_that_misses_two_websocket_pings_is_dead() {
-        let mut pulse = Pulse::new(Heartbeat::Frames, INTERVAL);
-        assert_eq!(beat(&mut pulse, INTERVAL).await, Beat::Ping);
-        assert!(!pulse.is_overdue());
-        assert_eq!(beat(&mut pulse, INTERVAL).await, Beat::Ping);
-        assert!(pulse.is_overdue());
-        assert_eq!(beat(&mut pulse, INTERVAL).await, Beat::Dead);
+        let mut heartbeat = HeartbeatTimer::new(Heartbeat::Frames, INTERVAL);
+        assert_eq!(beat(&mut heartbeat, INTERVAL).await, Beat::Ping);
+        assert!(!heartbeat.is_overdue());
+        assert_eq!(beat(&mut heartbeat, INTERVAL).await, Beat::Ping);
+        assert!(heartbeat.is_overdue());
+        assert_eq!(beat(&mut heartbeat, INTERVAL).await, Beat::Dead);
     }
 }

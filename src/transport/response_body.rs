@@ -1,0 +1,46 @@
+//! Keeps the guard of a request until its response body is written.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+
+use crate::session::RequestGuard;
+
+/// A response body, and the guard of its request.
+pub(super) struct Guarded {
+    body: Body,
+    _guard: RequestGuard,
+}
+
+impl Guarded {
+    /// Adds the guard to a body that is not written at once.
+    pub(super) fn wrap(body: Body, guard: Option<RequestGuard>) -> Body {
+        match guard {
+            Some(guard) if !body.is_end_stream() => Body::new(Self { body, _guard: guard }),
+            _ => body,
+        }
+    }
+}
+
+impl http_body::Body for Guarded {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
