@@ -1,14 +1,14 @@
-//! Tokens: who a connection is, where it may go, and until when.
+//! Access policy: verification of tokens, and what they grant.
 //!
-//! A token is a JWT (RFC 7519), signed by whoever runs the application. Parlor only checks it.
+//! A token is a JWT (RFC 7519) issued by the application. Parlor only verifies it.
 //!
-//! - [`key`] reads a public key and tells what it signs, [`key_set`] a set of them that may change while the server runs;
-//! - [`Verifier::verify`] makes a [`Grant`] of a token;
-//! - `session::identity` holds every command of a connection against its grant;
-//! - [`issue`] signs a token for trying out.
+//! - [`key`] parses public keys, [`key_set`] a set of them that may change while the server runs;
+//! - [`Verifier::verify`] turns a token into a [`Grant`];
+//! - `session::identity` checks every command of a connection against its grant;
+//! - [`issue`] signs tokens for testing.
 //!
-//! The guarantee that is easy to break: the kind of signature is that of the configured key, whatever a token says of
-//! itself. And nobody outside learns what is wrong with a token: [`Denial::Unauthorized`] has one text.
+//! Invariant: the signature algorithm is that of the configured key, whatever the token's header says. Clients do not
+//! learn what is wrong with a token: [`Denial::Unauthorized`] has one text.
 
 use std::time::{Duration, SystemTime};
 
@@ -27,28 +27,28 @@ pub use key_set::KeySet;
 
 use grant::Claims;
 
-/// By how much the issuer's clock may differ from ours when a token is checked.
+/// Maximum difference between the issuer's clock and the server's.
 pub const LEEWAY: Duration = Duration::from_secs(30);
 
-/// What a token does not allow, as the client is told.
+/// Why access is denied, as reported to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
-    /// There is no token, or it is not good. Why is not told: it would help only those who make tokens up.
+    /// The token is missing or invalid. The reason is not reported, since it would help to forge tokens.
     #[error("a valid token is required")]
     Unauthorized,
-    /// The name that a client asks for is not the token's `sub`.
+    /// The requested peer id is not the token's `sub`.
     #[error("the token is for another user")]
     OtherPerson,
-    /// The room is not among the token's.
+    /// The token does not grant the room.
     #[error("the token does not allow this room")]
     OtherRoom,
-    /// The address of the client has sent too many invalid tokens lately.
+    /// The client's address has sent too many invalid tokens.
     #[error("too many invalid tokens from this address")]
     TooManyInvalid,
 }
 
 impl Denial {
-    /// The contract's code.
+    /// Returns the error code.
     pub fn code(self) -> Code {
         match self {
             Self::Unauthorized => Code::Unauthorized,
@@ -58,53 +58,53 @@ impl Denial {
     }
 }
 
-/// What is wrong with a token: for the log, and never with anything that the token says.
+/// Why a token is invalid, for logs and metrics. Never contains anything from the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// There is none.
+    /// No token was sent.
     #[error("no token")]
     Missing,
-    /// It is no JWT, or a claim has a form that it must not have.
+    /// The token is not a JWT, or a claim is malformed.
     #[error("malformed")]
     Malformed,
-    /// It names another kind of signature than the key's, or none.
+    /// The algorithm in the header is not that of the key.
     #[error("wrong algorithm")]
     Algorithm,
-    /// It names no key of the set.
+    /// The `kid` is not in the key set.
     #[error("unknown key")]
     UnknownKey,
-    /// It was not signed by the key, or was changed since.
+    /// The signature does not verify.
     #[error("wrong signature")]
     Signature,
-    /// A claim is missing that must be there.
+    /// A required claim is missing.
     #[error("a required claim is missing")]
     Claim,
-    /// It comes from someone else.
+    /// The `iss` is not the configured issuer.
     #[error("wrong issuer")]
     Issuer,
-    /// It is meant for someone else.
+    /// The `aud` is not the configured audience.
     #[error("wrong audience")]
     Audience,
-    /// Its time is over.
+    /// The token has expired.
     #[error("expired")]
     Expired,
-    /// Its time has not come.
+    /// The token is not valid yet.
     #[error("early")]
     Early,
 }
 
-/// What tokens are checked with: one of three, and nothing else passes.
+/// The keys that tokens are verified with.
 #[derive(Debug, Clone)]
 pub enum Keys {
     /// A secret shared with the issuer: HS256.
     Secret(Key),
-    /// The issuer's public key: RS256, ES256 or `EdDSA`, by the kind of the key.
+    /// The issuer's public key: RS256, ES256 or `EdDSA`, depending on the key.
     Public(PublicKey),
-    /// The issuer's public keys; a token's `kid` says which.
+    /// The issuer's public keys, selected by a token's `kid`.
     Set(std::sync::Arc<KeySet>),
 }
 
-/// Checks tokens.
+/// Verifies tokens.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     keys: Keys,
@@ -113,13 +113,13 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// One that takes tokens of these keys: from the issuer, if one is named, and for one of the audience. Without an
-    /// audience, a token that names one is meant for someone else (RFC 7519, section 4.1.3).
+    /// Creates a verifier for tokens of the issuer, if one is given, and for one of the audiences. Without an audience,
+    /// tokens with an `aud` are rejected (RFC 7519, section 4.1.3).
     pub fn new(keys: Keys, issuer: Option<String>, audience: Vec<String>) -> Self {
         Self { keys, issuer, audience }
     }
 
-    /// The keys, where they may change.
+    /// Returns the key set, if keys come from one.
     pub fn key_set(&self) -> Option<&std::sync::Arc<KeySet>> {
         match &self.keys {
             Keys::Set(set) => Some(set),
@@ -127,18 +127,18 @@ impl Verifier {
         }
     }
 
-    /// Checks a token at the door.
+    /// Verifies a token.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Grant, TokenError> {
-        let header = jsonwebtoken::decode_header(token).map_err(|error| reason(&error))?;
+        let header = jsonwebtoken::decode_header(token).map_err(|error| token_error(&error))?;
         if header.crit.is_some() {
-            // It says that it must not be taken without understanding extensions, and we know none (RFC 7515, 4.1.11).
+            // `crit` lists extensions that must be understood, and none is supported (RFC 7515, section 4.1.11).
             return Err(TokenError::Malformed);
         }
         let key = match &self.keys {
             Keys::Secret(key) | Keys::Public(PublicKey(key)) => key.clone(),
             Keys::Set(set) => set.find(header.kid.as_deref(), header.alg).ok_or(TokenError::UnknownKey)?,
         };
-        // The library compares the token's algorithm with this one before it looks at the signature.
+        // The library compares the token's algorithm with this one before it verifies the signature.
         let mut validation = Validation::new(key.algorithm);
         let mut required = vec!["sub", "exp"];
         if let Some(issuer) = &self.issuer {
@@ -150,14 +150,14 @@ impl Verifier {
             required.push("aud");
         }
         validation.set_required_spec_claims(&required);
-        // Times are ours to check, against one clock, `iat` too.
+        // `exp`, `nbf` and `iat` are checked against `now` in `Claims::grant`.
         validation.validate_exp = false;
         let token = jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation);
-        token.map_err(|error| reason(&error))?.claims.grant(now)
+        token.map_err(|error| token_error(&error))?.claims.grant(now)
     }
 }
 
-fn reason(error: &jsonwebtoken::errors::Error) -> TokenError {
+fn token_error(error: &jsonwebtoken::errors::Error) -> TokenError {
     use jsonwebtoken::errors::ErrorKind;
     match error.kind() {
         ErrorKind::InvalidSignature => TokenError::Signature,
@@ -165,7 +165,7 @@ fn reason(error: &jsonwebtoken::errors::Error) -> TokenError {
         ErrorKind::InvalidIssuer => TokenError::Issuer,
         ErrorKind::InvalidAudience => TokenError::Audience,
         ErrorKind::MissingRequiredClaim(_) => TokenError::Claim,
-        // What the others say may hold parts of the token.
+        // Other errors may hold parts of the token.
         _ => TokenError::Malformed,
     }
 }

@@ -1,17 +1,17 @@
-//! The time at which something happened, by both clocks.
+//! The time of an event, by the monotonic and by the system clock.
 //!
-//! Every time limit goes by the monotonic clock: the calendar may be set while the server runs. The calendar is only
-//! for times that clients are shown, and for times that others have written, such as the `exp` of a token.
+//! All time limits use the monotonic clock, since the system clock may be set while the server runs. The system clock
+//! is only for times shown to clients, and for times that others have written, such as the `exp` of a token.
 
 use std::ops::{Add, AddAssign};
 use std::time::{Duration, Instant, SystemTime};
 
-/// When something happened. Read once for each message.
+/// A point in time. Taken once per message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// By the monotonic clock.
+    /// Monotonic clock.
     pub instant: Instant,
-    /// By the calendar.
+    /// System clock.
     pub time: SystemTime,
 }
 

@@ -16,7 +16,7 @@ use crate::auth::{Denial, Grant};
 use crate::ice::IceServers;
 use crate::id::{ConnectionId, IdError, RoomId};
 use crate::room::{Answer, Code, Command, Event, RoomError, Snapshot};
-use crate::sfu::{self, Concern, MediaEvent, SfuError};
+use crate::sfu::{self, ErrorScope, MediaEvent, SfuError};
 
 pub mod content;
 pub mod envelope;
@@ -199,7 +199,7 @@ pub enum Step {
     Do(Command),
     /// Take this to the media server, as a member of a room; `None` means the only one the connection is in. What comes of
     /// it is written by [`Conversation::media`].
-    Media(Option<RoomId>, sfu::Request),
+    Media(Option<RoomId>, sfu::MediaRequest),
     /// Check this token. [`Conversation::authenticated`] receives the result.
     Authenticate(Option<String>),
     /// Tell the client this.
@@ -373,7 +373,7 @@ pub trait Conversation: Send {
 }
 
 /// Writes the answer of the media server to one request.
-pub type MediaAnswer = Box<dyn FnOnce(Result<sfu::Answer, RequestError>, SystemTime) -> Frame + Send>;
+pub type MediaAnswer = Box<dyn FnOnce(Result<sfu::MediaResponse, RequestError>, SystemTime) -> Frame + Send>;
 
 /// Begins a conversation, or refuses the handshake.
 pub type Begin = fn(&Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError>;
@@ -471,10 +471,10 @@ impl RequestError {
             Self::ReservedName => Code::InvalidMessage,
             Self::NoReceiver => Code::TargetNotFound,
             Self::RateLimited { .. } => Code::RateLimited,
-            Self::Media(error) => match error.concern {
-                Concern::Transport => Code::TransportError,
-                Concern::Produce => Code::ProduceError,
-                Concern::Consume => Code::ConsumeError,
+            Self::Media(error) => match error.scope {
+                ErrorScope::Transport => Code::TransportError,
+                ErrorScope::Produce => Code::ProduceError,
+                ErrorScope::Consume => Code::ConsumeError,
             },
             Self::Denied(denial) => denial.code(),
             Self::Internal => Code::Internal,

@@ -1,9 +1,9 @@
-//! HTTP: every route and what it passes through, on one page.
+//! HTTP: all routes and their middleware.
 //!
-//! - [`origin`] decides which pages may talk to us: as CORS headers for REST, as a refusal for handshakes and writes;
-//! - [`rooms`], [`health`] and [`metrics`] are for operators; [`ice_servers`] is for clients; [`demo`] serves the demo page and the official client's bundle, [`docs`]
-//!   the wire contracts;
-//! - [`admission`] refuses requests over the limits on connections.
+//! - [`origin`] checks the origin of pages: with CORS headers for REST, by refusing handshakes and writes;
+//! - [`rooms`], [`health`] and [`metrics`] are for operators; [`ice_servers`] is for clients; [`demo`] serves the demo
+//!   page and the official Socket.IO client's bundle, [`docs`] the API documentation;
+//! - [`admission`] refuses requests over the connection limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,20 +39,20 @@ pub mod rooms;
 
 use self::origin::{Head, Origins};
 
-/// What the handlers share.
+/// State shared by the handlers.
 #[derive(Clone)]
 pub struct Shared {
     /// Rooms and connections.
     pub hub: Arc<Hub>,
-    /// The settings in force.
+    /// The server's configuration.
     pub config: Arc<Config>,
-    /// When the server started.
+    /// When the server was started.
     pub started: std::time::Instant,
-    /// What it holds now.
+    /// Returns the current gauges for `/metrics`.
     pub now: Arc<dyn Fn() -> Held + Send + Sync>,
 }
 
-/// Every route.
+/// Returns the router of the main listener.
 pub fn router(
     shared: Shared,
     socketio: socketio::Endpoint,
@@ -69,28 +69,28 @@ pub fn router(
         .route(socketio::PATH.trim_end_matches('/'), any(socketio::serve))
         .with_state(socketio);
 
-    let mut calls = websocket::route(session::begin);
+    let mut pair_sessions = websocket::route(session::begin);
     if config.http.require_tls {
-        calls = calls.layer(middleware::from_fn_with_state(Arc::clone(&proxies), proxies::require_tls));
+        pair_sessions = pair_sessions.layer(middleware::from_fn_with_state(Arc::clone(&proxies), proxies::require_tls));
     }
-    // One line a dialect.
-    let wires = Router::new()
-        .route("/signal", calls.clone())
-        .route("/signal/", calls)
+    // One route per protocol.
+    let protocols = Router::new()
+        .route("/signal", pair_sessions.clone())
+        .route("/signal/", pair_sessions)
         .route("/ws", websocket::route(envelope::begin))
         .route("/ws/", websocket::route(envelope::begin))
         .route("/ws/{topic}", websocket::route(topic::begin))
         .route("/ws/{topic}/", websocket::route(topic::begin))
         .with_state(websocket);
     let find_client = middleware::from_fn_with_state(proxies, proxies::find_client);
-    let sockets = sockets.merge(wires).route_layer(guard).method_not_allowed_fallback(method_not_allowed);
+    let sockets = sockets.merge(protocols).route_layer(guard).method_not_allowed_fallback(method_not_allowed);
 
     let api = Router::new()
         .route("/api/rooms", get(rooms::list).post(rooms::create))
         .route("/api/rooms/{room}", get(rooms::show).delete(rooms::close))
         .route_layer(middleware::from_fn_with_state(shared.clone(), rooms::authorize))
         .route("/api/ice-servers", get(ice_servers::show))
-        .route_layer(middleware::from_fn_with_state(config.times.handshake_timeout_seconds, in_time))
+        .route_layer(middleware::from_fn_with_state(config.times.handshake_timeout_seconds, limit_time))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&origins), origin::guard_writes))
         .with_state(shared.clone());
 
@@ -111,27 +111,27 @@ pub fn router(
     }
     let count_errors = middleware::from_fn_with_state(shared.clone(), metrics::count_errors);
     let admit = middleware::from_fn_with_state(shared.clone(), admission::admit);
-    let contain = CatchPanicLayer::custom(move |_| defect(&shared));
-    // Handshakes and polling are admitted by their transports.
+    let contain = CatchPanicLayer::custom(move |_| handler_panicked(&shared));
+    // Transports admit handshakes and polling requests themselves.
     let router = router.method_not_allowed_fallback(method_not_allowed).layer(admit).merge(sockets);
-    // CORS goes around all that answers: a preflight must not reach it.
+    // CORS wraps everything that responds, so that a preflight request does not reach a handler.
     let router = router.layer(contain).layer(cors(origins)).layer(find_client);
-    router.layer(middleware::from_fn(addressed_once)).layer(count_errors)
+    router.layer(middleware::from_fn(require_one_host)).layer(count_errors)
 }
 
-/// Refuses what does not say exactly once whom it is for (RFC 9112, section 3.2): proxies and [`origin`] go by it.
-async fn addressed_once(request: Request, next: Next) -> Response {
+/// Refuses requests without exactly one `Host` header (RFC 9112, section 3.2), on which proxies and [`origin`] rely.
+async fn require_one_host(request: Request, next: Next) -> Response {
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts == 1 || (hosts == 0 && request.version() != Version::HTTP_11) {
         return next.run(request).await;
     }
-    let mut response = ApiError::Invalid("Host: must be given, and once").into_response();
-    // Nothing more is believed of who speaks so.
+    let mut response = ApiError::Invalid("Host: must be given exactly once").into_response();
+    // Further requests on this connection are not trusted.
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-/// The routes of the listener for metrics.
+/// Returns the router of the metrics listener.
 pub fn metrics_router(shared: Shared) -> Router {
     Router::new()
         .route("/metrics", get(metrics::open))
@@ -141,15 +141,15 @@ pub fn metrics_router(shared: Shared) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
 }
 
-/// What is answered where a handler panicked.
-fn defect(shared: &Shared) -> Response {
+/// Returns the response for a handler that panicked.
+fn handler_panicked(shared: &Shared) -> Response {
     shared.hub.metrics().panic();
-    tracing::error!("a defect in the handling of a request");
+    tracing::error!("request handler panicked");
     ApiError::Internal.into_response()
 }
 
-/// Bounds the time for a request whose answer waits for nobody, that for its body included.
-async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Result<Response, ApiError> {
+/// Limits the time of a request, including that of its body.
+async fn limit_time(State(limit): State<Duration>, request: Request, next: Next) -> Result<Response, ApiError> {
     tokio::time::timeout(limit, next.run(request)).await.map_err(|_| ApiError::TooSlow)
 }
 
@@ -174,8 +174,8 @@ async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
 
-/// Whether the request carries the token, found out in a time that does not tell how much of it is right.
-fn bears(headers: &HeaderMap, token: &str) -> bool {
+/// Returns whether the request carries the token. The comparison takes constant time.
+fn has_bearer_token(headers: &HeaderMap, token: &str) -> bool {
     let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let Some((scheme, given)) = given.split_at_checked(7) else { return false };
     scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(given.ct_eq(token.as_bytes()))

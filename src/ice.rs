@@ -1,11 +1,11 @@
-//! ICE servers as clients are told them: those of the settings as they are, and TURN with credentials of one's own.
+//! The ICE servers announced to clients: those of the configuration, and TURN servers with credentials per peer.
 //!
-//! A TURN credential is good for a time and needs no word between Parlor and the TURN server but a shared secret: user
-//! name `<expiry in Unix seconds>:<peer id>`, credential `base64(HMAC-SHA1(secret, user name))`, as coturn's
-//! `use-auth-secret` takes them (draft-uberti-behave-turn-rest-00).
+//! TURN credentials are time-limited and derived from a secret shared with the TURN server: user name `<expiry in Unix
+//! seconds>:<peer id>`, credential `base64(HMAC-SHA1(secret, user name))`, as coturn's `use-auth-secret` expects them
+//! (draft-uberti-behave-turn-rest-00).
 //!
-//! - [`list`] and [`turn_url`] check the settings;
-//! - [`IceServers::for_peer`] writes the list for one peer, ready for `new RTCPeerConnection({ iceServers })`.
+//! - [`list`] and [`turn_url`] validate the settings;
+//! - [`IceServers::for_peer`] returns the list for one peer, ready for `new RTCPeerConnection({ iceServers })`.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -19,18 +19,18 @@ use serde_json::{Map, Value};
 use crate::id::PeerId;
 use crate::json::{push_member, push_raw, push_string};
 
-/// The most bytes of a user name: RFC 8489, section 14.3, has fewer than 509.
+/// Maximum length of a user name, in bytes: RFC 8489, section 14.3, requires fewer than 509.
 const MAX_USER_NAME: usize = 508;
 
-/// What clients are told. They may hold passwords, and are not shown.
+/// The ICE servers for clients. `Debug` hides them, since they may hold passwords.
 #[derive(Clone)]
 pub struct IceServers {
-    /// As JSON, with commas between.
+    /// The configured servers, as the elements of a JSON array.
     fixed: String,
     turn: Option<Turn>,
 }
 
-/// TURN servers that share a secret with us.
+/// TURN servers with a shared secret.
 #[derive(Debug, Clone)]
 pub struct Turn {
     urls: String,
@@ -45,7 +45,7 @@ impl fmt::Debug for IceServers {
 }
 
 impl Turn {
-    /// Servers at `urls` whose credentials are good for `ttl` from when they are given.
+    /// Returns TURN servers at `urls`, whose credentials are valid for `ttl`.
     pub fn new(urls: &[String], secret: &str, ttl: Duration) -> Self {
         let mut list = String::from("[");
         for (index, url) in urls.iter().enumerate() {
@@ -55,7 +55,7 @@ impl Turn {
             push_string(&mut list, url);
         }
         list.push(']');
-        // SHA-1 is what TURN servers take; as a MAC it is not broken.
+        // TURN servers require SHA-1, which is not broken as a MAC.
         let secret = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
         Self { urls: list, secret, ttl }
     }
@@ -74,13 +74,13 @@ impl Turn {
 }
 
 impl IceServers {
-    /// Those of the settings: a list as [`list`] took it, and TURN.
+    /// Combines a list accepted by [`list`] with TURN servers. Returns `None` if there are no servers.
     pub fn new(fixed: Option<&str>, turn: Option<Turn>) -> Option<Self> {
         let fixed = fixed.map(|list| list[1..list.len() - 1].trim().to_owned()).unwrap_or_default();
         (!fixed.is_empty() || turn.is_some()).then_some(Self { fixed, turn })
     }
 
-    /// The JSON array for one peer.
+    /// Returns the JSON array for one peer.
     pub fn for_peer(&self, peer: &PeerId, now: SystemTime) -> String {
         let mut out = format!("[{}", self.fixed);
         if let Some(turn) = &self.turn {
@@ -94,25 +94,33 @@ impl IceServers {
     }
 }
 
-/// Checks a list of servers, and gives it back as it is.
+/// Validates a list of servers, and returns its text on one line.
+///
+/// # Errors
+///
+/// Returns a description of the accepted form.
 pub fn list(text: &str) -> Result<String, String> {
     const ACCEPTED: &str = r#"a JSON array such as [{"urls":"stun:stun.example.com:3478"}], each with urls that begin with stun:, stuns:, turn: or turns:"#;
     let servers: Vec<Map<String, Value>> = serde_json::from_str(text).map_err(|_| ACCEPTED)?;
     let is_url = |url: &Value| url.as_str().is_some_and(|url| is_url(url, &["stun:", "stuns:", "turn:", "turns:"]));
-    let is_good = |server: &Map<String, Value>| match server.get("urls") {
+    let is_valid = |server: &Map<String, Value>| match server.get("urls") {
         Some(Value::Array(urls)) => !urls.is_empty() && urls.iter().all(is_url),
         Some(url) => is_url(url),
         None => false,
     };
-    if !servers.iter().all(is_good) {
+    if !servers.iter().all(is_valid) {
         return Err(ACCEPTED.to_owned());
     }
-    // One line, since it goes into messages that are lines to some.
+    // Some protocols send one message per line.
     let raw: &RawValue = serde_json::from_str(text).map_err(|_| ACCEPTED)?;
     Ok(raw.get().replace(['\n', '\r'], " "))
 }
 
-/// Checks the address of a TURN server.
+/// Validates the URL of a TURN server.
+///
+/// # Errors
+///
+/// Returns a description of the accepted form.
 pub fn turn_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     if is_url(text, &["turn:", "turns:"]) {
@@ -124,7 +132,9 @@ pub fn turn_url(text: &str) -> Result<String, String> {
 
 fn is_url(text: &str, schemes: &[&str]) -> bool {
     let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
-    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(|letter: char| letter.is_whitespace() || letter == ','))
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.contains(|character: char| character.is_whitespace() || character == ',')
+    })
 }
 
 #[cfg(test)]
@@ -132,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credential_is_what_coturn_expects() {
+    fn credential_is_as_coturn_expects() {
         let turn = Turn::new(&["turn:turn.example.com".to_owned()], "s3cr3t", Duration::from_hours(1));
         let servers = IceServers::new(None, Some(turn)).unwrap();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_735_412_345 - 3600);
@@ -143,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_name_is_never_too_long_for_turn() {
+    fn user_name_is_truncated_for_turn() {
         let turn = Turn::new(&["turn:t".to_owned()], "secret", Duration::from_hours(1));
         let servers = IceServers::new(None, Some(turn)).unwrap();
         let json = servers.for_peer(&PeerId::new(&"🦀".repeat(128)).unwrap(), SystemTime::now());
@@ -153,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_given_as_it_is() {
+    fn configured_list_is_passed_on_unchanged() {
         let given = r#"[ {"urls":["stun:a","turns:b:443"],"username":"u","credential":"c","x":1.0} ]"#;
         let peer = PeerId::new("p").unwrap();
         let servers = IceServers::new(Some(&list(given).unwrap()), None).unwrap();

@@ -1,4 +1,4 @@
-//! Every task of ours is spawned here, so that a shutdown can ask them to stop and wait for them.
+//! Spawning of tasks, so that a shutdown can stop them and wait for them.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-/// The tasks of one server. Cloning is cheap, and all clones are the same.
+/// The tasks of one server. Cloning is cheap; all clones refer to the same tasks.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
     tasks: TaskTracker,
@@ -18,12 +18,12 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Runs a task that a shutdown waits for.
+    /// Spawns a task that a shutdown waits for.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
 
-    /// Runs a task that ends with the server and not before.
+    /// Spawns a task that runs as long as the server.
     pub fn spawn_lasting(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.lasting.fetch_add(1, Ordering::Relaxed);
         self.spawn(task);
@@ -34,12 +34,12 @@ impl Lifecycle {
         self.stop.cancelled().await;
     }
 
-    /// How many tasks are running, those left out that last as long as the server.
+    /// Returns the number of running tasks, without those that run as long as the server.
     pub fn running(&self) -> usize {
         self.tasks.len().saturating_sub(self.lasting.load(Ordering::Relaxed))
     }
 
-    /// Asks all tasks to stop and waits for them; `false` if some are left after `limit`.
+    /// Asks all tasks to stop and waits for them. Returns `false` if some are still running after `limit`.
     pub async fn shut_down(&self, limit: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();
@@ -47,11 +47,10 @@ impl Lifecycle {
     }
 }
 
-/// Allows this process as many open files as the system lets it have: each connection is one, and the usual default of a
-/// shell is 1024.
+/// Raises the limit of open files to the hard limit: each connection needs one, and shells often default to 1024.
 pub fn raise_open_files() {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => debug!(limit, "open files"),
-        Err(error) => warn!(%error, "cannot raise the limit of open files"),
+        Ok(limit) => debug!(limit, "raised limit of open files"),
+        Err(error) => warn!(%error, "cannot raise limit of open files"),
     }
 }

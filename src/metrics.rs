@@ -23,7 +23,7 @@ use prometheus::{
 };
 
 use crate::room::{Code, SignalKind};
-use crate::sfu::Figures;
+use crate::sfu::MediaStats;
 
 /// What a message is, as far as it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,7 +230,7 @@ pub struct Metrics {
     resumptions: IntCounterVec,
     away: IntGauge,
     relay_seconds: Histogram,
-    media: media::Media,
+    media: media::MediaMetrics,
     rendered: Mutex<Rendered>,
     dialects: RwLock<Vec<(&'static str, Arc<DialectMetrics>)>>,
 }
@@ -297,7 +297,7 @@ impl Metrics {
         for limit in Limit::ALL {
             limits.with_label_values(&[limit.as_str()]);
         }
-        let media = media::Media::new(&registry, panics.clone(), &limits);
+        let media = media::MediaMetrics::new(&registry, panics.clone(), &limits);
         Self {
             rooms: gauge("parlor_rooms", "Rooms."),
             peers: gauge("parlor_peers", "Peers in rooms."),
@@ -391,7 +391,7 @@ impl Metrics {
 
     /// Everything, as Prometheus reads it, or, where that is asked for too often, what was rendered last: at most
     /// [`RENDER_INTERVAL`] ago.
-    pub fn render_limited(&self, held: impl FnOnce() -> (Held, Figures)) -> Bytes {
+    pub fn render_limited(&self, held: impl FnOnce() -> (Held, MediaStats)) -> Bytes {
         let mut rendered = self.rendered.lock();
         let now = Instant::now();
         let ahead = rendered.due.saturating_duration_since(now);
@@ -404,8 +404,8 @@ impl Metrics {
     }
 
     /// Everything, as Prometheus reads it (text format 0.0.4).
-    pub fn render(&self, held: Held, media: &Figures) -> String {
-        self.media.set(media);
+    pub fn render(&self, held: Held, media: &MediaStats) -> String {
+        self.media.update(media);
         let set = |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.rooms, held.rooms);
         set(&self.peers, held.peers);
@@ -460,7 +460,7 @@ mod tests {
         for _ in 0..RENDER_BURST * 10 {
             let text = metrics.render_limited(|| {
                 renderings += 1;
-                (Held::NOTHING, Figures::default())
+                (Held::NOTHING, MediaStats::default())
             });
             assert!(!text.is_empty());
         }

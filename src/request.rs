@@ -1,5 +1,5 @@
-//! What the routes and the transports ask of an HTTP request: the client's address ([`proxies`]), its token ([`token`]), and
-//! the one form in which requests are refused ([`error`]).
+//! HTTP request handling shared by routes and transports: the client's address ([`proxies`]), the token ([`token`]),
+//! and error responses ([`error`]).
 
 pub mod error;
 pub mod proxies;

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::request::proxies::Proxies;
 use crate::room::Rooms;
 use crate::session::Hub;
-use crate::sfu::{Company, DriveError, Media};
+use crate::sfu::{MediaServer, MediaStartError, Signaling};
 use crate::timeouts::Timeouts;
 use crate::tls::{Tls, TlsError};
 use crate::transport::bind;
@@ -58,7 +58,7 @@ pub enum StartError {
     Tls(#[from] TlsError),
     /// There is no media server.
     #[error("the media server cannot be started (SFU=off does without)")]
-    Media(#[from] DriveError),
+    Media(#[from] MediaStartError),
 }
 
 /// A port that cannot be had.
@@ -84,8 +84,8 @@ impl Server {
         Self::start(config, None, Timeouts::default())
     }
 
-    /// The same, on an open listening socket in place of `HOST` and `PORT` where there is one, and with time limits of the
-    /// caller's choice.
+    /// The same, on an open listening socket in place of `HOST` and `PORT` where there is one, and with time limits of
+    /// the caller's choice.
     pub fn start(
         config: Config,
         inherited: Option<std::net::TcpListener>,
@@ -184,7 +184,7 @@ impl Server {
     /// Reads again what can change while the server runs: the certificate.
     pub async fn reload(&self) {
         let Some(tls) = self.tls.clone() else {
-            info!("nothing to read again: there is no certificate");
+            info!("TLS is not configured, ignoring SIGHUP");
             return;
         };
         // It ends early only with the runtime.
@@ -261,7 +261,7 @@ fn start_media(
     }
     let settings = settings::media(config, address, hub.timeouts().media_connect);
     let announced = settings.announced.clone();
-    let (media, running) = Media::start(socket, settings, Arc::clone(hub) as Arc<dyn Company>)?;
+    let (media, running) = MediaServer::start(socket, settings, Arc::clone(hub) as Arc<dyn Signaling>)?;
     hub.set_media(media);
     let stopping = lifecycle.clone();
     lifecycle.spawn_lasting(async move {
@@ -280,7 +280,7 @@ fn held(hub: &Hub, socketio: &socketio::Endpoint, lifecycle: &Lifecycle) -> Held
         sessions: hub.open_connections(),
         away: hub.away(),
         links: socketio.open_links(),
-        transports: hub.media_figures().transports,
+        transports: hub.media_stats().transports,
         tasks: lifecycle.running(),
     }
 }

@@ -1,61 +1,62 @@
-//! The media server: a selective forwarding unit (SFU; RFC 7667, section 3.7). A peer sends its media once; whoever wants
-//! it gets it from here.
+//! The media server: a selective forwarding unit (SFU; RFC 7667, section 3.7). A peer sends each track once, and the
+//! SFU forwards it to every peer that consumes it.
 //!
-//! - [`switch`] is the unit itself, without sockets, threads or a clock: a [`Request`] in, an [`Answer`] out; a datagram
-//!   in, datagrams and [`Notice`]s out;
-//! - [`transport`] is one client's connection of media, on str0m; [`producer`] what comes in over one, [`consumer`] what
-//!   goes out;
-//! - [`newcomer`] says which streams are listened to that nobody described;
-//! - [`flow`] takes packets from producers to consumers; [`codec`] looks into them, [`rewrite`] numbers them anew;
-//! - [`bandwidth`] says which layers go out; [`output`] is what transports give off;
-//! - [`router`] says what can be carried, [`formats`] by which numbers on a transport, [`parameters`] how that is written;
-//! - [`speaker`] says who speaks;
-//! - [`ending`] is how each of those ends; [`figures`] is what is counted;
-//! - [`admission`] says how many transports there may be, and how long one may take to connect; [`bucket`] counts what comes
-//!   too often; [`authentic`] tells what was encrypted by its client, [`stun`] which transport a request is for;
-//! - [`driver`] gives all that a thread, a socket and a clock; [`agenda`] is the order of requests, [`breath`] how that thread
-//!   shares its core, [`notes`] what it writes to the log.
+//! - [`state`] is the SFU itself, without sockets, threads or a clock: a [`MediaRequest`] in, a [`MediaResponse`] out;
+//!   a datagram in, datagrams and [`Notice`]s out. [`handlers`] carries out the requests, [`close`] closes transports,
+//!   producers and consumers, [`stats`] lists the counters;
+//! - [`transport`] is one client's media connection, on str0m; a [`producer`] is a track that it receives, a
+//!   [`consumer`] one that it sends; [`output`] collects the datagrams and events of transports;
+//! - [`forward`] takes packets from producers to consumers; [`payload`] parses their payloads, [`rewrite`] renumbers
+//!   them, [`undeclared`] assigns streams whose SSRC no producer declared;
+//! - [`bandwidth`] chooses simulcast layers; [`active_speaker`] detects the active speaker;
+//! - [`router`] lists the supported codecs and header extensions, [`formats`] maps them to the numbers of one
+//!   transport, [`parameters`] is their JSON form;
+//! - [`admission`] limits the number of transports and the time to connect one; [`token_bucket`] limits rates; [`srtp`]
+//!   detects datagrams that were encrypted by their client, [`stun`] reads the ufrag of a binding request;
+//! - [`driver`] runs all of it on a thread with a UDP socket; [`request_queue`] orders requests, [`cpu_yield`] shares
+//!   the core with signaling, [`limit_log`] logs limits that were hit.
 //!
-//! It knows neither rooms nor wires: a room is a name here, and a peer whoever the [`Asker`] says. What it tells is typed,
-//! and written by a dialect. The library str0m is named here and nowhere else.
+//! The SFU knows neither rooms nor protocols: a room is a name here, and a peer is what [`RoomMember`] says. Its events
+//! are typed and encoded by a dialect. No other layer names str0m.
 //!
-//! The guarantee that is easy to break: no input reaches a panic. The library's direct interface panics where it is told of
-//! what was not declared, so all is checked before; and what still panics ends the one transport that it concerns.
+//! Invariant: no input causes a panic. The direct API of str0m panics on streams that were not declared, so everything
+//! is checked before the call; a panic that happens all the same ends only the transport it concerns.
 
+mod active_speaker;
 mod admission;
-mod agenda;
-mod authentic;
 mod bandwidth;
-mod breath;
-mod bucket;
-mod codec;
+mod close;
 mod consumer;
+mod cpu_yield;
 mod driver;
-mod ending;
-mod figures;
-mod flow;
 mod formats;
+mod forward;
+mod handlers;
 pub mod id;
-mod newcomer;
-mod notes;
+mod limit_log;
 mod output;
 pub mod parameters;
+mod payload;
 mod producer;
 pub mod request;
+mod request_queue;
 mod rewrite;
 mod router;
-mod speaker;
+mod srtp;
+mod state;
+mod stats;
 mod stun;
-mod switch;
+mod token_bucket;
 mod transport;
+mod undeclared;
 
-pub use driver::{Company, DriveError, Media, Reply, Running, found_out};
-pub use figures::Figures;
-pub use flow::Outputs;
+pub use driver::{MediaServer, MediaStartError, MediaThread, Reply, Signaling, detect_addresses};
+pub use forward::PollOutput;
 pub use output::Datagram;
 pub use request::{
-    Answer, Asker, Audience, Concern, ConsumerAction, Consuming, Direction, Listed, MediaEvent, Notice, Problem,
-    ProducerAction, Request, SfuError,
+    ConsumerAction, ConsumerInfo, Direction, ErrorScope, MediaEvent, MediaRequest, MediaResponse, Notice, NoticeTarget,
+    ProducerAction, ProducerInfo, RoomMember, SfuError, SfuErrorKind,
 };
 pub use router::capabilities;
-pub use switch::{NoCertificate, Settings, Sfu};
+pub use state::{CertificateError, Sfu, SfuSettings};
+pub use stats::MediaStats;

@@ -1,4 +1,4 @@
-//! Logs, and what is said at the start.
+//! Logging, and the banner at startup.
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
@@ -11,25 +11,25 @@ use crate::config::{Config, LogFormat};
 
 mod fields;
 
-/// How many lines wait for a standard output that is read slowly. What comes on top of them is lost: a log that nobody
-/// reads must not stop the server.
-const WAITING_LINES: usize = 16_384;
+/// Maximum number of log lines queued for a slow standard output. Further lines are dropped: an unread log must not
+/// stop the server.
+const MAX_QUEUED_LINES: usize = 16_384;
 
-/// Libraries that would tell credentials and addresses of clients, whatever the level is.
+/// Directives for libraries that would log credentials and client addresses at lower levels.
 const QUIET: [&str; 2] = ["str0m=error", "is=error"];
 
-/// Starts logging to the standard output, by a thread of its own. What waits is written when the guard is dropped.
+/// Starts logging to the standard output from a separate thread. Dropping the guard flushes queued lines.
 ///
 /// # Panics
 ///
-/// If logging was started before.
-#[must_use = "the last lines are written when this is dropped"]
+/// Panics if logging was already started.
+#[must_use = "dropping the guard flushes the last lines"]
 pub fn init(config: &Config) -> WorkerGuard {
     let (output, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true).finish(io::stdout());
-    let mut filter = EnvFilter::try_new(&config.log.log_level).expect("the filter was checked with the settings");
+        NonBlockingBuilder::default().buffered_lines_limit(MAX_QUEUED_LINES).lossy(true).finish(io::stdout());
+    let mut filter = EnvFilter::try_new(&config.log.log_level).expect("the configuration validates the filter");
     for quiet in QUIET {
-        filter = filter.add_directive(quiet.parse().expect("it is a directive"));
+        filter = filter.add_directive(quiet.parse().expect("valid directive"));
     }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(output);
     match config.log_format() {
@@ -41,17 +41,18 @@ pub fn init(config: &Config) -> WorkerGuard {
     guard
 }
 
-/// Has defects logged like everything else, by the place in the code alone: what a panic says may hold parts of a message.
+/// Logs panics with their location only, since a panic message may hold parts of a client's message.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        error!(place, "panic");
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        error!(location, "panic");
     }));
 }
 
-/// Says where the server is, who may use it, and what an operator should look at.
+/// Prints the address and the allowed origins, and logs warnings about the configuration.
 ///
-/// `media` is where clients are told to take their media. The address is printed whatever the log level: with `PORT=0` there is no other way to learn it.
+/// `media` holds the announced media addresses. The banner is printed at any log level: with `PORT=0` there is no other
+/// way to learn the port.
 pub fn announce(config: &Config, address: SocketAddr, media: &[SocketAddr], warnings: &[String]) {
     let version = env!("CARGO_PKG_VERSION");
     let origins = config.http.client_url();
@@ -70,7 +71,7 @@ pub fn announce(config: &Config, address: SocketAddr, media: &[SocketAddr], warn
             line.to_string()
         }
     };
-    // Nobody may be reading any more; the server serves all the same.
+    // Standard output may be closed, which must not stop the server.
     _ = writeln!(io::stdout(), "{banner}");
     for warning in warnings.iter().chain(&config.exposures()) {
         warn!("{warning}");
@@ -84,20 +85,20 @@ pub fn announce(config: &Config, address: SocketAddr, media: &[SocketAddr], warn
     );
 }
 
-/// Where the demo page is, or why it is not.
+/// Returns the URL of the demo page, or why it is not served.
 fn demo(config: &Config, scheme: &str, address: SocketAddr) -> String {
     if !config.http.demo() {
         return "not served (DEMO=true serves it)".to_owned();
     }
     if crate::http::demo::folder().is_none() {
-        return "not served (there is no folder client-demo here, nor beside the program)".to_owned();
+        return "not served (no folder client-demo in the working directory or beside the executable)".to_owned();
     }
-    // Browsers give camera and microphone to pages on localhost, and to no other without TLS.
+    // Without TLS, browsers allow camera and microphone only to pages on localhost.
     if address.ip().is_unspecified() || address.ip().is_loopback() {
         format!("{scheme}://localhost:{}/", address.port())
     } else if config.has_tls() {
         format!("{scheme}://{address}/")
     } else {
-        format!("http://{address}/ (for camera and microphone, browsers want localhost or TLS)")
+        format!("http://{address}/ (browsers require localhost or TLS for camera and microphone)")
     }
 }

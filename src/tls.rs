@@ -1,12 +1,12 @@
-//! The server's certificate: read at the start, and again when told to or when its files change.
+//! The server's certificate, which is reloaded when its files change.
 //!
-//! - [`Tls::load`] reads the files of `TLS_CERT` and `TLS_KEY`, or says what is wrong with them;
-//! - [`Tls::accept`] takes a connection through its handshake with what was read last;
-//! - [`Tls::watch`] checks the files for changes once a second, [`Tls::reload`] reads them at an operator's word (SIGHUP);
-//! - [`local_client`] is the other side, for `parlor health`.
+//! - [`Tls::load`] reads the files of `TLS_CERT` and `TLS_KEY`;
+//! - [`Tls::accept`] performs the TLS handshake of a connection with the current certificate;
+//! - [`Tls::watch`] checks the files for changes once a second; [`Tls::reload`] reads them at once (SIGHUP);
+//! - [`local_client`] is the client side, for `parlor health`.
 //!
-//! The guarantee that is easy to break: files that cannot be used change nothing. The certificate and key of one
-//! reading replace those of the one before together, or not at all; connections that are open stay as they are.
+//! Invariant: files that cannot be used change nothing. Certificate and key are replaced together or not at all. Open
+//! connections keep theirs.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -34,45 +34,45 @@ mod client;
 
 pub use client::local_client;
 
-/// HTTP/2 as TLS names it (RFC 9113, section 3.1).
+/// ALPN id of HTTP/2 (RFC 9113, section 3.1).
 pub const HTTP_2: &[u8] = b"h2";
 
-/// HTTP/1.1 as TLS names it (RFC 7301, section 6). A browser asks for it alone where it wants a WebSocket.
+/// ALPN id of HTTP/1.1 (RFC 7301, section 6). Browsers offer it alone for a WebSocket.
 const HTTP_1: &[u8] = b"http/1.1";
 
-/// Where certificate and key are.
+/// The paths of certificate and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
-    /// The certificate, and the chain that leads to its authority, in PEM form.
+    /// The certificate and its chain, in PEM form.
     pub certificate: PathBuf,
-    /// Its private key, in PEM form, without a passphrase.
+    /// The private key, in PEM form, without a passphrase.
     pub key: PathBuf,
 }
 
-/// Why certificate and key cannot be used. Nothing of a file's content is in it.
+/// Why certificate and key cannot be used. Never contains the contents of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read {setting}={path}")]
     Unreadable {
-        /// Which of the two.
+        /// The name of the setting.
         setting: &'static str,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// A file holds something else.
+    /// A file does not hold what it should.
     #[error("{setting}={path} holds no {wanted} in PEM form")]
-    NotThere {
-        /// Which of the two.
+    Missing {
+        /// The name of the setting.
         setting: &'static str,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What should be in it.
+        /// What the file should hold.
         wanted: &'static str,
     },
-    /// The two do not belong together.
+    /// The key does not belong to the certificate.
     #[error("TLS_KEY={key} is not the key of TLS_CERT={certificate}")]
     Mismatch {
         /// The file of the certificate.
@@ -80,50 +80,50 @@ pub enum TlsError {
         /// The file of the key.
         key: PathBuf,
     },
-    /// They are of a kind that is not understood.
+    /// Certificate or key are of an unsupported kind.
     #[error("TLS_CERT={certificate} with TLS_KEY={key} cannot be used")]
     Unusable {
         /// The file of the certificate.
         certificate: PathBuf,
         /// The file of the key.
         key: PathBuf,
-        /// Why not.
+        /// The cause.
         source: rustls::Error,
     },
 }
 
-/// What tells a file from the one that was there before.
+/// File metadata that changes when a file is replaced or written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     inode: u64,
     length: u64,
     modified: (i64, i64),
 }
 
-impl Stamp {
-    /// Of the file itself, where the path is a link, as those of ACME clients are.
+impl FileStamp {
+    /// Returns the stamp of a file. Follows symbolic links, which ACME clients use.
     fn of(path: &Path) -> Option<Self> {
         let file = std::fs::metadata(path).ok()?;
         Some(Self { inode: file.ino(), length: file.size(), modified: (file.mtime(), file.mtime_nsec()) })
     }
 }
 
-/// Of certificate and key; `None` for a file that is not there.
-type Stamps = [Option<Stamp>; 2];
+/// The stamps of certificate and key; `None` for a missing file.
+type Stamps = [Option<FileStamp>; 2];
 
 impl Files {
     fn stamps(&self) -> Stamps {
-        [Stamp::of(&self.certificate), Stamp::of(&self.key)]
+        [FileStamp::of(&self.certificate), FileStamp::of(&self.key)]
     }
 
-    /// What a handshake is made with.
-    fn read(&self) -> Result<Read, TlsError> {
+    /// Reads certificate and key, and builds the configuration for handshakes.
+    fn read(&self) -> Result<LoadedCertificate, TlsError> {
         let Self { certificate, key } = self.clone();
         let chain = read_pem(&certificate, "TLS_CERT", "certificate", |bytes| {
             CertificateDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>()
         })?;
         if chain.is_empty() {
-            return Err(TlsError::NotThere { setting: "TLS_CERT", path: certificate, wanted: "certificate" });
+            return Err(TlsError::Missing { setting: "TLS_CERT", path: certificate, wanted: "certificate" });
         }
         let private = read_pem(&key, "TLS_KEY", "private key without a passphrase", PrivateKeyDer::from_pem_slice)?;
         let unusable = |source| match source {
@@ -138,9 +138,9 @@ impl Files {
             .map_err(unusable)?;
         let mut config = builder.with_no_client_auth().with_single_cert(chain, private).map_err(unusable)?;
         config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
-        // Of its own for each reading: what was begun with an old certificate is not resumed under a new one.
+        // A new ticketer per certificate, so that sessions of an old certificate are not resumed.
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
-        Ok(Read { config: Arc::new(config), leaf })
+        Ok(LoadedCertificate { config: Arc::new(config), leaf })
     }
 }
 
@@ -148,7 +148,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Reads a file and what is wanted of it. The library's own words for what is wrong may hold parts of the file.
+/// Reads and parses a PEM file. Drops the parser's error, which may hold parts of the file.
 fn read_pem<T>(
     path: &Path,
     setting: &'static str,
@@ -156,41 +156,41 @@ fn read_pem<T>(
     parse: impl FnOnce(&[u8]) -> Result<T, pem::Error>,
 ) -> Result<T, TlsError> {
     let bytes = std::fs::read(path).map_err(|source| TlsError::Unreadable { setting, path: path.into(), source })?;
-    parse(&bytes).map_err(|_| TlsError::NotThere { setting, path: path.into(), wanted })
+    parse(&bytes).map_err(|_| TlsError::Missing { setting, path: path.into(), wanted })
 }
 
-/// A certificate that was read.
+/// A certificate that was loaded from files.
 #[derive(Clone)]
-struct Read {
+struct LoadedCertificate {
     config: Arc<ServerConfig>,
     /// The server's own certificate, without the chain.
     leaf: CertificateDer<'static>,
 }
 
-/// The certificate in use.
+/// The current certificate.
 pub struct Tls {
     files: Files,
-    current: RwLock<Read>,
-    /// What the files were when they were last read, whatever came of it.
-    read: Mutex<Stamps>,
+    current: RwLock<LoadedCertificate>,
+    /// The stamps of the files at the last attempt to load them.
+    attempted: Mutex<Stamps>,
 }
 
 impl Tls {
-    /// Reads certificate and key.
+    /// Loads certificate and key.
     pub fn load(files: Files) -> Result<Self, TlsError> {
-        // Before the reading: what changes meanwhile is then seen to have changed.
+        // Taken before reading, so that a change during the read is detected later.
         let stamps = files.stamps();
         let current = RwLock::new(files.read()?);
-        Ok(Self { files, current, read: Mutex::new(stamps) })
+        Ok(Self { files, current, attempted: Mutex::new(stamps) })
     }
 
-    /// Takes a connection through its handshake.
+    /// Performs the TLS handshake of a connection.
     pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
         let config = Arc::clone(&self.current.read().config);
         TlsAcceptor::from(config).accept(stream).await
     }
 
-    /// Whether a host is a name in the certificate.
+    /// Returns whether the certificate is valid for a host name.
     pub fn covers(&self, host: &str) -> bool {
         let leaf = self.current.read().leaf.clone();
         let (Ok(certificate), Ok(name)) = (ParsedCertificate::try_from(&leaf), ServerName::try_from(host)) else {
@@ -199,46 +199,43 @@ impl Tls {
         verify_server_name(&certificate, &name).is_ok()
     }
 
-    /// Reads certificate and key again, for handshakes from now on. Files that cannot be used are warned about, and
-    /// change nothing. Blocks for as long as the reading takes.
+    /// Reloads certificate and key for new handshakes. If the files cannot be used, logs a warning and keeps the
+    /// current certificate. Blocks while it reads the files.
     pub fn reload(&self) {
-        *self.read.lock() = self.files.stamps();
+        *self.attempted.lock() = self.files.stamps();
         match self.files.read() {
             Ok(read) => {
                 *self.current.write() = read;
-                info!("certificate read again; new handshakes use it");
+                info!("certificate reloaded");
             }
             Err(error) => {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the new certificate cannot be used; the old one stays"
-                );
+                warn!(error = &error as &dyn std::error::Error, "cannot reload certificate, keeping the current one");
             }
         }
     }
 
-    /// Reads the files again whenever they have changed, until the server stops. Checks them once in every `period`.
+    /// Reloads the files whenever they have changed, until the server stops. Checks them once per `period`.
     pub async fn watch(self: Arc<Self>, period: Duration, lifecycle: Lifecycle) {
         let mut interval = tokio::time::interval(period);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut before = self.read.lock().clone();
+        let mut before = self.attempted.lock().clone();
         loop {
             tokio::select! {
                 _ = interval.tick() => {}
                 () = lifecycle.stopping() => return,
             }
             let tls = Arc::clone(&self);
-            let look = tokio::task::spawn_blocking(move || {
+            let check = tokio::task::spawn_blocking(move || {
                 let now = tls.files.stamps();
-                let has_changed = now != *tls.read.lock();
-                // Only once they rest: the two are replaced one after the other, and are of no use in between.
+                let has_changed = now != *tls.attempted.lock();
+                // Waits until both files are stable: they are replaced one after the other and do not match in between.
                 if has_changed && now == before {
                     tls.reload();
                 }
                 now
             });
-            // It ends early only with the runtime.
-            let Ok(now) = look.await else { return };
+            // The check fails only when the runtime shuts down.
+            let Ok(now) = check.await else { return };
             before = now;
         }
     }
@@ -249,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_a_key_is_told() {
+    fn errors_never_contain_the_key() {
         let folder = std::env::temp_dir().join(format!("parlor-tls-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let key = folder.join("key.pem");
@@ -257,12 +254,12 @@ mod tests {
         let wanted = "private key without a passphrase";
         let error = read_pem(&key, "TLS_KEY", wanted, PrivateKeyDer::from_pem_slice).unwrap_err();
         std::fs::remove_dir_all(&folder).unwrap();
-        assert!(matches!(&error, TlsError::NotThere { setting: "TLS_KEY", .. }), "{error}");
+        assert!(matches!(&error, TlsError::Missing { setting: "TLS_KEY", .. }), "{error}");
         assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
 
     #[test]
-    fn a_host_is_covered_by_the_names_of_the_certificate() {
+    fn host_is_covered_by_names_of_certificate() {
         let folder = std::env::temp_dir().join(format!("parlor-names-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let names = ["parlor.example", "*.calls.example"].map(str::to_owned);

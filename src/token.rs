@@ -1,15 +1,15 @@
-//! `parlor token`: a token for trying out.
+//! `parlor token`: signs a token for testing.
 
 use std::time::{Duration, SystemTime};
 
-use crate::auth::issue::{IssueError, Order, sign};
+use crate::auth::issue::{IssueError, TokenRequest, sign};
 use crate::config::{Config, TokenOrder};
 
 /// Signs the token that the flags describe.
 pub fn issue(config: &Config) -> Result<String, IssueError> {
     let TokenOrder { sub, room, ttl, name } = &config.token;
     let secret = config.tokens.jwt_secret.as_ref().ok_or(IssueError::NoSecret)?;
-    let order = Order {
+    let request = TokenRequest {
         subject: sub.as_ref().ok_or(IssueError::NoSubject)?,
         rooms: room,
         name: name.as_deref(),
@@ -17,5 +17,5 @@ pub fn issue(config: &Config) -> Result<String, IssueError> {
         issuer: config.tokens.jwt_issuer.as_deref(),
         audience: &config.tokens.jwt_audience,
     };
-    sign(&order, secret.as_str(), SystemTime::now())
+    sign(&request, secret.as_str(), SystemTime::now())
 }

@@ -1,4 +1,4 @@
-//! What a good token allows.
+//! What a valid token grants.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use crate::id::{PeerId, RoomId};
 use crate::json::{self, Members, push_member};
 use crate::room::{Metadata, MetadataPatch};
 
-/// The claims that count here; others are ignored. Ids are taken as they stand, without trimming.
+/// The claims that are read; others are ignored. Ids are not trimmed.
 #[derive(Deserialize)]
 pub(super) struct Claims {
     sub: String,
@@ -32,7 +32,7 @@ enum OneOrMany {
     Many(Vec<Id>),
 }
 
-/// An id may be a number, as everywhere.
+/// An id, which may be a number as in all protocols.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Id {
@@ -40,16 +40,16 @@ enum Id {
     Number(serde_json::Number),
 }
 
-/// Who a connection is, where it may go, and until when.
+/// The identity and permissions of a connection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grant {
-    /// The `sub`: the name by which its peers know it.
+    /// The `sub`, which is the peer id in all rooms.
     pub subject: PeerId,
-    /// When it ends.
+    /// When the grant expires.
     pub expires_at: SystemTime,
-    /// The most peers of a room that it creates; no more than `MAX_ROOM_SIZE` either way.
+    /// Capacity of rooms that the connection creates, bounded by `MAX_ROOM_SIZE`.
     pub capacity: Option<usize>,
-    /// The rooms that it may join; `None` is all.
+    /// The rooms that it may join; `None` means all.
     rooms: Option<BTreeSet<RoomId>>,
     /// Metadata of its peers: the members of a JSON object, without the braces.
     metadata: String,
@@ -75,7 +75,7 @@ impl Claims {
         let (metadata, reserved) = claimed_metadata(self.name.as_deref(), self.metadata.as_deref())?;
         Ok(Grant {
             subject: PeerId::exact(&self.sub).map_err(|_| TokenError::Malformed)?,
-            // By our clock its time was over: then the difference of the clocks is all that it has left.
+            // A token that has expired by the server's clock is valid only within the leeway.
             expires_at: if now < expires_at { expires_at } else { expires_at + LEEWAY },
             capacity: self.capacity.map(|capacity| capacity as usize),
             rooms,
@@ -116,17 +116,17 @@ fn rooms(claims: Vec<OneOrMany>) -> Result<Option<BTreeSet<RoomId>>, TokenError>
 }
 
 fn claimed_metadata(name: Option<&str>, metadata: Option<&RawValue>) -> Result<(String, Vec<String>), TokenError> {
-    // A peer must not be taken for the subject of another's token.
+    // Clients must not pose as the subject of another token.
     let mut reserved = vec![SUBJECT.to_owned()];
     let mut out = String::from("{");
     if let Some(metadata) = metadata {
         let members = Members::read(metadata).ok_or(TokenError::Malformed)?;
-        let is_said_otherwise = |key: &str| key == SUBJECT || (name.is_some() && NAMES.contains(&key));
-        out.push_str(&members.text_without(is_said_otherwise));
+        let is_overridden = |key: &str| key == SUBJECT || (name.is_some() && NAMES.contains(&key));
+        out.push_str(&members.text_without(is_overridden));
         reserved.extend(members.keys().map(str::to_owned));
     }
     if let Some(name) = name {
-        // Both words for a name that wires have, as where a client says it.
+        // Sets both keys that the protocols use for a display name.
         for key in NAMES {
             push_member(&mut out, key, name);
             reserved.push(key.to_owned());
@@ -135,14 +135,14 @@ fn claimed_metadata(name: Option<&str>, metadata: Option<&RawValue>) -> Result<(
     Ok((out.split_off(1), reserved))
 }
 
-/// The key of the `sub` among what is said of a peer, where peers are known by other names.
+/// The metadata key of the `sub`, where the server assigns peer ids.
 const SUBJECT: &str = "sub";
 
-/// The keys under which peers are told a name.
+/// The metadata keys of a display name.
 const NAMES: [&str; 2] = ["displayName", "name"];
 
 impl Grant {
-    /// Whether it allows a room.
+    /// Returns whether the grant allows a room.
     pub fn allows(&self, room: &RoomId) -> bool {
         self.rooms.as_ref().is_none_or(|rooms| rooms.contains(room))
     }

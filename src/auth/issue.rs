@@ -1,4 +1,4 @@
-//! A token for trying out: `parlor token`.
+//! Signing of tokens for testing: `parlor token`.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,34 +7,34 @@ use serde::Serialize;
 
 use crate::id::{PeerId, RoomId};
 
-/// What a token is to say.
+/// The contents of a token to sign.
 #[derive(Debug, Clone)]
-pub struct Order<'a> {
-    /// Whom it is for.
+pub struct TokenRequest<'a> {
+    /// The `sub`.
     pub subject: &'a PeerId,
-    /// The rooms; none is all.
+    /// The rooms it grants; empty means all.
     pub rooms: &'a [RoomId],
-    /// What the others call the peer.
+    /// The display name of the peer.
     pub name: Option<&'a str>,
-    /// For how long it is good.
+    /// How long the token is valid.
     pub ttl: Duration,
-    /// As this server expects them.
+    /// The `iss`, as configured for this server.
     pub issuer: Option<&'a str>,
-    /// The same.
+    /// The `aud`, as configured for this server.
     pub audience: &'a [String],
 }
 
-/// Why there is no token.
+/// Why a token cannot be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// There is nothing to sign it with.
-    #[error("a token is signed with JWT_SECRET, which is not set")]
+    /// No secret is configured.
+    #[error("JWT_SECRET is not set, cannot sign a token")]
     NoSecret,
-    /// It must be somebody's.
-    #[error("a token is for somebody: --sub <ID> is missing")]
+    /// No subject was given.
+    #[error("--sub <ID> is missing: a token needs a subject")]
     NoSubject,
-    /// The library cannot sign it.
-    #[error("the token cannot be signed")]
+    /// Signing failed.
+    #[error("cannot sign the token")]
     Signing(#[from] jsonwebtoken::errors::Error),
 }
 
@@ -54,16 +54,16 @@ struct Claims<'a> {
 }
 
 /// Signs a token with HS256.
-pub fn sign(order: &Order<'_>, secret: &str, now: SystemTime) -> Result<String, IssueError> {
+pub fn sign(request: &TokenRequest<'_>, secret: &str, now: SystemTime) -> Result<String, IssueError> {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let claims = Claims {
-        sub: order.subject.as_str(),
+        sub: request.subject.as_str(),
         iat: now,
-        exp: now.saturating_add(order.ttl.as_secs()),
-        rooms: order.rooms.iter().map(RoomId::as_str).collect(),
-        name: order.name,
-        iss: order.issuer,
-        aud: order.audience,
+        exp: now.saturating_add(request.ttl.as_secs()),
+        rooms: request.rooms.iter().map(RoomId::as_str).collect(),
+        name: request.name,
+        iss: request.issuer,
+        aud: request.audience,
     };
     Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes())?)?)
 }

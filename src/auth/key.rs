@@ -1,43 +1,43 @@
-//! Public keys, and the kind of signature that each is for.
+//! Public keys, and the signature algorithm of each.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
 };
 use jsonwebtoken::{Algorithm, DecodingKey};
 
-/// A key and the one algorithm that it is used with.
+/// A key and its signature algorithm.
 #[derive(Debug, Clone)]
 pub struct Key {
     pub(super) algorithm: Algorithm,
     pub(super) decoding: DecodingKey,
 }
 
-/// A public key that was read from PEM.
+/// A public key in PEM form.
 #[derive(Debug, Clone)]
 pub struct PublicKey(pub(super) Key);
 
-/// Why a text is no public key, or a file no set of them.
+/// Why a public key or a key set cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be read.
     #[error("a file or, for one key, PEM itself; the file cannot be read: {0}")]
     Unreadable(#[from] std::io::Error),
-    /// A private key, which Parlor should not have.
-    #[error("a PEM public key; this is a private one, which belongs to whoever signs tokens and to nobody else")]
+    /// A private key was given instead of a public one.
+    #[error("a PEM public key; this is a private key, which belongs to the token issuer alone")]
     Private,
-    /// No key that can be used.
+    /// The key is of an unsupported kind.
     #[error("a PEM public key: RSA of 2048 to 8192 bits, EC on the curve P-256, or Ed25519")]
     Unusable,
-    /// The file holds no key that can be used.
+    /// The file holds no supported key.
     #[error("a file with a JWK set (RFC 7517) that holds at least one public key: RSA, EC on P-256, or Ed25519")]
     EmptySet,
-    /// A symmetric key, which anyone who reads the file could sign with.
+    /// The file holds a symmetric key, with which everyone who can read the file could sign.
     #[error("a file with public keys; one of these is a secret (kty oct), for which there is JWT_SECRET")]
     SecretInSet,
 }
 
 impl PublicKey {
-    /// Reads PEM, or the file at a path. `\n` written out, as in many `.env` files, is a line break.
+    /// Parses PEM, or reads the PEM file at a path. A literal `\n`, as in many `.env` files, is a line break.
     pub fn read(text: &str) -> Result<Self, KeyError> {
         let is_pem = text.trim_start().starts_with("-----BEGIN");
         let pem = if is_pem { text.replace("\\n", "\n") } else { std::fs::read_to_string(text)? };
@@ -66,9 +66,9 @@ impl Key {
         Self { algorithm: Algorithm::HS256, decoding }
     }
 
-    /// A public key, if it is one for this algorithm.
+    /// Returns a public key for an algorithm, or `None` if the key does not fit it.
     pub(super) fn new(algorithm: Algorithm, decoding: DecodingKey) -> Option<Self> {
-        // The parts of an RSA key in a set are looked at when the first token comes.
+        // RSA components of a key set are checked when the first token is verified.
         if let Ok(bytes) = decoding.try_get_as_bytes() {
             let kind: &'static dyn VerificationAlgorithm = match algorithm {
                 Algorithm::RS256 => &RSA_PKCS1_2048_8192_SHA256,

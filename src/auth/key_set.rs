@@ -1,7 +1,8 @@
-//! The issuer's public keys in a file, read again when it changes.
+//! The issuer's public keys in a file, which is reloaded when it changes.
 //!
-//! So keys are rotated without a restart: publish the new one, sign with it, take the old one away. Replace the file as a
-//! whole (write beside it, then rename). A file that cannot be read, or holds no key, changes nothing and is warned about.
+//! This allows rotating keys without a restart: publish the new key, sign with it, then remove the old one. Replace the
+//! file atomically (write another file, then rename it). A file that cannot be read, or that holds no key, changes
+//! nothing; a warning is logged.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,39 +17,39 @@ use tracing::{info, warn};
 use super::key::{Key, KeyError};
 use crate::lifecycle::Lifecycle;
 
-/// The keys of a file.
+/// The public keys of a JWK set file.
 #[derive(Debug)]
 pub struct KeySet {
     path: PathBuf,
-    keys: RwLock<Arc<Vec<Listed>>>,
-    /// What the file was like when it was last read, well or not.
-    seen: Mutex<Option<Stamp>>,
+    keys: RwLock<Arc<Vec<ListedKey>>>,
+    /// The stamp of the file at the last attempt to load it.
+    attempted: Mutex<Option<Stamp>>,
 }
 
 #[derive(Debug)]
-struct Listed {
+struct ListedKey {
     id: Option<String>,
     key: Key,
 }
 
-/// What changes when a file does.
+/// File metadata that changes with the file: modification time, inode, length.
 type Stamp = (SystemTime, u64, u64);
 
-/// A set, each key still unread: one that is of no use here must not spoil the others.
+/// A JWK set whose keys are not parsed yet, so that unsupported keys do not affect others.
 #[derive(Deserialize)]
 struct Document {
     keys: Vec<serde_json::Value>,
 }
 
 impl KeySet {
-    /// Reads a file.
+    /// Reads a JWK set file.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let seen = stamp(path);
+        let attempted = stamp(path);
         let keys = load(path)?;
-        Ok(Self { path: path.to_owned(), keys: RwLock::new(Arc::new(keys)), seen: Mutex::new(seen) })
+        Ok(Self { path: path.to_owned(), keys: RwLock::new(Arc::new(keys)), attempted: Mutex::new(attempted) })
     }
 
-    /// The key that a token means: the one it names, or the only one.
+    /// Returns the key for a token: the one with its `kid`, or the only one if it has none.
     pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<Key> {
         let keys = Arc::clone(&self.keys.read());
         let listed = match id {
@@ -59,24 +60,24 @@ impl KeySet {
         listed.map(|listed| listed.key.clone())
     }
 
-    /// Reads the file again, if it is not as it was.
+    /// Reloads the file if it has changed.
     pub fn refresh(&self) {
         let stamp = stamp(&self.path);
-        let mut seen = self.seen.lock();
-        if *seen == stamp {
+        let mut attempted = self.attempted.lock();
+        if *attempted == stamp {
             return;
         }
-        *seen = stamp;
+        *attempted = stamp;
         match load(&self.path) {
             Ok(keys) => {
-                info!(keys = keys.len(), "JWT_JWKS: read again");
+                info!(keys = keys.len(), "JWT_JWKS reloaded");
                 *self.keys.write() = Arc::new(keys);
             }
-            Err(error) => warn!("JWT_JWKS: what was read before stays in force; it takes {error}"),
+            Err(error) => warn!("cannot reload JWT_JWKS, keeping the current keys: expected {error}"),
         }
     }
 
-    /// Checks the file for changes once in every `period`, until the server stops.
+    /// Reloads the file when it has changed, until the server stops. Checks it once per `period`.
     pub async fn watch(self: Arc<Self>, period: Duration, lifecycle: Lifecycle) {
         let mut interval = tokio::time::interval(period);
         loop {
@@ -85,7 +86,7 @@ impl KeySet {
                 () = lifecycle.stopping() => return,
             }
             let set = Arc::clone(&self);
-            // A file may be far away. A defect in reading it changes nothing: the next check follows.
+            // The file may be on a network file system. A panic while reading it is logged, and the next check follows.
             _ = tokio::task::spawn_blocking(move || set.refresh()).await;
         }
     }
@@ -97,7 +98,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some((metadata.modified().ok()?, metadata.ino(), metadata.len()))
 }
 
-fn load(path: &Path) -> Result<Vec<Listed>, KeyError> {
+fn load(path: &Path) -> Result<Vec<ListedKey>, KeyError> {
     let text = std::fs::read(path)?;
     let document: Document = serde_json::from_slice(&text).map_err(|_| KeyError::EmptySet)?;
     let mut keys = Vec::new();
@@ -106,22 +107,22 @@ fn load(path: &Path) -> Result<Vec<Listed>, KeyError> {
         if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
             return Err(KeyError::SecretInSet);
         }
-        keys.extend(usable(&jwk).map(|key| Listed { id: jwk.common.key_id.clone(), key }));
+        keys.extend(supported(&jwk).map(|key| ListedKey { id: jwk.common.key_id.clone(), key }));
     }
     if keys.is_empty() { Err(KeyError::EmptySet) } else { Ok(keys) }
 }
 
-/// The key, if it is one that signs in a way that we take.
-fn usable(jwk: &Jwk) -> Option<Key> {
+/// Returns the key of a JWK if its algorithm and use are supported.
+fn supported(jwk: &Jwk) -> Option<Key> {
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
         _ => return None,
     };
-    let is_for_this = jwk.common.key_algorithm.is_none_or(|named| named == algorithm.into());
+    let is_for_algorithm = jwk.common.key_algorithm.is_none_or(|named| named == algorithm.into());
     let signs = jwk.common.public_key_use.as_ref().is_none_or(|it| *it == PublicKeyUse::Signature);
-    if !is_for_this || !signs {
+    if !is_for_algorithm || !signs {
         return None;
     }
     Key::new(algorithm, DecodingKey::from_jwk(jwk).ok()?)

@@ -1,4 +1,4 @@
-//! Admission of requests that open no session. Handshakes and requests of polling sessions are admitted by their transports.
+//! Admission of requests that open no session. Transports admit handshakes and polling requests themselves.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::request::error::ApiError;
 use crate::request::proxies::client_address;
 use crate::session::ConnectionPermit;
 
-/// Paths that are answered at any limit: an operator must see a server that is full.
+/// Paths that are served at any limit, so that operators can see that a server is full.
 const ALWAYS: [&str; 3] = ["/healthz", "/health", "/metrics"];
 
-/// Refuses a request that is over the limits on connections.
+/// Refuses a request over the connection limits.
 pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let Some(connection) = request.extensions().get::<Arc<ConnectionPermit>>().cloned() else {
         return next.run(request).await;

@@ -1,4 +1,4 @@
-//! The demo page, and the official Socket.IO client's bundle where it is installed.
+//! The demo page, and the bundle of the official Socket.IO client if it is installed.
 
 use std::path::{Path, PathBuf};
 
@@ -15,28 +15,28 @@ use crate::request::error::ApiError;
 /// The folder of the demo page.
 const FOLDER: &str = "client-demo";
 
-/// Where npm puts the official client's bundles.
+/// The folder in which npm installs the official client's bundles.
 const BUNDLES: &str = "node_modules/socket.io-client/dist";
 
-/// Those bundles.
-const BUNDLED: [&str; 5] =
+/// File names of the bundles.
+const BUNDLE_FILES: [&str; 5] =
     ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js", "socket.io.msgpack.js"];
 
-/// What the page may load: itself and its own server, nothing else.
+/// Content Security Policy: the page may load and connect to its own server only.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:; frame-ancestors 'self'",
 );
 
-/// The folder: in the working directory, or beside the program.
+/// Returns the folder of the demo page: in the working directory, or beside the executable.
 pub fn folder() -> Option<PathBuf> {
-    let beside_program = || Some(std::env::current_exe().ok()?.parent()?.join(FOLDER));
-    [Some(PathBuf::from(FOLDER)), beside_program()]
+    let beside_executable = || Some(std::env::current_exe().ok()?.parent()?.join(FOLDER));
+    [Some(PathBuf::from(FOLDER)), beside_executable()]
         .into_iter()
         .flatten()
         .find(|folder| folder.join("index.html").is_file())
 }
 
-/// The page and what it loads. Hidden files, packages and whatever else lies in the folder are not served.
+/// Returns a router for the page and its files. Hidden files, packages and other types of files are not served.
 pub fn pages(folder: &Path) -> Router {
     let files = ServeDir::new(folder).call_fallback_on_method_not_allowed(true).fallback(axum::routing::any(missing));
     Router::new().fallback_service(files).layer(middleware::from_fn(only_pages))
@@ -57,22 +57,22 @@ async fn only_pages(request: Request, next: Next) -> Response {
     if !is_read || !is_public || !(path == "/" || is_page(path)) {
         return ApiError::NotFound.into_response();
     }
-    let mut response = fresh(next.run(request).await);
+    let mut response = revalidated(next.run(request).await);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
     response
 }
 
-/// A file that is what it says it is, and is asked for again each time: the answer is mostly that it has not changed.
-fn fresh(mut response: Response) -> Response {
+/// Disables content sniffing, and lets browsers revalidate a file each time.
+fn revalidated(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 
-/// `GET /socket.io/socket.io.js` and its kin, as the Node server has them.
+/// `GET /socket.io/socket.io.js` and the other bundles, as served by the Node server.
 pub async fn bundle(State(folder): State<PathBuf>, UrlPath(file): UrlPath<String>, request: Request) -> Response {
-    let is_bundle = BUNDLED.contains(&file.strip_suffix(".map").unwrap_or(&file));
+    let is_bundle = BUNDLE_FILES.contains(&file.strip_suffix(".map").unwrap_or(&file));
     if !is_bundle {
         return ApiError::NotFound.into_response();
     }
@@ -80,5 +80,5 @@ pub async fn bundle(State(folder): State<PathBuf>, UrlPath(file): UrlPath<String
     if response.status() == StatusCode::NOT_FOUND {
         return ApiError::NotFound.into_response();
     }
-    fresh(response.into_response())
+    revalidated(response.into_response())
 }

@@ -1,21 +1,21 @@
-//! The wire contracts as readable pages, at `/docs`: the program carries them, so that they are those of its version.
+//! The API documentation at `/docs`. It is embedded in the executable, so that it matches the version.
 
 use axum::Router;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get};
 use http::{HeaderValue, header};
 
-/// `OpenAPI` 3.1, of REST.
+/// The `OpenAPI` 3.1 document of the REST API.
 pub const OPENAPI: &str = include_str!("../../docs/openapi.json");
 
-/// `AsyncAPI` 3.0, of the plain WebSocket wires.
+/// The `AsyncAPI` 3.0 document of the plain WebSocket protocols.
 pub const ASYNCAPI: &str = include_str!("../../docs/asyncapi.json");
 
-/// What the page may load: its own files.
+/// Content Security Policy: the page may load its own files only.
 const POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'self'; img-src 'self' data:; frame-ancestors 'self'");
 
-/// The page, what it loads, and the two documents.
+/// Returns a router for the page, its files, and the two documents.
 pub fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/docs", get(async || Redirect::permanent("/docs/")))

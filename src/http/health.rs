@@ -1,4 +1,4 @@
-//! Whether the server is well, for people and for load balancers.
+//! Health of the server, for people and load balancers.
 
 use std::time::SystemTime;
 
@@ -23,7 +23,7 @@ struct Health {
     connections: usize,
 }
 
-/// `GET /health`: the state in figures.
+/// `GET /health`: status and counts, as JSON.
 pub async fn report(State(shared): State<Shared>) -> Response {
     let counts = shared.hub.rooms().counts();
     let (status, word) = state(&shared);
@@ -39,7 +39,7 @@ pub async fn report(State(shared): State<Shared>) -> Response {
     (status, Json(health)).into_response()
 }
 
-/// `GET /healthz`: one word.
+/// `GET /healthz`: status as one word.
 pub async fn probe(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     state(&shared)
 }

@@ -1,4 +1,4 @@
-//! `GET /metrics`, as Prometheus reads it, and the counting of errors that leave by HTTP.
+//! `GET /metrics` in the Prometheus text format, and counting of HTTP errors.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -8,25 +8,25 @@ use http::{HeaderMap, HeaderValue, header};
 use super::Shared;
 use crate::request::error::{ApiError, Refusal};
 
-/// The text format of Prometheus.
+/// Content type of the Prometheus text format.
 const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
-/// On the main port: with the token, where one is set.
+/// `GET /metrics` on the main listener, which requires `API_TOKEN` if it is set.
 pub async fn guarded(State(shared): State<Shared>, headers: HeaderMap) -> Result<Response, ApiError> {
     match &shared.config.http.api_token {
-        Some(token) if !super::bears(&headers, token.as_str()) => Err(ApiError::Unauthorized),
+        Some(token) if !super::has_bearer_token(&headers, token.as_str()) => Err(ApiError::Unauthorized),
         _ => Ok(open(State(shared)).await),
     }
 }
 
-/// On a listener of its own.
+/// `GET /metrics` on its own listener.
 pub async fn open(State(shared): State<Shared>) -> Response {
-    let text = shared.hub.metrics().render_limited(|| ((shared.now)(), shared.hub.media_figures()));
+    let text = shared.hub.metrics().render_limited(|| ((shared.now)(), shared.hub.media_stats()));
     ([(header::CONTENT_TYPE, FORMAT), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], text)
         .into_response()
 }
 
-/// Counts the errors of all routes, and the limits that they tell of.
+/// Counts the errors of all routes, and the limits that caused them.
 pub async fn count_errors(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     if let Some(refusal) = response.extensions().get::<Refusal>() {

@@ -1,13 +1,12 @@
-//! Which pages may use the server.
+//! Origin checks: which pages may use the server.
 //!
-//! Browsers say in `Origin` which page a request comes from. The list in `CLIENT_URL`, and the server's own origin, are
-//! allowed: CORS headers say so for REST. CORS covers neither a WebSocket handshake, nor the effect of a request whose
-//! answer it hides: [`guard`] and [`guard_writes`] refuse those with 403. A request without `Origin` comes from a native
-//! client, and is allowed.
+//! Browsers send the origin of a page in `Origin`. The origins in `CLIENT_URL`, and the server's own, are allowed. For
+//! REST, CORS headers tell the browser so. CORS covers neither WebSocket handshakes nor the effect of a request whose
+//! response it hides: [`guard`] and [`guard_writes`] refuse those with 403. A request without `Origin` comes from a
+//! native client and is allowed.
 //!
-//! The guarantee that is easy to break: a page of another origin whose name an attacker lets resolve to this server
-//! (DNS rebinding) has an `Origin` equal to its `Host`. So the own origin counts only under a host that cannot be such a
-//! name.
+//! Invariant: a page on a domain that an attacker lets resolve to this server (DNS rebinding) has an `Origin` equal to
+//! its `Host`. So the own origin counts only for hosts that cannot be such a domain.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -28,13 +27,13 @@ use crate::request::error::ApiError;
 use crate::request::proxies::Proxies;
 use crate::tls::Tls;
 
-/// How often a refused origin is logged.
+/// Minimum time between two log messages about the same refused origin.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Maximum number of refused origins that are logged in that time.
+/// Maximum number of refused origins logged per interval.
 const MAX_LOGGED: usize = 64;
 
-/// Maximum number of characters of an origin that are logged.
+/// Maximum number of logged characters of an origin.
 const MAX_LOGGED_CHARS: usize = 200;
 
 /// The allowed origins.
@@ -42,18 +41,18 @@ pub struct Origins {
     allowed: ClientUrl,
     proxies: Arc<Proxies>,
     certificate: Option<Arc<Tls>>,
-    /// The refused origins that were logged, and when.
+    /// Refused origins that were logged recently, and when.
     logged: Mutex<HashMap<String, Instant>>,
 }
 
-/// The parts of a request that say where it comes from and where it is addressed to.
+/// The parts of a request that tell its origin and its destination.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
-    /// Its headers.
+    /// The headers.
     pub headers: &'a HeaderMap,
-    /// Its target; with HTTP/2 the host is part of it.
+    /// The target, which includes the host in HTTP/2.
     pub uri: &'a Uri,
-    /// What the listener knows of its connection.
+    /// The extensions, in which the listener describes the connection.
     pub extensions: &'a Extensions,
 }
 
@@ -64,12 +63,12 @@ impl<'a, B> From<&'a http::Request<B>> for Head<'a> {
 }
 
 impl Origins {
-    /// Allows the origins of the setting, and the server's own under the names of its certificate.
+    /// Allows the origins of the setting, and the server's own for hosts that the setting or the certificate names.
     pub fn new(allowed: ClientUrl, proxies: Arc<Proxies>, certificate: Option<Arc<Tls>>) -> Self {
         Self { allowed, proxies, certificate, logged: Mutex::default() }
     }
 
-    /// Whether a page of this origin may use the server. A refusal is logged.
+    /// Returns whether pages of an origin may use the server. Logs refusals.
     pub fn allow(&self, origin: &HeaderValue, head: Head<'_>) -> bool {
         let is_allowed = origin.to_str().is_ok_and(|origin| self.allowed.allows(origin) || self.is_own(origin, head));
         if !is_allowed {
@@ -78,23 +77,23 @@ impl Origins {
         is_allowed
     }
 
-    /// Whether every `Origin` of a request is allowed.
+    /// Returns whether every `Origin` of a request is allowed.
     fn allows_all(&self, head: Head<'_>) -> bool {
         head.headers.get_all(header::ORIGIN).iter().all(|origin| self.allow(origin, head))
     }
 
-    /// Whether a page of this origin was served under the name that the request is addressed to. The scheme does not
-    /// count, since TLS may be terminated by a proxy.
+    /// Returns whether an origin has the host and port that the request is addressed to. Ignores the scheme, since a
+    /// proxy may terminate TLS.
     fn is_own(&self, origin: &str, head: Head<'_>) -> bool {
         let Some(page) = split(origin) else { return false };
         let Some(default) = default_port(page.scheme) else { return false };
-        let Some((host, port)) = self.addressed(head) else { return false };
+        let Some((host, port)) = self.destination(head) else { return false };
         page.host.eq_ignore_ascii_case(&host)
             && page.port.unwrap_or(default) == port.unwrap_or(default)
             && self.is_trusted_host(page.host)
     }
 
-    /// Whether a host cannot be a name that somebody else lets resolve to this server.
+    /// Returns whether a host cannot be a domain that a third party lets resolve to this server.
     fn is_trusted_host(&self, host: &str) -> bool {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         host == "localhost"
@@ -104,9 +103,8 @@ impl Origins {
             || self.certificate.as_ref().is_some_and(|certificate| certificate.covers(host))
     }
 
-    /// The host and port that the client has addressed: those of `Host`, or behind a trusted proxy those that it
-    /// forwards.
-    fn addressed(&self, head: Head<'_>) -> Option<(String, Option<u16>)> {
+    /// Returns the host and port that the client has addressed: those of `Host`, or those forwarded by a trusted proxy.
+    fn destination(&self, head: Head<'_>) -> Option<(String, Option<u16>)> {
         let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
         let own = head.headers.get(header::HOST).and_then(text);
         let own = own.or_else(|| head.uri.authority().map(ToString::to_string));
@@ -114,7 +112,7 @@ impl Origins {
         let authority = forwarded_host.or(own)?;
         let (host, port) = host_and_port(&authority)?;
         let port = match (forwarded_port, port) {
-            // A port that the proxy names with the host is the one of the page.
+            // A port in the forwarded host takes precedence.
             (Some(port), None) => Some(port),
             (_, Some(port)) => Some(port.parse().ok()?),
             (None, None) => None,
@@ -122,7 +120,7 @@ impl Origins {
         Some((host.to_owned(), port))
     }
 
-    /// Logs a refused origin: each at most once in an interval, and not more of them than anyone would read.
+    /// Logs a refused origin, at most once per interval, and at most [`MAX_LOGGED`] of them.
     fn log(&self, origin: &HeaderValue) {
         let text: String = String::from_utf8_lossy(origin.as_bytes()).chars().take(MAX_LOGGED_CHARS).collect();
         let now = Instant::now();
@@ -133,12 +131,12 @@ impl Origins {
         if logged.contains_key(&text) || logged.len() >= MAX_LOGGED {
             return;
         }
-        warn!(origin = text, allowed = %self.allowed, "origin refused; add it to CLIENT_URL to allow its pages");
+        warn!(origin = text, allowed = %self.allowed, "origin refused, add it to CLIENT_URL to allow its pages");
         logged.insert(text, now);
     }
 }
 
-/// Refuses requests from pages whose origin is not allowed.
+/// Refuses requests with an `Origin` that is not allowed.
 pub async fn guard(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Result<Response, ApiError> {
     if !origins.allows_all(Head::from(&request)) {
         return Err(ApiError::ForeignOrigin);
@@ -146,9 +144,9 @@ pub async fn guard(State(origins): State<Arc<Origins>>, request: Request, next: 
     Ok(next.run(request).await)
 }
 
-/// Refuses requests by which a page of another site would change something: with an `Origin` that is not allowed, or
-/// without one where the browser says that the page is of another site. A page can send a body without asking
-/// first (a CORS preflight) in types other than JSON; those are refused from pages, too.
+/// Refuses cross-site writes: requests with an `Origin` that is not allowed, or without one if `Sec-Fetch-Site` says
+/// that they are cross-site. Bodies of other types than JSON need no CORS preflight, so they are refused from all
+/// pages.
 pub async fn guard_writes(
     State(origins): State<Arc<Origins>>,
     request: Request,
@@ -169,7 +167,7 @@ pub async fn guard_writes(
     Ok(next.run(request).await)
 }
 
-/// Whether the body is said to be JSON, and nothing else.
+/// Returns whether all `Content-Type` headers say JSON.
 fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter().peekable();
     let is_json = |value: &HeaderValue| {

@@ -1,4 +1,4 @@
-//! Rooms by REST, for operators and dashboards.
+//! `/api/rooms`: rooms by REST, for operators and dashboards.
 
 use axum::Json;
 use axum::body::Body;
@@ -19,18 +19,18 @@ use crate::id::{PeerId, RoomId};
 use crate::request::error::ApiError;
 use crate::room::{Page, Summary};
 
-/// How many rooms there are in all, beside a page of them.
+/// Header with the total number of rooms.
 pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 
-/// How many rooms a page has where nothing is asked for.
-const PAGE: usize = 100;
+/// Default number of rooms per page.
+const DEFAULT_PAGE: usize = 100;
 
-/// The most rooms of a page.
+/// Maximum number of rooms per page.
 const MAX_PAGE: usize = 1000;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Room {
+struct RoomBody {
     id: String,
     participants: Vec<String>,
     participant_count: usize,
@@ -38,7 +38,7 @@ struct Room {
     created_at: String,
 }
 
-impl From<Summary> for Room {
+impl From<Summary> for RoomBody {
     fn from(room: Summary) -> Self {
         Self {
             id: room.id.to_string(),
@@ -52,16 +52,18 @@ impl From<Summary> for Room {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Created {
+struct CreatedBody {
     room_id: String,
     #[serde(flatten)]
-    room: Room,
+    room: RoomBody,
 }
 
-/// Lets a request through that may read or change rooms.
+/// Checks `API_TOKEN`. Without one, refuses writes in production.
 pub async fn authorize(State(shared): State<Shared>, request: Request, next: Next) -> Result<Response, ApiError> {
     match &shared.config.http.api_token {
-        Some(token) if !super::bears(request.headers(), token.as_str()) => return Err(ApiError::Unauthorized),
+        Some(token) if !super::has_bearer_token(request.headers(), token.as_str()) => {
+            return Err(ApiError::Unauthorized);
+        }
         Some(_) => {}
         None => {
             let is_write = matches!(*request.method(), Method::POST | Method::DELETE);
@@ -73,10 +75,10 @@ pub async fn authorize(State(shared): State<Shared>, request: Request, next: Nex
     Ok(next.run(request).await)
 }
 
-/// The room that a path names.
-type Named = Result<Path<String>, PathRejection>;
+/// The room id in a path.
+type RoomPath = Result<Path<String>, PathRejection>;
 
-fn named(room: Named) -> Result<RoomId, ApiError> {
+fn room_in_path(room: RoomPath) -> Result<RoomId, ApiError> {
     let Path(room) = room.map_err(|_| ApiError::BadPath)?;
     room_id("roomId", &room)
 }
@@ -85,21 +87,22 @@ fn room_id(field: &'static str, text: &str) -> Result<RoomId, ApiError> {
     RoomId::new(text).map_err(|problem| ApiError::BadRoomId { field, problem })
 }
 
-/// Where in the list to begin, and how much of it is wanted.
+/// The query parameters of the room list.
 #[derive(Deserialize)]
 pub struct Paging {
     limit: Option<usize>,
     after: Option<String>,
 }
 
-/// `GET /api/rooms`: the rooms, newest first. `after` is the cursor of a `Link` header, or the id of an existing room.
+/// `GET /api/rooms`: lists rooms, newest first. `after` is the cursor of a `Link` header, or the id of an existing
+/// room.
 pub async fn list(
     State(shared): State<Shared>,
     paging: Result<Query<Paging>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     const BAD_LIMIT: ApiError = ApiError::Invalid("limit: must be a number, at least 1");
     let Query(Paging { limit, after }) = paging.map_err(|_| BAD_LIMIT)?;
-    let limit = match limit.unwrap_or(PAGE) {
+    let limit = match limit.unwrap_or(DEFAULT_PAGE) {
         0 => return Err(BAD_LIMIT),
         limit => limit.min(MAX_PAGE),
     };
@@ -112,57 +115,57 @@ pub async fn list(
         },
     };
     let Page { rooms: page, next } = rooms.page(cursor, limit);
-    let page: Vec<Room> = page.into_iter().map(Room::from).collect();
+    let page: Vec<RoomBody> = page.into_iter().map(RoomBody::from).collect();
     let mut response = ([(TOTAL_COUNT, rooms.counts().rooms.to_string())], Json(page)).into_response();
     if let Some(next) = next {
         let link = format!(r#"</api/rooms?limit={limit}&after={}>; rel="next""#, cursor::encode(next));
         #[expect(clippy::missing_panics_doc, reason = "a cursor is hexadecimal")]
-        let link = HeaderValue::try_from(link).expect("a cursor is plain text");
+        let link = HeaderValue::try_from(link).expect("a cursor is ASCII");
         response.headers_mut().insert(header::LINK, link);
     }
     Ok(response)
 }
 
-/// `GET /api/rooms/{roomId}`: one room.
-pub async fn show(State(shared): State<Shared>, room: Named) -> Result<Response, ApiError> {
-    let id = named(room)?;
+/// `GET /api/rooms/{roomId}`: returns one room.
+pub async fn show(State(shared): State<Shared>, room: RoomPath) -> Result<Response, ApiError> {
+    let id = room_in_path(room)?;
     let room = shared.hub.rooms().summary(&id).ok_or(crate::room::RoomError::RoomNotFound)?;
-    Ok(Json(Room::from(room)).into_response())
+    Ok(Json(RoomBody::from(room)).into_response())
 }
 
-/// What a room to be created is like. An id may be a number, as everywhere.
+/// The body of a request to create a room. The id may be a number, as in all protocols.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Wanted {
-    /// As it came: a number is its decimal text, not what a float makes of it.
+struct CreateBody {
+    /// Unparsed, so that a number keeps its decimal text.
     room_id: Option<Box<RawValue>>,
     capacity: Option<serde_json::Value>,
 }
 
-/// `POST /api/rooms`: a room that waits for its first peer.
+/// `POST /api/rooms`: creates an empty room.
 pub async fn create(State(shared): State<Shared>, body: Body) -> Result<Response, ApiError> {
     let max = shared.config.limits.max_message_bytes;
     let body = axum::body::to_bytes(body, max).await.map_err(|error| {
         let is_over = std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>);
-        // A body that takes too long is refused by the time limit of the whole request.
+        // The time limit of the whole request covers slow bodies.
         if is_over {
             ApiError::TooLarge { max }
         } else {
             ApiError::Invalid("the body cannot be read: its chunks are malformed")
         }
     })?;
-    let wanted: Wanted = if body.trim_ascii().is_empty() {
-        Wanted::default()
+    let body: CreateBody = if body.trim_ascii().is_empty() {
+        CreateBody::default()
     } else if !body.trim_ascii().starts_with(b"{") {
-        // An array of the right length would pass for the object.
+        // serde would accept an array of the right length.
         return Err(ApiError::Invalid("the body must be a JSON object"));
     } else {
         serde_json::from_slice(&body).map_err(|error| ApiError::BadBody(error.to_string()))?
     };
-    let id = wanted.room_id.map(|value| json::id("roomId", &value, RoomId::new));
+    let id = body.room_id.map(|value| json::id("roomId", &value, RoomId::new));
     let largest = shared.config.limits.max_room_size;
-    let capacity = wanted.capacity.map(|value| {
-        // 10 and 10.0 are the same number.
+    let capacity = body.capacity.map(|value| {
+        // 10.0 is accepted as 10.
         let text = if value.is_number() { value.to_string() } else { String::new() };
         let capacity = text.strip_suffix(".0").unwrap_or(&text).parse().ok();
         capacity
@@ -171,13 +174,13 @@ pub async fn create(State(shared): State<Shared>, body: Body) -> Result<Response
     });
     let room = shared.hub.rooms().create(Moment::now(), id.transpose()?, capacity.transpose()?)?;
     let location = format!("/api/rooms/{}", percent_encoded(room.id.as_str()));
-    let created = Created { room_id: room.id.to_string(), room: room.into() };
+    let created = CreatedBody { room_id: room.id.to_string(), room: room.into() };
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(created)).into_response())
 }
 
-/// `DELETE /api/rooms/{roomId}`: everyone is told, and out.
-pub async fn close(State(shared): State<Shared>, room: Named) -> Result<StatusCode, ApiError> {
-    let id = named(room)?;
+/// `DELETE /api/rooms/{roomId}`: closes a room and removes its peers.
+pub async fn close(State(shared): State<Shared>, room: RoomPath) -> Result<StatusCode, ApiError> {
+    let id = room_in_path(room)?;
     if shared.hub.close_room(&id) {
         Ok(StatusCode::NO_CONTENT)
     } else {
@@ -185,7 +188,7 @@ pub async fn close(State(shared): State<Shared>, room: Named) -> Result<StatusCo
     }
 }
 
-/// An id as one segment of a path.
+/// Percent-encodes an id as one path segment.
 fn percent_encoded(id: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(id.len());

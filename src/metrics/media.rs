@@ -1,33 +1,33 @@
-//! The figures of the media server, which counts by itself: its thread waits for nobody who reads them.
+//! Metrics of the media server. It keeps its own counters, which are copied here when metrics are rendered.
 
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::CONSTANT;
-use crate::sfu::Figures;
+use crate::sfu::MediaStats;
 
-/// What Prometheus is told of media.
-pub(super) struct Media {
+/// The Prometheus metrics of the media server.
+pub(super) struct MediaMetrics {
     transports: IntGauge,
     producers: IntGauge,
     consumers: IntGauge,
-    /// Received, sent.
+    /// Received and sent.
     datagrams: [IntCounter; 2],
     bytes: [IntCounter; 2],
-    /// Nobody's, not taken by the system, over the limit of their client, requests of STUN over theirs, not sent to an address
-    /// that was not validated.
+    /// By reason: unknown sender, not accepted by the socket, over the rate limit of the client, binding request over
+    /// the rate limit, unvalidated address.
     lost: [IntCounter; 5],
-    /// Transports created too fast, too many of them, not connected in time.
+    /// By limit: transports created too fast, too many transports, not connected in time.
     limits: [IntCounter; 3],
     forwarded: IntCounter,
     keyframes: IntCounter,
-    /// Of the whole program.
+    /// Panics of the whole process.
     panics: IntCounter,
-    /// How many panics were taken of the media server's. Two who read at once must not count the same twice.
-    taken: Mutex<u64>,
+    /// Number of the media server's panics counted so far; locked so that concurrent scrapes do not count one twice.
+    counted_panics: Mutex<u64>,
 }
 
-impl Media {
+impl MediaMetrics {
     pub(super) fn new(registry: &Registry, panics: IntCounter, limits: &IntCounterVec) -> Self {
         let gauge = |name: &str, help: &str| {
             let gauge = IntGauge::new(name, help).expect(CONSTANT);
@@ -48,40 +48,39 @@ impl Media {
             let counters = counters(name, help, "direction");
             ["in", "out"].map(|direction| counters.with_label_values(&[direction]))
         };
-        let lost =
-            counters("parlor_media_lost_total", "Datagrams and packets of media not carried, by reason.", "reason");
+        let lost = counters("parlor_media_lost_total", "Dropped media datagrams and packets, by reason.", "reason");
         Self {
-            transports: gauge("parlor_media_transports", "Transports of media."),
-            producers: gauge("parlor_media_producers", "Tracks that peers send."),
-            consumers: gauge("parlor_media_consumers", "Tracks that peers receive."),
-            datagrams: both("parlor_media_datagrams_total", "Datagrams at the port of media."),
-            bytes: both("parlor_media_bytes_total", "Bytes in these datagrams."),
+            transports: gauge("parlor_media_transports", "Current media transports."),
+            producers: gauge("parlor_media_producers", "Current producers (tracks that peers send)."),
+            consumers: gauge("parlor_media_consumers", "Current consumers (tracks that peers receive)."),
+            datagrams: both("parlor_media_datagrams_total", "Datagrams received and sent on the media port."),
+            bytes: both("parlor_media_bytes_total", "Bytes received and sent on the media port."),
             lost: ["unknown_sender", "not_sent", "over_limit", "stun_rate", "unvalidated_address"]
                 .map(|reason| lost.with_label_values(&[reason])),
             limits: ["transport_rate", "transports", "connect_time"].map(|limit| limits.with_label_values(&[limit])),
             forwarded: counter(
                 "parlor_media_packets_forwarded_total",
-                "Packets of media sent on, one for each consumer.",
+                "RTP packets forwarded, counted once per consumer.",
             ),
-            keyframes: counter("parlor_media_keyframe_requests_total", "Keyframes that producers were asked for."),
+            keyframes: counter("parlor_media_keyframe_requests_total", "Keyframe requests sent to producers."),
             panics,
-            taken: Mutex::default(),
+            counted_panics: Mutex::default(),
         }
     }
 
-    /// Takes what was counted meanwhile.
-    pub(super) fn set(&self, figures: &Figures) {
+    /// Sets the metrics to a snapshot of the media server's counters.
+    pub(super) fn update(&self, stats: &MediaStats) {
         let gauge = |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        gauge(&self.transports, figures.transports);
-        gauge(&self.producers, figures.producers);
-        gauge(&self.consumers, figures.consumers);
-        let mut taken = self.taken.lock();
-        self.panics.inc_by(figures.defects.saturating_sub(*taken));
-        *taken = figures.defects.max(*taken);
+        gauge(&self.transports, stats.transports);
+        gauge(&self.producers, stats.producers);
+        gauge(&self.consumers, stats.consumers);
+        let mut counted_panics = self.counted_panics.lock();
+        self.panics.inc_by(stats.panics.saturating_sub(*counted_panics));
+        *counted_panics = stats.panics.max(*counted_panics);
         let counter = |counter: &IntCounter, value: u64| counter.inc_by(value.saturating_sub(counter.get()));
-        let Figures { received, sent, received_bytes, sent_bytes, ignored, unsent, over_limit, .. } = *figures;
-        let lost = vec![ignored, unsent, over_limit, figures.checks_over_limit, figures.unvalidated];
-        let limits = vec![figures.creations_over_rate, figures.transports_over_limit, figures.connect_timeouts];
+        let MediaStats { received, sent, received_bytes, sent_bytes, ignored, send_errors, over_limit, .. } = *stats;
+        let lost = vec![ignored, send_errors, over_limit, stats.binding_requests_over_limit, stats.unvalidated];
+        let limits = vec![stats.creations_over_rate, stats.transports_over_limit, stats.connect_timeouts];
         let all = [
             (&self.datagrams[..], vec![received, sent]),
             (&self.bytes[..], vec![received_bytes, sent_bytes]),
@@ -93,7 +92,7 @@ impl Media {
                 counter(own, value);
             }
         }
-        counter(&self.forwarded, figures.forwarded);
-        counter(&self.keyframes, figures.keyframes);
+        counter(&self.forwarded, stats.forwarded);
+        counter(&self.keyframes, stats.keyframes);
     }
 }

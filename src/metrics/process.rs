@@ -8,7 +8,7 @@ use prometheus::{IntCounter, IntGauge, Registry};
 
 use super::CONSTANT;
 
-/// Unit of the times in `/proc/self/stat`: `USER_HZ`, which is 100 on every architecture that we build for.
+/// Unit of the times in `/proc/self/stat`: `USER_HZ`, which is 100 on every supported architecture.
 const TICKS_PER_SECOND: u64 = 100;
 
 /// Collects the metrics of this process. A value that cannot be read keeps its last one.
@@ -22,7 +22,7 @@ struct Process {
     threads: IntGauge,
 }
 
-/// What `/proc/self/stat` says, in the units of the metrics.
+/// The values of `/proc/self/stat`, in the units of the metrics.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     cpu_seconds: u64,
@@ -32,7 +32,7 @@ struct Stat {
     virtual_bytes: u64,
 }
 
-/// Registers the metrics.
+/// Registers the metrics of this process.
 pub(super) fn register(registry: &Registry) {
     let gauge = |name: &str, help: &str| IntGauge::new(name, help).expect(CONSTANT);
     let process = Process {
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stat_of_a_command_with_spaces_and_parentheses() {
+    fn stat_with_spaces_and_parentheses_in_command_is_parsed() {
         let text = "7 (a) b (c)) S 1 7 7 0 -1 4194560 100 0 0 0 250 150 0 0 20 0 5 0 12345 104857600 2560 1844674";
         let expected = Stat { cpu_seconds: 4, threads: 5, start_seconds: 123, virtual_bytes: 104_857_600 };
         assert_eq!(Stat::parse(text), Some(expected));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_status_and_stat() {
+    fn number_after_key_is_parsed() {
         assert_eq!(number_after("Name:\tx\nVmRSS:\t    5120 kB\n", "VmRSS:"), Some(5120));
         assert_eq!(number_after("cpu 1\nbtime 1700000000\n", "btime "), Some(1_700_000_000));
         assert_eq!(number_after("btime x\n", "btime "), None);
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_process_is_measured() {
+    fn metrics_of_this_process_are_collected() {
         let registry = Registry::new();
         register(&registry);
         let values = |name: &str| {

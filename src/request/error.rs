@@ -1,4 +1,4 @@
-//! How requests are refused: a status, and `{"error": "<message>", "code": "<CODE>"}`.
+//! Error responses: a status, and `{"error": "<message>", "code": "<CODE>"}`.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,7 @@ use crate::metrics::Limit;
 use crate::room::{Code, RoomError};
 use crate::session::AdmissionError;
 
-/// How long a client should wait before it tries another time, in seconds.
+/// Value of `Retry-After`, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// Why a request is refused.
@@ -24,66 +24,66 @@ pub enum ApiError {
     /// The path does not take this method.
     #[error("Method not allowed")]
     MethodNotAllowed,
-    /// A room id out of bounds.
+    /// A room id is invalid.
     #[error("{field}: {problem}")]
     BadRoomId {
-        /// What it came as.
+        /// The field that holds the id.
         field: &'static str,
-        /// Which bound.
+        /// What is wrong with it.
         problem: IdError,
     },
-    /// The path is no text.
+    /// The path is not valid UTF-8.
     #[error("the path cannot be read")]
     BadPath,
-    /// A field that cannot be read.
+    /// A field is invalid.
     #[error("{0}")]
     Invalid(&'static str),
-    /// The body is no JSON, or not of the right form.
+    /// The body is not JSON, or not of the right form.
     #[error("the body is not the JSON expected: {0}")]
     BadBody(String),
     /// The body is over the size limit.
     #[error("the body is too large, at most {max} bytes")]
     TooLarge {
-        /// The most bytes.
+        /// The limit, in bytes.
         max: usize,
     },
-    /// A token is needed.
+    /// The token is missing or invalid.
     #[error("a valid token is required")]
     Unauthorized,
-    /// Not without a token that nobody has set.
+    /// `API_TOKEN` is not set, so that rooms cannot be changed in production.
     #[error("API_TOKEN is not set: rooms cannot be changed by REST in production")]
     WritesDisabled,
-    /// The page that asks is of no allowed origin.
+    /// The origin of the page is not allowed.
     #[error("this origin is not allowed; CLIENT_URL lists those that are")]
     ForeignOrigin,
-    /// A page sends a body of another type than JSON.
+    /// A page sent a body that is not JSON.
     #[error("Content-Type: must be application/json")]
     NotJson,
-    /// The request is no WebSocket handshake, and should be one.
+    /// The request is not a WebSocket handshake.
     #[error("a WebSocket handshake is expected here")]
     NotAHandshake,
-    /// The query cannot be read.
+    /// The query is malformed.
     #[error("the query cannot be read")]
     BadQuery,
-    /// What a handshake says is wrong.
+    /// The parameters of a handshake are invalid.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The request must come over TLS.
     #[error("TLS is required here")]
     TlsRequired,
-    /// The rooms refuse it.
+    /// A room operation failed.
     #[error(transparent)]
     Room(#[from] RoomError),
-    /// New sessions are refused.
+    /// The server is draining.
     #[error("the server is shutting down")]
     ShuttingDown,
-    /// There are too many connections.
+    /// A connection limit was exceeded.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
-    /// The body took too long to come.
+    /// The request took too long.
     #[error("the request took too long")]
     TooSlow,
-    /// A defect of ours.
+    /// A handler panicked.
     #[error("internal error")]
     Internal,
 }
@@ -121,7 +121,7 @@ impl ApiError {
         }
     }
 
-    /// The limit that was hit, where it is not counted where that happens.
+    /// Returns the limit to count for this error, unless it is counted where it occurs.
     fn limit(&self) -> Option<Limit> {
         match self {
             Self::Room(RoomError::TooManyRooms { .. }) => Some(Limit::Rooms),
@@ -165,7 +165,7 @@ impl ApiError {
     }
 }
 
-/// Travels with the response, for what counts errors.
+/// Attached to the response, to count errors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Refusal {
     pub(crate) code: Code,
@@ -188,7 +188,7 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         if matches!(self, Self::Admission(_)) {
-            // It counts towards no limit, and is not kept. (HTTP/2 has no such header, and hyper leaves it out there.)
+            // A refused connection counts towards no limit, so it is closed. (hyper omits the header in HTTP/2.)
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::UNAUTHORIZED {

@@ -1,4 +1,4 @@
-//! Proxies whose word is believed.
+//! Trusted proxies, and what they forward about a client.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::error::ApiError;
 
-/// The address at the other end of a request's connection.
+/// The remote address of a request's connection.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddress(pub SocketAddr);
 
@@ -19,14 +19,13 @@ pub struct PeerAddress(pub SocketAddr);
 #[derive(Debug, Clone, Copy)]
 pub struct OverTls;
 
-/// The address that a request comes from: that at the other end of its connection, or behind trusted proxies the one
-/// that they tell.
+/// The client's address: the remote address of the connection, or the one that trusted proxies forward.
 #[derive(Debug, Clone, Copy)]
 struct ClientAddress(IpAddr);
 
-/// Where a request comes from, as [`find_client`] found it.
+/// Returns the client's address, as determined by [`find_client`].
 pub fn client_address<B>(request: &http::Request<B>) -> IpAddr {
-    // Requests that did not pass there are none from the network.
+    // Requests that did not pass `find_client` do not come from the network.
     request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ClientAddress(address)| *address)
 }
 
@@ -35,31 +34,32 @@ pub fn client_address<B>(request: &http::Request<B>) -> IpAddr {
 pub struct Proxies(Vec<IpNet>);
 
 impl Proxies {
-    /// Those of the setting.
+    /// Creates the list of trusted networks.
     pub fn new(networks: &[IpNet]) -> Self {
         Self(networks.to_vec())
     }
 
-    /// Whether a peer is a trusted proxy.
+    /// Returns whether an address is that of a trusted proxy.
     pub fn trusts(&self, address: IpAddr) -> bool {
-        // A socket that serves both versions sees IPv4 in its IPv6 form.
+        // A dual-stack socket reports IPv4 addresses in mapped form.
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The nearest address on a request's way that no trusted proxy has. Each proxy appends whom it was connected by, so
-    /// the list is read from its end: what stands before an address that nobody vouches for, its owner may have made up.
+    /// Returns the nearest address on the request's path that is not a trusted proxy. Each proxy appends its remote
+    /// address to `X-Forwarded-For`, so the list is read from its end: entries before an untrusted address may be
+    /// forged.
     fn client(&self, request: &Request) -> Option<IpAddr> {
         let mut nearest = request.extensions().get::<PeerAddress>()?.0.ip().to_canonical();
-        let told = request.headers().get_all("x-forwarded-for");
-        for list in told.into_iter().rev() {
+        let forwarded = request.headers().get_all("x-forwarded-for");
+        for list in forwarded.into_iter().rev() {
             for address in list.to_str().unwrap_or("?").rsplit(',') {
                 if !self.trusts(nearest) {
                     return Some(nearest);
                 }
                 match parse_address(address.trim()) {
                     Some(address) => nearest = address,
-                    // The proxy's own word, and no address: more is not known than the proxy itself.
+                    // A trusted proxy forwarded no valid address, so its own is the last one known.
                     None => return Some(nearest),
                 }
             }
@@ -67,24 +67,24 @@ impl Proxies {
         Some(nearest)
     }
 
-    /// Whether the request came over TLS: to here, or by the word of a trusted proxy. Where several have written theirs,
-    /// that of the nearest counts: what is before it anyone may have written.
+    /// Returns whether the request came over TLS: to this server, or to a trusted proxy. Of several forwarded values
+    /// the last one counts, which the nearest proxy has appended; others may be forged.
     fn came_over_tls(&self, request: &Request) -> bool {
         if request.extensions().get::<OverTls>().is_some() {
             return true;
         }
         let peer = request.extensions().get::<PeerAddress>();
-        let said =
+        let scheme =
             request.headers().get_all("x-forwarded-proto").iter().next_back().and_then(|value| value.to_str().ok());
         peer.is_some_and(|peer| self.trusts(peer.0.ip()))
-            && said
-                .and_then(|said| said.rsplit(',').next())
-                .is_some_and(|said| said.trim().eq_ignore_ascii_case("https"))
+            && scheme
+                .and_then(|scheme| scheme.rsplit(',').next())
+                .is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
     }
 }
 
 impl Proxies {
-    /// The `X-Forwarded-Host` and `X-Forwarded-Port` of the nearest proxy, if it is trusted.
+    /// Returns the `X-Forwarded-Host` and `X-Forwarded-Port` of the nearest proxy, if it is trusted.
     pub fn forwarded_host(&self, headers: &HeaderMap, extensions: &Extensions) -> (Option<String>, Option<u16>) {
         if !extensions.get::<PeerAddress>().is_some_and(|peer| self.trusts(peer.0.ip())) {
             return (None, None);
@@ -97,7 +97,7 @@ impl Proxies {
     }
 }
 
-/// An address as proxies write it: with or without a port, IPv6 with or without brackets and zone.
+/// Parses a forwarded address: with or without a port, IPv6 with or without brackets and zone.
 fn parse_address(text: &str) -> Option<IpAddr> {
     let socket_address = || text.parse::<SocketAddr>().map(|address| address.ip());
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -106,7 +106,7 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     address.ok().map(|address| address.to_canonical())
 }
 
-/// Finds out where requests come from, for [`client_address`].
+/// Determines the address of clients, for [`client_address`].
 pub async fn find_client(State(proxies): State<Arc<Proxies>>, mut request: Request, next: Next) -> Response {
     if let Some(address) = proxies.client(&request) {
         request.extensions_mut().insert(ClientAddress(address));
@@ -114,7 +114,7 @@ pub async fn find_client(State(proxies): State<Arc<Proxies>>, mut request: Reque
     next.run(request).await
 }
 
-/// Refuses what did not come over TLS.
+/// Refuses requests that did not come over TLS.
 pub async fn require_tls(
     State(proxies): State<Arc<Proxies>>,
     request: Request,

@@ -102,12 +102,12 @@ pub(super) fn session_limits(config: &Config) -> session::Limits {
 }
 
 /// What the media server is to be like, on a socket that is bound.
-pub(super) fn media(config: &Config, bound: SocketAddr, connect_timeout: Duration) -> sfu::Settings {
+pub(super) fn media(config: &Config, bound: SocketAddr, connect_timeout: Duration) -> sfu::SfuSettings {
     let media = &config.media;
     let told = |announced: &Announced| SocketAddr::new(announced.ip, announced.port.unwrap_or(bound.port()));
     let announced: Vec<SocketAddr> = media.sfu_announced_address.iter().map(told).collect();
-    sfu::Settings {
-        announced: if announced.is_empty() { sfu::found_out(bound) } else { announced },
+    sfu::SfuSettings {
+        announced: if announced.is_empty() { sfu::detect_addresses(bound) } else { announced },
         max_bitrate: media.sfu_max_bitrate_kbps * 1000,
         max_producers: media.sfu_max_producers,
         max_app_data: config.limits.max_metadata_bytes,

@@ -16,7 +16,7 @@ use crate::dialect::{Dialect, Frame, RequestError};
 use crate::id::ConnectionId;
 use crate::metrics::Limit;
 use crate::room::{Answer, Applied, Delivery, Event, Signal};
-use crate::sfu::Media;
+use crate::sfu::MediaServer;
 
 impl Hub {
     /// Queues what came of a command, in order; `applied` keeps the room locked meanwhile. `welcome` is
@@ -181,12 +181,12 @@ fn log(event: &Event) {
 }
 
 /// Tells the media server who has left a room.
-fn tell_media_who_left(media: &Media, delivery: &Delivery) {
+fn tell_media_who_left(media: &MediaServer, delivery: &Delivery) {
     match &delivery.event {
-        Event::PeerLeft { room, peer, .. } => media.left(room, peer.connection),
+        Event::PeerLeft { room, peer, .. } => media.peer_left(room, peer.connection),
         Event::Removed { room, .. } => {
             for connection in delivery.to.as_slice() {
-                media.left(room, *connection);
+                media.peer_left(room, *connection);
             }
         }
         _ => {}

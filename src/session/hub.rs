@@ -23,7 +23,7 @@ use crate::dialect::{DecodeError, Framing, RequestError};
 use crate::id::ConnectionId;
 use crate::metrics::{Limit, Metrics};
 use crate::room::{RoomError, Rooms};
-use crate::sfu::Media;
+use crate::sfu::MediaServer;
 use crate::timeouts::Timeouts;
 
 /// Everything that sessions share.
@@ -41,7 +41,7 @@ pub struct Hub {
     notices: Arc<Notices>,
     pub(super) expiries: Expiries,
     /// The media server, where there is one.
-    pub(super) media: OnceLock<Media>,
+    pub(super) media: OnceLock<MediaServer>,
 }
 
 /// What bounds connections.

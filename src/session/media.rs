@@ -16,21 +16,24 @@ use super::hub::Hub;
 use crate::dialect::{MediaAnswer, RequestError};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::RoomError;
-use crate::sfu::{Asker, Audience, Company, Concern, Figures, Media, MediaEvent, Notice, Problem, Request};
+use crate::sfu::{
+    ErrorScope, MediaEvent, MediaRequest, MediaServer, MediaStats, Notice, NoticeTarget, RoomMember, SfuErrorKind,
+    Signaling,
+};
 
 /// Ready when a request was answered.
 pub type Answered = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Hub {
     /// Takes the media server into use.
-    pub fn set_media(&self, media: Media) {
+    pub fn set_media(&self, media: MediaServer) {
         // One is enough.
         _ = self.media.set(media);
     }
 
     /// What there is of media, and what was counted of it.
-    pub fn media_figures(&self) -> Figures {
-        self.media.get().map(Media::figures).unwrap_or_default()
+    pub fn media_stats(&self) -> MediaStats {
+        self.media.get().map(MediaServer::stats).unwrap_or_default()
     }
 
     /// Tells one connection something of its media, where its wire has words for it.
@@ -46,16 +49,16 @@ impl Hub {
     }
 }
 
-impl Company for Hub {
-    fn is_member(&self, asker: &Asker) -> bool {
-        self.rooms().peer(asker.connection, &asker.room).is_some_and(|peer| peer == asker.peer)
+impl Signaling for Hub {
+    fn is_member(&self, member: &RoomMember) -> bool {
+        self.rooms().peer(member.connection, &member.room).is_some_and(|peer| peer == member.peer)
     }
 
-    fn tell(&self, notice: Notice) {
+    fn deliver(&self, notice: Notice) {
         let now = SystemTime::now();
         match &notice.to {
-            Audience::One(connection) => self.tell_media(*connection, &notice, now),
-            Audience::Room(room, except) => {
+            NoticeTarget::One(connection) => self.tell_media(*connection, &notice, now),
+            NoticeTarget::Room(room, except) => {
                 for connection in self.rooms().connections_in(room) {
                     if Some(connection) != *except {
                         self.tell_media(connection, &notice, now);
@@ -69,16 +72,21 @@ impl Company for Hub {
 impl Session {
     /// Takes a request to the media server, as a member of a room. What is answered is queued like all that the client is
     /// told; until then nothing else should be read of it.
-    pub fn media(&self, room: Option<RoomId>, request: Request, write: MediaAnswer) -> Result<Answered, RequestError> {
+    pub fn media(
+        &self,
+        room: Option<RoomId>,
+        request: MediaRequest,
+        write: MediaAnswer,
+    ) -> Result<Answered, RequestError> {
         let (hub, id) = (&self.hub, self.id());
-        let media = hub.media.get().ok_or(Problem::NotConfigured.of(Concern::Transport))?;
+        let media = hub.media.get().ok_or(SfuErrorKind::NotConfigured.in_scope(ErrorScope::Transport))?;
         // Whose place another connection has taken by now is silent here, too.
-        let asker = self.while_held(|| {
+        let member = self.while_held(|| {
             let room = hub.rooms().resolve(id, room)?;
             let peer = hub.rooms().peer(id, &room).ok_or(RoomError::NotInRoom)?;
-            Ok::<_, RoomError>(Asker { room, connection: id, peer })
+            Ok::<_, RoomError>(RoomMember { room, connection: id, peer })
         });
-        let asker = asker.ok_or(RoomError::ConnectionEnded)??;
+        let member = member.ok_or(RoomError::ConnectionEnded)??;
         let mailbox = Arc::clone(&self.state.mailbox);
         let reply = {
             let hub = Arc::clone(hub);
@@ -95,6 +103,6 @@ impl Session {
             }
         };
         let media = media.clone();
-        Ok(Box::pin(async move { media.request(asker, request, Box::new(reply)).await }))
+        Ok(Box::pin(async move { media.request(member, request, Box::new(reply)).await }))
     }
 }

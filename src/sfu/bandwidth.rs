@@ -1,37 +1,38 @@
-//! Bandwidth: how that of one client is shared out among what it is sent.
+//! Bandwidth allocation: which simulcast layer each consumer of a transport gets.
 //!
-//! - [`Sfu::allot`] runs four times a second, for each receiving transport, with what the library estimates it can take;
-//! - [`allot`] says which layer each of its consumers is to have;
-//! - [`Restraint`] keeps layers that were taken back from being tried again too soon.
+//! - [`Sfu::allocate`] runs four times a second for each receiving transport, with str0m's bandwidth estimate;
+//! - [`allocate`] chooses a layer for each consumer;
+//! - [`UpgradeBackoff`] delays the next upgrade after a downgrade.
 //!
-//! The guarantee that is easy to break: each switch costs a keyframe, which a narrow line hardly bears. So layers must not
-//! swing, however the estimate and the rates of the layers do.
+//! Invariant: layers do not oscillate, however the estimate and the bitrates of the layers do. Each switch costs a
+//! keyframe, which a narrow path can hardly carry.
 
 use std::time::{Duration, Instant};
 
 use super::id::TransportId;
-use super::parameters::Kind;
-use super::switch::Sfu;
+use super::parameters::TrackKind;
+use super::state::Sfu;
 use super::transport::FIRST_ESTIMATE;
 
-/// How long a step down is kept at first, and at the most: each step up that does not last doubles it.
-const FIRST_HOLD: Duration = Duration::from_secs(5);
-const LONGEST_HOLD: Duration = Duration::from_secs(20);
+/// Time without upgrades after a downgrade. Each upgrade that does not last doubles it, up to the maximum.
+const MIN_BACKOFF: Duration = Duration::from_secs(5);
+const MAX_BACKOFF: Duration = Duration::from_secs(20);
 
-/// The end of a hold, in which padding finds out whether a step up is to be had. Before that, what waits on the line drains.
-const TRIAL: Duration = Duration::from_secs(3);
+/// Last part of the backoff, in which padding probes for an upgrade. Before that, queues on the path drain.
+const PROBE_TIME: Duration = Duration::from_secs(3);
 
-/// A step up that is kept for so long has lasted.
-const LASTING: Duration = Duration::from_secs(10);
+/// An upgrade that is kept for this long has lasted.
+const STABLE_TIME: Duration = Duration::from_secs(10);
 
 impl Sfu {
-    /// Shares out the bandwidth of a transport among its consumers, if there is anything to choose.
-    pub(super) fn allot(&mut self, now: Instant, id: TransportId) {
+    /// Allocates the bandwidth of a transport to its consumers, if any of their producers has several layers.
+    pub(super) fn allocate(&mut self, now: Instant, id: TransportId) {
         let Some(transport) = self.transports.get(&id) else { return };
         let mut producers =
             transport.consumers.iter().filter_map(|id| self.producers.get(&self.consumers.get(id)?.producer));
         let has_choice = producers.any(|producer| producer.description.layers.len() > 1);
-        if self.on_transport(id, |transport, sink| transport.estimates(now, has_choice, sink)) != Some(true) {
+        if self.on_transport(id, |transport, output| transport.update_estimation(now, has_choice, output)) != Some(true)
+        {
             return;
         }
         let Some(transport) = self.transports.get(&id) else { return };
@@ -39,88 +40,89 @@ impl Sfu {
         let flowing = transport.consumers.iter().filter_map(|id| self.consumers.get(id));
         for consumer in flowing.filter(|consumer| !consumer.is_paused) {
             let Some(producer) = self.producers.get(&consumer.producer) else { continue };
-            let rates = producer.rates(now);
-            if consumer.codec.kind() == Kind::Audio {
+            let rates = producer.bitrates(now);
+            if consumer.codec.kind() == TrackKind::Audio {
                 audio += rates.into_iter().flatten().sum::<u64>();
             } else {
                 consumers.push(consumer.id);
-                demands.push(Demand { rates, wanted: consumer.wanted, current: consumer.layer() });
+                demands.push(VideoDemand { rates, max_layer: consumer.max_layer, current: consumer.layer() });
             }
         }
-        let ceiling = transport.restraint.ceiling(now);
-        let allotment = allot(transport.estimate.bits().saturating_sub(audio), ceiling, &demands);
-        let (mut has_risen, mut has_fallen) = (false, false);
-        for ((id, target), demand) in consumers.iter().zip(allotment.targets).zip(&demands) {
+        let ceiling = transport.upgrade_backoff.ceiling(now);
+        let allocation = allocate(transport.estimate.bits().saturating_sub(audio), ceiling, &demands);
+        let (mut has_upgraded, mut has_downgraded) = (false, false);
+        for ((id, target), demand) in consumers.iter().zip(allocation.targets).zip(&demands) {
             let Some(consumer) = self.consumers.get_mut(id) else { continue };
             let Some(target) = target.filter(|target| *target != consumer.target) else { continue };
-            has_risen |= target > consumer.target;
-            has_fallen |= target < consumer.target && demand.could_have(consumer.target);
+            has_upgraded |= target > consumer.target;
+            has_downgraded |= target < consumer.target && demand.is_available(consumer.target);
             consumer.target = target;
             let producer = consumer.producer;
-            self.ask_layer(now, producer, target);
+            self.request_keyframe(now, producer, target);
         }
-        // What has only begun to flow tells nothing yet of how much it will be.
-        let desired = (allotment.desired + audio).max(FIRST_ESTIMATE);
-        let (total, least) = (allotment.total + audio, allotment.least + audio);
-        self.on_transport(id, |transport, sink| {
-            if has_risen {
-                transport.restraint.risen(now);
+        // The bitrate of a stream that has only just started is not meaningful yet.
+        let desired = (allocation.desired + audio).max(FIRST_ESTIMATE);
+        let (total, least) = (allocation.total + audio, allocation.least + audio);
+        self.on_transport(id, |transport, output| {
+            if has_upgraded {
+                transport.upgrade_backoff.upgraded(now);
             }
-            if has_fallen {
-                transport.restraint.fallen(now, allotment.total);
+            if has_downgraded {
+                transport.upgrade_backoff.downgraded(now, allocation.total);
             }
-            let next = if transport.restraint.is_resting(now) { total } else { allotment.next + audio };
+            let next = if transport.upgrade_backoff.suppresses_probing(now) { total } else { allocation.next + audio };
             let (next, desired) = if demands.is_empty() { (0, 0) } else { (next, desired) };
             if !demands.is_empty() {
-                transport.lift(now, least, sink);
+                transport.raise_estimate(now, least, output);
             }
-            transport.aim(next, desired, sink);
+            transport.set_bitrates(next, desired, output);
         });
     }
 }
 
-/// One consumer of pictures, as far as bandwidth is concerned.
+/// The bandwidth demand of one video consumer.
 #[derive(Debug)]
-pub(super) struct Demand {
-    /// Bits a second of each layer, the poorest first; `None` for those that do not flow.
+pub(super) struct VideoDemand {
+    /// Bitrate of each layer in bits per second, lowest quality first; `None` for layers without packets.
     pub(super) rates: Vec<Option<u64>>,
-    /// The most that is wanted.
-    pub(super) wanted: usize,
-    /// What it has.
+    /// The highest layer that the client wants.
+    pub(super) max_layer: usize,
+    /// The layer being forwarded.
     pub(super) current: Option<usize>,
 }
 
-impl Demand {
-    /// Whether a layer is wanted, and flows: what keeps it from being had is bandwidth.
-    fn could_have(&self, layer: usize) -> bool {
-        layer <= self.wanted && self.rates.get(layer).is_some_and(Option::is_some)
+impl VideoDemand {
+    /// Returns whether a layer is wanted and has packets, so that only bandwidth can prevent forwarding it.
+    fn is_available(&self, layer: usize) -> bool {
+        layer <= self.max_layer && self.rates.get(layer).is_some_and(Option::is_some)
     }
 }
 
-/// What the consumers of one transport are to have.
+/// The layers allocated to the consumers of one transport. Bitrates are in bits per second.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Allotment {
-    /// A layer for each; `None` where none flows.
+pub(super) struct Allocation {
+    /// The layer of each consumer; `None` if no layer has packets.
     pub(super) targets: Vec<Option<usize>>,
-    /// Bits a second of those.
+    /// Total bitrate of these layers.
     pub(super) total: u64,
-    /// Bits a second that one step up would take, all together: padding up to there finds out whether they are to be had.
+    /// Total bitrate after the next upgrade. Padding up to this bitrate probes whether it is available.
     pub(super) next: u64,
-    /// Bits a second of all that is wanted.
+    /// Total bitrate of the highest wanted layers.
     pub(super) desired: u64,
-    /// Bits a second of the poorest layers, which are sent whatever the bandwidth.
+    /// Total bitrate of the lowest layers, which are sent regardless of bandwidth.
     pub(super) least: u64,
 }
 
-/// Shares out a bandwidth, in bits a second: first the poorest layer for each, whatever it takes, then step by step the
-/// better ones. A step up must leave a fifth, so that its keyframe does not take it back, and all of it be below the ceiling.
-fn allot(bandwidth: u64, ceiling: u64, demands: &[Demand]) -> Allotment {
-    let flowing = |demand: &Demand, above: Option<usize>| {
+/// Allocates a bandwidth in bits per second: first the lowest layer to each consumer, whatever it takes, then higher
+/// ones step by step. An upgrade must leave a fifth of the bandwidth, so that its own keyframe does not revert it, and
+/// keep the total below the ceiling.
+fn allocate(bandwidth: u64, ceiling: u64, demands: &[VideoDemand]) -> Allocation {
+    let flowing = |demand: &VideoDemand, above: Option<usize>| {
         let first = above.map_or(0, |above| above + 1);
-        (first..demand.rates.len().min(demand.wanted + 1)).find_map(|layer| Some((layer, demand.rates[layer]?)))
+        (first..demand.rates.len().min(demand.max_layer + 1)).find_map(|layer| Some((layer, demand.rates[layer]?)))
     };
-    let lowest = |demand: &Demand| {
-        // Where nothing that is wanted flows, what flows at all.
+    let lowest = |demand: &VideoDemand| {
+        // If no wanted layer has packets, the lowest one that has.
         flowing(demand, None)
             .or_else(|| demand.rates.iter().enumerate().find_map(|(layer, rate)| Some((layer, (*rate)?))))
     };
@@ -134,8 +136,8 @@ fn allot(bandwidth: u64, ceiling: u64, demands: &[Demand]) -> Allotment {
             let Some((layer, rate)) = *chosen else { continue };
             let Some((better, better_rate)) = flowing(demand, Some(layer)) else { continue };
             let with_it = total - rate + better_rate;
-            let is_step_up = demand.current.is_none_or(|current| better > current);
-            let available = if is_step_up { (bandwidth / 5 * 4).min(ceiling) } else { bandwidth };
+            let is_upgrade = demand.current.is_none_or(|current| better > current);
+            let available = if is_upgrade { (bandwidth / 5 * 4).min(ceiling) } else { bandwidth };
             if with_it <= available {
                 *chosen = Some((better, better_rate));
                 (total, has_changed) = (with_it, true);
@@ -148,43 +150,44 @@ fn allot(bandwidth: u64, ceiling: u64, demands: &[Demand]) -> Allotment {
         }
         next = None;
     }
-    let best = |demand: &Demand| demand.rates.iter().take(demand.wanted + 1).flatten().max().copied().unwrap_or(0);
+    let best =
+        |demand: &VideoDemand| demand.rates.iter().take(demand.max_layer + 1).flatten().max().copied().unwrap_or(0);
     let desired = demands.iter().map(best).sum::<u64>() / 5 * 7;
     let targets = chosen.iter().map(|chosen| chosen.map(|(layer, _)| layer)).collect();
-    Allotment { targets, total, next: next.unwrap_or(total), desired, least }
+    Allocation { targets, total, next: next.unwrap_or(total), desired, least }
 }
 
-/// When the consumers of one transport may have more again, after some of it was taken back.
+/// Delays upgrades of a transport after a downgrade.
 ///
-/// The estimate of a line that bears one layer and not quite the next comes and goes. A step up that had to be taken back is
-/// tried again after a while, and after twice that if it was in vain.
+/// The estimate of a path that carries one layer but not quite the next one fluctuates. An upgrade that was reverted is
+/// tried again after a while, and after twice as long if it fails again.
 #[derive(Debug)]
-pub(super) struct Restraint {
-    /// Until when, and what all may take together meanwhile, in bits a second.
-    hold: Option<(Instant, u64)>,
+pub(super) struct UpgradeBackoff {
+    /// The end of the backoff, and the maximum total bitrate until then, in bits per second.
+    limit: Option<(Instant, u64)>,
     length: Duration,
-    risen_at: Option<Instant>,
+    upgraded_at: Option<Instant>,
 }
 
-/// What the library estimates that one client can receive, in bits a second.
+/// The bandwidth estimate for one client, in bits per second.
 #[derive(Debug)]
-pub(super) struct Estimate {
-    /// Of three seconds: steady, and too late for a line that has become narrow.
+pub(super) struct BandwidthEstimate {
+    /// str0m's average over three seconds: stable, but slow to follow a path that has become narrower.
     average: u64,
-    /// Of the last two looks at it: not every dip is one.
+    /// The last two momentary estimates: a single low one is ignored.
     latest: [u64; 2],
 }
 
-impl Estimate {
+impl BandwidthEstimate {
     pub(super) fn new(bits: u64) -> Self {
         Self { average: bits, latest: [bits; 2] }
     }
 
-    pub(super) fn average_is(&mut self, bits: u64) {
+    pub(super) fn set_average(&mut self, bits: u64) {
         self.average = bits;
     }
 
-    pub(super) fn latest_is(&mut self, bits: u64) {
+    pub(super) fn add_latest(&mut self, bits: u64) {
         self.latest = [bits, self.latest[0]];
     }
 
@@ -193,33 +196,33 @@ impl Estimate {
     }
 }
 
-impl Restraint {
+impl UpgradeBackoff {
     pub(super) fn new() -> Self {
-        Self { hold: None, length: FIRST_HOLD, risen_at: None }
+        Self { limit: None, length: MIN_BACKOFF, upgraded_at: None }
     }
 
-    /// The bits a second up to which there may be steps up.
+    /// Returns the maximum total bitrate after upgrades, in bits per second.
     fn ceiling(&self, now: Instant) -> u64 {
-        self.hold.filter(|(until, _)| now < *until).map_or(u64::MAX, |(_, ceiling)| ceiling)
+        self.limit.filter(|(until, _)| now < *until).map_or(u64::MAX, |(_, ceiling)| ceiling)
     }
 
-    /// Whether not even padding is to look for more.
-    fn is_resting(&self, now: Instant) -> bool {
-        self.hold.is_some_and(|(until, _)| now + TRIAL < until)
+    /// Returns whether padding must not probe for more bandwidth yet.
+    fn suppresses_probing(&self, now: Instant) -> bool {
+        self.limit.is_some_and(|(until, _)| now + PROBE_TIME < until)
     }
 
-    fn risen(&mut self, now: Instant) {
-        self.risen_at = Some(now);
+    fn upgraded(&mut self, now: Instant) {
+        self.upgraded_at = Some(now);
     }
 
-    /// Something was taken back, so that `total` bits a second are left.
-    fn fallen(&mut self, now: Instant, total: u64) {
-        match self.risen_at.take() {
-            Some(at) if now.saturating_duration_since(at) >= LASTING => self.length = FIRST_HOLD,
-            Some(_) if self.hold.is_some() => self.length = (self.length * 2).min(LONGEST_HOLD),
+    /// Records a downgrade to a total bitrate of `total` bits per second.
+    fn downgraded(&mut self, now: Instant, total: u64) {
+        match self.upgraded_at.take() {
+            Some(at) if now.saturating_duration_since(at) >= STABLE_TIME => self.length = MIN_BACKOFF,
+            Some(_) if self.limit.is_some() => self.length = (self.length * 2).min(MAX_BACKOFF),
             _ => {}
         }
-        self.hold = Some((now + self.length, total));
+        self.limit = Some((now + self.length, total));
     }
 }
 
@@ -227,92 +230,93 @@ impl Restraint {
 mod tests {
     use super::*;
 
-    fn demand(wanted: usize, current: Option<usize>) -> Demand {
-        Demand { rates: vec![Some(100), Some(300), Some(1000)], wanted, current }
+    fn demand(max_layer: usize, current: Option<usize>) -> VideoDemand {
+        VideoDemand { rates: vec![Some(100), Some(300), Some(1000)], max_layer, current }
     }
 
-    fn targets(bandwidth: u64, demands: &[Demand]) -> Vec<Option<usize>> {
-        allot(bandwidth, u64::MAX, demands).targets
+    fn targets(bandwidth: u64, demands: &[VideoDemand]) -> Vec<Option<usize>> {
+        allocate(bandwidth, u64::MAX, demands).targets
     }
 
     #[test]
-    fn bandwidth_is_shared_from_the_poorest_up() {
-        assert_eq!(targets(10, &[demand(2, None)]), [Some(0)], "one at the least");
+    fn bandwidth_is_allocated_from_lowest_layer_up() {
+        assert_eq!(targets(10, &[demand(2, None)]), [Some(0)], "at least the lowest layer");
         assert_eq!(targets(10_000, &[demand(2, None)]), [Some(2)]);
-        assert_eq!(targets(10_000, &[demand(1, None)]), [Some(1)], "no more than wanted");
+        assert_eq!(targets(10_000, &[demand(1, None)]), [Some(1)], "not above the wanted layer");
         assert_eq!(targets(750, &[demand(2, None), demand(2, None)]), [Some(1), Some(1)]);
         assert_eq!(targets(500, &[demand(2, None), demand(2, None)]), [Some(1), Some(0)]);
     }
 
     #[test]
-    fn a_step_up_leaves_something_and_a_layer_is_kept_while_it_fits() {
+    fn upgrade_leaves_headroom_and_layer_is_kept_while_it_fits() {
         assert_eq!(targets(1200, &[demand(2, Some(1))]), [Some(1)]);
         assert_eq!(targets(1050, &[demand(2, Some(2))]), [Some(2)]);
         assert_eq!(targets(950, &[demand(2, Some(2))]), [Some(1)]);
     }
 
     #[test]
-    fn layers_that_do_not_flow_are_passed_over() {
-        let gap = Demand { rates: vec![Some(100), None, Some(1000)], wanted: 2, current: None };
+    fn layers_without_packets_are_skipped() {
+        let gap = VideoDemand { rates: vec![Some(100), None, Some(1000)], max_layer: 2, current: None };
         assert_eq!(targets(5000, &[gap]), [Some(2)]);
-        let upper = Demand { rates: vec![None, None, Some(1000)], wanted: 0, current: None };
-        assert_eq!(targets(5000, &[upper]), [Some(2)], "rather more than nothing");
-        let none = Demand { rates: vec![None], wanted: 0, current: None };
+        let upper = VideoDemand { rates: vec![None, None, Some(1000)], max_layer: 0, current: None };
+        assert_eq!(targets(5000, &[upper]), [Some(2)], "a higher layer rather than none");
+        let none = VideoDemand { rates: vec![None], max_layer: 0, current: None };
         assert_eq!(targets(5000, &[none]), [None]);
     }
 
     #[test]
-    fn what_would_be_used_is_looked_for() {
-        let allotment = allot(700, u64::MAX, &[demand(2, Some(1))]);
-        assert_eq!((allotment.total, allotment.next, allotment.desired, allotment.least), (300, 1400, 1400, 100));
-        let nothing = Allotment { targets: vec![], total: 0, next: 0, desired: 0, least: 0 };
-        assert_eq!(allot(700, u64::MAX, &[]), nothing);
+    fn padding_probes_for_next_upgrade() {
+        let allocation = allocate(700, u64::MAX, &[demand(2, Some(1))]);
+        assert_eq!((allocation.total, allocation.next, allocation.desired, allocation.least), (300, 1400, 1400, 100));
+        let nothing = Allocation { targets: vec![], total: 0, next: 0, desired: 0, least: 0 };
+        assert_eq!(allocate(700, u64::MAX, &[]), nothing);
     }
 
     #[test]
-    fn below_a_ceiling_what_there_is_may_change_hands() {
+    fn ceiling_limits_total_of_upgrades() {
         let two = [demand(0, Some(1)), demand(2, Some(0))];
-        assert_eq!(allot(10_000, 400, &two).targets, [Some(0), Some(1)]);
-        assert_eq!(allot(10_000, 399, &two).targets, [Some(0), Some(0)]);
-        assert_eq!(allot(10_000, 0, &[demand(2, Some(1))]).targets, [Some(1)], "what one has is no step up");
+        assert_eq!(allocate(10_000, 400, &two).targets, [Some(0), Some(1)]);
+        assert_eq!(allocate(10_000, 399, &two).targets, [Some(0), Some(0)]);
+        assert_eq!(allocate(10_000, 0, &[demand(2, Some(1))]).targets, [Some(1)], "keeping a layer is no upgrade");
     }
 
     #[test]
-    fn an_estimate_falls_at_the_second_look() {
-        let mut estimate = Estimate::new(800);
-        estimate.latest_is(300);
+    fn estimate_drops_at_second_low_value() {
+        let mut estimate = BandwidthEstimate::new(800);
+        estimate.add_latest(300);
         assert_eq!(estimate.bits(), 800);
-        estimate.latest_is(400);
+        estimate.add_latest(400);
         assert_eq!(estimate.bits(), 400);
-        estimate.latest_is(900);
+        estimate.add_latest(900);
         assert_eq!(estimate.bits(), 800);
-        estimate.average_is(350);
+        estimate.set_average(350);
         assert_eq!(estimate.bits(), 350);
     }
 
     #[test]
-    fn what_was_taken_back_is_tried_again_later_and_later() {
-        let (mut now, mut restraint) = (Instant::now(), Restraint::new());
-        let mut hold = |restraint: &mut Restraint, lasts: Duration| {
-            restraint.risen(now);
+    fn backoff_doubles_after_each_failed_upgrade() {
+        let (mut now, mut upgrade_backoff) = (Instant::now(), UpgradeBackoff::new());
+        let mut backoff = |upgrade_backoff: &mut UpgradeBackoff, lasts: Duration| {
+            upgrade_backoff.upgraded(now);
             now += lasts;
-            restraint.fallen(now, 300);
+            upgrade_backoff.downgraded(now, 300);
             let began = now;
-            assert!(restraint.is_resting(now) && restraint.ceiling(now) == 300);
-            while restraint.ceiling(now) == 300 {
+            assert!(upgrade_backoff.suppresses_probing(now) && upgrade_backoff.ceiling(now) == 300);
+            while upgrade_backoff.ceiling(now) == 300 {
                 now += Duration::from_millis(250);
             }
-            assert_eq!(restraint.ceiling(now), u64::MAX);
+            assert_eq!(upgrade_backoff.ceiling(now), u64::MAX);
             let length = now - began;
-            assert!(!restraint.is_resting(began + length.saturating_sub(TRIAL)));
+            assert!(!upgrade_backoff.suppresses_probing(began + length.saturating_sub(PROBE_TIME)));
             length.as_secs()
         };
-        let (briefly, long) = (Duration::from_secs(2), LASTING);
-        let holds = [briefly, briefly, briefly, briefly, long, briefly].map(|lasts| hold(&mut restraint, lasts));
-        assert_eq!(holds, [5, 10, 20, 20, 5, 10]);
-        // A second step down belongs to the first.
-        restraint.fallen(now, 100);
-        assert_eq!(restraint.ceiling(now + Duration::from_secs(9)), 100);
-        assert_eq!(restraint.ceiling(now + Duration::from_secs(10)), u64::MAX);
+        let (briefly, long) = (Duration::from_secs(2), STABLE_TIME);
+        let backoffs =
+            [briefly, briefly, briefly, briefly, long, briefly].map(|lasts| backoff(&mut upgrade_backoff, lasts));
+        assert_eq!(backoffs, [5, 10, 20, 20, 5, 10]);
+        // A second downgrade belongs to the first.
+        upgrade_backoff.downgraded(now, 100);
+        assert_eq!(upgrade_backoff.ceiling(now + Duration::from_secs(9)), 100);
+        assert_eq!(upgrade_backoff.ceiling(now + Duration::from_secs(10)), u64::MAX);
     }
 }

@@ -1,9 +1,9 @@
-//! One producer on its way to one peer: which packets, with which numbers.
+//! Forwarding of one producer to one peer: which packets are sent, and how they are numbered.
 //!
-//! - [`Consumer::offer`] is given each packet of its producer, and makes of it what goes out, if it does;
-//! - another layer is switched to where a keyframe of it starts, and not before: until then the old one goes on.
+//! [`Consumer::forward`] takes each packet of the producer and returns the packet to send, if any. A consumer switches
+//! to another simulcast layer at a keyframe of that layer, and forwards the old layer until then.
 //!
-//! The guarantee that is easy to break: what goes out is one unbroken sequence (see [`rewrite`](super::rewrite)).
+//! Invariant: the sent packets form one continuous sequence (see [`rewrite`](super::rewrite)).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 use str0m::media::Mid;
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc};
 
-use super::codec::{Glance, renumber};
 use super::id::{ConsumerId, ProducerId, TransportId};
-use super::parameters::Kind;
-use super::request::Asker;
-use super::rewrite::{Clock, Pictures, Sequence, captured};
+use super::parameters::TrackKind;
+use super::payload::{PayloadInfo, renumber};
+use super::request::RoomMember;
+use super::rewrite::{PictureRewriter, SequenceRewriter, TimestampRewriter, capture_time};
 use super::router::Codec;
 
-/// A consumer.
+/// One producer forwarded to one peer.
 #[derive(Debug)]
 pub(super) struct Consumer {
     pub(super) id: ConsumerId,
-    pub(super) owner: Asker,
+    pub(super) owner: RoomMember,
     pub(super) producer: ProducerId,
     pub(super) transport: TransportId,
     pub(super) mid: Mid,
@@ -30,19 +30,19 @@ pub(super) struct Consumer {
     pub(super) rtx: Option<Ssrc>,
     pub(super) codec: Codec,
     pub(super) is_paused: bool,
-    /// The most that the client wants.
-    pub(super) wanted: usize,
-    pub(super) wanted_temporal: u8,
-    /// The layer to have, as soon as it can be switched to.
+    /// The highest simulcast layer that the client wants.
+    pub(super) max_layer: usize,
+    pub(super) max_temporal_layer: u8,
+    /// The layer to switch to at its next keyframe.
     pub(super) target: usize,
-    /// Where the packets come from now.
+    /// The stream that is being forwarded.
     source: Option<Source>,
-    /// The source is to be begun again, at a keyframe: there is a gap.
+    /// Whether packets are missing, so that forwarding must restart at a keyframe.
     is_broken: bool,
     temporal: u8,
-    sequence: Sequence,
-    clock: Clock,
-    pictures: Pictures,
+    sequence: SequenceRewriter,
+    timestamps: TimestampRewriter,
+    pictures: PictureRewriter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,18 +51,18 @@ struct Source {
     ssrc: Ssrc,
 }
 
-/// What a consumer makes of a packet.
+/// The result of forwarding a packet.
 #[derive(Debug, Default)]
-pub(super) struct Offered {
-    /// What goes out.
+pub(super) struct Forwarded {
+    /// The packet to send.
     pub(super) write: Option<RtpWrite>,
-    /// Whether a keyframe of the packet's layer is needed.
+    /// Whether the consumer needs a keyframe of the packet's layer.
     pub(super) needs_keyframe: bool,
-    /// Whether another layer than before begins with it.
+    /// Whether the consumer has switched to the packet's layer.
     pub(super) has_switched: bool,
 }
 
-/// A consumer's streams.
+/// The MID and SSRCs of a consumer's streams.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Streams {
     pub(super) mid: Mid,
@@ -72,7 +72,7 @@ pub(super) struct Streams {
 
 impl Consumer {
     pub(super) fn new(
-        owner: Asker,
+        owner: RoomMember,
         producer: ProducerId,
         transport: TransportId,
         codec: Codec,
@@ -89,96 +89,103 @@ impl Consumer {
             rtx: streams.rtx,
             codec,
             is_paused: true,
-            wanted: layers.saturating_sub(1),
-            wanted_temporal: u8::MAX,
+            max_layer: layers.saturating_sub(1),
+            max_temporal_layer: u8::MAX,
             target: 0,
             source: None,
             is_broken: true,
             temporal: u8::MAX,
-            sequence: Sequence::default(),
-            clock: Clock::new(codec.clock_rate()),
-            pictures: Pictures::default(),
+            sequence: SequenceRewriter::default(),
+            timestamps: TimestampRewriter::new(codec.clock_rate()),
+            pictures: PictureRewriter::default(),
         }
     }
 
-    /// The layer that it receives now.
+    /// Returns the layer that is being forwarded.
     pub(super) fn layer(&self) -> Option<usize> {
         self.source.map(|source| source.layer)
     }
 
-    /// The layer whose keyframe would help it now.
+    /// Returns the MID and SSRCs of the streams that the client receives.
+    pub(super) fn streams(&self) -> Streams {
+        Streams { mid: self.mid, ssrc: self.ssrc, rtx: self.rtx }
+    }
+
+    /// Returns the layer whose keyframe the consumer needs, or would need after a loss.
     pub(super) fn needed_layer(&self) -> usize {
         if self.is_broken { self.target } else { self.layer().unwrap_or(self.target) }
     }
 
-    /// From here on something is missing: it goes on with a keyframe.
+    /// Stops forwarding until the next keyframe, since packets will be missing.
     pub(super) fn interrupt(&mut self) {
         self.is_broken = true;
     }
 
-    /// Takes a packet of one layer.
-    pub(super) fn offer(&mut self, now: Instant, layer: usize, packet: &RtpPacket, glance: &Glance) -> Offered {
+    /// Takes a packet of a layer, and returns what to send for it.
+    pub(super) fn forward(&mut self, now: Instant, layer: usize, packet: &RtpPacket, info: &PayloadInfo) -> Forwarded {
         let from = Source { layer, ssrc: packet.header.ssrc };
         let is_current = self.source == Some(from) && !self.is_broken;
         if !is_current && layer != self.target {
-            // The layer that is left goes on until the new one begins, if nothing of it is missing.
-            return Offered::default();
+            // The old layer is forwarded until a keyframe of the new one, unless its packets are missing.
+            return Forwarded::default();
         }
         let mut has_switched = false;
         if !is_current {
-            if !glance.starts_keyframe {
-                return Offered { needs_keyframe: true, ..Offered::default() };
+            if !info.starts_keyframe {
+                return Forwarded { needs_keyframe: true, ..Forwarded::default() };
             }
             has_switched = self.layer() != Some(layer);
-            self.begin(now, from, packet, glance);
+            self.restart_at(now, from, packet, info);
         }
         let number = *packet.seq_no;
-        if self.leaves_out(glance) {
+        if self.drops(info) {
             self.sequence.skip(number);
-            return Offered { has_switched, ..Offered::default() };
+            return Forwarded { has_switched, ..Forwarded::default() };
         }
-        let Some(number) = self.sequence.map(number) else { return Offered { has_switched, ..Offered::default() } };
-        let timestamp = self.clock.map(packet.header.timestamp, now, self.captured(packet));
-        let write = self.write(packet, glance, number, timestamp);
-        Offered { write: Some(write), needs_keyframe: false, has_switched }
+        let Some(number) = self.sequence.map(number) else { return Forwarded { has_switched, ..Forwarded::default() } };
+        let timestamp = self.timestamps.map(packet.header.timestamp, now, self.capture_time(packet));
+        let write = self.write(packet, info, number, timestamp);
+        Forwarded { write: Some(write), needs_keyframe: false, has_switched }
     }
 
-    fn begin(&mut self, now: Instant, from: Source, packet: &RtpPacket, glance: &Glance) {
-        self.sequence.begin(*packet.seq_no);
-        // After a pause the same source's own clock tells how long that was.
+    fn restart_at(&mut self, now: Instant, from: Source, packet: &RtpPacket, info: &PayloadInfo) {
+        self.sequence.restart_at(*packet.seq_no);
+        // After a pause of the same source, its own timestamps tell how long the pause was.
         if self.source.is_some_and(|source| source.ssrc != from.ssrc) {
-            self.clock.begin(packet.header.timestamp, now, self.captured(packet));
+            self.timestamps.restart_at(packet.header.timestamp, now, self.capture_time(packet));
         }
-        if let Some(numbers) = glance.numbers {
-            self.pictures.begin(numbers);
+        if let Some(numbers) = info.numbers {
+            self.pictures.restart_at(numbers);
         }
         self.source = Some(from);
         self.is_broken = false;
-        self.temporal = self.wanted_temporal;
+        self.temporal = self.max_temporal_layer;
     }
 
-    fn captured(&self, packet: &RtpPacket) -> Option<Duration> {
-        captured(packet.header.timestamp, self.codec.clock_rate(), packet.last_sender_info.as_ref())
+    fn capture_time(&self, packet: &RtpPacket) -> Option<Duration> {
+        capture_time(packet.header.timestamp, self.codec.clock_rate(), packet.last_sender_info.as_ref())
     }
 
-    /// Whether a packet belongs to a part of the frame rate that is not wanted. More of it is taken up again where it
-    /// can be decoded.
-    fn leaves_out(&mut self, glance: &Glance) -> bool {
-        if self.wanted_temporal < self.temporal {
-            self.temporal = self.wanted_temporal;
-        } else if glance.temporal_layer > self.temporal
-            && glance.temporal_layer <= self.wanted_temporal
-            && (glance.is_sync || glance.starts_keyframe)
+    /// Returns whether a packet belongs to a temporal layer that is not forwarded. Switches up where a higher layer can
+    /// be decoded.
+    fn drops(&mut self, info: &PayloadInfo) -> bool {
+        if self.max_temporal_layer < self.temporal {
+            self.temporal = self.max_temporal_layer;
+        } else if info.temporal_layer > self.temporal
+            && info.temporal_layer <= self.max_temporal_layer
+            && (info.is_sync || info.starts_keyframe)
         {
-            self.temporal = glance.temporal_layer;
+            self.temporal = info.temporal_layer;
         }
-        glance.temporal_layer > self.temporal
+        info.temporal_layer > self.temporal
     }
 
-    fn write(&mut self, packet: &RtpPacket, glance: &Glance, number: u64, timestamp: u32) -> RtpWrite {
+    fn write(&mut self, packet: &RtpPacket, info: &PayloadInfo, number: u64, timestamp: u32) -> RtpWrite {
         let header = &packet.header;
-        let is_video = self.codec.kind() == Kind::Video;
-        // What names or times a packet is its transport's own; what else it seems to have may be something else.
+        let is_video = self.codec.kind() == TrackKind::Video;
+        // MID, RID and transport-wide sequence numbers are set by the consumer's transport. Of the others only those
+        // that the router supports for this kind are copied, since their ids may mean something else on the producer's
+        // transport.
         let extensions = ExtensionValues {
             audio_level: header.ext_vals.audio_level.filter(|_| !is_video),
             voice_activity: header.ext_vals.voice_activity.filter(|_| !is_video),
@@ -186,16 +193,16 @@ impl Consumer {
             ..ExtensionValues::default()
         };
         let payload_type = self.codec.payload_type().into();
-        let (payload, patch) = match glance.numbers {
+        let (payload, patch) = match info.numbers {
             Some(from) => renumber(self.codec, &packet.payload, from, self.pictures.map(from)),
             None => (Arc::clone(&packet.payload), None),
         };
-        // The library panics where it is to send again what has no stream for that.
-        let is_resendable = is_video && self.rtx.is_some();
+        // str0m panics when it retransmits on a stream without RTX.
+        let can_retransmit = is_video && self.rtx.is_some();
         let write = RtpWrite::new(payload_type, number.into(), timestamp, packet.timestamp, payload)
             .marker(header.marker)
             .ext_vals(extensions)
-            .nackable(is_resendable);
+            .nackable(can_retransmit);
         match patch {
             Some(patch) => write.vp8_patch(patch),
             None => write,

@@ -1,13 +1,13 @@
-//! The media server on a thread of its own, with its UDP socket: so forwarding never delays signaling.
+//! Runs the media server on a thread of its own with a UDP socket, so that forwarding never delays signaling.
 //!
-//! - [`Media::request`] takes a request to the thread and waits until it was answered there. What is told to one
-//!   connection keeps its order, since all of it comes from that thread: answers, then what follows from them;
-//! - [`Media::left`] says that a peer has left its room. It neither waits nor fails;
-//! - the thread carries out one request, and reads datagrams, in turns: whatever is asked of it, media goes on;
-//! - [`Agenda`] says which request is next: those that create transports wait where there are too many.
+//! - [`MediaServer::request`] sends a request to the thread and waits for the response. The thread writes all responses
+//!   and notices of a connection, so they keep their order;
+//! - [`MediaServer::peer_left`] reports that a peer has left its room. It neither waits nor fails;
+//! - the thread alternates between one request and a batch of datagrams, so requests do not stop media;
+//! - [`RequestQueue`] orders requests, and delays those that create transports too fast.
 //!
-//! The guarantee that is easy to break: who has left a room has no media in it. Departures are heeded before each request,
-//! and none is carried out whose peer is not there any more.
+//! Invariant: a peer that has left a room has no media in it. Departures are processed before each request, and a
+//! request is refused if its peer is no longer a member.
 
 use std::collections::HashSet;
 use std::io;
@@ -22,136 +22,136 @@ use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{debug, error, warn};
 
-use super::agenda::{Agenda, Answering, Command};
-use super::breath::Breath;
-use super::figures::Figures;
-use super::flow::Outputs;
-use super::notes::Notes;
-use super::request::{Answer, Asker, Concern, Notice, Problem, Request, SfuError};
-use super::switch::{NoCertificate, Settings, Sfu};
+use super::cpu_yield::CpuYield;
+use super::forward::PollOutput;
+use super::limit_log::LimitLog;
+use super::request::{ErrorScope, MediaRequest, MediaResponse, Notice, RoomMember, SfuError, SfuErrorKind};
+use super::request_queue::{QueuedRequest, RequestQueue, Responder};
+use super::state::{CertificateError, Sfu, SfuSettings};
+use super::stats::MediaStats;
 use crate::id::{ConnectionId, RoomId};
 
-/// How many requests wait for the thread; each connection has one under way at the most.
+/// Capacity of the channel to the thread. A connection has at most one request in flight.
 const QUEUE: usize = 256;
 
-/// How many datagrams are taken in one turn, and how often it is polled.
+/// Maximum number of datagrams received, and of polls, in one turn.
 const TURN: usize = 64;
 
-/// After how long datagrams get their turn while peers leave: a connection may have many transports.
-const PATIENCE: Duration = Duration::from_millis(2);
+/// How long departures are processed before datagrams get a turn: a connection may have many transports.
+const DEPARTURES_SLICE: Duration = Duration::from_millis(2);
 
-/// What the kernel is asked to hold of datagrams that were not read or sent yet, in bytes: it may give less.
+/// Requested size of the socket's buffers, in bytes. The kernel may grant less.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
-/// Larger than any datagram that is read.
+/// Size of the receive buffer, above the largest datagram that is accepted.
 const DATAGRAM: usize = 2048;
 
-/// Who is in a room, and how they are told something.
-pub trait Company: Send + Sync {
-    /// Whether a peer is in its room.
-    fn is_member(&self, asker: &Asker) -> bool;
+/// What the media server needs of signaling: room membership, and delivery of notices.
+pub trait Signaling: Send + Sync {
+    /// Returns whether a peer is in its room.
+    fn is_member(&self, member: &RoomMember) -> bool;
 
-    /// Tells what happened. Must not wait.
-    fn tell(&self, notice: Notice);
+    /// Delivers a notice. Must not block.
+    fn deliver(&self, notice: Notice);
 }
 
-/// Writes and queues the answer to a request. Must not wait.
-pub type Reply = Box<dyn FnOnce(Result<Answer, SfuError>) + Send>;
+/// Encodes and queues the response to a request. Must not block.
+pub type Reply = Box<dyn FnOnce(Result<MediaResponse, SfuError>) + Send>;
 
-/// What the thread and those who speak to it share.
+/// State shared by the thread and its handles.
 #[derive(Default)]
 struct Shared {
-    /// Peers that may have something here: no more than there are peers.
+    /// Peers that may have transports; bounded by the number of peers.
     users: Mutex<HashSet<(RoomId, ConnectionId)>>,
     departures: Mutex<Vec<(RoomId, ConnectionId)>>,
     wake: Notify,
     stop: Notify,
-    figures: Mutex<Figures>,
+    stats: Mutex<MediaStats>,
 }
 
-/// The media server, as the rest of the program sees it. Cloning is cheap, and all clones are the same.
+/// A handle to the media server. Cloning is cheap; all clones refer to the same server.
 #[derive(Clone)]
-pub struct Media {
-    commands: mpsc::Sender<Command>,
+pub struct MediaServer {
+    commands: mpsc::Sender<QueuedRequest>,
     shared: Arc<Shared>,
 }
 
-/// Why there is no media server.
+/// Why the media server could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum DriveError {
-    /// No thread, or the socket cannot be used.
+pub enum MediaStartError {
+    /// The thread could not be spawned, or the socket not be used.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// No certificate.
+    /// No certificate could be generated.
     #[error(transparent)]
-    Certificate(#[from] NoCertificate),
+    Certificate(#[from] CertificateError),
 }
 
-/// A media server that runs until it is stopped.
-pub struct Running {
+/// The media server's thread, which runs until it is stopped.
+pub struct MediaThread {
     thread: JoinHandle<()>,
     shared: Arc<Shared>,
 }
 
-impl Media {
-    /// Starts a media server on a socket.
+impl MediaServer {
+    /// Starts the media server on a socket.
     pub fn start(
         socket: UdpSocket,
-        settings: Settings,
-        company: Arc<dyn Company>,
-    ) -> Result<(Self, Running), DriveError> {
+        settings: SfuSettings,
+        signaling: Arc<dyn Signaling>,
+    ) -> Result<(Self, MediaThread), MediaStartError> {
         let sfu = Sfu::new(settings.clone())?;
         socket.set_nonblocking(true)?;
         let buffers = socket2::SockRef::from(&socket);
-        // As much as the kernel likes: less is only lost sooner.
+        // Best effort: smaller buffers only lose datagrams sooner.
         _ = buffers.set_recv_buffer_size(SOCKET_BUFFER);
         _ = buffers.set_send_buffer_size(SOCKET_BUFFER);
         let is_v6 = socket.local_addr()?.is_ipv6();
         let (commands, requests) = mpsc::channel(QUEUE);
-        let agenda = Agenda::new(requests, settings.transports_per_second, Instant::now());
+        let request_queue = RequestQueue::new(requests, settings.transports_per_second, Instant::now());
         let shared = Arc::new(Shared::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let readiness = {
             let _entered = runtime.enter();
             tokio::net::UdpSocket::from_std(socket.try_clone()?)?
         };
-        let (own, outputs) = (Figures::default(), Outputs::default());
+        let (counted, poll_output) = (MediaStats::default(), PollOutput::default());
         let driver = Driver {
             sfu,
             settings,
             socket,
             readiness,
             is_v6,
-            agenda,
-            company,
+            request_queue,
+            signaling,
             shared: Arc::clone(&shared),
-            own,
-            outputs,
-            under_way: None,
-            breath: Breath::new(Instant::now()),
-            notes: Notes::default(),
+            counted,
+            poll_output,
+            current: None,
+            cpu_yield: CpuYield::new(Instant::now()),
+            limit_log: LimitLog::default(),
         };
         let thread =
             std::thread::Builder::new().name("media".to_owned()).spawn(move || runtime.block_on(driver.run()))?;
-        Ok((Self { commands, shared: Arc::clone(&shared) }, Running { thread, shared }))
+        Ok((Self { commands, shared: Arc::clone(&shared) }, MediaThread { thread, shared }))
     }
 
-    /// Has a request carried out. Ready when it was answered.
-    pub async fn request(&self, asker: Asker, request: Request, reply: Reply) {
-        self.shared.users.lock().insert((asker.room.clone(), asker.connection));
+    /// Carries out a request. Resolves when `reply` has been called.
+    pub async fn request(&self, member: RoomMember, request: MediaRequest, reply: Reply) {
+        self.shared.users.lock().insert((member.room.clone(), member.connection));
         let (pending, answered) = oneshot::channel();
-        let command = Command { asker, request, answer: Answering { reply, pending } };
+        let command = QueuedRequest { member, request, responder: Responder { reply, pending } };
         match self.commands.send(command).await {
-            // It ends as an error, when it is dropped.
+            // The thread drops the sender when it has replied.
             Ok(()) => _ = answered.await,
             Err(mpsc::error::SendError(command)) => {
-                (command.answer.reply)(Err(Problem::Stopping.of(Concern::Transport)));
+                (command.responder.reply)(Err(SfuErrorKind::ShuttingDown.in_scope(ErrorScope::Transport)));
             }
         }
     }
 
-    /// A peer has left a room.
-    pub fn left(&self, room: &RoomId, connection: ConnectionId) {
+    /// Closes the transports of a peer that has left a room.
+    pub fn peer_left(&self, room: &RoomId, connection: ConnectionId) {
         let key = (room.clone(), connection);
         if self.shared.users.lock().remove(&key) {
             self.shared.departures.lock().push(key);
@@ -159,40 +159,40 @@ impl Media {
         }
     }
 
-    /// What there is, and what was counted, as of a moment ago.
-    pub fn figures(&self) -> Figures {
-        *self.shared.figures.lock()
+    /// Returns the counters and gauges as of the last turn.
+    pub fn stats(&self) -> MediaStats {
+        *self.shared.stats.lock()
     }
 }
 
-impl Running {
-    /// Stops it, and waits until it has stopped. To be called where waiting is allowed.
+impl MediaThread {
+    /// Stops the thread and waits for it to end. Blocks the calling thread.
     pub fn stop(self) {
         self.shared.stop.notify_one();
         if self.thread.join().is_err() {
-            warn!("the media thread ended by a defect");
+            warn!("media thread panicked");
         }
     }
 }
 
 struct Driver {
     sfu: Sfu,
-    settings: Settings,
-    /// Read and written without waiting, and without regard to what the runtime knows of it: that looks only while it waits.
+    settings: SfuSettings,
+    /// Read and written without the runtime's readiness, which is updated only while the thread waits.
     socket: UdpSocket,
-    /// The same, to wait for.
+    /// The same socket, to wait for datagrams.
     readiness: tokio::net::UdpSocket,
     is_v6: bool,
-    agenda: Agenda,
-    company: Arc<dyn Company>,
+    request_queue: RequestQueue,
+    signaling: Arc<dyn Signaling>,
     shared: Arc<Shared>,
-    /// What was sent, and what was not; and defects outside of any transport.
-    own: Figures,
-    outputs: Outputs,
-    /// How the request that is carried out is to be answered, even if that is a defect.
-    under_way: Option<Answering>,
-    breath: Breath,
-    notes: Notes,
+    /// Counters of sent datagrams and of panics outside of transports.
+    counted: MediaStats,
+    poll_output: PollOutput,
+    /// The responder of the request being carried out, kept here to respond even if the request panics.
+    current: Option<Responder>,
+    cpu_yield: CpuYield,
+    limit_log: LimitLog,
 }
 
 impl Driver {
@@ -206,150 +206,151 @@ impl Driver {
                 biased;
                 () = shared.stop.notified() => return,
                 () = shared.wake.notified() => {}
-                is_open = self.agenda.received() => if !is_open {
+                is_open = self.request_queue.received() => if !is_open {
                     return;
                 },
                 _ = self.readiness.readable() => {}
                 () = tokio::time::sleep_until(until.into()) => {}
             }
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn(&mut buffer)));
-            next = turn.unwrap_or_else(|_| self.start_afresh());
+            next = turn.unwrap_or_else(|_| self.restart_after_panic());
         }
     }
 
-    /// After a defect outside of any one transport nothing here is to be relied on. Clients are told that their transports
-    /// are dead, and may make new ones.
-    fn start_afresh(&mut self) -> Option<Instant> {
-        error!("a defect in the media server: all media ends");
-        self.own.defects += 1;
+    /// Replaces the SFU after a panic outside of transports, which may have left it inconsistent. Clients are notified
+    /// that their transports have failed, and may create new ones.
+    fn restart_after_panic(&mut self) -> Option<Instant> {
+        error!("media server panicked, closing all transports");
+        self.counted.panics += 1;
         match Sfu::new(self.settings.clone()) {
             Ok(mut sfu) => {
-                let notices = self.sfu.last_words();
-                // What is counted never goes back.
-                sfu.continue_from(self.sfu.figures());
+                let notices = self.sfu.failure_notices();
+                // Counters never decrease.
+                sfu.restore_counters(self.sfu.stats());
                 self.sfu = sfu;
                 for notice in notices {
-                    // The defect may be there.
-                    _ = catch_unwind(AssertUnwindSafe(|| self.company.tell(notice)));
+                    // The delivery itself may have panicked.
+                    _ = catch_unwind(AssertUnwindSafe(|| self.signaling.deliver(notice)));
                 }
             }
-            Err(problem) => error!(%problem, "no new media server"),
+            Err(error) => error!(%error, "cannot restart the media server"),
         }
-        let failed = Err(Problem::Internal.of(Concern::Transport));
-        _ = catch_unwind(AssertUnwindSafe(|| self.answer(failed)));
+        let failed = Err(SfuErrorKind::Internal.in_scope(ErrorScope::Transport));
+        _ = catch_unwind(AssertUnwindSafe(|| self.respond(failed)));
         self.publish(Instant::now());
         None
     }
 
-    /// Does what there is to do, and says when there is more at the latest.
+    /// Processes departures, one request and a batch of datagrams. Returns the time of the next turn, if one is
+    /// scheduled.
     fn turn(&mut self, buffer: &mut [u8]) -> Option<Instant> {
-        self.heed_departures(buffer);
-        if let Some(command) = self.agenda.next(Instant::now()) {
-            self.carry_out(command);
+        self.process_departures(buffer);
+        if let Some(command) = self.request_queue.next(Instant::now()) {
+            self.run_request(command);
         }
         self.receive(buffer);
-        let next = self.tell();
-        next.into_iter().chain(self.agenda.due(Instant::now())).min()
+        let next = self.flush();
+        next.into_iter().chain(self.request_queue.due(Instant::now())).min()
     }
 
-    fn carry_out(&mut self, Command { asker, request, answer }: Command) {
-        self.under_way = Some(answer);
-        let key = (asker.room.clone(), asker.connection);
-        // It may have waited, and its peer may have left and come back meanwhile.
+    fn run_request(&mut self, QueuedRequest { member, request, responder }: QueuedRequest) {
+        self.current = Some(responder);
+        let key = (member.room.clone(), member.connection);
+        // The request may have waited, and its peer may have left and rejoined meanwhile.
         self.shared.users.lock().insert(key.clone());
-        let outcome = if self.company.is_member(&asker) {
-            self.sfu.handle(Instant::now(), &asker, request)
+        let outcome = if self.signaling.is_member(&member) {
+            self.sfu.handle(Instant::now(), &member, request)
         } else {
             self.shared.users.lock().remove(&key);
-            Err(Problem::NotInRoom.of(Concern::Transport))
+            Err(SfuErrorKind::NotInRoom.in_scope(ErrorScope::Transport))
         };
-        self.answer(outcome);
+        self.respond(outcome);
     }
 
-    /// Takes datagrams, as many as have their turn.
+    /// Receives up to [`TURN`] datagrams.
     fn receive(&mut self, buffer: &mut [u8]) {
         for _ in 0..TURN {
             match self.socket.recv_from(buffer) {
                 Ok((length, from)) => {
                     let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-                    self.sfu.receive(self.breath.take(), from, &buffer[..length]);
+                    self.sfu.receive(self.cpu_yield.yield_if_due(), from, &buffer[..length]);
                 }
-                Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {
-                    // Has the runtime wait for the next.
-                    _ = self.readiness.try_io(Interest::READABLE, || Err::<(), _>(problem));
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Clears the runtime's readiness, so that the next turn waits for a datagram.
+                    _ = self.readiness.try_io(Interest::READABLE, || Err::<(), _>(error));
                     return;
                 }
-                // Such as one that tells of a datagram that was sent.
+                // Such as an ICMP error about a datagram that was sent.
                 Err(_) => {}
             }
         }
     }
 
-    fn answer(&mut self, outcome: Result<Answer, SfuError>) {
-        if let Some(Answering { reply, pending: _pending }) = self.under_way.take() {
+    fn respond(&mut self, outcome: Result<MediaResponse, SfuError>) {
+        if let Some(Responder { reply, pending: _pending }) = self.current.take() {
             reply(outcome);
         }
     }
 
-    fn heed_departures(&mut self, buffer: &mut [u8]) {
+    fn process_departures(&mut self, buffer: &mut [u8]) {
         let departures = std::mem::take(&mut *self.shared.departures.lock());
         let mut since = Instant::now();
         for (room, connection) in departures {
-            self.sfu.leave(&room, connection);
-            if since.elapsed() > PATIENCE {
+            self.sfu.remove_peer(&room, connection);
+            if since.elapsed() > DEPARTURES_SLICE {
                 self.receive(buffer);
-                self.tell();
+                self.flush();
                 since = Instant::now();
             }
         }
     }
 
-    /// Sends what is to be sent, and tells what is to be told.
-    fn tell(&mut self) -> Option<Instant> {
+    /// Sends datagrams and delivers notices until the SFU has no more that are due. Returns the time of the next poll.
+    fn flush(&mut self) -> Option<Instant> {
         let began = Instant::now();
         for _ in 0..TURN {
-            self.sfu.poll(self.breath.take(), &mut self.outputs);
+            self.sfu.poll(self.cpu_yield.yield_if_due(), &mut self.poll_output);
             self.send();
-            if self.outputs.next.is_none_or(|next| next > began) {
+            if self.poll_output.next.is_none_or(|next| next > began) {
                 break;
             }
         }
         self.publish(began);
-        self.outputs.next
+        self.poll_output.next
     }
 
     fn send(&mut self) {
-        for datagram in &self.outputs.datagrams {
-            let to = self.reachable(datagram.to);
-            // What does not fit is lost, as on the way; it is asked for again.
+        for datagram in &self.poll_output.datagrams {
+            let to = self.socket_address(datagram.to);
+            // A datagram that does not fit is lost like one on the network; the client requests it again.
             match self.socket.send_to(&datagram.contents, to) {
                 Ok(length) => {
-                    self.own.sent += 1;
-                    self.own.sent_bytes += length as u64;
+                    self.counted.sent += 1;
+                    self.counted.sent_bytes += length as u64;
                 }
-                Err(problem) => {
-                    self.own.unsent += 1;
-                    if problem.kind() != io::ErrorKind::WouldBlock {
-                        debug!(%problem, "a datagram was not sent");
+                Err(error) => {
+                    self.counted.send_errors += 1;
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        debug!(%error, "cannot send datagram");
                     }
                 }
             }
         }
-        for notice in self.outputs.notices.drain(..) {
-            self.company.tell(notice);
+        for notice in self.poll_output.notices.drain(..) {
+            self.signaling.deliver(notice);
         }
     }
 
     fn publish(&mut self, now: Instant) {
-        let (Figures { sent, sent_bytes, unsent, .. }, figures) = (self.own, self.sfu.figures());
-        let defects = self.own.defects + figures.defects;
-        let figures = Figures { sent, sent_bytes, unsent, defects, ..figures };
-        self.notes.look(now, &figures, |limit, times| warn!(limit, times, "media limit hit"));
-        *self.shared.figures.lock() = figures;
+        let (MediaStats { sent, sent_bytes, send_errors, .. }, stats) = (self.counted, self.sfu.stats());
+        let panics = self.counted.panics + stats.panics;
+        let stats = MediaStats { sent, sent_bytes, send_errors, panics, ..stats };
+        self.limit_log.update(now, &stats, |limit, times| warn!(limit, times, "media limit hit"));
+        *self.shared.stats.lock() = stats;
     }
 
-    /// An address as the socket names it.
-    fn reachable(&self, to: SocketAddr) -> SocketAddr {
+    /// Maps an IPv4 address to IPv6 if the socket is an IPv6 one.
+    fn socket_address(&self, to: SocketAddr) -> SocketAddr {
         match to.ip() {
             IpAddr::V4(ip) if self.is_v6 => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
             _ => to,
@@ -357,19 +358,20 @@ impl Driver {
     }
 }
 
-/// The addresses that clients are told where none are set: the socket's own, or where it listens on all of them the one
-/// that this machine speaks to others with.
-pub fn found_out(bound: SocketAddr) -> Vec<SocketAddr> {
+/// Returns the addresses to announce when none is configured: the socket's own, or, if it is bound to the
+/// unspecified address, those of the default routes.
+pub fn detect_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
     if !bound.ip().is_unspecified() {
         return vec![bound];
     }
-    // Nothing is sent: connecting a UDP socket only asks the kernel for the way. Addresses of RFC 5737 and RFC 3849.
-    let towards = |own: &str, other: &str| {
-        let socket = UdpSocket::bind(own).ok()?;
+    // Connecting a UDP socket sends nothing, it only looks up the route. The addresses are those of RFC 5737 and RFC
+    // 3849.
+    let source_address = |counted: &str, other: &str| {
+        let socket = UdpSocket::bind(counted).ok()?;
         socket.connect(other).ok()?;
         Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
     };
-    let v6 = if bound.is_ipv6() { towards("[::]:0", "[2001:db8::1]:9") } else { None };
-    let v4 = towards("0.0.0.0:0", "192.0.2.1:9").or(v6.is_none().then_some(IpAddr::from([127, 0, 0, 1])));
+    let v6 = if bound.is_ipv6() { source_address("[::]:0", "[2001:db8::1]:9") } else { None };
+    let v4 = source_address("0.0.0.0:0", "192.0.2.1:9").or(v6.is_none().then_some(IpAddr::from([127, 0, 0, 1])));
     [v4, v6].into_iter().flatten().map(|ip| SocketAddr::new(ip, bound.port())).collect()
 }

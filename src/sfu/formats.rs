@@ -1,61 +1,63 @@
-//! The numbers of one transport: which payload types are which codecs, and which ids are which header extensions.
+//! Payload types and header extension ids of one transport.
 //!
-//! To clients all goes with the router's own numbers. Producers send with theirs, which are read off what their client says
-//! that it can, and off its first track.
+//! Consumers use the router's numbers. Producers use those of their client, taken from its capabilities and its first
+//! track.
 //!
-//! The guarantee that is easy to break: they are fixed when the transport begins. What comes with others later is refused.
+//! Invariant: the numbers are fixed when the transport starts. Tracks with other numbers are refused later.
 
 use str0m::format::{CodecConfig, FormatParams};
 use str0m::media::Frequency;
 use str0m::rtp::{Extension, ExtensionMap};
 
-use super::parameters::{ExtensionParameters, Kind, RtpCapabilities, RtpParameters};
-use super::request::Problem;
+use super::parameters::{ExtensionParameters, RtpCapabilities, RtpParameters, TrackKind};
+use super::request::SfuErrorKind;
 use super::router::{
-    AUDIO_LEVEL, Carried, Codec, EXTENSIONS, MID, REPAIRED_RID, RID, TRANSPORT_CC, as_number, capabilities,
+    AUDIO_LEVEL, Codec, EXTENSIONS, MID, REPAIRED_RID, RID, SupportedExtension, TRANSPORT_CC, as_number, capabilities,
 };
 
-/// The payload types and extension ids that one transport uses: fixed when it begins.
+/// The payload types and extension ids of one transport.
 #[derive(Debug, Clone)]
 pub(super) struct Formats {
-    /// Payload types, their codecs, and the payload types of their retransmissions.
+    /// Payload type, codec, and payload type of RTX.
     payloads: Vec<(u8, Codec, Option<u8>)>,
-    /// Ids, and places in [`EXTENSIONS`].
+    /// Id, and index in [`EXTENSIONS`].
     extensions: Vec<(u8, usize)>,
 }
 
-/// The most entries that are read of what a client says it can: browsers have under forty.
-const MOST_ENTRIES: usize = 128;
+/// Maximum number of codecs, and of extensions, that are read of a client's capabilities. Browsers have fewer than
+/// forty.
+const MAX_ENTRIES: usize = 128;
 
-/// The largest id that a header extension may have.
+/// Largest valid id of a header extension.
 const MAX_EXTENSION_ID: u8 = 16;
 
-/// An id that a header extension may have. One of any other is as good as not there.
-fn usable(id: u16) -> Option<u8> {
+/// Returns a header extension id if it is valid. Extensions with other ids are ignored.
+fn valid_id(id: u16) -> Option<u8> {
     u8::try_from(id).ok().filter(|id| (1..=MAX_EXTENSION_ID).contains(id))
 }
 
-/// Adds an extension, if it is carried, its id can be used, and neither is there yet.
+/// Adds an extension if it is supported, its id is valid, and neither is present yet.
 fn add_extension(extensions: &mut Vec<(u8, usize)>, uri: &str, id: u16) {
-    let place = EXTENSIONS.iter().position(|carried| carried.uri == uri);
-    let (Some(place), Some(id)) = (place, usable(id)) else { return };
-    if !extensions.iter().any(|(taken, known)| *taken == id || *known == place) {
-        extensions.push((id, place));
+    let index = EXTENSIONS.iter().position(|extension| extension.uri == uri);
+    let (Some(index), Some(id)) = (index, valid_id(id)) else { return };
+    if !extensions.iter().any(|(taken, known)| *taken == id || *known == index) {
+        extensions.push((id, index));
     }
 }
 
 impl Formats {
-    /// Those of the router, for transports to clients.
+    /// Returns the router's numbers, for receiving transports.
     pub(super) fn of_router() -> Self {
         Self::read(&capabilities())
     }
 
-    /// Those of a client that sends. What is not carried, or has no number that can be used, is left out.
+    /// Returns the numbers in a sending client's capabilities. Unsupported codecs and extensions, and those with
+    /// invalid numbers, are left out.
     pub(super) fn read(client: &RtpCapabilities) -> Self {
         let mut payloads: Vec<(u8, Codec, Option<u8>)> = Vec::new();
-        let codecs = || client.codecs.iter().take(MOST_ENTRIES);
+        let codecs = || client.codecs.iter().take(MAX_ENTRIES);
         for offered in codecs() {
-            let codec = Codec::read(&offered.mime_type, offered.clock_rate, offered.channels, &offered.parameters);
+            let codec = Codec::parse(&offered.mime_type, offered.clock_rate, offered.channels, &offered.parameters);
             let payload_type = offered.preferred_payload_type.filter(|payload_type| *payload_type < 128);
             let (Some(codec), Some(payload_type)) = (codec, payload_type) else { continue };
             let rtx = codecs().find(|rtx| {
@@ -71,13 +73,13 @@ impl Formats {
             }
         }
         let mut extensions: Vec<(u8, usize)> = Vec::new();
-        for offered in client.header_extensions.iter().take(MOST_ENTRIES) {
+        for offered in client.header_extensions.iter().take(MAX_ENTRIES) {
             add_extension(&mut extensions, &offered.uri, offered.preferred_id);
         }
         Self { payloads, extensions }
     }
 
-    /// What current Chromium sends with, for clients that do not say.
+    /// Returns the numbers of current Chromium, for clients that send no capabilities.
     pub(super) fn of_chromium() -> Self {
         let payloads = vec![
             (111, Codec::Opus, None),
@@ -86,7 +88,7 @@ impl Formats {
             (108, Codec::H264, Some(109)),
             (45, Codec::Av1, Some(46)),
         ];
-        let id_of = |carried: &Carried| match carried.extension {
+        let id_of = |extension: &SupportedExtension| match extension.extension {
             Extension::AudioLevel => 1,
             Extension::AbsoluteSendTime => 2,
             Extension::TransportSequenceNumber => 3,
@@ -95,54 +97,54 @@ impl Formats {
             Extension::RepairedRtpStreamId => 11,
             _ => 13,
         };
-        let extensions = EXTENSIONS.iter().enumerate().map(|(place, carried)| (id_of(carried), place)).collect();
+        let extensions = EXTENSIONS.iter().enumerate().map(|(index, extension)| (id_of(extension), index)).collect();
         Self { payloads, extensions }
     }
 
-    /// The codec of a payload type, and the payload type of its retransmissions.
+    /// Returns the codec of a payload type, and its RTX payload type.
     pub(super) fn codec(&self, payload_type: u8) -> Option<(Codec, Option<u8>)> {
         let mut payloads = self.payloads.iter();
         payloads.find(|(own, _, _)| *own == payload_type).map(|(_, codec, rtx)| (*codec, *rtx))
     }
 
-    /// Whether a payload type is that of retransmissions.
-    pub(super) fn is_repair(&self, payload_type: u8) -> bool {
+    /// Returns whether a payload type is that of RTX.
+    pub(super) fn is_rtx(&self, payload_type: u8) -> bool {
         self.payloads.iter().any(|(_, _, rtx)| *rtx == Some(payload_type))
     }
 
-    /// The header extension of an id.
+    /// Returns the header extension with an id.
     pub(super) fn extension(&self, id: u8) -> Option<&'static Extension> {
         let mut extensions = self.extensions.iter();
-        extensions.find(|(own, _)| *own == id).map(|(_, place)| &EXTENSIONS[*place].extension)
+        extensions.find(|(own, _)| *own == id).map(|(_, index)| &EXTENSIONS[*index].extension)
     }
 
-    /// These, as far as the first track that is sent says nothing else of header extensions: browsers number them by the
-    /// kind of that. Where it does so in another way than was announced, the id that the level of sound will have cannot be
-    /// known: it is what comes under any that is free.
-    pub(super) fn with_first(&self, parameters: &RtpParameters) -> Self {
+    /// Returns these numbers with the extension ids of the first track taking precedence: browsers number extensions by
+    /// the kind of that track. If its ids differ from those announced, the id of the audio level cannot be predicted,
+    /// and every free id is read as one.
+    pub(super) fn with_first_track(&self, parameters: &RtpParameters) -> Self {
         let mut extensions: Vec<(u8, usize)> = Vec::new();
-        for declared in parameters.header_extensions.iter().take(MOST_ENTRIES) {
+        for declared in parameters.header_extensions.iter().take(MAX_ENTRIES) {
             add_extension(&mut extensions, &declared.uri, declared.id);
         }
         let is_as_announced = extensions.iter().all(|extension| self.extensions.contains(extension));
-        for (id, place) in &self.extensions {
-            add_extension(&mut extensions, EXTENSIONS[*place].uri, (*id).into());
+        for (id, index) in &self.extensions {
+            add_extension(&mut extensions, EXTENSIONS[*index].uri, (*id).into());
         }
-        let level = EXTENSIONS.iter().position(|carried| carried.extension == Extension::AudioLevel);
+        let level = EXTENSIONS.iter().position(|extension| extension.extension == Extension::AudioLevel);
         let is_declared = parameters.header_extensions.iter().any(|declared| declared.uri == AUDIO_LEVEL);
-        if let (Some(place), false, false) = (level, is_as_announced, is_declared) {
+        if let (Some(index), false, false) = (level, is_as_announced, is_declared) {
             let free: Vec<u8> = (1..=14).filter(|id| extensions.iter().all(|(taken, _)| taken != id)).collect();
-            extensions.extend(free.into_iter().map(|id| (id, place)));
+            extensions.extend(free.into_iter().map(|id| (id, index)));
         }
         Self { payloads: self.payloads.clone(), extensions }
     }
 
-    /// Checks those of a track. Only what streams are told apart by must have the transport's ids: a track is carried
-    /// without the others as well. But what the transport itself reads must not be something else.
-    pub(super) fn check_extensions(&self, declared: &[ExtensionParameters]) -> Result<(), Problem> {
-        let wrong = |problem| Problem::NotAnnounced { field: "rtpParameters.headerExtensions", problem };
-        let both = |declared| self.extensions.iter().map(move |(id, place)| (declared, *id, EXTENSIONS[*place].uri));
-        let declared = declared.iter().filter(|declared| usable(declared.id).is_some());
+    /// Checks the extension ids of a track. Those that identify streams must match the transport's ids; a track can be
+    /// forwarded without the others. No other extension may have the id of one that the transport itself reads.
+    pub(super) fn check_extensions(&self, declared: &[ExtensionParameters]) -> Result<(), SfuErrorKind> {
+        let wrong = |problem| SfuErrorKind::NotAnnounced { field: "rtpParameters.headerExtensions", problem };
+        let both = |declared| self.extensions.iter().map(move |(id, index)| (declared, *id, EXTENSIONS[*index].uri));
+        let declared = declared.iter().filter(|declared| valid_id(declared.id).is_some());
         for (declared, id, uri) in declared.flat_map(both) {
             match (declared.uri == uri, declared.id == u16::from(id)) {
                 (true, false) if [MID, RID, REPAIRED_RID].contains(&uri) => {
@@ -157,12 +159,12 @@ impl Formats {
         Ok(())
     }
 
-    /// Whether the streams of a track can be told apart by what their packets say: it is told where, and the track does not
-    /// say it under ids that cannot be read.
-    pub(super) fn can_name(&self, declared: &[ExtensionParameters]) -> bool {
-        let is_known = |uri: &str| self.extensions.iter().any(|(_, place)| EXTENSIONS[*place].uri == uri);
+    /// Returns whether the streams of a track can be identified by MID and RID: the transport knows the ids of both,
+    /// and the track declares no invalid ones.
+    pub(super) fn can_identify_streams(&self, declared: &[ExtensionParameters]) -> bool {
+        let is_known = |uri: &str| self.extensions.iter().any(|(_, index)| EXTENSIONS[*index].uri == uri);
         let is_lost = |uri: &str| {
-            let mut ids = declared.iter().filter(|declared| declared.uri == uri).map(|declared| usable(declared.id));
+            let mut ids = declared.iter().filter(|declared| declared.uri == uri).map(|declared| valid_id(declared.id));
             ids.any(|id| id.is_none())
         };
         [MID, RID].into_iter().all(|uri| is_known(uri) && !is_lost(uri))
@@ -170,7 +172,8 @@ impl Formats {
 
     pub(super) fn add_to(&self, config: &mut CodecConfig) {
         for (payload_type, codec, rtx) in &self.payloads {
-            let clock = if codec.kind() == Kind::Audio { Frequency::FORTY_EIGHT_KHZ } else { Frequency::NINETY_KHZ };
+            let clock =
+                if codec.kind() == TrackKind::Audio { Frequency::FORTY_EIGHT_KHZ } else { Frequency::NINETY_KHZ };
             let rtx = rtx.map(Into::into);
             let codec = codec.to_str0m();
             let channels = (codec == str0m::format::Codec::Opus).then_some(2);
@@ -180,8 +183,8 @@ impl Formats {
 
     pub(super) fn extension_map(&self) -> ExtensionMap {
         let mut map = ExtensionMap::empty();
-        for (id, place) in &self.extensions {
-            map.set(*id, EXTENSIONS[*place].extension.clone());
+        for (id, index) in &self.extensions {
+            map.set(*id, EXTENSIONS[*index].extension.clone());
         }
         map
     }
@@ -224,10 +227,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_track_numbers_extensions() {
+    fn first_track_determines_extension_ids() {
         let announced = Formats::of_chromium();
-        // What Chromium sends with where pictures come first.
-        let first = announced.with_first(&declared(&[
+        // Chromium's ids if video comes first.
+        let first = announced.with_first_track(&declared(&[
             (MID, 9),
             (RID, 10),
             (REPAIRED_RID, 11),
@@ -247,23 +250,23 @@ mod tests {
         }
         let levels = first.extension_map();
         let levels = levels.iter().filter(|(_, extension)| **extension == Extension::AudioLevel).map(|(id, _)| id);
-        assert_eq!(levels.collect::<Vec<_>>(), [1, 5, 6, 7, 8, 12, 13, 14], "wherever it may come");
-        // Sound comes first.
-        let same = announced.with_first(&declared(&[(MID, 4), (TRANSPORT_CC, 3)]));
+        assert_eq!(levels.collect::<Vec<_>>(), [1, 5, 6, 7, 8, 12, 13, 14], "all free ids");
+        // Audio first.
+        let same = announced.with_first_track(&declared(&[(MID, 4), (TRANSPORT_CC, 3)]));
         assert_eq!(same.extensions.len(), announced.extensions.len());
         assert!(announced.extensions.iter().all(|extension| same.extensions.contains(extension)));
-        // Ids that cannot be used, or twice the same.
-        let odd = announced.with_first(&declared(&[(MID, 0), (RID, 17), (TRANSPORT_CC, 7), (REPAIRED_RID, 7)]));
+        // Invalid and duplicate ids.
+        let odd = announced.with_first_track(&declared(&[(MID, 0), (RID, 17), (TRANSPORT_CC, 7), (REPAIRED_RID, 7)]));
         assert_eq!(id_of(&odd, &Extension::TransportSequenceNumber), Some(7));
         assert_eq!(id_of(&odd, &Extension::RtpMid), Some(4));
     }
 
     #[test]
-    fn what_streams_are_told_apart_by_must_fit() {
+    fn extensions_that_identify_streams_must_match() {
         let formats = Formats::of_chromium();
         let check = |extensions: &[(&str, u16)]| formats.check_extensions(&declared(extensions).header_extensions);
         assert_eq!(check(&[(MID, 4), (TRANSPORT_CC, 3), (AUDIO_LEVEL, 1)]), Ok(()));
-        assert_eq!(check(&[(MID, 4), (TRANSPORT_CC, 12), (AUDIO_LEVEL, 13)]), Ok(()), "of no use, and no harm");
+        assert_eq!(check(&[(MID, 4), (TRANSPORT_CC, 12), (AUDIO_LEVEL, 13)]), Ok(()), "harmless");
         for unusable in
             [(MID, 17), (RID, 200), (REPAIRED_RID, 65_535), (TRANSPORT_CC, 0), ("urn:of:something-else", 260)]
         {

@@ -1,12 +1,12 @@
-//! Names of transports, producers and consumers: made by the server, and never guessed.
+//! Ids of transports, producers and consumers: random, and created by the server.
 
 use std::fmt;
 
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
-/// What is found by such a name. Each packet is looked up in several, and since the names are random and ours, nobody can
-/// choose them so that they collide: a hash that is only quick will do.
+/// A map keyed by such an id. Every packet is looked up in several of them. Clients cannot choose ids that collide, so
+/// a fast hash without protection against that is enough.
 pub(super) type ById<Id, T> = FxHashMap<Id, T>;
 
 macro_rules! media_id {
@@ -18,12 +18,12 @@ macro_rules! media_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new id.
+            /// Returns a new random id.
             pub fn random() -> Self {
                 Self(Uuid::new_v4())
             }
 
-            /// Reads what [`Display`](fmt::Display) writes; `None` for what cannot be one.
+            /// Parses the text that [`Display`](fmt::Display) writes. Returns `None` for anything that is not a UUID.
             pub fn parse(text: &str) -> Option<Self> {
                 Uuid::try_parse(text).ok().map(Self)
             }
@@ -38,16 +38,16 @@ macro_rules! media_id {
 }
 
 media_id! {
-    /// Names a transport.
+    /// Identifies a transport.
     TransportId
 }
 
 media_id! {
-    /// Names a producer: one track that a peer sends.
+    /// Identifies a producer: one track that a peer sends.
     ProducerId
 }
 
 media_id! {
-    /// Names a consumer: one producer on its way to one peer.
+    /// Identifies a consumer: one producer forwarded to one peer.
     ConsumerId
 }

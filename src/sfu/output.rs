@@ -1,8 +1,8 @@
-//! What transports give off: datagrams to be sent, and what happened on them.
+//! The output of transports: datagrams to send, and events.
 //!
-//! Both are collected in a [`Sink`] while a transport is worked on, and worked off once it is let go of.
+//! A [`TransportOutput`] collects both while a transport is borrowed; the SFU processes them afterwards.
 //!
-//! The guarantee that is easy to break: each is in the order in which it came about.
+//! Invariant: datagrams and events keep the order in which they were produced.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,39 +13,39 @@ use str0m::rtp::RtpPacket;
 
 use super::id::TransportId;
 
-/// What transports give off.
+/// Datagrams, events and counters that transports have produced.
 #[derive(Debug, Default)]
-pub(super) struct Sink {
+pub(super) struct TransportOutput {
     pub(super) datagrams: Vec<Datagram>,
-    pub(super) happenings: VecDeque<(TransportId, Happening)>,
-    /// Panics of the library, so far.
-    pub(super) defects: u64,
-    /// Datagrams that were dropped since their transport sent too many.
+    pub(super) events: VecDeque<(TransportId, TransportEvent)>,
+    /// Panics inside str0m.
+    pub(super) panics: u64,
+    /// Received datagrams dropped because their transport exceeded its rate limit.
     pub(super) over_limit: u64,
-    /// Datagrams that were not sent since no address of their client was valid.
+    /// Datagrams not sent because no address of their client was validated.
     pub(super) unvalidated: u64,
 }
 
-/// What is to be sent.
+/// A UDP datagram to send.
 #[derive(Debug)]
 pub struct Datagram {
-    /// Where to.
+    /// Destination address.
     pub to: SocketAddr,
-    /// What.
+    /// Payload.
     pub contents: DatagramSend,
 }
 
-/// What happens on a transport.
+/// An event of a transport.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are packets, and none waits")]
-pub(super) enum Happening {
+#[expect(clippy::large_enum_variant, reason = "nearly all events are packets, and none is stored")]
+pub(super) enum TransportEvent {
     Connected,
-    /// No way to the client is known to work any more.
-    Lost,
-    /// There is one again.
-    Back,
-    /// It cannot go on.
-    Dead,
+    /// ICE has lost its last working path to the client.
+    Disconnected,
+    /// ICE has found a working path again.
+    Reconnected,
+    /// The transport has failed for good.
+    Failed,
     Packet(RtpPacket),
-    KeyframeWanted(Mid),
+    KeyframeRequested(Mid),
 }

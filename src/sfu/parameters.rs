@@ -1,25 +1,24 @@
-//! The descriptions of media and transports that `mediasoup-client` gives and takes, as JSON.
+//! RTP, DTLS and ICE parameters, as JSON in the form of `mediasoup-client`.
 //!
 //! Names and shapes follow ORTC as mediasoup has it (`RtpCapabilities`, `RtpParameters`, `DtlsParameters`,
-//! `IceParameters`, `IceCandidate`). What is not named here is ignored. A value of these types has the right shape and
-//! nothing more: whether it makes sense is for [`router`](super::router), [`producer`](super::producer) and
-//! [`transport`](super::transport) to say.
+//! `IceParameters`, `IceCandidate`). Unknown fields are ignored. These types only ensure the right shape; their values
+//! are checked by [`router`](super::router), [`producer`](super::producer) and [`transport`](super::transport).
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-/// What a track carries.
+/// The kind of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Sound.
+pub enum TrackKind {
+    /// Audio.
     Audio,
-    /// Pictures.
+    /// Video.
     Video,
 }
 
-impl Kind {
-    /// Its word on the wire.
+impl TrackKind {
+    /// Returns the kind as in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Audio => "audio",
@@ -28,11 +27,11 @@ impl Kind {
     }
 }
 
-/// What a side can send or receive.
+/// The codecs and header extensions that an endpoint can send or receive.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RtpCapabilities {
-    /// Codecs, those of retransmission (`video/rtx`) among them.
+    /// Codecs, including RTX (`video/rtx`).
     #[serde(default)]
     pub codecs: Vec<CodecCapability>,
     /// Header extensions.
@@ -40,15 +39,15 @@ pub struct RtpCapabilities {
     pub header_extensions: Vec<ExtensionCapability>,
 }
 
-/// A codec that a side can send or receive.
+/// A codec that an endpoint can send or receive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CodecCapability {
-    /// What it carries.
-    pub kind: Kind,
-    /// Such as `video/VP8`; case does not matter.
+    /// Audio or video.
+    pub kind: TrackKind,
+    /// Such as `video/VP8`; case-insensitive.
     pub mime_type: String,
-    /// The payload type that it would have, 0 to 127.
+    /// The preferred payload type, 0 to 127.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_payload_type: Option<u8>,
     /// Hz.
@@ -64,61 +63,61 @@ pub struct CodecCapability {
     pub rtcp_feedback: Vec<RtcpFeedback>,
 }
 
-/// One kind of feedback, such as `nack pli`.
+/// An RTCP feedback mechanism, such as `nack pli`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RtcpFeedback {
     /// Such as `nack`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Such as `pli`. Clients say that there is none in both ways: mediasoup-client by an empty one.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "unless_empty")]
+    /// Such as `pli`. An empty one, as mediasoup-client sends it, counts as none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "non_empty")]
     pub parameter: Option<String>,
 }
 
-fn unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.filter(|text| !text.is_empty()))
 }
 
-/// A header extension (RFC 8285) that a side knows.
+/// A header extension (RFC 8285) that an endpoint supports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExtensionCapability {
-    /// Of what; both where it is left out.
+    /// The kind of tracks it is for; both if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<Kind>,
-    /// Its name.
+    pub kind: Option<TrackKind>,
+    /// The URI that identifies the extension.
     pub uri: String,
-    /// The id that it would have.
+    /// The preferred id.
     pub preferred_id: u16,
     /// Always false.
     #[serde(default)]
     pub preferred_encrypt: bool,
-    /// `sendrecv`, `recvonly`, …, as the router sees it.
-    #[serde(default = "both_ways")]
+    /// `sendrecv`, `recvonly`, …, from the router's point of view.
+    #[serde(default = "sendrecv")]
     pub direction: String,
 }
 
-fn both_ways() -> String {
+fn sendrecv() -> String {
     "sendrecv".to_owned()
 }
 
-/// How one track is sent.
+/// The parameters with which one track is sent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RtpParameters {
-    /// The media section that it has in SDP.
+    /// The MID of its media section in SDP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mid: Option<String>,
-    /// The codec, and its retransmission.
+    /// The codec, then RTX if it is used.
     pub codecs: Vec<CodecParameters>,
     /// Header extensions in use.
     #[serde(default)]
     pub header_extensions: Vec<ExtensionParameters>,
-    /// The streams: several where it is simulcast, the poorest first.
+    /// The streams: several for simulcast, lowest quality first.
     #[serde(default)]
     pub encodings: Vec<Encoding>,
-    /// RTCP.
+    /// RTCP parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtcp: Option<RtcpParameters>,
 }
@@ -127,9 +126,9 @@ pub struct RtpParameters {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CodecParameters {
-    /// Such as `video/VP8`; case does not matter.
+    /// Such as `video/VP8`; case-insensitive.
     pub mime_type: String,
-    /// 0 to 127.
+    /// The payload type, 0 to 127.
     pub payload_type: u8,
     /// Hz.
     pub clock_rate: u32,
@@ -147,29 +146,29 @@ pub struct CodecParameters {
 /// A header extension in use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExtensionParameters {
-    /// Its name.
+    /// The URI that identifies the extension.
     pub uri: String,
-    /// Its id.
+    /// The id in packets.
     pub id: u16,
     /// Always false.
     #[serde(default)]
     pub encrypt: bool,
-    /// None are known.
+    /// Ignored.
     #[serde(default)]
     pub parameters: Map<String, Value>,
 }
 
-/// One stream.
+/// One stream of a track.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Encoding {
-    /// Its synchronization source, where that is known beforehand.
+    /// The SSRC, if it is known in advance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssrc: Option<u32>,
-    /// Its name among the streams of a track (RFC 8851).
+    /// The RID, which identifies the stream in its track (RFC 8851).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rid: Option<String>,
-    /// What it is retransmitted on.
+    /// The RTX stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtx: Option<Retransmission>,
     /// Such as `L1T3`.
@@ -177,83 +176,83 @@ pub struct Encoding {
     pub scalability_mode: Option<String>,
 }
 
-/// The stream that retransmits another (RFC 4588).
+/// The RTX stream of another stream (RFC 4588).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retransmission {
-    /// Its synchronization source.
+    /// The SSRC of the RTX stream.
     pub ssrc: u32,
 }
 
-/// RTCP of a track.
+/// The RTCP parameters of a track.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RtcpParameters {
-    /// The canonical name: tracks of one name are played in time with each other.
+    /// The CNAME. Clients synchronize tracks of the same CNAME.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cname: Option<String>,
-    /// RFC 5506.
+    /// Whether reduced-size RTCP is used (RFC 5506).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reduced_size: Option<bool>,
 }
 
-/// Who begins the DTLS handshake.
+/// The DTLS role of an endpoint: the client starts the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DtlsRole {
-    /// As the other side likes.
+    /// Left to the other endpoint.
     #[default]
     Auto,
-    /// This side.
+    /// DTLS client.
     Client,
-    /// The other.
+    /// DTLS server.
     Server,
 }
 
-/// One side of a DTLS connection.
+/// The DTLS parameters of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DtlsParameters {
-    /// Its role.
+    /// The endpoint's role.
     #[serde(default)]
     pub role: DtlsRole,
-    /// Of its certificate.
+    /// Fingerprints of the endpoint's certificate.
     pub fingerprints: Vec<Fingerprint>,
 }
 
 /// The fingerprint of a certificate (RFC 8122).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// Such as `sha-256`.
+    /// Hash algorithm, such as `sha-256`.
     pub algorithm: String,
-    /// Pairs of hexadecimal digits with colons between them.
+    /// The hash, as pairs of hexadecimal digits separated by colons.
     pub value: String,
 }
 
-/// The server's side of ICE (RFC 8445).
+/// The server's ICE credentials (RFC 8445).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IceParameters {
-    /// Names the transport in a STUN request.
+    /// The ufrag, which identifies the transport in STUN requests.
     pub username_fragment: String,
-    /// Proves it.
+    /// The key of MESSAGE-INTEGRITY.
     pub password: String,
-    /// Always true: the client does the connectivity checks.
+    /// Always true: the client runs the connectivity checks.
     pub ice_lite: bool,
 }
 
-/// An address of the server's.
+/// An ICE candidate of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct IceCandidate {
-    /// The same for addresses of one kind.
+    /// The same for candidates of one type.
     pub foundation: String,
-    /// The higher, the rather it is taken.
+    /// Candidates of higher priority are preferred.
     pub priority: u32,
-    /// The address.
+    /// The IP address.
     pub ip: String,
-    /// The same: newer clients read this.
+    /// The same address, for newer clients.
     pub address: String,
     /// Always `udp`.
     pub protocol: &'static str,
-    /// The port.
+    /// The UDP port.
     pub port: u16,
     /// Always `host`.
     #[serde(rename = "type")]

@@ -1,23 +1,23 @@
-//! What is asked of the media server, what it answers, and what it tells unasked.
+//! Requests to the media server, its responses, and its notices.
 
 use std::sync::Arc;
 
 use super::id::{ConsumerId, ProducerId, TransportId};
-use super::parameters::{DtlsParameters, IceCandidate, IceParameters, Kind, RtpCapabilities, RtpParameters};
+use super::parameters::{DtlsParameters, IceCandidate, IceParameters, RtpCapabilities, RtpParameters, TrackKind};
 use crate::id::{ConnectionId, PeerId, RoomId};
 
-/// Who asks, as a member of which room.
+/// A connection as a member of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asker {
-    /// The room: nothing outside of it can be reached.
+pub struct RoomMember {
+    /// The room. A request cannot reach anything outside of it.
     pub room: RoomId,
-    /// The connection.
+    /// The member's connection.
     pub connection: ConnectionId,
-    /// Its peer's name in the room.
+    /// The member's peer id in the room.
     pub peer: PeerId,
 }
 
-/// Which way a transport carries media, as the client sees it.
+/// The direction of a transport, as seen by the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the client.
@@ -26,65 +26,65 @@ pub enum Direction {
     Receive,
 }
 
-/// One request. Ids are as the client wrote them.
+/// A request to the media server. Ids are as sent by the client.
 #[derive(Debug, Clone)]
-pub enum Request {
-    /// What the room's router can carry.
+pub enum MediaRequest {
+    /// Returns the router's RTP capabilities.
     Capabilities,
-    /// A new transport.
+    /// Creates a transport.
     CreateTransport {
-        /// Which way.
+        /// Its direction.
         direction: Direction,
-        /// What the client sends with: its own payload types and extension ids.
+        /// The client's payload types and extension ids for sending.
         capabilities: Option<RtpCapabilities>,
     },
-    /// Start DTLS on a transport.
+    /// Starts DTLS on a transport.
     ConnectTransport {
-        /// Which.
+        /// Its id.
         transport: String,
-        /// The client's side.
+        /// The client's DTLS parameters.
         dtls: DtlsParameters,
     },
-    /// New ICE credentials.
+    /// Replaces the ICE credentials of a transport.
     RestartIce {
-        /// Of which transport.
+        /// Its id.
         transport: String,
     },
-    /// End a transport and all it carries.
+    /// Closes a transport with its producers and consumers.
     CloseTransport {
-        /// Which.
+        /// Its id.
         transport: String,
     },
-    /// Send a track.
+    /// Creates a producer.
     Produce {
-        /// Over which transport.
+        /// The sending transport.
         transport: String,
-        /// What it carries.
-        kind: Kind,
-        /// How it is sent.
+        /// Audio or video.
+        kind: TrackKind,
+        /// Codec, streams and header extensions.
         parameters: Box<RtpParameters>,
-        /// What the client says of it, as JSON.
+        /// Application data, as JSON.
         app_data: Arc<str>,
     },
-    /// Receive a track.
+    /// Creates a consumer.
     Consume {
-        /// Over which transport.
+        /// The receiving transport.
         transport: String,
-        /// Which.
+        /// The producer to consume.
         producer: String,
-        /// What the client can receive.
+        /// The client's capabilities for receiving.
         capabilities: Box<RtpCapabilities>,
     },
-    /// Do something with a consumer of one's own.
+    /// Acts on a consumer of the member.
     Consumer(String, ConsumerAction),
-    /// Do something with a producer of one's own.
+    /// Acts on a producer of the member.
     Producer(String, ProducerAction),
-    /// All producers of the room.
+    /// Lists all producers of the room.
     ListProducers,
 }
 
-impl Request {
-    /// What it is about, for logs: nothing of what it says.
+impl MediaRequest {
+    /// Returns the request's name, for logs.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Capabilities => "capabilities",
@@ -97,8 +97,8 @@ impl Request {
             Self::Consumer(_, ConsumerAction::Resume) => "resume consumer",
             Self::Consumer(_, ConsumerAction::Pause) => "pause consumer",
             Self::Consumer(_, ConsumerAction::Close) => "close consumer",
-            Self::Consumer(_, ConsumerAction::Layers { .. }) => "layers of consumer",
-            Self::Consumer(_, ConsumerAction::Keyframe) => "keyframe of consumer",
+            Self::Consumer(_, ConsumerAction::Layers { .. }) => "set consumer layers",
+            Self::Consumer(_, ConsumerAction::Keyframe) => "request keyframe",
             Self::Producer(_, ProducerAction::Pause) => "pause producer",
             Self::Producer(_, ProducerAction::Resume) => "resume producer",
             Self::Producer(_, ProducerAction::Close) => "close producer",
@@ -107,144 +107,144 @@ impl Request {
     }
 }
 
-/// What can be done with a consumer.
+/// An action on a consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConsumerAction {
-    /// Let it flow.
+    /// Resumes forwarding.
     Resume,
-    /// Stop it.
+    /// Pauses forwarding.
     Pause,
-    /// End it.
+    /// Closes the consumer.
     Close,
-    /// Send no more than these layers.
+    /// Limits the layers that are forwarded.
     Layers {
-        /// The streams of a simulcast track, from 0, the poorest.
+        /// The highest simulcast layer, where 0 is the lowest.
         spatial: u8,
-        /// Of the frame rate, from 0.
+        /// The highest temporal layer, where 0 is the lowest.
         temporal: Option<u8>,
     },
-    /// Ask its source for a whole picture.
+    /// Requests a keyframe.
     Keyframe,
 }
 
-/// What can be done with a producer.
+/// An action on a producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProducerAction {
-    /// Stop it for all.
+    /// Pauses the producer for all consumers.
     Pause,
-    /// Let it flow.
+    /// Resumes the producer.
     Resume,
-    /// End it.
+    /// Closes the producer and its consumers.
     Close,
 }
 
-/// What came of a request.
+/// The response to a successful request.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    /// What the router can carry.
+pub enum MediaResponse {
+    /// The router's RTP capabilities.
     Capabilities(RtpCapabilities),
-    /// A transport, and how to reach it.
+    /// The parameters of a new transport.
     TransportCreated {
         /// Its id.
         id: TransportId,
-        /// ICE.
+        /// The server's ICE credentials.
         ice: IceParameters,
-        /// Where it is.
+        /// The server's ICE candidates.
         candidates: Vec<IceCandidate>,
-        /// DTLS.
+        /// The server's DTLS parameters.
         dtls: DtlsParameters,
     },
-    /// DTLS may start.
+    /// The transport accepts the client's DTLS handshake.
     TransportConnected(TransportId),
-    /// New credentials.
+    /// The transport's new ICE credentials.
     IceRestarted(TransportId, IceParameters),
-    /// It is gone.
+    /// The transport was closed.
     TransportClosed(TransportId),
-    /// A producer.
-    Produced(ProducerId),
-    /// A consumer, paused.
-    Consuming(Box<Consuming>),
-    /// Done.
+    /// The new producer.
+    ProducerCreated(ProducerId),
+    /// The new consumer, which is paused.
+    ConsumerCreated(Box<ConsumerInfo>),
+    /// The action that was applied to a consumer.
     Consumer(ConsumerId, ConsumerAction),
-    /// Done.
+    /// The action that was applied to a producer.
     Producer(ProducerId, ProducerAction),
-    /// All producers of the room, the oldest first.
-    Producers(Vec<Listed>),
+    /// All producers of the room, oldest first.
+    Producers(Vec<ProducerInfo>),
 }
 
-/// A consumer as its client is told of it.
+/// The parameters of a consumer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Consuming {
+pub struct ConsumerInfo {
     /// Its id.
     pub id: ConsumerId,
-    /// What it receives.
-    pub producer: Listed,
-    /// How it is sent.
+    /// The consumed producer.
+    pub producer: ProducerInfo,
+    /// Codec, streams and header extensions.
     pub parameters: RtpParameters,
-    /// Whether there are several layers to choose from.
+    /// Whether the producer has several simulcast layers.
     pub is_simulcast: bool,
 }
 
-/// A producer as others are told of it.
+/// A producer, as announced to other members.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ProducerInfo {
     /// Its id.
     pub id: ProducerId,
-    /// Whose it is.
+    /// The peer that sends it.
     pub peer: PeerId,
-    /// What it carries.
-    pub kind: Kind,
-    /// Whether it is stopped.
+    /// Audio or video.
+    pub kind: TrackKind,
+    /// Whether it is paused.
     pub is_paused: bool,
-    /// What its client says of it, as JSON.
+    /// Application data of its client, as JSON.
     pub app_data: Arc<str>,
 }
 
-/// Something that is told unasked.
+/// An event and its recipients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// To whom.
-    pub to: Audience,
-    /// What.
+    /// The recipients.
+    pub to: NoticeTarget,
+    /// The event.
     pub event: MediaEvent,
 }
 
-/// Who is told.
+/// The recipients of a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Audience {
+pub enum NoticeTarget {
     /// One connection.
     One(ConnectionId),
-    /// All of a room, but for one.
+    /// All members of a room, except one connection.
     Room(RoomId, Option<ConnectionId>),
 }
 
-/// What happened.
+/// An event that clients are notified of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediaEvent {
-    /// Another's producer is there.
-    ProducerAdded(Listed),
-    /// Something was done with a producer: by its peer, or since its transport has ended.
+    /// Another member has created a producer.
+    ProducerAdded(ProducerInfo),
+    /// A producer was paused, resumed or closed, by its peer or with its transport.
     ProducerChanged(ProducerId, PeerId, ProducerAction),
-    /// A consumer has ended, since its source has.
+    /// A consumer was closed because its producer was.
     ConsumerClosed(ConsumerId),
-    /// A consumer receives another layer.
+    /// A consumer has switched to another simulcast layer.
     LayersChanged(ConsumerId, u8),
-    /// A transport has lost its peer.
+    /// A transport has lost its connection to the client.
     TransportFailed(TransportId),
-    /// Another speaks.
+    /// The active speaker of the room has changed.
     ActiveSpeaker {
-        /// Who.
+        /// The peer that speaks.
         peer: PeerId,
-        /// The sound.
+        /// Its audio producer.
         producer: ProducerId,
-        /// How loud, in decibel below the loudest (dBov), 0 down to -127.
+        /// Audio level in dBov, from 0 down to -127.
         level: i8,
     },
 }
 
-/// What a request was about when it failed.
+/// What a failed request was about. Each has an error code of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Concern {
+pub enum ErrorScope {
     /// A transport.
     Transport,
     /// A producer.
@@ -253,69 +253,69 @@ pub enum Concern {
     Consume,
 }
 
-/// Why a request came to nothing.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}")]
+#[error("{kind}")]
 pub struct SfuError {
-    /// What it was about.
-    pub concern: Concern,
-    /// What is wrong.
-    pub problem: Problem,
+    /// What the request was about.
+    pub scope: ErrorScope,
+    /// The reason.
+    pub kind: SfuErrorKind,
 }
 
-/// What is wrong with a request.
+/// The reason why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// There is no media server.
+pub enum SfuErrorKind {
+    /// The server has no media server.
     #[error("no media server configured")]
     NotConfigured,
-    /// It is going.
+    /// The media server is shutting down.
     #[error("the media server is shutting down")]
-    Stopping,
-    /// A defect of ours.
+    ShuttingDown,
+    /// The media server panicked.
     #[error("internal error")]
     Internal,
-    /// The asker has left meanwhile.
+    /// The member has left the room meanwhile.
     #[error("not in the room")]
     NotInRoom,
-    /// None of that id is the asker's.
+    /// The member has nothing with this id.
     #[error("{field}: no {what} of that id")]
     Unknown {
-        /// The field that names it.
+        /// The field that holds the id.
         field: &'static str,
-        /// What it should name.
+        /// What the id should identify.
         what: &'static str,
     },
-    /// There are as many as there may be.
+    /// A limit has been reached.
     #[error("too many {what}, at most {max}")]
     TooMany {
-        /// Of what.
+        /// What is limited.
         what: &'static str,
-        /// The most.
+        /// The limit.
         max: usize,
     },
-    /// Its connection has created too many in a short time.
+    /// The connection creates transports too fast.
     #[error("transports are created too fast, try again in {seconds} s")]
     TooFast {
-        /// When one more may be created.
+        /// Seconds until one more may be created.
         seconds: u64,
     },
-    /// The transport goes the other way.
+    /// The transport has the other direction.
     #[error("transportId: this transport is for {0}")]
     WrongDirection(&'static str),
-    /// It has had as many streams as it listens to in its life.
-    #[error("transportId: this transport has had too many streams, make another")]
-    Worn,
-    /// It can be connected once.
+    /// The transport has received as many undeclared streams as it may in its lifetime.
+    #[error("transportId: this transport has had too many streams, create another")]
+    TransportExhausted,
+    /// The transport can be connected only once.
     #[error("transportId: connected already")]
     ConnectedAlready,
-    /// Others are not checked.
+    /// No SHA-256 fingerprint was given.
     #[error("dtlsParameters.fingerprints: a sha-256 fingerprint is needed, others are not accepted")]
     NoSha256,
-    /// Not 32 bytes.
+    /// The fingerprint is malformed.
     #[error("dtlsParameters.fingerprints: not a sha-256 fingerprint: 32 pairs of hexadecimal digits")]
     BadFingerprint,
-    /// Something of the parameters makes no sense here.
+    /// A parameter is invalid.
     #[error("{field}: {problem}")]
     Parameter {
         /// Which field.
@@ -323,7 +323,7 @@ pub enum Problem {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// It would work if the transport had been made for it.
+    /// The parameter is valid, but the transport was created without the capabilities for it.
     #[error("{field}: {problem}; send rtpCapabilities (device.sendRtpCapabilities) with transport:create")]
     NotAnnounced {
         /// Which field.
@@ -333,9 +333,9 @@ pub enum Problem {
     },
 }
 
-impl Problem {
+impl SfuErrorKind {
     /// The error that it makes of a request.
-    pub fn of(self, concern: Concern) -> SfuError {
-        SfuError { concern, problem: self }
+    pub fn in_scope(self, scope: ErrorScope) -> SfuError {
+        SfuError { scope, kind: self }
     }
 }

@@ -1,16 +1,17 @@
-//! What a room can carry: codecs, header extensions, and how a client's are matched with them.
+//! The codecs and header extensions that the router supports, and how a client's capabilities are matched with them.
 //!
-//! All rooms carry the same. The payload types and extension ids here are those that consumers get; producers send with
+//! All rooms support the same. The payload types and extension ids here are those that consumers get; producers use
 //! their own (see [`formats`](super::formats)).
 
 use serde_json::{Map, Value, json};
 use str0m::rtp::Extension;
 
 use super::parameters::{
-    CodecCapability, CodecParameters, ExtensionCapability, ExtensionParameters, Kind, RtcpFeedback, RtpCapabilities,
+    CodecCapability, CodecParameters, ExtensionCapability, ExtensionParameters, RtcpFeedback, RtpCapabilities,
+    TrackKind,
 };
 
-/// A codec that is carried.
+/// A supported codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Codec {
     Opus,
@@ -23,18 +24,18 @@ pub(super) enum Codec {
 impl Codec {
     const ALL: [Self; 5] = [Self::Opus, Self::Vp8, Self::Vp9, Self::H264, Self::Av1];
 
-    pub(super) fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> TrackKind {
         match self {
-            Self::Opus => Kind::Audio,
-            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => Kind::Video,
+            Self::Opus => TrackKind::Audio,
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => TrackKind::Video,
         }
     }
 
-    /// Ticks of its timestamps a second.
+    /// Returns the clock rate of its RTP timestamps, in Hz.
     pub(super) fn clock_rate(self) -> u32 {
         match self.kind() {
-            Kind::Audio => 48_000,
-            Kind::Video => 90_000,
+            TrackKind::Audio => 48_000,
+            TrackKind::Video => 90_000,
         }
     }
 
@@ -52,7 +53,7 @@ impl Codec {
         (self == Self::Opus).then_some(2)
     }
 
-    /// The payload type that its consumers get.
+    /// Returns the payload type that consumers get.
     pub(super) fn payload_type(self) -> u8 {
         match self {
             Self::Opus => 100,
@@ -63,9 +64,9 @@ impl Codec {
         }
     }
 
-    /// That of its retransmissions.
+    /// Returns the payload type of RTX that consumers get; `None` for audio.
     pub(super) fn rtx_payload_type(self) -> Option<u8> {
-        (self.kind() == Kind::Video).then(|| self.payload_type() + 1)
+        (self.kind() == TrackKind::Video).then(|| self.payload_type() + 1)
     }
 
     fn parameters(self) -> Map<String, Value> {
@@ -73,7 +74,7 @@ impl Codec {
             Self::Opus => json!({ "minptime": 10, "useinbandfec": 1 }),
             Self::Vp8 => json!({}),
             Self::Vp9 => json!({ "profile-id": 0 }),
-            // Constrained baseline, level 3.1: what every browser has.
+            // Constrained baseline, level 3.1, which every browser supports.
             Self::H264 => {
                 json!({ "packetization-mode": 1, "profile-level-id": "42e01f", "level-asymmetry-allowed": 1 })
             }
@@ -87,8 +88,8 @@ impl Codec {
 
     fn feedback(self) -> Vec<RtcpFeedback> {
         let all: &[(&str, Option<&str>)] = match self.kind() {
-            Kind::Audio => &[("transport-cc", None)],
-            Kind::Video => &[
+            TrackKind::Audio => &[("transport-cc", None)],
+            TrackKind::Video => &[
                 ("nack", None),
                 ("nack", Some("pli")),
                 ("ccm", Some("fir")),
@@ -103,8 +104,8 @@ impl Codec {
         all.iter().map(feedback).collect()
     }
 
-    /// The codec that a client means, if it is carried.
-    pub(super) fn read(
+    /// Returns the supported codec that a client's codec entry denotes, if any.
+    pub(super) fn parse(
         mime_type: &str,
         clock_rate: u32,
         channels: Option<u8>,
@@ -112,7 +113,7 @@ impl Codec {
     ) -> Option<Self> {
         let codec = Self::ALL.into_iter().find(|codec| codec.mime_type().eq_ignore_ascii_case(mime_type))?;
         let fits = clock_rate == codec.clock_rate() && codec.channels().is_none_or(|own| channels == Some(own));
-        let number = |name: &str, otherwise: u64| parameters.get(name).map_or(Some(otherwise), as_number);
+        let number = |name: &str, default: u64| parameters.get(name).map_or(Some(default), as_number);
         let has_profile = match codec {
             Self::Opus | Self::Vp8 => true,
             Self::Vp9 => number("profile-id", 0) == Some(0),
@@ -136,12 +137,12 @@ impl Codec {
     }
 }
 
-/// A whole number, which some clients write as text.
+/// Reads an integer, which some clients write as a string.
 pub(super) fn as_number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
 
-/// RFC 6184, table 5: the spellings of the constrained baseline profile.
+/// Returns whether a profile-level-id denotes the constrained baseline profile (RFC 6184, table 5).
 fn is_constrained_baseline(profile_level_id: &str) -> bool {
     if profile_level_id.len() != 6 {
         return false;
@@ -156,12 +157,12 @@ fn is_constrained_baseline(profile_level_id: &str) -> bool {
     }
 }
 
-/// A header extension that is carried or made use of.
-pub(super) struct Carried {
+/// A header extension that the router forwards or reads.
+pub(super) struct SupportedExtension {
     pub(super) uri: &'static str,
     pub(super) extension: Extension,
     id: u8,
-    /// What the router does with it for sound and for pictures; `None` where it has no use there.
+    /// Direction for audio and for video, from the router's point of view; `None` if it is not used.
     audio: Option<&'static str>,
     video: Option<&'static str>,
 }
@@ -172,33 +173,46 @@ pub(super) const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-
 pub(super) const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 pub(super) const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
-/// Ids are the router's. `recvonly` does not go on to consumers: it names streams that are one to them.
-pub(super) const EXTENSIONS: [Carried; 7] = [
-    Carried { uri: MID, extension: Extension::RtpMid, id: 1, audio: Some("sendrecv"), video: Some("sendrecv") },
-    Carried { uri: RID, extension: Extension::RtpStreamId, id: 2, audio: None, video: Some("recvonly") },
-    Carried {
+/// The supported header extensions with the router's ids. Those that are `recvonly` are not sent to consumers, which
+/// get a single stream.
+pub(super) const EXTENSIONS: [SupportedExtension; 7] = [
+    SupportedExtension {
+        uri: MID,
+        extension: Extension::RtpMid,
+        id: 1,
+        audio: Some("sendrecv"),
+        video: Some("sendrecv"),
+    },
+    SupportedExtension { uri: RID, extension: Extension::RtpStreamId, id: 2, audio: None, video: Some("recvonly") },
+    SupportedExtension {
         uri: REPAIRED_RID,
         extension: Extension::RepairedRtpStreamId,
         id: 3,
         audio: None,
         video: Some("recvonly"),
     },
-    Carried {
+    SupportedExtension {
         uri: "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
         extension: Extension::AbsoluteSendTime,
         id: 4,
         audio: Some("sendrecv"),
         video: Some("sendrecv"),
     },
-    Carried {
+    SupportedExtension {
         uri: TRANSPORT_CC,
         extension: Extension::TransportSequenceNumber,
         id: 5,
         audio: Some("sendrecv"),
         video: Some("sendrecv"),
     },
-    Carried { uri: AUDIO_LEVEL, extension: Extension::AudioLevel, id: 10, audio: Some("sendrecv"), video: None },
-    Carried {
+    SupportedExtension {
+        uri: AUDIO_LEVEL,
+        extension: Extension::AudioLevel,
+        id: 10,
+        audio: Some("sendrecv"),
+        video: None,
+    },
+    SupportedExtension {
         uri: "urn:3gpp:video-orientation",
         extension: Extension::VideoOrientation,
         id: 11,
@@ -207,7 +221,7 @@ pub(super) const EXTENSIONS: [Carried; 7] = [
     },
 ];
 
-/// What every room carries.
+/// Returns the RTP capabilities of the router, which are the same for all rooms.
 pub fn capabilities() -> RtpCapabilities {
     let mut codecs = Vec::new();
     for codec in Codec::ALL {
@@ -227,40 +241,40 @@ pub fn capabilities() -> RtpCapabilities {
                 preferred_payload_type: Some(payload_type),
                 clock_rate: codec.clock_rate(),
                 channels: None,
-                parameters: retransmits(codec.payload_type()),
+                parameters: rtx_parameters(codec.payload_type()),
                 rtcp_feedback: Vec::new(),
             });
         }
     }
-    let extension = |carried: &Carried, kind, direction: Option<&str>| {
+    let capability = |extension: &SupportedExtension, kind, direction: Option<&str>| {
         direction.map(|direction| ExtensionCapability {
             kind: Some(kind),
-            uri: carried.uri.to_owned(),
-            preferred_id: carried.id.into(),
+            uri: extension.uri.to_owned(),
+            preferred_id: extension.id.into(),
             preferred_encrypt: false,
             direction: direction.to_owned(),
         })
     };
-    let audio = EXTENSIONS.iter().filter_map(|carried| extension(carried, Kind::Audio, carried.audio));
-    let video = EXTENSIONS.iter().filter_map(|carried| extension(carried, Kind::Video, carried.video));
+    let audio = EXTENSIONS.iter().filter_map(|extension| capability(extension, TrackKind::Audio, extension.audio));
+    let video = EXTENSIONS.iter().filter_map(|extension| capability(extension, TrackKind::Video, extension.video));
     RtpCapabilities { codecs, header_extensions: audio.chain(video).collect() }
 }
 
-fn retransmits(payload_type: u8) -> Map<String, Value> {
+fn rtx_parameters(payload_type: u8) -> Map<String, Value> {
     Map::from_iter([("apt".to_owned(), payload_type.into())])
 }
 
-/// The codecs of a consumer, for a client with these capabilities: the codec, then its retransmission where the client
-/// knows that. Empty where it cannot receive the codec.
+/// Returns the codecs of a consumer for a client with these capabilities: the codec, then RTX if the client supports
+/// it. Empty if the client cannot receive the codec.
 pub(super) fn codecs_for(codec: Codec, client: &RtpCapabilities) -> Vec<CodecParameters> {
     let of_client = client.codecs.iter().find(|offered| {
-        Codec::read(&offered.mime_type, offered.clock_rate, offered.channels, &offered.parameters) == Some(codec)
+        Codec::parse(&offered.mime_type, offered.clock_rate, offered.channels, &offered.parameters) == Some(codec)
     });
     let Some(of_client) = of_client else { return Vec::new() };
     let knows_rtx = client.codecs.iter().any(|offered| offered.mime_type.eq_ignore_ascii_case("video/rtx"));
-    // What is lost is sent again as that and in no other way.
-    let is_given = |feedback: &RtcpFeedback| match (feedback.kind.as_str(), &feedback.parameter) {
-        // Of the two estimates of bandwidth, ours is made here, of transport-wide feedback.
+    // Lost packets are retransmitted over RTX only.
+    let is_supported = |feedback: &RtcpFeedback| match (feedback.kind.as_str(), &feedback.parameter) {
+        // The server estimates bandwidth from transport-wide feedback instead.
         ("goog-remb", _) => false,
         ("nack", None) => knows_rtx,
         _ => true,
@@ -273,7 +287,7 @@ pub(super) fn codecs_for(codec: Codec, client: &RtpCapabilities) -> Vec<CodecPar
         channels: codec.channels(),
         parameters: codec.parameters(),
         rtcp_feedback: feedback
-            .filter(|feedback| is_given(feedback) && of_client.rtcp_feedback.contains(feedback))
+            .filter(|feedback| is_supported(feedback) && of_client.rtcp_feedback.contains(feedback))
             .collect(),
     }];
     if let Some(payload_type) = codec.rtx_payload_type().filter(|_| knows_rtx) {
@@ -282,26 +296,26 @@ pub(super) fn codecs_for(codec: Codec, client: &RtpCapabilities) -> Vec<CodecPar
             payload_type,
             clock_rate: codec.clock_rate(),
             channels: None,
-            parameters: retransmits(codec.payload_type()),
+            parameters: rtx_parameters(codec.payload_type()),
             rtcp_feedback: Vec::new(),
         });
     }
     codecs
 }
 
-/// The header extensions of a consumer, for a client with these capabilities.
-pub(super) fn extensions_for(kind: Kind, client: &RtpCapabilities) -> Vec<ExtensionParameters> {
-    let is_sent = |carried: &&Carried| {
-        let direction = if kind == Kind::Audio { carried.audio } else { carried.video };
+/// Returns the header extensions of a consumer for a client with these capabilities.
+pub(super) fn extensions_for(kind: TrackKind, client: &RtpCapabilities) -> Vec<ExtensionParameters> {
+    let is_sent = |extension: &&SupportedExtension| {
+        let direction = if kind == TrackKind::Audio { extension.audio } else { extension.video };
         direction == Some("sendrecv")
     };
-    let is_known = |carried: &&Carried| {
+    let is_known = |extension: &&SupportedExtension| {
         let mut known = client.header_extensions.iter();
-        known.any(|known| known.uri == carried.uri && known.kind.is_none_or(|known| known == kind))
+        known.any(|known| known.uri == extension.uri && known.kind.is_none_or(|known| known == kind))
     };
-    let extension = |carried: &Carried| ExtensionParameters {
-        uri: carried.uri.to_owned(),
-        id: carried.id.into(),
+    let extension = |extension: &SupportedExtension| ExtensionParameters {
+        uri: extension.uri.to_owned(),
+        id: extension.id.into(),
         encrypt: false,
         parameters: Map::new(),
     };
@@ -313,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn profiles_of_h264_are_told_apart() {
+    fn constrained_baseline_profiles_are_recognized() {
         for good in ["42e01f", "42C02A", "4d801f", "58c01f"] {
             assert!(is_constrained_baseline(good), "{good}");
         }
@@ -322,9 +336,9 @@ mod tests {
         }
     }
 
-    /// As mediasoup-client has the capabilities of a browser.
+    /// Uses the capabilities in the form of mediasoup-client.
     #[test]
-    fn a_consumer_tells_what_it_misses() {
+    fn consumer_feedback_depends_on_rtx_support() {
         let mut client = serde_json::to_value(capabilities()).unwrap();
         for codec in client["codecs"].as_array_mut().unwrap() {
             for feedback in codec["rtcpFeedback"].as_array_mut().unwrap() {
@@ -342,6 +356,6 @@ mod tests {
         codecs.retain(|codec| codec["mimeType"] != "video/rtx");
         let codecs = codecs_for(Codec::Vp8, &serde_json::from_value(client).unwrap());
         let feedback = codecs[0].rtcp_feedback.iter().map(|one| (one.kind.as_str(), one.parameter.as_deref()));
-        assert_eq!(feedback.collect::<Vec<_>>(), expected[1..], "nothing can be sent again");
+        assert_eq!(feedback.collect::<Vec<_>>(), expected[1..], "no NACK without RTX");
     }
 }

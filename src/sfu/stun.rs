@@ -1,4 +1,4 @@
-//! A look into STUN messages (RFC 8489) that costs less than parsing them.
+//! Reads the ufrag of a STUN binding request (RFC 8489) without parsing the whole message.
 
 /// Magic cookie of every STUN message.
 const COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
@@ -8,8 +8,8 @@ const HEADER: usize = 20;
 /// Attribute type of USERNAME.
 const USERNAME: u16 = 0x0006;
 
-/// Returns our ufrag as a binding request names it: USERNAME up to its colon (RFC 8445, section 7.2.2). `None` where a
-/// datagram is no such request. Neither its checksum nor its signature is looked at.
+/// Returns the server's ufrag in a binding request: USERNAME up to its colon (RFC 8445, section 7.2.2). Returns `None`
+/// if the datagram is not a binding request. Checks neither FINGERPRINT nor MESSAGE-INTEGRITY.
 pub(super) fn local_ufrag(datagram: &[u8]) -> Option<&str> {
     let [0, 1, _, _, cookie @ ..] = datagram else { return None };
     if !cookie.starts_with(&COOKIE) {
@@ -20,8 +20,8 @@ pub(super) fn local_ufrag(datagram: &[u8]) -> Option<&str> {
         let [kind_high, kind_low, length_high, length_low, value @ ..] = rest else { return None };
         let length = usize::from(u16::from_be_bytes([*length_high, *length_low]));
         if u16::from_be_bytes([*kind_high, *kind_low]) == USERNAME {
-            let (ours, _) = std::str::from_utf8(value.get(..length)?).ok()?.split_once(':')?;
-            return Some(ours);
+            let (local, _) = std::str::from_utf8(value.get(..length)?).ok()?.split_once(':')?;
+            return Some(local);
         }
         rest = value.get(length.next_multiple_of(4)..)?;
     }
@@ -42,10 +42,10 @@ mod tests {
     fn local_ufrag_is_what_precedes_the_colon_in_username() {
         let good = b"\x80\x22\0\x03abc\0\0\x06\0\x05me:it\0\0\0";
         assert_eq!(local_ufrag(&message(1, good)), Some("me"));
-        assert_eq!(local_ufrag(&message(2, good)), None, "no binding request");
+        assert_eq!(local_ufrag(&message(2, good)), None, "not a binding request");
         assert_eq!(local_ufrag(&message(1, b"\0\x06\0\x05meit\0\0\0\0")), None, "no colon");
-        assert_eq!(local_ufrag(&message(1, b"\0\x06\0\x09me:it\0\0\0")), None, "a length that lies");
-        assert_eq!(local_ufrag(&message(1, b"\0\x06\0\x04\xff:it")), None, "no text");
+        assert_eq!(local_ufrag(&message(1, b"\0\x06\0\x09me:it\0\0\0")), None, "length beyond the end");
+        assert_eq!(local_ufrag(&message(1, b"\0\x06\0\x04\xff:it")), None, "not UTF-8");
         assert_eq!(local_ufrag(&message(1, b"\x80\x22\xff\xff")), None);
         assert_eq!(local_ufrag(&message(1, b"")), None);
         let mut other = message(1, good);

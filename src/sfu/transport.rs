@@ -1,17 +1,17 @@
-//! One connection of media: ICE, DTLS and SRTP to one client, in one direction.
+//! One media connection: ICE, DTLS and SRTP with one client, in one direction.
 //!
-//! - [`path`] is ICE and DTLS, [`addresses`] where the client is; [`receiving`] is what comes from there, [`sending`] what goes
-//!   there;
-//! - here is what these have in common: how the library is worked on, and how time passes.
+//! - [`path`] is ICE and DTLS, [`addresses`] the client's addresses, [`receiving`] its incoming streams, [`sending`]
+//!   its outgoing streams;
+//! - this file wraps str0m's `Rtc`, and advances its time.
 //!
-//! The numbers of payload types and header extensions are fixed when an `Rtc` is made, and which ones a client sends with is
-//! certain once it describes its first track. So a sending transport has none before its first producer: what it was told
-//! until then is kept, and nobody is answered. ICE asks again, and DTLS comes after it. A receiving transport has none before
-//! its client needs it: many are created early, and wait for somebody who sends.
+//! An `Rtc` fixes payload types and header extension ids when it is created, and the ids that a client sends with are
+//! known for certain only from its first track. So a sending transport has no `Rtc` before its first producer:
+//! parameters are stored until then, and binding requests are not answered; ICE repeats them, and DTLS follows after. A
+//! receiving transport has no `Rtc` before its client connects, since many are created early and wait for a producer.
 //!
-//! The guarantee that is easy to break: after every change to an `Rtc` its output is drained before the next. So changes go
-//! through [`Transport::change`], which also contains the library's panics. Packets to be sent are the exception: they come
-//! to nothing before time passes, so that is made due, and what was written until then leaves together.
+//! Invariant: after each change to an `Rtc`, its output is drained before the next change. So changes go through
+//! [`Transport::update_rtc`], which also catches str0m's panics. Sent packets are the exception: they have no effect
+//! before time advances, so the timer is made due, and all packets written until then leave together.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -27,14 +27,14 @@ use str0m::rtp::Ssrc;
 use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
 
-use super::bandwidth::{Estimate, Restraint};
-use super::bucket::{Bucket, Rate};
+use super::bandwidth::{BandwidthEstimate, UpgradeBackoff};
 use super::formats::Formats;
 use super::id::{ConsumerId, ProducerId, TransportId};
-use super::newcomer::Places;
-use super::output::{Datagram, Happening, Sink};
-use super::parameters::Kind;
-use super::request::{Asker, Direction};
+use super::output::{Datagram, TransportEvent, TransportOutput};
+use super::parameters::TrackKind;
+use super::request::{Direction, RoomMember};
+use super::token_bucket::{Rate, TokenBucket};
+use super::undeclared::UnboundNames;
 
 mod addresses;
 mod path;
@@ -45,94 +45,93 @@ use addresses::{Addresses, Route};
 pub(super) use path::write_fingerprint;
 pub(super) use sending::FIRST_ESTIMATE;
 
-/// How often the library is asked for its latest estimate.
+/// Interval of str0m's stats, which hold its latest bandwidth estimate.
 const STATS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// When to look at a transport again that has nothing to do by itself: it has not begun, or its client has not asked to
-/// connect it.
-const FAR: Duration = Duration::from_hours(1);
+/// Timer of a transport with nothing to do: it has not started, or its client has not asked to connect it.
+const IDLE_TIMER: Duration = Duration::from_hours(1);
 
-/// Binding requests of one transport that are answered. Browsers send twenty a second while they look for a path, over up to
-/// 32 pairs of candidates, and one every few seconds later.
-const CHECKS: Rate = Rate { per_second: 25.0, burst: 128.0 };
+/// Limit of binding requests per transport. Browsers send twenty per second while they check up to 32 candidate pairs,
+/// and one every few seconds later.
+const BINDING_REQUESTS: Rate = Rate { per_second: 25.0, burst: 128.0 };
 
-/// Encrypted datagrams a second of one transport, beside those of its producers: reports of what it receives, retransmission
-/// requests, probes of bandwidth.
-const REPORTS: f64 = 1000.0;
+/// Limit of encrypted datagrams per second of one transport besides the packets of its producers: receiver reports,
+/// retransmission requests, bandwidth probes.
+const RTCP_DATAGRAMS: f64 = 1000.0;
 
-/// How often in a row one transport is let go on at the same time, before others have their turn.
-const MAX_TURNS: usize = 64;
+/// Maximum number of str0m timeouts that one transport handles in a row.
+const MAX_TIMEOUTS: usize = 64;
 
-/// What is due so soon is done now. The library asks for a microsecond between two packets; on a busy machine there are many
-/// milliseconds between two looks, and sound would leave nothing for pictures.
-const GRAIN: Duration = Duration::from_millis(1);
+/// Timeouts that are due this soon are handled at once. str0m spaces packets by a microsecond; on a busy machine timers
+/// run milliseconds late, and audio would leave no time for video.
+const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 
-/// What all transports are made with.
+/// Shared by all transports: cryptography, certificate and local addresses.
 pub(super) struct Foundation {
     pub(super) crypto: Arc<CryptoProvider>,
     pub(super) certificate: str0m::config::DtlsCert,
-    /// One for each family of addresses, as clients are told.
+    /// One announced address per address family.
     pub(super) local: Vec<SocketAddr>,
 }
 
-/// A transport.
+/// One media connection to a client.
 pub(super) struct Transport {
     pub(super) id: TransportId,
-    pub(super) owner: Asker,
+    pub(super) owner: RoomMember,
     pub(super) direction: Direction,
     pub(super) formats: Formats,
     pub(super) producers: Vec<ProducerId>,
     pub(super) consumers: Vec<ConsumerId>,
-    /// Which streams are which layers of which producers, as far as they have been heard.
+    /// The producer and layer of each stream that has sent a packet.
     pub(super) streams: HashMap<Ssrc, (ProducerId, usize)>,
     pub(super) addresses: Addresses,
-    /// Binding requests that are still answered.
-    pub(super) checks: Bucket,
-    /// Encrypted datagrams that are still taken.
-    inbound: Bucket,
-    /// When it ends unless it has connected by then.
+    /// Rate limiter of binding requests.
+    pub(super) binding_requests: TokenBucket,
+    /// Rate limiter of encrypted datagrams.
+    inbound_limit: TokenBucket,
+    /// When the transport is closed unless it has connected.
     pub(super) deadline: Option<Instant>,
-    /// Whether it has ever been connected: DTLS has come to an end.
+    /// Whether DTLS has ever completed.
     pub(super) has_connected: bool,
-    /// Those that it had when it last restarted ICE, until media is to go elsewhere.
-    outdated: Vec<SocketAddr>,
-    /// When it wants to be looked at again.
+    /// The client's addresses at the last ICE restart, until the client nominates another path.
+    addresses_before_restart: Vec<SocketAddr>,
+    /// When its timer is due.
     pub(super) due: Instant,
-    /// When its client was last told how much to send.
-    pub(super) limited_at: Option<Instant>,
-    /// When the estimate was last set to what is sent in any case.
-    lifted_at: Option<Instant>,
+    /// When REMB was last sent.
+    pub(super) remb_sent_at: Option<Instant>,
+    /// When the estimate was last raised to the minimum bitrate.
+    raised_at: Option<Instant>,
     pub(super) is_connected: bool,
-    pub(super) estimate: Estimate,
-    /// Only one that sends to its client ever stops.
+    pub(super) estimate: BandwidthEstimate,
+    /// Whether bandwidth is estimated. Sending transports never stop.
     is_estimating: bool,
-    /// When there last was something to choose by bandwidth, or could have been.
-    chose_at: Instant,
-    pub(super) restraint: Restraint,
-    /// None yet, or no more.
+    /// When a consumer could last choose between layers.
+    last_choice_at: Instant,
+    pub(super) upgrade_backoff: UpgradeBackoff,
+    /// `None` before the start, and after a failure.
     rtc: Option<Box<Rtc>>,
     credentials: IceCreds,
     remote_ufrag: Option<String>,
-    /// The client's certificate, and whether we begin the handshake.
+    /// The fingerprint of the client's certificate, and whether the server starts the handshake.
     dtls: Option<(Fingerprint, bool)>,
     next_mid: u32,
-    /// Streams that nobody described and that are the client's: what they sent was signed. With their media sections.
-    heard: HashMap<u32, Option<Mid>>,
-    /// How many there have been.
-    heard_ever: usize,
-    /// Streams that nobody described and that sent padding: of that is not known whether it was signed.
-    padded: HashSet<u32>,
-    /// Streams that their producers described.
-    described: HashSet<u32>,
-    /// Those of streams that were not described, until they are heard.
-    places: Places,
-    /// Streams of paused consumers: nothing of them leaves, padding included.
+    /// Undeclared streams with authenticated packets, with their MIDs.
+    undeclared: HashMap<u32, Option<Mid>>,
+    /// Number of undeclared streams over the transport's lifetime.
+    undeclared_total: usize,
+    /// Undeclared streams that have sent padding, which str0m does not report as authenticated.
+    undeclared_padding: HashSet<u32>,
+    /// Streams that producers declared.
+    declared: HashSet<u32>,
+    /// Names of undeclared streams, until an authenticated packet carries them.
+    unbound_names: UnboundNames,
+    /// Streams of paused consumers. Nothing is sent on them, padding included.
     withheld: HashSet<u32>,
     bitrates: (u64, u64),
 }
 
 impl Transport {
-    pub(super) fn new(now: Instant, owner: Asker, direction: Direction, formats: Formats) -> Self {
+    pub(super) fn new(now: Instant, owner: RoomMember, direction: Direction, formats: Formats) -> Self {
         Self {
             id: TransportId::random(),
             owner,
@@ -142,47 +141,47 @@ impl Transport {
             consumers: Vec::new(),
             streams: HashMap::new(),
             addresses: Addresses::default(),
-            checks: Bucket::new(CHECKS, now),
-            inbound: Bucket::new(Rate { per_second: REPORTS, burst: REPORTS }, now),
+            binding_requests: TokenBucket::new(BINDING_REQUESTS, now),
+            inbound_limit: TokenBucket::new(Rate { per_second: RTCP_DATAGRAMS, burst: RTCP_DATAGRAMS }, now),
             deadline: None,
             has_connected: false,
-            outdated: Vec::new(),
-            due: now + FAR,
-            limited_at: None,
-            lifted_at: None,
+            addresses_before_restart: Vec::new(),
+            due: now + IDLE_TIMER,
+            remb_sent_at: None,
+            raised_at: None,
             is_connected: false,
-            estimate: Estimate::new(FIRST_ESTIMATE),
+            estimate: BandwidthEstimate::new(FIRST_ESTIMATE),
             is_estimating: true,
-            chose_at: now,
-            restraint: Restraint::new(),
+            last_choice_at: now,
+            upgrade_backoff: UpgradeBackoff::new(),
             rtc: None,
             credentials: IceCreds::new(),
             remote_ufrag: None,
             dtls: None,
             next_mid: 0,
-            heard: HashMap::new(),
-            heard_ever: 0,
-            padded: HashSet::new(),
-            places: Places::default(),
-            described: HashSet::new(),
+            undeclared: HashMap::new(),
+            undeclared_total: 0,
+            undeclared_padding: HashSet::new(),
+            unbound_names: UnboundNames::default(),
+            declared: HashSet::new(),
             withheld: HashSet::new(),
             bitrates: (0, 0),
         }
     }
 
-    /// Sets how many packets its producers may send in a second, all together.
-    pub(super) fn expect_packets(&mut self, per_second: f64) {
-        let per_second = REPORTS + per_second;
-        self.inbound.set_rate(Rate { per_second, burst: per_second });
+    /// Sets the limit of packets per second of all its producers together.
+    pub(super) fn set_packet_limit(&mut self, per_second: f64) {
+        let per_second = RTCP_DATAGRAMS + per_second;
+        self.inbound_limit.set_rate(Rate { per_second, burst: per_second });
     }
 
-    /// Whether its numbers are fixed, and its client is answered.
-    pub(super) fn has_begun(&self) -> bool {
+    /// Returns whether the `Rtc` has been created.
+    pub(super) fn has_started(&self) -> bool {
         self.rtc.is_some()
     }
 
-    /// Fixes the numbers as they are in its formats, and goes on with what was told before.
-    pub(super) fn begin(&mut self, now: Instant, foundation: &Foundation, sink: &mut Sink) {
+    /// Creates the `Rtc` with the transport's formats, and applies the parameters stored so far.
+    pub(super) fn start(&mut self, now: Instant, foundation: &Foundation, output: &mut TransportOutput) {
         let mut config = Rtc::builder()
             .clear_codecs()
             .set_rtp_mode(true)
@@ -196,124 +195,129 @@ impl Transport {
         }
         self.formats.add_to(config.codec_config());
         self.rtc = Some(Box::new(config.build(now)));
-        self.change(sink, |rtc| rtc.direct_api().set_ice_controlling(false));
+        self.update_rtc(output, |rtc| rtc.direct_api().set_ice_controlling(false));
         for address in &foundation.local {
             if let Ok(candidate) = Candidate::host(*address, Protocol::Udp) {
-                self.change(sink, |rtc| _ = rtc.add_local_candidate(candidate));
+                self.update_rtc(output, |rtc| _ = rtc.add_local_candidate(candidate));
             }
         }
-        self.change(sink, |rtc| rtc.direct_api().enable_twcc_feedback());
-        self.tick(now, sink);
-        self.start_dtls(sink);
+        self.update_rtc(output, |rtc| rtc.direct_api().enable_twcc_feedback());
+        self.advance(now, output);
+        self.start_dtls(output);
     }
 
-    /// Changes the `Rtc`, and takes what comes of it. `None` where that was a defect, or there is none.
-    fn change<T>(&mut self, sink: &mut Sink, change: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
-        self.contain(sink, |transport, rtc, sink| {
+    /// Changes the `Rtc` and drains its output. Returns `None` if that panicked, or if there is no `Rtc`.
+    fn update_rtc<T>(&mut self, output: &mut TransportOutput, change: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
+        self.catch_panics(output, |transport, rtc, output| {
             let changed = change(rtc);
-            transport.drain(rtc, sink);
+            transport.drain(rtc, output);
             changed
         })
     }
 
-    /// Works on the `Rtc`; where that is a defect, this transport alone ends.
-    fn contain<T>(&mut self, sink: &mut Sink, work: impl FnOnce(&mut Self, &mut Rtc, &mut Sink) -> T) -> Option<T> {
+    /// Calls `work` with the `Rtc`. If it panics, this transport alone fails.
+    fn catch_panics<T>(
+        &mut self,
+        output: &mut TransportOutput,
+        work: impl FnOnce(&mut Self, &mut Rtc, &mut TransportOutput) -> T,
+    ) -> Option<T> {
         let mut rtc = self.rtc.take()?;
-        let done = catch_unwind(AssertUnwindSafe(|| work(self, &mut rtc, sink)));
-        sink.defects += u64::from(done.is_err());
+        let done = catch_unwind(AssertUnwindSafe(|| work(self, &mut rtc, output)));
+        output.panics += u64::from(done.is_err());
         if done.is_err() || !rtc.is_alive() {
-            self.die(sink);
+            self.fail(output);
         } else {
             self.rtc = Some(rtc);
         }
         done.ok()
     }
 
-    fn die(&mut self, sink: &mut Sink) {
+    fn fail(&mut self, output: &mut TransportOutput) {
         self.rtc = None;
-        sink.happenings.push_back((self.id, Happening::Dead));
+        output.events.push_back((self.id, TransportEvent::Failed));
     }
 
-    fn drain(&mut self, rtc: &mut Rtc, sink: &mut Sink) {
+    fn drain(&mut self, rtc: &mut Rtc, output: &mut TransportOutput) {
         loop {
-            let happening = match rtc.poll_output() {
+            let event = match rtc.poll_output() {
                 Ok(Output::Timeout(due)) => {
                     let is_waiting = !self.has_connected && !self.is_connecting();
-                    self.due = if is_waiting { due + FAR } else { due };
+                    self.due = if is_waiting { due + IDLE_TIMER } else { due };
                     return;
                 }
                 Ok(Output::Transmit(Transmit { destination, contents, .. })) => {
-                    if !self.withholds(&contents) {
-                        self.dispatch(destination, contents, sink);
+                    if !self.is_withheld(&contents) {
+                        self.dispatch(destination, contents, output);
                     }
                     None
                 }
-                Ok(Output::Event(event)) => self.read(rtc, event),
-                // Such as another fingerprint than was announced.
+                Ok(Output::Event(event)) => self.handle_event(rtc, event),
+                // Such as a certificate that does not match the announced fingerprint.
                 Err(_) => {
                     rtc.disconnect();
                     return;
                 }
             };
-            sink.happenings.extend(happening.map(|happening| (self.id, happening)));
+            output.events.extend(event.map(|event| (self.id, event)));
         }
     }
 
-    /// Sends a datagram to where its client is known to be.
-    fn dispatch(&mut self, destination: SocketAddr, contents: DatagramSend, sink: &mut Sink) {
-        // The answer to a binding request is no longer than the request, and its sender waits for it.
+    /// Queues a datagram for the client's validated addresses.
+    fn dispatch(&mut self, destination: SocketAddr, contents: DatagramSend, output: &mut TransportOutput) {
+        // A response to a binding request is no longer than the request, and its sender waits for it.
         if is_stun(&contents) {
-            sink.datagrams.push(Datagram { to: destination, contents });
+            output.datagrams.push(Datagram { to: destination, contents });
             return;
         }
         let Route { main, copy } = self.addresses.route(destination, contents.len());
-        sink.unvalidated += u64::from(main.is_none() && copy.is_none());
+        output.unvalidated += u64::from(main.is_none() && copy.is_none());
         if let (Some(to), Some(_)) = (copy, main) {
-            sink.datagrams.push(Datagram { to, contents: contents.to_vec().into() });
+            output.datagrams.push(Datagram { to, contents: contents.to_vec().into() });
         }
-        sink.datagrams.extend(main.or(copy).map(|to| Datagram { to, contents }));
+        output.datagrams.extend(main.or(copy).map(|to| Datagram { to, contents }));
     }
 
-    fn read(&mut self, rtc: &Rtc, event: Event) -> Option<Happening> {
+    fn handle_event(&mut self, rtc: &Rtc, event: Event) -> Option<TransportEvent> {
         match event {
             Event::Connected => {
                 (self.is_connected, self.has_connected) = (true, true);
-                Some(Happening::Connected)
+                Some(TransportEvent::Connected)
             }
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
                 let was_connected = std::mem::replace(&mut self.is_connected, false);
-                was_connected.then_some(Happening::Lost)
+                was_connected.then_some(TransportEvent::Disconnected)
             }
             Event::IceConnectionStateChange(IceConnectionState::Connected | IceConnectionState::Completed) => {
                 let is_back = rtc.is_connected() && !self.is_connected;
                 self.is_connected |= is_back;
-                is_back.then_some(Happening::Back)
+                is_back.then_some(TransportEvent::Reconnected)
             }
             Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
-                self.estimate.average_is(estimate.as_u64());
+                self.estimate.set_average(estimate.as_u64());
                 None
             }
             Event::PeerStats(PeerStats { bwe_tx: Some(latest), .. }) => {
-                self.estimate.latest_is(latest.as_u64());
+                self.estimate.add_latest(latest.as_u64());
                 None
             }
-            Event::KeyframeRequest(request) => Some(Happening::KeyframeWanted(request.mid)),
-            Event::RtpPacket(packet) => Some(Happening::Packet(packet)),
+            Event::KeyframeRequest(request) => Some(TransportEvent::KeyframeRequested(request.mid)),
+            Event::RtpPacket(packet) => Some(TransportEvent::Packet(packet)),
             // The client has ended DTLS.
-            Event::Closed => Some(Happening::Dead),
+            Event::Closed => Some(TransportEvent::Failed),
             _ => None,
         }
     }
 
-    /// Time passes. The library sends one packet each time: it goes on while there are more, as long as others can wait.
-    pub(super) fn tick(&mut self, now: Instant, sink: &mut Sink) {
+    /// Advances time. str0m sends one packet per timeout, so this handles timeouts while they are due, up to
+    /// [`MAX_TIMEOUTS`].
+    pub(super) fn advance(&mut self, now: Instant, output: &mut TransportOutput) {
         let mut at = now;
-        for _ in 0..MAX_TURNS {
-            self.due = at + FAR;
-            if self.change(sink, |rtc| rtc.handle_input(Input::Timeout(at)).is_ok()) == Some(false) {
-                self.die(sink);
+        for _ in 0..MAX_TIMEOUTS {
+            self.due = at + IDLE_TIMER;
+            if self.update_rtc(output, |rtc| rtc.handle_input(Input::Timeout(at)).is_ok()) == Some(false) {
+                self.fail(output);
             }
-            if self.due > now + GRAIN {
+            if self.due > now + TIMER_GRANULARITY {
                 return;
             }
             at = at.max(self.due);
@@ -321,20 +325,20 @@ impl Transport {
     }
 }
 
-fn media_kind(kind: Kind) -> MediaKind {
+fn media_kind(kind: TrackKind) -> MediaKind {
     match kind {
-        Kind::Audio => MediaKind::Audio,
-        Kind::Video => MediaKind::Video,
+        TrackKind::Audio => MediaKind::Audio,
+        TrackKind::Video => MediaKind::Video,
     }
 }
 
-/// Whether a datagram is STUN (RFC 7983, section 7).
+/// Returns whether a datagram is STUN (RFC 7983, section 7).
 fn is_stun(datagram: &[u8]) -> bool {
     matches!(datagram.first(), Some(0..=3))
 }
 
-/// The synchronization source of a datagram, if it is RTP: RFC 7983, section 7, and RFC 5761, section 4.
-pub(super) fn stream_of(datagram: &[u8]) -> Option<u32> {
+/// Returns the SSRC of a datagram if it is RTP (RFC 7983, section 7, and RFC 5761, section 4).
+pub(super) fn rtp_ssrc(datagram: &[u8]) -> Option<u32> {
     let [128..=191, kind, ..] = datagram else { return None };
     if (192..=223).contains(kind) {
         return None;
@@ -343,13 +347,13 @@ pub(super) fn stream_of(datagram: &[u8]) -> Option<u32> {
     ssrc.try_into().ok().map(u32::from_be_bytes)
 }
 
-/// Whether a datagram is nothing but one transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01,
-/// section 3.1): how that of SRTCP begins is not encrypted, and says how long it is. Behind it are four bytes of index, and
-/// sixteen (RFC 7714) or ten (RFC 3711) that sign it.
-pub(super) fn is_feedback_alone(datagram: &[u8]) -> bool {
+/// Returns whether a datagram is a single transport-wide feedback message
+/// (draft-holmer-rmcat-transport-wide-cc-extensions-01, section 3.1). The header of SRTCP is not encrypted and holds
+/// the length; it is followed by four bytes of index and a tag of sixteen (RFC 7714) or ten bytes (RFC 3711).
+pub(super) fn is_single_twcc_feedback(datagram: &[u8]) -> bool {
     let [0x8f | 0xaf, 205, high, low, ..] = datagram else { return false };
     let length = 4 * (usize::from(u16::from_be_bytes([*high, *low])) + 1);
-    [20, 14].into_iter().any(|behind| datagram.len() == length + behind)
+    [20, 14].into_iter().any(|trailer| datagram.len() == length + trailer)
 }
 
 #[cfg(test)]
@@ -357,51 +361,51 @@ mod tests {
     use super::*;
     use crate::id::{ConnectionId, PeerId, RoomId};
 
-    pub(super) fn member() -> Asker {
+    pub(super) fn member() -> RoomMember {
         let (room, peer) = (RoomId::new("room").unwrap(), PeerId::new("ann").unwrap());
-        Asker { room, connection: ConnectionId::random(), peer }
+        RoomMember { room, connection: ConnectionId::random(), peer }
     }
 
     #[test]
-    fn a_defect_ends_a_transport_and_is_counted() {
+    fn panic_fails_transport_and_is_counted() {
         let crypto: Arc<CryptoProvider> = Arc::new(str0m::crypto::from_feature_flags());
         let certificate = crypto.dtls_provider.generate_certificate().unwrap();
         let foundation = Foundation { crypto, certificate, local: Vec::new() };
-        let mut sink = Sink::default();
+        let mut output = TransportOutput::default();
         let formats = Formats::of_router();
         let mut transport = Transport::new(Instant::now(), member(), Direction::Receive, formats);
-        transport.begin(Instant::now(), &foundation, &mut sink);
-        assert_eq!(transport.contain(&mut sink, |_, _, _| 7), Some(7));
-        assert_eq!((sink.defects, sink.happenings.len()), (0, 0));
-        let done: Option<()> = transport.contain(&mut sink, |_, _, _| panic!("a defect, as ordered"));
-        assert_eq!((done, sink.defects), (None, 1));
-        assert!(matches!(sink.happenings.pop_front(), Some((id, Happening::Dead)) if id == transport.id));
-        assert!(transport.contain(&mut sink, |_, _, _| ()).is_none(), "there is nothing any more to work on");
-        assert_eq!(sink.defects, 1);
+        transport.start(Instant::now(), &foundation, &mut output);
+        assert_eq!(transport.catch_panics(&mut output, |_, _, _| 7), Some(7));
+        assert_eq!((output.panics, output.events.len()), (0, 0));
+        let done: Option<()> = transport.catch_panics(&mut output, |_, _, _| panic!("intended panic"));
+        assert_eq!((done, output.panics), (None, 1));
+        assert!(matches!(output.events.pop_front(), Some((id, TransportEvent::Failed)) if id == transport.id));
+        assert!(transport.catch_panics(&mut output, |_, _, _| ()).is_none(), "the `Rtc` is gone");
+        assert_eq!(output.panics, 1);
     }
 
     #[test]
-    fn feedback_is_told_from_what_has_more_in_it() {
+    fn single_feedback_is_distinguished_from_compound_rtcp() {
         let of = |kind: [u8; 2], words: u8, length: usize| {
             let mut datagram = vec![kind[0], kind[1], 0, words];
             datagram.resize(length, 7);
-            is_feedback_alone(&datagram)
+            is_single_twcc_feedback(&datagram)
         };
         assert!(of([0x8f, 205], 5, 24 + 20) && of([0xaf, 205], 5, 24 + 14));
-        assert!(!of([0x8f, 205], 5, 24 + 20 + 12), "another report behind it");
+        assert!(!of([0x8f, 205], 5, 24 + 20 + 12), "followed by another report");
         assert!(!of([0x81, 205], 5, 24 + 20), "lost packets");
         assert!(!of([0x8f, 206], 5, 24 + 20) && !of([0x81, 201], 7, 32 + 20));
-        assert!(!is_feedback_alone(&[0x8f, 205, 0]) && !is_feedback_alone(&[]));
+        assert!(!is_single_twcc_feedback(&[0x8f, 205, 0]) && !is_single_twcc_feedback(&[]));
     }
 
     #[test]
-    fn rtp_is_told_from_what_else_comes() {
+    fn rtp_is_distinguished_from_rtcp_and_dtls() {
         let rtp = [0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 1];
-        assert_eq!(stream_of(&rtp), Some(7));
+        assert_eq!(rtp_ssrc(&rtp), Some(7));
         let report = [0x80, 200, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 1];
-        assert_eq!(stream_of(&report), None);
-        assert_eq!(stream_of(&rtp[..11]), None);
-        assert_eq!(stream_of(&[22, 254, 253]), None);
-        assert_eq!(stream_of(&[]), None);
+        assert_eq!(rtp_ssrc(&report), None);
+        assert_eq!(rtp_ssrc(&rtp[..11]), None);
+        assert_eq!(rtp_ssrc(&[22, 254, 253]), None);
+        assert_eq!(rtp_ssrc(&[]), None);
     }
 }

@@ -1,7 +1,7 @@
-//! The fields of a line in the pretty format.
+//! Log fields in the pretty format.
 //!
-//! Ids are chosen by clients. One that could be taken for something else, because it holds a space, a quote, an equals
-//! sign or a character that a terminal obeys, is written quoted and escaped, so that it cannot forge fields or lines.
+//! Ids are chosen by clients. An id with a space, a quote, an equals sign or a control character is quoted and escaped,
+//! so that it cannot forge fields or lines.
 
 use std::error::Error;
 use std::fmt::{self, Debug, Write as _};
@@ -11,7 +11,7 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 
-/// Writes the message as it is, and each field as `name=value`.
+/// Formats the message unquoted, and each field as `name=value`.
 pub(super) struct Fields;
 
 impl<'writer> FormatFields<'writer> for Fields {
@@ -81,19 +81,19 @@ impl Visit for Line<'_> {
     }
 }
 
-/// Whether a value can be taken for nothing else without quotes.
+/// Returns whether a value is unambiguous without quotes.
 fn is_plain(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b'\\');
     !text.is_empty() && text.bytes().all(is_plain)
 }
 
-/// A text whose characters are all printed: line breaks, controls and the like are escaped.
+/// Escapes line breaks and other non-printable characters.
 fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '"' | '\'' | '\\' => out.push(letter),
-            letter => out.extend(letter.escape_debug()),
+    for character in text.chars() {
+        match character {
+            '"' | '\'' | '\\' => out.push(character),
+            character => out.extend(character.escape_debug()),
         }
     }
     out
@@ -123,7 +123,7 @@ mod tests {
         }
     }
 
-    /// What is written of one event, less the time.
+    /// Returns the log line of one event, without the time.
     fn logged(log: impl FnOnce()) -> String {
         let output = Output::default();
         let writer = output.clone();
@@ -140,13 +140,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_id_is_written_as_it_is() {
+    fn plain_id_is_written_unquoted() {
         let line = logged(|| info!(room = %"daily/stand-up#1", peers = 2, reason = "left", "joined"));
         assert_eq!(line.trim(), r#"INFO joined room=daily/stand-up#1 peers=2 reason="left""#);
     }
 
     #[test]
-    fn an_id_cannot_forge_fields_or_lines() {
+    fn id_cannot_forge_fields_or_lines() {
         for (id, written) in [
             (r#"x peer=admin reason="kicked""#, r#""x peer=admin reason=\"kicked\"""#),
             (r#""x" peer="admin""#, r#""\"x\" peer=\"admin\"""#),
@@ -164,13 +164,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_one_line() {
+    fn message_stays_on_one_line() {
         let text = "a \"b\"\n\u{202e}c";
         assert_eq!(logged(|| info!("{text}")).trim(), r#"INFO a "b"\n\u{202e}c"#);
     }
 
     #[test]
-    fn an_error_is_written_with_its_causes() {
+    fn error_is_written_with_its_sources() {
         #[derive(Debug, thiserror::Error)]
         #[error("cannot read")]
         struct Outer(#[source] io::Error);

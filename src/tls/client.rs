@@ -1,4 +1,4 @@
-//! A client of this machine's own server.
+//! A TLS client for the server on this machine.
 
 use std::io;
 use std::net::TcpStream;
@@ -9,26 +9,26 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
 
-/// TLS over a connection to a server on this machine. Whose certificate it shows is not looked at: it is for the name
-/// that clients know the server by, which is not the one by which it is reached here, and nothing secret is said.
+/// Wraps a connection to a server on this machine in TLS. Does not verify the certificate's name, which is that of the
+/// public host rather than of the local address; nothing secret is sent.
 pub fn local_client(stream: TcpStream) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let provider = super::provider();
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+        .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
         .with_no_client_auth();
     let name = ServerName::from(stream.peer_addr()?.ip());
     let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
     Ok(StreamOwned::new(connection, stream))
 }
 
-/// Takes any certificate whose owner proves to have its key.
+/// Accepts any certificate if the server proves that it has its key.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

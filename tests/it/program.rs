@@ -103,7 +103,7 @@ fn it_serves_says_where_and_ends_when_told() {
     assert!(rest.contains("allowed origins  http://localhost:*"), "{rest}");
     let output = run(&["health", "--port", &port], &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("no server answers"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no response from"));
 }
 
 #[tokio::test]

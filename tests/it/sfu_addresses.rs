@@ -1,154 +1,157 @@
-//! Where media is sent: to addresses that its client has shown to be its own.
+//! Address validation: media is sent only to addresses that the client has proved to own.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use parlor::sfu::parameters::Kind;
-use parlor::sfu::{ConsumerAction, Direction, Request};
+use parlor::sfu::parameters::TrackKind;
+use parlor::sfu::{ConsumerAction, Direction, MediaRequest};
 
 use crate::sfu::Call;
-use crate::support::media::{audio, is_rtp, member, sound};
+use crate::support::media::{audio, audio_packet, is_rtp, member};
 use crate::support::stun::nomination;
 
 fn elsewhere() -> SocketAddr {
     "203.0.113.9:9".parse().unwrap()
 }
 
-/// A call in which one speaks.
-struct Talk {
+/// A call with one audio producer.
+struct AudioCall {
     call: Call,
-    said: u64,
+    sent_packets: u64,
 }
 
-impl Talk {
+impl AudioCall {
     fn new() -> Self {
         let mut call = Call::new();
-        let producer = call.world.produce(call.sender, Kind::Audio, audio()).unwrap();
+        let producer = call.world.produce(call.sender, TrackKind::Audio, audio()).unwrap();
         let consumer = call.world.consume(call.receiver, &producer).unwrap();
         call.act(&consumer.id.to_string(), ConsumerAction::Resume);
-        let mut talk = Self { call, said: 0 };
-        assert_eq!(talk.hears(20), 20);
-        talk
+        let mut call = Self { call, sent_packets: 0 };
+        assert_eq!(call.receives(20), 20);
+        call
     }
 
-    /// How many of so many packets are heard.
-    fn hears(&mut self, packets: usize) -> usize {
+    /// Sends packets, and returns how many of them arrive.
+    fn receives(&mut self, packets: usize) -> usize {
         let before = self.call.received();
         for _ in 0..packets {
-            self.call.world.send(self.call.sender, 5000, sound(self.said, -30));
-            self.said += 1;
-            self.call.world.pass(Duration::from_millis(20));
+            self.call.world.send(self.call.sender, 5000, audio_packet(self.sent_packets, -30));
+            self.sent_packets += 1;
+            self.call.world.advance(Duration::from_millis(20));
         }
-        self.call.world.pass(Duration::from_millis(100));
+        self.call.world.advance(Duration::from_millis(100));
         self.call.received() - before
     }
 }
 
 #[test]
-fn a_nomination_alone_does_not_move_media() {
-    let mut talk = Talk::new();
-    let receiver = talk.call.receiver;
-    let mut came = 0;
+fn nomination_alone_does_not_move_media() {
+    let mut call = AudioCall::new();
+    let receiver = call.call.receiver;
+    let mut received_bytes = 0;
     for _ in 0..4 {
-        let request = nomination(&talk.call.world.clients[receiver].ice);
-        came += request.len();
-        talk.call.world.receive(elsewhere(), &request);
-        assert_eq!(talk.hears(50), 50, "the client misses nothing");
+        let request = nomination(&call.call.world.clients[receiver].ice);
+        received_bytes += request.len();
+        call.call.world.receive(elsewhere(), &request);
+        assert_eq!(call.receives(50), 50, "the client loses no packet");
     }
-    let sent = talk.call.world.sent_to[&elsewhere()];
-    assert_eq!(sent.answers, 4);
-    assert!(sent.rtp > 0 && sent.bytes <= 4 * came, "three times what came, and the answers: {sent:?} for {came}");
+    let sent = call.call.world.sent_to[&elsewhere()];
+    assert_eq!(sent.binding_responses, 4);
+    assert!(
+        sent.rtp > 0 && sent.bytes <= 4 * received_bytes,
+        "three times the received bytes, and the responses: {sent:?} for {received_bytes}"
+    );
     let before = sent.rtp;
-    assert_eq!(talk.hears(100), 100);
-    assert_eq!(talk.call.world.sent_to[&elsewhere()].rtp, before, "nothing more comes from there");
-    assert!(talk.call.world.sfu.figures().forwarded >= 320);
+    assert_eq!(call.receives(100), 100);
+    assert_eq!(call.call.world.sent_to[&elsewhere()].rtp, before, "nothing more was received from there");
+    assert!(call.call.world.sfu.stats().forwarded >= 320);
 }
 
 #[test]
-fn overheard_packets_do_not_move_media() {
-    let mut talk = Talk::new();
-    talk.call.world.record = true;
-    talk.hears(50);
-    talk.call.world.record = false;
-    let overheard = std::mem::take(&mut talk.call.world.recorded);
-    for client in [talk.call.receiver, talk.call.sender] {
-        let request = nomination(&talk.call.world.clients[client].ice);
-        talk.call.world.receive(elsewhere(), &request);
-        for datagram in overheard.iter().filter(|datagram| datagram[0] > 3) {
-            talk.call.world.receive(elsewhere(), datagram);
+fn replayed_packets_do_not_move_media() {
+    let mut call = AudioCall::new();
+    call.call.world.record = true;
+    call.receives(50);
+    call.call.world.record = false;
+    let recorded = std::mem::take(&mut call.call.world.recorded);
+    for client in [call.call.receiver, call.call.sender] {
+        let request = nomination(&call.call.world.clients[client].ice);
+        call.call.world.receive(elsewhere(), &request);
+        for datagram in recorded.iter().filter(|datagram| datagram[0] > 3) {
+            call.call.world.receive(elsewhere(), datagram);
         }
-        assert_eq!(talk.hears(100), 100);
+        assert_eq!(call.receives(100), 100);
     }
-    let came: usize = overheard.iter().map(|datagram| datagram.len() * 2).sum::<usize>() + 400;
-    let sent = talk.call.world.sent_to[&elsewhere()];
-    assert!(sent.bytes <= 3 * came, "{sent:?} for {came}");
+    let received_bytes: usize = recorded.iter().map(|datagram| datagram.len() * 2).sum::<usize>() + 400;
+    let sent = call.call.world.sent_to[&elsewhere()];
+    assert!(sent.bytes <= 3 * received_bytes, "{sent:?} for {received_bytes}");
 }
 
 #[test]
-fn media_follows_a_client_to_a_new_address() {
-    let mut talk = Talk::new();
-    let (receiver, sender) = (talk.call.receiver, talk.call.sender);
+fn media_follows_client_to_new_address() {
+    let mut call = AudioCall::new();
+    let (receiver, sender) = (call.call.receiver, call.call.sender);
     for (round, client) in [receiver, sender, receiver].into_iter().enumerate() {
-        let old = talk.call.world.clients[client].address;
+        let old = call.call.world.clients[client].address;
         let new: SocketAddr = format!("203.0.113.7:{}", 1000 + round).parse().unwrap();
-        talk.call.world.clients[client].address = new;
-        talk.call.world.restart_ice(client);
-        // Its next request of ICE tells of it.
-        talk.hears(200);
-        assert_eq!(talk.hears(50), 50, "round {round}");
-        let to_old = talk.call.world.sent_to[&old].bytes;
-        assert_eq!(talk.hears(50), 50);
-        assert_eq!(talk.call.world.sent_to[&old].bytes, to_old, "nothing goes to where it was");
+        call.call.world.clients[client].address = new;
+        call.call.world.restart_ice(client);
+        // Its next binding request reveals the new address.
+        call.receives(200);
+        assert_eq!(call.receives(50), 50, "round {round}");
+        let to_old = call.call.world.sent_to[&old].bytes;
+        assert_eq!(call.receives(50), 50);
+        assert_eq!(call.call.world.sent_to[&old].bytes, to_old, "nothing is sent to the old address");
     }
 }
 
 #[test]
-fn an_ice_restart_leaves_addresses_of_other_transports() {
+fn ice_restart_keeps_addresses_of_other_transports() {
     let mut call = Call::new();
     let world = &mut call.world;
     let (eve, ben) = (member("elsewhere", "eve"), member("room", "ben"));
     let thief = world.transport(&eve, Direction::Receive);
-    let ear = world.transport(&ben, Direction::Receive);
-    let shared = world.clients[ear].address;
-    // Her client sends nothing of its own.
+    let receiver = world.transport(&ben, Direction::Receive);
+    let shared = world.clients[receiver].address;
+    // Eve's client sends nothing by itself.
     world.clients[thief].rtc.disconnect();
-    // Eve has been at this address, before it became Ben's.
+    // The address was Eve's before it became Ben's.
     let request = nomination(&world.clients[thief].ice);
     world.receive(shared, &request);
-    world.connect(ear).unwrap();
-    world.until("connected", |world| world.clients[ear].is_connected);
-    let producer = world.produce(call.sender, Kind::Audio, audio()).unwrap();
-    let consumer = call.world.consume(ear, &producer).unwrap();
-    let resume = Request::Consumer(consumer.id.to_string(), ConsumerAction::Resume);
+    world.connect(receiver).unwrap();
+    world.until("connected", |world| world.clients[receiver].is_connected);
+    let producer = world.produce(call.sender, TrackKind::Audio, audio()).unwrap();
+    let consumer = call.world.consume(receiver, &producer).unwrap();
+    let resume = MediaRequest::Consumer(consumer.id.to_string(), ConsumerAction::Resume);
     call.world.ask(&ben, resume).unwrap();
-    let goes_on = |call: &mut Call, said: std::ops::Range<u64>| {
-        let (ignored, heard) = (call.world.sfu.figures().ignored, call.world.clients[ear].received.len());
-        for number in said {
-            call.world.send(call.sender, 5000, sound(number, -30));
-            call.world.pass(Duration::from_millis(20));
+    let assert_media_continues = |call: &mut Call, sent_packets: std::ops::Range<u64>| {
+        let (ignored, before) = (call.world.sfu.stats().ignored, call.world.clients[receiver].received.len());
+        for number in sent_packets {
+            call.world.send(call.sender, 5000, audio_packet(number, -30));
+            call.world.advance(Duration::from_millis(20));
         }
-        call.world.pass(Duration::from_millis(100));
-        assert_eq!(call.world.clients[ear].received.len() - heard, 50);
-        assert_eq!(call.world.sfu.figures().ignored, ignored, "what comes from there is still Ben's");
+        call.world.advance(Duration::from_millis(100));
+        assert_eq!(call.world.clients[receiver].received.len() - before, 50);
+        assert_eq!(call.world.sfu.stats().ignored, ignored, "the address still belongs to Ben");
     };
-    goes_on(&mut call, 0..50);
+    assert_media_continues(&mut call, 0..50);
     for _ in 0..2 {
         let transport = call.world.clients[thief].id.clone();
-        call.world.ask(&eve, Request::RestartIce { transport }).unwrap();
+        call.world.ask(&eve, MediaRequest::RestartIce { transport }).unwrap();
     }
-    goes_on(&mut call, 50..100);
-    call.world.sfu.leave(&eve.room, eve.connection);
-    goes_on(&mut call, 100..150);
+    assert_media_continues(&mut call, 50..100);
+    call.world.sfu.remove_peer(&eve.room, eve.connection);
+    assert_media_continues(&mut call, 100..150);
 }
 
-/// A handshake fits into what may be sent before an address is valid.
+/// No handshake datagram is dropped by the limit for unvalidated addresses.
 #[test]
-fn a_handshake_needs_no_retransmission() {
+fn handshake_fits_into_amplification_limit() {
     let mut call = Call::new();
-    let ear = call.world.transport(&member("room", "cleo"), Direction::Receive);
-    call.world.connect(ear).unwrap();
+    let receiver = call.world.transport(&member("room", "cleo"), Direction::Receive);
+    call.world.connect(receiver).unwrap();
     call.world.record = true;
-    call.world.until("connected", |world| world.clients[ear].is_connected);
-    assert_eq!(call.world.sfu.figures().unvalidated, 0);
+    call.world.until("connected", |world| world.clients[receiver].is_connected);
+    assert_eq!(call.world.sfu.stats().unvalidated, 0);
     assert!(call.world.recorded.iter().any(|datagram| !is_rtp(datagram)));
 }

@@ -1,66 +1,70 @@
-//! How much of the media server one member may take for itself, in memory.
+//! Limits of consumers per transport, in memory.
 
-use parlor::sfu::parameters::Kind;
-use parlor::sfu::{Answer, Asker, Concern, ConsumerAction, Direction, Problem, Request};
+use parlor::sfu::parameters::TrackKind;
+use parlor::sfu::{ConsumerAction, Direction, ErrorScope, MediaRequest, MediaResponse, RoomMember, SfuErrorKind};
 use serde_json::json;
 
 use crate::support::media::{World, audio, member};
 
 #[test]
-fn a_transport_has_so_many_consumers() {
+fn consumers_per_transport_are_limited() {
     let mut world = World::new();
     let ben = member("room", "ben");
-    let mut transport = |asker: &Asker, direction| {
+    let mut transport = |member: &RoomMember, direction| {
         let capabilities = Some(parlor::sfu::capabilities());
-        let created = world.ask(asker, Request::CreateTransport { direction, capabilities });
-        let Ok(Answer::TransportCreated { id, .. }) = created else { panic!("{created:?}") };
+        let created = world.ask(member, MediaRequest::CreateTransport { direction, capabilities });
+        let Ok(MediaResponse::TransportCreated { id, .. }) = created else { panic!("{created:?}") };
         id.to_string()
     };
-    let ear = transport(&ben, Direction::Receive);
-    // A room of many, each with all that it may send.
-    let choir: Vec<_> = (0..129).map(|number| member("room", &format!("singer-{number}"))).collect();
-    let mouths: Vec<_> = choir.iter().map(|singer| (singer, transport(singer, Direction::Send))).collect();
+    let audio_consumer = transport(&ben, Direction::Receive);
+    // A large room whose members send as many tracks as allowed.
+    let members: Vec<_> = (0..129).map(|number| member("room", &format!("member-{number}"))).collect();
+    let senders: Vec<_> = members.iter().map(|member| (member, transport(member, Direction::Send))).collect();
     let mut consumed = 0;
-    for ((singer, mouth), number) in mouths.iter().flat_map(|mouth| (1..=8).map(move |number| (mouth, number))) {
+    for ((member, sender), number) in senders.iter().flat_map(|sender| (1..=8).map(move |number| (sender, number))) {
         let mut parameters = audio();
         (parameters["mid"], parameters["encodings"]) = (json!(number.to_string()), json!([{ "ssrc": number }]));
         let parameters = Box::new(serde_json::from_value(parameters).unwrap());
-        let request =
-            Request::Produce { transport: mouth.clone(), kind: Kind::Audio, parameters, app_data: "{}".into() };
-        let Answer::Produced(producer) = world.ask(singer, request).unwrap() else { panic!() };
-        let (transport, capabilities) = (ear.clone(), Box::new(parlor::sfu::capabilities()));
-        let consume = Request::Consume { transport, producer: producer.to_string(), capabilities };
+        let request = MediaRequest::Produce {
+            transport: sender.clone(),
+            kind: TrackKind::Audio,
+            parameters,
+            app_data: "{}".into(),
+        };
+        let MediaResponse::ProducerCreated(producer) = world.ask(member, request).unwrap() else { panic!() };
+        let (transport, capabilities) = (audio_consumer.clone(), Box::new(parlor::sfu::capabilities()));
+        let consume = MediaRequest::Consume { transport, producer: producer.to_string(), capabilities };
         let done = world.ask(&ben, consume);
         if consumed == 1024 {
-            assert_eq!(done.unwrap_err().problem, Problem::TooMany { what: "consumers", max: 1024 });
+            assert_eq!(done.unwrap_err().kind, SfuErrorKind::TooMany { what: "consumers", max: 1024 });
             break;
         }
         done.unwrap();
         consumed += 1;
     }
     assert_eq!(consumed, 1024);
-    for asker in choir.iter().chain([&ben]) {
-        world.sfu.leave(&asker.room, asker.connection);
+    for member in members.iter().chain([&ben]) {
+        world.sfu.remove_peer(&member.room, member.connection);
     }
     assert!(world.sfu.is_empty());
 }
 
 #[test]
-fn a_transport_consumes_a_producer_once() {
+fn transport_consumes_a_producer_only_once() {
     let mut world = World::new();
     let (anna, ben) = (member("room", "anna"), member("room", "ben"));
-    let mouth = world.transport(&anna, Direction::Send);
-    let producer = world.produce(mouth, Kind::Audio, audio()).unwrap();
-    let ear = world.transport(&ben, Direction::Receive);
-    let consumer = world.consume(ear, &producer).unwrap();
-    let error = world.consume(ear, &producer).unwrap_err();
-    assert_eq!(error.concern, Concern::Consume);
+    let sender = world.transport(&anna, Direction::Send);
+    let producer = world.produce(sender, TrackKind::Audio, audio()).unwrap();
+    let audio_consumer = world.transport(&ben, Direction::Receive);
+    let consumer = world.consume(audio_consumer, &producer).unwrap();
+    let error = world.consume(audio_consumer, &producer).unwrap_err();
+    assert_eq!(error.scope, ErrorScope::Consume);
     assert_eq!(error.to_string(), "producerId: this transport consumes it already");
-    // Over another transport it may, and whoever sends it may hear it.
-    for asker in [&ben, &anna] {
-        let other = world.transport(asker, Direction::Receive);
+    // Another transport may consume it, also one of its sender.
+    for member in [&ben, &anna] {
+        let other = world.transport(member, Direction::Receive);
         world.consume(other, &producer).unwrap();
     }
-    world.ask(&ben, Request::Consumer(consumer.id.to_string(), ConsumerAction::Close)).unwrap();
-    world.consume(ear, &producer).unwrap();
+    world.ask(&ben, MediaRequest::Consumer(consumer.id.to_string(), ConsumerAction::Close)).unwrap();
+    world.consume(audio_consumer, &producer).unwrap();
 }

@@ -1,113 +1,116 @@
-//! Clients of the media server that do what they should not, in memory: others notice nothing, and nothing is left.
+//! Hostile clients of the SFU, in memory: others are not affected, and no state is left.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use parlor::id::{ConnectionId, RoomId};
-use parlor::sfu::parameters::Kind;
-use parlor::sfu::{Answer, Asker, Audience, ConsumerAction, Direction, MediaEvent, Notice, ProducerAction, Request};
+use parlor::sfu::parameters::TrackKind;
+use parlor::sfu::{
+    ConsumerAction, Direction, MediaEvent, MediaRequest, MediaResponse, Notice, NoticeTarget, ProducerAction,
+    RoomMember,
+};
 use serde_json::{Value, json};
 use str0m::media::{MediaKind, Mid};
 
-use crate::support::media::{World, audio, is_rtp, member, picture, simulcast, sound, video};
+use crate::support::media::{World, audio, audio_packet, is_rtp, member, simulcast, video, video_packet};
 
-/// One speaks, another listens.
-struct Talk {
+/// A call with one audio producer and one consumer.
+struct AudioCall {
     world: World,
-    mouth: usize,
-    ear: usize,
-    said: u64,
+    sender: usize,
+    receiver: usize,
+    sent_packets: u64,
 }
 
-impl Talk {
+impl AudioCall {
     fn new() -> Self {
         let mut world = World::new();
-        let mouth = world.connected(&member("room", "anna"), Direction::Send);
-        let ear = world.connected(&member("room", "ben"), Direction::Receive);
-        let producer = world.produce(mouth, Kind::Audio, audio()).unwrap();
-        let consumer = world.consume(ear, &producer).unwrap();
-        let asker = world.clients[ear].asker.clone();
-        world.ask(&asker, Request::Consumer(consumer.id.to_string(), ConsumerAction::Resume)).unwrap();
-        Self { world, mouth, ear, said: 0 }
+        let sender = world.connected(&member("room", "anna"), Direction::Send);
+        let receiver = world.connected(&member("room", "ben"), Direction::Receive);
+        let producer = world.produce(sender, TrackKind::Audio, audio()).unwrap();
+        let consumer = world.consume(receiver, &producer).unwrap();
+        let member = world.clients[receiver].member.clone();
+        world.ask(&member, MediaRequest::Consumer(consumer.id.to_string(), ConsumerAction::Resume)).unwrap();
+        Self { world, sender, receiver, sent_packets: 0 }
     }
 
-    /// Says something: all of it must arrive, and nothing else.
-    fn goes_on(&mut self) {
-        self.world.clients[self.ear].received.clear();
+    /// Sends packets, and asserts that exactly these arrive.
+    fn assert_media_continues(&mut self) {
+        self.world.clients[self.receiver].received.clear();
         for _ in 0..20 {
-            self.world.send(self.mouth, 5000, sound(self.said, -30));
-            self.said += 1;
-            self.world.pass(Duration::from_millis(20));
+            self.world.send(self.sender, 5000, audio_packet(self.sent_packets, -30));
+            self.sent_packets += 1;
+            self.world.advance(Duration::from_millis(20));
         }
-        self.world.pass(Duration::from_millis(100));
-        assert_eq!(self.world.clients[self.ear].received.len(), 20);
+        self.world.advance(Duration::from_millis(100));
+        assert_eq!(self.world.clients[self.receiver].received.len(), 20);
     }
 }
 
 #[test]
-fn streams_that_were_never_described_are_not_forwarded() {
-    let mut talk = Talk::new();
-    talk.goes_on();
-    talk.world.clients[talk.ear].received.clear();
+fn undeclared_streams_are_not_forwarded() {
+    let mut call = AudioCall::new();
+    call.assert_media_continues();
+    call.world.clients[call.receiver].received.clear();
     for ssrc in 20_000..20_030_u32 {
-        // Of a media section that is nobody's.
+        // With a MID of no producer.
         let mid = Mid::from(ssrc.to_string().as_str());
-        let mut api = talk.world.clients[talk.mouth].rtc.direct_api();
+        let mut api = call.world.clients[call.sender].rtc.direct_api();
         api.declare_media(mid, MediaKind::Audio);
         api.declare_stream_tx(ssrc.into(), None, mid, None);
-        talk.world.send(talk.mouth, ssrc, sound(1, -30));
+        call.world.send(call.sender, ssrc, audio_packet(1, -30));
     }
-    talk.world.record = true;
-    talk.world.pass(Duration::from_millis(100));
-    assert!(talk.world.recorded.iter().filter(|datagram| is_rtp(datagram)).count() >= 30, "they are sent");
-    assert!(talk.world.clients[talk.ear].received.is_empty());
-    let before = talk.world.sfu.figures().ignored;
-    forge(&mut talk);
-    assert_eq!(talk.world.sfu.figures().ignored - before, 4_000, "none of them is listened to");
-    assert!(talk.world.notices.iter().all(|notice| !matches!(notice.event, MediaEvent::TransportFailed(_))));
-    // What it described it may still send.
-    talk.goes_on();
+    call.world.record = true;
+    call.world.advance(Duration::from_millis(100));
+    assert!(call.world.recorded.iter().filter(|datagram| is_rtp(datagram)).count() >= 30, "the client sends them");
+    assert!(call.world.clients[call.receiver].received.is_empty());
+    let before = call.world.sfu.stats().ignored;
+    forge(&mut call);
+    assert_eq!(call.world.sfu.stats().ignored - before, 4_000, "all of them are ignored");
+    assert!(call.world.notices.iter().all(|notice| !matches!(notice.event, MediaEvent::TransportFailed(_))));
+    // Declared streams are still forwarded.
+    call.assert_media_continues();
 }
 
-/// More streams than are listened to, in the name of the one who speaks: none of them is signed.
-fn forge(talk: &mut Talk) {
-    let own = talk.world.clients[talk.mouth].address;
+/// Sends unauthenticated packets of more streams than the limit from the sender's address.
+fn forge(call: &mut AudioCall) {
+    let own = call.world.clients[call.sender].address;
     for ssrc in 60_000..64_000_u32 {
-        // With padding, and without.
+        // With and without padding.
         let mut datagram = vec![if ssrc % 2 == 0 { 0xa0 } else { 0x80 }, 100, 0, 1, 0, 0, 0, 1];
         datagram.extend(ssrc.to_be_bytes());
         datagram.resize(100, 0xa5);
-        talk.world.sfu.receive(talk.world.now, own, &datagram);
+        call.world.sfu.receive(call.world.now, own, &datagram);
     }
 }
 
 #[test]
-fn streams_that_others_forge_do_not_count() {
-    let mut talk = Talk::new();
-    // From now on streams are expected that are known by their names only.
-    let eye = talk.world.produce(talk.mouth, Kind::Video, simulcast()).unwrap();
-    forge(&mut talk);
-    let eye = talk.world.consume(talk.ear, &eye).unwrap();
-    let listener = talk.world.clients[talk.ear].asker.clone();
-    talk.world.ask(&listener, Request::Consumer(eye.id.to_string(), ConsumerAction::Resume)).unwrap();
-    talk.world.clients[talk.ear].received.clear();
+fn forged_streams_do_not_count_towards_limit() {
+    let mut call = AudioCall::new();
+    // From now on the transport accepts streams by name.
+    let video_consumer = call.world.produce(call.sender, TrackKind::Video, simulcast()).unwrap();
+    forge(&mut call);
+    let video_consumer = call.world.consume(call.receiver, &video_consumer).unwrap();
+    let listener = call.world.clients[call.receiver].member.clone();
+    call.world.ask(&listener, MediaRequest::Consumer(video_consumer.id.to_string(), ConsumerAction::Resume)).unwrap();
+    call.world.clients[call.receiver].received.clear();
     for number in 0..60_u16 {
-        let asked = std::mem::take(&mut talk.world.clients[talk.mouth].keyframe_requests) > 0;
-        talk.world.send(talk.mouth, 7000, picture(number.into(), number, asked, 300));
-        talk.world.pass(Duration::from_millis(33));
+        let keyframe_requested = std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
+        call.world.send(call.sender, 7000, video_packet(number.into(), number, keyframe_requested, 300));
+        call.world.advance(Duration::from_millis(33));
     }
-    let seen = talk.world.clients[talk.ear].received.len();
+    let seen = call.world.clients[call.receiver].received.len();
     assert!(seen > 30, "{seen} pictures");
-    talk.world.ask(&listener, Request::Consumer(eye.id.to_string(), ConsumerAction::Close)).unwrap();
-    talk.world.pass(Duration::from_millis(100));
-    talk.goes_on();
+    call.world.ask(&listener, MediaRequest::Consumer(video_consumer.id.to_string(), ConsumerAction::Close)).unwrap();
+    call.world.advance(Duration::from_millis(100));
+    call.assert_media_continues();
 }
 
-/// The same, as streams that have names, which are the client's own.
-fn forge_by_name(talk: &mut Talk) {
-    let own = talk.world.clients[talk.mouth].address;
+/// Does the same with packets that carry the names of the client's streams.
+fn forge_by_name(call: &mut AudioCall) {
+    let own = call.world.clients[call.sender].address;
     for (number, ssrc) in (60_000..61_000_u32).enumerate() {
-        // Each number a few times, so that it comes back after another.
+        // Each SSRC several times, alternating with others.
         for ssrc in [ssrc, ssrc - 1, ssrc - 2].into_iter().filter(|ssrc| *ssrc >= 60_000) {
             for (kind, names) in
                 [(100_u8, &b"\x10a"[..]), (101, b"\x10v\x21r0"), (102, b"\x10v\x31r0"), (101, b"\x10v")]
@@ -118,100 +121,100 @@ fn forge_by_name(talk: &mut Talk) {
                 datagram.extend(names);
                 datagram.resize(24, 0);
                 datagram.resize(100, 0xa5);
-                talk.world.sfu.receive(talk.world.now, own, &datagram);
+                call.world.sfu.receive(call.world.now, own, &datagram);
             }
         }
     }
 }
 
 #[test]
-fn streams_that_others_forge_take_no_name_away() {
-    let mut talk = Talk::new();
-    let eye = talk.world.produce(talk.mouth, Kind::Video, simulcast()).unwrap();
-    // Before a stream of that name was heard, and after.
-    forge_by_name(&mut talk);
-    let eye = talk.world.consume(talk.ear, &eye).unwrap();
-    let listener = talk.world.clients[talk.ear].asker.clone();
-    talk.world.ask(&listener, Request::Consumer(eye.id.to_string(), ConsumerAction::Resume)).unwrap();
+fn forged_streams_do_not_take_over_names() {
+    let mut call = AudioCall::new();
+    let video_consumer = call.world.produce(call.sender, TrackKind::Video, simulcast()).unwrap();
+    // Before a stream has bound the name, and below after it has.
+    forge_by_name(&mut call);
+    let video_consumer = call.world.consume(call.receiver, &video_consumer).unwrap();
+    let listener = call.world.clients[call.receiver].member.clone();
+    call.world.ask(&listener, MediaRequest::Consumer(video_consumer.id.to_string(), ConsumerAction::Resume)).unwrap();
     let mut number = 0_u16;
-    let mut film = |talk: &mut Talk, pictures: u16| {
-        talk.world.clients[talk.ear].received.clear();
+    let mut send_video = |call: &mut AudioCall, pictures: u16| {
+        call.world.clients[call.receiver].received.clear();
         for _ in 0..pictures {
-            let asked = std::mem::take(&mut talk.world.clients[talk.mouth].keyframe_requests) > 0;
-            talk.world.send(talk.mouth, 7000, picture(number.into(), number, asked, 300));
-            talk.world.send(talk.mouth, 5000, sound(number.into(), -30));
+            let keyframe_requested = std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
+            call.world.send(call.sender, 7000, video_packet(number.into(), number, keyframe_requested, 300));
+            call.world.send(call.sender, 5000, audio_packet(number.into(), -30));
             number += 1;
-            talk.world.pass(Duration::from_millis(33));
+            call.world.advance(Duration::from_millis(33));
         }
-        talk.world.clients[talk.ear].received.len()
+        call.world.clients[call.receiver].received.len()
     };
-    // Long enough that the client is told that its packets arrive, and leaves out their names.
-    assert!(film(&mut talk, 300) > 500);
-    forge_by_name(&mut talk);
-    assert!(film(&mut talk, 100) > 190, "both go on");
+    // Long enough for the client to stop sending names.
+    assert!(send_video(&mut call, 300) > 500);
+    forge_by_name(&mut call);
+    assert!(send_video(&mut call, 100) > 190, "both streams continue");
 }
 
 #[test]
-fn an_address_in_use_is_not_taken_from_its_client() {
-    let mut talk = Talk::new();
+fn address_in_use_is_not_taken_over() {
+    let mut call = AudioCall::new();
     let eve = member("elsewhere", "eve");
-    let thief = talk.world.transport(&eve, Direction::Send);
-    // Her own transport and password, from another's address.
-    talk.world.clients[thief].address = talk.world.clients[talk.mouth].address;
-    talk.world.connect(thief).unwrap();
-    talk.world.pass(Duration::from_secs(2));
-    assert!(!talk.world.clients[thief].is_connected);
-    talk.goes_on();
+    let thief = call.world.transport(&eve, Direction::Send);
+    // Eve uses her own transport and password, from the sender's address.
+    call.world.clients[thief].address = call.world.clients[call.sender].address;
+    call.world.connect(thief).unwrap();
+    call.world.advance(Duration::from_secs(2));
+    assert!(!call.world.clients[thief].is_connected);
+    call.assert_media_continues();
 }
 
 #[test]
-fn what_was_overheard_and_is_said_again_changes_nothing() {
-    let mut talk = Talk::new();
-    talk.world.record = true;
-    talk.goes_on();
-    talk.world.record = false;
-    let overheard = std::mem::take(&mut talk.world.recorded);
-    assert!(overheard.len() > 20);
-    let (own, strange) = (talk.world.clients[talk.mouth].address, "203.0.113.9:9".parse().unwrap());
-    talk.world.clients[talk.ear].received.clear();
+fn replayed_datagrams_change_nothing() {
+    let mut call = AudioCall::new();
+    call.world.record = true;
+    call.assert_media_continues();
+    call.world.record = false;
+    let recorded = std::mem::take(&mut call.world.recorded);
+    assert!(recorded.len() > 20);
+    let (own, strange) = (call.world.clients[call.sender].address, "203.0.113.9:9".parse().unwrap());
+    call.world.clients[call.receiver].received.clear();
     for from in [own, strange] {
-        for datagram in &overheard {
-            talk.world.sfu.receive(talk.world.now, from, datagram);
+        for datagram in &recorded {
+            call.world.sfu.receive(call.world.now, from, datagram);
         }
     }
-    talk.world.pass(Duration::from_millis(100));
-    assert!(talk.world.clients[talk.ear].received.is_empty(), "no packet is heard twice");
-    talk.goes_on();
+    call.world.advance(Duration::from_millis(100));
+    assert!(call.world.clients[call.receiver].received.is_empty(), "no packet is forwarded twice");
+    call.assert_media_continues();
 }
 
 #[test]
-fn datagrams_cut_short_or_changed_change_nothing() {
-    let mut talk = Talk::new();
-    talk.world.record = true;
-    talk.goes_on();
-    talk.world.record = false;
-    let overheard = std::mem::take(&mut talk.world.recorded);
-    let own = talk.world.clients[talk.mouth].address;
-    talk.world.clients[talk.ear].received.clear();
-    for datagram in overheard.iter().filter(|datagram| datagram.len() > 30) {
+fn truncated_or_modified_datagrams_change_nothing() {
+    let mut call = AudioCall::new();
+    call.world.record = true;
+    call.assert_media_continues();
+    call.world.record = false;
+    let recorded = std::mem::take(&mut call.world.recorded);
+    let own = call.world.clients[call.sender].address;
+    call.world.clients[call.receiver].received.clear();
+    for datagram in recorded.iter().filter(|datagram| datagram.len() > 30) {
         for length in 0..datagram.len() {
-            talk.world.sfu.receive(talk.world.now, own, &datagram[..length]);
+            call.world.sfu.receive(call.world.now, own, &datagram[..length]);
         }
         for at in 0..datagram.len() {
             let mut changed = datagram.clone();
             changed[at] ^= 0x5a;
-            talk.world.sfu.receive(talk.world.now, own, &changed);
+            call.world.sfu.receive(call.world.now, own, &changed);
         }
     }
-    talk.world.pass(Duration::from_millis(100));
-    assert!(talk.world.clients[talk.ear].received.is_empty());
-    talk.goes_on();
+    call.world.advance(Duration::from_millis(100));
+    assert!(call.world.clients[call.receiver].received.is_empty());
+    call.assert_media_continues();
 }
 
-/// Always the same numbers.
-struct Dice(u32);
+/// A deterministic random number generator.
+struct Random(u32);
 
-impl Dice {
+impl Random {
     fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         usize::try_from(self.0 >> 8).unwrap() % end
@@ -221,7 +224,7 @@ impl Dice {
         &all[self.below(all.len())]
     }
 
-    /// One of the last that somebody has made, mostly one's own; or none.
+    /// Returns one of the latest ids, mostly one of the caller's own, or an invalid id.
     fn id(&mut self, all: &[(ConnectionId, String)], own: Option<ConnectionId>) -> String {
         let own = own.filter(|_| self.below(8) > 0);
         let fitting = all.iter().rev().filter(|(owner, _)| own.is_none_or(|own| own == *owner)).take(6);
@@ -230,24 +233,24 @@ impl Dice {
     }
 }
 
-/// Somebody who asks for anything, in any order.
-struct Anybody {
-    dice: Dice,
-    askers: Vec<Asker>,
+/// Sends random requests in random order.
+struct Fuzzer {
+    random: Random,
+    members: Vec<RoomMember>,
     transports: Vec<(ConnectionId, String)>,
     producers: Vec<(ConnectionId, String)>,
     consumers: Vec<(ConnectionId, String)>,
-    /// Whose room each producer is of.
+    /// The room of each producer.
     rooms: HashMap<String, RoomId>,
 }
 
-impl Anybody {
-    fn parameters(&mut self) -> (Kind, Value) {
+impl Fuzzer {
+    fn parameters(&mut self) -> (TrackKind, Value) {
         let (kind, mut parameters) =
-            if self.dice.below(2) == 0 { (Kind::Audio, audio()) } else { (Kind::Video, video()) };
-        parameters["mid"] = json!(self.dice.one_of(&["a", "b", "v", "", "probing"]));
-        let ssrc = self.dice.below(6);
-        parameters["encodings"] = match self.dice.below(5) {
+            if self.random.below(2) == 0 { (TrackKind::Audio, audio()) } else { (TrackKind::Video, video()) };
+        parameters["mid"] = json!(self.random.one_of(&["a", "b", "v", "", "probing"]));
+        let ssrc = self.random.below(6);
+        parameters["encodings"] = match self.random.below(5) {
             0 => json!([{ "rid": "l" }, { "rid": "h" }]),
             1 => json!([{ "ssrc": ssrc }, { "ssrc": ssrc + 1 }]),
             2 => json!([]),
@@ -257,29 +260,29 @@ impl Anybody {
         (kind, parameters)
     }
 
-    fn request(&mut self, world: &mut World, own: ConnectionId) -> Request {
-        let transport = self.dice.id(&self.transports, Some(own));
-        let consumer = self.dice.id(&self.consumers, Some(own));
-        let producer = self.dice.id(&self.producers, Some(own));
-        let anybodys = self.dice.id(&self.producers, None);
-        match self.dice.below(20) {
-            0 => Request::Capabilities,
+    fn request(&mut self, world: &mut World, own: ConnectionId) -> MediaRequest {
+        let transport = self.random.id(&self.transports, Some(own));
+        let consumer = self.random.id(&self.consumers, Some(own));
+        let producer = self.random.id(&self.producers, Some(own));
+        let any_producer = self.random.id(&self.producers, None);
+        match self.random.below(20) {
+            0 => MediaRequest::Capabilities,
             1 | 2 => {
-                let direction = *self.dice.one_of(&[Direction::Send, Direction::Receive]);
-                let capabilities = (self.dice.below(3) > 0).then(parlor::sfu::capabilities);
-                Request::CreateTransport { direction, capabilities }
+                let direction = *self.random.one_of(&[Direction::Send, Direction::Receive]);
+                let capabilities = (self.random.below(3) > 0).then(parlor::sfu::capabilities);
+                MediaRequest::CreateTransport { direction, capabilities }
             }
-            3 => Request::ConnectTransport { transport, dtls: world.clients[0].dtls() },
-            4 => Request::RestartIce { transport },
-            5 => Request::CloseTransport { transport },
+            3 => MediaRequest::ConnectTransport { transport, dtls: world.clients[0].dtls() },
+            4 => MediaRequest::RestartIce { transport },
+            5 => MediaRequest::CloseTransport { transport },
             6..=11 => {
                 let (kind, parameters) = self.parameters();
                 let parameters = serde_json::from_value(parameters).unwrap();
-                Request::Produce { transport, kind, parameters, app_data: "{}".into() }
+                MediaRequest::Produce { transport, kind, parameters, app_data: "{}".into() }
             }
             12..=15 => {
                 let capabilities = Box::new(parlor::sfu::capabilities());
-                Request::Consume { transport, producer: anybodys, capabilities }
+                MediaRequest::Consume { transport, producer: any_producer, capabilities }
             }
             16 | 17 => {
                 let layers = ConsumerAction::Layers { spatial: 9, temporal: Some(0) };
@@ -290,47 +293,47 @@ impl Anybody {
                     ConsumerAction::Keyframe,
                     layers,
                 ];
-                Request::Consumer(consumer, *self.dice.one_of(&actions))
+                MediaRequest::Consumer(consumer, *self.random.one_of(&actions))
             }
             18 => {
                 let actions = [ProducerAction::Pause, ProducerAction::Resume, ProducerAction::Close];
-                Request::Producer(producer, *self.dice.one_of(&actions))
+                MediaRequest::Producer(producer, *self.random.one_of(&actions))
             }
-            _ => Request::ListProducers,
+            _ => MediaRequest::ListProducers,
         }
     }
 
     fn step(&mut self, world: &mut World) {
-        let asker = self.dice.one_of(&self.askers).clone();
-        if self.dice.below(200) == 0 {
-            world.sfu.leave(&asker.room, asker.connection);
+        let member = self.random.one_of(&self.members).clone();
+        if self.random.below(200) == 0 {
+            world.sfu.remove_peer(&member.room, member.connection);
             return;
         }
-        let request = self.request(world, asker.connection);
-        match world.ask(&asker, request) {
-            Ok(Answer::TransportCreated { id, .. }) => self.transports.push((asker.connection, id.to_string())),
-            Ok(Answer::Produced(id)) => {
-                self.producers.push((asker.connection, id.to_string()));
-                self.rooms.insert(id.to_string(), asker.room);
+        let request = self.request(world, member.connection);
+        match world.ask(&member, request) {
+            Ok(MediaResponse::TransportCreated { id, .. }) => self.transports.push((member.connection, id.to_string())),
+            Ok(MediaResponse::ProducerCreated(id)) => {
+                self.producers.push((member.connection, id.to_string()));
+                self.rooms.insert(id.to_string(), member.room);
             }
-            Ok(Answer::Consuming(consuming)) => {
-                let id = consuming.producer.id.to_string();
-                assert_eq!(self.rooms[&id], asker.room, "nobody gets another room's media");
-                self.consumers.push((asker.connection, consuming.id.to_string()));
+            Ok(MediaResponse::ConsumerCreated(consumer)) => {
+                let id = consumer.producer.id.to_string();
+                assert_eq!(self.rooms[&id], member.room, "no media of another room");
+                self.consumers.push((member.connection, consumer.id.to_string()));
             }
-            Ok(Answer::Producers(producers)) => {
-                assert!(producers.iter().all(|producer| self.rooms[&producer.id.to_string()] == asker.room));
+            Ok(MediaResponse::Producers(producers)) => {
+                assert!(producers.iter().all(|producer| self.rooms[&producer.id.to_string()] == member.room));
             }
             Ok(_) | Err(_) => {}
         }
     }
 
-    /// Nobody hears of another room, and nothing has failed: a defect would have ended a transport.
-    fn hears(&self, notice: &Notice) {
+    /// Asserts that a notice is for the right room, and that no transport has failed, which a panic would cause.
+    fn check_notice(&self, notice: &Notice) {
         let room = match &notice.to {
-            Audience::Room(room, _) => room,
-            Audience::One(connection) => {
-                &self.askers.iter().find(|asker| asker.connection == *connection).expect("one of them").room
+            NoticeTarget::Room(room, _) => room,
+            NoticeTarget::One(connection) => {
+                &self.members.iter().find(|member| member.connection == *connection).expect("one of them").room
             }
         };
         let producer = match &notice.event {
@@ -344,39 +347,39 @@ impl Anybody {
 }
 
 #[test]
-fn anything_in_any_order_ends_in_nothing() {
+fn arbitrary_requests_in_any_order_leave_no_state() {
     let mut made = [0; 3];
     for seed in 0..20 {
         let mut world = World::new();
-        // One whose certificate is good to be announced.
+        // Its certificate is announced in requests.
         let bystander = member("a third", "bystander");
         world.connected(&bystander, Direction::Send);
         world.notices.clear();
-        let askers = ["one", "one", "one", "other", "other"];
-        let askers = askers.iter().enumerate().map(|(number, room)| member(room, &number.to_string())).collect();
-        let mut anybody = Anybody {
-            dice: Dice(seed),
-            askers,
+        let members = ["one", "one", "one", "other", "other"];
+        let members = members.iter().enumerate().map(|(number, room)| member(room, &number.to_string())).collect();
+        let mut fuzzer = Fuzzer {
+            random: Random(seed),
+            members,
             transports: Vec::new(),
             producers: Vec::new(),
             consumers: Vec::new(),
             rooms: HashMap::new(),
         };
         for number in 0..1100 {
-            anybody.step(&mut world);
+            fuzzer.step(&mut world);
             if number % 50 == 0 {
-                world.pass(Duration::from_millis(20));
+                world.advance(Duration::from_millis(20));
             }
         }
-        world.pass(Duration::from_secs(1));
+        world.advance(Duration::from_secs(1));
         for notice in world.notices.drain(..) {
-            anybody.hears(&notice);
+            fuzzer.check_notice(&notice);
         }
-        for (sum, made) in made.iter_mut().zip([&anybody.transports, &anybody.producers, &anybody.consumers]) {
+        for (sum, made) in made.iter_mut().zip([&fuzzer.transports, &fuzzer.producers, &fuzzer.consumers]) {
             *sum += made.len();
         }
-        for asker in anybody.askers.iter().chain([&bystander]) {
-            world.sfu.leave(&asker.room, asker.connection);
+        for member in fuzzer.members.iter().chain([&bystander]) {
+            world.sfu.remove_peer(&member.room, member.connection);
         }
         assert!(world.sfu.is_empty(), "{seed}");
     }

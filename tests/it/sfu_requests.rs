@@ -1,27 +1,27 @@
-//! Requests to the media server that make no sense: each is answered by the contract's code, and nothing happens.
+//! Invalid requests to the media server: each is refused with the right error code.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use crate::support::TestServer;
-use crate::support::player::{listens, speaks, transport};
+use crate::support::player::{consume, produce_audio, transport};
 use crate::support::roamer::{Roamer, Way};
 
-/// What a field takes.
+/// The type of a field.
 #[derive(Debug, Clone, Copy)]
-enum Takes {
+enum FieldType {
     Text,
-    /// One of these words.
+    /// One of several strings.
     Words,
     Object,
     Layer,
-    /// A room: a number is its decimal text.
+    /// A room id, which may be a number.
     Room,
 }
 
-impl Takes {
-    /// What it does not take.
+impl FieldType {
+    /// Returns invalid values.
     fn wrong(self) -> Vec<Value> {
         let mut wrong = vec![json!(true), json!(1.5), json!([]), json!(["x"])];
         match self {
@@ -38,13 +38,16 @@ impl Takes {
     }
 }
 
-/// A message, a payload that is understood, and its fields: what each takes, and whether it must be there.
-type Described = (&'static str, Value, Vec<(&'static str, Takes, bool)>);
+/// A message with a valid payload, and its fields: the type of each, and whether it is required.
+type Described = (&'static str, Value, Vec<(&'static str, FieldType, bool)>);
 
-/// All of them.
+/// Returns all messages to the media server.
 fn messages() -> Vec<Described> {
-    let (transport, producer, consumer) =
-        (("transportId", Takes::Text, true), ("producerId", Takes::Text, true), ("consumerId", Takes::Text, true));
+    let (transport, producer, consumer) = (
+        ("transportId", FieldType::Text, true),
+        ("producerId", FieldType::Text, true),
+        ("consumerId", FieldType::Text, true),
+    );
     let named = |field: &str| json!({ field: "x" });
     let parameters = json!({ "codecs": [] });
     vec![
@@ -53,12 +56,12 @@ fn messages() -> Vec<Described> {
         (
             "transport:create",
             json!({ "direction": "send" }),
-            vec![("direction", Takes::Words, true), ("rtpCapabilities", Takes::Object, false)],
+            vec![("direction", FieldType::Words, true), ("rtpCapabilities", FieldType::Object, false)],
         ),
         (
             "transport:connect",
             json!({ "transportId": "x", "dtlsParameters": { "fingerprints": [] } }),
-            vec![transport, ("dtlsParameters", Takes::Object, true)],
+            vec![transport, ("dtlsParameters", FieldType::Object, true)],
         ),
         ("transport:restart-ice", named("transportId"), vec![transport]),
         ("transport:close", named("transportId"), vec![transport]),
@@ -67,15 +70,15 @@ fn messages() -> Vec<Described> {
             json!({ "transportId": "x", "kind": "audio", "rtpParameters": parameters }),
             vec![
                 transport,
-                ("kind", Takes::Words, true),
-                ("rtpParameters", Takes::Object, true),
-                ("appData", Takes::Object, false),
+                ("kind", FieldType::Words, true),
+                ("rtpParameters", FieldType::Object, true),
+                ("appData", FieldType::Object, false),
             ],
         ),
         (
             "consume",
             json!({ "transportId": "x", "producerId": "x", "rtpCapabilities": {} }),
-            vec![transport, producer, ("rtpCapabilities", Takes::Object, true)],
+            vec![transport, producer, ("rtpCapabilities", FieldType::Object, true)],
         ),
         ("consumer:resume", named("consumerId"), vec![consumer]),
         ("consumer:pause", named("consumerId"), vec![consumer]),
@@ -84,7 +87,7 @@ fn messages() -> Vec<Described> {
         (
             "consumer:layers",
             json!({ "consumerId": "x", "spatialLayer": 1 }),
-            vec![consumer, ("spatialLayer", Takes::Layer, true), ("temporalLayer", Takes::Layer, false)],
+            vec![consumer, ("spatialLayer", FieldType::Layer, true), ("temporalLayer", FieldType::Layer, false)],
         ),
         ("producer:pause", named("producerId"), vec![producer]),
         ("producer:resume", named("producerId"), vec![producer]),
@@ -92,7 +95,7 @@ fn messages() -> Vec<Described> {
     ]
 }
 
-/// What is wrong with a request that is not understood: the paths of it.
+/// Sends an invalid request, and returns the paths of its errors.
 async fn paths(roamer: &mut Roamer, kind: &str, payload: &Value) -> BTreeSet<String> {
     let error = roamer.ask(kind, payload.clone()).await;
     assert_eq!(error["code"], "INVALID_MESSAGE", "{kind} {payload}: {error}");
@@ -106,21 +109,21 @@ async fn one(server: &TestServer) -> Roamer {
 }
 
 #[tokio::test]
-async fn each_field_of_each_message_is_checked() {
+async fn every_field_of_every_message_is_validated() {
     let server = TestServer::with(&["--messages-per-second=0"]);
     let mut ann = one(&server).await;
     for (kind, good, fields) in messages() {
         let answer = ann.ask(kind, good.clone()).await;
         assert_ne!(answer["code"], "INVALID_MESSAGE", "{kind}: {answer}");
-        let needed = fields.iter().filter(|(_, _, is_needed)| *is_needed);
-        let needed: BTreeSet<String> = needed.map(|(field, ..)| format!("payload.{field}")).collect();
-        if !needed.is_empty() {
-            assert_eq!(paths(&mut ann, kind, &json!({})).await, needed, "{kind}: all at once");
+        let required = fields.iter().filter(|(_, _, is_required)| *is_required);
+        let required: BTreeSet<String> = required.map(|(field, ..)| format!("payload.{field}")).collect();
+        if !required.is_empty() {
+            assert_eq!(paths(&mut ann, kind, &json!({})).await, required, "{kind}: all at once");
         }
-        for (field, takes, is_needed) in fields.into_iter().chain([("roomId", Takes::Room, false)]) {
+        for (field, field_type, is_required) in fields.into_iter().chain([("roomId", FieldType::Room, false)]) {
             let path = BTreeSet::from([format!("payload.{field}")]);
-            let mut wrong = takes.wrong();
-            if is_needed {
+            let mut wrong = field_type.wrong();
+            if is_required {
                 wrong.push(Value::Null);
             }
             for value in wrong {
@@ -133,14 +136,14 @@ async fn each_field_of_each_message_is_checked() {
             assert_eq!(paths(&mut ann, kind, &payload).await, BTreeSet::from(["payload".to_owned()]), "{kind}");
         }
     }
-    // What was understood among them made one transport.
-    server.until("there is one", |held| held.transports == 1).await;
+    // One of the requests created a transport.
+    server.until("one transport exists", |held| held.transports == 1).await;
     ann.close().await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn what_stands_deeper_is_checked_too() {
+async fn nested_fields_are_validated() {
     let server = TestServer::with(&["--messages-per-second=0"]);
     let mut ann = one(&server).await;
     let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
@@ -210,17 +213,17 @@ async fn what_stands_deeper_is_checked_too() {
     server.finish().await;
 }
 
-/// The code of an answer that is an error.
+/// Sends a request, and returns the code of its error.
 async fn code(roamer: &mut Roamer, kind: &str, payload: Value) -> String {
     let error = roamer.ask(kind, payload).await;
     error["code"].as_str().unwrap_or_else(|| panic!("{kind}: {error}")).to_owned()
 }
 
 #[tokio::test]
-async fn what_is_another_s_is_not_found() {
+async fn ids_of_other_peers_are_not_found() {
     let server = TestServer::with(&["--messages-per-second=0"]);
     let mut ann = one(&server).await;
-    let (mouth, producer) = speaks(&mut ann).await;
+    let (sender, producer) = produce_audio(&mut ann).await;
     let mut eve = Roamer::come(&server, Way::Envelope, None, None).await.unwrap();
     eve.join("elsewhere", "eve").await;
     let spy = transport(&mut eve, "recv").await;
@@ -230,11 +233,11 @@ async fn what_is_another_s_is_not_found() {
         (&error["code"], &error["message"]),
         (&json!("CONSUME_ERROR"), &json!("producerId: no producer of that id"))
     );
-    // Nor by saying that it is in that room.
+    // Naming the other room does not help.
     let list = json!({ "roomId": "r" });
     assert_eq!(code(&mut eve, "producers:list", list).await, "NOT_IN_ROOM");
     let parameters = json!({ "codecs": [] });
-    for id in [mouth.id(), "x", ""] {
+    for id in [sender.id(), "x", ""] {
         let named = json!({ "transportId": id });
         assert_eq!(code(&mut eve, "transport:restart-ice", named.clone()).await, "TRANSPORT_ERROR");
         assert_eq!(code(&mut eve, "transport:close", named).await, "TRANSPORT_ERROR");
@@ -246,21 +249,21 @@ async fn what_is_another_s_is_not_found() {
     for action in ["producer:pause", "producer:resume", "producer:close"] {
         assert_eq!(code(&mut eve, action, json!({ "producerId": producer })).await, "PRODUCE_ERROR");
     }
-    let ear = listens(&mut ann, &producer).await;
-    ear.hears_more(5).await;
-    let error = ann.ask("transport:connect", ear.connecting()).await;
+    let receiver = consume(&mut ann, &producer).await;
+    receiver.receives_more(5).await;
+    let error = ann.ask("transport:connect", receiver.connecting()).await;
     let expected = (&json!("TRANSPORT_ERROR"), &json!("transportId: connected already"));
     assert_eq!((&error["code"], &error["message"]), expected);
-    let produce = json!({ "transportId": ear.id(), "kind": "audio", "rtpParameters": parameters });
+    let produce = json!({ "transportId": receiver.id(), "kind": "audio", "rtpParameters": parameters });
     assert_eq!(code(&mut ann, "produce", produce).await, "PRODUCE_ERROR");
-    ear.hears_more(5).await;
+    receiver.receives_more(5).await;
     ann.close().await;
     eve.close().await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn who_is_in_no_room_has_no_media_and_who_is_in_two_says_which() {
+async fn media_requests_need_a_room_and_must_name_it_if_ambiguous() {
     let server = TestServer::with(&["--messages-per-second=0"]);
     let mut ann = Roamer::come(&server, Way::Envelope, None, None).await.unwrap();
     for (kind, payload, _) in messages() {
@@ -270,7 +273,7 @@ async fn who_is_in_no_room_has_no_media_and_who_is_in_two_says_which() {
     ann.join("s", "ann").await;
     let created = json!({ "direction": "recv" });
     let refused = code(&mut ann, "transport:create", created).await;
-    assert_eq!(refused, code(&mut ann, "sdp:offer", json!({ "sdp": "x" })).await, "as of a signal");
+    assert_eq!(refused, code(&mut ann, "sdp:offer", json!({ "sdp": "x" })).await, "the same code as for signals");
     let transport = ann.ask("transport:create", json!({ "direction": "recv", "roomId": "s" })).await;
     let in_room = |room: &str| json!({ "transportId": transport["id"], "roomId": room });
     assert_eq!(code(&mut ann, "transport:close", in_room("r")).await, "TRANSPORT_ERROR");
@@ -280,7 +283,7 @@ async fn who_is_in_no_room_has_no_media_and_who_is_in_two_says_which() {
 }
 
 #[tokio::test]
-async fn too_much_of_anything_is_refused() {
+async fn limits_of_transports_producers_and_app_data_are_enforced() {
     let server = TestServer::with(&["--messages-per-second=0", "--sfu-max-producers=2", "--max-metadata-bytes=1024"]);
     let mut ann = one(&server).await;
     let capabilities = ann.ask("router:capabilities", json!({})).await["rtpCapabilities"].take();
@@ -291,19 +294,19 @@ async fn too_much_of_anything_is_refused() {
     }
     assert_eq!(code(&mut ann, "transport:create", create.clone()).await, "TRANSPORT_ERROR");
     let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
-    let produce = |number: usize, said: &str| {
+    let produce = |number: usize, text: &str| {
         let parameters = json!({ "mid": number.to_string(), "codecs": [opus], "encodings": [{ "ssrc": number + 1 }] });
-        json!({ "transportId": transports[number % 4], "kind": "audio", "rtpParameters": parameters, "appData": { "x": said } })
+        json!({ "transportId": transports[number % 4], "kind": "audio", "rtpParameters": parameters, "appData": { "x": text } })
     };
     assert_eq!(code(&mut ann, "produce", produce(0, &"x".repeat(1024))).await, "PRODUCE_ERROR");
-    // Of the peer, over whichever transport.
+    // The limit is per peer, over all its transports.
     for number in 0..2 {
         assert!(ann.ask("produce", produce(number, "x")).await["id"].is_string());
     }
     for number in 2..4 {
         assert_eq!(code(&mut ann, "produce", produce(number, "x")).await, "PRODUCE_ERROR");
     }
-    // What is closed makes room.
+    // Closed ones do not count.
     ann.ask("transport:close", json!({ "transportId": transports[0] })).await;
     assert!(ann.ask("produce", produce(2, "x")).await["id"].is_string());
     assert!(ann.ask("transport:create", create).await["id"].is_string());

@@ -1,4 +1,4 @@
-//! The media server behind `/ws`: its messages, who is told, and that nothing is left of who has gone.
+//! The media server over `/ws`: its messages, their recipients, and cleanup.
 
 use futures_util::SinkExt;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ async fn ask(socket: &mut WebSocket, kind: &str, payload: Value) -> (String, Val
     (answer["type"].as_str().unwrap().to_owned(), answer["payload"].take())
 }
 
-/// A member of the room `r`.
+/// Joins the room `r`.
 async fn member(server: &TestServer, name: &str) -> WebSocket {
     let mut socket = open(server, "/ws").await;
     told(&mut socket).await;
@@ -26,7 +26,7 @@ async fn member(server: &TestServer, name: &str) -> WebSocket {
     socket
 }
 
-/// A transport that could send with the router's own numbers.
+/// Creates a transport with the router's payload types and extension ids.
 async fn transport(socket: &mut WebSocket, direction: &str) -> String {
     let (_, capabilities) = ask(socket, "router:capabilities", json!({})).await;
     let capabilities = &capabilities["rtpCapabilities"];
@@ -39,25 +39,25 @@ async fn transport(socket: &mut WebSocket, direction: &str) -> String {
     created["id"].as_str().unwrap().to_owned()
 }
 
-fn sound(transport: &str) -> Value {
+fn audio_packet(transport: &str) -> Value {
     let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
     let parameters = json!({ "mid": "0", "codecs": [opus], "encodings": [{ "ssrc": 1 }] });
     json!({ "transportId": transport, "kind": "audio", "rtpParameters": parameters, "appData": { "of": "a voice" } })
 }
 
-async fn gone(mut socket: WebSocket) {
+async fn close(mut socket: WebSocket) {
     socket.close(None).await.unwrap();
     while message(&mut socket).await.is_ok() {}
 }
 
 #[tokio::test]
-async fn who_is_in_the_room_is_told_of_producers_and_nobody_else() {
+async fn only_room_members_are_notified_of_producers() {
     let server = TestServer::start();
     let mut ann = member(&server, "ann").await;
     let sending = transport(&mut ann, "send").await;
     let mut ben = member(&server, "ben").await;
     assert_eq!(told(&mut ann).await["type"], "room:participant-joined");
-    let (kind, produced) = ask(&mut ann, "produce", sound(&sending)).await;
+    let (kind, produced) = ask(&mut ann, "produce", audio_packet(&sending)).await;
     assert_eq!((kind.as_str(), &produced["id"]), ("produced", &produced["producerId"]));
     let added = told(&mut ben).await;
     let expected = json!({
@@ -83,30 +83,30 @@ async fn who_is_in_the_room_is_told_of_producers_and_nobody_else() {
     let named = json!({ "consumerId": consumer["id"] });
     assert_eq!(ask(&mut ben, "consumer:resume", named.clone()).await, ("consumer:resumed".to_owned(), named));
     let layers = json!({ "consumerId": consumer["id"], "spatialLayer": 2, "temporalLayer": 1 });
-    let (kind, told_layers) = ask(&mut ben, "consumer:layers", layers).await;
+    let (kind, effective) = ask(&mut ben, "consumer:layers", layers).await;
     assert_eq!(
-        (kind.as_str(), &told_layers["spatialLayer"], &told_layers["temporalLayer"]),
+        (kind.as_str(), &effective["spatialLayer"], &effective["temporalLayer"]),
         ("consumer:layers", &json!(0), &json!(1))
     );
 
-    // Leaving the room is enough; the connection stays.
+    // Leaving the room closes media, not the connection.
     ask(&mut ann, "room:leave", json!({ "roomId": "r" })).await;
-    let mut heard = Vec::new();
+    let mut events = Vec::new();
     for _ in 0..3 {
-        heard.push(told(&mut ben).await["type"].as_str().unwrap().to_owned());
+        events.push(told(&mut ben).await["type"].as_str().unwrap().to_owned());
     }
-    heard.sort_unstable();
-    assert_eq!(heard, ["consumer:closed", "producer:closed", "room:participant-left"]);
+    events.sort_unstable();
+    assert_eq!(events, ["consumer:closed", "producer:closed", "room:participant-left"]);
     let (_, error) = ask(&mut ann, "transport:close", json!({ "transportId": sending, "roomId": "r" })).await;
     assert_eq!(error["code"], "NOT_IN_ROOM");
-    server.until("hers is gone", |held| held.transports == 1).await;
-    gone(ann).await;
-    gone(ben).await;
+    server.until("ann's transport is closed", |held| held.transports == 1).await;
+    close(ann).await;
+    close(ben).await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn requests_in_a_row_are_answered_in_a_row() {
+async fn pipelined_requests_are_answered_in_order() {
     let server = TestServer::start();
     let mut ann = member(&server, "ann").await;
     let kinds = ["router:capabilities", "producers:list", "ping", "no:such", "producers:list"];
@@ -118,28 +118,28 @@ async fn requests_in_a_row_are_answered_in_a_row() {
     for expected in ["router:capabilities", "producers:list", "pong", "error", "producers:list"] {
         assert_eq!(told(&mut ann).await["type"], expected);
     }
-    gone(ann).await;
+    close(ann).await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn a_peer_that_drops_leaves_nothing() {
+async fn disconnected_peer_leaves_no_transport() {
     let server = TestServer::start();
     let mut ann = member(&server, "ann").await;
     let sending = transport(&mut ann, "send").await;
-    ask(&mut ann, "produce", sound(&sending)).await;
-    server.until("it is there", |held| held.transports == 1).await;
+    ask(&mut ann, "produce", audio_packet(&sending)).await;
+    server.until("the transport exists", |held| held.transports == 1).await;
     drop(ann);
     server.finish().await;
 }
 
 #[tokio::test]
-async fn without_a_media_server_all_its_messages_are_answered() {
+async fn media_requests_fail_when_sfu_is_off() {
     let server = TestServer::with(&["--sfu=off"]);
     let mut ann = member(&server, "ann").await;
     let (kind, error) = ask(&mut ann, "router:capabilities", json!({})).await;
     assert_eq!((kind.as_str(), &error["code"]), ("error", &json!("TRANSPORT_ERROR")));
     assert_eq!(error["message"], "no media server configured");
-    gone(ann).await;
+    close(ann).await;
     server.finish().await;
 }

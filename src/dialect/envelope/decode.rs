@@ -65,7 +65,7 @@ pub enum Request {
     /// `ping`, with its payload as it came.
     Ping(String),
     /// Something for the media server, in a room if one is named.
-    Media(Option<RoomId>, sfu::Request),
+    Media(Option<RoomId>, sfu::MediaRequest),
     /// Anything for the rooms.
     Command(Command),
 }

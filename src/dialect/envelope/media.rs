@@ -14,8 +14,8 @@ use super::shape::{self, Mismatch};
 use crate::dialect::Frame;
 use crate::dialect::json::{self, push_member, push_raw};
 use crate::id::RoomId;
-use crate::sfu::parameters::Kind;
-use crate::sfu::{Answer, ConsumerAction, Direction, Listed, MediaEvent, ProducerAction, Request};
+use crate::sfu::parameters::TrackKind;
+use crate::sfu::{ConsumerAction, Direction, MediaEvent, MediaRequest, MediaResponse, ProducerAction, ProducerInfo};
 
 /// Every message to the media server.
 pub(super) const KINDS: [&str; 16] = [
@@ -38,18 +38,18 @@ pub(super) const KINDS: [&str; 16] = [
 ];
 
 /// What a client asks of the media server, and in which room, if it says that.
-pub(super) fn request(kind: &str, mut payload: Checker<'_>) -> Result<(Option<RoomId>, Request), Vec<Problem>> {
+pub(super) fn request(kind: &str, mut payload: Checker<'_>) -> Result<(Option<RoomId>, MediaRequest), Vec<Problem>> {
     let room = payload.id("payload.roomId", RoomId::new);
     let request = match kind {
-        "router:capabilities" => Some(Request::Capabilities),
-        "producers:list" => Some(Request::ListProducers),
+        "router:capabilities" => Some(MediaRequest::Capabilities),
+        "producers:list" => Some(MediaRequest::ListProducers),
         "transport:create" => create(&mut payload),
         "transport:connect" => connect(&mut payload),
         "transport:restart-ice" => {
-            name(&mut payload, "payload.transportId").map(|transport| Request::RestartIce { transport })
+            name(&mut payload, "payload.transportId").map(|transport| MediaRequest::RestartIce { transport })
         }
         "transport:close" => {
-            name(&mut payload, "payload.transportId").map(|transport| Request::CloseTransport { transport })
+            name(&mut payload, "payload.transportId").map(|transport| MediaRequest::CloseTransport { transport })
         }
         "produce" => produce(&mut payload),
         "consume" => consume(&mut payload),
@@ -65,7 +65,7 @@ pub(super) fn request(kind: &str, mut payload: Checker<'_>) -> Result<(Option<Ro
             let spatial = typed(&mut payload, "payload.spatialLayer", true);
             let temporal = typed(&mut payload, "payload.temporalLayer", false);
             let layers = spatial.map(|spatial| ConsumerAction::Layers { spatial, temporal });
-            id.zip(layers).map(|(id, layers)| Request::Consumer(id, layers))
+            id.zip(layers).map(|(id, layers)| MediaRequest::Consumer(id, layers))
         }
     };
     let problems = payload.problems();
@@ -118,70 +118,70 @@ fn either<T>(payload: &mut Checker<'_>, path: &'static str, words: [(&str, T); 2
     meant
 }
 
-fn create(payload: &mut Checker<'_>) -> Option<Request> {
+fn create(payload: &mut Checker<'_>) -> Option<MediaRequest> {
     let directions = [("send", Direction::Send), ("recv", Direction::Receive)];
     let direction = either(payload, "payload.direction", directions);
     let capabilities = object(payload, "payload.rtpCapabilities", false);
-    Some(Request::CreateTransport { direction: direction?, capabilities })
+    Some(MediaRequest::CreateTransport { direction: direction?, capabilities })
 }
 
-fn connect(payload: &mut Checker<'_>) -> Option<Request> {
+fn connect(payload: &mut Checker<'_>) -> Option<MediaRequest> {
     let transport = name(payload, "payload.transportId");
     let dtls = object(payload, "payload.dtlsParameters", true);
-    Some(Request::ConnectTransport { transport: transport?, dtls: dtls? })
+    Some(MediaRequest::ConnectTransport { transport: transport?, dtls: dtls? })
 }
 
-fn produce(payload: &mut Checker<'_>) -> Option<Request> {
+fn produce(payload: &mut Checker<'_>) -> Option<MediaRequest> {
     let transport = name(payload, "payload.transportId");
-    let kind = either(payload, "payload.kind", [Kind::Audio, Kind::Video].map(|kind| (kind.as_str(), kind)));
+    let kind = either(payload, "payload.kind", [TrackKind::Audio, TrackKind::Video].map(|kind| (kind.as_str(), kind)));
     let parameters = object(payload, "payload.rtpParameters", true);
     let app_data = payload.value("appData").filter(|value| !json::is_null(value));
     if app_data.is_some_and(|value| !json::is_object(value)) {
         payload.wrong("payload.appData", "must be an object");
     }
     let app_data: Arc<str> = app_data.map_or("{}", RawValue::get).into();
-    Some(Request::Produce { transport: transport?, kind: kind?, parameters: Box::new(parameters?), app_data })
+    Some(MediaRequest::Produce { transport: transport?, kind: kind?, parameters: Box::new(parameters?), app_data })
 }
 
-fn consume(payload: &mut Checker<'_>) -> Option<Request> {
+fn consume(payload: &mut Checker<'_>) -> Option<MediaRequest> {
     let transport = name(payload, "payload.transportId");
     let producer = name(payload, "payload.producerId");
     let capabilities = object(payload, "payload.rtpCapabilities", true);
-    Some(Request::Consume { transport: transport?, producer: producer?, capabilities: Box::new(capabilities?) })
+    Some(MediaRequest::Consume { transport: transport?, producer: producer?, capabilities: Box::new(capabilities?) })
 }
 
-fn producer(payload: &mut Checker<'_>, action: ProducerAction) -> Option<Request> {
-    name(payload, "payload.producerId").map(|id| Request::Producer(id, action))
+fn producer(payload: &mut Checker<'_>, action: ProducerAction) -> Option<MediaRequest> {
+    name(payload, "payload.producerId").map(|id| MediaRequest::Producer(id, action))
 }
 
-fn consumer(payload: &mut Checker<'_>, action: ConsumerAction) -> Option<Request> {
-    name(payload, "payload.consumerId").map(|id| Request::Consumer(id, action))
+fn consumer(payload: &mut Checker<'_>, action: ConsumerAction) -> Option<MediaRequest> {
+    name(payload, "payload.consumerId").map(|id| MediaRequest::Consumer(id, action))
 }
 
 /// The type and the payload of an answer.
-pub(super) fn answer(answer: &Answer) -> (&'static str, String) {
+pub(super) fn answer(answer: &MediaResponse) -> (&'static str, String) {
     match answer {
-        Answer::Capabilities(capabilities) => {
+        MediaResponse::Capabilities(capabilities) => {
             ("router:capabilities", json!({ "rtpCapabilities": capabilities }).to_string())
         }
-        Answer::TransportCreated { id, ice, candidates, dtls } => {
+        MediaResponse::TransportCreated { id, ice, candidates, dtls } => {
             let payload = json!({
                 "id": id.to_string(), "iceParameters": ice, "iceCandidates": candidates, "dtlsParameters": dtls,
             });
             ("transport:created", payload.to_string())
         }
-        Answer::TransportConnected(id) => ("transport:connected", named("transportId", id)),
-        Answer::IceRestarted(id, ice) => {
+        MediaResponse::TransportConnected(id) => ("transport:connected", named("transportId", id)),
+        MediaResponse::IceRestarted(id, ice) => {
             let payload = json!({ "transportId": id.to_string(), "iceParameters": ice });
             ("transport:ice-restarted", payload.to_string())
         }
-        Answer::TransportClosed(id) => ("transport:closed", named("transportId", id)),
-        Answer::Produced(id) => {
+        MediaResponse::TransportClosed(id) => ("transport:closed", named("transportId", id)),
+        MediaResponse::ProducerCreated(id) => {
             let id = id.to_string();
             ("produced", json!({ "id": id, "producerId": id }).to_string())
         }
-        Answer::Consuming(consuming) => {
-            let Listed { id: producer, peer, kind, is_paused, app_data } = &consuming.producer;
+        MediaResponse::ConsumerCreated(consuming) => {
+            let ProducerInfo { id: producer, peer, kind, is_paused, app_data } = &consuming.producer;
             let mut out = String::from("{");
             push_member(&mut out, "id", &consuming.id.to_string());
             push_member(&mut out, "producerId", &producer.to_string());
@@ -194,7 +194,7 @@ pub(super) fn answer(answer: &Answer) -> (&'static str, String) {
             out.push('}');
             ("consumer:created", out)
         }
-        Answer::Consumer(id, action) => {
+        MediaResponse::Consumer(id, action) => {
             let kind = match action {
                 ConsumerAction::Resume => "consumer:resumed",
                 ConsumerAction::Pause => "consumer:paused",
@@ -209,8 +209,8 @@ pub(super) fn answer(answer: &Answer) -> (&'static str, String) {
             };
             (kind, named("consumerId", id))
         }
-        Answer::Producer(id, action) => (changed(*action), named("producerId", id)),
-        Answer::Producers(producers) => {
+        MediaResponse::Producer(id, action) => (changed(*action), named("producerId", id)),
+        MediaResponse::Producers(producers) => {
             let mut out = String::from(r#"{"producers":["#);
             for (index, producer) in producers.iter().enumerate() {
                 if index > 0 {
@@ -263,7 +263,7 @@ fn changed(action: ProducerAction) -> &'static str {
 }
 
 /// The members that say which producer it is.
-fn listed(out: &mut String, producer: &Listed) {
+fn listed(out: &mut String, producer: &ProducerInfo) {
     push_member(out, "producerId", &producer.id.to_string());
     push_member(out, "userId", producer.peer.as_str());
     push_member(out, "kind", producer.kind.as_str());

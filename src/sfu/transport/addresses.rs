@@ -1,81 +1,81 @@
-//! The addresses that a client comes from, and where to send what is for it.
+//! The addresses of a client: where its datagrams come from, and where to send datagrams for it.
 //!
-//! A binding request proves that its sender knows the transport's password. It does not prove that its source is its sender's:
-//! that may be forged, so that somebody else gets the media. An address is valid once something has come from there that was
-//! encrypted with the client's keys. Until then the valid address that was used before gets everything, and the new one copies:
-//! three times what came from it, as in QUIC (RFC 9000, section 8.1).
+//! A binding request proves that its sender knows the transport's password, but not that its source address is genuine:
+//! a forged one would direct media at a third party. An address is validated by a datagram that was encrypted with the
+//! client's keys. Until then the previous validated address gets everything, and the new one gets copies up to three
+//! times the bytes received from it, as in QUIC (RFC 9000, section 8.1).
 //!
-//! The guarantee that is easy to break: an overheard packet validates nothing. The library drops RTP that it has seen, and
-//! does not drop SRTCP: here its index must be higher than all before.
+//! Invariant: a replayed packet validates nothing. str0m drops replayed RTP but not SRTCP, so its index must exceed all
+//! earlier ones here.
 
 use std::net::SocketAddr;
 
-/// Maximum number of addresses of one client until it restarts ICE.
+/// Maximum number of addresses of one client between ICE restarts.
 const MAX_ADDRESSES: usize = 32;
 
-/// Bytes that may be sent to an address that is not valid, for each that came from it.
+/// Bytes that may be sent to an unvalidated address per byte received from it.
 const AMPLIFICATION: usize = 3;
 
 #[derive(Debug)]
 struct Address {
     at: SocketAddr,
-    is_valid: bool,
-    /// Bytes that may be sent there while it is not valid.
+    is_validated: bool,
+    /// Bytes that may still be sent there while it is not validated.
     credit: usize,
 }
 
-/// Where to send a datagram; it is lost where there is neither.
+/// The destinations of a datagram. Without any, it is dropped.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Route {
-    /// A valid address.
+    /// A validated address.
     pub(super) main: Option<SocketAddr>,
-    /// One that is not valid yet.
+    /// An address that is not validated yet.
     pub(super) copy: Option<SocketAddr>,
 }
 
-/// The addresses of one transport's client, in the order in which they were accepted.
+/// The addresses of one client, in the order in which they were accepted.
 #[derive(Debug, Default)]
 pub(in crate::sfu) struct Addresses {
     all: Vec<Address>,
-    /// Where the latest datagram went that was for a valid address.
+    /// The validated address that was last sent to.
     current: Option<SocketAddr>,
-    /// The highest index of SRTCP.
+    /// The highest SRTCP index received.
     index: Option<u32>,
 }
 
 impl Addresses {
-    /// Adds an address whose binding request was verified; `false` where there are too many.
+    /// Adds the address of a verified binding request. Returns `false` if there are too many.
     pub(in crate::sfu) fn accept(&mut self, at: SocketAddr) -> bool {
         let is_known = self.find(at).is_some();
         if !is_known && self.all.len() < MAX_ADDRESSES {
-            self.all.push(Address { at, is_valid: false, credit: 0 });
+            self.all.push(Address { at, is_validated: false, credit: 0 });
             return true;
         }
         is_known
     }
 
-    /// A datagram of so many bytes has come.
-    pub(super) fn received(&mut self, from: SocketAddr, bytes: usize) {
-        if let Some(address) = self.find(from).filter(|address| !address.is_valid) {
+    /// Records a received datagram of `bytes` bytes.
+    pub(super) fn datagram_arrived(&mut self, from: SocketAddr, bytes: usize) {
+        if let Some(address) = self.find(from).filter(|address| !address.is_validated) {
             address.credit = address.credit.saturating_add(AMPLIFICATION * bytes);
         }
     }
 
-    /// Something has come that was encrypted with the client's keys: for SRTCP with its index.
-    pub(super) fn encrypted_came(&mut self, from: SocketAddr, index: Option<u32>) {
+    /// Records a datagram that was encrypted with the client's keys, with its index if it is SRTCP.
+    pub(super) fn encrypted_datagram_arrived(&mut self, from: SocketAddr, index: Option<u32>) {
         let is_new = index.is_none_or(|index| self.index.is_none_or(|last| index > last));
         self.index = self.index.max(index);
         if let Some(address) = self.find(from).filter(|_| is_new) {
-            address.is_valid = true;
+            address.is_validated = true;
             self.current.get_or_insert(from);
         }
     }
 
-    /// Returns where to send a datagram of so many bytes that is for an address.
+    /// Returns the destinations of a datagram of `bytes` bytes to an address.
     pub(super) fn route(&mut self, to: SocketAddr, bytes: usize) -> Route {
         let mut copy = None;
         if let Some(address) = self.find(to) {
-            if address.is_valid {
+            if address.is_validated {
                 self.current = Some(to);
             } else if address.credit >= bytes {
                 address.credit -= bytes;
@@ -85,20 +85,21 @@ impl Addresses {
         Route { main: self.current, copy }
     }
 
-    /// ICE restarts: forgets all addresses but the one in use, or the latest where none is valid. Returns the forgotten.
+    /// Handles an ICE restart: removes and returns all addresses but the one in use, or the latest if none is
+    /// validated.
     pub(in crate::sfu) fn restart(&mut self) -> Vec<SocketAddr> {
         let kept = self.current.or_else(|| self.all.last().map(|address| address.at));
         self.all.extract_if(.., |address| Some(address.at) != kept).map(|address| address.at).collect()
     }
 
-    /// Another transport has taken over an address.
+    /// Removes an address that another transport has taken over.
     pub(in crate::sfu) fn remove(&mut self, at: SocketAddr) {
         self.all.retain(|address| address.at != at);
         self.current = self.current.filter(|current| *current != at);
     }
 
-    pub(super) fn is_valid(&self, at: SocketAddr) -> bool {
-        self.all.iter().any(|address| address.at == at && address.is_valid)
+    pub(super) fn is_validated(&self, at: SocketAddr) -> bool {
+        self.all.iter().any(|address| address.at == at && address.is_validated)
     }
 
     pub(in crate::sfu) fn iter(&self) -> impl Iterator<Item = SocketAddr> {
@@ -119,50 +120,50 @@ mod tests {
     }
 
     #[test]
-    fn an_address_gets_three_times_what_came_from_it_until_it_is_valid() {
+    fn unvalidated_address_gets_three_times_its_received_bytes() {
         let mut addresses = Addresses::default();
         let (old, new) = (address(1), address(2));
         assert!(addresses.accept(old) && addresses.accept(new));
         let route = |main, copy| Route { main, copy };
         assert_eq!(addresses.route(old, 1), route(None, None));
-        addresses.received(old, 100);
+        addresses.datagram_arrived(old, 100);
         assert_eq!(addresses.route(old, 300), route(None, Some(old)));
         assert_eq!(addresses.route(old, 1), route(None, None));
-        addresses.encrypted_came(old, None);
+        addresses.encrypted_datagram_arrived(old, None);
         assert_eq!(addresses.route(old, 10_000), route(Some(old), None));
-        addresses.received(new, 10);
+        addresses.datagram_arrived(new, 10);
         assert_eq!(addresses.route(new, 30), route(Some(old), Some(new)));
         assert_eq!(addresses.route(new, 30), route(Some(old), None));
-        addresses.encrypted_came(new, None);
+        addresses.encrypted_datagram_arrived(new, None);
         assert_eq!(addresses.route(new, 1200), route(Some(new), None));
-        assert_eq!(addresses.route(address(3), 30), route(Some(new), None), "an address that was never accepted");
+        assert_eq!(addresses.route(address(3), 30), route(Some(new), None), "address was never accepted");
     }
 
     #[test]
-    fn overheard_srtcp_validates_nothing() {
+    fn replayed_srtcp_does_not_validate() {
         let mut addresses = Addresses::default();
-        let (own, foreign) = (address(1), address(2));
-        assert!(addresses.accept(own) && addresses.accept(foreign));
-        addresses.encrypted_came(own, Some(7));
-        addresses.encrypted_came(foreign, Some(7));
-        addresses.encrypted_came(foreign, Some(6));
-        assert_eq!(addresses.route(foreign, 100).main, Some(own));
-        addresses.encrypted_came(foreign, Some(8));
-        assert_eq!(addresses.route(foreign, 100).main, Some(foreign));
+        let (own, other) = (address(1), address(2));
+        assert!(addresses.accept(own) && addresses.accept(other));
+        addresses.encrypted_datagram_arrived(own, Some(7));
+        addresses.encrypted_datagram_arrived(other, Some(7));
+        addresses.encrypted_datagram_arrived(other, Some(6));
+        assert_eq!(addresses.route(other, 100).main, Some(own));
+        addresses.encrypted_datagram_arrived(other, Some(8));
+        assert_eq!(addresses.route(other, 100).main, Some(other));
     }
 
     #[test]
-    fn a_restart_keeps_the_address_in_use() {
+    fn ice_restart_keeps_address_in_use() {
         let mut addresses = Addresses::default();
         for number in 0..40 {
             assert_eq!(addresses.accept(address(number)), number < 32);
         }
-        addresses.encrypted_came(address(3), None);
-        let forgotten = addresses.restart();
-        assert_eq!((forgotten.len(), addresses.iter().collect::<Vec<_>>()), (31, vec![address(3)]));
+        addresses.encrypted_datagram_arrived(address(3), None);
+        let removed = addresses.restart();
+        assert_eq!((removed.len(), addresses.iter().collect::<Vec<_>>()), (31, vec![address(3)]));
         assert!(addresses.accept(address(50)));
         addresses.remove(address(3));
         assert_eq!(addresses.route(address(3), 1).main, None);
-        assert_eq!(addresses.restart(), [], "the latest stays");
+        assert_eq!(addresses.restart(), [], "the latest address is kept");
     }
 }

@@ -1,6 +1,6 @@
-//! What is sent to a client: its streams, their packets, and how much of them it can take.
+//! Outgoing streams to a client: their packets, and the bandwidth available for them.
 //!
-//! The guarantee that is easy to break: nothing of a paused consumer leaves, padding included.
+//! Invariant: nothing is sent for a paused consumer, padding included.
 
 use std::time::{Duration, Instant};
 
@@ -8,42 +8,47 @@ use str0m::bwe::Bitrate;
 use str0m::media::Mid;
 use str0m::rtp::{RtpWrite, Ssrc};
 
-use super::{Transport, media_kind, stream_of};
-use crate::sfu::bandwidth::Estimate;
+use super::{Transport, media_kind, rtp_ssrc};
+use crate::sfu::bandwidth::BandwidthEstimate;
 use crate::sfu::consumer::Streams;
-use crate::sfu::output::Sink;
-use crate::sfu::parameters::Kind;
+use crate::sfu::output::TransportOutput;
+use crate::sfu::parameters::TrackKind;
 
-/// The bandwidth that a client is taken to have until it is known, in bits a second.
+/// Bandwidth assumed until there is an estimate, in bits per second.
 pub(in crate::sfu) const FIRST_ESTIMATE: u64 = 800_000;
 
-/// What a client is taken to have, in bits a second, while nothing can be chosen by that: its packets leave as they come.
-/// Sixty-three kilobytes at once are the library's bound.
+/// Bandwidth assumed while nothing is estimated, in bits per second, so that packets are not paced. str0m bounds a
+/// burst to 63 kilobytes.
 const UNPACED: u64 = 100_000_000;
 
-/// How long bandwidth goes on to be estimated when there is nothing to choose: a camera is often switched on again, and
-/// a client that has just come will soon be sent one.
-const LINGER: Duration = Duration::from_secs(2);
+/// How long bandwidth is still estimated when no consumer can choose between layers: cameras are often switched on
+/// again, and a client that has just joined will soon consume one.
+const ESTIMATION_LINGER: Duration = Duration::from_secs(2);
 
-/// How long an estimate is left to itself.
-const LIFT_INTERVAL: Duration = Duration::from_secs(1);
+/// Minimum time between two raises of the estimate.
+const RAISE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The most packets that wait for one stream to be sent.
+/// Maximum number of queued packets per stream.
 const MAX_QUEUED: usize = 512;
 
-/// For how long packets of one stream are kept to be sent again, and how many.
-const RESENDABLE: (usize, Duration) = (1024, Duration::from_secs(3));
+/// Size of a stream's retransmission cache: packets, and their maximum age.
+const RTX_CACHE: (usize, Duration) = (1024, Duration::from_secs(3));
 
-/// How much of what a stream sends may be sent again. By itself the library gives up at 15 %, which a keyframe that did not
-/// fit through a narrow line exceeds; its picture would stand still until the client gives up too.
-const RESENT: f32 = 0.5;
+/// Maximum share of retransmissions in what a stream sends. str0m's default of 15 % is exceeded by a single keyframe on
+/// a narrow path; the video would freeze until the client gives up.
+const RTX_RATIO: f32 = 0.5;
 
 impl Transport {
-    /// Makes the streams of a consumer, withheld.
-    pub(in crate::sfu) fn declare(&mut self, kind: Kind, has_rtx: bool, sink: &mut Sink) -> Option<Streams> {
+    /// Creates the streams of a consumer, withheld.
+    pub(in crate::sfu) fn add_consumer_streams(
+        &mut self,
+        kind: TrackKind,
+        has_rtx: bool,
+        output: &mut TransportOutput,
+    ) -> Option<Streams> {
         let mid = Mid::from(self.next_mid.to_string().as_str());
         self.next_mid += 1;
-        let (ssrc, rtx) = self.change(sink, |rtc| {
+        let (ssrc, rtx) = self.update_rtc(output, |rtc| {
             let mut api = rtc.direct_api();
             let ssrc = api.new_ssrc();
             let rtx = has_rtx.then(|| {
@@ -52,15 +57,15 @@ impl Transport {
             });
             api.declare_media(mid, media_kind(kind));
             let stream = api.declare_stream_tx(ssrc, rtx, mid, None);
-            stream.set_rtx_cache(RESENDABLE.0, RESENDABLE.1, Some(RESENT));
+            stream.set_rtx_cache(RTX_CACHE.0, RTX_CACHE.1, Some(RTX_RATIO));
             (ssrc, rtx)
         })?;
         let streams = Streams { mid, ssrc, rtx };
-        self.withhold(streams, true);
+        self.set_withheld(streams, true);
         Some(streams)
     }
 
-    pub(in crate::sfu) fn withhold(&mut self, streams: Streams, is_withheld: bool) {
+    pub(in crate::sfu) fn set_withheld(&mut self, streams: Streams, is_withheld: bool) {
         for ssrc in [Some(streams.ssrc), streams.rtx].into_iter().flatten() {
             if is_withheld {
                 self.withheld.insert(*ssrc);
@@ -70,23 +75,30 @@ impl Transport {
         }
     }
 
-    /// Whether a datagram is RTP of a stream that is withheld.
-    pub(super) fn withholds(&self, datagram: &[u8]) -> bool {
-        !self.withheld.is_empty() && stream_of(datagram).is_some_and(|ssrc| self.withheld.contains(&ssrc))
+    /// Returns whether a datagram is RTP of a withheld stream.
+    pub(super) fn is_withheld(&self, datagram: &[u8]) -> bool {
+        !self.withheld.is_empty() && rtp_ssrc(datagram).is_some_and(|ssrc| self.withheld.contains(&ssrc))
     }
 
-    /// Forgets a media section and its streams.
-    pub(in crate::sfu) fn remove(&mut self, mid: Mid, sink: &mut Sink) {
-        self.change(sink, |rtc| rtc.direct_api().remove_media(mid));
+    /// Removes a media section with its streams.
+    pub(in crate::sfu) fn remove_media(&mut self, mid: Mid, output: &mut TransportOutput) {
+        self.update_rtc(output, |rtc| rtc.direct_api().remove_media(mid));
     }
 
-    /// Sends a packet as soon as time passes; `false` where it is lost, since too many wait or there is no way.
-    pub(in crate::sfu) fn send(&mut self, now: Instant, ssrc: Ssrc, write: RtpWrite, sink: &mut Sink) -> bool {
+    /// Queues a packet, which is sent when time advances. Returns `false` if it was dropped, since the queue is full or
+    /// the transport is not connected.
+    pub(in crate::sfu) fn send(
+        &mut self,
+        now: Instant,
+        ssrc: Ssrc,
+        write: RtpWrite,
+        output: &mut TransportOutput,
+    ) -> bool {
         if !self.is_connected {
             return false;
         }
         self.due = self.due.min(now);
-        let sent = self.contain(sink, |_, rtc, _| {
+        let sent = self.catch_panics(output, |_, rtc, _| {
             let mut api = rtc.direct_api();
             let Some(stream) = api.stream_tx(&ssrc) else { return false };
             if stream.queue_info().is_some_and(|queue| queue.packet_count() > MAX_QUEUED) {
@@ -98,19 +110,25 @@ impl Transport {
         sent == Some(true)
     }
 
-    /// Whether bandwidth is estimated, and what the client says of each packet read: while anything can be chosen by it, and
-    /// a little longer. That costs, and what is sent in any case would only wait here instead of on the line.
-    pub(in crate::sfu) fn estimates(&mut self, now: Instant, has_choice: bool, sink: &mut Sink) -> bool {
+    /// Starts or stops bandwidth estimation, and returns whether it is active: while consumers can choose between
+    /// layers, and a little longer. Estimation is expensive, and pacing would only delay packets that are sent in any
+    /// case.
+    pub(in crate::sfu) fn update_estimation(
+        &mut self,
+        now: Instant,
+        has_choice: bool,
+        output: &mut TransportOutput,
+    ) -> bool {
         if has_choice {
-            self.chose_at = now;
+            self.last_choice_at = now;
         }
-        let is_wanted = now.saturating_duration_since(self.chose_at) < LINGER;
+        let is_wanted = now.saturating_duration_since(self.last_choice_at) < ESTIMATION_LINGER;
         if is_wanted != self.is_estimating {
             self.is_estimating = is_wanted;
             let bits = if is_wanted { FIRST_ESTIMATE } else { UNPACED };
-            self.estimate = Estimate::new(bits);
+            self.estimate = BandwidthEstimate::new(bits);
             self.bitrates = (0, 0);
-            self.change(sink, |rtc| {
+            self.update_rtc(output, |rtc| {
                 rtc.bwe().reset(Bitrate::from(bits));
                 rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::ZERO);
             });
@@ -118,36 +136,36 @@ impl Transport {
         is_wanted
     }
 
-    /// Lets the library send what is sent in any case, in bits a second. It sends no faster than it estimates, sound first:
-    /// below that, pictures would wait for ever, and what is not sent never shows that it could be.
-    pub(in crate::sfu) fn lift(&mut self, now: Instant, least: u64, sink: &mut Sink) {
-        let is_early = self.lifted_at.is_some_and(|last| now.saturating_duration_since(last) < LIFT_INTERVAL);
-        if self.estimate.bits() >= least || is_early || !self.is_connected {
+    /// Raises the estimate to the bitrate that is sent in any case, in bits per second. str0m sends no faster than its
+    /// estimate, audio first: with a lower one, video would never leave the queue, and the estimate would never rise.
+    pub(in crate::sfu) fn raise_estimate(&mut self, now: Instant, minimum: u64, output: &mut TransportOutput) {
+        let is_too_soon = self.raised_at.is_some_and(|last| now.saturating_duration_since(last) < RAISE_INTERVAL);
+        if self.estimate.bits() >= minimum || is_too_soon || !self.is_connected {
             return;
         }
-        self.lifted_at = Some(now);
-        let estimate = least / 4 * 5;
-        self.estimate = Estimate::new(estimate);
+        self.raised_at = Some(now);
+        let estimate = minimum / 4 * 5;
+        self.estimate = BandwidthEstimate::new(estimate);
         let (next, desired) = self.bitrates;
-        self.change(sink, |rtc| {
+        self.update_rtc(output, |rtc| {
             rtc.bwe().reset(Bitrate::from(estimate));
             rtc.bwe().set_bitrate(Bitrate::from(next), Bitrate::from(desired));
         });
     }
 
-    /// Says how much is to be sent, in bits a second: up to `next` with padding, to find out whether it is to be had, and
-    /// `desired` at the most. What is desired must not be little: all is sent as slowly while that is looked for.
-    pub(in crate::sfu) fn aim(&mut self, next: u64, desired: u64, sink: &mut Sink) {
+    /// Sets the bitrates to probe for, in bits per second: padding is sent up to `next`, and `desired` is the maximum.
+    /// A small `desired` would slow down everything while str0m probes.
+    pub(in crate::sfu) fn set_bitrates(&mut self, next: u64, desired: u64, output: &mut TransportOutput) {
         let is_near = |old: u64, new: u64| old.abs_diff(new) <= old / 10;
         if is_near(self.bitrates.0, next) && is_near(self.bitrates.1, desired) {
             return;
         }
-        // What is padded while nothing may leave is lost, and makes the estimate worthless.
+        // Padding that was withheld counts as lost and ruins the estimate.
         let was_silent = std::mem::replace(&mut self.bitrates, (next, desired)).1 == 0;
         if was_silent && self.estimate.bits() < FIRST_ESTIMATE {
-            self.estimate = Estimate::new(FIRST_ESTIMATE);
-            self.change(sink, |rtc| rtc.bwe().reset(Bitrate::from(FIRST_ESTIMATE)));
+            self.estimate = BandwidthEstimate::new(FIRST_ESTIMATE);
+            self.update_rtc(output, |rtc| rtc.bwe().reset(Bitrate::from(FIRST_ESTIMATE)));
         }
-        self.change(sink, |rtc| rtc.bwe().set_bitrate(Bitrate::from(next), Bitrate::from(desired)));
+        self.update_rtc(output, |rtc| rtc.bwe().set_bitrate(Bitrate::from(next), Bitrate::from(desired)));
     }
 }

@@ -84,7 +84,7 @@ impl Executor {
     }
 
     /// Takes a request to the media server. Nothing more is read until it is answered, so that answers keep their order.
-    fn take_to_media(&mut self, room: Option<RoomId>, request: sfu::Request, now: SystemTime) -> Option<Step> {
+    fn take_to_media(&mut self, room: Option<RoomId>, request: sfu::MediaRequest, now: SystemTime) -> Option<Step> {
         let write = self.conversation.media()?;
         match self.seat()?.session.media(room, request, write) {
             Ok(answered) => {

@@ -1,4 +1,4 @@
-//! The port of media, under fire, and transports opened and closed in a loop: media goes on, and memory is bounded.
+//! Floods of the media port, and loops that open and close transports: media continues, and memory is bounded.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -11,16 +11,16 @@ use super::UNLIMITED;
 #[cfg(target_os = "linux")]
 use super::memory::costs;
 use crate::support::besieged;
-use crate::support::player::{listens, speaks};
+use crate::support::player::{consume, produce_audio};
 use crate::support::raw::{Raw, TEXT, frame};
 use crate::support::roamer::{Roamer, Way};
 use crate::support::server::LIMIT;
 
-/// How many datagrams the attack sends at least, and how many packets must be forwarded meanwhile.
+/// Minimum number of datagrams of the attack, and of packets that must be forwarded meanwhile.
 const SENT: usize = 10_000;
-const HEARD: u64 = 50;
+const FORWARDED: u64 = 50;
 
-/// A binding request (RFC 8489) to a ufrag, from another, signed by nobody who knows the password.
+/// Returns a binding request (RFC 8489) with an invalid MESSAGE-INTEGRITY.
 fn binding_request(ufrag: &str) -> Vec<u8> {
     let username = format!("{ufrag}:evil");
     let mut attributes = vec![0, 0x06];
@@ -38,7 +38,7 @@ fn binding_request(ufrag: &str) -> Vec<u8> {
     message
 }
 
-/// One of each kind of what may come: STUN, DTLS, RTP, RTCP, of any length, none of it good.
+/// Returns malformed or unauthenticated STUN, DTLS, RTP and RTCP datagrams of various lengths.
 fn garbage(ufrag: &str) -> Vec<Vec<u8>> {
     let with = |head: &[u8], length: usize| {
         let mut datagram = head.to_vec();
@@ -55,7 +55,7 @@ fn garbage(ufrag: &str) -> Vec<Vec<u8>> {
         // DTLS: a ClientHello, an alert.
         with(&[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100, 1], 113),
         with(&[21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 0], 15),
-        // RTP and RTCP of the stream that is played.
+        // RTP and RTCP with the SSRC of the producer's stream.
         with(&[0x90, 100, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7], 200),
         with(&[0x80, 200, 0, 6, 0, 0, 0, 7], 60),
         with(&[255], 1200),
@@ -65,54 +65,54 @@ fn garbage(ufrag: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn the_media_port_under_fire_goes_on() {
+fn media_continues_while_media_port_is_flooded() {
     besieged(&[UNLIMITED], async |server, bystander| {
         let mut ann = Roamer::joined(server, Way::Envelope, "ann").await;
         let mut ben = Roamer::joined(server, Way::Envelope, "ben").await;
-        let (mouth, producer) = speaks(&mut ann).await;
-        let ear = listens(&mut ben, &producer).await;
-        ear.hears_more(10).await;
-        let ice = ann.ask("transport:restart-ice", json!({ "transportId": mouth.id() })).await;
+        let (sender, producer) = produce_audio(&mut ann).await;
+        let receiver = consume(&mut ben, &producer).await;
+        receiver.receives_more(10).await;
+        let ice = ann.ask("transport:restart-ice", json!({ "transportId": sender.id() })).await;
         let ufrag = ice["iceParameters"]["usernameFragment"].as_str().unwrap();
-        let volley = garbage(ufrag);
+        let datagrams = garbage(ufrag);
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let (began, before, mut sent) = (Instant::now(), ear.heard(), 0);
-        // The kernel drops some of all that comes, of good packets as well.
-        while sent < SENT || ear.heard() - before < HEARD {
-            assert!(began.elapsed() < LIMIT, "{} packets under {sent} datagrams", ear.heard() - before);
-            for datagram in &volley {
-                sent += usize::from(socket.send_to(datagram, mouth.server).await.is_ok());
+        let (began, before, mut sent) = (Instant::now(), receiver.packets_received(), 0);
+        // The kernel drops some datagrams, including valid ones.
+        while sent < SENT || receiver.packets_received() - before < FORWARDED {
+            assert!(began.elapsed() < LIMIT, "{} packets under {sent} datagrams", receiver.packets_received() - before);
+            for datagram in &datagrams {
+                sent += usize::from(socket.send_to(datagram, sender.server).await.is_ok());
             }
             tokio::task::yield_now().await;
         }
         let mut answer = [0; 100];
         let answered = socket.try_recv_from(&mut answer);
-        assert!(answered.is_err(), "nobody is answered: {answered:?}");
-        ear.hears_more(50).await;
+        assert!(answered.is_err(), "no datagram gets a response: {answered:?}");
+        receiver.receives_more(50).await;
         bystander.round().await;
         ann.close().await;
         ben.close().await;
     });
 }
 
-/// A connection that asks, and reads what it is answered.
+/// Sends a request, and returns the payload of its response.
 pub(super) async fn ask(raw: &mut Raw, kind: &str, payload: Value) -> Value {
     let id = uuid::Uuid::new_v4().to_string();
     let message = json!({ "type": kind, "payload": payload, "correlationId": id });
     raw.send(frame(TEXT, message.to_string())).await;
     loop {
-        let mut told: Value = serde_json::from_str(&raw.text().await.expect("it is open")).unwrap();
-        if told["correlationId"] == json!(id) {
-            return told["payload"].take();
+        let mut message: Value = serde_json::from_str(&raw.text().await.expect("the connection is open")).unwrap();
+        if message["correlationId"] == json!(id) {
+            return message["payload"].take();
         }
     }
 }
 
-/// So many connections, and rounds of each: no more messages than one may send at once.
+/// Number of connections, and of rounds of each: within the message burst.
 const CONNECTIONS: usize = 20;
 const ROUNDS: usize = 20;
 
-async fn opens_and_closes(address: SocketAddr, number: usize) -> Raw {
+async fn open_and_close_transports(address: SocketAddr, number: usize) -> Raw {
     let mut raw = Raw::websocket(address, "/ws").await;
     ask(&mut raw, "room:join", json!({ "roomId": format!("looped-{number}") })).await;
     let opus = json!({ "mimeType": "audio/opus", "payloadType": 111, "clockRate": 48000, "channels": 2 });
@@ -137,6 +137,7 @@ async fn opens_and_closes(address: SocketAddr, number: usize) -> Raw {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn what_is_opened_and_closed_is_not_kept() {
-    costs(async |address| join_all((0..CONNECTIONS).map(|number| opens_and_closes(address, number))).await).await;
+async fn closed_transports_release_memory() {
+    costs(async |address| join_all((0..CONNECTIONS).map(|number| open_and_close_transports(address, number))).await)
+        .await;
 }

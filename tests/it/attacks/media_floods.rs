@@ -1,4 +1,4 @@
-//! Requests, packets and STUN without end, all of them well formed: the audio of another pair goes on.
+//! Floods of valid requests, packets and STUN: the audio of another pair continues.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tokio::net::UdpSocket;
 
 use super::UNLIMITED;
 use super::media::ask;
-use crate::support::player::{Player, floods, listens, speaks};
+use crate::support::player::{Player, consume, produce_audio, produce_small_packets};
 use crate::support::raw::Raw;
 use crate::support::roamer::{Roamer, Way};
 use crate::support::scrape::Scrape;
@@ -20,29 +20,29 @@ use crate::support::{TestServer, besieged};
 /// How long an attack lasts.
 const LENGTH: Duration = Duration::from_secs(3);
 
-/// The audio of two who do nothing wrong.
-struct Audio {
+/// An audio call of two well-behaved peers.
+struct AudioCall {
     peers: [Roamer; 2],
-    mouth: Player,
-    ear: Player,
+    sender: Player,
+    receiver: Player,
 }
 
-impl Audio {
-    async fn beside(server: &TestServer) -> Self {
+impl AudioCall {
+    async fn start(server: &TestServer) -> Self {
         let mut ann = Roamer::joined(server, Way::Envelope, "ann").await;
         let mut ben = Roamer::joined(server, Way::Envelope, "ben").await;
-        let (mouth, producer) = speaks(&mut ann).await;
-        let ear = listens(&mut ben, &producer).await;
-        ear.hears_more(10).await;
-        Self { peers: [ann, ben], mouth, ear }
+        let (sender, producer) = produce_audio(&mut ann).await;
+        let receiver = consume(&mut ben, &producer).await;
+        receiver.receives_more(10).await;
+        Self { peers: [ann, ben], sender, receiver }
     }
 
-    /// Must arrive while an attack goes on. How much, and how late, is asserted with `PARLOR_TEST_LATENCY=1` only: it depends
-    /// on what else the machine does.
-    async fn goes_on(&self, attack: impl Future<Output = ()>) {
+    /// Asserts that audio arrives during an attack. Loss and delay are asserted with `PARLOR_TEST_LATENCY=1` only,
+    /// since they depend on the load of the machine.
+    async fn assert_media_continues(&self, attack: impl Future<Output = ()>) {
         let mut attack = pin!(attack);
-        let (sent, first) = (self.mouth.sent(), self.ear.heard());
-        let (mut heard, mut at, mut longest) = (first, Instant::now(), Duration::ZERO);
+        let (sent, first) = (self.sender.packets_sent(), self.receiver.packets_received());
+        let (mut received, mut at, mut longest) = (first, Instant::now(), Duration::ZERO);
         loop {
             let is_over = tokio::select! {
                 biased;
@@ -50,22 +50,22 @@ impl Audio {
                 () = tokio::time::sleep(Duration::from_millis(2)) => false,
             };
             let silence = at.elapsed();
-            if self.ear.heard() > heard || is_over {
-                (heard, at, longest) = (self.ear.heard(), Instant::now(), longest.max(silence));
+            if self.receiver.packets_received() > received || is_over {
+                (received, at, longest) = (self.receiver.packets_received(), Instant::now(), longest.max(silence));
             }
             if is_over {
                 break;
             }
         }
-        let (sent, heard) = (self.mouth.sent() - sent, heard - first);
-        println!("{heard} of {sent} packets, the longest silence was {longest:?}");
-        assert!(heard > 0, "none of {sent} packets arrived");
+        let (sent, received) = (self.sender.packets_sent() - sent, received - first);
+        println!("{received} of {sent} packets, the longest silence was {longest:?}");
+        assert!(received > 0, "none of {sent} packets arrived");
         if std::env::var_os("PARLOR_TEST_LATENCY").is_some_and(|value| value == "1") {
-            // One may be on its way.
-            assert!((heard + 1) * 100 >= sent * 97, "{heard} of {sent} packets");
+            // One packet may be in flight.
+            assert!((received + 1) * 100 >= sent * 97, "{received} of {sent} packets");
             assert!(longest < Duration::from_millis(220), "silent for {longest:?}");
         }
-        self.ear.hears_more(20).await;
+        self.receiver.receives_more(20).await;
     }
 
     async fn end(self) {
@@ -80,9 +80,9 @@ async fn count(server: &TestServer, series: &str) -> u64 {
 }
 
 #[test]
-fn transports_created_and_closed_in_a_loop() {
+fn transport_creation_loop_does_not_disturb_media() {
     besieged(&[], async |server, bystander| {
-        let audio = Audio::beside(server).await;
+        let audio = AudioCall::start(server).await;
         let loops = async |number: usize| {
             let mut raw = Raw::websocket(server.address(), "/ws").await;
             ask(&mut raw, "room:join", json!({ "roomId": format!("looped-{number}") })).await;
@@ -102,8 +102,8 @@ fn transports_created_and_closed_in_a_loop() {
         };
         let mut creations: Vec<u64> = Vec::new();
         let began = Instant::now();
-        audio.goes_on(async { creations = join_all((0..20).map(loops)).await }).await;
-        // 200 at once and 200 a second, of which each connection has its share.
+        audio.assert_media_continues(async { creations = join_all((0..20).map(loops)).await }).await;
+        // A burst of 200, and 200 per second, shared by all connections.
         let (total, most) = (creations.iter().sum::<u64>(), 200 * (began.elapsed().as_secs() + 2));
         assert!(total > 100 && total <= most, "{total} of {most}");
         let [least, greatest] = [creations.iter().min(), creations.iter().max()].map(|count| *count.unwrap());
@@ -114,22 +114,22 @@ fn transports_created_and_closed_in_a_loop() {
 }
 
 #[test]
-fn many_small_packets_to_many_receivers() {
+fn flood_of_small_packets_does_not_disturb_media() {
     besieged(&[UNLIMITED], async |server, bystander| {
-        let audio = Audio::beside(server).await;
+        let audio = AudioCall::start(server).await;
         let mut eve = Roamer::joined(server, Way::Envelope, "eve").await;
-        let (mouth, producer) = floods(&mut eve).await;
-        let mut ears = Vec::new();
+        let (sender, producer) = produce_small_packets(&mut eve).await;
+        let mut receiver = Vec::new();
         for _ in 0..2 {
-            ears.push(listens(&mut eve, &producer).await);
+            receiver.push(consume(&mut eve, &producer).await);
         }
         let flood = async {
-            let until = mouth.sent() + 3000;
-            while mouth.sent() < until {
+            let until = sender.packets_sent() + 3000;
+            while sender.packets_sent() < until {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        audio.goes_on(flood).await;
+        audio.assert_media_continues(flood).await;
         assert!(count(server, r#"parlor_media_lost_total{reason="over_limit"}"#).await > 0);
         bystander.round().await;
         eve.close().await;
@@ -138,9 +138,9 @@ fn many_small_packets_to_many_receivers() {
 }
 
 #[test]
-fn signed_stun_requests_without_end() {
+fn flood_of_signed_stun_requests_does_not_disturb_media() {
     besieged(&[UNLIMITED], async |server, bystander| {
-        let audio = Audio::beside(server).await;
+        let audio = AudioCall::start(server).await;
         let mut eve = Roamer::joined(server, Way::Envelope, "eve").await;
         let created = eve.ask("transport:create", json!({ "direction": "recv" })).await;
         let text = |key: &str| created["iceParameters"][key].as_str().unwrap().to_owned();
@@ -150,12 +150,12 @@ fn signed_stun_requests_without_end() {
             let began = Instant::now();
             while began.elapsed() < LENGTH {
                 for _ in 0..64 {
-                    socket.send_to(&request, audio.mouth.server).await.ok();
+                    socket.send_to(&request, audio.sender.server).await.ok();
                 }
                 tokio::task::yield_now().await;
             }
         };
-        audio.goes_on(flood).await;
+        audio.assert_media_continues(flood).await;
         assert!(count(server, r#"parlor_media_lost_total{reason="stun_rate"}"#).await > 1000);
         bystander.round().await;
         eve.close().await;

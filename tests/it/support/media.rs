@@ -1,12 +1,15 @@
-//! Clients of the media server in memory, a network between them that loses and delays, and no time but the test's.
+//! Simulated clients, network and time for tests of the SFU.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use parlor::id::{ConnectionId, PeerId, RoomId};
-use parlor::sfu::parameters::{DtlsParameters, DtlsRole, Fingerprint, Kind, RtpCapabilities, RtpParameters};
-use parlor::sfu::{self, Answer, Asker, Consuming, Direction, Notice, Outputs, Request, Settings, Sfu, SfuError};
+use parlor::sfu::parameters::{DtlsParameters, DtlsRole, Fingerprint, RtpCapabilities, RtpParameters, TrackKind};
+use parlor::sfu::{
+    self, ConsumerInfo, Direction, MediaRequest, MediaResponse, Notice, PollOutput, RoomMember, Sfu, SfuError,
+    SfuSettings,
+};
 use serde_json::{Value, json};
 use str0m::format::{Codec, FormatParams};
 use str0m::media::{Frequency, KeyframeRequestKind, MediaKind, Mid};
@@ -14,68 +17,68 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension, ExtensionMap, ExtensionValues, RtpPacket, RtpWrite, Ssrc};
 use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc};
 
-/// How long a datagram is on its way, unless a test says otherwise.
+/// Default delay of a datagram.
 const DELAY: Duration = Duration::from_millis(25);
 
 pub(crate) fn server_address() -> SocketAddr {
     "192.0.2.1:4000".parse().unwrap()
 }
 
-/// The media server, its clients, and what is between them.
+/// The SFU, its clients, and the network between them.
 pub(crate) struct World {
     pub(crate) sfu: Sfu,
     pub(crate) now: Instant,
     pub(crate) clients: Vec<Client>,
     pub(crate) notices: Vec<Notice>,
-    /// Of a thousand datagrams so many are lost, each way.
+    /// Datagrams lost of every thousand, in each direction.
     pub(crate) loss: u32,
-    /// How long a datagram is on its way, and how much longer by chance: so they overtake each other.
+    /// Delay of datagrams, and the random addition to it, which reorders them.
     pub(crate) delay: Duration,
     pub(crate) jitter: Duration,
-    /// How long all wait between two looks at what there is to do.
+    /// Step of the simulated time.
     pub(crate) step: Duration,
-    /// Bytes a second that a client can receive, and since when how much of that is used.
-    pub(crate) narrow: Option<(usize, usize)>,
-    /// Whether what clients send is noted in `recorded`.
+    /// Bandwidth limit of one client, in bytes per second.
+    pub(crate) bandwidth_limit: Option<(usize, usize)>,
+    /// Whether to store the clients' datagrams in `recorded`.
     pub(crate) record: bool,
     pub(crate) recorded: Vec<Vec<u8>>,
-    /// What the server has sent to each address.
+    /// Traffic from the server to each address.
     pub(crate) sent_to: HashMap<SocketAddr, SentTo>,
-    narrow_until: Instant,
+    link_busy_until: Instant,
     random: u32,
-    under_way: VecDeque<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
+    in_flight: VecDeque<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
 }
 
-/// What the server has sent to one address.
+/// Traffic from the server to one address.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct SentTo {
     pub(crate) bytes: usize,
     pub(crate) rtp: usize,
-    /// Answers to binding requests.
-    pub(crate) answers: usize,
+    /// Responses to binding requests.
+    pub(crate) binding_responses: usize,
 }
 
-/// One transport of a client's.
+/// A client's end of one transport.
 pub(crate) struct Client {
-    pub(crate) asker: Asker,
+    pub(crate) member: RoomMember,
     pub(crate) id: String,
-    /// The server's side of ICE.
+    /// The server's ICE credentials.
     pub(crate) ice: IceCreds,
-    /// Where the server sees it, as through a NAT.
+    /// Its address as seen by the server, as behind a NAT.
     pub(crate) address: SocketAddr,
     local: SocketAddr,
     pub(crate) rtc: Rtc,
     pub(crate) is_connecting: bool,
     pub(crate) is_connected: bool,
     pub(crate) received: Vec<RtpPacket>,
-    /// Every datagram that came with RTP, whatever became of it.
+    /// Number of received RTP datagrams.
     pub(crate) rtp_datagrams: usize,
     pub(crate) keyframe_requests: usize,
     due: Instant,
 }
 
-pub(crate) fn settings() -> Settings {
-    Settings {
+pub(crate) fn settings() -> SfuSettings {
+    SfuSettings {
         announced: vec![server_address()],
         max_bitrate: 2_500_000,
         max_producers: 8,
@@ -86,8 +89,12 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
-pub(crate) fn member(room: &str, name: &str) -> Asker {
-    Asker { room: RoomId::new(room).unwrap(), connection: ConnectionId::random(), peer: PeerId::new(name).unwrap() }
+pub(crate) fn member(room: &str, name: &str) -> RoomMember {
+    RoomMember {
+        room: RoomId::new(room).unwrap(),
+        connection: ConnectionId::random(),
+        peer: PeerId::new(name).unwrap(),
+    }
 }
 
 impl World {
@@ -95,7 +102,7 @@ impl World {
         Self::with(settings())
     }
 
-    pub(crate) fn with(settings: Settings) -> Self {
+    pub(crate) fn with(settings: SfuSettings) -> Self {
         let now = Instant::now();
         Self {
             sfu: Sfu::new(settings).unwrap(),
@@ -106,50 +113,50 @@ impl World {
             delay: DELAY,
             jitter: Duration::ZERO,
             step: Duration::from_millis(1),
-            narrow: None,
+            bandwidth_limit: None,
             record: false,
             recorded: Vec::new(),
             sent_to: HashMap::new(),
-            narrow_until: now,
+            link_busy_until: now,
             random: 1,
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
         }
     }
 
-    pub(crate) fn ask(&mut self, asker: &Asker, request: Request) -> Result<Answer, SfuError> {
-        let answer = self.sfu.handle(self.now, asker, request);
+    pub(crate) fn ask(&mut self, member: &RoomMember, request: MediaRequest) -> Result<MediaResponse, SfuError> {
+        let answer = self.sfu.handle(self.now, member, request);
         self.flush();
         answer
     }
 
-    /// A transport of a member's, with a client at its other end that knows what the server answered.
-    pub(crate) fn transport(&mut self, asker: &Asker, direction: Direction) -> usize {
-        self.transport_of(asker, direction, client_rtc(self.now))
+    /// Creates a transport with a client.
+    pub(crate) fn transport(&mut self, member: &RoomMember, direction: Direction) -> usize {
+        self.transport_of(member, direction, client_rtc(self.now))
     }
 
-    /// The same, whatever it numbers header extensions by.
-    pub(crate) fn transport_of(&mut self, asker: &Asker, direction: Direction, rtc: Rtc) -> usize {
-        let created = self.create(asker, direction);
-        self.client_of(asker, created, rtc)
+    /// Creates a transport with a client that uses the given `Rtc`.
+    pub(crate) fn transport_of(&mut self, member: &RoomMember, direction: Direction, rtc: Rtc) -> usize {
+        let created = self.create(member, direction);
+        self.client_of(member, created, rtc)
     }
 
-    /// A transport without a client.
-    pub(crate) fn create(&mut self, asker: &Asker, direction: Direction) -> Answer {
+    /// Creates a transport without a client.
+    pub(crate) fn create(&mut self, member: &RoomMember, direction: Direction) -> MediaResponse {
         let capabilities = (direction == Direction::Send).then(sfu::capabilities);
-        self.ask(asker, Request::CreateTransport { direction, capabilities }).unwrap()
+        self.ask(member, MediaRequest::CreateTransport { direction, capabilities }).unwrap()
     }
 
-    /// A client at the other end of a transport that was created.
-    pub(crate) fn client_of(&mut self, asker: &Asker, created: Answer, mut rtc: Rtc) -> usize {
-        let Answer::TransportCreated { id, ice, candidates, dtls } = created else { panic!("{created:?}") };
+    /// Adds a client for an existing transport.
+    pub(crate) fn client_of(&mut self, member: &RoomMember, created: MediaResponse, mut rtc: Rtc) -> usize {
+        let MediaResponse::TransportCreated { id, ice, candidates, dtls } = created else { panic!("{created:?}") };
         let address: SocketAddr = format!("198.51.100.7:{}", 10_000 + self.clients.len()).parse().unwrap();
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
-        let theirs: SocketAddr = format!("{}:{}", candidates[0].ip, candidates[0].port).parse().unwrap();
-        rtc.add_remote_candidate(Candidate::host(theirs, "udp").unwrap());
+        let server: SocketAddr = format!("{}:{}", candidates[0].ip, candidates[0].port).parse().unwrap();
+        rtc.add_remote_candidate(Candidate::host(server, "udp").unwrap());
         let credentials = IceCreds { ufrag: ice.username_fragment, pass: ice.password };
-        begin(&mut rtc, credentials.clone(), &dtls.fingerprints[0].value);
+        start(&mut rtc, credentials.clone(), &dtls.fingerprints[0].value);
         self.clients.push(Client {
-            asker: asker.clone(),
+            member: member.clone(),
             id: id.to_string(),
             ice: credentials,
             address,
@@ -165,17 +172,17 @@ impl World {
         self.clients.len() - 1
     }
 
-    pub(crate) fn connect(&mut self, client: usize) -> Result<Answer, SfuError> {
+    pub(crate) fn connect(&mut self, client: usize) -> Result<MediaResponse, SfuError> {
         let own = &mut self.clients[client];
         own.is_connecting = true;
         let dtls = own.dtls();
-        let (asker, transport) = (own.asker.clone(), own.id.clone());
-        self.ask(&asker, Request::ConnectTransport { transport, dtls })
+        let (member, transport) = (own.member.clone(), own.id.clone());
+        self.ask(&member, MediaRequest::ConnectTransport { transport, dtls })
     }
 
-    /// The same, and waits until it is connected: one that sends is with its first producer.
-    pub(crate) fn connected(&mut self, asker: &Asker, direction: Direction) -> usize {
-        let client = self.transport(asker, direction);
+    /// Creates a transport with a client and connects it. A sending one is connected only at its first producer.
+    pub(crate) fn connected(&mut self, member: &RoomMember, direction: Direction) -> usize {
+        let client = self.transport(member, direction);
         self.connect(client).unwrap();
         if direction == Direction::Receive {
             self.until("connected", |world| world.clients[client].is_connected);
@@ -183,14 +190,14 @@ impl World {
         client
     }
 
-    /// Produces, and declares the streams at the client.
-    pub(crate) fn produce(&mut self, client: usize, kind: Kind, parameters: Value) -> Result<String, SfuError> {
+    /// Creates a producer, and declares its streams at the client.
+    pub(crate) fn produce(&mut self, client: usize, kind: TrackKind, parameters: Value) -> Result<String, SfuError> {
         let own = &self.clients[client];
         let parameters: RtpParameters = serde_json::from_value(parameters).unwrap();
-        let (asker, transport) = (own.asker.clone(), own.id.clone());
+        let (member, transport) = (own.member.clone(), own.id.clone());
         let request =
-            Request::Produce { transport, kind, parameters: Box::new(parameters.clone()), app_data: "{}".into() };
-        let Answer::Produced(id) = self.ask(&asker, request)? else { panic!() };
+            MediaRequest::Produce { transport, kind, parameters: Box::new(parameters.clone()), app_data: "{}".into() };
+        let MediaResponse::ProducerCreated(id) = self.ask(&member, request)? else { panic!() };
         if self.clients[client].is_connecting {
             self.until("connected", |world| world.clients[client].is_connected);
         }
@@ -199,36 +206,36 @@ impl World {
         api.declare_media(mid, media_kind(kind));
         for (index, encoding) in (0u32..).zip(&parameters.encodings) {
             let ssrc = encoding.ssrc.unwrap_or(7000 + index);
-            let rtx = encoding.rtx.as_ref().map(|rtx| rtx.ssrc).or((kind == Kind::Video).then_some(ssrc + 100));
+            let rtx = encoding.rtx.as_ref().map(|rtx| rtx.ssrc).or((kind == TrackKind::Video).then_some(ssrc + 100));
             let rid = encoding.rid.as_deref().map(Into::into);
             api.declare_stream_tx(ssrc.into(), rtx.map(Into::into), mid, rid);
         }
         Ok(id.to_string())
     }
 
-    /// Consumes, resumes, and expects the stream at the client.
-    pub(crate) fn consume(&mut self, client: usize, producer: &str) -> Result<Consuming, SfuError> {
+    /// Creates a consumer, and expects its stream at the client.
+    pub(crate) fn consume(&mut self, client: usize, producer: &str) -> Result<ConsumerInfo, SfuError> {
         let own = &self.clients[client];
-        let (asker, transport) = (own.asker.clone(), own.id.clone());
+        let (member, transport) = (own.member.clone(), own.id.clone());
         let capabilities = Box::new(sfu::capabilities());
-        let request = Request::Consume { transport, producer: producer.to_owned(), capabilities };
-        let Answer::Consuming(consuming) = self.ask(&asker, request)? else { panic!() };
-        let encoding = &consuming.parameters.encodings[0];
-        let mid = Mid::from(consuming.parameters.mid.as_deref().unwrap());
+        let request = MediaRequest::Consume { transport, producer: producer.to_owned(), capabilities };
+        let MediaResponse::ConsumerCreated(consumer) = self.ask(&member, request)? else { panic!() };
+        let encoding = &consumer.parameters.encodings[0];
+        let mid = Mid::from(consumer.parameters.mid.as_deref().unwrap());
         let mut api = self.clients[client].rtc.direct_api();
-        api.declare_media(mid, media_kind(consuming.producer.kind));
+        api.declare_media(mid, media_kind(consumer.producer.kind));
         let rtx = encoding.rtx.as_ref().map(|rtx| Ssrc::from(rtx.ssrc));
         api.expect_stream_rx(encoding.ssrc.unwrap().into(), rtx, mid, None);
-        Ok(*consuming)
+        Ok(*consumer)
     }
 
-    /// Has a client send a packet.
-    pub(crate) fn send(&mut self, client: usize, ssrc: u32, packet: Sent) {
+    /// Sends a packet from a client.
+    pub(crate) fn send(&mut self, client: usize, ssrc: u32, packet: OutgoingPacket) {
         self.send_late(client, ssrc, packet, Duration::ZERO);
     }
 
-    /// The same, so long after it was captured.
-    pub(crate) fn send_late(&mut self, client: usize, ssrc: u32, packet: Sent, late: Duration) {
+    /// Sends a packet from a client, `late` after it was captured.
+    pub(crate) fn send_late(&mut self, client: usize, ssrc: u32, packet: OutgoingPacket, late: Duration) {
         let captured = self.now.checked_sub(late).unwrap();
         let own = &mut self.clients[client];
         let mut api = own.rtc.direct_api();
@@ -245,41 +252,41 @@ impl World {
                 .ext_vals(extensions),
         );
         own.due = self.now;
-        self.turn();
+        self.process();
     }
 
-    /// Has a client ask for a keyframe of what it receives.
-    pub(crate) fn want_keyframe(&mut self, client: usize, consuming: &Consuming) {
-        let ssrc = Ssrc::from(consuming.parameters.encodings[0].ssrc.unwrap());
+    /// Sends a keyframe request from a client.
+    pub(crate) fn request_keyframe(&mut self, client: usize, consumer: &ConsumerInfo) {
+        let ssrc = Ssrc::from(consumer.parameters.encodings[0].ssrc.unwrap());
         let own = &mut self.clients[client];
         own.rtc.direct_api().stream_rx(&ssrc).unwrap().request_keyframe(KeyframeRequestKind::Pli);
         own.due = self.now;
-        self.turn();
+        self.process();
     }
 
-    /// Lets time pass.
-    pub(crate) fn pass(&mut self, time: Duration) {
+    /// Advances time.
+    pub(crate) fn advance(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
             self.now += self.step;
-            self.turn();
+            self.process();
         }
     }
 
-    /// Lets time pass until something is so: ten seconds at the most.
-    pub(crate) fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+    /// Advances time until a condition holds, at most ten seconds.
+    pub(crate) fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
         for _ in 0..10_000 {
-            if is_so(self) {
+            if condition(self) {
                 return;
             }
-            self.pass(Duration::from_millis(1));
+            self.advance(Duration::from_millis(1));
         }
         panic!("never: {what}");
     }
 
-    fn turn(&mut self) {
-        while self.under_way.front().is_some_and(|(at, ..)| *at <= self.now) {
-            let Some((_, from, to, datagram)) = self.under_way.pop_front() else { break };
+    fn process(&mut self) {
+        while self.in_flight.front().is_some_and(|(at, ..)| *at <= self.now) {
+            let Some((_, from, to, datagram)) = self.in_flight.pop_front() else { break };
             if to == server_address() {
                 if self.record {
                     self.recorded.push(datagram.clone());
@@ -287,7 +294,7 @@ impl World {
                 self.sfu.receive(self.now, from, &datagram);
             } else if let Some(client) = self.clients.iter_mut().find(|client| client.address == to) {
                 client.rtp_datagrams += usize::from(is_rtp(&datagram));
-                // What the library gives is taken before it is given more: else it is lost.
+                // str0m's output must be drained before its next input.
                 client.take(self.now, from, &datagram);
                 for (server, datagram) in client.drain() {
                     self.put(to, server, datagram);
@@ -308,25 +315,25 @@ impl World {
     }
 
     fn flush(&mut self) {
-        let mut outputs = Outputs { next: Some(self.now), ..Outputs::default() };
-        while outputs.next.is_some_and(|next| next <= self.now) {
-            self.sfu.poll(self.now, &mut outputs);
-            self.notices.append(&mut outputs.notices);
-            for datagram in outputs.datagrams.drain(..) {
+        let mut output = PollOutput { next: Some(self.now), ..PollOutput::default() };
+        while output.next.is_some_and(|next| next <= self.now) {
+            self.sfu.poll(self.now, &mut output);
+            self.notices.append(&mut output.notices);
+            for datagram in output.datagrams.drain(..) {
                 let sent = self.sent_to.entry(datagram.to).or_default();
                 sent.bytes += datagram.contents.len();
                 sent.rtp += usize::from(is_rtp(&datagram.contents));
-                sent.answers += usize::from(datagram.contents.starts_with(&[1, 1]));
+                sent.binding_responses += usize::from(datagram.contents.starts_with(&[1, 1]));
                 self.put(server_address(), datagram.to, datagram.contents.to_vec());
             }
         }
     }
 
-    /// Restarts the ICE of a client's transport.
+    /// Restarts ICE of a client's transport.
     pub(crate) fn restart_ice(&mut self, client: usize) {
-        let (asker, transport) = (self.clients[client].asker.clone(), self.clients[client].id.clone());
-        let restarted = self.ask(&asker, Request::RestartIce { transport }).unwrap();
-        let Answer::IceRestarted(_, ice) = restarted else { panic!("{restarted:?}") };
+        let (member, transport) = (self.clients[client].member.clone(), self.clients[client].id.clone());
+        let restarted = self.ask(&member, MediaRequest::RestartIce { transport }).unwrap();
+        let MediaResponse::IceRestarted(_, ice) = restarted else { panic!("{restarted:?}") };
         let own = &mut self.clients[client];
         own.ice = IceCreds { ufrag: ice.username_fragment, pass: ice.password };
         let mut api = own.rtc.direct_api();
@@ -334,38 +341,38 @@ impl World {
         api.set_remote_ice_credentials(own.ice.clone());
     }
 
-    /// The server takes a datagram that no client of the test has sent.
+    /// Delivers a forged datagram to the server.
     pub(crate) fn receive(&mut self, from: SocketAddr, datagram: &[u8]) {
         self.sfu.receive(self.now, from, datagram);
         self.flush();
     }
 
     pub(crate) fn put(&mut self, from: SocketAddr, to: SocketAddr, datagram: Vec<u8>) {
-        // Numerical Recipes' generator: the same losses in every run.
+        // The generator of Numerical Recipes, so that every run loses the same datagrams.
         self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         if (self.random >> 8) % 1000 < self.loss {
             return;
         }
         let mut at = self.now + self.delay + self.jitter * ((self.random >> 16) % 16) / 16;
-        if let (Some((client, rate)), true) = (self.narrow, from == server_address())
+        if let (Some((client, rate)), true) = (self.bandwidth_limit, from == server_address())
             && self.clients[client].address == to
         {
             // A link with a queue of 300 ms.
-            let begin = self.narrow_until.max(self.now);
-            if begin > self.now + Duration::from_millis(300) {
+            let start = self.link_busy_until.max(self.now);
+            if start > self.now + Duration::from_millis(300) {
                 return;
             }
-            self.narrow_until =
-                begin + Duration::from_micros(u64::try_from(datagram.len() * 1_000_000 / rate).unwrap());
-            at = self.narrow_until + self.delay;
+            self.link_busy_until =
+                start + Duration::from_micros(u64::try_from(datagram.len() * 1_000_000 / rate).unwrap());
+            at = self.link_busy_until + self.delay;
         }
-        let place = self.under_way.partition_point(|(other, ..)| *other <= at);
-        self.under_way.insert(place, (at, from, to, datagram));
+        let index = self.in_flight.partition_point(|(other, ..)| *other <= at);
+        self.in_flight.insert(index, (at, from, to, datagram));
     }
 }
 
 impl Client {
-    /// What it says of its own side.
+    /// Returns the client's DTLS parameters.
     pub(crate) fn dtls(&mut self) -> DtlsParameters {
         let value = self.rtc.direct_api().local_dtls_fingerprint().to_string();
         let value = value.rsplit(' ').next().unwrap().to_owned();
@@ -399,8 +406,8 @@ impl Client {
     }
 }
 
-/// Begins ICE and DTLS with a server that said this of itself.
-fn begin(rtc: &mut Rtc, credentials: IceCreds, fingerprint: &str) {
+/// Starts ICE and DTLS with a server.
+fn start(rtc: &mut Rtc, credentials: IceCreds, fingerprint: &str) {
     let mut api = rtc.direct_api();
     api.set_ice_controlling(true);
     api.set_remote_ice_credentials(credentials);
@@ -411,7 +418,7 @@ fn begin(rtc: &mut Rtc, credentials: IceCreds, fingerprint: &str) {
 
 /// A packet that a client sends.
 #[derive(Debug, Clone)]
-pub(crate) struct Sent {
+pub(crate) struct OutgoingPacket {
     pub(crate) payload_type: u8,
     pub(crate) number: u64,
     pub(crate) timestamp: u32,
@@ -419,37 +426,37 @@ pub(crate) struct Sent {
     pub(crate) level: Option<i8>,
 }
 
-/// A packet of VP8 that is a picture of its own.
-pub(crate) fn picture(number: u64, picture: u16, is_key: bool, size: usize) -> Sent {
+/// Returns a VP8 packet that holds a whole frame.
+pub(crate) fn video_packet(number: u64, picture: u16, is_key: bool, size: usize) -> OutgoingPacket {
     let [high, low] = picture.to_be_bytes();
     let mut payload = vec![0x90, 0x80, high | 0x80, low, u8::from(!is_key)];
     payload.resize(size.max(8), 0x55);
     let timestamp = u32::from(picture) * 3000;
-    Sent { payload_type: 101, number, timestamp, payload, level: None }
+    OutgoingPacket { payload_type: 101, number, timestamp, payload, level: None }
 }
 
-pub(crate) fn sound(number: u64, level: i8) -> Sent {
+pub(crate) fn audio_packet(number: u64, level: i8) -> OutgoingPacket {
     let timestamp = u32::try_from(number).unwrap() * 960;
-    Sent { payload_type: 100, number, timestamp, payload: vec![1; 80], level: Some(level) }
+    OutgoingPacket { payload_type: 100, number, timestamp, payload: vec![1; 80], level: Some(level) }
 }
 
 pub(crate) fn is_rtp(datagram: &[u8]) -> bool {
     matches!(datagram, [128..=191, kind, ..] if !(192..=223).contains(kind))
 }
 
-fn media_kind(kind: Kind) -> MediaKind {
+fn media_kind(kind: TrackKind) -> MediaKind {
     match kind {
-        Kind::Audio => MediaKind::Audio,
-        Kind::Video => MediaKind::Video,
+        TrackKind::Audio => MediaKind::Audio,
+        TrackKind::Video => MediaKind::Video,
     }
 }
 
-/// A client that can do what the router can of Opus and VP8, with the router's numbers.
+/// Returns the `Rtc` of a client with Opus and VP8, and the router's payload types and extension ids.
 pub(crate) fn client_rtc(now: Instant) -> Rtc {
     rtc_with_extensions(now, [1, 2, 3, 4, 5, 10, 11])
 }
 
-/// The same, with these ids of header extensions: mid, rid, repaired rid, the time it is sent, the transport's sequence
+/// Returns the same with other extension ids: MID, RID, repaired RID, absolute send time, transport-wide sequence
 /// number, audio level, orientation.
 pub(crate) fn rtc_with_extensions(now: Instant, ids: [u8; 7]) -> Rtc {
     let mut config = Rtc::builder().clear_codecs().set_rtp_mode(true);
@@ -473,7 +480,7 @@ pub(crate) fn rtc_with_extensions(now: Instant, ids: [u8; 7]) -> Rtc {
     config.set_extension_map(extensions).build(now)
 }
 
-/// What a client says of its sound.
+/// RTP parameters of an audio track.
 pub(crate) fn audio() -> Value {
     json!({
         "mid": "a", "encodings": [{ "ssrc": 5000 }],
@@ -481,12 +488,12 @@ pub(crate) fn audio() -> Value {
     })
 }
 
-/// What a client says of its pictures: one stream.
+/// RTP parameters of a video track with one stream.
 pub(crate) fn video() -> Value {
     with_encodings(json!([{ "ssrc": 6000, "rtx": { "ssrc": 6100 } }]))
 }
 
-/// What a client says of its pictures: three streams.
+/// RTP parameters of a simulcast track with three layers.
 pub(crate) fn simulcast() -> Value {
     with_encodings(json!([{ "rid": "r0" }, { "rid": "r1" }, { "rid": "r2" }]))
 }
@@ -503,7 +510,7 @@ fn with_encodings(encodings: Value) -> Value {
     parameters
 }
 
-/// Capabilities of a client that knows nothing.
-pub(crate) fn nothing() -> RtpCapabilities {
+/// Empty RTP capabilities.
+pub(crate) fn no_capabilities() -> RtpCapabilities {
     RtpCapabilities::default()
 }

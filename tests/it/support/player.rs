@@ -1,4 +1,4 @@
-//! A client of the media server over a real socket: it plays sound, or listens to some.
+//! A client of the media server over a real socket, which sends or receives media.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,51 +10,51 @@ use str0m::rtp::Ssrc;
 
 use super::roamer::Roamer;
 
-/// Fifty packets of sound a second.
+/// Fifty audio packets per second.
 const SOURCE: Source = Source { interval: Duration::from_millis(20), packets: 1, bytes: 600, layers: 1 };
 
-/// One transport of media, at its client's end. It ends when it is dropped.
+/// A client's end of one transport. Dropping it stops the client.
 pub(crate) struct Player {
-    /// Where the media server is.
+    /// Address of the media server.
     pub(crate) server: SocketAddr,
     media: Media,
-    /// What it listens to.
+    /// The consumed stream.
     stream: Option<Ssrc>,
 }
 
 impl Player {
-    /// The transport's id.
+    /// Returns the transport's id.
     pub(crate) fn id(&self) -> &str {
         &self.media.id
     }
 
-    /// What it says to connect.
+    /// Returns the payload of its `transport:connect` request.
     pub(crate) fn connecting(&self) -> Value {
         self.media.connect_request()
     }
 
-    /// How many packets it has heard.
-    pub(crate) fn heard(&self) -> u64 {
+    /// Returns the number of received packets.
+    pub(crate) fn packets_received(&self) -> u64 {
         self.media.received()
     }
 
-    /// How many packets it has sent.
-    pub(crate) fn sent(&self) -> u64 {
+    /// Returns the number of sent packets.
+    pub(crate) fn packets_sent(&self) -> u64 {
         self.media.sent()
     }
 
-    /// Waits until it has heard so many more.
-    pub(crate) async fn hears_more(&self, count: u64) {
+    /// Waits for `count` more packets.
+    pub(crate) async fn receives_more(&self, count: u64) {
         self.media.receives(self.stream.unwrap(), count).await.unwrap();
     }
 }
 
-/// What the server can carry.
+/// Returns the router's RTP capabilities.
 async fn capabilities(roamer: &mut Roamer) -> Value {
     roamer.ask("router:capabilities", json!({})).await["rtpCapabilities"].take()
 }
 
-/// A transport of a client's that is in the only room it is in, connecting.
+/// Creates and connects a transport.
 pub(crate) async fn transport(roamer: &mut Roamer, direction: &str) -> Player {
     transport_with(roamer, direction, SOURCE).await
 }
@@ -68,13 +68,13 @@ async fn transport_with(roamer: &mut Roamer, direction: &str, source: Source) ->
     Player { server: address_of(&created).unwrap(), media, stream: None }
 }
 
-/// Plays sound: its producer's id.
-pub(crate) async fn speaks(roamer: &mut Roamer) -> (Player, String) {
+/// Sends audio. Returns the producer's id.
+pub(crate) async fn produce_audio(roamer: &mut Roamer) -> (Player, String) {
     produces(roamer, SOURCE, MediaKind::Audio, "audio").await
 }
 
-/// Plays pictures of many small packets, two thousand a second: its producer's id.
-pub(crate) async fn floods(roamer: &mut Roamer) -> (Player, String) {
+/// Sends video as two thousand small packets per second. Returns the producer's id.
+pub(crate) async fn produce_small_packets(roamer: &mut Roamer) -> (Player, String) {
     let source = Source { interval: Duration::from_millis(20), packets: 40, bytes: 8, layers: 1 };
     produces(roamer, source, MediaKind::Video, "video").await
 }
@@ -87,8 +87,8 @@ async fn produces(roamer: &mut Roamer, source: Source, kind: MediaKind, name: &s
     (player, produced["id"].as_str().unwrap_or_else(|| panic!("{produced}")).to_owned())
 }
 
-/// Listens to a producer.
-pub(crate) async fn listens(roamer: &mut Roamer, producer: &str) -> Player {
+/// Consumes a producer.
+pub(crate) async fn consume(roamer: &mut Roamer, producer: &str) -> Player {
     let mut player = transport(roamer, "recv").await;
     let capabilities = capabilities(roamer).await;
     let request = json!({ "transportId": player.id(), "producerId": producer, "rtpCapabilities": capabilities });

@@ -1,9 +1,9 @@
-//! Binding requests of ICE (RFC 8445, section 7.2), as a client that knows a transport's password makes them.
+//! ICE binding requests (RFC 8445, section 7.2) of a client that knows a transport's password.
 
 use str0m::IceCreds;
 use str0m::ice::{StunMessage, TransId};
 
-/// A signed binding request that nominates its path, with the highest priority.
+/// Returns a signed binding request that nominates its path with the highest priority.
 pub(crate) fn nomination(transport: &IceCreds) -> Vec<u8> {
     let username = format!("{}:eve", transport.ufrag);
     let request = StunMessage::binding_request(&username, TransId::new(), true, 1, 0x7fff_ffff, true);

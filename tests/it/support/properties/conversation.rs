@@ -11,7 +11,7 @@ use parlor::clock::Moment;
 use parlor::dialect::{Begin, Conversation, Frame, Hello, RequestError, Step, envelope, session, topic};
 use parlor::id::{ConnectionId, MAX_ID_CHARS, PeerId, RoomId};
 use parlor::room::{Answer, Code, Command, Limits, Metadata, RoomError, RoomKind, Rooms, SignalKind, Target};
-use parlor::sfu::{Concern, Problem};
+use parlor::sfu::{ErrorScope, SfuErrorKind};
 use uuid::Uuid;
 
 use super::encoded::{Scene, check_number, payload, text, when};
@@ -209,7 +209,7 @@ impl Talk {
                 }
                 // There is no media server here.
                 Step::Media(..) => {
-                    let error = Problem::NotConfigured.of(Concern::Transport);
+                    let error = SfuErrorKind::NotConfigured.in_scope(ErrorScope::Transport);
                     next = self.conversation.answer(Err(error.into()), when());
                 }
                 Step::Last(text, code, reason) => {

@@ -1,53 +1,53 @@
-//! How transports, producers and consumers end: each takes with it what depends on it, and those concerned are told.
+//! Closing of transports, producers and consumers: each closes what depends on it and notifies the clients concerned.
 
 use std::net::SocketAddr;
 
-use super::figures::Figures;
 use super::id::{ConsumerId, ProducerId, TransportId};
-use super::request::{Audience, MediaEvent, Notice, ProducerAction};
-use super::switch::Sfu;
+use super::request::{MediaEvent, Notice, NoticeTarget, ProducerAction};
+use super::state::Sfu;
+use super::stats::MediaStats;
 use super::transport::Transport;
 use crate::id::{ConnectionId, RoomId};
 
 impl Sfu {
-    /// A peer has left a room, and all that it has there ends.
-    pub fn leave(&mut self, room: &RoomId, connection: ConnectionId) {
+    /// Closes all transports that a peer has in a room.
+    pub fn remove_peer(&mut self, room: &RoomId, connection: ConnectionId) {
         let key = (room.clone(), connection);
         while let Some(transport) = self.peers.get(&key).and_then(|transports| transports.last()).copied() {
             self.close_transport(transport);
         }
     }
 
-    /// What there is, and what was counted.
-    pub fn figures(&self) -> Figures {
+    /// Returns the current gauges and counters.
+    pub fn stats(&self) -> MediaStats {
         let (transports, producers, consumers) = (self.transports.len(), self.producers.len(), self.consumers.len());
-        Figures {
+        MediaStats {
             transports,
             producers,
             consumers,
-            defects: self.counted.defects + self.sink.defects,
-            over_limit: self.counted.over_limit + self.sink.over_limit,
-            unvalidated: self.counted.unvalidated + self.sink.unvalidated,
+            panics: self.counted.panics + self.output.panics,
+            over_limit: self.counted.over_limit + self.output.over_limit,
+            unvalidated: self.counted.unvalidated + self.output.unvalidated,
             ..self.counted
         }
     }
 
-    /// What the owners of transports are told when all of them end at once, by a defect: it looks at nothing else, since
-    /// nothing else may be whole.
-    pub(super) fn last_words(&self) -> Vec<Notice> {
+    /// Returns a notice of failure for each transport, for use after a panic. Reads nothing but the transports, since
+    /// other state may be inconsistent.
+    pub(super) fn failure_notices(&self) -> Vec<Notice> {
         let failed = |(id, transport): (&TransportId, &Transport)| Notice {
-            to: Audience::One(transport.owner.connection),
+            to: NoticeTarget::One(transport.owner.connection),
             event: MediaEvent::TransportFailed(*id),
         };
         self.transports.iter().map(failed).collect()
     }
 
-    /// Counts on from what another has counted.
-    pub(super) fn continue_from(&mut self, figures: Figures) {
-        self.counted = figures;
+    /// Continues the counters of a previous SFU.
+    pub(super) fn restore_counters(&mut self, stats: MediaStats) {
+        self.counted = stats;
     }
 
-    /// Whether nothing is left: no transport, and nothing that was of one.
+    /// Returns whether no state of any transport is left.
     pub fn is_empty(&self) -> bool {
         self.transports.is_empty()
             && self.producers.is_empty()
@@ -61,20 +61,20 @@ impl Sfu {
             && self.owners.values().all(|owner| owner.transports.is_empty())
     }
 
-    /// A transport cannot go on: its client is told, and what it carried ends.
+    /// Closes a transport that has failed, and notifies its client of that and of what closes with it.
     pub(super) fn fail_transport(&mut self, id: TransportId) {
         let Some(transport) = self.transports.get(&id) else { return };
         let (connection, producers, consumers) =
             (transport.owner.connection, transport.producers.clone(), transport.consumers.clone());
-        self.tell(connection, MediaEvent::TransportFailed(id));
+        self.notify(connection, MediaEvent::TransportFailed(id));
         for id in producers {
             if let Some(producer) = self.producers.get(&id) {
                 let peer = producer.owner.peer.clone();
-                self.tell(connection, MediaEvent::ProducerChanged(id, peer, ProducerAction::Close));
+                self.notify(connection, MediaEvent::ProducerChanged(id, peer, ProducerAction::Close));
             }
         }
         for consumer in consumers {
-            self.tell(connection, MediaEvent::ConsumerClosed(consumer));
+            self.notify(connection, MediaEvent::ConsumerClosed(consumer));
         }
         self.close_transport(id);
     }
@@ -83,8 +83,8 @@ impl Sfu {
         let Some(transport) = self.transports.get(&id) else { return };
         let (producers, consumers, due) = (transport.producers.clone(), transport.consumers.clone(), transport.due);
         self.timers.remove(&(due, id));
-        self.disown(id);
-        // First, since its streams need not be taken down one by one.
+        self.unregister_transport(id);
+        // Removed first, so that its streams are not removed one by one.
         let Some(transport) = self.transports.remove(&id) else { return };
         for producer in producers {
             self.close_producer(producer);
@@ -94,7 +94,7 @@ impl Sfu {
         }
         self.by_ufrag.remove(&transport.ice().username_fragment);
         for address in transport.addresses.iter() {
-            self.forget_address(address, id);
+            self.remove_address(address, id);
         }
         let key = (transport.owner.room, transport.owner.connection);
         if let Some(own) = self.peers.get_mut(&key) {
@@ -105,8 +105,8 @@ impl Sfu {
         }
     }
 
-    /// Forgets that an address is a transport's; where it is another's by now, it stays.
-    pub(super) fn forget_address(&mut self, address: SocketAddr, id: TransportId) {
+    /// Removes an address from the index, unless another transport has taken it over.
+    pub(super) fn remove_address(&mut self, address: SocketAddr, id: TransportId) {
         if self.by_address.get(&address) == Some(&id) {
             self.by_address.remove(&address);
         }
@@ -117,26 +117,26 @@ impl Sfu {
         for id in &producer.consumers {
             if let Some(consumer) = self.consumers.get(id) {
                 let connection = consumer.owner.connection;
-                self.tell(connection, MediaEvent::ConsumerClosed(*id));
+                self.notify(connection, MediaEvent::ConsumerClosed(*id));
             }
             self.close_consumer(*id);
         }
-        self.on_transport(producer.transport, |transport, sink| {
+        self.on_transport(producer.transport, |transport, output| {
             transport.producers.retain(|own| *own != id);
             transport.streams.retain(|_, (own, _)| *own != id);
-            transport.unexpect(&producer.description, sink);
+            transport.remove_streams(&producer.description, output);
         });
-        self.expect_packets(producer.transport);
+        self.update_packet_limit(producer.transport);
         let room = &producer.owner.room;
         if let Some(media) = self.rooms.get_mut(room) {
             media.producers.retain(|own| *own != id);
-            media.speaker.forget(id);
+            media.active_speaker.remove(id);
             if media.producers.is_empty() {
                 self.rooms.remove(room);
             }
         }
         let closed = MediaEvent::ProducerChanged(id, producer.owner.peer.clone(), ProducerAction::Close);
-        self.tell_others(&producer.owner, closed);
+        self.notify_others(&producer.owner, closed);
     }
 
     pub(super) fn close_consumer(&mut self, id: ConsumerId) {
@@ -144,11 +144,11 @@ impl Sfu {
         if let Some(producer) = self.producers.get_mut(&consumer.producer) {
             producer.consumers.retain(|own| *own != id);
         }
-        self.on_transport(consumer.transport, |transport, sink| {
+        self.on_transport(consumer.transport, |transport, output| {
             transport.consumers.retain(|own| *own != id);
-            let streams = super::consumer::Streams { mid: consumer.mid, ssrc: consumer.ssrc, rtx: consumer.rtx };
-            transport.withhold(streams, false);
-            transport.remove(consumer.mid, sink);
+            let streams = consumer.streams();
+            transport.set_withheld(streams, false);
+            transport.remove_media(consumer.mid, output);
         });
     }
 }

@@ -1,9 +1,9 @@
-//! Tells whether the library has decrypted a packet: whether it was encrypted with the keys of its client.
+//! Detects whether str0m has decrypted a packet, which proves that it was encrypted with the keys of its client.
 //!
-//! The library reports packets of media, and not what it makes of SRTCP. So the ciphers that decrypt are wrapped, and count.
-//! A cipher is reached with the right tag only: AES-CM is used after the tag was compared, and GCM compares it itself.
+//! str0m reports RTP packets, but not SRTCP. So the decrypting ciphers are wrapped and counted. They run only on
+//! packets with a valid tag: for AES-CM the tag is compared before, and GCM verifies it itself.
 //!
-//! The guarantee that is easy to break: the count is that of this thread. All media of a server is on one.
+//! Invariant: the count is per thread, and all media of a server runs on one thread.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -13,46 +13,46 @@ use str0m::crypto::{
     SupportedAeadAes128Gcm, SupportedAeadAes256Gcm, SupportedAes128CmSha1_80,
 };
 
-/// Bytes after the index of an SRTCP packet: the tag of AES-CM (RFC 3711, section 3.4).
-const TAG: usize = 10;
+/// Bytes after the index of an SRTCP packet with AES-CM: its tag (RFC 3711, section 3.4).
+const AES_CM_TRAILER: usize = 10;
 
-/// The same of GCM, whose tag comes before the index (RFC 7714, section 9.2).
-const NONE: usize = 0;
+/// Bytes after the index of an SRTCP packet with GCM: none, its tag precedes the index (RFC 7714, section 9.2).
+const GCM_TRAILER: usize = 0;
 
 thread_local! {
-    static LATEST: Cell<Decrypted> = const { Cell::new(Decrypted { count: 0, trailer: NONE }) };
+    static LATEST: Cell<Decrypted> = const { Cell::new(Decrypted { count: 0, trailer: GCM_TRAILER }) };
 }
 
-/// What this thread has decrypted so far.
+/// A count of the packets that this thread has decrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Decrypted {
     count: u64,
-    /// Bytes after the index of SRTCP, as the latest cipher has it.
+    /// Bytes after the SRTCP index, for the cipher used last.
     trailer: usize,
 }
 
 impl Decrypted {
-    pub(super) fn so_far() -> Self {
+    pub(super) fn current() -> Self {
         LATEST.get()
     }
 
-    /// Returns how packets of SRTCP end, if one was decrypted since.
+    /// Returns the trailer of SRTCP packets for the cipher used last, if a packet was decrypted since.
     pub(super) fn since(self) -> Option<Trailer> {
         let latest = LATEST.get();
         (latest.count != self.count).then_some(Trailer(latest.trailer))
     }
 
-    fn note(trailer: usize) {
+    fn record(trailer: usize) {
         LATEST.set(Self { count: LATEST.get().count + 1, trailer });
     }
 }
 
-/// How packets of SRTCP end.
+/// The number of bytes after the index of SRTCP packets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trailer(usize);
 
 impl Trailer {
-    /// Returns the index of an SRTCP packet, which its sender increases with each.
+    /// Returns the index of an SRTCP packet, which its sender increments with each packet.
     pub(super) fn index(self, packet: &[u8]) -> Option<u32> {
         let end = packet.len().checked_sub(self.0)?;
         let index = packet.get(end.checked_sub(4)?..end)?;
@@ -60,7 +60,7 @@ impl Trailer {
     }
 }
 
-/// The provider of cryptography, with ciphers that count.
+/// Returns str0m's crypto provider with ciphers that count what they decrypt.
 pub(super) fn provider() -> CryptoProvider {
     CryptoProvider { srtp_provider: &Counting, ..str0m::crypto::from_feature_flags() }
 }
@@ -95,7 +95,7 @@ impl SrtpProvider for Counting {
     }
 }
 
-/// A cipher that counts what it decrypts.
+/// A cipher that counts the packets it decrypts.
 #[derive(Debug)]
 struct Counted<Cipher: ?Sized>(Box<Cipher>);
 
@@ -126,7 +126,7 @@ impl Aes128CmSha1_80Cipher for Counted<dyn Aes128CmSha1_80Cipher> {
     }
 
     fn decrypt(&mut self, iv: &[u8; 16], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
-        self.0.decrypt(iv, input, output).inspect(|()| Decrypted::note(TAG))
+        self.0.decrypt(iv, input, output).inspect(|()| Decrypted::record(AES_CM_TRAILER))
     }
 }
 
@@ -150,7 +150,7 @@ macro_rules! counted_gcm {
                 input: &[u8],
                 output: &mut [u8],
             ) -> Result<usize, CryptoError> {
-                self.0.decrypt(iv, aads, input, output).inspect(|_| Decrypted::note(NONE))
+                self.0.decrypt(iv, aads, input, output).inspect(|_| Decrypted::record(GCM_TRAILER))
             }
         }
     };
@@ -164,14 +164,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_packets_with_a_good_tag_are_counted() {
+    fn only_packets_with_valid_tag_are_counted() {
         let provider = provider().srtp_provider;
         let (key, iv) = ([1; 16], [2; 12]);
         let mut sealed = [0; 5 + 16];
-        let before = Decrypted::so_far();
+        let before = Decrypted::current();
         let mut sender = provider.aead_aes_128_gcm().create_cipher(key, true);
         sender.encrypt(&iv, b"the header..", b"hello", &mut sealed).unwrap();
-        assert!(before.since().is_none(), "encrypting does not count");
+        assert!(before.since().is_none(), "encryption is not counted");
         let mut receiver = provider.aead_aes_128_gcm().create_cipher(key, false);
         let mut opened = [0; 5];
         assert!(receiver.decrypt(&iv, &[b"was forged.."], &sealed, &mut opened).is_err());
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn index_of_srtcp_precedes_the_tag_of_aes_cm() {
-        let before = Decrypted::so_far();
+        let before = Decrypted::current();
         let mut receiver = provider().srtp_provider.aes_128_cm_sha1_80().create_cipher([1; 16], false);
         receiver.decrypt(&[0; 16], &[0; 4], &mut [0; 4 + 15]).unwrap();
         let mut packet = vec![0x80, 0, 1, 0];

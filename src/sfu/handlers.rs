@@ -1,0 +1,377 @@
+//! The handlers of [`MediaRequest`]s.
+//!
+//! Invariant: a request reaches only transports, producers and consumers of its member, and producers of its room. All
+//! look-ups of ids in requests are in this file.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::consumer::Consumer;
+use super::formats::Formats;
+use super::id::{ConsumerId, ProducerId, TransportId};
+use super::parameters::{
+    DtlsParameters, DtlsRole, Encoding, Fingerprint, IceCandidate, Retransmission, RtcpParameters, RtpCapabilities,
+    RtpParameters, TrackKind,
+};
+use super::producer::{Layer, Producer, ProducerLimit, TrackDescription};
+use super::request::{
+    ConsumerAction, ConsumerInfo, Direction, ErrorScope, MediaEvent, MediaRequest, MediaResponse, ProducerAction,
+    ProducerInfo, RoomMember, SfuError, SfuErrorKind,
+};
+use super::router;
+use super::state::Sfu;
+use super::transport::Transport;
+use crate::id::RoomId;
+
+/// Maximum number of transports of one peer: one for each direction, and some that it has not closed yet.
+const MAX_TRANSPORTS: usize = 4;
+
+/// Maximum number of consumers of one transport.
+const MAX_CONSUMERS: usize = 1024;
+
+impl Sfu {
+    /// Carries out a request. [`Sfu::poll`](super::forward) returns the datagrams and notices that result from it.
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        member: &RoomMember,
+        request: MediaRequest,
+    ) -> Result<MediaResponse, SfuError> {
+        let response = match request {
+            MediaRequest::Capabilities => Ok(MediaResponse::Capabilities(router::capabilities())),
+            MediaRequest::CreateTransport { direction, capabilities } => {
+                self.create_transport(now, member, direction, capabilities.as_ref())
+            }
+            MediaRequest::ConnectTransport { transport, dtls } => {
+                self.own_transport(member, &transport).and_then(|id| self.connect_transport(now, id, &dtls))
+            }
+            MediaRequest::RestartIce { transport } => {
+                self.own_transport(member, &transport).map(|id| self.restart_ice(id))
+            }
+            MediaRequest::CloseTransport { transport } => self.own_transport(member, &transport).map(|id| {
+                self.close_transport(id);
+                MediaResponse::TransportClosed(id)
+            }),
+            MediaRequest::Produce { transport, kind, parameters, app_data } => {
+                self.produce(now, member, &transport, (kind, &parameters), app_data)
+            }
+            MediaRequest::Consume { transport, producer, capabilities } => {
+                self.consume(now, member, &transport, &producer, &capabilities)
+            }
+            MediaRequest::Consumer(consumer, action) => self.act_on_consumer(now, member, &consumer, action),
+            MediaRequest::Producer(producer, action) => self.act_on_producer(now, member, &producer, action),
+            MediaRequest::ListProducers => Ok(MediaResponse::Producers(self.producers_in(&member.room))),
+        };
+        self.process_events(now);
+        response
+    }
+
+    fn connect_transport(
+        &mut self,
+        now: Instant,
+        id: TransportId,
+        dtls: &DtlsParameters,
+    ) -> Result<MediaResponse, SfuError> {
+        self.on_transport(id, |transport, output| transport.connect(dtls, output))
+            .unwrap_or(Err(SfuErrorKind::Internal))
+            .map_err(|kind| kind.in_scope(ErrorScope::Transport))?;
+        self.set_connect_deadline(now, id);
+        Ok(MediaResponse::TransportConnected(id))
+    }
+
+    fn producers_in(&self, room: &RoomId) -> Vec<ProducerInfo> {
+        let producers = self.rooms.get(room).into_iter().flat_map(|room| &room.producers);
+        producers.filter_map(|id| self.producers.get(id)).map(Producer::info).collect()
+    }
+
+    fn own_transport(&self, member: &RoomMember, id: &str) -> Result<TransportId, SfuError> {
+        let own = TransportId::parse(id).and_then(|id| self.transports.get(&id));
+        let own = own.filter(|transport| is_owner(&transport.owner, member));
+        let unknown = SfuErrorKind::Unknown { field: "transportId", what: "transport" };
+        own.map(|transport| transport.id).ok_or(unknown.in_scope(ErrorScope::Transport))
+    }
+
+    fn create_transport(
+        &mut self,
+        now: Instant,
+        member: &RoomMember,
+        direction: Direction,
+        capabilities: Option<&RtpCapabilities>,
+    ) -> Result<MediaResponse, SfuError> {
+        let key = (member.room.clone(), member.connection);
+        if self.peers.get(&key).is_some_and(|own| own.len() >= MAX_TRANSPORTS) {
+            return Err(
+                SfuErrorKind::TooMany { what: "transports", max: MAX_TRANSPORTS }.in_scope(ErrorScope::Transport)
+            );
+        }
+        self.admit(now, member.connection).map_err(|kind| kind.in_scope(ErrorScope::Transport))?;
+        let formats = match (direction, capabilities) {
+            (Direction::Receive, _) => Formats::of_router(),
+            (Direction::Send, Some(capabilities)) => Formats::read(capabilities),
+            (Direction::Send, None) => Formats::of_chromium(),
+        };
+        let transport = Transport::new(now, member.clone(), direction, formats);
+        let (id, ice) = (transport.id, transport.ice());
+        self.by_ufrag.insert(ice.username_fragment.clone(), id);
+        self.timers.insert((transport.due, id));
+        self.transports.insert(id, transport);
+        self.peers.entry(key).or_default().push(id);
+        self.register_transport(now, member.connection, id);
+        let fingerprint = Fingerprint { algorithm: "sha-256".to_owned(), value: self.fingerprint.clone() };
+        let dtls = DtlsParameters { role: DtlsRole::Auto, fingerprints: vec![fingerprint] };
+        Ok(MediaResponse::TransportCreated { id, ice, candidates: self.candidates(), dtls })
+    }
+
+    /// The announced addresses as host candidates, in order of preference.
+    fn candidates(&self) -> Vec<IceCandidate> {
+        let candidate = |(address, preference): (&SocketAddr, u32)| IceCandidate {
+            foundation: "udpcandidate".to_owned(),
+            // RFC 8445, section 5.1.2.1: a host candidate, the first component.
+            priority: (126 << 24) + (preference << 8) + 255,
+            ip: address.ip().to_string(),
+            address: address.ip().to_string(),
+            protocol: "udp",
+            port: address.port(),
+            kind: "host",
+        };
+        self.settings.announced.iter().zip((0..=65_535).rev()).map(candidate).collect()
+    }
+
+    fn restart_ice(&mut self, id: TransportId) -> MediaResponse {
+        let restarted = self.on_transport(id, |transport, output| {
+            // The client may use as many addresses again, and keeps its current one until it has found another.
+            (transport.restart_ice(output), transport.ice(), transport.addresses.restart())
+        });
+        let (old_ufrag, ice, forgotten) = restarted.expect("own_transport has just returned this id");
+        self.by_ufrag.remove(&old_ufrag);
+        self.by_ufrag.insert(ice.username_fragment.clone(), id);
+        for address in forgotten {
+            self.remove_address(address, id);
+        }
+        MediaResponse::IceRestarted(id, ice)
+    }
+
+    fn produce(
+        &mut self,
+        now: Instant,
+        member: &RoomMember,
+        transport: &str,
+        (kind, parameters): (TrackKind, &RtpParameters),
+        app_data: Arc<str>,
+    ) -> Result<MediaResponse, SfuError> {
+        let id = self.own_transport(member, transport)?;
+        let error = |kind: SfuErrorKind| kind.in_scope(ErrorScope::Produce);
+        let own = &self.transports[&id];
+        if own.direction != Direction::Send {
+            return Err(error(SfuErrorKind::WrongDirection("receiving")));
+        }
+        let max = self.settings.max_producers;
+        if self.producers_of(member) >= max {
+            return Err(error(SfuErrorKind::TooMany { what: "producers", max }));
+        }
+        if app_data.len() > self.settings.max_app_data {
+            return Err(error(SfuErrorKind::Parameter { field: "appData", problem: "too large" }));
+        }
+        let renumbered = (!own.has_started()).then(|| own.formats.with_first_track(parameters));
+        let formats = renumbered.as_ref().unwrap_or(&own.formats);
+        let description = TrackDescription::check(kind, parameters, formats).map_err(error)?;
+        self.check_unique(own, &description).map_err(error)?;
+        if !own.can_accept(&description) {
+            return Err(error(SfuErrorKind::TransportExhausted));
+        }
+        if let Some(formats) = renumbered {
+            if let Some(transport) = self.transports.get_mut(&id) {
+                transport.formats = formats;
+            }
+            self.start(now, id);
+        }
+        let producer = Producer {
+            id: ProducerId::random(),
+            owner: member.clone(),
+            transport: id,
+            is_paused: false,
+            app_data,
+            description,
+            consumers: Vec::new(),
+            limit: ProducerLimit::new(kind, self.settings.max_bitrate, now),
+        };
+        self.on_transport(id, |transport, output| {
+            transport.declare_streams(&producer.description, output);
+            transport.producers.push(producer.id);
+        });
+        self.rooms.entry(member.room.clone()).or_default().producers.push(producer.id);
+        self.notify_others(member, MediaEvent::ProducerAdded(producer.info()));
+        let (id, transport) = (producer.id, producer.transport);
+        self.producers.insert(id, producer);
+        self.update_packet_limit(transport);
+        Ok(MediaResponse::ProducerCreated(id))
+    }
+
+    fn producers_of(&self, member: &RoomMember) -> usize {
+        let transports = self.peers.get(&(member.room.clone(), member.connection));
+        let transports = transports.into_iter().flatten().filter_map(|id| self.transports.get(id));
+        transports.map(|transport| transport.producers.len()).sum()
+    }
+
+    /// Checks that no other producer of the transport has the same MID or SSRC.
+    fn check_unique(&self, transport: &Transport, description: &TrackDescription) -> Result<(), SfuErrorKind> {
+        let others = || transport.producers.iter().filter_map(|id| self.producers.get(id));
+        let taken = |field, problem| SfuErrorKind::Parameter { field, problem };
+        if others().any(|other| other.description.mid == description.mid) {
+            return Err(taken("rtpParameters.mid", "another producer has it"));
+        }
+        let ssrcs: Vec<u32> = others().flat_map(|other| &other.description.layers).flat_map(Layer::ssrcs).collect();
+        let mut ssrcs_of_new = description.layers.iter().flat_map(Layer::ssrcs);
+        if ssrcs_of_new.any(|ssrc| ssrcs.contains(&ssrc) || transport.streams.contains_key(&ssrc.into())) {
+            return Err(taken("rtpParameters.encodings", "another producer has this ssrc"));
+        }
+        Ok(())
+    }
+
+    fn consume(
+        &mut self,
+        now: Instant,
+        member: &RoomMember,
+        transport: &str,
+        producer: &str,
+        capabilities: &RtpCapabilities,
+    ) -> Result<MediaResponse, SfuError> {
+        let id = self.own_transport(member, transport)?;
+        let error = |kind: SfuErrorKind| kind.in_scope(ErrorScope::Consume);
+        let own = &self.transports[&id];
+        if own.direction != Direction::Receive {
+            return Err(error(SfuErrorKind::WrongDirection("sending")));
+        }
+        if own.consumers.len() >= MAX_CONSUMERS {
+            return Err(error(SfuErrorKind::TooMany { what: "consumers", max: MAX_CONSUMERS }));
+        }
+        let producer = ProducerId::parse(producer).and_then(|id| self.producers.get(&id));
+        let producer = producer.filter(|producer| producer.owner.room == member.room);
+        let producer = producer.ok_or(error(SfuErrorKind::Unknown { field: "producerId", what: "producer" }))?;
+        let is_consumed_here = |consumer| self.consumers.get(consumer).is_some_and(|consumer| consumer.transport == id);
+        if producer.consumers.iter().any(is_consumed_here) {
+            return Err(error(SfuErrorKind::Parameter {
+                field: "producerId",
+                problem: "this transport consumes it already",
+            }));
+        }
+        let (codec, kind) = (producer.description.codec, producer.kind());
+        let codecs = router::codecs_for(codec, capabilities);
+        if codecs.is_empty() {
+            let problem = "the codec of this producer is not among them";
+            return Err(error(SfuErrorKind::Parameter { field: "rtpCapabilities.codecs", problem }));
+        }
+        let layers = producer.description.layers.len();
+        // Clients synchronize tracks of the same CNAME.
+        let cname = producer.description.cname.clone().unwrap_or_else(|| producer.owner.connection.to_string());
+        let (producer_id, producer_info) = (producer.id, producer.info());
+        let has_rtx = codecs.len() > 1;
+        if !self.transports[&id].has_started() {
+            self.start(now, id);
+        }
+        let streams =
+            self.on_transport(id, |transport, output| transport.add_consumer_streams(kind, has_rtx, output)).flatten();
+        let streams = streams.ok_or(error(SfuErrorKind::Internal))?;
+        let consumer = Consumer::new(member.clone(), producer_id, id, codec, layers, streams);
+        let consumer_id = consumer.id;
+        if let Some(transport) = self.transports.get_mut(&id) {
+            transport.consumers.push(consumer_id);
+        }
+        if let Some(producer) = self.producers.get_mut(&producer_id) {
+            producer.consumers.push(consumer_id);
+        }
+        self.consumers.insert(consumer_id, consumer);
+        let rtx = streams.rtx.map(|ssrc| Retransmission { ssrc: *ssrc });
+        let parameters = RtpParameters {
+            mid: Some(streams.mid.to_string()),
+            codecs,
+            header_extensions: router::extensions_for(kind, capabilities),
+            encodings: vec![Encoding { ssrc: Some(*streams.ssrc), rtx, ..Encoding::default() }],
+            rtcp: Some(RtcpParameters { cname: Some(cname), reduced_size: Some(true) }),
+        };
+        let is_simulcast = layers > 1;
+        Ok(MediaResponse::ConsumerCreated(Box::new(ConsumerInfo {
+            id: consumer_id,
+            producer: producer_info,
+            parameters,
+            is_simulcast,
+        })))
+    }
+
+    fn act_on_consumer(
+        &mut self,
+        now: Instant,
+        member: &RoomMember,
+        id: &str,
+        action: ConsumerAction,
+    ) -> Result<MediaResponse, SfuError> {
+        let own = ConsumerId::parse(id).and_then(|id| self.consumers.get_mut(&id));
+        let own = own.filter(|consumer| is_owner(&consumer.owner, member));
+        let unknown = SfuErrorKind::Unknown { field: "consumerId", what: "consumer" };
+        let consumer = own.ok_or(unknown.in_scope(ErrorScope::Consume))?;
+        let id = consumer.id;
+        let mut effective = action;
+        match action {
+            ConsumerAction::Pause | ConsumerAction::Resume => {
+                let is_paused = action == ConsumerAction::Pause;
+                if consumer.is_paused != is_paused {
+                    consumer.is_paused = is_paused;
+                    consumer.interrupt();
+                    let streams = consumer.streams();
+                    let transport = consumer.transport;
+                    self.on_transport(transport, |transport, _| transport.set_withheld(streams, is_paused));
+                    self.allocate(now, transport);
+                    self.request_keyframe_for(now, id);
+                }
+            }
+            ConsumerAction::Close => self.close_consumer(id),
+            ConsumerAction::Layers { spatial, temporal } => {
+                let layers = self.producers.get(&consumer.producer).map_or(1, |of| of.description.layers.len());
+                consumer.max_layer = usize::from(spatial).min(layers.saturating_sub(1));
+                consumer.max_temporal_layer = temporal.unwrap_or(u8::MAX);
+                let spatial = u8::try_from(consumer.max_layer).unwrap_or(u8::MAX);
+                let transport = consumer.transport;
+                self.allocate(now, transport);
+                effective = ConsumerAction::Layers { spatial, temporal };
+            }
+            ConsumerAction::Keyframe => self.request_keyframe_for(now, id),
+        }
+        Ok(MediaResponse::Consumer(id, effective))
+    }
+
+    fn act_on_producer(
+        &mut self,
+        now: Instant,
+        member: &RoomMember,
+        id: &str,
+        action: ProducerAction,
+    ) -> Result<MediaResponse, SfuError> {
+        let own = ProducerId::parse(id).and_then(|id| self.producers.get_mut(&id));
+        let own = own.filter(|producer| is_owner(&producer.owner, member));
+        let unknown = SfuErrorKind::Unknown { field: "producerId", what: "producer" };
+        let producer = own.ok_or(unknown.in_scope(ErrorScope::Produce))?;
+        let id = producer.id;
+        if action == ProducerAction::Close {
+            self.close_producer(id);
+            return Ok(MediaResponse::Producer(id, action));
+        }
+        let is_paused = action == ProducerAction::Pause;
+        if producer.is_paused != is_paused {
+            producer.is_paused = is_paused;
+            let consumers = producer.consumers.clone();
+            for consumer in consumers {
+                if let Some(consumer) = self.consumers.get_mut(&consumer) {
+                    consumer.interrupt();
+                }
+                self.request_keyframe_for(now, consumer);
+            }
+            self.notify_others(member, MediaEvent::ProducerChanged(id, member.peer.clone(), action));
+        }
+        Ok(MediaResponse::Producer(id, action))
+    }
+}
+
+fn is_owner(owner: &RoomMember, member: &RoomMember) -> bool {
+    owner.connection == member.connection && owner.room == member.room
+}
