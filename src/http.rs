@@ -29,13 +29,13 @@ use crate::transport::{socketio, websocket};
 
 mod admission;
 mod cursor;
-pub mod demo;
+pub(crate) mod demo;
 pub mod docs;
-pub mod health;
-pub mod ice_servers;
-pub mod metrics;
-pub mod origin;
-pub mod rooms;
+pub(crate) mod health;
+pub(crate) mod ice_servers;
+pub(crate) mod metrics;
+pub(crate) mod origin;
+pub(crate) mod rooms;
 
 use self::origin::{Head, Origins};
 

@@ -99,7 +99,7 @@ impl IceServers {
 /// # Errors
 ///
 /// Returns a description of the accepted form.
-pub fn list(text: &str) -> Result<String, String> {
+pub(crate) fn list(text: &str) -> Result<String, String> {
     const ACCEPTED: &str = r#"a JSON array such as [{"urls":"stun:stun.example.com:3478"}], each with urls that begin with stun:, stuns:, turn: or turns:"#;
     let servers: Vec<Map<String, Value>> = serde_json::from_str(text).map_err(|_| ACCEPTED)?;
     let is_url = |url: &Value| url.as_str().is_some_and(|url| is_url(url, &["stun:", "stuns:", "turn:", "turns:"]));
@@ -121,7 +121,7 @@ pub fn list(text: &str) -> Result<String, String> {
 /// # Errors
 ///
 /// Returns a description of the accepted form.
-pub fn turn_url(text: &str) -> Result<String, String> {
+pub(crate) fn turn_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     if is_url(text, &["turn:", "turns:"]) {
         Ok(text.to_owned())

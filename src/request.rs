@@ -1,6 +1,6 @@
 //! HTTP request handling shared by routes and transports: the client's address ([`proxies`]), the token ([`token`]),
 //! and error responses ([`error`]).
 
-pub mod error;
-pub mod proxies;
-pub mod token;
+pub(crate) mod error;
+pub(crate) mod proxies;
+pub(crate) mod token;

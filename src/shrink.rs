@@ -8,7 +8,7 @@ use dashmap::DashMap;
 const KEPT: usize = 1024;
 
 /// Shrinks a map that is less than one eighth full. Locks one shard at a time.
-pub fn shrink_map<K: Eq + Hash, V>(map: &DashMap<K, V>) {
+pub(crate) fn shrink_map<K: Eq + Hash, V>(map: &DashMap<K, V>) {
     let capacity = map.capacity();
     if capacity > KEPT && map.len() < capacity / 8 {
         map.shrink_to_fit();

@@ -32,10 +32,10 @@ use crate::lifecycle::Lifecycle;
 
 mod client;
 
-pub use client::local_client;
+pub(crate) use client::local_client;
 
 /// ALPN id of HTTP/2 (RFC 9113, section 3.1).
-pub const HTTP_2: &[u8] = b"h2";
+pub(crate) const HTTP_2: &[u8] = b"h2";
 
 /// ALPN id of HTTP/1.1 (RFC 7301, section 6). Browsers offer it alone for a WebSocket.
 const HTTP_1: &[u8] = b"http/1.1";

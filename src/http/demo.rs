@@ -28,7 +28,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// Returns the folder of the demo page: in the working directory, or beside the executable.
-pub fn folder() -> Option<PathBuf> {
+pub(crate) fn folder() -> Option<PathBuf> {
     let beside_executable = || Some(std::env::current_exe().ok()?.parent()?.join(FOLDER));
     [Some(PathBuf::from(FOLDER)), beside_executable()]
         .into_iter()
@@ -37,7 +37,7 @@ pub fn folder() -> Option<PathBuf> {
 }
 
 /// Returns a router for the page and its files. Hidden files, packages and other types of files are not served.
-pub fn pages(folder: &Path) -> Router {
+pub(crate) fn pages(folder: &Path) -> Router {
     let files = ServeDir::new(folder).call_fallback_on_method_not_allowed(true).fallback(axum::routing::any(missing));
     Router::new().fallback_service(files).layer(middleware::from_fn(only_pages))
 }
@@ -71,7 +71,11 @@ fn revalidated(mut response: Response) -> Response {
 }
 
 /// `GET /socket.io/socket.io.js` and the other bundles, as served by the Node server.
-pub async fn bundle(State(folder): State<PathBuf>, UrlPath(file): UrlPath<String>, request: Request) -> Response {
+pub(crate) async fn bundle(
+    State(folder): State<PathBuf>,
+    UrlPath(file): UrlPath<String>,
+    request: Request,
+) -> Response {
     let is_bundle = BUNDLE_FILES.contains(&file.strip_suffix(".map").unwrap_or(&file));
     if !is_bundle {
         return ApiError::NotFound.into_response();

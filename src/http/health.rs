@@ -24,7 +24,7 @@ struct Health {
 }
 
 /// `GET /health`: status and counts, as JSON.
-pub async fn report(State(shared): State<Shared>) -> Response {
+pub(crate) async fn report(State(shared): State<Shared>) -> Response {
     let counts = shared.hub.rooms().counts();
     let (status, word) = state(&shared);
     let health = Health {
@@ -40,7 +40,7 @@ pub async fn report(State(shared): State<Shared>) -> Response {
 }
 
 /// `GET /healthz`: status as one word.
-pub async fn probe(State(shared): State<Shared>) -> (StatusCode, &'static str) {
+pub(crate) async fn probe(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     state(&shared)
 }
 

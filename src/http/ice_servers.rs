@@ -14,7 +14,7 @@ use crate::request::token::token_of;
 
 /// Returns the ICE servers. Requires a client token if those are configured, else `API_TOKEN` like everything under
 /// `/api/`.
-pub async fn show(State(shared): State<Shared>, request: Request) -> Result<Response, ApiError> {
+pub(crate) async fn show(State(shared): State<Shared>, request: Request) -> Result<Response, ApiError> {
     let grant = shared.hub.identify(client_address(&request), token_of(&request).as_deref())?;
     if let (None, Some(token)) = (&grant, &shared.config.http.api_token)
         && !super::has_bearer_token(request.headers(), token.as_str())

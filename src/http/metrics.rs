@@ -12,7 +12,7 @@ use crate::request::error::{ApiError, Refusal};
 const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// `GET /metrics` on the main listener, which requires `API_TOKEN` if it is set.
-pub async fn guarded(State(shared): State<Shared>, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(crate) async fn guarded(State(shared): State<Shared>, headers: HeaderMap) -> Result<Response, ApiError> {
     match &shared.config.http.api_token {
         Some(token) if !super::has_bearer_token(&headers, token.as_str()) => Err(ApiError::Unauthorized),
         _ => Ok(open(State(shared)).await),
@@ -20,14 +20,14 @@ pub async fn guarded(State(shared): State<Shared>, headers: HeaderMap) -> Result
 }
 
 /// `GET /metrics` on its own listener.
-pub async fn open(State(shared): State<Shared>) -> Response {
+pub(crate) async fn open(State(shared): State<Shared>) -> Response {
     let text = shared.hub.metrics().render_limited(|| ((shared.now)(), shared.hub.media_stats()));
     ([(header::CONTENT_TYPE, FORMAT), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], text)
         .into_response()
 }
 
 /// Counts the errors of all routes, and the limits that caused them.
-pub async fn count_errors(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub(crate) async fn count_errors(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     if let Some(refusal) = response.extensions().get::<Refusal>() {
         let metrics = shared.hub.metrics();

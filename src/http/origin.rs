@@ -37,7 +37,7 @@ const MAX_LOGGED: usize = 64;
 const MAX_LOGGED_CHARS: usize = 200;
 
 /// The allowed origins.
-pub struct Origins {
+pub(crate) struct Origins {
     allowed: ClientUrl,
     proxies: Arc<Proxies>,
     certificate: Option<Arc<Tls>>,
@@ -47,7 +47,7 @@ pub struct Origins {
 
 /// The parts of a request that tell its origin and its destination.
 #[derive(Clone, Copy)]
-pub struct Head<'a> {
+pub(crate) struct Head<'a> {
     /// The headers.
     pub headers: &'a HeaderMap,
     /// The target, which includes the host in HTTP/2.
@@ -64,12 +64,12 @@ impl<'a, B> From<&'a http::Request<B>> for Head<'a> {
 
 impl Origins {
     /// Allows the origins of the setting, and the server's own for hosts that the setting or the certificate names.
-    pub fn new(allowed: ClientUrl, proxies: Arc<Proxies>, certificate: Option<Arc<Tls>>) -> Self {
+    pub(crate) fn new(allowed: ClientUrl, proxies: Arc<Proxies>, certificate: Option<Arc<Tls>>) -> Self {
         Self { allowed, proxies, certificate, logged: Mutex::default() }
     }
 
     /// Returns whether pages of an origin may use the server. Logs refusals.
-    pub fn allow(&self, origin: &HeaderValue, head: Head<'_>) -> bool {
+    pub(crate) fn allow(&self, origin: &HeaderValue, head: Head<'_>) -> bool {
         let is_allowed = origin.to_str().is_ok_and(|origin| self.allowed.allows(origin) || self.is_own(origin, head));
         if !is_allowed {
             self.log(origin);
@@ -137,7 +137,11 @@ impl Origins {
 }
 
 /// Refuses requests with an `Origin` that is not allowed.
-pub async fn guard(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Result<Response, ApiError> {
+pub(crate) async fn guard(
+    State(origins): State<Arc<Origins>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     if !origins.allows_all(Head::from(&request)) {
         return Err(ApiError::ForeignOrigin);
     }
@@ -147,7 +151,7 @@ pub async fn guard(State(origins): State<Arc<Origins>>, request: Request, next: 
 /// Refuses cross-site writes: requests with an `Origin` that is not allowed, or without one if `Sec-Fetch-Site` says
 /// that they are cross-site. Bodies of other types than JSON need no CORS preflight, so they are refused from all
 /// pages.
-pub async fn guard_writes(
+pub(crate) async fn guard_writes(
     State(origins): State<Arc<Origins>>,
     request: Request,
     next: Next,

@@ -20,7 +20,7 @@ use crate::request::error::ApiError;
 use crate::room::{Page, Summary};
 
 /// Header with the total number of rooms.
-pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
+pub(crate) const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 
 /// Default number of rooms per page.
 const DEFAULT_PAGE: usize = 100;
@@ -59,7 +59,11 @@ struct CreatedBody {
 }
 
 /// Checks `API_TOKEN`. Without one, refuses writes in production.
-pub async fn authorize(State(shared): State<Shared>, request: Request, next: Next) -> Result<Response, ApiError> {
+pub(crate) async fn authorize(
+    State(shared): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     match &shared.config.http.api_token {
         Some(token) if !super::has_bearer_token(request.headers(), token.as_str()) => {
             return Err(ApiError::Unauthorized);
@@ -89,14 +93,14 @@ fn room_id(field: &'static str, text: &str) -> Result<RoomId, ApiError> {
 
 /// The query parameters of the room list.
 #[derive(Deserialize)]
-pub struct Paging {
+pub(crate) struct Paging {
     limit: Option<usize>,
     after: Option<String>,
 }
 
 /// `GET /api/rooms`: lists rooms, newest first. `after` is the cursor of a `Link` header, or the id of an existing
 /// room.
-pub async fn list(
+pub(crate) async fn list(
     State(shared): State<Shared>,
     paging: Result<Query<Paging>, QueryRejection>,
 ) -> Result<Response, ApiError> {
@@ -119,7 +123,6 @@ pub async fn list(
     let mut response = ([(TOTAL_COUNT, rooms.counts().rooms.to_string())], Json(page)).into_response();
     if let Some(next) = next {
         let link = format!(r#"</api/rooms?limit={limit}&after={}>; rel="next""#, cursor::encode(next));
-        #[expect(clippy::missing_panics_doc, reason = "a cursor is hexadecimal")]
         let link = HeaderValue::try_from(link).expect("a cursor is ASCII");
         response.headers_mut().insert(header::LINK, link);
     }
@@ -127,7 +130,7 @@ pub async fn list(
 }
 
 /// `GET /api/rooms/{roomId}`: returns one room.
-pub async fn show(State(shared): State<Shared>, room: RoomPath) -> Result<Response, ApiError> {
+pub(crate) async fn show(State(shared): State<Shared>, room: RoomPath) -> Result<Response, ApiError> {
     let id = room_in_path(room)?;
     let room = shared.hub.rooms().summary(&id).ok_or(crate::room::RoomError::RoomNotFound)?;
     Ok(Json(RoomBody::from(room)).into_response())
@@ -143,7 +146,7 @@ struct CreateBody {
 }
 
 /// `POST /api/rooms`: creates an empty room.
-pub async fn create(State(shared): State<Shared>, body: Body) -> Result<Response, ApiError> {
+pub(crate) async fn create(State(shared): State<Shared>, body: Body) -> Result<Response, ApiError> {
     let max = shared.config.limits.max_message_bytes;
     let body = axum::body::to_bytes(body, max).await.map_err(|error| {
         let is_over = std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>);
@@ -179,7 +182,7 @@ pub async fn create(State(shared): State<Shared>, body: Body) -> Result<Response
 }
 
 /// `DELETE /api/rooms/{roomId}`: closes a room and removes its peers.
-pub async fn close(State(shared): State<Shared>, room: RoomPath) -> Result<StatusCode, ApiError> {
+pub(crate) async fn close(State(shared): State<Shared>, room: RoomPath) -> Result<StatusCode, ApiError> {
     let id = room_in_path(room)?;
     if shared.hub.close_room(&id) {
         Ok(StatusCode::NO_CONTENT)

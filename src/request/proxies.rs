@@ -13,18 +13,18 @@ use super::error::ApiError;
 
 /// The remote address of a request's connection.
 #[derive(Debug, Clone, Copy)]
-pub struct PeerAddress(pub SocketAddr);
+pub(crate) struct PeerAddress(pub SocketAddr);
 
 /// Marks requests whose connection to this server is TLS.
 #[derive(Debug, Clone, Copy)]
-pub struct OverTls;
+pub(crate) struct OverTls;
 
 /// The client's address: the remote address of the connection, or the one that trusted proxies forward.
 #[derive(Debug, Clone, Copy)]
 struct ClientAddress(IpAddr);
 
 /// Returns the client's address, as determined by [`find_client`].
-pub fn client_address<B>(request: &http::Request<B>) -> IpAddr {
+pub(crate) fn client_address<B>(request: &http::Request<B>) -> IpAddr {
     // Requests that did not pass `find_client` do not come from the network.
     request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ClientAddress(address)| *address)
 }
@@ -107,7 +107,7 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 }
 
 /// Determines the address of clients, for [`client_address`].
-pub async fn find_client(State(proxies): State<Arc<Proxies>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn find_client(State(proxies): State<Arc<Proxies>>, mut request: Request, next: Next) -> Response {
     if let Some(address) = proxies.client(&request) {
         request.extensions_mut().insert(ClientAddress(address));
     }
@@ -115,7 +115,7 @@ pub async fn find_client(State(proxies): State<Arc<Proxies>>, mut request: Reque
 }
 
 /// Refuses requests that did not come over TLS.
-pub async fn require_tls(
+pub(crate) async fn require_tls(
     State(proxies): State<Arc<Proxies>>,
     request: Request,
     next: Next,

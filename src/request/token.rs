@@ -3,7 +3,7 @@
 use http::header;
 
 /// Returns the token of a request, from `?token=` or `Authorization: Bearer`. An empty one counts as none.
-pub fn token_of<B>(request: &http::Request<B>) -> Option<String> {
+pub(crate) fn token_of<B>(request: &http::Request<B>) -> Option<String> {
     let query = request.uri().query().unwrap_or_default();
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
     let in_query = pairs.into_iter().find(|(name, value)| name == "token" && !value.is_empty());

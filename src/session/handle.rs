@@ -24,7 +24,7 @@ pub struct Handled {
     pub result: Result<Answer, RequestError>,
     /// For how many recipients a signal was queued.
     pub reached: usize,
-    /// The bytes of the list that a joiner was told, or of an update, to be [charged](RateLimiter::charge).
+    /// The bytes of the list that a joiner was told, or of an update, to be [charged](super::RateLimiter::charge).
     pub welcome_bytes: usize,
     /// A queue that this request found filling up. A transport that can should read no more of the sender until it has
     /// emptied: so a fast sender is slowed to the pace of its peers, and nothing is lost.

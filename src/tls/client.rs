@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, Signa
 
 /// Wraps a connection to a server on this machine in TLS. Does not verify the certificate's name, which is that of the
 /// public host rather than of the local address; nothing secret is sent.
-pub fn local_client(stream: TcpStream) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+pub(crate) fn local_client(stream: TcpStream) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let provider = super::provider();
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

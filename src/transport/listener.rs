@@ -51,7 +51,7 @@ const MAX_HEADERS: usize = 100;
 
 /// Hands the listening socket over to the next process.
 #[derive(Debug, Clone, Default)]
-pub struct Handover {
+pub(crate) struct Handover {
     /// Cancelled when new connections are left to the next process.
     pub begun: CancellationToken,
     /// Connections that are accepted, and whose first request is not answered. This process waits for them before it
@@ -61,7 +61,7 @@ pub struct Handover {
 
 /// What accepted connections are served with.
 #[derive(Clone)]
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     /// Every route.
     pub router: Router,
     /// Where their tasks run.
@@ -80,7 +80,7 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Accepts connections until the server stops or hands the socket over.
-    pub async fn serve(self, listener: TcpListener) {
+    pub(crate) async fn serve(self, listener: TcpListener) {
         // A connection that this loop is just accepting is pending already.
         let pending = Pending(self.handover.pending.token());
         loop {

@@ -30,7 +30,7 @@ use crate::request::token::token_of;
 use crate::session::{AdmissionError, ConnectionPermit, Hub, Opening};
 
 /// The path of the endpoint, as official clients ask for it.
-pub const PATH: &str = "/socket.io/";
+pub(crate) const PATH: &str = "/socket.io/";
 
 /// The settings of the Socket.IO endpoint.
 #[derive(Debug, Clone)]
@@ -183,7 +183,7 @@ async fn packet(socket: &mut Socket) -> Option<tungstenite::Utf8Bytes> {
 }
 
 /// Answers one HTTP request to [`PATH`].
-pub async fn serve(State(endpoint): State<Endpoint>, request: Request) -> Response {
+pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) -> Response {
     let Some(query) = Query::read(request.uri()) else {
         return engine_error(5, "Unsupported protocol version");
     };

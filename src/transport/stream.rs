@@ -14,7 +14,7 @@ use super::tcp::Tcp;
 
 /// What is accepted. Under TLS, what was written may wait to be sent: a flush is then as slow as the peer.
 #[derive(Debug)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// As it came.
     Plain(Tcp),
     /// After its handshake.

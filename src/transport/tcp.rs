@@ -21,7 +21,7 @@ const UNSENT_LIMIT: u32 = 128 * 1024;
 
 /// A TCP socket with a time limit for writes.
 #[derive(Debug)]
-pub struct Tcp {
+pub(crate) struct Tcp {
     stream: TcpStream,
     /// How long the peer may take no byte of a write.
     limit: Duration,
@@ -32,7 +32,7 @@ pub struct Tcp {
 
 impl Tcp {
     /// A socket whose writes fail with [`io::ErrorKind::TimedOut`] when the peer takes nothing for `limit`.
-    pub fn new(stream: TcpStream, limit: Duration) -> io::Result<Self> {
+    pub(crate) fn new(stream: TcpStream, limit: Duration) -> io::Result<Self> {
         // Without it, Nagle's algorithm and delayed acknowledgements hold each small frame back for up to 40 ms.
         stream.set_nodelay(true)?;
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -41,7 +41,7 @@ impl Tcp {
     }
 
     /// Reads what has come without taking it.
-    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.peek(buffer).await
     }
 

@@ -80,7 +80,7 @@ pub(super) struct Terms {
 type Segment = Result<Option<Path<String>>, PathRejection>;
 
 /// An endpoint for the clients of one dialect.
-pub fn route(begin: Begin) -> MethodRouter<Endpoint> {
+pub(crate) fn route(begin: Begin) -> MethodRouter<Endpoint> {
     get(async move |State(endpoint): State<Endpoint>, segment: Segment, request: Request| {
         let segment = match segment {
             Ok(segment) => segment.map(|Path(segment)| segment),
