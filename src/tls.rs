@@ -69,7 +69,7 @@ pub enum TlsError {
         setting: &'static str,
         /// The path of the file.
         path: PathBuf,
-        /// What the file should hold.
+        /// The expected content.
         wanted: &'static str,
     },
     /// The key does not belong to the certificate.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use parlor_testing::protocol::{Event, SignalKind};
-use parlor_testing::transport::Goodbye;
+use parlor_testing::transport::Disconnect;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::time::{Instant, sleep};
@@ -214,9 +214,9 @@ pub(crate) async fn whole(
     acquaint(&mut first, &mut second).await?;
     let times = talk(&mut first, &mut second, how_much).await?;
     let gone = second.id.clone();
-    second.finish(Goodbye::Leave).await?;
+    second.finish(Disconnect::Leave).await?;
     told_of_end(world, &mut first, &gone, Parting::Final).await?;
-    first.finish(Goodbye::Close).await?;
+    first.finish(Disconnect::Close).await?;
     world.tally.add(Count::Calls);
     Ok(times)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use parlor_testing::connection::{Connection, Joined, ResumeState, Route};
 use parlor_testing::protocol::{Event, SignalKind};
-use parlor_testing::transport::{Goodbye, Options};
+use parlor_testing::transport::{Disconnect, Options};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -49,7 +49,7 @@ enum Command {
     Send(Vec<String>),
     /// Stop reading and answering; return the state so far.
     Stall(oneshot::Sender<ResumeState>),
-    End(Goodbye),
+    End(Disconnect),
 }
 
 /// A client that is gone, whose connection is still open on the network.
@@ -142,16 +142,16 @@ impl Peer {
     }
 
     /// Disconnects; returns the events that were not consumed.
-    pub(crate) async fn end(mut self, goodbye: Goodbye) -> anyhow::Result<Vec<Event>> {
-        if goodbye == Goodbye::Leave
+    pub(crate) async fn end(mut self, disconnect: Disconnect) -> anyhow::Result<Vec<Event>> {
+        if disconnect == Disconnect::Leave
             && let Some(leave) = self.route.protocol().leave(&self.room)
         {
             self.send(vec![leave]).await?;
         }
-        if matches!(goodbye, Goodbye::Drop | Goodbye::Reset) {
+        if matches!(disconnect, Disconnect::Drop | Disconnect::Reset) {
             self.world.tally.add(Count::Drops);
         }
-        self.command(Command::End(goodbye)).await?;
+        self.command(Command::End(disconnect)).await?;
         self.drain().await?;
         Ok(self.early.into_iter().map(|(_, event)| event).collect())
     }
@@ -167,8 +167,8 @@ impl Peer {
     }
 
     /// Loses its connection.
-    pub(crate) async fn lose(mut self, how: Goodbye) -> anyhow::Result<Dropped> {
-        ensure!(matches!(how, Goodbye::Drop | Goodbye::Reset), "{how:?} does not lose a connection");
+    pub(crate) async fn lose(mut self, how: Disconnect) -> anyhow::Result<Dropped> {
+        ensure!(matches!(how, Disconnect::Drop | Disconnect::Reset), "{how:?} does not lose a connection");
         self.world.tally.add(Count::Drops);
         let since = Instant::now();
         self.command(Command::End(how)).await?;
@@ -191,9 +191,9 @@ impl Peer {
     }
 
     /// Disconnects after all its events were consumed.
-    pub(crate) async fn finish(self, goodbye: Goodbye) -> anyhow::Result<()> {
+    pub(crate) async fn finish(self, disconnect: Disconnect) -> anyhow::Result<()> {
         let route = self.route;
-        let rest = self.end(goodbye).await?;
+        let rest = self.end(disconnect).await?;
         ensure!(rest.is_empty(), "{route:?} received more than it should: {rest:?}");
         Ok(())
     }
@@ -216,7 +216,7 @@ impl Dropped {
         if !is_resumed {
             ensure!(since.elapsed() >= RESUME_TIME, "{:?} lost its session in {:?}", peer.route, since.elapsed());
             peer.world.tally.add(Count::TooLate);
-            connection.end(Goodbye::Close).await;
+            connection.end(Disconnect::Close).await;
             return Ok(None);
         }
         peer.world.tally.add(Count::Resumed);
@@ -256,7 +256,7 @@ async fn run(
                     sender.send(connection.resume.clone()).ok();
                     continue;
                 }
-                Some(Command::End(goodbye)) => return connection.end(goodbye).await,
+                Some(Command::End(disconnect)) => return connection.end(disconnect).await,
                 // A stalled connection stays open until its task is dropped.
                 None if !is_reading => return std::future::pending().await,
                 None => return connection.resume,

@@ -1,4 +1,4 @@
-//! What a valid token grants.
+//! The permissions that a valid token grants.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -85,7 +85,7 @@ impl Claims {
     }
 }
 
-/// A `NumericDate`: seconds since 1970, which may have a fraction (RFC 7519, section 2).
+/// Converts a `NumericDate`, seconds since 1970 with an optional fraction (RFC 7519, section 2).
 fn time(seconds: f64) -> Result<SystemTime, TokenError> {
     // Far away enough, and leaves room for what is added to it.
     const MOST: Duration = Duration::from_hours(24 * 365 * 1000);
@@ -149,9 +149,9 @@ impl Grant {
 
     /// Returns a peer's metadata: what the client says, overridden by what the token says; with the `sub`, where the
     /// server assigns peer ids.
-    pub fn metadata(&self, said: &Metadata, with_subject: bool) -> Metadata {
+    pub fn metadata(&self, client: &Metadata, with_subject: bool) -> Metadata {
         let reserved: Vec<&str> = self.reserved.iter().map(String::as_str).collect();
-        let mut metadata = format!("{{{}", json::without(said.as_str(), &reserved));
+        let mut metadata = format!("{{{}", json::without(client.as_str(), &reserved));
         if !self.metadata.is_empty() {
             if metadata.len() > 1 {
                 metadata.push(',');

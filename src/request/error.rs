@@ -29,7 +29,7 @@ pub(crate) enum ApiError {
     BadRoomId {
         /// The field that holds the id.
         field: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         problem: IdError,
     },
     /// The path is not valid UTF-8.

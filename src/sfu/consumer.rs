@@ -42,7 +42,7 @@ pub(super) struct Consumer {
     temporal: u8,
     sequence: SequenceRewriter,
     timestamps: TimestampRewriter,
-    pictures: PictureRewriter,
+    picture_ids: PictureRewriter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Consumer {
             temporal: u8::MAX,
             sequence: SequenceRewriter::default(),
             timestamps: TimestampRewriter::new(codec.clock_rate()),
-            pictures: PictureRewriter::default(),
+            picture_ids: PictureRewriter::default(),
         }
     }
 
@@ -155,7 +155,7 @@ impl Consumer {
             self.timestamps.restart_at(packet.header.timestamp, now, self.capture_time(packet));
         }
         if let Some(numbers) = info.numbers {
-            self.pictures.restart_at(numbers);
+            self.picture_ids.restart_at(numbers);
         }
         self.source = Some(from);
         self.is_broken = false;
@@ -194,7 +194,7 @@ impl Consumer {
         };
         let payload_type = self.codec.payload_type().into();
         let (payload, patch) = match info.numbers {
-            Some(from) => renumber(self.codec, &packet.payload, from, self.pictures.map(from)),
+            Some(from) => renumber(self.codec, &packet.payload, from, self.picture_ids.map(from)),
             None => (Arc::clone(&packet.payload), None),
         };
         // str0m panics when it retransmits on a stream without RTX.

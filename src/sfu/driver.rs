@@ -46,7 +46,7 @@ const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// Size of the receive buffer, above the largest datagram that is accepted.
 const DATAGRAM: usize = 2048;
 
-/// What the media server needs of signaling: room membership, and delivery of notices.
+/// The signaling side as needed by the media server: room membership, and delivery of notices.
 pub trait Signaling: Send + Sync {
     /// Returns whether a peer is in its room.
     fn is_member(&self, member: &RoomMember) -> bool;
@@ -180,7 +180,7 @@ struct Driver {
     settings: SfuSettings,
     /// Read and written without the runtime's readiness, which is updated only while the thread waits.
     socket: UdpSocket,
-    /// The same socket, to wait for datagrams.
+    /// A duplicate of the socket, to wait for datagrams.
     readiness: tokio::net::UdpSocket,
     is_v6: bool,
     request_queue: RequestQueue,

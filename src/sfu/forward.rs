@@ -39,9 +39,9 @@ const MAX_TIMERS_PER_POLL: usize = 2;
 
 /// Why a datagram is dropped.
 enum Dropped {
-    /// It belongs to no transport.
+    /// The datagram belongs to no transport.
     Unknown,
-    /// Its transport has exceeded its rate limit.
+    /// The transport has exceeded its rate limit.
     OverLimit,
 }
 

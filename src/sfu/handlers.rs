@@ -123,7 +123,7 @@ impl Sfu {
         Ok(MediaResponse::TransportCreated { id, ice, candidates: self.candidates(), dtls })
     }
 
-    /// The announced addresses as host candidates, in order of preference.
+    /// Returns the announced addresses as host candidates, in order of preference.
     fn candidates(&self) -> Vec<IceCandidate> {
         let candidate = |(address, preference): (&SocketAddr, u32)| IceCandidate {
             foundation: "udpcandidate".to_owned(),

@@ -50,9 +50,9 @@ pub struct CodecCapability {
     /// The preferred payload type, 0 to 127.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_payload_type: Option<u8>,
-    /// Hz.
+    /// Clock rate, in Hz.
     pub clock_rate: u32,
-    /// Of sound.
+    /// Number of audio channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<u8>,
     /// As in `a=fmtp` of SDP.
@@ -130,9 +130,9 @@ pub struct CodecParameters {
     pub mime_type: String,
     /// The payload type, 0 to 127.
     pub payload_type: u8,
-    /// Hz.
+    /// Clock rate, in Hz.
     pub clock_rate: u32,
-    /// Of sound.
+    /// Number of audio channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<u8>,
     /// As in `a=fmtp` of SDP.
@@ -242,13 +242,13 @@ pub struct IceParameters {
 /// An ICE candidate of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct IceCandidate {
-    /// The same for candidates of one type.
+    /// Equal for candidates of one type.
     pub foundation: String,
     /// Candidates of higher priority are preferred.
     pub priority: u32,
     /// The IP address.
     pub ip: String,
-    /// The same address, for newer clients.
+    /// The IP address again, which newer clients read.
     pub address: String,
     /// Always `udp`.
     pub protocol: &'static str,

@@ -33,26 +33,26 @@ pub enum MediaRequest {
     Capabilities,
     /// Creates a transport.
     CreateTransport {
-        /// Its direction.
+        /// The direction.
         direction: Direction,
         /// The client's payload types and extension ids for sending.
         capabilities: Option<RtpCapabilities>,
     },
     /// Starts DTLS on a transport.
     ConnectTransport {
-        /// Its id.
+        /// The id.
         transport: String,
         /// The client's DTLS parameters.
         dtls: DtlsParameters,
     },
     /// Replaces the ICE credentials of a transport.
     RestartIce {
-        /// Its id.
+        /// The id.
         transport: String,
     },
     /// Closes a transport with its producers and consumers.
     CloseTransport {
-        /// Its id.
+        /// The id.
         transport: String,
     },
     /// Creates a producer.
@@ -145,7 +145,7 @@ pub enum MediaResponse {
     Capabilities(RtpCapabilities),
     /// The parameters of a new transport.
     TransportCreated {
-        /// Its id.
+        /// The id.
         id: TransportId,
         /// The server's ICE credentials.
         ice: IceParameters,
@@ -175,7 +175,7 @@ pub enum MediaResponse {
 /// The parameters of a consumer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumerInfo {
-    /// Its id.
+    /// The id.
     pub id: ConsumerId,
     /// The consumed producer.
     pub producer: ProducerInfo,
@@ -188,7 +188,7 @@ pub struct ConsumerInfo {
 /// A producer, as announced to other members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerInfo {
-    /// Its id.
+    /// The id.
     pub id: ProducerId,
     /// The peer that sends it.
     pub peer: PeerId,
@@ -235,14 +235,14 @@ pub enum MediaEvent {
     ActiveSpeaker {
         /// The peer that speaks.
         peer: PeerId,
-        /// Its audio producer.
+        /// The peer's audio producer.
         producer: ProducerId,
         /// Audio level in dBov, from 0 down to -127.
         level: i8,
     },
 }
 
-/// What a failed request was about. Each has an error code of its own.
+/// The subject of a failed request. Each has an error code of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorScope {
     /// A transport.
@@ -257,7 +257,7 @@ pub enum ErrorScope {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}")]
 pub struct SfuError {
-    /// What the request was about.
+    /// The subject of the request.
     pub scope: ErrorScope,
     /// The reason.
     pub kind: SfuErrorKind,
@@ -283,13 +283,13 @@ pub enum SfuErrorKind {
     Unknown {
         /// The field that holds the id.
         field: &'static str,
-        /// What the id should identify.
+        /// The kind of object that the id should identify.
         what: &'static str,
     },
     /// A limit has been reached.
     #[error("too many {what}, at most {max}")]
     TooMany {
-        /// What is limited.
+        /// The limited resource.
         what: &'static str,
         /// The limit.
         max: usize,
@@ -320,7 +320,7 @@ pub enum SfuErrorKind {
     Parameter {
         /// Which field.
         field: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         problem: &'static str,
     },
     /// The parameter is valid, but the transport was created without the capabilities for it.
@@ -328,13 +328,13 @@ pub enum SfuErrorKind {
     NotAnnounced {
         /// Which field.
         field: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         problem: &'static str,
     },
 }
 
 impl SfuErrorKind {
-    /// The error that it makes of a request.
+    /// Returns the error of this kind for a request.
     pub fn in_scope(self, scope: ErrorScope) -> SfuError {
         SfuError { scope, kind: self }
     }

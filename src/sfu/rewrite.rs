@@ -231,14 +231,14 @@ mod tests {
 
     #[test]
     fn picture_ids_continue_across_sources() {
-        let mut pictures = PictureRewriter::default();
-        assert_eq!(pictures.map(numbers(0x7ffe, 254)).picture, 0x7ffe);
-        assert_eq!(pictures.map(numbers(0x7fff, 255)).picture, 0x7fff);
+        let mut picture_ids = PictureRewriter::default();
+        assert_eq!(picture_ids.map(numbers(0x7ffe, 254)).picture, 0x7ffe);
+        assert_eq!(picture_ids.map(numbers(0x7fff, 255)).picture, 0x7fff);
         let next = numbers(400, 3);
-        pictures.restart_at(next);
-        let mapped = pictures.map(next);
+        picture_ids.restart_at(next);
+        let mapped = picture_ids.map(next);
         assert_eq!((mapped.picture, mapped.base), (0, Some(0)));
-        let mapped = pictures.map(numbers(401, 4));
+        let mapped = picture_ids.map(numbers(401, 4));
         assert_eq!((mapped.picture, mapped.base), (1, Some(1)));
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::polling::Polling;
 use crate::protocol::{Event, Protocol, Sequence, UNNAMED};
-use crate::transport::{Goodbye, Options, Transport, connect_with};
+use crate::transport::{Disconnect, Options, Transport, connect_with};
 
 /// How a client reaches the server: a protocol over a transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Route {
     }
 }
 
-/// What a client needs to resume its session.
+/// The state that a client needs to resume its session.
 #[derive(Debug, Clone, Default)]
 pub struct ResumeState {
     /// `pid`, or `resumeToken`.
@@ -66,9 +66,9 @@ pub struct ResumeState {
 pub struct Connection {
     /// How it reaches the server.
     pub route: Route,
-    /// What carries messages.
+    /// The transport that carries messages.
     pub transport: Transport,
-    /// What it needs to resume.
+    /// The state for resuming.
     pub resume: ResumeState,
 }
 
@@ -224,7 +224,7 @@ impl Connection {
         }
     }
 
-    /// The same; the sequence number must be the next.
+    /// Returns the next message, and checks that its sequence number is the next.
     async fn next(&mut self) -> anyhow::Result<String> {
         let text = self.next_uncounted().await?;
         self.resume.count(self.route.protocol(), &text)?;
@@ -249,12 +249,12 @@ impl Connection {
     }
 
     /// Disconnects; returns what the client would need to resume.
-    pub async fn end(mut self, goodbye: Goodbye) -> ResumeState {
-        if self.route.protocol() == Protocol::SocketIo && matches!(goodbye, Goodbye::Leave | Goodbye::Close) {
+    pub async fn end(mut self, disconnect: Disconnect) -> ResumeState {
+        if self.route.protocol() == Protocol::SocketIo && matches!(disconnect, Disconnect::Leave | Disconnect::Close) {
             // Without DISCONNECT, the session could be resumed. The server may have ended the connection before.
             self.transport.send(vec!["41".to_owned()]).await.ok();
         }
-        self.transport.end(goodbye).await;
+        self.transport.end(disconnect).await;
         self.resume
     }
 }

@@ -38,7 +38,7 @@ const OPUS: u8 = 100;
 const VP8: u8 = 101;
 const VP8_RTX: u8 = 102;
 
-/// What a transport sends.
+/// The media that a transport sends.
 #[derive(Debug, Clone, Copy)]
 pub struct Source {
     /// The time between two audio packets, and between two video frames.

@@ -27,7 +27,7 @@ pub enum SignalKind {
     Candidate,
 }
 
-/// What a client is told, in the same terms for every protocol.
+/// An event that a client receives, in the same terms for every protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A peer joined.
@@ -118,12 +118,12 @@ impl Protocol {
     /// All protocols.
     pub const ALL: [Self; 4] = [Self::SocketIo, Self::Envelope, Self::Topic, Self::Session];
 
-    /// Whether clients are told about other peers: who is present, joins and leaves.
+    /// Whether the server announces other peers: present ones, and those that join and leave.
     pub fn announces_peers(self) -> bool {
         self != Self::Session
     }
 
-    /// Whether a client may resume its session, and is told when others are away or back.
+    /// Whether a client may resume its session, and the server announces peers that are away or back.
     pub fn resumes(self) -> bool {
         matches!(self, Self::SocketIo | Self::Envelope)
     }
@@ -143,7 +143,7 @@ impl Protocol {
         }
     }
 
-    /// The same for a client with a name, which topic clients send as metadata.
+    /// Returns the path for a client with a name, which topic clients send as metadata.
     pub fn join_path(self, room: &str, name: &str) -> String {
         let path = self.path(room);
         if self == Self::Topic { format!("{path}?metadata=%7B%22name%22%3A%22{name}%22%7D") } else { path }

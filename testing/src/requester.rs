@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::transport::{Goodbye, WebSocket, connect, reset};
+use crate::transport::{Disconnect, WebSocket, connect, reset};
 
 /// The longest wait for a response.
 const LIMIT: Duration = Duration::from_secs(25);
@@ -27,7 +27,7 @@ pub struct Requester {
     sink: SplitSink<WebSocket, Message>,
     waiting: Waiting,
     requests: u64,
-    /// Reads until the connection ends, or returns the stream when it is told to stop.
+    /// Reads until the connection ends, or returns the stream on request.
     reading: JoinSet<anyhow::Result<SplitStream<WebSocket>>>,
     stop: Option<oneshot::Sender<()>>,
 }
@@ -74,15 +74,15 @@ impl Requester {
     }
 
     /// Disconnects.
-    pub async fn end(mut self, goodbye: Goodbye) -> anyhow::Result<()> {
+    pub async fn end(mut self, disconnect: Disconnect) -> anyhow::Result<()> {
         if let Some(stop) = self.stop.take() {
             stop.send(()).ok();
         }
         let stream = self.reading.join_next().await.context("the connection is read")???;
         let mut socket = self.sink.reunite(stream).context("both halves are of one socket")?;
-        if goodbye == Goodbye::Reset {
+        if disconnect == Disconnect::Reset {
             reset(socket);
-        } else if goodbye != Goodbye::Drop {
+        } else if disconnect != Disconnect::Drop {
             let closing = async {
                 socket.close(None).await.ok();
                 while let Some(Ok(_)) = socket.next().await {}

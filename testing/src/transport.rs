@@ -23,7 +23,7 @@ pub struct Socket {
     pub(crate) early: VecDeque<String>,
 }
 
-/// What carries messages.
+/// The transport that carries messages.
 pub enum Transport {
     /// A WebSocket.
     WebSocket(Box<Socket>),
@@ -33,7 +33,7 @@ pub enum Transport {
 
 /// How a client disconnects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Goodbye {
+pub enum Disconnect {
     /// It leaves the room, then closes.
     Leave,
     /// It closes as the protocol defines.
@@ -149,20 +149,20 @@ impl Transport {
     }
 
     /// Ends the connection.
-    pub async fn end(self, goodbye: Goodbye) {
-        match (self, goodbye) {
-            (Self::Polling(mut polling), Goodbye::Leave | Goodbye::Close) => polling.close().await,
+    pub async fn end(self, disconnect: Disconnect) {
+        match (self, disconnect) {
+            (Self::Polling(mut polling), Disconnect::Leave | Disconnect::Close) => polling.close().await,
             // Dropping a pending poll closes its connection.
-            (Self::Polling(_), Goodbye::Drop | Goodbye::Reset) => {}
-            (Self::WebSocket(mut socket), Goodbye::Leave | Goodbye::Close) => {
+            (Self::Polling(_), Disconnect::Drop | Disconnect::Reset) => {}
+            (Self::WebSocket(mut socket), Disconnect::Leave | Disconnect::Close) => {
                 let closing = async {
                     socket.stream.close(None).await.ok();
                     while let Some(Ok(_)) = socket.stream.next().await {}
                 };
                 tokio::time::timeout(CLOSE_LIMIT, closing).await.ok();
             }
-            (Self::WebSocket(socket), Goodbye::Drop) => drop(socket),
-            (Self::WebSocket(socket), Goodbye::Reset) => reset(socket.stream),
+            (Self::WebSocket(socket), Disconnect::Drop) => drop(socket),
+            (Self::WebSocket(socket), Disconnect::Reset) => reset(socket.stream),
         }
     }
 }

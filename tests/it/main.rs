@@ -20,6 +20,7 @@ mod drain;
 mod drops;
 mod history_model;
 mod ice;
+mod language;
 mod last_words;
 mod limits;
 mod metrics;

@@ -42,8 +42,8 @@ impl Call {
     }
 
     /// Sends video frames, and keyframes where they were requested.
-    pub(crate) fn send_video(&mut self, pictures: std::ops::Range<u16>) {
-        for number in pictures {
+    pub(crate) fn send_video(&mut self, frames: std::ops::Range<u16>) {
+        for number in frames {
             let keyframe_requested = std::mem::take(&mut self.world.clients[self.sender].keyframe_requests) > 0;
             self.world.send(self.sender, 6000, video_packet(number.into(), number, keyframe_requested, 900));
             self.world.advance(FRAME);
@@ -108,9 +108,9 @@ fn audio_and_video_arrive_and_pause_leaves_no_gap() {
     call.send_video(100..130);
     assert!(call.received() > packets + 20, "{} after {packets}", call.received());
     assert_unbroken(&call);
-    let pictures = call.world.clients[call.receiver].received.iter();
+    let frames = call.world.clients[call.receiver].received.iter();
     let ids: Vec<u16> =
-        pictures.map(|packet| u16::from_be_bytes([packet.payload[2] & 0x7f, packet.payload[3]])).collect();
+        frames.map(|packet| u16::from_be_bytes([packet.payload[2] & 0x7f, packet.payload[3]])).collect();
     assert!(ids.windows(2).all(|pair| pair[1] == pair[0] + 1), "{ids:?}");
 }
 
@@ -227,8 +227,8 @@ fn missing_keyframe_is_requested_again() {
 }
 
 /// Sends frames in three layers, of 10, 40 and 100 kilobytes per second.
-pub(crate) fn send_simulcast(call: &mut Call, first: u16, pictures: u16) {
-    for number in first..first + pictures {
+pub(crate) fn send_simulcast(call: &mut Call, first: u16, frames: u16) {
+    for number in first..first + frames {
         let keyframe_requested = std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
         for (layer, size) in [(0_u32, 330), (1, 1100)] {
             call.world.send(call.sender, 7000 + layer, video_packet(number.into(), number, keyframe_requested, size));

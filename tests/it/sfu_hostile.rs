@@ -100,7 +100,7 @@ fn forged_streams_do_not_count_towards_limit() {
         call.world.advance(Duration::from_millis(33));
     }
     let seen = call.world.clients[call.receiver].received.len();
-    assert!(seen > 30, "{seen} pictures");
+    assert!(seen > 30, "{seen} frames");
     call.world.ask(&listener, MediaRequest::Consumer(video_consumer.id.to_string(), ConsumerAction::Close)).unwrap();
     call.world.advance(Duration::from_millis(100));
     call.assert_media_continues();
@@ -137,9 +137,9 @@ fn forged_streams_do_not_take_over_names() {
     let listener = call.world.clients[call.receiver].member.clone();
     call.world.ask(&listener, MediaRequest::Consumer(video_consumer.id.to_string(), ConsumerAction::Resume)).unwrap();
     let mut number = 0_u16;
-    let mut send_video = |call: &mut AudioCall, pictures: u16| {
+    let mut send_video = |call: &mut AudioCall, frames: u16| {
         call.world.clients[call.receiver].received.clear();
-        for _ in 0..pictures {
+        for _ in 0..frames {
             let keyframe_requested = std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
             call.world.send(call.sender, 7000, video_packet(number.into(), number, keyframe_requested, 300));
             call.world.send(call.sender, 5000, audio_packet(number.into(), -30));

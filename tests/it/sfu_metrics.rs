@@ -20,7 +20,7 @@ async fn metrics_follow_media() {
     let receiver = consume(&mut ben, &producer).await;
     receiver.receives_more(20).await;
     let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    stranger.send_to(b"nobody", sender.server).await.unwrap();
+    stranger.send_to(b"unknown", sender.server).await.unwrap();
     receiver.receives_more(5).await;
     let scrape = Scrape::of(&server).await;
     let gauges = ["transports", "producers", "consumers"].map(|what| scrape.count(&format!("parlor_media_{what}")));

@@ -21,7 +21,7 @@ fn audio_and_video_survive_loss_delay_and_reordering() {
     call.send_video(0..30);
     (call.world.loss, call.world.delay) = (50, Duration::from_millis(50));
     call.world.jitter = Duration::from_millis(15);
-    let (mut pictures, mut audio_number, mut numbers) = (30_u16, 0, Vec::new());
+    let (mut frames, mut audio_number, mut numbers) = (30_u16, 0, Vec::new());
     for second in 0..10 {
         call.world.clients[call.receiver].received.clear();
         for step in 0..100 {
@@ -31,8 +31,8 @@ fn audio_and_video_survive_loss_delay_and_reordering() {
             }
             if step % 4 == 1 {
                 let keyframe_requested = std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
-                call.world.send(call.sender, 6000, video_packet(pictures.into(), pictures, keyframe_requested, 900));
-                pictures += 1;
+                call.world.send(call.sender, 6000, video_packet(frames.into(), frames, keyframe_requested, 900));
+                frames += 1;
             }
             call.world.advance(Duration::from_millis(10));
         }
@@ -42,8 +42,8 @@ fn audio_and_video_survive_loss_delay_and_reordering() {
         let video_packets = received.iter().filter(|packet| *packet.header.payload_type == 101).count();
         let audio_packets = received.len() - video_packets;
         // Of 25 frames, and of 50 audio packets without retransmission.
-        assert!(video_packets > 15, "{video_packets} pictures in second {second}");
-        assert!(audio_packets > 35, "{audio_packets} packets of sound in second {second}");
+        assert!(video_packets > 15, "{video_packets} frames in second {second}");
+        assert!(audio_packets > 35, "{audio_packets} audio packets in second {second}");
     }
     numbers.sort_unstable();
     // A tenth is lost on both hops. All of it is retransmitted, except at the very end.
@@ -64,15 +64,15 @@ fn audio_does_not_starve_video_when_timers_are_late() {
     call.send_video(0..30);
     call.world.clients[call.receiver].received.clear();
     call.world.step = Duration::from_millis(60);
-    let (mut audio_number, mut pictures) = (0, 30_u16);
+    let (mut audio_number, mut frames) = (0, 30_u16);
     for _ in 0..75 {
         for _ in 0..3 {
             call.world.send(call.sender, 5000, audio_packet(audio_number, -30));
             audio_number += 1;
         }
         for _ in 0..2 {
-            call.world.send(call.sender, 6000, video_packet(pictures.into(), pictures, false, 900));
-            pictures += 1;
+            call.world.send(call.sender, 6000, video_packet(frames.into(), frames, false, 900));
+            frames += 1;
         }
         call.world.advance(call.world.step);
     }

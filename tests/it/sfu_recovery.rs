@@ -14,7 +14,7 @@ use crate::support::player::{consume, produce_audio};
 use crate::support::roamer::{Roamer, Way};
 
 /// Returns the type and payload of the next message.
-async fn told(roamer: &mut Roamer) -> (String, Value) {
+async fn next_message(roamer: &mut Roamer) -> (String, Value) {
     let mut message: Value = serde_json::from_str(&roamer.next().await).unwrap();
     (message["type"].as_str().unwrap().to_owned(), message["payload"].take())
 }
@@ -22,9 +22,9 @@ async fn told(roamer: &mut Roamer) -> (String, Value) {
 /// Returns the payload of the next message except active speaker events, and asserts its type.
 async fn receives(roamer: &mut Roamer, kind: &str) -> Value {
     loop {
-        let (told, payload) = told(roamer).await;
-        if told != "room:active-speaker" {
-            assert_eq!(told, kind, "{payload}");
+        let (message_type, payload) = next_message(roamer).await;
+        if message_type != "room:active-speaker" {
+            assert_eq!(message_type, kind, "{payload}");
             return payload;
         }
     }
@@ -82,7 +82,7 @@ async fn media_continues_while_peer_is_away() {
 async fn media_ends_when_session_expires() {
     let server = TestServer::with(&["--resume-seconds=1"]);
     let (mut ann, mut ben) = two(&server).await;
-    let (_mouth, producer) = produce_audio(&mut ann).await;
+    let (_sender, producer) = produce_audio(&mut ann).await;
     receives(&mut ben, "new:producer").await;
     let receiver = consume(&mut ben, &producer).await;
     receiver.receives_more(10).await;
@@ -92,7 +92,7 @@ async fn media_ends_when_session_expires() {
     assert_eq!(server.held().transports, 2);
     let mut events = Vec::new();
     while events.len() < 3 {
-        let (kind, mut payload) = told(&mut ben).await;
+        let (kind, mut payload) = next_message(&mut ben).await;
         if kind != "room:active-speaker" {
             events.push((kind, payload["userId"].take()));
         }
@@ -111,7 +111,7 @@ async fn media_ends_when_session_expires() {
 async fn media_ends_when_connection_is_replaced() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, mut ben) = two(&server).await;
-    let (_mouth, producer) = produce_audio(&mut ann).await;
+    let (_sender, producer) = produce_audio(&mut ann).await;
     receives(&mut ben, "new:producer").await;
     ann.rest().await;
     ann.drops().await;

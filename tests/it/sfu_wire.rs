@@ -6,14 +6,14 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::TestServer;
 use crate::support::client::WebSocket;
-use crate::support::wire::{message, open, told};
+use crate::support::wire::{message, open, told as next_message};
 
 const ID: &str = "6f1c0000-0000-4000-8000-000000000000";
 
 async fn ask(socket: &mut WebSocket, kind: &str, payload: Value) -> (String, Value) {
     let message = json!({ "type": kind, "payload": payload, "correlationId": ID });
     socket.send(Message::text(message.to_string())).await.unwrap();
-    let mut answer = told(socket).await;
+    let mut answer = next_message(socket).await;
     assert_eq!(answer["correlationId"], ID, "{answer}");
     (answer["type"].as_str().unwrap().to_owned(), answer["payload"].take())
 }
@@ -21,7 +21,7 @@ async fn ask(socket: &mut WebSocket, kind: &str, payload: Value) -> (String, Val
 /// Joins the room `r`.
 async fn member(server: &TestServer, name: &str) -> WebSocket {
     let mut socket = open(server, "/ws").await;
-    told(&mut socket).await;
+    next_message(&mut socket).await;
     ask(&mut socket, "room:join", json!({ "roomId": "r", "user": { "id": name } })).await;
     socket
 }
@@ -56,10 +56,10 @@ async fn only_room_members_are_notified_of_producers() {
     let mut ann = member(&server, "ann").await;
     let sending = transport(&mut ann, "send").await;
     let mut ben = member(&server, "ben").await;
-    assert_eq!(told(&mut ann).await["type"], "room:participant-joined");
+    assert_eq!(next_message(&mut ann).await["type"], "room:participant-joined");
     let (kind, produced) = ask(&mut ann, "produce", audio_packet(&sending)).await;
     assert_eq!((kind.as_str(), &produced["id"]), ("produced", &produced["producerId"]));
-    let added = told(&mut ben).await;
+    let added = next_message(&mut ben).await;
     let expected = json!({
         "producerId": produced["id"], "userId": "ann", "kind": "audio", "appData": { "of": "a voice" },
     });
@@ -93,7 +93,7 @@ async fn only_room_members_are_notified_of_producers() {
     ask(&mut ann, "room:leave", json!({ "roomId": "r" })).await;
     let mut events = Vec::new();
     for _ in 0..3 {
-        events.push(told(&mut ben).await["type"].as_str().unwrap().to_owned());
+        events.push(next_message(&mut ben).await["type"].as_str().unwrap().to_owned());
     }
     events.sort_unstable();
     assert_eq!(events, ["consumer:closed", "producer:closed", "room:participant-left"]);
@@ -116,7 +116,7 @@ async fn pipelined_requests_are_answered_in_order() {
     }
     ann.flush().await.unwrap();
     for expected in ["router:capabilities", "producers:list", "pong", "error", "producers:list"] {
-        assert_eq!(told(&mut ann).await["type"], expected);
+        assert_eq!(next_message(&mut ann).await["type"], expected);
     }
     close(ann).await;
     server.finish().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use parlor_testing::connection::Route;
-use parlor_testing::transport::Goodbye;
+use parlor_testing::transport::Disconnect;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -25,20 +25,20 @@ const FINDING: Duration = Duration::from_secs(19);
 /// How one side of a call disconnects.
 #[derive(Debug, Clone, Copy)]
 enum Way {
-    Says(Goodbye),
+    Says(Disconnect),
     Vanishes,
 }
 
 /// Weighted choices. Few clients vanish, since the server detects that late.
 const WAYS: [Way; 9] = [
-    Way::Says(Goodbye::Leave),
-    Way::Says(Goodbye::Leave),
-    Way::Says(Goodbye::Close),
-    Way::Says(Goodbye::Close),
-    Way::Says(Goodbye::Drop),
-    Way::Says(Goodbye::Drop),
-    Way::Says(Goodbye::Reset),
-    Way::Says(Goodbye::Reset),
+    Way::Says(Disconnect::Leave),
+    Way::Says(Disconnect::Leave),
+    Way::Says(Disconnect::Close),
+    Way::Says(Disconnect::Close),
+    Way::Says(Disconnect::Drop),
+    Way::Says(Disconnect::Drop),
+    Way::Says(Disconnect::Reset),
+    Way::Says(Disconnect::Reset),
     Way::Vanishes,
 ];
 
@@ -72,17 +72,17 @@ async fn meet(
         call::acquaint(&mut stays, &mut comes).await.with_context(|| format!("meeting for call {call}"))?;
         call::talk(&mut stays, &mut comes, talk).await.with_context(|| format!("call {call}"))?;
         let gone = comes.id.clone();
-        let is_final = !second.protocol().resumes() || matches!(way, Way::Says(Goodbye::Leave | Goodbye::Close));
+        let is_final = !second.protocol().resumes() || matches!(way, Way::Says(Disconnect::Leave | Disconnect::Close));
         let parting = if is_final { Parting::Final } else { Parting::Lost(Instant::now()) };
         // A vanished client keeps its connection until the other peer is told.
         let vanished = match way {
             Way::Vanishes if phase.has_time_for(FINDING) => Some(comes.vanish().await?),
             Way::Vanishes => {
-                comes.finish(Goodbye::Reset).await?;
+                comes.finish(Disconnect::Reset).await?;
                 None
             }
-            Way::Says(goodbye) => {
-                comes.finish(goodbye).await?;
+            Way::Says(disconnect) => {
+                comes.finish(disconnect).await?;
                 None
             }
         };
@@ -94,7 +94,7 @@ async fn meet(
             break;
         }
     }
-    stays.finish(Goodbye::Close).await
+    stays.finish(Disconnect::Close).await
 }
 
 fn choose<'a, T>(choices: &mut SmallRng, of: &'a [T]) -> &'a T {

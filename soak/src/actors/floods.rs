@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use parlor_testing::connection::Route;
 use parlor_testing::protocol::{Event, LOST, SignalKind};
-use parlor_testing::transport::Goodbye;
+use parlor_testing::transport::Disconnect;
 use rand::RngExt;
 use tokio::time::Instant;
 
@@ -76,7 +76,7 @@ async fn flood(world: &Arc<World>, floods: Route, listens: Route) -> anyhow::Res
     while !is_gone {
         is_gone = listen(listener.next().await?.1, &mut last)?;
     }
-    listener.finish(Goodbye::Close).await
+    listener.finish(Disconnect::Close).await
 }
 
 /// Checks that relayed signals arrive in order, with gaps. Returns whether the flooding client has left.

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use parlor_testing::media::address_of;
 use parlor_testing::requester::Requester;
-use parlor_testing::transport::Goodbye;
+use parlor_testing::transport::Disconnect;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use serde_json::json;
@@ -39,7 +39,7 @@ pub(super) async fn garbage(world: &World, mut choices: SmallRng) -> anyhow::Res
         // A datagram that is not sent is lost.
         socket.send_to(&datagram, server).await.ok();
     }
-    requester.end(Goodbye::Close).await
+    requester.end(Disconnect::Close).await
 }
 
 fn binding_request(ufrag: &str, choices: &mut SmallRng) -> Vec<u8> {
@@ -93,7 +93,7 @@ pub(super) async fn lies(world: &World, mut choices: SmallRng) -> anyhow::Result
         let (kind, payload) = &lies[choices.random_range(0..lies.len())];
         requester.fail(kind, payload.clone(), &CODES).await?;
     }
-    requester.end(Goodbye::Close).await
+    requester.end(Disconnect::Close).await
 }
 
 /// Transports that no client connects to.
@@ -112,5 +112,5 @@ pub(super) async fn abandoned(world: &World, mut choices: SmallRng) -> anyhow::R
         let request = json!({ "transportId": transport, "kind": "audio", "rtpParameters": parameters });
         requester.request("produce", request).await?;
     }
-    requester.end(if choices.random() { Goodbye::Drop } else { Goodbye::Reset }).await
+    requester.end(if choices.random() { Disconnect::Drop } else { Disconnect::Reset }).await
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use parlor_testing::media::{Media, Source};
 use parlor_testing::requester::Requester;
-use parlor_testing::transport::Goodbye;
+use parlor_testing::transport::Disconnect;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
         let outcome = meeting.live(&world, &phase, &mut choices).await;
         world.check(&who, outcome).await;
         for member in meeting.members {
-            world.check(&who, member.requester.end(Goodbye::Close).await).await;
+            world.check(&who, member.requester.end(Disconnect::Close).await).await;
         }
     }
 }
@@ -218,15 +218,15 @@ impl Member {
     }
 
     async fn go(mut self, world: &World, room: &str, choices: &mut SmallRng) -> anyhow::Result<()> {
-        let goodbye = pick(choices, &[Goodbye::Leave, Goodbye::Close, Goodbye::Drop, Goodbye::Reset]);
-        match goodbye {
-            Goodbye::Leave => {
+        let disconnect = pick(choices, &[Disconnect::Leave, Disconnect::Close, Disconnect::Drop, Disconnect::Reset]);
+        match disconnect {
+            Disconnect::Leave => {
                 self.requester.request("room:leave", json!({ "roomId": room })).await?;
             }
-            Goodbye::Drop | Goodbye::Reset => world.tally.add(Count::Drops),
-            Goodbye::Close => {}
+            Disconnect::Drop | Disconnect::Reset => world.tally.add(Count::Drops),
+            Disconnect::Close => {}
         }
-        self.requester.end(goodbye).await
+        self.requester.end(disconnect).await
     }
 
     async fn step(&mut self, step: Step, choices: &mut SmallRng) -> anyhow::Result<()> {

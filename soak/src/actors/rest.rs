@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use parlor_testing::connection::Route;
 use parlor_testing::protocol::Event;
-use parlor_testing::transport::Goodbye;
+use parlor_testing::transport::Disconnect;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use serde_json::{Value, json};
@@ -68,7 +68,7 @@ async fn one_room(world: &Arc<World>, choices: &mut SmallRng) -> anyhow::Result<
             Event::Closed(1008) if peer.route == Route::Topic => {}
             other => bail!("{:?} received {other:?} when its room was closed", peer.route),
         }
-        peer.finish(Goodbye::Close).await?;
+        peer.finish(Disconnect::Close).await?;
     }
     let gone = world.http.get(&room).send().await?.status();
     ensure!(gone == 404, "a closed room answers {gone}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use parlor_testing::connection::Route;
 use parlor_testing::protocol::{Event, SignalKind};
-use parlor_testing::transport::Goodbye;
+use parlor_testing::transport::Disconnect;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::time::{Instant, sleep};
@@ -91,8 +91,8 @@ async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Route, roams: R
         let before = talker.said;
         let (dropped, silent) = match choices.random_range(0..5) {
             0 => roamer.fall_silent().await.map(|(dropped, silent)| (dropped, Some(silent)))?,
-            1 | 2 => (roamer.lose(Goodbye::Drop).await?, None),
-            _ => (roamer.lose(Goodbye::Reset).await?, None),
+            1 | 2 => (roamer.lose(Disconnect::Drop).await?, None),
+            _ => (roamer.lose(Disconnect::Reset).await?, None),
         };
         talker.talk(&id, choices.random_range(0..=12)).await?;
         let missed = talker.said - before;
@@ -113,12 +113,12 @@ async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Route, roams: R
         talker.hears_of(&id, &hello).await?;
     }
     if choices.random_bool(0.5) {
-        roamer.finish(Goodbye::Close).await?;
+        roamer.finish(Disconnect::Close).await?;
         return is_gone(world, talker, &id, Parting::Final).await;
     }
     // It never resumes.
     let since = Instant::now();
-    drop(roamer.lose(Goodbye::Reset).await?);
+    drop(roamer.lose(Disconnect::Reset).await?);
     is_gone(world, talker, &id, Parting::Lost(since)).await
 }
 
@@ -136,5 +136,5 @@ async fn hears(roamer: &mut Peer, expected: &Label) -> anyhow::Result<()> {
 
 async fn is_gone(world: &World, mut talker: Talker, id: &str, parting: Parting) -> anyhow::Result<()> {
     call::told_of_end(world, &mut talker.peer, id, parting).await?;
-    talker.peer.finish(Goodbye::Close).await
+    talker.peer.finish(Disconnect::Close).await
 }

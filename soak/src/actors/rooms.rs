@@ -13,7 +13,7 @@ use anyhow::{Context, bail, ensure};
 use futures_util::future::{join_all, try_join_all};
 use parlor_testing::connection::Route;
 use parlor_testing::protocol::{Event, SignalKind};
-use parlor_testing::transport::Goodbye;
+use parlor_testing::transport::Disconnect;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -50,7 +50,7 @@ pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
         let mut room = Room { id: world.name("room"), members: Vec::new() };
         let outcome = room.live(&world, &phase, &mut choices).await;
         world.check(&who, outcome).await;
-        join_all(room.members.into_iter().map(|member| member.peer.end(Goodbye::Close))).await;
+        join_all(room.members.into_iter().map(|member| member.peer.end(Disconnect::Close))).await;
     }
 }
 
@@ -88,11 +88,11 @@ impl Room {
     }
 
     async fn step(&mut self, world: &Arc<World>, choices: &mut SmallRng) -> anyhow::Result<()> {
-        let leaving: Vec<(Peer, Goodbye)> = {
+        let leaving: Vec<(Peer, Disconnect)> = {
             let most = self.members.len().saturating_sub(FEWEST).min(3);
             self.members.shuffle(choices);
             let leaving = self.members.split_off(self.members.len() - choices.random_range(0..=most));
-            let ways = [Goodbye::Leave, Goodbye::Close, Goodbye::Drop, Goodbye::Reset];
+            let ways = [Disconnect::Leave, Disconnect::Close, Disconnect::Drop, Disconnect::Reset];
             leaving.into_iter().map(|member| (member.peer, ways[choices.random_range(0..ways.len())])).collect()
         };
         let (roaming, staying): (Vec<Member>, Vec<Member>) = {
@@ -122,7 +122,7 @@ impl Room {
             .collect();
         let talking = talkers.iter().zip(&lengths).map(|(member, length)| member.talk(*length));
         let coming = joining.into_iter().map(|route| Member::join(world, route, &self.id, &saids));
-        let going = leaving.into_iter().map(|(peer, goodbye)| peer.end(goodbye));
+        let going = leaving.into_iter().map(|(peer, disconnect)| peer.end(disconnect));
         let roaming: Vec<_> =
             roaming.into_iter().map(|member| member.roam(SmallRng::seed_from_u64(choices.random()))).collect();
         let (talked, come, _, back) =
@@ -159,7 +159,7 @@ impl Member {
     /// Loses its connection and comes back. `None` where that took it too long.
     async fn roam(self, mut choices: SmallRng) -> anyhow::Result<Option<Self>> {
         let Self { peer, said, others, away, heard, missed_at_most } = self;
-        let dropped = peer.lose(if choices.random() { Goodbye::Drop } else { Goodbye::Reset }).await?;
+        let dropped = peer.lose(if choices.random() { Disconnect::Drop } else { Disconnect::Reset }).await?;
         sleep(ABSENCE.mul_f64(choices.random())).await;
         let back = dropped.resume().await?;
         Ok(back.map(|peer| Self { peer, said, others, away, heard, missed_at_most }))

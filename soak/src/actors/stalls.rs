@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use parlor_testing::connection::Route;
 use parlor_testing::protocol::{Event, SignalKind};
-use parlor_testing::transport::Goodbye;
+use parlor_testing::transport::Disconnect;
 use rand::RngExt;
 use tokio::time::Instant;
 
@@ -64,7 +64,7 @@ async fn stall(world: &Arc<World>, talks: Route, stalls: Route) -> anyhow::Resul
                     world.tally.add(Count::ThrownOut);
                     drop(staller);
                     // Signals in flight at the disconnect have no target.
-                    let late = talker.end(Goodbye::Close).await?;
+                    let late = talker.end(Disconnect::Close).await?;
                     let is_refusal = |heard: &Event| matches!(heard, Event::Error(code) if code.eq_ignore_ascii_case("target_not_found"));
                     ensure!(late.iter().all(is_refusal), "received at the end: {late:?}");
                     return Ok(());

@@ -49,7 +49,7 @@ fn garbage(ufrag: &str) -> Vec<Vec<u8>> {
         Vec::new(),
         vec![0],
         binding_request(ufrag),
-        binding_request("nobody"),
+        binding_request("unknown"),
         binding_request(""),
         with(&[0, 1, 0xff, 0xff, 0x21, 0x12, 0xa4, 0x42], 100),
         // DTLS: a ClientHello, an alert.

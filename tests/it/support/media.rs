@@ -64,7 +64,7 @@ pub(crate) struct Client {
     pub(crate) id: String,
     /// The server's ICE credentials.
     pub(crate) ice: IceCreds,
-    /// Its address as seen by the server, as behind a NAT.
+    /// The address that the server sees, as behind a NAT.
     pub(crate) address: SocketAddr,
     local: SocketAddr,
     pub(crate) rtc: Rtc,
