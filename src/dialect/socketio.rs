@@ -14,6 +14,7 @@ mod client;
 pub mod decode;
 pub mod encode;
 pub mod packet;
+pub mod profile;
 pub mod session_id;
 
 pub use client::{Client, Setup};

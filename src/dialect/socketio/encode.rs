@@ -170,7 +170,7 @@ fn peer_event(name: &str, room: &RoomId, peer: &Peer, reason: Option<LeaveReason
     out
 }
 
-fn push_peer(out: &mut String, room: &RoomId, peer: &Peer, reason: Option<LeaveReason>) {
+pub(super) fn push_peer(out: &mut String, room: &RoomId, peer: &Peer, reason: Option<LeaveReason>) {
     out.push('{');
     push_member(out, "id", peer.id.as_str());
     push_member(out, "userId", peer.id.as_str());

@@ -1,0 +1,191 @@
+//! Rules: what a client's event does, and which events answer one of the server's.
+
+use std::fmt;
+
+use super::pattern::{Bindings, Pattern, Variable};
+use super::template::{self, Context, Template, expand_list};
+use serde_json::value::RawValue;
+
+/// What an event of a client does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Does {
+    /// Joins a room.
+    Join,
+    /// Leaves a room.
+    Leave,
+    /// Relays an offer.
+    Offer,
+    /// Relays an answer.
+    Answer,
+    /// Relays a candidate.
+    Candidate,
+    /// Relays an offer, an answer or a candidate, told from the body.
+    Signal,
+    /// Relays the event itself.
+    Relay,
+    /// Nothing; a callback is acknowledged.
+    Ignore,
+}
+
+impl Does {
+    /// The words of the file.
+    pub(super) const NAMES: [(&str, Self); 8] = [
+        ("join", Self::Join),
+        ("leave", Self::Leave),
+        ("offer", Self::Offer),
+        ("answer", Self::Answer),
+        ("candidate", Self::Candidate),
+        ("signal", Self::Signal),
+        ("relay", Self::Relay),
+        ("ignore", Self::Ignore),
+    ];
+
+    /// Whether the event carries a description or a candidate.
+    pub(super) fn is_signal(self) -> bool {
+        matches!(self, Self::Offer | Self::Answer | Self::Candidate | Self::Signal)
+    }
+}
+
+/// What the server tells a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum On {
+    /// The receiver has joined.
+    Joined,
+    /// Another peer has joined.
+    PeerJoined,
+    /// Another peer has left.
+    PeerLeft,
+    /// Another peer's connection was lost; it may resume.
+    PeerAway,
+    /// Another peer has resumed.
+    PeerBack,
+    /// The room's peers have changed; everyone is told.
+    UsersChanged,
+    /// The room has reached the rule's size; everyone is told.
+    Full,
+    /// An offer.
+    Offer,
+    /// An answer.
+    Answer,
+    /// A candidate.
+    Candidate,
+    /// A relayed application event.
+    Relay,
+    /// A request was refused.
+    Error,
+    /// The receiver was removed from the room.
+    Removed,
+}
+
+impl On {
+    /// The words of the file.
+    pub(super) const NAMES: [(&str, Self); 13] = [
+        ("joined", Self::Joined),
+        ("peer-joined", Self::PeerJoined),
+        ("peer-left", Self::PeerLeft),
+        ("peer-away", Self::PeerAway),
+        ("peer-back", Self::PeerBack),
+        ("users-changed", Self::UsersChanged),
+        ("full", Self::Full),
+        ("offer", Self::Offer),
+        ("answer", Self::Answer),
+        ("candidate", Self::Candidate),
+        ("relay", Self::Relay),
+        ("error", Self::Error),
+        ("removed", Self::Removed),
+    ];
+    pub(super) const SIGNALS: [Self; 3] = [Self::Offer, Self::Answer, Self::Candidate];
+    pub(super) const WITH_SENDER: [Self; 4] = [Self::Offer, Self::Answer, Self::Candidate, Self::Relay];
+    pub(super) const WITH_PEER: [Self; 4] = [Self::PeerJoined, Self::PeerLeft, Self::PeerAway, Self::PeerBack];
+    pub(super) const WITH_PEERS: [Self; 5] =
+        [Self::Joined, Self::PeerJoined, Self::PeerLeft, Self::UsersChanged, Self::Full];
+    pub(super) const IN_ROOM: [Self; 11] = [
+        Self::Joined,
+        Self::PeerJoined,
+        Self::PeerLeft,
+        Self::PeerAway,
+        Self::PeerBack,
+        Self::UsersChanged,
+        Self::Full,
+        Self::Offer,
+        Self::Answer,
+        Self::Candidate,
+        Self::Relay,
+    ];
+}
+
+impl fmt::Display for On {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(_, on)| on == self).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+/// An `[[in]]` rule for one event name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InRule {
+    /// What the event does.
+    pub does: Does,
+    /// The shape of the arguments; `None` means key aliases and positions as in `standard`.
+    pub(super) args: Option<Vec<Pattern>>,
+    /// Another name for a relayed event.
+    pub(super) rename: Option<String>,
+}
+
+impl InRule {
+    /// Matches the arguments. Without a shape anything matches, and nothing is bound. Arguments beyond the shape are ignored.
+    pub(super) fn matches<'a>(&self, arguments: &[&'a RawValue]) -> Option<Bindings<'a>> {
+        let mut bindings = Bindings::default();
+        let mut patterns = self.args.iter().flatten().enumerate();
+        patterns
+            .all(|(index, pattern)| pattern.matches(arguments.get(index).copied(), &mut bindings))
+            .then_some(bindings)
+    }
+
+    pub(super) fn binds(&self, variable: &Variable) -> bool {
+        self.args.iter().flatten().any(|pattern| pattern.binds(variable))
+    }
+}
+
+/// An `[[out]]` rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutRule {
+    /// The name of the event; `None` means that of the relayed event.
+    pub(super) event: Option<String>,
+    pub(super) args: Vec<Template>,
+    /// One event for each of the other peers.
+    pub(super) is_each: bool,
+    /// The number of peers at which `full` is told.
+    pub(super) size: Option<usize>,
+    /// Whether the event of `standard` is sent, too, before.
+    pub(super) keep: bool,
+}
+
+impl OutRule {
+    /// Appends the frames of the rule, each a JSON array `["event",…]`.
+    pub(super) fn expand(&self, context: &Context<'_>, frames: &mut Vec<String>) {
+        if self.is_each {
+            frames.extend(context.others().map(|peer| self.frame(&Context { peer: Some(peer), ..*context })));
+        } else {
+            frames.push(self.frame(context));
+        }
+    }
+
+    fn frame(&self, context: &Context<'_>) -> String {
+        let mut out = String::with_capacity(256 + context.body.map_or(0, str::len) + context.data.map_or(0, str::len));
+        out.push('[');
+        crate::dialect::json::push_string(&mut out, self.event.as_deref().or(context.event).unwrap_or_default());
+        let start = out.len();
+        out.push(',');
+        expand_list(&self.args, context, &mut out);
+        if out.len() == start + 1 {
+            out.pop();
+        }
+        out.push(']');
+        out
+    }
+
+    pub(super) fn uses(&self, variable: &template::Variable) -> bool {
+        self.args.iter().any(|template| template.uses(variable))
+    }
+}
