@@ -20,12 +20,14 @@ mod identity;
 mod layers;
 mod media;
 pub mod origin;
+pub mod socketio;
 mod values;
 
 pub use identity::{Ice, TokenOrder, Tokens};
 pub use layers::{Invalid, Loaded, load, load_from};
 pub use media::Media;
 pub use origin::ClientUrl;
+pub use socketio::SocketIo;
 pub use values::{Announced, HostAndPort, Secret};
 
 use origin::client_url;
@@ -42,6 +44,8 @@ pub enum Action {
     Health,
     /// Print a token, signed with `JWT_SECRET`, for trying out.
     Token,
+    /// List, show or check event profiles.
+    Profile,
 }
 
 /// The signaling server for WebRTC. Every setting is a flag and an environment variable. Flags win over the environment,
@@ -52,16 +56,22 @@ pub struct Config {
     /// Print this
     #[arg(short, long, action = ArgAction::HelpShort)]
     help: Option<bool>,
-    /// serve (the default); check the settings and print those in force; ask a running server for its health; or print a
-    /// token for trying out
+    /// serve (the default); check the settings and print those in force; ask a running server for its health; print a
+    /// token for trying out; or profile list, profile show NAME, profile check FILE
     #[arg(value_enum, value_name = "COMMAND", default_value = "serve", hide_default_value = true)]
     pub action: Action,
+    /// What follows `profile`: list, show NAME or check FILE
+    #[arg(value_name = "ARGUMENT", hide = true)]
+    pub arguments: Vec<String>,
     /// Where to listen.
     #[command(flatten)]
     pub network: Network,
     /// Pages, REST and who may use them.
     #[command(flatten)]
     pub http: Http,
+    /// Socket.IO frontends.
+    #[command(flatten)]
+    pub socketio: SocketIo,
     /// Who may connect.
     #[command(flatten)]
     pub tokens: Tokens,

@@ -9,12 +9,16 @@
 //!
 //! The guarantee that is easy to break: no input makes `decode` panic.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
 
 use crate::auth::{Denial, Grant};
 use crate::ice::IceServers;
 use crate::id::{ConnectionId, IdError, RoomId};
+use crate::room::state::Room;
 use crate::room::{Answer, Code, Command, Event, RoomError, Snapshot};
 use crate::sfu::{self, ErrorScope, MediaEvent, SfuError};
 
@@ -71,6 +75,8 @@ pub enum Frame {
     Text(String),
     /// Several messages, in this order.
     Several(Vec<String>),
+    /// A message and the binary messages that belong to it.
+    WithAttachments(String, Vec<Bytes>),
     /// A message that carries the resume token of its session.
     WithToken(TokenMessage),
     /// The end of the connection, with a code of RFC 6455, section 7.4, and a reason.
@@ -106,16 +112,27 @@ impl Frame {
     pub fn length(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
+            Self::WithAttachments(text, attachments) => text.len() + attachments.iter().map(Bytes::len).sum::<usize>(),
             Self::WithToken(message) => message.length(),
             Self::Several(texts) => texts.iter().map(String::len).sum(),
             Self::Close(..) => 0,
+        }
+    }
+
+    /// Its text messages.
+    pub fn into_texts(self) -> Vec<String> {
+        match self {
+            Self::Text(text) | Self::WithAttachments(text, _) => vec![text],
+            Self::Several(texts) => texts,
+            Self::WithToken(message) => vec![message.text()],
+            Self::Close(..) => Vec::new(),
         }
     }
 }
 
 /// Completes the frames of one session before they are queued: numbers them, so that a client can tell what it missed, or
 /// addresses them within their connection.
-pub trait Framing: Send + Sync {
+pub trait Framing: Any + Send + Sync {
     /// Completes the frame with this number.
     fn complete(&self, _frame: &mut String, _number: u64) {}
 
@@ -124,10 +141,41 @@ pub trait Framing: Send + Sync {
         None
     }
 
+    /// A binary message as the client reads it.
+    fn attachment(&self, data: Bytes) -> Bytes {
+        data
+    }
+
     /// Whether a client learns the numbers of its frames, so that it can resume its session.
     fn is_numbered(&self) -> bool {
         false
     }
+
+    /// How an event is written for this session.
+    fn form(&self, _event: &Event) -> Form {
+        Form::Dialect
+    }
+
+    /// Writes an event that has a form of its own; `room` is as it is after the event.
+    fn encode(&self, _event: &Event, _room: &Room, _now: SystemTime) -> Option<Frame> {
+        None
+    }
+
+    /// Whether an application message of this name is withheld from this session, beside those that its dialect withholds.
+    fn reserves(&self, _name: &str) -> bool {
+        false
+    }
+}
+
+/// How an event is written for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As for all sessions of its dialect.
+    Dialect,
+    /// The same for all sessions of its dialect that have this number.
+    Variant(u8),
+    /// In a form of its own.
+    Own,
 }
 
 /// Leaves frames as they are.
@@ -158,12 +206,14 @@ pub enum Heartbeat {
 }
 
 /// A session that was opened or resumed for a client.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Connected<'a> {
     /// The id by which other peers know its connection.
     pub connection: ConnectionId,
     /// The secret with which the client may resume it; `None` where it cannot.
     pub key: Option<&'a str>,
+    /// How its frames are completed.
+    pub framing: &'a dyn Framing,
 }
 
 /// What a handshake says.
@@ -400,6 +450,15 @@ pub enum DecodeError {
         /// Which bound.
         problem: IdError,
     },
+    /// The arguments have none of the shapes that the client's event profile accepts.
+    #[error("the arguments must be {shapes}")]
+    NoMatch {
+        /// The shapes, as in the profile.
+        shapes: String,
+    },
+    /// The event is no command, and such events are not relayed.
+    #[error("unknown event; this server does not relay it")]
+    NotRelayed,
     /// The message came with binary attachments, which no signal has.
     #[error("binary attachments are not accepted")]
     Binary,
@@ -416,7 +475,12 @@ impl DecodeError {
     pub fn code(&self) -> Code {
         match self {
             Self::TooLarge { .. } => Code::PayloadTooLarge,
-            Self::Missing(_) | Self::WrongType { .. } | Self::BadId { .. } | Self::Binary => Code::InvalidMessage,
+            Self::Missing(_)
+            | Self::WrongType { .. }
+            | Self::BadId { .. }
+            | Self::NoMatch { .. }
+            | Self::NotRelayed
+            | Self::Binary => Code::InvalidMessage,
         }
     }
 }

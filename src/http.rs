@@ -64,10 +64,11 @@ pub fn router(
     let origins = Arc::new(Origins::new(config.http.client_url(), Arc::clone(&proxies), tls));
     let guard = middleware::from_fn_with_state(Arc::clone(&origins), origin::guard);
 
-    let sockets = Router::new()
-        .route(socketio::PATH, any(socketio::serve))
-        .route(socketio::PATH.trim_end_matches('/'), any(socketio::serve))
-        .with_state(socketio);
+    let mut sockets = Router::new();
+    for path in config.socketio.paths() {
+        sockets = sockets.route(path, any(socketio::serve)).route(path.trim_end_matches('/'), any(socketio::serve));
+    }
+    let sockets = sockets.with_state(socketio);
 
     let mut pair_sessions = websocket::route(session::begin);
     if config.http.require_tls {

@@ -129,6 +129,8 @@ pub struct Arguments<'a> {
     pub first: Option<Argument<'a>>,
     /// The second one.
     pub second: Option<&'a RawValue>,
+    /// The text of the arguments after the first, with the commas between them.
+    pub rest: &'a str,
 }
 
 /// An argument of an event.
@@ -146,11 +148,18 @@ impl<'a> Arguments<'a> {
         // Nearly every event brings an object, which is read in the same pass. Anything else fails at its first byte, and
         // is short.
         if let Ok(List { name, first, second }) = serde_json::from_str::<List<'_, Members<'_>>>(text) {
-            return Some(Self { name, first: first.map(Argument::Object), second });
+            return Some(Self { name, first: first.map(Argument::Object), second, rest: from(text, second) });
         }
         let List { name, first, second } = serde_json::from_str::<List<'_, &RawValue>>(text).ok()?;
-        Some(Self { name, first: first.map(Argument::Other), second })
+        Some(Self { name, first: first.map(Argument::Other), second, rest: from(text, second) })
     }
+}
+
+/// The text of an array's values from one of them on.
+fn from<'a>(array: &'a str, value: Option<&'a RawValue>) -> &'a str {
+    let Some(value) = value else { return "" };
+    let start = value.get().as_ptr() as usize - array.as_ptr() as usize;
+    array.get(start..).and_then(|text| text.trim_end().strip_suffix(']')).unwrap_or_default().trim_end()
 }
 
 /// The same, with the first argument read as `F`.

@@ -1,5 +1,7 @@
 //! The `parlor` program: settings in, a server until a signal comes.
 
+mod profile;
+
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
             Ok(inherited) => run(loaded, inherited),
             Err(error) => Err(anyhow::Error::new(error).context("the socket that was handed over cannot be served")),
         },
+        Action::Profile => profile::run(&loaded.config.arguments).map(|text| print(&text)),
         Action::Check => {
             print(&loaded.to_string());
             server::check(&loaded.config).map_err(anyhow::Error::new)
@@ -46,7 +49,7 @@ fn main() -> ExitCode {
         Err(error) => {
             _ = writeln!(std::io::stderr(), "parlor: {error:#}");
             // As for a setting whose text is wrong.
-            let is_setting = matches!(error.downcast_ref(), Some(StartError::Setting(_)));
+            let is_setting = matches!(error.downcast_ref(), Some(StartError::Setting(_) | StartError::Profiles(_)));
             if is_setting { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

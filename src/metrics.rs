@@ -228,6 +228,7 @@ pub struct Metrics {
     limits: IntCounterVec,
     panics: IntCounter,
     resumptions: IntCounterVec,
+    profiles: IntCounterVec,
     away: IntGauge,
     relay_seconds: Histogram,
     media: media::MediaMetrics,
@@ -322,6 +323,11 @@ impl Metrics {
                 &["dialect"],
             ),
             errors: counters("parlor_errors_total", "Errors told to clients, by code.", &["code"]),
+            profiles: counters(
+                "parlor_event_profiles_total",
+                "Sessions for which an event profile was chosen, by its name.",
+                &["profile"],
+            ),
             resumptions: counters(
                 "parlor_resumptions_total",
                 "Attempts to take a place again after a drop, by outcome.",
@@ -377,6 +383,11 @@ impl Metrics {
     /// Counts a defect that was contained.
     pub fn panic(&self) {
         self.panics.inc();
+    }
+
+    /// Counts a session for which an event profile was chosen.
+    pub fn profile_chosen(&self, profile: &str) {
+        self.profiles.with_label_values(&[profile]).inc();
     }
 
     /// Counts an attempt to take a place again.

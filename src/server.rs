@@ -25,6 +25,7 @@ use crate::transport::bind;
 use crate::transport::listener::{Acceptor, Handover};
 use crate::transport::{socketio, websocket};
 
+pub mod profiles;
 mod settings;
 
 pub use settings::SettingError;
@@ -56,6 +57,9 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// An event profile cannot be used.
+    #[error("SOCKETIO_PROFILES")]
+    Profiles(#[from] profiles::ProfilesError),
     /// There is no media server.
     #[error("the media server cannot be started (SFU=off does without)")]
     Media(#[from] MediaStartError),
@@ -75,6 +79,7 @@ pub struct BindError {
 pub fn check(config: &Config) -> Result<(), StartError> {
     settings::access_policy(config)?;
     settings::tls(config)?;
+    profiles::profiles(config)?;
     Ok(())
 }
 
@@ -93,6 +98,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         let access = settings::access_policy(&config)?;
         let tls = settings::tls(&config)?.map(Arc::new);
+        let event_profiles = profiles::profiles(&config)?;
         let (host, port) = (config.network.host.as_str(), config.network.port);
         let is_inherited = inherited.is_some();
         let (listener, address) = match inherited {
@@ -108,9 +114,11 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let rooms = Rooms::new(settings::room_limits(&config));
         let keys = access.verifier.as_ref().and_then(Verifier::key_set).cloned();
+        let counting = Arc::clone(&metrics);
+        let event_profiles = event_profiles.with_count(move |profile| counting.profile_chosen(profile));
         let hub = Arc::new(Hub::new(rooms, settings::session_limits(&config), timeouts, metrics, access));
         let websocket = websocket::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), settings::websocket(&config));
-        let socketio_settings = settings::socketio(&config);
+        let socketio_settings = settings::socketio(&config, event_profiles);
         let socketio =
             socketio::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings, websocket.clone());
         let (header_timeout, shutdown_limit) = (config.times.handshake_timeout_seconds, config.times.shutdown_seconds);

@@ -45,6 +45,6 @@ pub use handle::{Handled, Session};
 pub use history::{History, NotHeld, ResumeLimits};
 pub use hub::{Hub, Limits};
 pub use key::ResumeKey;
-pub use mailbox::{Mailbox, Outgoing, Sink};
+pub use mailbox::{Attached, Mailbox, Outgoing, Sink};
 pub use media::Answered;
 pub use rate_limit::{Excess, MessageRate, RateLimiter};

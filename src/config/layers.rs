@@ -102,6 +102,9 @@ pub fn load_from(
     let matches = command.clone().try_get_matches_from(arguments).map_err(|error| explain(&error))?;
     let config = Config::from_arg_matches(&matches).map_err(|error| explain(&error))?;
 
+    if config.action != Action::Profile && !config.arguments.is_empty() {
+        return Err(invalid(format!("unexpected argument {:?}", config.arguments[0])));
+    }
     if config.limits.max_metadata_bytes > config.limits.max_message_bytes {
         return Err(invalid("MAX_METADATA_BYTES must not be more than MAX_MESSAGE_BYTES"));
     }
@@ -241,7 +244,10 @@ mod tests {
             r#"parlor: NODE_ENV="live" is not accepted; it takes development, test, production (--node-env)"#
         );
         assert_eq!(said(&["--prot", "1"], &[]), "parlor: there is no flag --prot; did you mean --port?");
-        assert_eq!(said(&["serv"], &[]), r#"parlor: there is no command "serv"; it takes serve, check, health, token"#);
+        assert_eq!(
+            said(&["serv"], &[]),
+            r#"parlor: there is no command "serv"; it takes serve, check, health, token, profile"#
+        );
         assert!(said(&["--demo=maybe"], &[]).contains("true or false"));
         assert!(
             said(&[], &[("MAX_METADATA_BYTES", "8192"), ("MAX_MESSAGE_BYTES", "4096")]).contains("MAX_METADATA_BYTES")

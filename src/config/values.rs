@@ -8,6 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
+use crate::dialect::socketio::profile::Profile;
+
 /// A value that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -141,6 +143,39 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
         return Err("error, warn, info, debug, trace, or a filter such as info,parlor::room=debug".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// The word for all built-in event profiles.
+pub(super) const AUTO_PROFILES: &str = "auto";
+
+/// A built-in event profile, or the path of a file.
+pub(super) fn profile(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let is_known = text == AUTO_PROFILES || Profile::source(text).is_some();
+    if is_known || text.ends_with(".toml") || text.contains('/') {
+        return Ok(text.to_owned());
+    }
+    let names: Vec<&str> = Profile::builtin().iter().map(|builtin| builtin.name()).collect();
+    Err(format!("auto, {}, or paths of files such as ./frontend.toml", names.join(", ")))
+}
+
+/// A Socket.IO namespace, or `*`.
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let is_good = text == "*" || (text.starts_with('/') && !text.contains(['?', ' ']));
+    if is_good { Ok(text.to_owned()) } else { Err("* or namespaces such as /,/chat, comma-separated".to_owned()) }
+}
+
+/// A path at which Socket.IO may be served, with a slash at its end.
+pub(super) fn socketio_path(text: &str) -> Result<String, String> {
+    const TAKEN: [&str; 7] = ["", "ws", "signal", "api", "health", "healthz", "metrics"];
+    let text = text.trim().trim_end_matches('/');
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+    let is_taken = TAKEN.contains(&text.split('/').nth(1).unwrap_or_default());
+    if text.starts_with('/') && !text.contains("//") && text.chars().all(is_plain) && !is_taken {
+        return Ok(format!("{text}/"));
+    }
+    Err("paths such as /socket.io/ that nothing else is served at, comma-separated".to_owned())
 }
 
 fn size(text: &str, least: usize, most: usize) -> Result<usize, String> {

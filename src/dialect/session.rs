@@ -170,7 +170,7 @@ fn signal(kind: SignalKind, members: &Members<'_>) -> Result<Signal, DecodeError
         }
     }
     let (body, content) = members.object_without(|key| key == "type" || key == "sessionId", key);
-    Ok(Signal { kind, name: None, origin: NAME, body, content, note: 0 })
+    Ok(Signal { kind, name: None, origin: NAME, body, content, note: 0, echo: false, attachments: Vec::new() })
 }
 
 fn encode(event: &Event) -> Option<Frame> {

@@ -8,24 +8,38 @@
 //! - [`Numbering`] follows each event by its offset, for clients that can resume their session.
 //!
 //! A signal's body is the sender's object as it came, less the fields that name the sender: those the server writes.
-//! Which of them is told by what the sender wrote ([`SenderFields`]), so that a frontend reads the names that it sends.
+//! Which of them is told by what the sender wrote (`sender`), so that a frontend reads the names that it sends.
 
+mod application;
+pub mod choice;
 mod client;
 pub mod decode;
 pub mod encode;
+pub mod interpret;
 pub mod packet;
 pub mod profile;
+pub mod relay_events;
+mod sender;
 pub mod session_id;
+#[cfg(test)]
+mod tests;
 
 pub use client::{Client, Setup};
 pub use decode::{ClientEvent, Request};
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+
+use self::choice::Choice;
 use self::packet::{Kind, ROOT, Revision, push_head, push_namespace};
-use super::{Dialect, EXPIRED, Failure, Frame, Framing, Names, message};
+use self::profile::Profile;
+use self::sender::Note;
+use super::{Dialect, EXPIRED, Failure, Form, Frame, Framing, Names, message};
 use crate::id::ConnectionId;
-use crate::room::Code;
+use crate::room::state::Room;
+use crate::room::{Code, Event, SignalKind};
 
 /// Writes events for Socket.IO clients.
 pub static DIALECT: Dialect = Dialect {
@@ -85,12 +99,19 @@ pub struct Numbering {
     namespace: Option<Box<str>>,
     connection: ConnectionId,
     revision: Revision,
+    choice: Arc<Choice>,
 }
 
 impl Numbering {
     /// The numbering of a session in a namespace.
-    pub fn new(namespace: &str, connection: ConnectionId, revision: Revision) -> Self {
-        Self { namespace: (namespace != ROOT).then(|| namespace.into()), connection, revision }
+    pub fn new(namespace: &str, revision: Revision, choice: Arc<Choice>) -> Self {
+        let connection = choice.connection();
+        Self { namespace: (namespace != ROOT).then(|| namespace.into()), connection, revision, choice }
+    }
+
+    /// The event profile of the session.
+    pub fn choice(&self) -> &Arc<Choice> {
+        &self.choice
     }
 }
 
@@ -100,7 +121,10 @@ impl Framing for Numbering {
         // Events are written for the default namespace, whose head is two characters.
         let mut address = String::with_capacity(namespace.len() + 1);
         push_namespace(&mut address, namespace);
-        frame.insert_str(EVENT_HEAD, &address);
+        // The number of attachments is part of the head.
+        let head =
+            if frame.starts_with("45") { frame.find('-').map_or(EVENT_HEAD, |dash| dash + 1) } else { EVENT_HEAD };
+        frame.insert_str(head, &address);
     }
 
     fn follower(&self, number: u64) -> Option<String> {
@@ -112,73 +136,50 @@ impl Framing for Numbering {
         Some(out)
     }
 
+    fn attachment(&self, data: Bytes) -> Bytes {
+        match self.revision {
+            // A binary frame is a packet, with its type as a byte.
+            Revision::V3 => [&[4], &*data].concat().into(),
+            Revision::V4 => data,
+        }
+    }
+
     fn is_numbered(&self) -> bool {
         self.revision == Revision::V4
+    }
+
+    fn form(&self, event: &Event) -> Form {
+        if let Event::SignalRelayed { signal, .. } = event
+            && signal.kind != SignalKind::Message
+        {
+            self.choice.adopt(Note::of(signal).profile);
+        }
+        match self.choice.profile().form(event) {
+            _ if is_withheld(event, self.choice.profile()) => Form::Own,
+            profile::event::Form::Standard => Form::Dialect,
+            profile::event::Form::Shared => Form::Variant(self.choice.chosen().map_or(0, |chosen| chosen + 1)),
+            profile::event::Form::Personal => Form::Own,
+        }
+    }
+
+    fn encode(&self, event: &Event, room: &Room, now: SystemTime) -> Option<Frame> {
+        self.choice.profile().write(event, self.connection, room, now)
+    }
+
+    fn reserves(&self, name: &str) -> bool {
+        self.choice.profile().reserves(name)
+    }
+}
+
+/// Whether an application event has a name that clients of a profile believe to be the server's.
+fn is_withheld(event: &Event, profile: &Profile) -> bool {
+    match event {
+        Event::SignalRelayed { signal, .. } if signal.kind == SignalKind::Message => {
+            signal.name.as_deref().is_some_and(|name| profile.reserves(name))
+        }
+        _ => false,
     }
 }
 
 /// The length of the head of an event in the default namespace.
 const EVENT_HEAD: usize = 2;
-
-/// The sender fields that a relayed signal carries beside those that every one carries, as a set of bits: the note
-/// that decoding leaves for encoding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct SenderFields(u16);
-
-/// What a sender field says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Says {
-    /// The sender, in the namespace in which the target was found.
-    Reply,
-    /// The sender's connection id.
-    Connection,
-    /// The sender's peer id.
-    Peer,
-    /// The room.
-    Room,
-}
-
-/// A field that the server writes into a relayed signal, over whatever the client wrote there.
-pub(crate) struct SenderField {
-    /// Its name.
-    pub(crate) name: &'static str,
-    /// What it says.
-    pub(crate) says: Says,
-    /// Where the sender wrote this key the field is present; `None` means always.
-    pub(crate) beside: Option<&'static str>,
-}
-
-/// All of them, in the order in which they are written.
-pub(crate) const SENDER_FIELDS: [SenderField; 9] = [
-    SenderField { name: "from", says: Says::Reply, beside: None },
-    SenderField { name: "userId", says: Says::Peer, beside: None },
-    SenderField { name: "socketId", says: Says::Connection, beside: None },
-    SenderField { name: "roomId", says: Says::Room, beside: None },
-    SenderField { name: "fromId", says: Says::Reply, beside: Some("targetId") },
-    SenderField { name: "senderId", says: Says::Reply, beside: Some("targetId") },
-    SenderField { name: "fromSocketId", says: Says::Connection, beside: Some("targetSocketId") },
-    SenderField { name: "senderSocketId", says: Says::Connection, beside: Some("targetSocketId") },
-    SenderField { name: "fromUserId", says: Says::Peer, beside: Some("targetUserId") },
-];
-
-impl SenderFields {
-    /// The fields for a message, by whether it has a key. A field that the client forged is always written.
-    fn wanted(has: impl Fn(&str) -> bool) -> Self {
-        let mut bits = 0;
-        for (index, field) in SENDER_FIELDS.iter().enumerate() {
-            if field.beside.is_none_or(&has) || has(field.name) {
-                bits |= 1 << index;
-            }
-        }
-        Self(bits)
-    }
-
-    /// Those that every signal carries.
-    fn always() -> Self {
-        Self::wanted(|_| false)
-    }
-
-    fn iter(self) -> impl Iterator<Item = &'static SenderField> {
-        SENDER_FIELDS.iter().enumerate().filter(move |(index, _)| self.0 & (1 << index) != 0).map(|(_, field)| field)
-    }
-}

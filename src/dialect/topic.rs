@@ -149,7 +149,7 @@ impl Topic {
             self.nothing()
         };
         let name = (kind == SignalKind::Message).then(|| MESSAGE.into());
-        let signal = Signal { kind, name, origin: NAME, body, content, note: 0 };
+        let signal = Signal { kind, name, origin: NAME, body, content, note: 0, echo: false, attachments: Vec::new() };
         Ok(Command::Relay { room: Some(self.room.clone()), target, signal })
     }
 
@@ -187,6 +187,8 @@ fn encode(event: &Event) -> Option<Frame> {
         Event::PeerAway { .. } | Event::PeerBack { .. } | Event::PeerUpdated { .. } | Event::HungUp { .. } => {
             return None;
         }
+        // There is no form for binary attachments.
+        Event::SignalRelayed { signal, .. } if !signal.attachments.is_empty() => return None,
         Event::SignalRelayed { from, signal, .. } => relayed(from, signal),
         // Leaving is closing: who is out of the topic has nothing to stay for.
         Event::Removed { .. } => return Some(Frame::Close(1008, Code::RoomClosed.as_str())),

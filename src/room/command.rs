@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::id::{ConnectionId, PeerId, RoomId};
 
 /// One request of one connection.
@@ -129,7 +131,18 @@ pub struct Signal {
     /// the other dialects. Empty if there is none.
     pub content: std::ops::Range<usize>,
     /// A note from a dialect's `decode` to its `encode`. Opaque to rooms.
-    pub note: u16,
+    pub note: u64,
+    /// Whether the sender gets it, too.
+    pub echo: bool,
+    /// Binary parts of an application message, to which `body` refers.
+    pub attachments: Vec<Bytes>,
+}
+
+impl Signal {
+    /// The bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.body.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
 }
 
 /// What a peer says about itself (a name, an avatar, a role): the members of a JSON object, as text without the braces.

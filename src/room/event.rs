@@ -180,6 +180,16 @@ pub enum Recipients {
 }
 
 impl Recipients {
+    /// Adds a connection.
+    pub fn and(self, connection: ConnectionId) -> Self {
+        let mut all = match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        };
+        all.push(connection);
+        Self::Many(all)
+    }
+
     /// The connections.
     pub fn as_slice(&self) -> &[ConnectionId] {
         match self {

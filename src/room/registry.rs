@@ -108,7 +108,14 @@ pub struct Applied {
     pub deliveries: Vec<Delivery>,
     /// What the one who asked is answered.
     pub answer: Answer,
-    _room: RoomGuard,
+    room: RoomGuard,
+}
+
+impl Applied {
+    /// The room, as it is after the command.
+    pub fn room(&self) -> &Room {
+        &self.room.room
+    }
 }
 
 impl Rooms {
@@ -176,7 +183,7 @@ impl Rooms {
             Command::Inspect { room } => {
                 let kept = self.lock(&room).ok_or(RoomError::NotInRoom)?;
                 let answer = Answer::Inspected(kept.room.inspect(connection)?);
-                Ok(Applied { deliveries: Vec::new(), answer, _room: kept })
+                Ok(Applied { deliveries: Vec::new(), answer, room: kept })
             }
             Command::HangUp { room } => self.hang_up(connection, room),
             Command::Update { room, patch } => self.update(connection, room, &patch),
@@ -238,7 +245,7 @@ impl Rooms {
             Change::Added => _ = self.peer_count.fetch_add(1, Ordering::Relaxed),
             Change::Replaced(older) => self.forget_membership(older, id),
         }
-        Ok(Applied { deliveries: joined.deliveries, answer: Answer::Joined(joined.snapshot), _room: kept })
+        Ok(Applied { deliveries: joined.deliveries, answer: Answer::Joined(joined.snapshot), room: kept })
     }
 
     /// Takes a connection out of a room. `None` where it is not in it (any more).
@@ -248,14 +255,14 @@ impl Rooms {
         self.peer_count.fetch_sub(1, Ordering::Relaxed);
         self.forget_membership(connection, id);
         self.settle(&mut kept);
-        Some(Applied { deliveries: vec![left], answer: Answer::Left, _room: kept })
+        Some(Applied { deliveries: vec![left], answer: Answer::Left, room: kept })
     }
 
     /// Has the others in a room told that a peer is away, or back. `None` where it is not in it.
     pub fn announce(&self, connection: ConnectionId, id: &RoomId, is_away: bool) -> Option<Applied> {
         let kept = self.lock(id)?;
         let told = kept.room.announce(connection, is_away)?;
-        Some(Applied { deliveries: vec![told], answer: Answer::Left, _room: kept })
+        Some(Applied { deliveries: vec![told], answer: Answer::Left, room: kept })
     }
 
     fn hang_up(&self, connection: ConnectionId, room: Option<RoomId>) -> Result<Applied, RoomError> {
@@ -271,7 +278,7 @@ impl Rooms {
             self.forget_membership(member, &id);
         }
         self.settle(&mut kept);
-        Ok(Applied { deliveries, answer: Answer::Left, _room: kept })
+        Ok(Applied { deliveries, answer: Answer::Left, room: kept })
     }
 
     fn update(
@@ -284,7 +291,7 @@ impl Rooms {
         let mut kept = self.lock(&id).ok_or_else(|| self.not_there(&id))?;
         let updated = kept.room.update(connection, patch, self.limits.metadata_bytes)?;
         let answer = Answer::Inspected(kept.room.inspect(connection)?);
-        Ok(Applied { deliveries: updated.into_iter().collect(), answer, _room: kept })
+        Ok(Applied { deliveries: updated.into_iter().collect(), answer, room: kept })
     }
 
     fn relay(
@@ -301,7 +308,7 @@ impl Rooms {
         if delivery.is_none() {
             self.schedule_queue(&mut kept);
         }
-        Ok(Applied { deliveries: delivery.into_iter().collect(), answer: Answer::Relayed, _room: kept })
+        Ok(Applied { deliveries: delivery.into_iter().collect(), answer: Answer::Relayed, room: kept })
     }
 
     /// Creates a room ahead of its first peer; without an id, one that nobody can guess.
@@ -328,7 +335,7 @@ impl Rooms {
         }
         kept.keep = Keep::WhileInUse;
         self.settle(&mut kept);
-        Some(Applied { deliveries, answer: Answer::Left, _room: kept })
+        Some(Applied { deliveries, answer: Answer::Left, room: kept })
     }
 
     /// Removes the rooms whose first peer never came, and the queued signals whose time is over. Returns how many rooms.

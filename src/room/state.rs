@@ -105,6 +105,11 @@ impl Room {
         self.peers.values()
     }
 
+    /// The peer of a connection.
+    pub fn peer(&self, connection: ConnectionId) -> Option<&Arc<Peer>> {
+        self.peers.get(&connection)
+    }
+
     /// Whether a connection is in it.
     pub fn contains(&self, connection: ConnectionId) -> bool {
         self.peers.contains_key(&connection)
@@ -257,6 +262,7 @@ impl Room {
             }
             None => (self.others(connection), FoundBy::PeerId),
         };
+        let to = if signal.echo { to.and(connection) } else { to };
         let signal = Arc::new(signal);
         if self.is_for_two() && target.is_none() && to.as_slice().is_empty() {
             self.waiting.get_or_insert_default().push(now.instant, from, signal, limits)?;

@@ -35,7 +35,7 @@ impl Waiting {
         limits: &SessionLimits,
     ) -> Result<(), RoomError> {
         self.expire(now, limits);
-        let bytes = self.bytes.saturating_add(signal.body.len());
+        let bytes = self.bytes.saturating_add(signal.bytes());
         if self.signals.len() >= limits.messages || bytes > limits.bytes {
             return Err(RoomError::SessionQueueFull);
         }
@@ -60,7 +60,7 @@ impl Waiting {
     pub(super) fn expire(&mut self, now: Instant, limits: &SessionLimits) {
         let is_old = |held: &Held| now.duration_since(held.since) > limits.ttl;
         while let Some(held) = self.signals.pop_front_if(|held| is_old(held)) {
-            self.bytes -= held.signal.body.len();
+            self.bytes -= held.signal.bytes();
         }
         if self.signals.is_empty() {
             self.signals = VecDeque::new();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::auth::{Key, KeyError, KeySet, Keys, PublicKey, Verifier};
 use crate::config::{Announced, Config, Limits, Network, Secret};
+use crate::dialect::socketio::choice::Profiles;
 use crate::ice::{IceServers, Turn};
 use crate::room;
 use crate::room::limits::SessionLimits;
@@ -127,13 +128,15 @@ fn queue_limits(config: &Config) -> QueueLimits {
     }
 }
 
-pub(super) fn socketio(config: &Config) -> socketio::Settings {
+pub(super) fn socketio(config: &Config, profiles: Profiles) -> socketio::Settings {
+    let profiles = if config.is_production() { profiles } else { profiles.with_suggestions() };
     socketio::Settings {
         max_message_bytes: config.limits.max_message_bytes,
         queue: queue_limits(config),
         ping_interval: config.times.ping_interval_ms,
         ping_timeout: config.times.ping_timeout_ms,
         handshake_timeout: config.times.handshake_timeout_seconds,
+        profiles: Arc::new(profiles),
     }
 }
 

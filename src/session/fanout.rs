@@ -12,10 +12,11 @@ use super::backlog::{Backlog, QueueFull};
 use super::directory::Entry;
 use super::hub::Hub;
 use super::mailbox::Mailbox;
-use crate::dialect::{Dialect, Frame, RequestError};
+use crate::dialect::{Dialect, Form, Frame, RequestError};
 use crate::id::ConnectionId;
 use crate::metrics::Limit;
-use crate::room::{Answer, Applied, Delivery, Event, Signal};
+use crate::room::state::Room;
+use crate::room::{Answer, Applied, Delivery, Event};
 use crate::sfu::MediaServer;
 
 impl Hub {
@@ -34,33 +35,49 @@ impl Hub {
                 Event::Joined(_) => welcome.take(),
                 _ => None,
             };
-            self.deliver_one(delivery, frame, now, &mut delivered);
+            self.deliver_one(delivery, applied.room(), frame, now, &mut delivered);
         }
         delivered
     }
 
-    fn deliver_one(&self, delivery: &Delivery, mut written: Option<Frame>, now: SystemTime, delivered: &mut Delivered) {
-        let is_signal = matches!(delivery.event, Event::SignalRelayed { .. });
-        let mut encoded: Option<(&'static Dialect, Option<Frame>)> = None;
+    fn deliver_one(
+        &self,
+        delivery: &Delivery,
+        room: &Room,
+        mut written: Option<Frame>,
+        now: SystemTime,
+        delivered: &mut Delivered,
+    ) {
+        let event = &delivery.event;
+        let is_signal = matches!(event, Event::SignalRelayed { .. });
+        let mut encoded: Option<(&'static Dialect, Form, Option<Frame>)> = None;
         let recipients = delivery.to.as_slice();
         for (index, recipient) in recipients.iter().enumerate() {
             // A connection that is just ending; its rooms hear of that next.
             let Some(Entry { dialect, mailbox }) = self.directory.get(*recipient) else { continue };
             // A defect in telling one must not keep it from the others.
             let told = self.contain(*recipient, || {
-                let frame = match (written.take(), encoded.take()) {
+                let form = mailbox.framing().form(event);
+                let is_same = |encoded: &(&'static Dialect, Form, _)| {
+                    std::ptr::eq(encoded.0, dialect) && encoded.1 == form && form != Form::Own
+                };
+                let frame = match (written.take(), encoded.take().filter(is_same)) {
                     (Some(written), _) => Some(written),
-                    (None, Some((written_for, frame))) if std::ptr::eq(written_for, dialect) => frame,
-                    (None, _) => (dialect.encode)(&delivery.event, now),
+                    (None, Some((.., frame))) => frame,
+                    (None, None) if form == Form::Dialect => (dialect.encode)(event, now),
+                    (None, None) => mailbox.framing().encode(event, room, now),
                 };
                 if index + 1 < recipients.len() {
-                    encoded = Some((dialect, frame.clone()));
+                    encoded = Some((dialect, form, frame.clone()));
                 }
-                match (&delivery.event, &frame) {
+                match (event, &frame) {
                     (Event::Joined(_), Some(frame)) => delivered.welcome_bytes += frame.length(),
                     // To one of them: as little is charged for a signal.
                     (Event::PeerUpdated { .. }, Some(frame)) if index == 0 => delivered.welcome_bytes += frame.length(),
-                    (Event::SignalRelayed { signal, .. }, None) => delivered.withhold(dialect, signal),
+                    (Event::SignalRelayed { signal, .. }, None) => {
+                        let is_reserved = |name| (dialect.reserves)(name) || mailbox.framing().reserves(name);
+                        delivered.withhold(signal.name.as_deref().is_some_and(is_reserved));
+                    }
                     _ => {}
                 }
                 let sent = frame.map(|frame| {
@@ -133,9 +150,9 @@ pub(super) struct Delivered {
 }
 
 impl Delivered {
-    fn withhold(&mut self, dialect: &Dialect, signal: &Signal) {
+    fn withhold(&mut self, is_reserved: bool) {
         self.withheld += 1;
-        self.reserved += usize::from(signal.name.as_deref().is_some_and(dialect.reserves));
+        self.reserved += usize::from(is_reserved);
     }
 
     /// The number of recipients whose queues accepted a signal.

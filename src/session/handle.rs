@@ -13,9 +13,11 @@ use super::key::ResumeKey;
 use super::state::{Ownership, SessionState, Status};
 use crate::clock::Moment;
 use crate::dialect::{Dialect, Frame, RequestError};
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, RoomId};
 use crate::metrics::Kind;
-use crate::room::{Answer, Command, JoinBounds, LeaveReason, RoomError, RoomKind, Snapshot};
+use crate::room::{
+    Answer, Command, JoinBounds, LeaveReason, RoomError, RoomKind, Signal, SignalKind, Snapshot, Target,
+};
 
 /// The outcome of a request, and whether its sender should pause.
 #[derive(Debug)]
@@ -158,6 +160,14 @@ impl Session {
             let congested = hub.leave_all(id, &rooms.of(id), LeaveReason::Left);
             return Handled { result: Ok(Answer::Left), reached: 0, welcome_bytes: 0, congested };
         }
+        if let Command::Relay { room: None, target, signal } = &command
+            && signal.kind == SignalKind::Message
+        {
+            let rooms = rooms.of(id);
+            if rooms.len() > 1 {
+                return self.relay_in(&rooms, now, target.as_ref(), signal);
+            }
+        }
         // Only a join over `/signal` may have to be tried twice.
         let again = match &command {
             Command::Join { room, kind, .. } if *kind != RoomKind::Group => Some((room.clone(), command.clone())),
@@ -185,6 +195,37 @@ impl Session {
         let Delivered { welcome_bytes, congested, .. } = delivered;
         let result = failure.map_or(Ok(applied.answer), Err);
         Handled { result, reached, welcome_bytes, congested }
+    }
+
+    /// Relays an application message that names none of several rooms: in all of them, or to its target in the first that
+    /// has it.
+    fn relay_in(&self, rooms: &[RoomId], now: Moment, target: Option<&Target>, signal: &Signal) -> Handled {
+        let mut handled = Handled { result: Ok(Answer::Relayed), reached: 0, welcome_bytes: 0, congested: None };
+        let mut failure = None;
+        for room in rooms {
+            let (room, signal) = (Some(room.clone()), signal.clone());
+            let command = Command::Relay { room, target: target.cloned(), signal };
+            let applied = match self.hub.rooms().apply(now, self.state.id, command) {
+                Ok(applied) => applied,
+                Err(error) => {
+                    failure = Some(error.into());
+                    continue;
+                }
+            };
+            let delivered = self.hub.deliver(&applied, None, now.time);
+            failure = delivered.failure();
+            handled.reached += delivered.reached();
+            handled.congested = delivered.congested.or(handled.congested);
+            if target.is_some() || matches!(failure, Some(RequestError::DeliveryFailed { .. })) {
+                break;
+            }
+        }
+        let is_partial = matches!(failure, Some(RequestError::DeliveryFailed { .. }));
+        handled.result = match failure {
+            Some(failure) if is_partial || handled.reached == 0 => Err(failure),
+            _ => Ok(Answer::Relayed),
+        };
+        handled
     }
 
     /// Locks the session while this connection owns it; `None` if it does not any more.

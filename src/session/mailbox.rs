@@ -28,18 +28,44 @@ pub enum Outgoing {
     Text(Bytes),
     /// Two text messages, to be written together.
     Pair(Bytes, Bytes),
+    /// A text message, the binary messages that belong to it, and perhaps another text message, to be written together.
+    Attached(Box<Attached>),
     /// A WebSocket ping whose answer says that everything before it was read.
     Ping,
     /// The end of the connection, with a code and a reason.
     Close(u16, &'static str),
 }
 
+/// A text message with attachments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The message.
+    pub text: Bytes,
+    /// The binary messages that belong to it.
+    pub attachments: Vec<Bytes>,
+    /// The text message after them.
+    pub follower: Option<Bytes>,
+}
+
 impl Outgoing {
+    /// How many messages it is.
+    pub fn messages(&self) -> usize {
+        match self {
+            Self::Text(_) | Self::Ping | Self::Close(..) => 1,
+            Self::Pair(..) => 2,
+            Self::Attached(attached) => 1 + attached.attachments.len() + usize::from(attached.follower.is_some()),
+        }
+    }
+
     /// How much of the bytes of a queue it takes.
     pub fn length(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Pair(first, second) => first.len() + second.len(),
+            Self::Attached(attached) => {
+                let follower = attached.follower.as_ref().map_or(0, Bytes::len);
+                attached.text.len() + attached.attachments.iter().map(Bytes::len).sum::<usize>() + follower
+            }
             Self::Ping | Self::Close(..) => 0,
         }
     }
@@ -85,6 +111,8 @@ struct State {
 /// A frame in the replay buffer.
 enum Kept {
     Text(Bytes),
+    /// With its attachments.
+    WithAttachments(Bytes, Vec<Bytes>),
     /// It carries the resume token, which is another by the time of a replay.
     WithToken(Box<TokenMessage>),
 }
@@ -93,7 +121,7 @@ impl Kept {
     /// The text for a replay.
     fn text(&self, token: Option<&str>) -> Bytes {
         match (self, token) {
-            (Self::Text(text), _) => text.clone(),
+            (Self::Text(text) | Self::WithAttachments(text, _), _) => text.clone(),
             (Self::WithToken(message), None) => message.text().into(),
             (Self::WithToken(message), Some(token)) => {
                 let TokenMessage { before, after, .. } = &**message;
@@ -140,6 +168,11 @@ impl Mailbox {
         self.state.lock().history.is_some()
     }
 
+    /// How frames are completed, and which events have a form of their own.
+    pub fn framing(&self) -> &dyn Framing {
+        &*self.framing
+    }
+
     /// Sends a frame.
     pub fn send(&self, frame: Frame) -> Result<(), QueueFull> {
         self.post(frame, false)
@@ -155,6 +188,7 @@ impl Mailbox {
         match frame {
             Frame::Text(text) => self.push(&mut state, text, is_promised),
             Frame::Several(texts) => texts.into_iter().try_for_each(|text| self.push(&mut state, text, is_promised)),
+            Frame::WithAttachments(text, attachments) => self.push_attached(&mut state, text, attachments, is_promised),
             Frame::WithToken(message) => self.push_with_token(&mut state, message, is_promised),
             Frame::Close(code, reason) => match &state.sink {
                 Some(sink) => sink.push(Outgoing::Close(code, reason), false),
@@ -169,6 +203,25 @@ impl Mailbox {
         let text = Bytes::from(text);
         self.push_numbered(state, number, text.clone(), is_promised)?;
         self.keep(state, text.len(), Kept::Text(text));
+        Ok(())
+    }
+
+    fn push_attached(
+        &self,
+        state: &mut State,
+        mut text: String,
+        attachments: Vec<Bytes>,
+        is_promised: bool,
+    ) -> Result<(), QueueFull> {
+        let attachments: Vec<Bytes> = attachments.into_iter().map(|data| self.framing.attachment(data)).collect();
+        let length = text.len() + attachments.iter().map(Bytes::len).sum::<usize>();
+        let number = state.next_number(length)?;
+        self.framing.complete(&mut text, number);
+        let frame = Kept::WithAttachments(text.into(), attachments);
+        if let Some(sink) = &state.sink {
+            sink.push(self.replayed(&frame, number, state.history.is_some(), None), is_promised)?;
+        }
+        self.keep(state, length, frame);
         Ok(())
     }
 
@@ -206,6 +259,14 @@ impl Mailbox {
         }
     }
 
+    fn replayed(&self, frame: &Kept, number: u64, can_resume: bool, token: Option<&str>) -> Outgoing {
+        let Kept::WithAttachments(text, attachments) = frame else {
+            return self.outgoing(frame.text(token), number, can_resume);
+        };
+        let follower = self.framing.follower(number).filter(|_| can_resume).map(Bytes::from);
+        Outgoing::Attached(Box::new(Attached { text: text.clone(), attachments: attachments.clone(), follower }))
+    }
+
     fn outgoing(&self, text: Bytes, number: u64, can_resume: bool) -> Outgoing {
         // Numbers that no client can return need not be sent.
         match self.framing.follower(number).filter(|_| can_resume) {
@@ -231,7 +292,7 @@ impl Mailbox {
         if let Some(history) = &mut state.history {
             history.set_back(Instant::now(), seen);
             for (number, (_, frame)) in (seen + 1..).zip(history.after(seen)) {
-                sink.push(self.outgoing(frame.text(token), number, true), true)?;
+                sink.push(self.replayed(frame, number, true, token), true)?;
             }
         }
         state.sink = Some(Arc::clone(sink));

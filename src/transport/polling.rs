@@ -191,6 +191,7 @@ impl Polling {
             ping_timeout: settings.ping_timeout,
             max_message_bytes: settings.max_message_bytes,
             ice_servers: hub.ice_servers().cloned(),
+            profiles: Arc::clone(&settings.profiles),
         });
         let id = ConnectionId::random();
         session.start(Executor::new(Arc::clone(hub), id, Arc::clone(&permit), Box::new(client), queue));

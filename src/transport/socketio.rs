@@ -20,6 +20,7 @@ use super::handshake::{Handshake, into_stream};
 use super::polling::{Polling, PollingSession, Sid};
 use super::queue::{QueueLimits, SendQueue};
 use super::websocket::{self, Socket, Terms, accept};
+use crate::dialect::socketio::choice::Profiles;
 use crate::dialect::socketio::packet::{EnginePacket, Revision};
 use crate::dialect::socketio::{Client, Setup};
 use crate::id::ConnectionId;
@@ -29,7 +30,7 @@ use crate::request::proxies::client_address;
 use crate::request::token::token_of;
 use crate::session::{AdmissionError, ConnectionPermit, Hub, Opening};
 
-/// The path of the endpoint, as official clients ask for it.
+/// The path at which official clients ask by default, and that the library for long-polling knows.
 pub(crate) const PATH: &str = "/socket.io/";
 
 /// The settings of the Socket.IO endpoint.
@@ -45,6 +46,8 @@ pub struct Settings {
     pub ping_timeout: Duration,
     /// Time for an upgrade, and for the CONNECT packet.
     pub handshake_timeout: Duration,
+    /// The event profiles that clients may speak.
+    pub profiles: Arc<Profiles>,
 }
 
 impl Settings {
@@ -60,7 +63,7 @@ impl Settings {
     }
 }
 
-/// The Socket.IO endpoint: answers the requests to [`PATH`]. Cloning is cheap.
+/// The Socket.IO endpoint: answers the requests to its paths. Cloning is cheap.
 #[derive(Clone)]
 pub struct Endpoint {
     hub: Arc<Hub>,
@@ -129,6 +132,7 @@ impl Endpoint {
             ping_timeout: self.settings.ping_timeout,
             max_message_bytes: self.settings.max_message_bytes,
             ice_servers: self.hub.ice_servers().cloned(),
+            profiles: Arc::clone(&self.settings.profiles),
         });
         let (id, queue) = (ConnectionId::random(), SendQueue::new(self.settings.queue));
         let executor = Executor::new(Arc::clone(&self.hub), id, permit, Box::new(client), queue);
@@ -182,7 +186,7 @@ async fn packet(socket: &mut Socket) -> Option<tungstenite::Utf8Bytes> {
     }
 }
 
-/// Answers one HTTP request to [`PATH`].
+/// Answers one HTTP request to a path of Socket.IO.
 pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) -> Response {
     let Some(query) = Query::read(request.uri()) else {
         return engine_error(5, "Unsupported protocol version");

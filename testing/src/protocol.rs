@@ -265,6 +265,21 @@ fn candidate(value: &Value) -> anyhow::Result<Option<String>> {
     }
 }
 
+/// Returns whether Socket.IO clients get an event of this name beside the documented ones.
+pub fn is_beside(name: &str) -> bool {
+    BESIDE.contains(&name)
+}
+
+const BESIDE: [&str; 7] = [
+    "user-connected",
+    "user-disconnected",
+    "existing-peers",
+    "existing-users",
+    "all-users",
+    "existing-participants",
+    "participants-list",
+];
+
 fn decode_socketio(text: &str) -> anyhow::Result<Option<Event>> {
     let Some(event) = text.strip_prefix("42") else { return Ok(None) };
     let event: Value = serde_json::from_str(event)?;
@@ -283,6 +298,7 @@ fn decode_socketio(text: &str) -> anyhow::Result<Option<Event>> {
         "ice-candidate" => Event::Candidate { from: from()?, candidate: candidate(&body["candidate"])? },
         "error" => Event::Error(string(&body["code"])?),
         "room-joined" => return Ok(None),
+        name if is_beside(name) => return Ok(None),
         other => bail!("unexpected event {other}"),
     }))
 }

@@ -217,7 +217,7 @@ class OfficialClient extends Peer {
     this.socket = IO[cell.major](url, { forceNew: true, reconnection: false, ...(transports && { transports }), ...options })
     this.engine = this.socket.io.engine
     this.engine.on('packet', ({ type, data }) => this.heard.push(`${type} ${data ?? ''}`))
-    for (const event of EVENTS) this.socket.on(event, (...args) => this.receive(event, args))
+    for (const event of cell.events ?? EVENTS) this.socket.on(event, (...args) => this.receive(event, args))
     this.connected = new Promise((resolve, reject) => {
       this.socket.once('connect', () => {
         /** The Engine.IO session id: the secret that authorises requests. */

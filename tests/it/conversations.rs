@@ -30,6 +30,7 @@ fn frame(frame: Frame) -> String {
     match frame {
         Frame::Text(text) => text,
         Frame::WithToken(message) => message.text(),
+        Frame::WithAttachments(text, _) => panic!("attachments: {text}"),
         Frame::Several(texts) => texts.join(" "),
         Frame::Close(code, reason) => format!("close {code} {reason}"),
     }
@@ -93,7 +94,16 @@ fn relayed(kind: SignalKind, dialect: &Dialect, body: &str, content: &str) -> Ev
     let start = body.find(content).expect("the content is in the body");
     let content = start..start + content.len();
     let name = (kind == SignalKind::Message).then(|| "chat".into());
-    let signal = Arc::new(Signal { kind, name, origin: dialect.name, body: body.into(), content, note: 0 });
+    let signal = Arc::new(Signal {
+        kind,
+        name,
+        origin: dialect.name,
+        body: body.into(),
+        content,
+        note: 0,
+        echo: false,
+        attachments: Vec::new(),
+    });
     Event::SignalRelayed { room: room(), from: ann(), found_by: FoundBy::PeerId, signal }
 }
 

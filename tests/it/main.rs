@@ -48,6 +48,7 @@ mod sfu_wire;
 mod socketio_decode;
 mod socketio_frames;
 mod socketio_packets;
+mod socketio_profiles;
 mod socketio_protocol;
 mod tls;
 mod wires;

@@ -72,8 +72,7 @@ async fn a_call_moves_the_figures_of_its_dialect() {
 async fn what_belongs_to_one_dialect_is_counted_too() {
     let server = TestServer::start();
     let mut ann = Client::connect(&server).await;
-    ann.tell("no-such-event", json!(1)).await;
-    ann.nothing_more().await;
+    assert_eq!(ann.ask("hello", json!(1)).await["code"], "NOT_IN_ROOM");
     let mut typed = Peer::join(&server, Wire::Envelope, "r", "typed").await;
     for kind in ["ping", "room:state"] {
         let message = json!({ "type": kind, "payload": { "roomId": "r" } });
@@ -87,7 +86,7 @@ async fn what_belongs_to_one_dialect_is_counted_too() {
     assert_eq!(polling.status(), 200);
     let scrape = Scrape::of(&server).await;
     for (dialect, kind) in
-        [("socketio", "unknown"), ("envelope", "other"), ("envelope", "inspect"), ("session", "hangup")]
+        [("socketio", "relay"), ("envelope", "other"), ("envelope", "inspect"), ("session", "hangup")]
     {
         let series = format!("parlor_messages_received_total{{dialect=\"{dialect}\",kind=\"{kind}\"}}");
         assert_eq!(scrape.count(&series), 1, "{series}");

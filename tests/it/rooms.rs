@@ -23,7 +23,16 @@ fn connection(number: u128) -> ConnectionId {
 }
 
 fn signal(kind: SignalKind) -> Signal {
-    Signal { kind, name: None, origin: "test", body: "sdp".into(), content: 0..3, note: 7 }
+    Signal {
+        kind,
+        name: None,
+        origin: "test",
+        body: "sdp".into(),
+        content: 0..3,
+        note: 7,
+        echo: false,
+        attachments: Vec::new(),
+    }
 }
 
 fn room(id: &str) -> RoomId {

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
+use parlor::dialect::socketio::encode;
 use parlor::dialect::socketio::encode::Asked;
-use parlor::dialect::socketio::{Request, encode};
+use parlor::dialect::socketio::interpret::Interpreted;
 use parlor::dialect::{Failure, Frame};
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{Code, Command, Event, FoundBy, LeaveReason, Metadata, Peer, RemovalReason, Snapshot};
 
-use crate::support::frames::{cases, line, when};
+use crate::support::frames::{cases, interpreted, line, when};
 
 fn understood(text: &str) -> String {
-    let Some(request) = Request::read(text) else {
-        return "ignored".to_owned();
-    };
-    match request.command() {
-        Err(error) => error.to_string(),
-        Ok(command) => line(command),
+    match interpreted(text) {
+        None => "no event".to_owned(),
+        Some(Err(error)) => error.to_string(),
+        Some(Ok(Interpreted::Command(command))) => line(command),
+        Some(Ok(other)) => format!("{other:?}"),
     }
 }
 
@@ -51,6 +51,7 @@ fn event(event: &Event) -> String {
     match encode::event(event).unwrap() {
         Frame::Text(text) => text,
         Frame::WithToken(message) => message.text(),
+        Frame::WithAttachments(text, attachments) => format!("{text} {attachments:?}"),
         Frame::Several(texts) => texts.join(" "),
         Frame::Close(code, reason) => panic!("closed with {code} {reason}"),
     }
@@ -92,7 +93,7 @@ fn what_clients_are_told_is_written() {
 
 /// Decodes a signal of connection 1 called ann, and writes what its target reads.
 fn relayed(sent: &str, found_by: FoundBy) -> String {
-    let Ok(Command::Relay { signal, .. }) = Request::read(sent).unwrap().command() else { panic!("{sent}") };
+    let Some(Ok(Interpreted::Command(Command::Relay { signal, .. }))) = interpreted(sent) else { panic!("{sent}") };
     let room = RoomId::new("r").unwrap();
     event(&Event::SignalRelayed { room, from: peer(1, "ann", ""), found_by, signal: Arc::new(signal) })
 }

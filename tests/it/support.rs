@@ -1,5 +1,6 @@
 //! A server to test against, and a client that sees frames.
 
+pub(crate) mod any_profile;
 pub(crate) mod bystander;
 pub(crate) mod client;
 pub(crate) mod engine;

@@ -322,7 +322,8 @@ fn relay(kind: SignalKind, mut payload: Checker<'_>, timestamp: Option<&RawValue
     }
     let (body, _) = relayed_payload(&payload.members, "", timestamp);
     let content = 0..body.len();
-    let signal = Signal { kind, name: None, origin: NAME, body, content, note: 0 };
+    let signal =
+        Signal { kind, name: None, origin: NAME, body, content, note: 0, echo: false, attachments: Vec::new() };
     payload.done(|| Request::Command(Command::Relay { room, target, signal }))
 }
 
@@ -351,7 +352,16 @@ fn application_message(mut payload: Checker<'_>, timestamp: Option<&RawValue>) -
     }
     let (body, content) = relayed_payload(&payload.members, "data", timestamp);
     let name = topic.map(Into::into);
-    let signal = Signal { kind: SignalKind::Message, name, origin: NAME, body, content, note: 0 };
+    let signal = Signal {
+        kind: SignalKind::Message,
+        name,
+        origin: NAME,
+        body,
+        content,
+        note: 0,
+        echo: false,
+        attachments: Vec::new(),
+    };
     payload.done(|| Request::Command(Command::Relay { room, target, signal }))
 }
 

@@ -7,14 +7,19 @@
 //!
 //! The guarantee that is easy to break: the confirmation of a CONNECT comes before anything else in its namespace.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::decode::{RENEWAL, renewal};
+use bytes::Bytes;
+
+use super::choice::{Choice, Profiles};
+use super::decode::{ClientEvent, named_room};
 use super::encode::{self, Asked};
+use super::interpret::{Interpreted, interpret};
 use super::packet::{EnginePacket, Kind, Opening, Packet, ROOT, Revision, attachment, connected, open, refused};
-use super::{DIALECT, Numbering, Offset, Request, session_id};
+use super::{DIALECT, Numbering, Offset, session_id};
 use crate::auth::{Denial, Grant};
 use crate::dialect::json::{self, Arguments, Members};
 use crate::dialect::{
@@ -22,7 +27,7 @@ use crate::dialect::{
 };
 use crate::ice::IceServers;
 use crate::id::{ConnectionId, RoomId};
-use crate::room::{Answer, Code, Command, Snapshot};
+use crate::room::{Answer, Command, Snapshot};
 
 /// The most namespaces that one connection may use at a time.
 const MAX_NAMESPACES: usize = 4;
@@ -55,6 +60,8 @@ pub struct Setup {
     pub max_message_bytes: usize,
     /// What a joiner is told of ICE servers.
     pub ice_servers: Option<Arc<IceServers>>,
+    /// The event profiles that the client may speak.
+    pub profiles: Arc<Profiles>,
 }
 
 /// One Socket.IO client.
@@ -75,15 +82,17 @@ pub struct Client {
 /// A namespace that the client is connected to.
 struct Namespace {
     name: Box<str>,
-    /// The id of its connection there.
-    connection: ConnectionId,
+    /// The event profile that its client speaks there.
+    choice: Arc<Choice>,
+    /// The key under which it named the room that it joined last.
+    join_key: Option<&'static str>,
 }
 
 /// What the answer to an event needs.
 #[derive(Debug, Default)]
 struct Pending {
     id: Option<u64>,
-    event: Option<&'static str>,
+    event: Option<Cow<'static, str>>,
     room: Option<RoomId>,
 }
 
@@ -93,6 +102,7 @@ struct Partial {
     /// The packet as text.
     text: String,
     missing: usize,
+    attachments: Vec<Bytes>,
     /// The bytes that have come.
     bytes: usize,
     /// Why it is refused once it is whole, if it is.
@@ -122,12 +132,13 @@ impl Client {
         match packet.kind {
             Kind::Connect => self.connect(&packet),
             Kind::Disconnect => self.disconnect(packet.namespace),
-            Kind::Event => self.event(&packet, refusal),
+            Kind::Event => self.event(&packet, &[], refusal),
             Kind::BinaryEvent | Kind::BinaryAck if packet.attachments > MAX_ATTACHMENTS => VIOLATION,
-            Kind::BinaryEvent if packet.attachments == 0 => self.event(&packet, refusal),
+            Kind::BinaryEvent if packet.attachments == 0 => self.event(&packet, &[], refusal),
             Kind::BinaryEvent | Kind::BinaryAck => {
                 let (text, missing) = (text.to_owned(), packet.attachments);
-                self.partial = (missing > 0).then(|| Box::new(Partial { bytes: text.len(), text, missing, refusal }));
+                self.partial = (missing > 0)
+                    .then(|| Box::new(Partial { bytes: text.len(), text, missing, attachments: Vec::new(), refusal }));
                 None
             }
             // The server asks for no acknowledgement.
@@ -148,6 +159,9 @@ impl Client {
         }
         let refuse = |message: &str| Some(Step::Answer(refused(namespace, message)));
         if namespace.len() > MAX_NAMESPACE_BYTES {
+            return refuse("Invalid namespace");
+        }
+        if !self.setup.profiles.serves_namespace(namespace) {
             return refuse("Invalid namespace");
         }
         let free = self.namespaces.iter().position(Option::is_none).unwrap_or(self.namespaces.len());
@@ -173,64 +187,52 @@ impl Client {
         Some(Step::Disconnect)
     }
 
-    fn event(&mut self, packet: &Packet<'_>, refusal: Option<RequestError>) -> Option<Step> {
+    fn event(&mut self, packet: &Packet<'_>, attachments: &[Bytes], refusal: Option<RequestError>) -> Option<Step> {
         let Some(channel) = self.channel_of(packet.namespace) else {
             // A client that is connected to nothing has nothing to say.
             return if self.namespaces.iter().any(Option::is_some) { None } else { VIOLATION };
         };
         self.current = channel;
         self.asked = Pending { id: packet.id, event: None, room: None };
-        let data = match (self.setup.revision, &self.namespaces[channel]) {
+        let Self { setup, namespaces, .. } = self;
+        let Namespace { choice, join_key, .. } = namespaces.get_mut(channel).and_then(Option::as_mut)?;
+        let data = match setup.revision {
             // Its client knows no other id of itself, and no other client may know this one.
-            (Revision::V3, Some(namespace)) => session_id::replace(packet.data, &self.setup.sid, namespace.connection),
-            _ => Cow::Borrowed(packet.data),
+            Revision::V3 => session_id::replace(packet.data, &setup.sid, choice.connection()),
+            Revision::V4 => Cow::Borrowed(packet.data),
         };
-        let packet = &Packet { data: &data, ..*packet };
-        let Some(request) = Request::read(packet.data) else { return self.other_event(packet, refusal) };
-        self.asked.event = Some(request.event.name());
-        if let Some(error) = refusal {
-            self.asked.room = request.room();
-            return self.answer(Err(error), SystemTime::UNIX_EPOCH);
-        }
-        let max = self.setup.max_message_bytes;
-        let command = if packet.data.len() > max {
+        let Some(arguments) = Arguments::read(&data) else { return VIOLATION };
+        let max = setup.max_message_bytes;
+        let outcome = if refusal.is_some() {
+            Ok(Interpreted::Nothing)
+        } else if data.len() > max {
             Err(DecodeError::TooLarge { max })
-        } else if packet.attachments > 0 {
-            Err(DecodeError::Binary)
         } else {
-            request.command()
+            interpret(choice, &arguments, &data, join_key, attachments)
         };
-        match command {
-            Ok(command) => {
-                self.asked.room = room_of(&command).cloned();
-                Some(Step::Do(command))
+        let name = || Some(event_name(&arguments.name));
+        let room = || arguments.first.as_ref().and_then(named_room);
+        match (refusal, outcome) {
+            (Some(error), _) => {
+                (self.asked.event, self.asked.room) = (name(), room());
+                self.answer(Err(error), SystemTime::UNIX_EPOCH)
             }
-            Err(error) => {
-                self.asked.room = request.room();
+            (None, Err(error)) => {
+                (self.asked.event, self.asked.room) = (name(), room());
                 Some(Step::Reject(error))
             }
+            (None, Ok(Interpreted::Command(command))) => {
+                (self.asked.event, self.asked.room) = (name(), room_of(&command).cloned());
+                Some(Step::Do(command))
+            }
+            (None, Ok(Interpreted::Renewal(token))) => {
+                self.asked.event = name();
+                Some(Step::Authenticate(Some(token)))
+            }
+            (None, Ok(Interpreted::Nothing)) => {
+                Some(self.asked().map_or(Step::Ignore(None), |asked| Step::Answer(encode::ack(asked))))
+            }
         }
-    }
-
-    /// An event that is no request to a room.
-    fn other_event(&mut self, packet: &Packet<'_>, refusal: Option<RequestError>) -> Option<Step> {
-        if let Some(token) = renewal(packet.data) {
-            self.asked.event = Some(RENEWAL);
-            return match (refusal, token) {
-                (Some(error), _) => self.answer(Err(error), SystemTime::UNIX_EPOCH),
-                (None, Ok(token)) => Some(Step::Authenticate(Some(token))),
-                (None, Err(error)) => Some(Step::Reject(error)),
-            };
-        }
-        if Arguments::read(packet.data).is_none() {
-            return VIOLATION;
-        }
-        let failure = match &refusal {
-            Some(error) => Failure::from(error),
-            None => Failure::new(Code::InvalidMessage, "unknown event"),
-        };
-        let asked = packet.id.map(|id| Asked { namespace: packet.namespace, id });
-        Some(Step::Ignore(asked.map(|asked| encode::ack_error(asked, &failure))))
     }
 
     /// The acknowledgement of the event in hand, if it asked for one.
@@ -239,12 +241,22 @@ impl Client {
         Some(Asked { namespace: self.namespace(), id })
     }
 
+    /// The undecided choice of a new session.
+    fn choice(&self, connection: ConnectionId) -> Arc<Choice> {
+        Arc::new(Choice::new(Arc::clone(&self.setup.profiles), connection))
+    }
+
     fn ice_servers(&self, snapshot: &Snapshot, now: SystemTime) -> Option<String> {
         self.setup.ice_servers.as_ref().map(|servers| servers.for_peer(&snapshot.me.id, now))
     }
 }
 
 const VIOLATION: Option<Step> = Some(Step::End(Ending::Violation));
+
+/// The name of an event, without an allocation where that is a standard one.
+fn event_name(name: &str) -> Cow<'static, str> {
+    ClientEvent::from_name(name).map_or_else(|| Cow::Owned(name.to_owned()), |event| Cow::Borrowed(event.name()))
+}
 
 /// The room that a command names.
 fn room_of(command: &Command) -> Option<&RoomId> {
@@ -306,6 +318,7 @@ impl Conversation for Client {
         };
         partial.missing -= 1;
         partial.bytes += attachment.len();
+        partial.attachments.push(Bytes::copy_from_slice(attachment));
         let max = self.setup.max_message_bytes;
         if partial.bytes > 2 * max {
             return VIOLATION;
@@ -318,7 +331,10 @@ impl Conversation for Client {
             return None;
         }
         let packet = Packet::decode(&partial.text).expect("it was decoded when it came");
-        if packet.kind == Kind::BinaryEvent { self.event(&packet, partial.refusal.clone()) } else { None }
+        if packet.kind != Kind::BinaryEvent {
+            return None;
+        }
+        self.event(&packet, &partial.attachments, partial.refusal.clone())
     }
 
     fn refuse(&mut self, text: &str, error: RequestError, now: SystemTime) -> Option<Step> {
@@ -339,13 +355,17 @@ impl Conversation for Client {
     fn connected(&mut self, outcome: Result<Connected<'_>, Denial>) -> String {
         let (revision, namespace) = (self.setup.revision, self.connecting.take().unwrap_or_else(|| ROOT.into()));
         match outcome {
-            Ok(Connected { connection, key }) => {
+            Ok(Connected { connection, key, framing }) => {
                 let reply = connected(revision, &namespace, &connection.to_string(), key);
                 if self.current == self.namespaces.len() {
                     self.namespaces.reserve_exact(1);
                     self.namespaces.push(None);
                 }
-                self.namespaces[self.current] = Some(Namespace { name: namespace, connection });
+                // A session that is resumed keeps its profile.
+                let numbering = (framing as &dyn Any).downcast_ref::<Numbering>();
+                let choice = numbering.map(|numbering| Arc::clone(numbering.choice()));
+                let choice = choice.unwrap_or_else(|| self.choice(connection));
+                self.namespaces[self.current] = Some(Namespace { name: namespace, choice, join_key: None });
                 reply
             }
             Err(denial) => refused(&namespace, &format!("{}: {denial}", denial.code().as_str())),
@@ -354,7 +374,7 @@ impl Conversation for Client {
 
     fn framing(&self, connection: ConnectionId) -> Box<dyn Framing> {
         let namespace = self.connecting.as_deref().unwrap_or_else(|| self.namespace());
-        Box::new(Numbering::new(namespace, connection, self.setup.revision))
+        Box::new(Numbering::new(namespace, self.setup.revision, self.choice(connection)))
     }
 
     fn heartbeat(&self) -> Heartbeat {
@@ -371,8 +391,8 @@ impl Conversation for Client {
     }
 
     fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<Frame> {
-        self.setup.ice_servers.as_ref()?;
-        Some(encode::joined(snapshot, self.ice_servers(snapshot, now).as_deref()))
+        let namespace = self.namespaces.get(self.current)?.as_ref()?;
+        Some(namespace.choice.profile().welcome(snapshot, self.ice_servers(snapshot, now).as_deref(), now))
     }
 
     fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step> {
@@ -385,10 +405,17 @@ impl Conversation for Client {
             Ok(Answer::Inspected(_) | Answer::Left | Answer::Relayed) => encode::ack(self.asked()?),
             Err(error) => {
                 let failure = Failure::from(&error);
-                match self.asked() {
-                    Some(asked) => encode::ack_error(asked, &failure),
-                    None => encode::error(self.namespace(), &failure, event, room.as_ref()),
+                if let Some(asked) = self.asked() {
+                    return Some(Step::Answer(encode::ack_error(asked, &failure)));
                 }
+                let namespace = self.namespaces.get(self.current).and_then(Option::as_ref);
+                let profile = namespace.map(|namespace| namespace.choice.profile());
+                if let Some(packets) =
+                    profile.and_then(|profile| profile.error(&failure, event.as_deref(), room.as_ref(), now))
+                {
+                    return Some(Step::Tell(Frame::Several(packets)));
+                }
+                encode::error(self.namespace(), &failure, event.as_deref(), room.as_ref())
             }
         };
         Some(Step::Answer(text))

@@ -1,31 +1,35 @@
-//! Socket.IO events in, commands out.
+//! The events of `standard` in, commands out. Rules of event profiles that give no shape are decoded the same way.
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::{NAME, SENDER_FIELDS, SenderFields};
-use crate::dialect::DecodeError;
+use super::NAME;
+use super::sender::{Note, SenderFields};
 use crate::dialect::json::{self, Argument, Arguments, Members};
+use crate::dialect::{DecodeError, merge_patch};
 use crate::id::{PeerId, RoomId};
 use crate::room::{Command, Metadata, RoomKind, Signal, SignalKind, Target};
 
-/// An event that clients send.
+/// An event that is a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientEvent {
     /// `join-room`
     JoinRoom,
     /// `leave-room`
     LeaveRoom,
+    /// `update-user`
+    UpdateUser,
     /// `offer`, `answer` or `ice-candidate`
     Signal(SignalKind),
 }
 
 impl ClientEvent {
-    fn from_name(name: &str) -> Option<Self> {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "join-room" => Self::JoinRoom,
             "leave-room" => Self::LeaveRoom,
+            "update-user" => Self::UpdateUser,
             "offer" => Self::Signal(SignalKind::Offer),
             "answer" => Self::Signal(SignalKind::Answer),
             "ice-candidate" => Self::Signal(SignalKind::Candidate),
@@ -38,6 +42,7 @@ impl ClientEvent {
         match self {
             Self::JoinRoom => "join-room",
             Self::LeaveRoom => "leave-room",
+            Self::UpdateUser => "update-user",
             Self::Signal(kind) => signal_name(kind),
         }
     }
@@ -53,18 +58,21 @@ pub(super) fn signal_name(kind: SignalKind) -> &'static str {
     }
 }
 
-const ROOM_KEYS: [&str; 2] = ["roomId", "room"];
-const PEER_KEYS: [&str; 2] = ["userId", "peerId"];
-const TARGET_KEYS: [&str; 5] = ["targetId", "target", "to", "targetUserId", "targetSocketId"];
+/// Keys of the room, the first that is present counts.
+pub(super) const ROOM_KEYS: [&str; 8] =
+    ["roomId", "room", "meetingId", "roomCode", "code", "room_id", "roomName", "roomToken"];
+const PEER_KEYS: [&str; 3] = ["userId", "peerId", "participantId"];
+const TARGET_KEYS: [&str; 9] =
+    ["targetId", "target", "to", "targetUserId", "targetSocketId", "receiverId", "userToSignal", "calleeId", "peerID"];
 /// What the server says of a peer: a client cannot say it of itself.
 pub(super) const PEER_FIELDS: [&str; 6] = ["id", "userId", "socketId", "roomId", "joinedAt", "reason"];
 
-/// The keys under which frontends send the body of a signal. The first is the contract's; the others let pages work
-/// that name it differently, since the body is relayed under the key that it came with.
+/// The keys under which frontends send the body of a signal. The first is that of the specification; the body is relayed
+/// under the key that it came with.
 fn body_keys(kind: SignalKind) -> &'static [&'static str] {
     match kind {
-        SignalKind::Offer => &["offer", "sdp", "description", "signal"],
-        SignalKind::Answer => &["answer", "sdp", "description", "signal"],
+        SignalKind::Offer => &["offer", "sdp", "description", "signal", "sessionDescription", "ans"],
+        SignalKind::Answer => &["answer", "sdp", "description", "signal", "sessionDescription", "ans"],
         SignalKind::Candidate => &["candidate", "iceCandidate", "ice", "signal"],
         SignalKind::Message => &[],
     }
@@ -76,45 +84,50 @@ pub fn token(auth: &str) -> Option<String> {
     json::string(members.get("token")?).map(Cow::into_owned).filter(|token| !token.is_empty())
 }
 
-/// The event `auth`, with a newer token; `None` for any other.
-pub fn renewal(text: &str) -> Option<Result<String, DecodeError>> {
-    let Arguments { name, first, .. } = Arguments::read(text)?;
-    (name == RENEWAL).then(|| {
-        let token = object(&first.ok_or(DecodeError::Missing("token"))?)?.get("token");
-        let token = json::string(token.ok_or(DecodeError::Missing("token"))?);
-        token.map(Cow::into_owned).ok_or(DecodeError::WrongType { field: "token", expected: "a string" })
-    })
-}
-
-/// The name of that event.
+/// The name of the event with a newer token.
 pub const RENEWAL: &str = "auth";
 
-/// One event of a client, its arguments still unchecked.
+/// Reads the token of the event `auth`.
+pub(super) fn renewal(arguments: &Arguments<'_>) -> Result<String, DecodeError> {
+    let first = arguments.first.as_ref().ok_or(DecodeError::Missing("token"))?;
+    let token = json::string(object(first)?.get("token").ok_or(DecodeError::Missing("token"))?);
+    token.map(Cow::into_owned).ok_or(DecodeError::WrongType { field: "token", expected: "a string" })
+}
+
+/// One event of a client that is a command, its arguments still unchecked.
 #[derive(Debug)]
 pub struct Request<'a> {
     /// Which event.
     pub event: ClientEvent,
-    first: Option<Argument<'a>>,
+    first: Option<&'a Argument<'a>>,
     second: Option<&'a RawValue>,
 }
 
 impl<'a> Request<'a> {
-    /// Reads the JSON array of an event; `None` for events that Parlor does not know, and for anything else.
-    pub fn read(text: &'a str) -> Option<Self> {
-        let Arguments { name, first, second } = Arguments::read(text)?;
-        let event = ClientEvent::from_name(&name)?;
+    /// The request that a standard event is; `None` for any other event.
+    pub fn read(arguments: &'a Arguments<'a>) -> Option<Self> {
+        ClientEvent::from_name(&arguments.name).map(|event| Self::new(event, arguments))
+    }
+
+    /// The request that an event is, whatever its name.
+    pub fn new(event: ClientEvent, arguments: &'a Arguments<'a>) -> Self {
         // A JavaScript client writes an argument that it left undefined as null.
-        let first = first.filter(|first| !matches!(first, Argument::Other(value) if json::is_null(value)));
-        Some(Self { event, first, second: second.filter(|value| !json::is_null(value)) })
+        let is_given = |first: &&Argument<'_>| !matches!(first, Argument::Other(value) if json::is_null(value));
+        let first = arguments.first.as_ref().filter(is_given);
+        Self { event, first, second: arguments.second.filter(|value| !json::is_null(value)) }
     }
 
     /// The room that the request names, if it names one well: for error messages.
     pub fn room(&self) -> Option<RoomId> {
-        let value = match self.first.as_ref()? {
-            Argument::Object(members) => members.first_of(&ROOM_KEYS)?.1,
-            Argument::Other(value) => value,
-        };
-        json::id("roomId", value, RoomId::new).ok()
+        named_room(self.first?)
+    }
+
+    /// The key under which the request names its room, if its first argument is an object.
+    pub(super) fn room_key(&self) -> Option<&'static str> {
+        match self.first? {
+            Argument::Object(members) => members.first_of(&ROOM_KEYS).map(|(key, _)| key),
+            Argument::Other(_) => None,
+        }
     }
 
     /// Checks the arguments.
@@ -122,12 +135,13 @@ impl<'a> Request<'a> {
         match self.event {
             ClientEvent::JoinRoom => self.join(),
             ClientEvent::LeaveRoom => self.leave(),
+            ClientEvent::UpdateUser => self.update(),
             ClientEvent::Signal(kind) => self.relay(kind),
         }
     }
 
     fn join(&self) -> Result<Command, DecodeError> {
-        let members = match self.first.as_ref().ok_or(DecodeError::Missing("roomId"))? {
+        let members = match self.first.ok_or(DecodeError::Missing("roomId"))? {
             Argument::Object(members) => members,
             Argument::Other(room) => {
                 let room = room_id(room)?;
@@ -146,7 +160,7 @@ impl<'a> Request<'a> {
     }
 
     fn leave(&self) -> Result<Command, DecodeError> {
-        let room = match &self.first {
+        let room = match self.first {
             None => None,
             Some(Argument::Object(members)) => room_of(members)?,
             Some(Argument::Other(room)) => Some(room_id(room)?),
@@ -154,28 +168,49 @@ impl<'a> Request<'a> {
         Ok(Command::Leave { room })
     }
 
+    fn update(&self) -> Result<Command, DecodeError> {
+        let members = object(self.first.ok_or(DecodeError::Missing("metadata"))?)?;
+        let room = room_of(members)?;
+        let metadata = members.get("metadata").ok_or(DecodeError::Missing("metadata"))?;
+        Ok(Command::Update { room, patch: merge_patch::read("metadata", metadata)? })
+    }
+
     fn relay(&self, kind: SignalKind) -> Result<Command, DecodeError> {
         let keys = body_keys(kind);
-        let members = object(self.first.as_ref().ok_or(DecodeError::Missing(keys[0]))?)?;
+        let members = object(self.first.ok_or(DecodeError::Missing(keys[0]))?)?;
         let room = room_of(members)?;
-        let target = members
-            .first_of(&TARGET_KEYS)
-            .map(|(key, value)| {
-                let new = if key == "targetSocketId" { Target::connection } else { Target::new };
-                json::id(key, value, PeerId::new).map(new)
-            })
-            .transpose()?;
+        let target = target_of(members, &TARGET_KEYS)?;
         let (key, value) = members.first_of(keys).ok_or(DecodeError::Missing(keys[0]))?;
-        let is_sender_field = |key: &str| SENDER_FIELDS.iter().any(|field| field.name == key);
-        let (body, mut content) = members.object_without(is_sender_field, key);
+        let fields = SenderFields::of(kind, members.keys());
+        let (body, mut content) = members.object_without(|key| fields.contains(key), key);
         // The fields of a candidate sent beside each other: the object itself is the candidate.
         let is_flat = key == "candidate" && (members.has("sdpMid") || members.has("sdpMLineIndex"));
         if kind == SignalKind::Candidate && json::is_string(value) && is_flat {
             content = 0..body.len();
         }
-        let note = SenderFields::wanted(|key| members.has(key)).0;
-        Ok(Command::Relay { room, target, signal: Signal { kind, name: None, origin: NAME, body, content, note } })
+        let note = Note { fields, ..Note::default() }.pack();
+        let signal =
+            Signal { kind, name: None, origin: NAME, body, content, note, echo: false, attachments: Vec::new() };
+        Ok(Command::Relay { room, target, signal })
     }
+}
+
+/// The target that an object names, by the first of some keys that is present.
+pub(super) fn target_of(members: &Members<'_>, keys: &[&'static str]) -> Result<Option<Target>, DecodeError> {
+    let named = members.first_of(keys).map(|(key, value)| {
+        let new = if key == "targetSocketId" { Target::connection } else { Target::new };
+        json::id(key, value, PeerId::new).map(new)
+    });
+    named.transpose()
+}
+
+/// The room that an event names, if it names one well: for error messages.
+pub(super) fn named_room(first: &Argument<'_>) -> Option<RoomId> {
+    let value = match first {
+        Argument::Object(members) => members.first_of(&ROOM_KEYS)?.1,
+        Argument::Other(value) => value,
+    };
+    room_id(value).ok()
 }
 
 fn object<'a, 'b>(argument: &'b Argument<'a>) -> Result<&'b Members<'a>, DecodeError> {
@@ -189,6 +224,7 @@ fn room_of(members: &Members<'_>) -> Result<Option<RoomId>, DecodeError> {
     members.first_of(&ROOM_KEYS).map(|(_, value)| room_id(value)).transpose()
 }
 
-fn room_id(value: &RawValue) -> Result<RoomId, DecodeError> {
+/// Reads the id of a room.
+pub(super) fn room_id(value: &RawValue) -> Result<RoomId, DecodeError> {
     json::id("roomId", value, RoomId::new)
 }

@@ -2,11 +2,15 @@
 //!
 //! An event is written for the default namespace; [`Numbering`](super::Numbering) addresses it to another.
 
-use humantime::format_rfc3339_millis;
+use std::borrow::Cow;
 
+use humantime::format_rfc3339_millis;
+use serde_json::value::RawValue;
+
+use super::NAME;
 use super::decode::{PEER_FIELDS, signal_name};
 use super::packet::{Kind, ROOT, push_head};
-use super::{NAME, SENDER_FIELDS, Says, SenderFields};
+use super::sender::{Note, SenderFields};
 use crate::dialect::json::{push_failure, push_member, push_raw, push_retry, push_string, without};
 use crate::dialect::{Failure, Frame, content, message};
 use crate::id::RoomId;
@@ -38,20 +42,29 @@ pub fn event(event: &Event) -> Option<Frame> {
         Event::PeerAway { room, peer } => peer_event("user-away", room, peer, None),
         Event::PeerBack { room, peer } => peer_event("user-back", room, peer, None),
         Event::PeerUpdated { room, peer } => peer_event("user-updated", room, peer, None),
-        Event::SignalRelayed { room, from, found_by, signal } => match signal.name.as_deref() {
-            Some(name) if message::is_reserved(name) => return None,
-            Some(name) => application_event(name, room, from, *found_by, signal),
-            None => relayed(room, from, *found_by, signal),
+        Event::SignalRelayed { room, from, found_by, signal } => match (signal.kind, signal.name.as_deref()) {
+            (SignalKind::Message, Some(name)) if message::is_reserved(name) => return None,
+            (SignalKind::Message, Some(name)) => {
+                let event = application_event(name, room, from, *found_by, signal);
+                if !signal.attachments.is_empty() {
+                    return Some(Frame::WithAttachments(event, signal.attachments.clone()));
+                }
+                event
+            }
+            _ => relayed(room, from, *found_by, signal),
         },
-        Event::Removed { room, reason } => {
-            let (code, message) = match reason {
-                RemovalReason::Replaced => (Code::Replaced, "the same user joined from a newer connection"),
-                RemovalReason::Closed => (Code::RoomClosed, "the room was closed"),
-                RemovalReason::HungUp => (Code::RoomClosed, "the call was ended"),
-            };
-            error(ROOT, &Failure::new(code, message), None, Some(room))
-        }
+        Event::Removed { room, reason } => error(ROOT, &removal(*reason), None, Some(room)),
     }))
+}
+
+/// What a peer is told that was removed from a room.
+pub(super) fn removal(reason: RemovalReason) -> Failure<'static> {
+    let (code, message) = match reason {
+        RemovalReason::Replaced => (Code::Replaced, "the same user joined from a newer connection"),
+        RemovalReason::Closed => (Code::RoomClosed, "the room was closed"),
+        RemovalReason::HungUp => (Code::RoomClosed, "the call was ended"),
+    };
+    Failure::new(code, message)
 }
 
 /// Writes the `error` event; `event` is the request that failed.
@@ -189,63 +202,103 @@ pub(super) fn push_peer(out: &mut String, room: &RoomId, peer: &Peer, reason: Op
     out.push('}');
 }
 
-/// Writes an application message as the event of its name, with its data as the argument. An object gets the sender's
-/// fields.
+/// Writes an application message as the event of its name. An object that is the first argument gets the sender's fields.
 fn application_event(name: &str, room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> String {
     let mut out = String::with_capacity(signal.body.len() + SMALL);
-    push_head(&mut out, Kind::Event, ROOT, None);
+    match signal.attachments.len() {
+        0 => push_head(&mut out, Kind::Event, ROOT, None),
+        attachments => out.push_str(&format!("45{attachments}-")),
+    }
     out.push('[');
     push_string(&mut out, name);
+    push_arguments(&mut out, room, from, found_by, signal);
+    out.push(']');
+    out
+}
+
+/// Appends the arguments of an application message, each with a comma before it.
+pub(super) fn push_arguments(out: &mut String, room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) {
+    if signal.origin == NAME {
+        let Note { fields, object, .. } = Note::of(signal);
+        let arguments = signal.body.strip_prefix('[').and_then(|body| body.strip_suffix(']')).unwrap_or_default();
+        if !arguments.is_empty() {
+            out.push(',');
+        }
+        let (open, rest) = arguments.split_at((object as usize).saturating_sub(1));
+        out.push_str(open);
+        if object > 0 {
+            fields.push(out, room, from, found_by);
+        }
+        out.push_str(rest);
+        return;
+    }
     out.push(',');
     let data = content::data(signal);
     match data.strip_prefix('{').and_then(|data| data.strip_suffix('}')) {
         Some(members) => {
-            let own = SENDER_FIELDS.map(|field| field.name);
             out.push('{');
-            out.push_str(&without(members, &own));
-            push_sender_fields(&mut out, SenderFields::always(), room, from, found_by);
+            out.push_str(&without(members, &SenderFields::protected_names()));
+            SenderFields::always().push(out, room, from, found_by);
             out.push('}');
         }
         None => out.push_str(data),
     }
-    out.push(']');
-    out
 }
 
 fn relayed(room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> String {
     let mut out = String::with_capacity(signal.body.len() + SMALL);
     begin_event(&mut out, signal_name(signal.kind));
-    let fields = if signal.origin == NAME {
-        out.push_str(&signal.body[..signal.body.len() - 1]);
-        SenderFields(signal.note)
-    } else {
-        out.push('{');
-        match signal.kind {
-            SignalKind::Offer => push_raw(&mut out, "offer", &content::description(signal)),
-            SignalKind::Answer => push_raw(&mut out, "answer", &content::description(signal)),
-            SignalKind::Candidate => push_raw(&mut out, "candidate", &content::candidate(signal)),
-            SignalKind::Message => {}
-        }
-        SenderFields::always()
-    };
-    push_sender_fields(&mut out, fields, room, from, found_by);
-    out.push_str("}]");
+    push_signal(&mut out, room, from, found_by, signal);
+    out.push(']');
     out
 }
 
-fn push_sender_fields(out: &mut String, fields: SenderFields, room: &RoomId, from: &Peer, found_by: FoundBy) {
-    let connection = from.connection.to_string();
-    let reply = match found_by {
-        FoundBy::PeerId => from.id.as_str(),
-        FoundBy::ConnectionId => &connection,
-    };
-    for field in fields.iter() {
-        let text = match field.says {
-            Says::Reply => reply,
-            Says::Connection => &connection,
-            Says::Peer => from.id.as_str(),
-            Says::Room => room.as_str(),
+/// Appends a signal as the object of the standard events: the sender's, or one with the body alone.
+fn push_signal(out: &mut String, room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) {
+    let note = Note::of(signal);
+    let fields = if signal.origin == NAME && !note.is_in_form_of_profile {
+        out.push_str(&signal.body[..signal.body.len() - 1]);
+        note.fields
+    } else {
+        out.push('{');
+        let key = match signal.kind {
+            SignalKind::Offer => "offer",
+            SignalKind::Answer => "answer",
+            SignalKind::Candidate | SignalKind::Message => "candidate",
         };
-        push_member(out, field.name, text);
+        push_raw(out, key, &body(signal));
+        SenderFields::always()
+    };
+    fields.push(out, room, from, found_by);
+    out.push('}');
+}
+
+/// The body of a signal: unchanged within Socket.IO, in the form that browsers take where another protocol brought it.
+pub(super) fn body(signal: &Signal) -> Cow<'_, str> {
+    match signal.kind {
+        _ if signal.origin == NAME => signal.body.get(signal.content.clone()).unwrap_or("null").into(),
+        SignalKind::Offer | SignalKind::Answer => content::description(signal),
+        SignalKind::Candidate | SignalKind::Message => content::candidate(signal),
     }
+}
+
+/// The sender's object with the server's fields set, as JSON.
+pub(super) fn data(room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> String {
+    let mut out = String::with_capacity(signal.body.len() + SMALL);
+    let note = Note::of(signal);
+    if signal.kind == SignalKind::Message {
+        // The first argument, if that is an object.
+        push_arguments(&mut out, room, from, found_by, signal);
+        let arguments = out.strip_prefix(',').unwrap_or_default();
+        let first = serde_json::Deserializer::from_str(arguments).into_iter::<&RawValue>().next();
+        return first.and_then(Result::ok).map(|first| first.get().to_owned()).unwrap_or_default();
+    }
+    if note.is_in_form_of_profile && note.object > 0 {
+        out.push_str(&signal.body[..signal.body.len() - 1]);
+        note.fields.push(&mut out, room, from, found_by);
+        out.push('}');
+    } else {
+        push_signal(&mut out, room, from, found_by, signal);
+    }
+    out
 }

@@ -12,6 +12,9 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use crate::dialect::json::push_string;
 
 /// The default namespace.
@@ -93,6 +96,17 @@ impl<'a> EnginePacket<'a> {
             _ => Err(PacketError::Type),
         }
     }
+}
+
+/// A binary message of the server as a polling client reads it: in base64.
+pub fn base64_packet(revision: Revision, frame: &[u8]) -> String {
+    let (head, data) = match revision {
+        Revision::V3 => ("b4", frame.strip_prefix(&[4]).unwrap_or(frame)),
+        Revision::V4 => ("b", frame),
+    };
+    let mut packet = head.to_owned();
+    BASE64_STANDARD.encode_string(data, &mut packet);
+    packet
 }
 
 /// The attachment in a WebSocket binary frame, or `None` where the frame carries none.

@@ -10,15 +10,21 @@
 //! Rooms and the other dialects do not know of profiles. The guarantee that is easy to break: bodies of signals and
 //! metadata are copied as text, never parsed into a tree.
 
+pub(super) mod command;
+pub(super) mod event;
 mod file;
 mod pattern;
 mod rule;
 mod template;
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::value::RawValue;
+
+use crate::dialect::json::Arguments;
+use crate::dialect::message;
+use rule::Name;
 
 pub use file::ProfileError;
 pub use pattern::Bindings;
@@ -32,7 +38,8 @@ pub struct Profile {
     about: String,
     is_default: bool,
     incoming: HashMap<String, Vec<InRule>>,
-    outgoing: HashMap<On, Vec<OutRule>>,
+    /// By what happened: the index is that of [`On`].
+    outgoing: [Vec<OutRule>; On::COUNT],
 }
 
 /// What a profile makes of a client's event.
@@ -41,7 +48,7 @@ pub enum Recognized<'p, 'a> {
     /// No rule names the event.
     Unknown,
     /// Rules name the event, and none matches its arguments: the shapes that do, as in the file.
-    Mismatch,
+    Mismatch(Vec<&'p str>),
     /// A rule matches.
     Rule(&'p InRule, Bindings<'a>),
 }
@@ -67,59 +74,116 @@ impl Profile {
         self.is_default
     }
 
-    /// Finds the first rule that matches a client's event.
-    pub fn recognize<'a>(&self, event: &str, arguments: &[&'a RawValue]) -> Recognized<'_, 'a> {
-        let Some(rules) = self.incoming.get(event) else { return Recognized::Unknown };
-        let matching = rules.iter().find_map(|rule| rule.matches(arguments).map(|bindings| (rule, bindings)));
-        matching.map_or(Recognized::Mismatch, |(rule, bindings)| Recognized::Rule(rule, bindings))
+    /// The names of the events by which the profile is chosen.
+    pub fn deciding_events(&self) -> impl Iterator<Item = &str> {
+        let decides = |(_, rules): &(&String, &Vec<InRule>)| rules.iter().any(|rule| rule.decides);
+        self.incoming.iter().filter(decides).map(|(event, _)| event.as_str())
     }
 
-    /// Writes the frames of an event, each a JSON array `["event",…]`; `None` if no rule names it.
-    pub fn expand(&self, on: On, context: &Context<'_>) -> Option<Vec<String>> {
-        let rules = self.outgoing.get(&on)?;
-        let mut frames = Vec::with_capacity(rules.len());
-        for rule in rules.iter().filter(|rule| rule.size.is_none_or(|size| size == context.peers.len())) {
-            rule.expand(context, &mut frames);
+    /// The names of the events that the server sends, other than relayed ones.
+    pub fn outgoing(&self) -> impl Iterator<Item = &str> {
+        let rules = On::NAMES.iter().filter(|(_, on)| *on != On::Relay).flat_map(|(_, on)| self.rules(*on));
+        rules.filter_map(|rule| match &rule.event {
+            Some(Name::Own(name)) => Some(name.as_str()),
+            Some(Name::Relayed) | None => None,
+        })
+    }
+
+    /// Finds the first rule that matches a client's event, whose text is a JSON array with the name first.
+    pub fn recognize<'a>(&self, arguments: &Arguments<'a>, text: &'a str) -> Recognized<'_, 'a> {
+        if self.incoming.is_empty() {
+            return Recognized::Unknown;
         }
-        Some(frames)
+        let Some(rules) = self.incoming.get(&*arguments.name) else { return Recognized::Unknown };
+        let first = arguments.first.as_ref();
+        let shapes = || Recognized::Mismatch(rules.iter().map(|rule| rule.shape.as_str()).collect());
+        if !rules.iter().any(|rule| rule.may_match(first)) {
+            return shapes();
+        }
+        let values: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+        let values = values.get(1..).unwrap_or_default();
+        let matching = rules.iter().filter(|rule| rule.may_match(first));
+        let mut matching = matching.filter_map(|rule| rule.matches(values).map(|bindings| (rule, bindings)));
+        matching.next().map_or_else(shapes, |(rule, bindings)| Recognized::Rule(rule, bindings))
     }
 
-    /// Whether the event of `standard` is sent, too.
-    pub fn keeps_standard(&self, on: On) -> bool {
-        self.outgoing.get(&on).is_none_or(|rules| rules.iter().any(|rule| rule.keep))
+    fn rules(&self, on: On) -> &[OutRule] {
+        &self.outgoing[on as usize]
+    }
+
+    /// Writes the packets of an event, and whether the event of `standard` is sent, too; `None` if no rule is for it.
+    pub fn expand(&self, on: On, context: &Context<'_>) -> Option<(Vec<String>, bool)> {
+        // A rule for events of this name counts before those for events of any name.
+        let name = context.event.unwrap_or_default();
+        let is_named = self.rules(on).iter().any(|rule| rule.is_of(name));
+        let is_meant = |rule: &&OutRule| if is_named { rule.is_of(name) } else { rule.of.is_empty() };
+        let mut rules = self.rules(on).iter().filter(is_meant).peekable();
+        rules.peek()?;
+        let (mut packets, mut keep) = (Vec::new(), false);
+        for rule in rules {
+            keep |= rule.keep;
+            if rule.size.is_none_or(|size| size == context.peers.len()) {
+                rule.expand(context, &mut packets);
+            }
+        }
+        Some((packets, keep))
     }
 
     /// Whether an event of the profile needs the sender's object with the server's fields set.
     pub fn needs_data(&self, on: On) -> bool {
-        self.outgoing.get(&on).is_some_and(|rules| rules.iter().any(|rule| rule.uses(&template::Variable::Data)))
+        self.rules(on).iter().any(|rule| rule.uses(template::Variable::is_data))
     }
 
     /// Whether clients of this profile believe that an event comes from the server, so that none may be relayed to them
     /// under its name.
     pub fn reserves(&self, event: &str) -> bool {
-        let sends = |on: &On, rule: &OutRule| *on != On::Relay && rule.event.as_deref() == Some(event);
-        is_socketio_name(event)
-            || event == "error"
-            || self.outgoing.iter().any(|(on, rules)| rules.iter().any(|rule| sends(on, rule)))
+        message::is_reserved(event) || self.sends(event)
+    }
+
+    /// Whether the server sends an event of this name, other than a relayed one.
+    pub fn sends(&self, event: &str) -> bool {
+        self.outgoing().any(|name| name == event)
     }
 }
 
-/// The profiles that are built in, in the order in which they are tried; `standard` is the default.
-pub fn builtin() -> &'static [(&'static str, Profile)] {
-    static BUILTIN: LazyLock<Vec<(&str, Profile)>> = LazyLock::new(|| {
-        let read = |(name, text): &(&'static str, &'static str)| {
-            (*text, Profile::read(name, text).expect("a test compiles each built-in profile"))
-        };
-        SOURCES.iter().map(read).collect()
-    });
-    &BUILTIN
+impl Profile {
+    /// The profiles that are built in, in the order in which they are tried; `standard` is first.
+    pub fn builtin() -> &'static [Arc<Self>] {
+        static BUILTIN: LazyLock<Vec<Arc<Profile>>> = LazyLock::new(|| {
+            let read = |(name, text): &(&str, &str)| {
+                Arc::new(Profile::read(name, text).expect("a test compiles each built-in profile"))
+            };
+            SOURCES.iter().map(read).collect()
+        });
+        &BUILTIN
+    }
+
+    /// The profile of [the dialect](super) itself.
+    pub fn standard() -> Arc<Self> {
+        Arc::clone(&Self::builtin()[0])
+    }
+
+    /// The file of a built-in profile.
+    pub fn source(name: &str) -> Option<&'static str> {
+        SOURCES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    }
 }
 
 macro_rules! sources {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("profile/builtin/", $name, ".toml")))),*] };
 }
 
-const SOURCES: [(&str, &str); 1] = sources!["add-peer"];
+const SOURCES: [(&str, &str); 9] = sources![
+    "standard",
+    "user-connected",
+    "add-peer",
+    "signal-exchange",
+    "call-user",
+    "room-colon",
+    "snake",
+    "ready",
+    "strings",
+];
 
 /// Names that the Socket.IO libraries use themselves: clients do not emit them and listeners do not expect them.
 fn is_socketio_name(event: &str) -> bool {

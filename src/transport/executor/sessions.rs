@@ -80,7 +80,7 @@ impl Executor {
             let id = if self.has_used_id { ConnectionId::random() } else { self.id };
             self.has_used_id = true;
             let (mailbox, key) = self.new_mailbox(id);
-            self.confirm(id, key.as_ref())?;
+            self.confirm(id, key.as_ref(), &mailbox)?;
             self.begin(mailbox, id, key, grant);
             return Ok(());
         };
@@ -88,7 +88,7 @@ impl Executor {
             session.accept(grant).expect("a session is resumed by its own subject");
         }
         let (id, key) = (session.id(), session.key());
-        let confirmed = self.confirm(id, key.as_ref());
+        let confirmed = self.confirm(id, key.as_ref(), &mailbox);
         let attached = session.while_held(|| mailbox.attach(&self.sink(), None, seen, None));
         let speaks = self.conversation.dialect();
         self.sit(Seat { session, mailbox, speaks });
@@ -101,9 +101,9 @@ impl Executor {
         }
     }
 
-    fn confirm(&mut self, connection: ConnectionId, key: Option<&ResumeKey>) -> Result<(), End> {
-        let key = key.map(ResumeKey::expose);
-        let reply = self.conversation.connected(Ok(Connected { connection, key: key.as_deref() }));
+    fn confirm(&mut self, connection: ConnectionId, key: Option<&ResumeKey>, mailbox: &Mailbox) -> Result<(), End> {
+        let (key, framing) = (key.map(ResumeKey::expose), mailbox.framing());
+        let reply = self.conversation.connected(Ok(Connected { connection, key: key.as_deref(), framing }));
         self.answer(reply)
     }
 
@@ -137,7 +137,7 @@ impl Executor {
         let greeting = match self.conversation.resumed(Some(session.id()), now) {
             Frame::Text(greeting) => greeting,
             Frame::WithToken(greeting) => greeting.text(),
-            Frame::Several(_) | Frame::Close(..) => return None,
+            Frame::WithAttachments(..) | Frame::Several(_) | Frame::Close(..) => return None,
         };
         let attached = mailbox.attach(&self.sink(), Some(greeting), seen, key.as_deref());
         // Its answer says that the client has its new key.

@@ -20,7 +20,7 @@ use super::first_post::FirstPostState;
 use super::payload::{Answer, SEPARATOR};
 use super::upgrade::UpgradeState;
 use super::{Data, Sessions};
-use crate::dialect::socketio::packet::Revision;
+use crate::dialect::socketio::packet::{Revision, base64_packet};
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Limit;
@@ -344,7 +344,7 @@ impl PollingSession {
         }
         let (mut packets, mut taken) = (answer.packets(), answer.len());
         let frames = self.queue.take_while(|frame| {
-            packets += if matches!(frame, Outgoing::Pair(..)) { 2 } else { 1 };
+            packets += frame.messages();
             let fits = packets <= max_packets && taken < enough_bytes;
             taken += frame.length();
             fits
@@ -357,6 +357,15 @@ impl PollingSession {
                 Outgoing::Pair(first, second) => {
                     answer.push(first);
                     answer.push(second);
+                }
+                Outgoing::Attached(attached) => {
+                    answer.push(&attached.text);
+                    for data in &attached.attachments {
+                        answer.push(base64_packet(self.revision, data).as_bytes());
+                    }
+                    if let Some(follower) = &attached.follower {
+                        answer.push(follower);
+                    }
                 }
                 Outgoing::Ping => {}
                 Outgoing::Close(..) => is_last = true,

@@ -11,6 +11,7 @@ use crate::transport::executor::End;
 /// The bit that marks the last frame of a message; every message here is one frame.
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
 const PING: u8 = 0x9;
 
 /// The longest header of a frame of a server.
@@ -31,7 +32,7 @@ pub(super) fn encode(frames: &mut VecDeque<Outgoing>) -> (Vec<u8>, usize, usize)
         if count > 0 && capacity + frame.length() > ENOUGH {
             break;
         }
-        capacity += frame.length() + 2 * MAX_HEADER;
+        capacity += frame.length() + frame.messages() * MAX_HEADER;
         bytes += frame.length();
         count += 1;
     }
@@ -42,6 +43,15 @@ pub(super) fn encode(frames: &mut VecDeque<Outgoing>) -> (Vec<u8>, usize, usize)
             Outgoing::Pair(first, second) => {
                 push(&mut buffer, TEXT, &first);
                 push(&mut buffer, TEXT, &second);
+            }
+            Outgoing::Attached(attached) => {
+                push(&mut buffer, TEXT, &attached.text);
+                for data in &attached.attachments {
+                    push(&mut buffer, BINARY, data);
+                }
+                if let Some(follower) = &attached.follower {
+                    push(&mut buffer, TEXT, follower);
+                }
             }
             Outgoing::Ping => push(&mut buffer, PING, BACK),
             // Written last, by itself.
@@ -69,7 +79,7 @@ pub(super) fn text(text: &str) -> Vec<u8> {
 pub(super) fn end_of(frames: &VecDeque<Outgoing>) -> Option<End> {
     frames.iter().find_map(|frame| match frame {
         Outgoing::Close(code, reason) => Some(End::told(*code, reason)),
-        Outgoing::Text(_) | Outgoing::Pair(..) | Outgoing::Ping => None,
+        Outgoing::Text(_) | Outgoing::Pair(..) | Outgoing::Attached(_) | Outgoing::Ping => None,
     })
 }
 

@@ -152,7 +152,8 @@ async fn a_number_that_is_none_is_refused_on_ws() {
 #[tokio::test]
 async fn no_key_is_logged() {
     let mut command = parlor();
-    command.envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("LOG_LEVEL", "trace")]);
+    let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/socketio/documented.toml");
+    command.envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("LOG_LEVEL", "trace"), ("SOCKETIO_PROFILES", profile)]);
     let program = Program::start(command);
     let mut secrets = Vec::new();
     for (times, way) in (1..).zip(WAYS) {

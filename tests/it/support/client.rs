@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
-use parlor_testing::protocol::offset_of;
+use parlor_testing::protocol::{is_beside, offset_of};
 pub(crate) use parlor_testing::transport::WebSocket;
 use parlor_testing::transport::{connect, reset};
 use serde_json::{Value, json};
@@ -143,7 +143,8 @@ impl Client {
         }
     }
 
-    /// The event in a frame, unless it is the offset of the one before, or what follows the list of a room.
+    /// The event in a frame, unless it is the offset of the one before, what follows the list of a room, or one that is
+    /// sent beside another.
     fn noted(&mut self, frame: &str) -> Option<Value> {
         let event = event_of(frame);
         if let Some(offset) = offset_of(&event) {
@@ -153,6 +154,9 @@ impl Client {
         if event[0] == "room-joined" {
             assert_eq!(event.as_array().map(Vec::len), Some(2), "{event}");
             self.joined = event[1].clone();
+            return None;
+        }
+        if event[0].as_str().is_some_and(is_beside) {
             return None;
         }
         Some(event)

@@ -1,7 +1,13 @@
 //! Reading recorded frames, and what a command is in a line of text.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use parlor::dialect::DecodeError;
+use parlor::dialect::json::Arguments;
+use parlor::dialect::socketio::choice::Choice;
+use parlor::dialect::socketio::interpret::{Interpreted, interpret};
+use parlor::id::ConnectionId;
 use parlor::room::{Command, Metadata, RoomKind, SignalKind};
 
 /// The cases of a fixture: two lines each, marked with these characters.
@@ -16,6 +22,13 @@ pub(crate) fn cases(text: &'static str, first: &str, second: &str) -> Vec<(&'sta
 /// When everything in the fixtures happens.
 pub(crate) fn when() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_678)
+}
+
+/// What a Socket.IO client that has sent nothing before means by an event; `None` where that is no event.
+pub(crate) fn interpreted(text: &str) -> Option<Result<Interpreted, DecodeError>> {
+    let choice = Choice::new(Arc::default(), ConnectionId::from_u128(1));
+    let arguments = Arguments::read(text)?;
+    Some(interpret(&choice, &arguments, text, &mut None, &[]))
 }
 
 /// A command in a line.

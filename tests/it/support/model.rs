@@ -97,8 +97,16 @@ impl Run {
                 self.signals = self.signals.wrapping_add(1);
                 let body: Box<str> = "x".repeat(usize::from(length.0)).into();
                 let content = 0..body.len();
-                let signal =
-                    Signal { kind: SignalKind::Offer, name: None, origin: "test", body, content, note: self.signals };
+                let signal = Signal {
+                    kind: SignalKind::Offer,
+                    name: None,
+                    origin: "test",
+                    body,
+                    content,
+                    note: self.signals.into(),
+                    echo: false,
+                    attachments: Vec::new(),
+                };
                 let target = target.map(|name| Target::new(name.id()));
                 self.apply(who, &Command::Relay { room: room.map(Place::id), target, signal });
             }

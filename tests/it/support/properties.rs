@@ -22,6 +22,7 @@ mod object;
 mod peers;
 
 use parlor::dialect::Failure;
+use parlor::dialect::json::Arguments;
 use parlor::dialect::socketio::encode::Asked;
 use parlor::dialect::socketio::{Request, encode};
 use parlor::id::{MAX_ID_CHARS, PeerId};
@@ -61,9 +62,15 @@ impl Wire {
     }
 }
 
+const ROOM_KEYS: [&str; 8] = ["roomId", "room", "meetingId", "roomCode", "code", "room_id", "roomName", "roomToken"];
+const PEER_KEYS: [&str; 3] = ["userId", "peerId", "participantId"];
+const TARGET_KEYS: [&str; 9] =
+    ["targetId", "target", "to", "targetUserId", "targetSocketId", "receiverId", "userToSignal", "calleeId", "peerID"];
+
 /// One event of a Socket.IO client: the JSON array of its name and its arguments.
 fn socketio(text: &str) {
-    let Some(request) = Request::read(text) else { return };
+    let Some(arguments) = Arguments::read(text) else { return };
+    let Some(request) = Request::read(&arguments) else { return };
     let room = request.room();
     if let Some(room) = &room {
         check_id(room.as_str());
@@ -87,12 +94,12 @@ fn socketio(text: &str) {
     let object = first.as_deref().and_then(Object::read);
     let second = arguments.next().filter(|value| value != "null");
     check_ids(&command);
-    let named_room = object.as_ref().map_or(first.as_deref(), |object| object.first_of(&["roomId", "room"]));
+    let named_room = object.as_ref().map_or(first.as_deref(), |object| object.first_of(&ROOM_KEYS));
     match command {
         Command::Join { room, peer, metadata, kind } => {
             assert_eq!(kind, RoomKind::Group);
             assert_eq!(Some(room.as_str()), named_room.map(id_text).as_deref());
-            let named = object.as_ref().map_or(second.as_deref(), |object| object.first_of(&["userId", "peerId"]));
+            let named = object.as_ref().map_or(second.as_deref(), |object| object.first_of(&PEER_KEYS));
             assert_eq!(peer.as_ref().map(PeerId::as_str), named.map(id_text).as_deref());
             check_said(object.as_ref(), &metadata);
             peers::check(&metadata);
@@ -103,12 +110,15 @@ fn socketio(text: &str) {
         Command::Relay { room, target, signal } => {
             assert_eq!(room.map(|room| room.to_string()), named_room.map(id_text));
             let object = object.expect("a signal is an object");
-            let named = object.first_of(&["targetId", "target", "to", "targetUserId", "targetSocketId"]);
+            let named = object.first_of(&TARGET_KEYS);
             assert_eq!(target.map(|target| target.to_string()), named.map(id_text));
             let sent = Sent::new(Wire::SocketIo, signal.kind, object, None);
             Scene::new(Wire::SocketIo).check_signal(&sent, &signal);
         }
-        Command::Inspect { .. } | Command::HangUp { .. } | Command::Update { .. } => {
+        Command::Update { room, .. } => {
+            assert_eq!(room.map(|room| room.to_string()), named_room.map(id_text));
+        }
+        Command::Inspect { .. } | Command::HangUp { .. } => {
             panic!("no event of this wire means {command:?}")
         }
     }
@@ -117,8 +127,8 @@ fn socketio(text: &str) {
 /// What a Socket.IO peer says of itself is what it wrote, less what says who and where it is.
 fn check_said(object: Option<&Object>, metadata: &Metadata) {
     let Some(object) = object else { return assert_eq!(metadata.as_str(), "") };
-    let room = ["roomId", "room"].into_iter().find(|key| object.has(key));
-    let peer = ["userId", "peerId"].into_iter().find(|key| object.has(key));
+    let room = ROOM_KEYS.into_iter().find(|key| object.has(key));
+    let peer = PEER_KEYS.into_iter().find(|key| object.has(key));
     let expected = object.less(|key| encoded::PEER_FIELDS.contains(&key) || Some(key) == room || Some(key) == peer);
     assert_eq!(Object::of_members(metadata.as_str()), expected);
 }

@@ -36,6 +36,10 @@ pub(crate) struct TestServer {
     trusted: Option<Arc<ClientConfig>>,
 }
 
+/// Most tests are about the documented events of Socket.IO, not those that `standard` sends beside them.
+const DOCUMENTED_EVENTS: &str =
+    concat!("--socketio-profiles=", env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/socketio/documented.toml");
+
 impl TestServer {
     pub(crate) fn start() -> Self {
         Self::with(&[])
@@ -48,7 +52,8 @@ impl TestServer {
 
     /// The same, with other time limits than those of a real server.
     pub(crate) fn within(timeouts: &Timeouts, flags: &[&str]) -> Self {
-        let flags = ["--host=127.0.0.1", "--port=0", "--resume-seconds=0"].iter().chain(flags).map(Into::into);
+        let own = ["--host=127.0.0.1", "--port=0", "--resume-seconds=0", DOCUMENTED_EVENTS];
+        let flags = own.iter().chain(flags).map(Into::into);
         let loaded = config::load_from(flags, BTreeMap::new(), BTreeMap::new()).expect("the settings are valid");
         let server = Server::start(loaded.config, None, *timeouts).expect("a free port");
         Self { address: server.local_addr(), server: Some(server), trusted: None }

@@ -6,9 +6,11 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::pattern::{Pattern, Variable};
-use super::rule::{Does, InRule, On, OutRule};
+use super::rule::{Does, InRule, Name, On, OutRule};
 use super::template::Template;
 use super::{Profile, is_socketio_name, suggestion};
+use crate::dialect::message;
+use crate::id::RoomId;
 
 /// Why a file is not a profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,15 +44,21 @@ struct Incoming {
     event: OneOrMany,
     does: Spanned<String>,
     args: Option<Spanned<Vec<toml::Value>>>,
+    /// The room that every event of the rule means.
+    room: Option<Spanned<String>>,
     /// Another name for a relayed event.
-    rename: Option<String>,
+    rename: Option<Spanned<String>>,
+    /// Whether an event that matches chooses the profile.
+    decides: Option<bool>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Outgoing {
     on: Spanned<OneOrMany>,
-    event: String,
+    /// Without one, nothing is sent.
+    event: Option<String>,
+    of: Option<OneOrMany>,
     #[serde(default)]
     args: Option<Spanned<Vec<toml::Value>>>,
     each: Option<Spanned<String>>,
@@ -91,7 +99,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<Profile, ProfileError> {
         about: parsed.about,
         is_default: parsed.default,
         incoming: HashMap::new(),
-        outgoing: HashMap::new(),
+        outgoing: std::array::from_fn(|_| Vec::new()),
     };
     for rule in &parsed.incoming {
         reader.incoming(rule, &mut profile)?;
@@ -123,22 +131,36 @@ impl Reader<'_> {
             let patterns = args.get_ref().iter().map(Pattern::compile).collect::<Result<Vec<_>, _>>();
             patterns.map_err(|message| self.error(args.span().start, message))
         });
-        let compiled = InRule { does, args: args.transpose()?, rename: rule.rename.clone() };
-        if rule.rename.is_some() && does != Does::Relay {
-            return Err(self.error(at, "`rename` goes with `does = \"relay\"`".to_owned()));
+        let shape = rule.args.as_ref().map(|args| self.text[args.span()].trim().to_owned()).unwrap_or_default();
+        let room = rule.room.as_ref().map(|room| {
+            RoomId::new(room.get_ref()).map_err(|problem| self.error(room.span().start, format!("`room` {problem}")))
+        });
+        let rename = rule.rename.as_ref().map(Spanned::get_ref).cloned();
+        let compiled = InRule {
+            does,
+            args: args.transpose()?,
+            shape,
+            room: room.transpose()?,
+            rename,
+            decides: rule.decides.unwrap_or(true),
+        };
+        if let Some(rename) = &rule.rename {
+            self.rename(does, rename)?;
         }
-        if compiled.args.is_some() {
-            let needed = match does {
-                Does::Join => Some((Variable::Room, "$room")),
-                does if does.is_signal() => Some((Variable::Body, "$body")),
-                _ => None,
-            };
-            if let Some((variable, name)) = needed.filter(|(variable, _)| !compiled.binds(variable)) {
-                let _ = variable;
-                return Err(
-                    self.error(at, format!("a rule with `does = \"{}\"` must bind `{name}`", rule.does.get_ref()))
-                );
-            }
+        if compiled.room.is_some() && does != Does::Join {
+            return Err(self.error(at, "`room` goes with `does = \"join\"`".to_owned()));
+        }
+        let needed = match does {
+            Does::Join if compiled.room.is_none() => Some((Variable::Room, "$room")),
+            does if does.is_signal() => Some((Variable::Body, "$body")),
+            _ => None,
+        };
+        if let Some((variable, name)) = needed
+            && compiled.args.is_some()
+            && !compiled.binds(&variable)
+        {
+            let message = format!("a rule with `does = \"{}\"` must bind `{name}`", rule.does.get_ref());
+            return Err(self.error(at, message));
         }
         let events = rule.event.as_slice();
         if events.is_empty() {
@@ -163,6 +185,14 @@ impl Reader<'_> {
         Ok(())
     }
 
+    fn rename(&self, does: Does, name: &Spanned<String>) -> Result<(), ProfileError> {
+        let at = name.span().start;
+        if does != Does::Relay {
+            return Err(self.error(at, "`rename` goes with `does = \"relay\"`".to_owned()));
+        }
+        message::check_name("rename", name.get_ref()).map_err(|problem| self.error(at, problem.to_string()))
+    }
+
     fn outgoing(&self, rule: &Spanned<Outgoing>, profile: &mut Profile) -> Result<(), ProfileError> {
         let at = rule.span().start;
         let rule = rule.get_ref();
@@ -180,23 +210,34 @@ impl Reader<'_> {
                 return Err(self.error(each.span().start, message.to_owned()));
             }
         };
-        if on.contains(&On::Full) != rule.size.is_some() {
-            return Err(self.error(at, "`size` goes with `on = \"full\"`, which needs it".to_owned()));
+        if on.contains(&On::Full) && rule.size.is_none() {
+            return Err(self.error(at, "`on = \"full\"` needs `size`, the number of peers".to_owned()));
         }
-        let event = match rule.event.as_str() {
-            "$event" if on == [On::Relay] => None,
-            "$event" => return Err(self.error(at, "`$event` names the event in rules on relay only".to_owned())),
-            event if is_socketio_name(event) => {
+        if rule.size.is_some() && !on.iter().all(|on| On::WITH_PEERS.contains(on)) {
+            let message = "`size` goes with rules on joined, peer-joined, peer-left, users-changed and full";
+            return Err(self.error(at, message.to_owned()));
+        }
+        if rule.of.is_some() && !on.iter().all(|on| On::WITH_SENDER.contains(on)) {
+            return Err(self.error(at, "`of` goes with rules on offer, answer, candidate and relay".to_owned()));
+        }
+        let event = match rule.event.as_deref() {
+            None if rule.args.is_some() => return Err(self.error(at, "`args` needs an `event`".to_owned())),
+            None => None,
+            Some("$event") if on == [On::Relay] => Some(Name::Relayed),
+            Some("$event") => {
+                return Err(self.error(at, "`$event` names the event in rules on relay only".to_owned()));
+            }
+            Some(event) if is_socketio_name(event) => {
                 return Err(
                     self.error(at, format!("`{event}` is an event of Socket.IO itself: clients would not hear it"))
                 );
             }
-            event => Some(event.to_owned()),
+            Some(event) => Some(Name::Own(event.to_owned())),
         };
         // An event that clients can have relayed under its name must not be one that they believe from the server.
         let relayed = profile.incoming.iter().flat_map(|(name, rules)| rules.iter().map(move |rule| (name, rule)));
         let mut relayed = relayed.filter(|(_, rule)| rule.does == Does::Relay);
-        if let Some(event) = &event
+        if let Some(Name::Own(event)) = &event
             && on != [On::Relay]
             && relayed.any(|(name, rule)| rule.rename.as_ref().unwrap_or(name) == event)
         {
@@ -208,9 +249,10 @@ impl Reader<'_> {
             compiled.collect::<Result<Vec<_>, _>>().map_err(|message| self.error(args.span().start, message))
         };
         let args = rule.args.as_ref().map(templates).transpose()?.unwrap_or_default();
-        let compiled = OutRule { event, args, is_each, size: rule.size, keep: rule.keep };
+        let of = rule.of.as_ref().map(|of| of.as_slice().to_vec()).unwrap_or_default();
+        let compiled = OutRule { event, args, of, is_each, size: rule.size, keep: rule.keep };
         for on in on {
-            profile.outgoing.entry(on).or_default().push(compiled.clone());
+            profile.outgoing[on as usize].push(compiled.clone());
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::dialect::json::{self, Members};
+use crate::dialect::json::{self, Argument, Members};
 
 /// The key that binds the rest of an object: `"..." = "$meta"`.
 pub(super) const REST: &str = "...";
@@ -104,6 +104,29 @@ impl Pattern {
             Self::Bind { variable, .. } => variable == wanted,
             Self::Object { keys, .. } => keys.iter().any(|(_, pattern)| pattern.binds(wanted)),
             Self::Anything | Self::Literal(_) => false,
+        }
+    }
+
+    /// Returns whether a first argument has the kind that is wanted, without reading its values.
+    pub(super) fn may_match(&self, first: Option<&Argument<'_>>) -> bool {
+        let is_id = |variable: &Variable| matches!(variable, Variable::Room | Variable::User | Variable::Target);
+        let is_object = matches!(first, Some(Argument::Object(_)));
+        match (self, first) {
+            (Self::Object { keys, .. }, Some(Argument::Object(members))) => {
+                keys.iter().all(|(key, pattern)| pattern.is_optional() || members.has(key))
+            }
+            (Self::Object { .. }, _) => false,
+            (Self::Literal(_), _) => !is_object,
+            (Self::Bind { variable, .. }, _) => !(is_object && is_id(variable)),
+            (Self::Anything, _) => true,
+        }
+    }
+
+    fn is_optional(&self) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Bind { is_optional, .. } => *is_optional,
+            Self::Literal(_) | Self::Object { .. } => false,
         }
     }
 

@@ -2,9 +2,13 @@
 
 use std::fmt;
 
+use serde_json::value::RawValue;
+
 use super::pattern::{Bindings, Pattern, Variable};
 use super::template::{self, Context, Template, expand_list};
-use serde_json::value::RawValue;
+use crate::dialect::json::{Argument, push_string};
+use crate::dialect::socketio::packet::{Kind, ROOT, push_head};
+use crate::id::RoomId;
 
 /// What an event of a client does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +51,7 @@ impl Does {
 }
 
 /// What the server tells a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum On {
     /// The receiver has joined.
     Joined,
@@ -78,6 +82,8 @@ pub enum On {
 }
 
 impl On {
+    /// How many there are.
+    pub(super) const COUNT: usize = Self::NAMES.len();
     /// The words of the file.
     pub(super) const NAMES: [(&str, Self); 13] = [
         ("joined", Self::Joined),
@@ -128,11 +134,27 @@ pub struct InRule {
     pub does: Does,
     /// The shape of the arguments; `None` means key aliases and positions as in `standard`.
     pub(super) args: Option<Vec<Pattern>>,
+    /// The shape as the file writes it.
+    pub(super) shape: String,
+    /// The room that every event of the rule means.
+    pub(super) room: Option<RoomId>,
     /// Another name for a relayed event.
     pub(super) rename: Option<String>,
+    /// Whether an event that matches chooses the profile.
+    pub(super) decides: bool,
 }
 
 impl InRule {
+    /// Returns whether an event that matches chooses the profile.
+    pub fn decides(&self) -> bool {
+        self.decides
+    }
+
+    /// Returns whether the first argument has the kind that the shape asks for: cheap, and nearly always right.
+    pub(super) fn may_match(&self, first: Option<&Argument<'_>>) -> bool {
+        self.args.as_ref().and_then(|args| args.first()).is_none_or(|pattern| pattern.may_match(first))
+    }
+
     /// Matches the arguments. Without a shape anything matches, and nothing is bound. Arguments beyond the shape are ignored.
     pub(super) fn matches<'a>(&self, arguments: &[&'a RawValue]) -> Option<Bindings<'a>> {
         let mut bindings = Bindings::default();
@@ -150,31 +172,54 @@ impl InRule {
 /// An `[[out]]` rule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutRule {
-    /// The name of the event; `None` means that of the relayed event.
-    pub(super) event: Option<String>,
+    /// The name of the event; `None` sends nothing, in place of the event of `standard`.
+    pub(super) event: Option<Name>,
     pub(super) args: Vec<Template>,
+    /// Names under which the sender sent a signal or a relayed event, if the rule is for those only.
+    pub(super) of: Vec<String>,
     /// One event for each of the other peers.
     pub(super) is_each: bool,
-    /// The number of peers at which `full` is told.
+    /// The number of peers in the room, if the rule is for that only.
     pub(super) size: Option<usize>,
     /// Whether the event of `standard` is sent, too, before.
     pub(super) keep: bool,
 }
 
+/// The name of a server's event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Name {
+    /// That of the relayed event.
+    Relayed,
+    /// A name of the profile.
+    Own(String),
+}
+
+/// The longest event in bytes that is sent beside the standard one and carries a list of peers.
+const MAX_KEPT_LIST: usize = 16 * 1024;
+
 impl OutRule {
-    /// Appends the frames of the rule, each a JSON array `["event",…]`.
-    pub(super) fn expand(&self, context: &Context<'_>, frames: &mut Vec<String>) {
+    /// Appends the packets of the rule.
+    pub(super) fn expand(&self, context: &Context<'_>, packets: &mut Vec<String>) {
+        let Some(name) = &self.event else { return };
         if self.is_each {
-            frames.extend(context.others().map(|peer| self.frame(&Context { peer: Some(peer), ..*context })));
-        } else {
-            frames.push(self.frame(context));
+            packets.extend(context.others().map(|peer| self.packet(name, &Context { peer: Some(peer), ..*context })));
+            return;
+        }
+        let packet = self.packet(name, context);
+        if !(self.keep && packet.len() > MAX_KEPT_LIST && self.uses(template::Variable::is_list)) {
+            packets.push(packet);
         }
     }
 
-    fn frame(&self, context: &Context<'_>) -> String {
+    fn packet(&self, name: &Name, context: &Context<'_>) -> String {
+        let name = match name {
+            Name::Own(name) => name,
+            Name::Relayed => context.event.unwrap_or_default(),
+        };
         let mut out = String::with_capacity(256 + context.body.map_or(0, str::len) + context.data.map_or(0, str::len));
+        push_head(&mut out, Kind::Event, ROOT, None);
         out.push('[');
-        crate::dialect::json::push_string(&mut out, self.event.as_deref().or(context.event).unwrap_or_default());
+        push_string(&mut out, name);
         let start = out.len();
         out.push(',');
         expand_list(&self.args, context, &mut out);
@@ -185,7 +230,18 @@ impl OutRule {
         out
     }
 
-    pub(super) fn uses(&self, variable: &template::Variable) -> bool {
-        self.args.iter().any(|template| template.uses(variable))
+    /// Returns whether a variable of some kind is used in the arguments.
+    pub(super) fn uses(&self, wanted: fn(&template::Variable) -> bool) -> bool {
+        self.args.iter().any(|template| template.uses(wanted))
+    }
+
+    /// Returns whether each receiver gets something else.
+    pub(super) fn is_personal(&self) -> bool {
+        self.is_each || self.uses(template::Variable::is_personal)
+    }
+
+    /// Returns whether the rule is for events that the sender sent under this name, and names it.
+    pub(super) fn is_of(&self, name: &str) -> bool {
+        self.of.iter().any(|of| of == name)
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! A template is compiled once from TOML. Literals are kept as JSON text; bodies and metadata are copied as text.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use humantime::format_rfc3339_millis;
-use serde_json::value::RawValue;
 
 use super::rule::On;
 use crate::dialect::json::{self, Members, push_string};
@@ -45,6 +45,8 @@ pub(super) enum Variable {
     Count,
     Body,
     Data,
+    /// A key of the sender's object.
+    DataKey(String),
     Event,
     Reason,
     Code,
@@ -66,7 +68,7 @@ pub(super) enum Field {
 }
 
 /// The names that a template may use, for suggestions.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 18] = [
     "room",
     "me",
     "peer",
@@ -84,6 +86,7 @@ const VARIABLES: [&str; 17] = [
     "code",
     "message",
     "first",
+    "now",
 ];
 
 /// What templates expand from: one event and its receiver.
@@ -99,6 +102,8 @@ pub struct Context<'a> {
     pub from: Option<&'a Peer>,
     /// The peers of the room in join order, the receiver included.
     pub peers: &'a [Arc<Peer>],
+    /// The text of `$peers`, once it was needed.
+    pub list: &'a OnceCell<String>,
     /// The description or candidate, as JSON.
     pub body: Option<&'a str>,
     /// The sender's object with the server's fields set, as JSON.
@@ -119,13 +124,14 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// A context in which nothing but the time is known.
-    pub fn new(now: SystemTime) -> Self {
+    pub fn new(now: SystemTime, list: &'a OnceCell<String>) -> Self {
         Self {
             room: None,
             me: None,
             peer: None,
             from: None,
             peers: &[],
+            list,
             body: None,
             data: None,
             arguments: None,
@@ -181,10 +187,10 @@ impl Template {
         })
     }
 
-    /// Whether a variable is used somewhere in the template.
-    pub(super) fn uses(&self, wanted: &Variable) -> bool {
+    /// Whether a variable of some kind is used somewhere in the template.
+    pub(super) fn uses(&self, wanted: fn(&Variable) -> bool) -> bool {
         match self {
-            Self::Variable { variable, .. } => variable == wanted,
+            Self::Variable { variable, .. } => wanted(variable),
             Self::Object(keys) => keys.iter().any(|(_, template)| template.uses(wanted)),
             Self::Array(values) => values.iter().any(|template| template.uses(wanted)),
             Self::Literal(_) | Self::AllArguments => false,
@@ -245,6 +251,21 @@ pub(super) fn expand_list(values: &[Template], context: &Context<'_>, out: &mut 
 }
 
 impl Variable {
+    /// Whether the value differs between the receivers of one event.
+    pub(super) fn is_personal(&self) -> bool {
+        matches!(self, Self::Me(_) | Self::Peers | Self::PeersUserIds | Self::PeersSocketIds | Self::First)
+    }
+
+    /// Whether the value is a list of peers.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self, Self::Peers | Self::PeersUserIds | Self::PeersSocketIds | Self::Users)
+    }
+
+    /// Whether the value comes from the sender's object.
+    pub(super) fn is_data(&self) -> bool {
+        matches!(self, Self::Data | Self::DataKey(_))
+    }
+
     fn parse(name: &str, on: &[On], is_each: bool) -> Result<Self, String> {
         let (base, field) = name.split_once('.').map_or((name, None), |(base, field)| (base, Some(field)));
         let of_list = |variable: Self| available(name, on, &On::WITH_PEERS).map(|()| variable);
@@ -266,7 +287,10 @@ impl Variable {
             ("room", None) => Self::Room,
             ("now", None) => Self::Now,
             ("body", None) => available(name, on, &On::SIGNALS).map(|()| Self::Body)?,
-            ("data", None) => available(name, on, &On::WITH_SENDER).map(|()| Self::Data)?,
+            ("data", key) => {
+                available(name, on, &On::WITH_SENDER)?;
+                key.map_or(Self::Data, |key| Self::DataKey(key.to_owned()))
+            }
             ("event", None) => available(name, on, &[On::Relay, On::Error]).map(|()| Self::Event)?,
             ("reason", None) => available(name, on, &[On::PeerLeft, On::Removed]).map(|()| Self::Reason)?,
             ("code", None) => available(name, on, &[On::Error, On::Removed]).map(|()| Self::Code)?,
@@ -285,7 +309,14 @@ impl Variable {
             Self::Me(field) => context.me.is_some_and(|peer| field.expand(context, peer, out)),
             Self::Peer(field) => context.peer.is_some_and(|peer| field.expand(context, peer, out)),
             Self::From(field) => context.from.is_some_and(|peer| field.expand(context, peer, out)),
-            Self::Peers => list(out, context.others(), |out, peer| _ = Field::Whole.expand(context, peer, out)),
+            Self::Peers => {
+                out.push_str(context.list.get_or_init(|| {
+                    let mut text = String::with_capacity(256 * context.peers.len());
+                    list(&mut text, context.others(), |out, peer| _ = Field::Whole.expand(context, peer, out));
+                    text
+                }));
+                true
+            }
             Self::Users => list(out, context.peers, |out, peer| _ = Field::Whole.expand(context, peer, out)),
             Self::PeersUserIds => list(out, context.others(), |out, peer| push_string(out, peer.id.as_str())),
             Self::PeersSocketIds => {
@@ -306,6 +337,7 @@ impl Variable {
             Self::Now => text(out, Some(&format_rfc3339_millis(context.now).to_string())),
             Self::Body => raw(out, context.body),
             Self::Data => raw(out, context.data),
+            Self::DataKey(key) => context.data.is_some_and(|data| push_key_of(out, data, key)),
             Self::Event => text(out, context.event),
             Self::Reason => text(out, context.reason),
             Self::Code => text(out, context.code),
@@ -334,15 +366,7 @@ impl Field {
             Self::UserId => push_string(out, peer.id.as_str()),
             Self::SocketId => push_string(out, &peer.connection.to_string()),
             Self::JoinedAt => push_string(out, &format_rfc3339_millis(peer.joined_at).to_string()),
-            Self::Meta(key) => {
-                let object = format!("{{{}}}", peer.profile.as_str());
-                let members = serde_json::from_str::<&RawValue>(&object).ok().and_then(Members::read);
-                let Some(value) = members.and_then(|members| members.get(key)).filter(|value| !json::is_null(value))
-                else {
-                    return false;
-                };
-                out.push_str(value.get());
-            }
+            Self::Meta(key) => return push_key_of(out, &format!("{{{}}}", peer.metadata.as_str()), key),
         }
         true
     }
@@ -362,6 +386,13 @@ fn list<'a>(
     }
     out.push(']');
     true
+}
+
+/// Appends the value of a key of an object; `false` if there is none.
+fn push_key_of(out: &mut String, object: &str, key: &str) -> bool {
+    let members = serde_json::from_str::<Members<'_>>(object).ok();
+    let value = members.and_then(|members| members.get(key)).filter(|value| !json::is_null(value));
+    value.map(|value| out.push_str(value.get())).is_some()
 }
 
 fn quoted(text: &str) -> String {

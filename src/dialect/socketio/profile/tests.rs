@@ -1,12 +1,16 @@
+//! Profiles without a server: what rules match, and what they write.
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Context, Does, On, Profile, Recognized, SOURCES, builtin};
+use super::{Context, Does, On, Profile, Recognized, SOURCES};
+use crate::dialect::json::Arguments;
+use crate::dialect::message;
 use crate::id::{ConnectionId, PeerId, RoomId};
-use crate::room::{Peer, Profile as Metadata};
+use crate::room::{Metadata, Peer};
 
 fn profile(rules: &str) -> Profile {
     Profile::read("test.toml", &format!("name = \"test\"\n{rules}")).unwrap()
@@ -16,15 +20,16 @@ fn error(rules: &str) -> String {
     Profile::read("test.toml", &format!("name = \"test\"\n{rules}")).unwrap_err().to_string()
 }
 
-fn arguments(values: &Value) -> Vec<Box<RawValue>> {
-    values.as_array().unwrap().iter().map(|value| serde_json::value::to_raw_value(value).unwrap()).collect()
+/// The text of an event.
+fn event(name: &str, values: &Value) -> String {
+    let values = std::iter::once(json!(name)).chain(values.as_array().unwrap().clone());
+    Value::from_iter(values).to_string()
 }
 
 /// What a rule has bound, as JSON; `None` for a mismatch.
-fn bound(profile: &Profile, event: &str, values: &Value) -> Option<(Does, Value)> {
-    let owned = arguments(values);
-    let borrowed: Vec<&RawValue> = owned.iter().map(|value| &**value).collect();
-    match profile.recognize(event, &borrowed) {
+fn bound(profile: &Profile, name: &str, values: &Value) -> Option<(Does, Value)> {
+    let text = event(name, values);
+    match profile.recognize(&Arguments::read(&text).unwrap(), &text) {
         Recognized::Rule(rule, bindings) => {
             let value = |raw: Option<&RawValue>| raw.map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap());
             let meta: serde_json::Map<String, Value> =
@@ -37,8 +42,12 @@ fn bound(profile: &Profile, event: &str, values: &Value) -> Option<(Does, Value)
             let present = all.into_iter().filter(|(_, value)| !value.is_null() && *value != json!({}));
             Some((rule.does, Value::Object(present.collect())))
         }
-        Recognized::Unknown | Recognized::Mismatch => None,
+        Recognized::Unknown | Recognized::Mismatch(_) => None,
     }
+}
+
+fn nothing() -> Context<'static> {
+    Context::new(SystemTime::UNIX_EPOCH, Box::leak(Box::default()))
 }
 
 fn peer(number: u128, id: &str, metadata: &str) -> Arc<Peer> {
@@ -46,21 +55,34 @@ fn peer(number: u128, id: &str, metadata: &str) -> Arc<Peer> {
         id: PeerId::new(id).unwrap(),
         connection: ConnectionId::from_u128(number),
         joined_at: SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(number).unwrap()),
-        profile: Metadata::new(metadata),
+        metadata: Metadata::new(metadata),
     })
 }
 
+/// The arrays of the events.
+fn texts(profile: &Profile, on: On, context: &Context<'_>) -> Vec<String> {
+    let (packets, _) = profile.expand(on, context).unwrap();
+    packets.iter().map(|packet| packet.strip_prefix("42").unwrap().to_owned()).collect()
+}
+
 fn frames(profile: &Profile, on: On, context: &Context<'_>) -> Vec<Value> {
-    let frames = profile.expand(on, context).unwrap();
-    frames.iter().map(|frame| serde_json::from_str(frame).unwrap()).collect()
+    texts(profile, on, context).iter().map(|frame| serde_json::from_str(frame).unwrap()).collect()
 }
 
 #[test]
 fn every_builtin_profile_compiles_under_its_name() {
-    assert_eq!(builtin().len(), SOURCES.len());
-    for ((name, _), (_, profile)) in SOURCES.iter().zip(builtin()) {
+    assert_eq!(Profile::builtin().len(), SOURCES.len());
+    for ((name, _), profile) in SOURCES.iter().zip(Profile::builtin()) {
         assert_eq!(*name, profile.name());
         assert!(!profile.about().is_empty(), "{name}");
+    }
+    assert_eq!(Profile::standard().name(), "standard");
+}
+
+#[test]
+fn events_of_standard_are_those_that_messages_of_other_protocols_may_not_be_named() {
+    for name in Profile::standard().outgoing() {
+        assert!(message::is_reserved(name), "{name}");
     }
 }
 
@@ -99,7 +121,7 @@ fn positional_and_object_arguments_bind() {
 fn a_rule_without_args_matches_anything() {
     let profile = profile("[[in]]\nevent = \"bye\"\ndoes = \"leave\"");
     assert_eq!(bound(&profile, "bye", &json!([1, 2])), Some((Does::Leave, json!({}))));
-    assert!(matches!(profile.recognize("other", &[]), Recognized::Unknown));
+    assert_eq!(bound(&profile, "other", &json!([])), None);
 }
 
 #[test]
@@ -121,7 +143,7 @@ fn templates_expand_to_the_documented_values() {
     let bo = peer(2, "bo", "");
     let room = RoomId::new("r\"1").unwrap();
     let peers = [Arc::clone(&ann), Arc::clone(&bo)];
-    let context = Context { room: Some(&room), me: Some(&bo), peers: &peers, ..Context::new(SystemTime::UNIX_EPOCH) };
+    let context = Context { room: Some(&room), me: Some(&bo), peers: &peers, ..nothing() };
     assert_eq!(
         frames(&profile, On::Joined, &context),
         [
@@ -140,18 +162,18 @@ fn bodies_are_copied_as_text() {
         profile("[[out]]\non = [\"offer\", \"answer\"]\nevent = \"sdp\"\nargs = [\"$body\", \"$from.socketId\"]");
     let ann = peer(1, "ann", "");
     let body = r#"{ "type" : "offer","sdp":"v=0\r\n","x":1e400 }"#;
-    let context = Context { from: Some(&ann), body: Some(body), ..Context::new(SystemTime::UNIX_EPOCH) };
+    let context = Context { from: Some(&ann), body: Some(body), ..nothing() };
     let expected = format!(r#"["sdp",{body},"{}"]"#, ann.connection);
-    assert_eq!(profile.expand(On::Answer, &context).unwrap(), [expected]);
+    assert_eq!(texts(&profile, On::Answer, &context), [expected]);
     assert_eq!(profile.expand(On::Candidate, &context), None);
 }
 
 #[test]
 fn relayed_events_keep_name_and_arguments() {
     let profile = profile("[[out]]\non = \"relay\"\nevent = \"$event\"\nargs = [\"$args…\"]");
-    let context = |arguments| Context { event: Some("chat"), arguments, ..Context::new(SystemTime::UNIX_EPOCH) };
-    assert_eq!(profile.expand(On::Relay, &context(Some("1,\"x\""))).unwrap(), [r#"["chat",1,"x"]"#]);
-    assert_eq!(profile.expand(On::Relay, &context(None)).unwrap(), [r#"["chat"]"#]);
+    let context = |arguments| Context { event: Some("chat"), arguments, ..nothing() };
+    assert_eq!(texts(&profile, On::Relay, &context(Some("1,\"x\""))), [r#"["chat",1,"x"]"#]);
+    assert_eq!(texts(&profile, On::Relay, &context(None)), [r#"["chat"]"#]);
 }
 
 #[test]
@@ -159,15 +181,44 @@ fn full_is_told_at_its_size_only() {
     let profile = profile("[[out]]\non = \"full\"\nsize = 2\nevent = \"ready\"");
     let peers = [peer(1, "a", ""), peer(2, "b", ""), peer(3, "c", "")];
     let count = |number: usize| {
-        let context = Context { peers: &peers[..number], ..Context::new(SystemTime::UNIX_EPOCH) };
-        profile.expand(On::Full, &context).unwrap().len()
+        let context = Context { peers: &peers[..number], ..nothing() };
+        texts(&profile, On::Full, &context).len()
     };
     assert_eq!([count(1), count(2), count(3)], [0, 1, 0]);
 }
 
 #[test]
+fn a_rule_for_a_name_counts_before_those_for_any() {
+    let profile = profile(
+        r#"
+        [[out]]
+        on = "offer"
+        event = "any"
+        [[out]]
+        on = "offer"
+        of = ["call", "invite"]
+        event = "called"
+        [[out]]
+        on = "answer"
+        of = "call"
+        event = "called"
+        "#,
+    );
+    let context = |name| Context { event: Some(name), ..nothing() };
+    assert_eq!(texts(&profile, On::Offer, &context("call")), [r#"["called"]"#]);
+    assert_eq!(texts(&profile, On::Offer, &context("offer")), [r#"["any"]"#]);
+    assert_eq!(profile.expand(On::Answer, &context("answer")), None, "the event of standard is sent");
+}
+
+#[test]
+fn a_rule_without_an_event_sends_nothing() {
+    let profile = profile("[[out]]\non = \"peer-joined\"");
+    assert_eq!(profile.expand(On::PeerJoined, &nothing()), Some((Vec::new(), false)));
+}
+
+#[test]
 fn server_events_are_reserved() {
-    let profile = &builtin().iter().find(|(_, profile)| profile.name() == "add-peer").unwrap().1;
+    let profile = Profile::builtin().iter().find(|profile| profile.name() == "add-peer").unwrap();
     for name in ["add-peer", "remove-peer", "session-description", "error", "connect", "disconnect"] {
         assert!(profile.reserves(name), "{name}");
     }
@@ -204,13 +255,22 @@ fn mistakes_are_reported_with_line_and_suggestion() {
             "[[out]]\non = \"error\"\nevent = \"x\"\nargs = [\"$body\"]",
             "test.toml:5: `$body` has no value in a rule on `error`",
         ),
-        ("[[out]]\non = \"full\"\nevent = \"x\"", "test.toml:2: `size` goes with `on = \"full\"`"),
+        ("[[out]]\non = \"full\"\nevent = \"x\"", "test.toml:2: `on = \"full\"` needs `size`"),
         ("[[out]]\non = \"offer\"\nevent = \"x\"\neach = \"peers\"", "test.toml:5: `each` takes \"peers\""),
         (
             "[[in]]\nevent = \"hi\"\ndoes = \"relay\"\n[[out]]\non = \"joined\"\nevent = \"hi\"",
             "test.toml:5: `hi` is sent by the server and relayed from clients",
         ),
         ("[[in]\n", "test.toml:2: "),
+        ("[[out]]\non = \"error\"\nsize = 2\nevent = \"x\"", "test.toml:2: `size` goes with rules on joined"),
+        ("[[out]]\non = \"joined\"\nof = \"y\"\nevent = \"x\"", "test.toml:2: `of` goes with rules on offer"),
+        ("[[out]]\non = \"joined\"\nargs = []", "test.toml:2: `args` needs an `event`"),
+        (
+            "[[in]]\nevent = \"x\"\ndoes = \"relay\"\nrename = \"user-joined\"",
+            "test.toml:5: rename: must be a name that is not reserved",
+        ),
+        ("[[in]]\nevent = \"x\"\ndoes = \"leave\"\nroom = \"r\"", "test.toml:2: `room` goes with `does = \"join\"`"),
+        ("[[in]]\nevent = \"x\"\ndoes = \"join\"\nroom = \"\"", "test.toml:5: `room` must not be empty"),
     ];
     for (rules, expected) in cases {
         let error = error(rules);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use parlor::dialect::socketio::choice::Choice;
 use parlor::dialect::socketio::packet::Revision;
 use parlor::dialect::socketio::{Numbering, Offset};
 use parlor::dialect::{Dialect, Frame, Framing, envelope, session, socketio, topic};
@@ -16,18 +17,29 @@ use super::{Wire, word};
 /// What the server says of a Socket.IO peer.
 pub(crate) const PEER_FIELDS: [&str; 6] = ["id", "userId", "socketId", "roomId", "joinedAt", "reason"];
 
-/// What the server writes into a Socket.IO signal: the field, what it says, and the key of the sender's beside which it
-/// stands, where it does not stand always.
-const SIGNAL_FIELDS: [(&str, Says, Option<&str>); 9] = [
-    ("from", Says::Reply, None),
-    ("userId", Says::Peer, None),
-    ("socketId", Says::Connection, None),
-    ("roomId", Says::Room, None),
-    ("fromId", Says::Reply, Some("targetId")),
-    ("senderId", Says::Reply, Some("targetId")),
-    ("fromSocketId", Says::Connection, Some("targetSocketId")),
-    ("senderSocketId", Says::Connection, Some("targetSocketId")),
-    ("fromUserId", Says::Peer, Some("targetUserId")),
+/// What the server writes into a Socket.IO signal: the field, what it says, and the keys of the sender's beside which it
+/// stands; none means always.
+const SIGNAL_FIELDS: [(&str, Says, &[&str]); 9] = [
+    ("from", Says::Reply, &[]),
+    ("userId", Says::Peer, &[]),
+    ("socketId", Says::Connection, &[]),
+    ("roomId", Says::Room, &[]),
+    ("fromId", Says::Reply, &["targetId"]),
+    ("senderId", Says::Reply, &["targetId", "receiverId"]),
+    ("fromSocketId", Says::Connection, &["targetSocketId"]),
+    ("senderSocketId", Says::Connection, &["targetSocketId"]),
+    ("fromUserId", Says::Peer, &["targetUserId"]),
+];
+
+/// The names of the sender that stand beside other names of the target, each in signals of these kinds. Where the sender
+/// did not write that name of the target, they are the sender's own words.
+const COUNTERPARTS: [(&str, &str, &[SignalKind]); 6] = [
+    ("sender", "target", &[SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate]),
+    ("caller", "target", &[SignalKind::Offer]),
+    ("responder", "target", &[SignalKind::Answer]),
+    ("callerID", "userToSignal", &[SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate]),
+    ("callerId", "calleeId", &[SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate]),
+    ("peerID", "peerID", &[SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate]),
 ];
 
 #[derive(Clone, Copy)]
@@ -55,6 +67,7 @@ pub(crate) fn text(frame: Frame) -> String {
     match frame {
         Frame::Text(text) => text,
         Frame::WithToken(message) => message.text(),
+        Frame::WithAttachments(text, _) => panic!("attachments: {text}"),
         Frame::Several(texts) => panic!("several messages: {texts:?}"),
         Frame::Close(code, reason) => panic!("closed with {code} {reason}"),
     }
@@ -91,7 +104,8 @@ pub(crate) fn check_number(dialect: &Dialect, told: &str, number: u64) {
     let connection = ConnectionId::from_u128(0xfeed_beef);
     if dialect.name == socketio::DIALECT.name {
         for namespace in ["/", "/chat"] {
-            let numbering = Numbering::new(namespace, connection, Revision::V4);
+            let choice = Choice::new(Arc::default(), connection);
+            let numbering = Numbering::new(namespace, Revision::V4, Arc::new(choice));
             let head = if namespace == "/" { "42" } else { "42/chat," };
             let mut event = format!("42{told}");
             numbering.complete(&mut event, number);
@@ -117,6 +131,14 @@ pub(crate) fn check_number(dialect: &Dialect, told: &str, number: u64) {
 pub(crate) fn check_code(error: &Object, message: &str, code: Code) {
     error.assert_once("code", code.as_str());
     assert!(error.text(message).is_some_and(|text| !text.is_empty()), "{error:?}");
+}
+
+/// The names of the sender that a Socket.IO signal has because of the target's.
+fn counterparts(sent: &Sent) -> impl Iterator<Item = &'static str> {
+    let is_there = |(_, target, kinds): &(&str, &str, &[SignalKind])| {
+        sent.wire == Wire::SocketIo && sent.object.has(target) && kinds.contains(&sent.kind)
+    };
+    COUNTERPARTS.into_iter().filter(is_there).map(|(field, ..)| field)
 }
 
 /// A sender in a room, whose ids must be escaped to be JSON and could hardly come from anywhere else.
@@ -213,7 +235,7 @@ impl Scene {
         let reply = if found_by == FoundBy::PeerId { self.sender.as_str() } else { &connection };
         for (field, says, beside) in SIGNAL_FIELDS {
             let wrote = |key| sent.wire == Wire::SocketIo && sent.object.has(key);
-            if !beside.is_none_or(wrote) && !wrote(field) {
+            if !(beside.is_empty() || beside.iter().any(|key| wrote(key))) && !wrote(field) {
                 assert_eq!(object.count(field), 0, "{field}: {told}");
                 continue;
             }
@@ -225,7 +247,11 @@ impl Scene {
             };
             object.assert_once(field, expected);
         }
-        object.less(|key| SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key))
+        let counterparts: Vec<&str> = counterparts(sent).collect();
+        for field in &counterparts {
+            object.assert_once(field, reply);
+        }
+        object.less(|key| SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key) || counterparts.contains(&key))
     }
 
     fn session_signal(&self, sent: &Sent, told: &str) -> Object {

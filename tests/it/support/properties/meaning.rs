@@ -49,8 +49,12 @@ impl Sent {
     /// The keys of which the first that is there holds the description or candidate.
     fn content_keys(&self) -> &'static [&'static str] {
         match (self.wire, self.kind) {
-            (Wire::SocketIo, SignalKind::Offer) => &["offer", "sdp", "description", "signal"],
-            (Wire::SocketIo, SignalKind::Answer) => &["answer", "sdp", "description", "signal"],
+            (Wire::SocketIo, SignalKind::Offer) => {
+                &["offer", "sdp", "description", "signal", "sessionDescription", "ans"]
+            }
+            (Wire::SocketIo, SignalKind::Answer) => {
+                &["answer", "sdp", "description", "signal", "sessionDescription", "ans"]
+            }
             (Wire::SocketIo, SignalKind::Candidate) => &["candidate", "iceCandidate", "ice", "signal"],
             (Wire::Session, SignalKind::Offer | SignalKind::Answer) => &["sdp"],
             (Wire::Session, SignalKind::Candidate) => &["candidate"],

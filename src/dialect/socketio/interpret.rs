@@ -1,0 +1,74 @@
+//! What an event of a client is: a command, by a rule of its session's profile or as in `standard`, or an application event
+//! that is relayed.
+
+use bytes::Bytes;
+
+use super::application::{self, Call};
+use super::choice::Choice;
+use super::decode::{ClientEvent, RENEWAL, Request, renewal};
+use super::profile::{Recognized, command as by_rule};
+use super::sender::Note;
+use crate::dialect::json::Arguments;
+use crate::dialect::{DecodeError, message};
+use crate::room::Command;
+
+/// What a client's event asks for.
+#[derive(Debug)]
+pub enum Interpreted {
+    /// A command.
+    Command(Command),
+    /// A newer token.
+    Renewal(String),
+    /// Nothing, by a rule of the profile.
+    Nothing,
+}
+
+/// Finds out what an event is. `text` is what `arguments` were read from.
+pub fn interpret<'a>(
+    choice: &Choice,
+    arguments: &Arguments<'a>,
+    text: &'a str,
+    join_key: &mut Option<&'static str>,
+    attachments: &[Bytes],
+) -> Result<Interpreted, DecodeError> {
+    choice.claim(arguments, text);
+    let call = Call { arguments, join_key: *join_key, attachments };
+    let command = match choice.profile().recognize(arguments, text) {
+        Recognized::Rule(rule, bindings) => by_rule::command(rule, &bindings, call)?,
+        Recognized::Mismatch(shapes) => return Err(DecodeError::NoMatch { shapes: shapes.join(" or ") }),
+        Recognized::Unknown => match ClientEvent::from_name(&arguments.name) {
+            Some(_) if !attachments.is_empty() => return Err(DecodeError::Binary),
+            Some(event) => {
+                let request = Request::new(event, arguments);
+                if event == ClientEvent::JoinRoom {
+                    *join_key = request.room_key();
+                }
+                Some(request.command()?)
+            }
+            None if arguments.name == RENEWAL => return renewal(arguments).map(Interpreted::Renewal),
+            None => Some(relay(choice, call)?),
+        },
+    };
+    Ok(match command {
+        None => Interpreted::Nothing,
+        Some(Command::Relay { room, target, mut signal }) => {
+            if let Some(profile) = choice.chosen() {
+                signal.note = Note { profile: Some(profile), ..Note::of(&signal) }.pack();
+            }
+            Interpreted::Command(Command::Relay { room, target, signal })
+        }
+        Some(command) => Interpreted::Command(command),
+    })
+}
+
+/// An application event that no rule names.
+fn relay(choice: &Choice, call: Call<'_, '_>) -> Result<Command, DecodeError> {
+    let name = &*call.arguments.name;
+    message::check_name("event", name)?;
+    let relayed = choice.profiles().relay().find(name).ok_or(DecodeError::NotRelayed)?;
+    if choice.profile().sends(name) || choice.profile().sends(relayed.name) {
+        return Err(DecodeError::WrongType { field: "event", expected: "a name that is not reserved" });
+    }
+    choice.profiles().suggest(name);
+    application::command(call, relayed)
+}

@@ -1,0 +1,35 @@
+// Families of frontends, each as its pages speak: with the default settings, and with one profile or setting.
+
+import assert from 'node:assert/strict'
+import { BY_DEFAULT, WITH_SETTINGS } from '../families.js'
+import { scenarios, suite } from '../support.js'
+
+const WEBSOCKET = { name: 'websocket', major: 4, transports: ['websocket'] }
+
+/** Plays the steps of a family, one after the other: an event is handled when its acknowledgement has come. */
+function play(server, { title, namespace = '', cell, events, steps }) {
+  const scenario = scenarios(server, { ...WEBSOCKET, ...cell, events })
+  scenario(title, async ({ room, create }) => {
+    const address = { url: server.url + namespace }
+    const pages = { ann: create('ann', undefined, address), bob: create('bob', undefined, address) }
+    for (const peer of Object.values(pages)) await peer.settled()
+    const page = { room, ann: pages.ann.socket.id, bob: pages.bob.socket.id, heard: {} }
+    for (const step of steps) {
+      const peer = pages[step.who]
+      if (step.says) {
+        const args = step.args.map((argument) => (typeof argument === 'function' ? argument(page) : argument))
+        const ack = await peer.ask(step.says, ...args)
+        assert.equal(ack.ok, true, `${step.who} says ${step.says} ${JSON.stringify(args)}: ${JSON.stringify(ack)}`)
+      } else if (step.hears) {
+        const args = await peer.nextArguments(step.hears)
+        page.heard[step.hears] = args
+        assert(step.check(args, page), `${step.who} hears ${step.hears} ${JSON.stringify(args)}`)
+      } else {
+        peer.close()
+      }
+    }
+  })
+}
+
+suite('families, by default', {}, (server) => BY_DEFAULT.forEach((family) => play(server, family)))
+for (const family of WITH_SETTINGS) suite(`families, ${family.title}`, family.settings, (server) => play(server, family))
