@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::application::{self, Call};
 use super::choice::Choice;
 use super::decode::{ClientEvent, RENEWAL, Request, renewal};
-use super::profile::{Recognized, command as by_rule};
+use super::profile::{InRule, Recognized, command as by_rule};
 use super::sender::Note;
 use crate::dialect::json::Arguments;
 use crate::dialect::{DecodeError, message};
@@ -35,7 +35,10 @@ pub fn interpret<'a>(
     let call = Call { arguments, join_key: *join_key, attachments };
     let command = match choice.profile().recognize(arguments, text) {
         Recognized::Rule(rule, bindings) => by_rule::command(rule, &bindings, call)?,
-        Recognized::Mismatch(shapes) => return Err(DecodeError::NoMatch { shapes: shapes.join(" or ") }),
+        Recognized::Mismatch(rules) => {
+            let shapes: Vec<&str> = rules.iter().map(InRule::shape).collect();
+            return Err(DecodeError::NoMatch { shapes: shapes.join(" or ") });
+        }
         Recognized::Unknown => match ClientEvent::from_name(&arguments.name) {
             Some(_) if !attachments.is_empty() => return Err(DecodeError::Binary),
             Some(event) => {

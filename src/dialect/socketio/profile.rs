@@ -47,8 +47,8 @@ pub struct Profile {
 pub enum Recognized<'p, 'a> {
     /// No rule names the event.
     Unknown,
-    /// Rules name the event, and none matches its arguments: the shapes that do, as in the file.
-    Mismatch(Vec<&'p str>),
+    /// These rules name the event, and none matches its arguments.
+    Mismatch(&'p [InRule]),
     /// A rule matches.
     Rule(&'p InRule, Bindings<'a>),
 }
@@ -96,15 +96,14 @@ impl Profile {
         }
         let Some(rules) = self.incoming.get(&*arguments.name) else { return Recognized::Unknown };
         let first = arguments.first.as_ref();
-        let shapes = || Recognized::Mismatch(rules.iter().map(|rule| rule.shape.as_str()).collect());
         if !rules.iter().any(|rule| rule.may_match(first)) {
-            return shapes();
+            return Recognized::Mismatch(rules);
         }
         let values: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
         let values = values.get(1..).unwrap_or_default();
         let matching = rules.iter().filter(|rule| rule.may_match(first));
         let mut matching = matching.filter_map(|rule| rule.matches(values).map(|bindings| (rule, bindings)));
-        matching.next().map_or_else(shapes, |(rule, bindings)| Recognized::Rule(rule, bindings))
+        matching.next().map_or(Recognized::Mismatch(rules), |(rule, bindings)| Recognized::Rule(rule, bindings))
     }
 
     fn rules(&self, on: On) -> &[OutRule] {

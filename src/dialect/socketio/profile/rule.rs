@@ -145,6 +145,11 @@ pub struct InRule {
 }
 
 impl InRule {
+    /// The shape of the arguments, as in the file.
+    pub fn shape(&self) -> &str {
+        &self.shape
+    }
+
     /// Returns whether an event that matches chooses the profile.
     pub fn decides(&self) -> bool {
         self.decides
