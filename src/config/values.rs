@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -152,7 +153,7 @@ pub(super) const AUTO_PROFILES: &str = "auto";
 pub(super) fn profile(text: &str) -> Result<String, String> {
     let text = text.trim();
     let is_known = text == AUTO_PROFILES || Profile::source(text).is_some();
-    if is_known || text.ends_with(".toml") || text.contains('/') {
+    if is_known || Path::new(text).extension().is_some() || text.contains('/') {
         return Ok(text.to_owned());
     }
     let names: Vec<&str> = Profile::builtin().iter().map(|builtin| builtin.name()).collect();

@@ -181,6 +181,7 @@ pub enum Recipients {
 
 impl Recipients {
     /// Adds a connection.
+    #[must_use]
     pub fn and(self, connection: ConnectionId) -> Self {
         let mut all = match self {
             Self::One(one) => vec![one],

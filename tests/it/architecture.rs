@@ -224,7 +224,8 @@ fn sources(prefix: &str) -> Vec<(String, String)> {
                 continue;
             }
             let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-            if name.starts_with(prefix) && name.ends_with(".rs") && !name.ends_with("/tests.rs") {
+            let is_code = path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs");
+            if is_code && name.starts_with(prefix) {
                 found.push((name, fs::read_to_string(path).unwrap()));
             }
         }

@@ -118,7 +118,7 @@ proptest! {
     ) {
         let rules = format!("name = \"any\"\ndefault = true\n{}", rules.join("\n"));
         let text = |(name, arguments): (String, Vec<serde_json::Value>)| {
-            serde_json::Value::from_iter(std::iter::once(name.into()).chain(arguments)).to_string()
+            std::iter::once(name.into()).chain(arguments).collect::<serde_json::Value>().to_string()
         };
         let events: Vec<String> = events.into_iter().map(text).collect();
         check(&rules, &events.iter().map(String::as_str).collect::<Vec<_>>());

@@ -216,7 +216,7 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
             write("room:participant-updated", &|out| room_and_participant(out, room, peer))
         }
         // There is no form for binary attachments.
-        Event::SignalRelayed { signal, .. } if !signal.attachments.is_empty() => return None,
+        Event::SignalRelayed { signal, .. } if !signal.attachments.is_empty() => None,
         Event::SignalRelayed { room, from, signal, .. } => {
             let kind = match signal.kind {
                 SignalKind::Offer => "sdp:offer",

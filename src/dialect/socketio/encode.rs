@@ -207,7 +207,11 @@ fn application_event(name: &str, room: &RoomId, from: &Peer, found_by: FoundBy, 
     let mut out = String::with_capacity(signal.body.len() + SMALL);
     match signal.attachments.len() {
         0 => push_head(&mut out, Kind::Event, ROOT, None),
-        attachments => out.push_str(&format!("45{attachments}-")),
+        attachments => {
+            out.push_str("45");
+            out.push_str(&attachments.to_string());
+            out.push('-');
+        }
     }
     out.push('[');
     push_string(&mut out, name);

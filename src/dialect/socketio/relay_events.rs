@@ -108,20 +108,16 @@ mod tests {
         events.find(event).map(|Relayed { name, echo }| (name.to_owned(), echo))
     }
 
-    fn found(name: &str, echo: bool) -> Option<(String, bool)> {
-        Some((name.to_owned(), echo))
-    }
-
     #[test]
     fn all_none_and_lists_decide_what_is_relayed() {
-        assert_eq!(find("all", "chat"), found("chat", false));
+        assert_eq!(find("all", "chat"), Some(("chat".to_owned(), false)));
         assert_eq!(find("none", "chat"), None);
-        assert_eq!(find("chat, draw!", "chat"), found("chat", false));
-        assert_eq!(find("chat, draw!", "draw"), found("draw", true));
+        assert_eq!(find("chat, draw!", "chat"), Some(("chat".to_owned(), false)));
+        assert_eq!(find("chat, draw!", "draw"), Some(("draw".to_owned(), true)));
         assert_eq!(find("chat, draw!", "other"), None);
-        assert_eq!(find("send-message > receive-message", "send-message"), found("receive-message", false));
-        assert_eq!(find("all,send>receive!", "send"), found("receive", true));
-        assert_eq!(find("all,send>receive!", "chat"), found("chat", false));
+        assert_eq!(find("send-message > receive-message", "send-message"), Some(("receive-message".to_owned(), false)));
+        assert_eq!(find("all,send>receive!", "send"), Some(("receive".to_owned(), true)));
+        assert_eq!(find("all,send>receive!", "chat"), Some(("chat".to_owned(), false)));
     }
 
     #[test]

@@ -133,22 +133,22 @@ fn a_signal_is_one_event_of_about_its_size_between_any_two() {
 
 #[test]
 fn an_undecided_callee_takes_the_profile_of_its_caller() {
-    let callee = Arc::new(Choice::new(Arc::default(), ConnectionId::from_u128(2)));
-    let caller = Choice::new(Arc::default(), ConnectionId::from_u128(1));
-    let chat = signal(command(&caller, &json!(["chat", 1]), &[]).unwrap()).unwrap();
-    assert!(told(&callee, chat).is_some());
-    assert_eq!((callee.profile().name(), caller.profile().name()), ("standard", "standard"));
+    let bob = Arc::new(Choice::new(Arc::default(), ConnectionId::from_u128(2)));
+    let ann = Choice::new(Arc::default(), ConnectionId::from_u128(1));
+    let chat = signal(command(&ann, &json!(["chat", 1]), &[]).unwrap()).unwrap();
+    assert!(told(&bob, chat).is_some());
+    assert_eq!((bob.profile().name(), ann.profile().name()), ("standard", "standard"));
     let event = json!(["relay-sdp", { "peerID": "bob", "sessionDescription": { "type": "offer" } }]);
-    let offer = signal(command(&caller, &event, &[]).unwrap()).unwrap();
-    let packets = told(&callee, offer).unwrap().into_texts();
+    let offer = signal(command(&ann, &event, &[]).unwrap()).unwrap();
+    let packets = told(&bob, offer).unwrap().into_texts();
     let sender = ConnectionId::from_u128(1);
     let expected =
         format!(r#"42["session-description",{{"peerID":"{sender}","sessionDescription":{{"type":"offer"}}}}]"#);
     assert_eq!(packets, [expected]);
-    assert_eq!((callee.profile().name(), caller.profile().name()), ("add-peer", "add-peer"));
+    assert_eq!((bob.profile().name(), ann.profile().name()), ("add-peer", "add-peer"));
     // It is decided once.
-    callee.adopt(Some(3));
-    assert_eq!(callee.profile().name(), "add-peer");
+    bob.adopt(Some(3));
+    assert_eq!(bob.profile().name(), "add-peer");
 }
 
 #[test]

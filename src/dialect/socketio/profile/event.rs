@@ -145,7 +145,7 @@ impl Profile {
     ) -> Option<Vec<String>> {
         let list = OnceCell::new();
         let (code, message) = (Some(failure.code.as_str()), Some(&*failure.message));
-        let context = Context { room, code, message, event, ..Context::new(now, &list) };
+        let context = Context { room, event, code, message, ..Context::new(now, &list) };
         self.expand(On::Error, &context).map(|(packets, _)| packets)
     }
 

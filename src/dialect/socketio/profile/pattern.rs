@@ -159,7 +159,9 @@ impl Literal {
     fn matches(&self, value: &RawValue) -> bool {
         match self {
             Self::Text(text) => json::string(value).is_some_and(|value| value == text.as_str()),
-            Self::Number(number) => serde_json::from_str(value.get()).is_ok_and(|value: f64| value == *number),
+            Self::Number(number) => {
+                serde_json::from_str(value.get()).is_ok_and(|value: f64| value.total_cmp(number).is_eq())
+            }
             Self::Boolean(expected) => value.get() == if *expected { "true" } else { "false" },
         }
     }

@@ -23,7 +23,7 @@ fn error(rules: &str) -> String {
 /// The text of an event.
 fn event(name: &str, values: &Value) -> String {
     let values = std::iter::once(json!(name)).chain(values.as_array().unwrap().clone());
-    Value::from_iter(values).to_string()
+    values.collect::<Value>().to_string()
 }
 
 /// What a rule has bound, as JSON; `None` for a mismatch.
