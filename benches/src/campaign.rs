@@ -1,7 +1,7 @@
-//! The whole benchmark: every server at every work, in rounds.
+//! The whole benchmark: every server with every work, in rounds.
 //!
-//! One server runs at a time, on a core of its own. In each round each has its turn at a work, so that what the machine
-//! does besides falls on all of them; each turn begins with a fresh process and a warm-up.
+//! One server runs at a time, on a core of its own. In each round all servers take turns, so that other activity of the
+//! machine affects all of them; each turn starts a fresh process and warms it up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use crate::work::relay::{self, CANDIDATE, OFFER, Pairs, Payload};
 use crate::work::rooms::{Rooms, Work};
 use crate::work::{Outcome, Window};
 
-/// How much is done.
+/// The extent of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
@@ -35,15 +35,15 @@ pub(crate) struct Plan {
     call: Window,
     rooms: Window,
     crowd: Window,
-    /// How many pairs there are in a crowd.
+    /// Numbers of pairs of the work `crowd`.
     pub(crate) crowds: &'static [usize],
     cores: Window,
     media: Window,
     beside: Window,
     connections: usize,
-    /// How long idle connections are looked at, of the servers that are compared closely.
+    /// Length of the idle phase for the servers compared closely.
     rest: Duration,
-    /// How long after the last has gone the memory is read.
+    /// Time between the last close and reading the memory.
     settling: Duration,
 }
 
@@ -65,11 +65,11 @@ impl Plan {
         beside: window(500, 3000),
         connections: 15_000,
         rest: Duration::from_secs(26),
-        // Our own maps are looked at every ten seconds, and the allocator's decay takes ten more.
+        // Maps shrink every ten seconds, and the allocator's decay takes ten more.
         settling: Duration::from_secs(30),
     };
 
-    /// Enough to see that all of it works, and whether something is much slower than it was.
+    /// Enough to see that everything works, and large regressions.
     pub(crate) const QUICK: Self = Self {
         rounds: 1,
         relay: window(100, 150),
@@ -90,24 +90,24 @@ impl Plan {
 /// Pairs and signals in flight of each, as relays are measured.
 pub(crate) const RELAYS: [(usize, usize); 4] = [(1, 1), (1, 8), (50, 1), (50, 8)];
 
-/// How many rooms a pair of a crowd is in.
+/// Rooms per pair of the work `crowd`.
 pub(crate) const ROOMS_EACH: usize = 20;
 
-/// How many are in a room, and how many rooms of that size there are.
+/// Room sizes, and the number of rooms of each.
 pub(crate) const ROOMS: [(usize, usize); 3] = [(2, 250), (50, 10), (500, 1)];
 
-/// The signals that wait in a crowd, and the calls that are made at a time.
+/// Signals in flight of the work `crowd`, and concurrent calls.
 const CROWD_IN_FLIGHT: usize = 50;
 const CALLS: usize = 16;
 
-/// Signals in flight of each pair, as throughput on more than one core is measured.
+/// Signals in flight per pair when throughput on several cores is measured.
 pub(crate) const CORES_IN_FLIGHT: [usize; 2] = [1, 32];
 
-/// Those, and how many cores there are.
+/// Signals in flight, and number of cores.
 pub(crate) const CORES: [(usize, usize); 4] =
     [(CORES_IN_FLIGHT[0], 1), (CORES_IN_FLIGHT[0], 2), (CORES_IN_FLIGHT[1], 1), (CORES_IN_FLIGHT[1], 2)];
 
-/// Who relays everything, and who candidates of fifty pairs alone. The one by which the pace is set is first.
+/// Servers that relay everything, and those that relay only candidates of fifty pairs. The first sets the pace.
 const RELAYING: [Contestant; 6] = [EXPRESS, BUN, PARLOR, WS, PEERJS, FLOOR];
 const RELAYING_CANDIDATES: [Contestant; 5] = [PARLOR_WITHOUT_RECOVERY, TOPIC, SESSION, ENVELOPE, MATCHBOX];
 const CALLING: [Contestant; 7] = [EXPRESS, BUN, PARLOR, WS, PEERJS, TOPIC, MATCHBOX];
@@ -116,7 +116,7 @@ const CROWDING: [Contestant; 4] = [EXPRESS, BUN, PARLOR, FLOOR];
 const IDLING_CLOSELY: [Contestant; 3] = [EXPRESS, BUN, PARLOR];
 const IDLING: [Contestant; 7] = [PARLOR_WITHOUT_RECOVERY, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
 
-/// Whose throughput is measured on one core and on two.
+/// Servers whose throughput is measured on one core and on two.
 pub(crate) const GROWING: [Contestant; 2] = [PARLOR, FLOOR];
 
 pub(crate) const WORKS: [&str; 8] = ["relay", "user", "call", "rooms", "crowd", "cores", "idle", "media"];
@@ -126,13 +126,13 @@ pub(crate) struct Campaign<'a> {
     pub(crate) programs: &'a Programs,
     pub(crate) cores: Cores,
     pub(crate) results: &'a mut Results,
-    /// How many a second there are in the paced work of a case.
+    /// Rate of the paced work of each case, per second.
     pub(crate) paces: HashMap<String, f64>,
     pub(crate) round: usize,
 }
 
 impl Campaign<'_> {
-    /// All rounds of these works.
+    /// Runs all rounds of these works.
     pub(crate) fn run(&mut self, works: &[String]) -> anyhow::Result<()> {
         for round in 0..self.plan.rounds {
             self.round = round;
@@ -155,7 +155,7 @@ impl Campaign<'_> {
                     this.relay(contestant, server, &[CANDIDATE], 50)
                 })
             }
-            // Once: each takes twenty seconds.
+            // Only once, since each takes twenty seconds.
             "user" if self.round > 0 => Ok(()),
             "user" => self.each(&[EXPRESS, BUN, PARLOR, ENVELOPE], Self::user),
             "call" => self.each(&CALLING, Self::calls),
@@ -178,7 +178,7 @@ impl Campaign<'_> {
         }
     }
 
-    /// Gives each server its turn.
+    /// Runs a work with each server.
     fn each(
         &mut self,
         contestants: &[Contestant],
@@ -201,7 +201,7 @@ impl Campaign<'_> {
         self.results.records.push(Record { work, case, server, round: self.round, figures });
     }
 
-    /// What keeps the first server busy for half of the time, as it was in the first round: the same for all.
+    /// Returns the rate at which the first server was half busy in the first round, which applies to all.
     fn pace(&mut self, case: &str, closed: &Outcome) -> f64 {
         *self.paces.entry(case.to_owned()).or_insert(0.5e6 / closed.cpu_micros())
     }
@@ -213,7 +213,7 @@ impl Campaign<'_> {
         payloads: &[Payload],
         least_pairs: usize,
     ) -> anyhow::Result<()> {
-        // Code that is compiled as it runs gets its time to be compiled.
+        // Gives JIT compilers time to compile.
         let mut clients = Self::clients(contestant, server)?;
         let warm_up = Window { length: self.plan.call.warm_up, ..self.plan.relay };
         Pairs::gather(&mut clients, 50, CANDIDATE)?.relay(&mut clients, server, 1, relay::Mode::Closed(warm_up))?;
@@ -356,7 +356,7 @@ impl Campaign<'_> {
     }
 }
 
-/// How many rooms a pair of a crowd is in: the floor knows none.
+/// Returns the rooms per pair of the work `crowd`: the floor has no rooms.
 pub(crate) fn rooms_each(contestant: &Contestant) -> usize {
     if contestant.dialect.join("").is_some() { ROOMS_EACH } else { 1 }
 }

@@ -1,17 +1,17 @@
-//! Many clients in one thread: their sockets, their frames, and whose turn it is.
+//! Many clients in one thread: their sockets and frames, driven by epoll.
 //!
-//! This loop is the benchmark's own: it sends frames that were built before and reads without copying or decoding, at the
-//! cost of a few system calls per signal. The shared test client allocates and decodes each message in a task of its own,
-//! and would be what is measured. Messages, frame heads and handshakes are the shared ones.
+//! This loop is the benchmark's own: it sends prebuilt frames and reads without copying or decoding, at the cost of a
+//! few system calls per signal. The shared test client allocates, and decodes each message in a task of its own, which
+//! would dominate the measurement. Messages, frame headers and handshakes are shared with it.
 //!
-//! - [`Clients`] owns the connections. It shakes hands, answers heartbeats, walks a client into its room as its dialect
-//!   has it, and puts what comes through [`Load`].
-//! - [`Load`] is a piece of work: it hears what its clients are told, says things through [`Clients::say`], and is asked
-//!   each time round what is due.
-//! - [`Clients::run`] goes round until the load is done, or its time is over.
+//! - [`Clients`] owns the connections. It performs handshakes, answers heartbeats, joins clients to their rooms, and
+//!   passes everything else to [`Load`].
+//! - [`Load`] is a piece of work: it receives messages, sends others through [`Clients::say`], and is asked in each
+//!   round what is due.
+//! - [`Clients::run`] loops until the load is done, or its time is over.
 //!
-//! What is said while one thing heard is handled goes out together, in one write a connection, before the next is read.
-//! Events are edge-triggered: a read that fills less than the buffer has taken all there was.
+//! Messages sent while one received message is handled leave together, in one write per connection, before the next is
+//! read. Events are edge-triggered: a read that fills less than the buffer has drained the socket.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -28,18 +28,18 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::dialect::{Dialect, Heard, Seat, excerpt};
 use crate::frame::{self, Frame};
 
-/// A connection, as long as it is one. Later another may have its number.
+/// Identifies an open connection. Reused after the connection has closed.
 pub(crate) type Id = usize;
 
-/// What a load does with its clients.
+/// A piece of work with clients.
 pub(crate) trait Load {
-    /// What is due now is done; says what there is to wait for.
+    /// Does what is due, and returns what to wait for.
     fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due>;
 
-    /// A client was told something, heartbeats apart.
+    /// Handles a received message, except heartbeats.
     fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, text: &[u8], at: Instant) -> anyhow::Result<()>;
 
-    /// A connection is over: it failed, or the server ended it, or it was closed here.
+    /// Handles the end of a connection: it failed, or either side closed it.
     fn ended(&mut self, _: &mut Clients, _: Id, error: Option<io::Error>) -> anyhow::Result<()> {
         match error {
             Some(error) => Err(error).context("a connection failed"),
@@ -52,18 +52,18 @@ pub(crate) trait Load {
 pub(crate) enum Due {
     /// The load is done.
     Done,
-    /// Nothing before this.
+    /// Nothing to do before this time.
     At(Instant),
-    /// Nothing, unless something is heard.
+    /// Nothing to do until a message arrives.
     Nothing,
 }
 
-/// Whether a thread that has nothing to do sleeps, or asks again at once.
+/// Whether an idle thread sleeps or spins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waiting {
-    /// On a core of its own: waking up would be counted as the server's latency.
+    /// On a core of its own, since waking up would count as latency of the server.
     Spins,
-    /// On a core that the server uses, too.
+    /// On a core shared with the server.
     Sleeps,
 }
 
@@ -73,9 +73,9 @@ pub(crate) struct Clients {
     dialect: &'static dyn Dialect,
     server: SocketAddr,
     waiting: Waiting,
-    /// Who has something to send.
+    /// Connections with data to send.
     talkers: Vec<Id>,
-    /// How many have been opened, ever.
+    /// Number of connections opened.
     opened: u32,
     idle: Duration,
 }
@@ -84,9 +84,9 @@ struct Connection {
     stream: TcpStream,
     seat: Seat,
     stage: Stage,
-    /// The part of a frame that has come.
+    /// A partially received frame.
     rest: Vec<u8>,
-    /// What is to go out.
+    /// Data to send.
     out: Vec<u8>,
     is_talking: bool,
 }
@@ -99,13 +99,13 @@ enum Stage {
     Closing,
 }
 
-/// How much is read at once.
+/// Size of the read buffer.
 const READ: usize = 128 * 1024;
 
-/// How many addresses clients come from: the ports of one would not do for all that connect within a minute.
+/// Number of source addresses: one does not have enough ports for all connections of a minute.
 const SOURCES: u32 = 16;
 
-/// How long a poll without anything to wait for lasts.
+/// Timeout of a poll without a deadline.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Clients {
@@ -119,7 +119,7 @@ impl Clients {
         self.dialect
     }
 
-    /// For how long there was nothing to do, up to now.
+    /// Returns the accumulated idle time.
     pub(crate) fn idle(&self) -> Duration {
         self.idle
     }
@@ -128,11 +128,11 @@ impl Clients {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         let source = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + 1 + self.opened % SOURCES);
         self.opened += 1;
-        socket.bind(&SocketAddr::V4(SocketAddrV4::new(source, 0)).into()).context("no address to connect from")?;
+        socket.bind(&SocketAddr::V4(SocketAddrV4::new(source, 0)).into()).context("no source address available")?;
         socket.set_tcp_nodelay(true)?;
         match socket.connect(&self.server.into()) {
             Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => {
-                return Err(error).context("the server takes no connection");
+                return Err(error).context("the server refuses the connection");
             }
             _ => {}
         }
@@ -157,7 +157,7 @@ impl Clients {
         self.put(id, |out| out.extend_from_slice(frame));
     }
 
-    /// Says goodbye, as a page does that is closed. The load hears of the end.
+    /// Closes a connection like a closed page. The load is notified of its end.
     pub(crate) fn close(&mut self, id: Id) {
         if let Some(goodbye) = self.dialect.goodbye() {
             self.say(id, &goodbye);
@@ -166,7 +166,7 @@ impl Clients {
         self.connections[id].stage = Stage::Closing;
     }
 
-    /// All say goodbye.
+    /// Closes all connections.
     pub(crate) fn close_all(&mut self) {
         let ids: Vec<Id> = self.connections.iter().map(|(id, _)| id).collect();
         for id in ids {
@@ -174,7 +174,7 @@ impl Clients {
         }
     }
 
-    /// Whether nobody is connected.
+    /// Returns whether no connection is open.
     pub(crate) fn is_empty(&self) -> bool {
         self.connections.is_empty()
     }
@@ -188,7 +188,7 @@ impl Clients {
         }
     }
 
-    /// Goes on until the load is done.
+    /// Runs until the load is done.
     pub(crate) fn run(&mut self, load: &mut impl Load, limit: Duration) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(1024);
         let mut buffer = vec![0; READ];
@@ -221,7 +221,7 @@ impl Clients {
 
     fn handle(&mut self, load: &mut impl Load, event: &Event, buffer: &mut [u8]) -> anyhow::Result<()> {
         let Token(id) = event.token();
-        // It may have ended within the same round.
+        // The connection may have ended in the same round.
         let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
         if connection.stage == Stage::Connecting && !self.connected(load, id)? {
             return Ok(());
@@ -235,7 +235,7 @@ impl Clients {
         self.flush()
     }
 
-    /// Whether the connection stands; then the handshake has begun.
+    /// Returns whether the connection is established, and starts the handshake.
     fn connected(&mut self, load: &mut impl Load, id: Id) -> anyhow::Result<bool> {
         let connection = &mut self.connections[id];
         if let Some(error) = connection.stream.take_error()? {
@@ -268,7 +268,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Reads what there is; the end, too, where it has come, since nothing will tell of it again.
+    /// Reads all available data, and the end of the stream, which is not reported again.
     fn read(&mut self, load: &mut impl Load, id: Id, buffer: &mut [u8], has_ended: bool) -> anyhow::Result<()> {
         loop {
             let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
@@ -303,7 +303,7 @@ impl Clients {
         }
     }
 
-    /// Takes what is whole of what came: how much that is.
+    /// Handles complete frames, and returns how many bytes they took.
     fn take(&mut self, load: &mut impl Load, id: Id, bytes: &[u8], at: Instant) -> anyhow::Result<usize> {
         let mut used = 0;
         if self.connections[id].stage == Stage::Upgrading {
@@ -368,7 +368,7 @@ impl Clients {
                 Ok(length) => written += length,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // The reading side is told of it, too.
+                // The reading side reports the failure.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
                     written = connection.out.len();
                 }
@@ -381,7 +381,7 @@ impl Clients {
     }
 }
 
-/// The handshake of a browser.
+/// Returns the handshake request of a browser.
 fn request(path: &str, server: SocketAddr) -> String {
     let headers = "\
          Pragma: no-cache\r\n\

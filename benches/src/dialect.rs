@@ -1,11 +1,11 @@
-//! What the servers speak: how a client comes into a room, how it sends a signal, what it is told.
+//! The protocols of the measured servers: joining a room, sending signals, recognizing received messages.
 //!
 //! - [`Dialect`]: one per protocol, without state.
-//! - [`Seat`]: which room a client is for, and what it calls itself there.
-//! - [`Heard`]: what a text means to a load. Signals are recognized by their first bytes, since a load reads a hundred
-//!   thousand of them per second; the rest is decoded as JSON. The decoder of the shared test client would parse each.
-//! - [`Kind`], [`body`]: the signals. Each holds a [`MARK`], a number in a place of its own, by which a load knows what
-//!   arrived.
+//! - [`Seat`]: the room and name of a client.
+//! - [`Heard`]: the meaning of a received message. Signals are recognized by their first bytes, since a load reads a
+//!   hundred thousand of them per second; others are decoded as JSON. The decoder of the shared test client would parse
+//!   each.
+//! - [`Kind`], [`body`]: the signals. Each holds a [`MARK`], a number that identifies it.
 
 use anyhow::Context;
 use serde_json::Value;
@@ -18,81 +18,81 @@ pub(crate) use parlor::{Envelope, Session, Topic};
 pub(crate) use peers::{Copying, Matchbox, PeerJs, Ws};
 pub(crate) use socketio::SocketIo;
 
-/// A client's place: its room, and its own name where a client may have one.
+/// The room of a client, and its name if the protocol has names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seat {
     pub(crate) room: String,
     pub(crate) name: String,
 }
 
-/// What a client is told.
+/// A received message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// An offer, an answer or a candidate of another.
+    /// An offer, answer or candidate.
     Signal,
-    /// It is in its room, by this id. Others send to it there.
+    /// The client has joined its room with this id.
     Joined { id: String },
-    /// It has an id, and is to say this to come into its room.
+    /// The client has an id, and must send this to join its room.
     Id { id: String, say: String },
-    /// It is in the room that it asked for.
+    /// The client has joined the requested room.
     Entered,
-    /// Another came into its room.
+    /// Another client has joined.
     Came,
-    /// Another went.
+    /// Another client has left.
     Went,
-    /// The server wants to hear this: a heartbeat, or the next step on the way in.
+    /// The server expects this reply: a heartbeat, or the next step of joining.
     Wants(String),
-    /// Nothing that a load minds.
+    /// A message without meaning for loads.
     Other,
 }
 
 pub(crate) use parlor_testing::protocol::SignalKind as Kind;
 
 pub(crate) trait Dialect: Sync {
-    /// Where its WebSocket is; `None` for what is no WebSocket server.
+    /// Returns the path of the WebSocket; `None` for servers without WebSocket.
     fn path(&self, seat: &Seat) -> Option<String>;
 
-    /// What a client says as soon as its connection is open.
+    /// Returns the first message of a client.
     fn greeting(&self, _seat: &Seat) -> Option<String> {
         None
     }
 
-    /// Whether an open connection is in its room, and nobody says so.
+    /// Returns whether an open connection has joined its room without a confirmation.
     fn is_in_once_open(&self) -> bool {
         false
     }
 
-    /// Whether those in a room are told who comes and goes.
+    /// Returns whether joins and leaves are announced.
     fn tells_who_comes(&self) -> bool {
         true
     }
 
-    /// What is meant by a text.
+    /// Decodes a received text.
     fn hear(&self, seat: &Seat, text: &[u8]) -> anyhow::Result<Heard>;
 
-    /// How a client that is connected already comes into a further room, where it can.
+    /// Returns the message to join a further room, if the protocol allows it.
     fn join(&self, _room: &str) -> Option<String> {
         None
     }
 
-    /// How a client leaves a room, before its connection ends.
+    /// Returns the message to leave a room.
     fn leave(&self, _room: &str, _other: Option<&str>) -> Option<String> {
         None
     }
 
-    /// The last word of a client that closes its connection.
+    /// Returns the last message before a client closes its connection.
     fn goodbye(&self) -> Option<String> {
         None
     }
 
-    /// A signal with this body, to one or, where the dialect can, to everybody else in the room.
+    /// Returns a signal with this body to one peer or, if the protocol allows it, to all others in the room.
     fn signal(&self, kind: Kind, room: &str, to: Option<&str>, body: &str) -> String;
 }
 
-/// The number in a body, before it is given one. Its digits are replaced in the finished frame.
+/// Placeholder for a signal's number. Its digits are replaced in the encoded frame.
 pub(crate) const MARK: &str = "#0000000000";
 
-/// A body of a kind that is so many bytes of JSON.
+/// Returns a JSON body of `bytes` bytes.
 pub(crate) fn body(kind: Kind, bytes: usize) -> String {
     let (begin, line, end) = match kind {
         Kind::Offer | Kind::Answer => (
@@ -125,7 +125,7 @@ fn text_of(value: &Value) -> anyhow::Result<String> {
     value.as_str().map(str::to_owned).context("a text is missing")
 }
 
-/// The beginning of a text, for a message to people.
+/// Returns the beginning of a text, for error messages.
 pub(crate) fn excerpt(text: &[u8]) -> String {
     String::from_utf8_lossy(&text[..text.len().min(200)]).into_owned()
 }

@@ -1,4 +1,4 @@
-//! Clients come in and take their seats before the work begins, and go when it is done.
+//! Opening of connections and joining of rooms before the measured work, and closing them afterwards.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -9,52 +9,52 @@ use anyhow::{Context, bail};
 use crate::clients::{Clients, Due, Id, Load};
 use crate::dialect::{Heard, Seat};
 
-/// Somebody in a room.
+/// A member of a room.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub(crate) id: Id,
     pub(crate) room: String,
-    /// By which others send to it; empty where nobody has a name.
+    /// The id that others send to; empty if the protocol has no ids.
     pub(crate) name: String,
     is_in: bool,
 }
 
-/// How many come in at a time.
+/// How many connections are opened at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rush {
-    /// As people come: some at a time.
+    /// Limited, like normal traffic.
     Some,
-    /// As they come back after a network was away.
+    /// All at once, like reconnections after a network failure.
     All,
 }
 
-/// How many handshakes are under way at a time, where not all are.
+/// Maximum number of concurrent handshakes if limited.
 const AT_A_TIME: usize = 64;
 
-/// How long after a failure a client comes again: what Socket.IO's does at first.
+/// Time until a failed client reconnects: the initial delay of the Socket.IO client.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How long all may take.
+/// Time limit for all clients.
 const LIMIT: Duration = Duration::from_mins(2);
 
 struct Gathering {
     seats: Vec<Seat>,
     members: Vec<Option<Member>>,
-    /// Which seat a connection is for.
+    /// The seat of each connection.
     seat_of: HashMap<Id, usize>,
     rush: Rush,
     opened: usize,
     entered: usize,
-    /// Seats whose connections failed, and when they are opened again.
+    /// Seats whose connections failed, and when to reconnect.
     again: VecDeque<(Instant, usize)>,
-    /// How often somebody is told of another, and how often that is to be.
+    /// Received and expected join announcements.
     told: usize,
     to_be_told: usize,
 }
 
-/// Opens a connection for every seat, and waits until all are in their rooms and have been told of each other.
+/// Opens a connection for every seat, and waits until all have joined and received the announcements of each other.
 pub(crate) fn gather(clients: &mut Clients, seats: Vec<Seat>, rush: Rush) -> anyhow::Result<Vec<Member>> {
-    // Who fails in a rush after it was announced is announced again.
+    // If all connect at once, a client that fails after its announcement is announced again.
     let is_told = rush == Rush::Some && clients.dialect().tells_who_comes();
     let to_be_told = if is_told { acquaintances(&seats) } else { 0 };
     let mut gathering = Gathering {
@@ -71,10 +71,10 @@ pub(crate) fn gather(clients: &mut Clients, seats: Vec<Seat>, rush: Rush) -> any
     let done = clients.run(&mut gathering, LIMIT);
     let Gathering { members, entered, told, .. } = gathering;
     done.with_context(|| format!("{entered} of {} are in, {told} of {to_be_told} times told", members.len()))?;
-    members.into_iter().collect::<Option<_>>().context("everyone has come in")
+    members.into_iter().collect::<Option<_>>().context("all clients have joined")
 }
 
-/// Each who comes is told to those who are in the room already.
+/// Returns the number of announcements: each joining client is announced to those in its room.
 fn acquaintances(seats: &[Seat]) -> usize {
     let mut present: HashMap<&str, usize> = HashMap::new();
     let mut met = 0;
@@ -86,7 +86,7 @@ fn acquaintances(seats: &[Seat]) -> usize {
     met
 }
 
-/// All go, as pages do that are closed, and the server has ended every connection.
+/// Closes all connections like closed pages, and waits until the server has closed them too.
 pub(crate) fn disperse(clients: &mut Clients) -> anyhow::Result<()> {
     struct Dispersing;
 
@@ -105,7 +105,7 @@ pub(crate) fn disperse(clients: &mut Clients) -> anyhow::Result<()> {
     }
 
     clients.close_all();
-    clients.run(&mut Dispersing, LIMIT).context("not all could go")
+    clients.run(&mut Dispersing, LIMIT).context("not all connections closed")
 }
 
 impl Load for Gathering {
@@ -126,9 +126,9 @@ impl Load for Gathering {
         Ok(if is_done { Due::Done } else { Due::Nothing })
     }
 
-    /// In a rush it can happen that the kernel has no place for a connection any more. Clients come again.
+    /// If all connect at once, the kernel's accept queue may overflow. Clients reconnect.
     fn ended(&mut self, _: &mut Clients, id: Id, error: Option<io::Error>) -> anyhow::Result<()> {
-        let seat = self.seat_of.remove(&id).context("a seat for everyone")?;
+        let seat = self.seat_of.remove(&id).context("every connection has a seat")?;
         if self.rush != Rush::All || self.members[seat].as_ref().is_some_and(|member| member.is_in) {
             bail!("a connection ended: {error:?}");
         }
@@ -148,7 +148,7 @@ impl Load for Gathering {
             }
             _ => return Ok(()),
         };
-        let index = *self.seat_of.get(&id).context("a seat for everyone")?;
+        let index = *self.seat_of.get(&id).context("every connection has a seat")?;
         let room = self.seats[index].room.clone();
         let member = self.members[index].get_or_insert(Member { id, room, name, is_in });
         member.is_in = is_in;

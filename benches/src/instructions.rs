@@ -1,7 +1,7 @@
-//! Instructions per signal: a figure that comes out the same on a machine that has other things to do.
+//! Instructions per signal: a figure that does not depend on the load of the machine.
 //!
-//! The server runs under `valgrind --tool=callgrind`, which counts what it executes outside the kernel. It is run twice,
-//! with few signals and with many; the difference is what signals took, without the start and the end.
+//! The server runs under `valgrind --tool=callgrind`, which counts the instructions executed outside the kernel. It
+//! runs twice, with few signals and with many; the difference excludes startup and shutdown.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::report;
 use crate::server::{Contestant, ENVELOPE, PARLOR, Programs, SESSION, Server, TOPIC, root};
 use crate::work::relay::{CANDIDATE, Mode, OFFER, Pairs, Payload};
 
-/// What is counted: a name, the wire, what is sent, and how many are in flight.
+/// The cases: name, protocol, payload, and signals in flight.
 const CASES: [(&str, Contestant, Payload, usize); 6] = [
     ("Socket.IO, candidate", PARLOR, CANDIDATE, 1),
     ("Socket.IO, candidate, eight in flight", PARLOR, CANDIDATE, 8),
@@ -30,10 +30,10 @@ const CASES: [(&str, Contestant, Payload, usize); 6] = [
 const FEW: u64 = 1000;
 const MANY: u64 = 5000;
 
-/// By how much more than recorded a figure may be.
+/// Maximum ratio of a figure to the recorded one.
 const TOLERANCE: f64 = 1.1;
 
-/// Counts, and says what was recorded. Fails where it has become much more; with `record`, records it.
+/// Counts instructions and compares them with the recorded ones. Fails on large increases; with `record`, records them.
 pub(crate) fn run(programs: &Programs, cores: Cores, record: bool) -> anyhow::Result<()> {
     ensure!(Command::new("valgrind").arg("--version").output().is_ok(), "there is no valgrind here");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json");
@@ -67,7 +67,7 @@ pub(crate) fn run(programs: &Programs, cores: Cores, record: bool) -> anyhow::Re
     Ok(())
 }
 
-/// All that a server executes for one pair that exchanges so many signals.
+/// Returns the instructions of a server for one pair that exchanges a number of signals.
 fn count(
     contestant: &Contestant,
     programs: &Programs,

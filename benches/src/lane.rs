@@ -1,4 +1,4 @@
-//! One direction between two clients: its frame, and what is in flight on it.
+//! Signals in one direction between two clients: their frame, and those in flight.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -11,17 +11,17 @@ use crate::frame;
 use crate::gathering::Member;
 use crate::work::relay::Payload;
 
-/// Signals from one client to another, each with the next number.
+/// Numbered signals from one client to another.
 pub(crate) struct Lane {
     from: Id,
     frame: Vec<u8>,
-    /// Where in the frame the digits of a number stand.
+    /// Offset of the number's digits in the frame.
     digits: usize,
     sent: u64,
     heard: u64,
-    /// Where in what is told the mark stands: the same in all.
+    /// Offset of the mark in received signals, the same in all.
     told_at: usize,
-    /// When each that is in flight was sent, or was to be.
+    /// When each signal in flight was sent, or scheduled.
     in_flight: VecDeque<Instant>,
 }
 
@@ -39,7 +39,7 @@ impl Lane {
         self.in_flight.len()
     }
 
-    /// Sends the next. `at` is when it was to be sent.
+    /// Sends the next signal. `at` is its scheduled time.
     pub(crate) fn send(&mut self, clients: &mut Clients, at: Instant) {
         self.sent += 1;
         write_digits(self.sent, &mut self.frame[self.digits..self.digits + MARK.len() - 1]);
@@ -47,17 +47,17 @@ impl Lane {
         self.in_flight.push_back(at);
     }
 
-    /// Another number in the frame than its own: that of a room.
+    /// Writes another number into the frame, such as that of a room.
     pub(crate) fn write(&mut self, at: usize, number: u64, digits: usize) {
         write_digits(number, &mut self.frame[at..at + digits]);
     }
 
-    /// Where in the frame something stands.
+    /// Returns the offset of a text in the frame.
     pub(crate) fn find(&self, what: &str) -> Option<usize> {
         memchr::memmem::find(&self.frame, what.as_bytes())
     }
 
-    /// A signal came: when it was to be sent, if it is the next.
+    /// Checks that a received signal is the next, and returns its scheduled time.
     pub(crate) fn hear(&mut self, text: &[u8]) -> anyhow::Result<Instant> {
         self.heard += 1;
         let mut mark = [b'#'; MARK.len()];

@@ -1,10 +1,10 @@
-//! Which cores this process runs on.
+//! Pinning of this process to cores.
 
 use anyhow::{Context, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// The cores of a run: servers on one, the load on another.
+/// The cores of a run: one for servers, another for the load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cores {
     pub(crate) server: usize,
@@ -12,7 +12,7 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// These, or the first two that this process may use; the same twice where there is but one.
+    /// Returns the given cores, or the first two that this process may use, which are equal if there is only one.
     pub(crate) fn choose(server: Option<usize>, load: Option<usize>) -> anyhow::Result<Self> {
         let usable = sched_getaffinity(Pid::from_raw(0))?;
         let usable: Vec<usize> = (0..CpuSet::count()).filter(|core| usable.is_set(*core).unwrap_or(false)).collect();
@@ -20,14 +20,14 @@ impl Cores {
         Ok(Self { server: server.unwrap_or(first), load: load.unwrap_or(second) })
     }
 
-    /// Keeps this process to its own core.
+    /// Pins this process to its own core.
     pub(crate) fn apart(self) -> anyhow::Result<()> {
         ensure!(self.server != self.load, "two cores are needed, one for a server and one for the load");
         stay_on(&[self.load])
     }
 }
 
-/// Keeps this process to these cores.
+/// Pins this process to these cores.
 pub(crate) fn stay_on(cores: &[usize]) -> anyhow::Result<()> {
     let mut set = CpuSet::new();
     for core in cores {

@@ -1,6 +1,6 @@
-//! What was measured, told: tables and plots, put where the documents have a place for them.
+//! Reports: tables and plots, inserted into the documents.
 //!
-//! A place is `<!-- bench:name -->` … `<!-- /bench:name -->`; what stands between is replaced.
+//! Text between `<!-- bench:name -->` and `<!-- /bench:name -->` is replaced.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ mod targets;
 
 const DOCUMENT: &str = "docs/performance.md";
 
-/// Where Parlor must get, and whether it does, in what was measured.
+/// Returns the targets, and whether the results meet them.
 pub(crate) fn targets(results: &Results) -> String {
     let tables = [("relay", targets::signaling(results)), ("media", targets::media(results))];
     tables.into_iter().filter(|(work, _)| has(results, work)).map(|(_, table)| table).collect()
@@ -28,10 +28,10 @@ fn has(results: &Results, work: &str) -> bool {
     results.records.iter().any(|record| record.work == work)
 }
 
-/// Writes the tables of what was measured into the documents, and the plots beside them.
+/// Writes the tables into the documents, and the plots beside them.
 pub(crate) fn write(results: &Results, root: &Path) -> anyhow::Result<()> {
     let has = |work: &str| has(results, work);
-    // Which work a part tells of.
+    // The work of each part.
     let parts = [
         ("relay", "surroundings", tables::surroundings(results)),
         ("relay", "targets", targets::signaling(results)),
@@ -69,7 +69,7 @@ pub(crate) fn instructions(counted: &BTreeMap<String, f64>, root: &Path) -> anyh
     put(&root.join(DOCUMENT), &[("instructions", table(&["signal", "instructions"], rows))])
 }
 
-/// Puts each part into its place in a document.
+/// Inserts each part into a document.
 fn put(path: &Path, parts: &[(&str, String)]) -> anyhow::Result<()> {
     let mut document = fs::read_to_string(path).with_context(|| format!("{} is to be written into", path.display()))?;
     for (name, text) in parts {
@@ -87,7 +87,7 @@ fn replace(document: &str, name: &str, text: &str) -> anyhow::Result<String> {
     Ok(format!("{before}{begin}{}\n{end}{after}", text.trim_end()))
 }
 
-/// A table in Markdown.
+/// Returns a Markdown table.
 fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
@@ -99,7 +99,7 @@ fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     text
 }
 
-/// A number as people read it: three digits that count, thousands apart.
+/// Formats a number with three significant digits and thousands separators.
 fn number(value: f64) -> String {
     let decimals = match value.abs() {
         size if size >= 99.95 => 0,
@@ -123,12 +123,12 @@ fn number(value: f64) -> String {
     out
 }
 
-/// The median alone.
+/// Formats the median.
 fn median(figure: Option<Figure>) -> String {
     figure.map_or_else(|| "–".to_owned(), |figure| number(figure.median))
 }
 
-/// The median, and the least and the most of all rounds.
+/// Formats the median, and the minimum and maximum of all rounds.
 fn spread(figure: Option<Figure>) -> String {
     figure.map_or_else(
         || "–".to_owned(),
@@ -139,7 +139,7 @@ fn spread(figure: Option<Figure>) -> String {
     )
 }
 
-/// Those that have results in a case, in the order in which they are presented.
+/// Returns the servers with results in a case, in display order.
 fn contestants(results: &Results, work: &str, case: &str) -> Vec<Contestant> {
     let has_results = |contestant: &Contestant| {
         let is_meant = |record: &crate::results::Record| {

@@ -1,4 +1,4 @@
-//! What was measured: figures by work, case, server and round, and what they were measured on.
+//! Measured figures by work, case, server and round, and the environment they were measured in.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,15 +7,15 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-/// All of a run, as it is kept in a file between measuring and reporting.
+/// The results of a run, stored in a file between measuring and reporting.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
-    /// The machine, the versions, the command: what it is, and what it says.
+    /// Names and values of the environment: machine, versions, command.
     pub(crate) surroundings: Vec<(String, String)>,
     pub(crate) records: Vec<Record>,
 }
 
-/// One server, given one piece of work, once.
+/// One measurement of one server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) work: String,
@@ -25,7 +25,7 @@ pub(crate) struct Record {
     pub(crate) figures: BTreeMap<String, f64>,
 }
 
-/// A figure over all rounds.
+/// Statistics of a figure over all rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Figure {
     pub(crate) median: f64,
@@ -44,14 +44,14 @@ impl Results {
             .with_context(|| format!("{} stays as it was", path.display()))
     }
 
-    /// A figure of a server in a case; `None` where it was not measured.
+    /// Returns a figure of a server in a case; `None` if it was not measured.
     pub(crate) fn figure(&self, work: &str, case: &str, server: &str, name: &str) -> Option<Figure> {
         let is_meant = |record: &&Record| (&*record.work, &*record.case, &*record.server) == (work, case, server);
         let values = self.records.iter().filter(is_meant).filter_map(|record| record.figures.get(name).copied());
         Figure::of(values.collect())
     }
 
-    /// How many times as large a figure is as another's, round by round.
+    /// Returns the ratio of two figures, computed per round.
     pub(crate) fn ratio(&self, of: [&str; 4], to: [&str; 4]) -> Option<Figure> {
         let find = |[work, case, server, name]: [&str; 4], round: usize| {
             let is_meant = |record: &&Record| {
@@ -65,7 +65,7 @@ impl Results {
 }
 
 impl Figure {
-    /// The same in another unit.
+    /// Returns the figure in another unit.
     pub(crate) fn scaled(self, by: f64) -> Self {
         Self { median: self.median * by, least: self.least * by, most: self.most * by }
     }

@@ -1,4 +1,4 @@
-//! The servers that are measured: how each is started, and what it takes, seen from outside.
+//! The measured servers: how they are started, and what they consume.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -12,12 +12,12 @@ use nix::unistd::Pid;
 
 use crate::dialect::{self, Dialect};
 
-/// A server and one way to speak with it.
+/// A server and one of its protocols.
 #[derive(Clone, Copy)]
 pub(crate) struct Contestant {
-    /// What it is called on the command line and in the results.
+    /// Its name on the command line and in the results.
     pub(crate) key: &'static str,
-    /// What readers are told.
+    /// Its name in reports.
     pub(crate) label: &'static str,
     pub(crate) dialect: &'static dyn Dialect,
     program: Program,
@@ -25,7 +25,7 @@ pub(crate) struct Contestant {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Program {
-    /// With these flags, beside those that all have.
+    /// With these flags in addition to the common ones.
     Parlor(&'static [&'static str]),
     /// A file in `peers/`, run by Node.
     Node(&'static str),
@@ -35,7 +35,7 @@ enum Program {
     Floor,
 }
 
-/// The limits that a load would meet, lifted. The limiter of messages works all the same; it has nothing to refuse.
+/// Lifts the limits that a load would exceed. The rate limiter still runs, but refuses nothing.
 pub(crate) const FLAGS: [&str; 6] = [
     "--node-env=production",
     "--messages-per-second=1000000",
@@ -85,7 +85,7 @@ pub(crate) fn find(key: &str) -> anyhow::Result<Contestant> {
     found.with_context(|| format!("no server is called {key}; there are {}", keys.join(", ")))
 }
 
-/// Where the programs are.
+/// The paths of the programs.
 #[derive(Debug, Clone)]
 pub(crate) struct Programs {
     pub(crate) parlor: PathBuf,
@@ -97,12 +97,12 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is in a folder of the repository")
 }
 
-/// Where the peers from npm are.
+/// Returns the folder of the npm peers.
 pub(crate) fn peers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
 
-/// A server that runs. It ends with this value, and with this program, however that ends.
+/// A running server. It is killed when this is dropped, and when this process ends.
 pub(crate) struct Server {
     process: Process,
     pub(crate) address: SocketAddr,
@@ -110,15 +110,15 @@ pub(crate) struct Server {
 
 enum Process {
     Ours(Child),
-    /// Somebody else started it, and will end it.
+    /// Started and stopped by the caller.
     Theirs(Pid),
 }
 
-/// How long a server may take to listen.
+/// Maximum time until a server listens.
 const START: Duration = Duration::from_mins(1);
 
 impl Server {
-    /// Starts a server on these cores. `under` is what it is to run under, such as a profiler.
+    /// Starts a server on these cores. `under` is a command to run it under, such as a profiler.
     pub(crate) fn start(
         contestant: &Contestant,
         programs: &Programs,
@@ -154,13 +154,13 @@ impl Server {
                 child.kill()?;
                 bail!("{} does not listen", words.join(" "));
             }
-            // Nothing tells when another process listens.
+            // There is no event for another process listening.
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(Self { process: Process::Ours(child), address })
     }
 
-    /// One that runs already.
+    /// Attaches to a running server.
     pub(crate) fn attach(address: SocketAddr, process: i32) -> Self {
         Self { process: Process::Theirs(Pid::from_raw(process)), address }
     }
@@ -172,13 +172,13 @@ impl Server {
         }
     }
 
-    /// The CPU time of all its threads, since it began.
+    /// Returns the CPU time of all its threads since its start.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let clock = ClockId::pid_cpu_clock_id(self.id()).context("the server has ended")?;
         Ok(clock.now().context("the server has ended")?.into())
     }
 
-    /// The CPU time of all its threads outside the kernel, in steps of 10 ms.
+    /// Returns the user time of all its threads, in steps of 10 ms.
     pub(crate) fn user_cpu(&self) -> anyhow::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).context("the server has ended")?;
         // Behind the name, which may hold spaces, stands field 3 of proc_pid_stat(5); `utime` is field 14.
@@ -187,14 +187,14 @@ impl Server {
         Ok(Duration::from_millis(ticks * 10))
     }
 
-    /// Its resident memory, in KiB.
+    /// Returns its resident memory, in KiB.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).context("the server has ended")?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS is told")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
-    /// Ends it as a service manager does, and waits until it has ended.
+    /// Stops it like a service manager, and waits until it has ended.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         if let Process::Ours(child) = &mut self.process {
             let id = Pid::from_raw(i32::try_from(child.id())?);
@@ -208,7 +208,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Process::Ours(child) = &mut self.process {
-            // One that has ended already cannot be killed, and need not be.
+            // Fails if it has already ended.
             child.kill().ok();
             child.wait().ok();
         }

@@ -1,4 +1,4 @@
-//! On what, of what and how something was measured.
+//! The environment of a measurement: machine, versions, settings.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::server::{FLAGS, Programs, peers, root};
 
-/// What it is, and what it says, in the order in which it is told; the servers beside Parlor, if there were any.
+/// Returns names and values in display order, including the versions of other servers if they were measured.
 pub(crate) fn all(programs: &Programs, has_peers: bool) -> anyhow::Result<Vec<(String, String)>> {
     let commit = output("git", &["describe", "--always", "--dirty"]).unwrap_or_else(|_| "not from git".to_owned());
     let mut all = vec![
@@ -41,7 +41,7 @@ fn version(parlor: &Path) -> anyhow::Result<String> {
     output(&parlor.to_string_lossy(), &["--version"])
 }
 
-/// `cargo install` keeps a list beside what it installs.
+/// Returns the version from the list that `cargo install` keeps beside its binaries.
 fn matchbox(program: &Path) -> Option<String> {
     let list = fs::read_to_string(program.parent()?.with_file_name(".crates.toml")).ok()?;
     let (_, rest) = list.split_once("\"matchbox_server ")?;
@@ -62,7 +62,7 @@ fn machine() -> anyhow::Result<String> {
         line.split_once(':').map(|(_, value)| value.trim().to_owned())
     };
     let model = field(&processors, "model name").unwrap_or_else(|| "processor not known".to_owned());
-    // This process may be kept to fewer.
+    // This process may be pinned to fewer.
     let cores = processors.lines().filter(|line| line.starts_with("processor")).count();
     let memory = field(&fs::read_to_string("/proc/meminfo")?, "MemTotal").context("MemTotal is told")?;
     let memory: f64 = memory.trim_end_matches(" kB").parse()?;

@@ -1,4 +1,4 @@
-//! The kinds of work that servers are given, each in a file, and how long and what they take.
+//! The kinds of work that servers are measured with, one per file, and their time and CPU time.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ pub(crate) mod media;
 pub(crate) mod relay;
 pub(crate) mod rooms;
 
-/// The warm-up, and what counts after it.
+/// The warm-up, and the measured time after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) warm_up: Duration,
@@ -29,10 +29,10 @@ impl Window {
     }
 }
 
-/// How much more time than it was given a work may take, until all that is under way has come to its end.
+/// Additional time of a work until everything in flight has arrived.
 pub(crate) const SLACK: Duration = Duration::from_secs(30);
 
-/// The clocks, at one moment.
+/// A reading of all clocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     pub(crate) at: Instant,
@@ -42,16 +42,16 @@ pub(crate) struct Moment {
     idle: Duration,
 }
 
-/// What went by between two moments.
+/// The difference between two readings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Span {
     pub(crate) time: Duration,
-    /// Of the server.
+    /// CPU time of the server.
     pub(crate) cpu: Duration,
-    /// The part of it outside the kernel, in steps of 10 ms.
+    /// Its user time, in steps of 10 ms.
     pub(crate) user: Duration,
     pub(crate) load_cpu: Duration,
-    /// The part of the time in which the load had something to do.
+    /// Share of time in which the load was busy.
     pub(crate) load_busy: f64,
 }
 
@@ -61,7 +61,7 @@ impl Moment {
         Ok(Self { at: Instant::now(), cpu: server.cpu()?, user: server.user_cpu()?, load_cpu, idle: clients.idle() })
     }
 
-    /// From an earlier moment to this one.
+    /// Returns the difference from an earlier reading.
     pub(crate) fn since(self, start: Self) -> Span {
         let time = self.at - start.at;
         let load_busy = 1.0 - self.idle.saturating_sub(start.idle).as_secs_f64() / time.as_secs_f64();
@@ -70,18 +70,18 @@ impl Moment {
     }
 }
 
-/// Where a work is with its window.
+/// The stage of a work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stage {
     WarmUp,
-    /// It counts, since then.
+    /// Measuring, since this reading.
     Counting(Moment),
-    /// What is under way comes to its end, and nothing new begins.
+    /// Waiting for everything in flight.
     Ending(Span),
 }
 
 impl Stage {
-    /// What it is now, by the clock. When the next begins, unless this is the last.
+    /// Advances the stage by the clock. Returns when the next one begins, unless this is the last.
     pub(crate) fn next(
         &mut self,
         began: Instant,
@@ -89,7 +89,7 @@ impl Stage {
         now: Instant,
         moment: impl FnOnce() -> anyhow::Result<Moment>,
     ) -> anyhow::Result<Option<Instant>> {
-        // A window that begins late, since the load had to wait for its core, is as long all the same.
+        // A window that begins late, since the load had to wait for its core, has the same length.
         match *self {
             Self::WarmUp if now >= began + window.warm_up => *self = Self::Counting(moment()?),
             Self::Counting(start) if now >= start.at + window.length => *self = Self::Ending(moment()?.since(start)),
@@ -111,12 +111,12 @@ impl Stage {
     }
 }
 
-/// What was done within a window.
+/// The result of a window.
 pub(crate) struct Outcome {
-    /// How many of what the work is counted in.
+    /// Number of units of work.
     pub(crate) count: u64,
     pub(crate) span: Span,
-    /// In nanoseconds.
+    /// Latencies in nanoseconds.
     pub(crate) latency: Histogram<u64>,
 }
 
@@ -134,12 +134,12 @@ impl Outcome {
     }
 }
 
-/// Latencies up to a minute, to three digits.
+/// Returns a histogram of latencies up to a minute, with three digits.
 pub(crate) fn latencies() -> anyhow::Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, 60_000_000_000, 3)?)
 }
 
-/// Notes how long something took that began then, or was to begin then.
+/// Records the time since something began, or was scheduled.
 pub(crate) fn note(latency: &mut Histogram<u64>, began: Instant, now: Instant) {
     let nanos = now.saturating_duration_since(began).as_nanos();
     latency.saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_is_as_long_as_it_should_be_even_if_it_begins_late() {
+    fn late_window_has_full_length() {
         let (warm_up, length) = (Duration::from_secs(1), Duration::from_secs(2));
         let began = Instant::now();
         let after = |seconds: u64| began + Duration::from_secs(seconds);

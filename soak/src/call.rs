@@ -54,7 +54,7 @@ pub(crate) async fn acquaint(first: &mut Peer, second: &mut Peer) -> anyhow::Res
         learn(&mut second.id, &id)?;
     }
     if second.route.protocol().announces_peers() {
-        // A session client is not told when it has joined, and may be in the room after a peer that connected later.
+        // A session client gets no confirmation of its join, and may join after a peer that connected later.
         let id = match second.list.as_slice() {
             [] => joined(second).await?,
             [id] => id.clone(),
@@ -68,7 +68,7 @@ pub(crate) async fn acquaint(first: &mut Peer, second: &mut Peer) -> anyhow::Res
 async fn joined(peer: &mut Peer) -> anyhow::Result<String> {
     match peer.next().await?.1 {
         Event::Joined(id) => Ok(id),
-        heard => bail!("{:?} is to be told of the other, not {heard:?}", peer.route),
+        heard => bail!("{:?} expected a join of the other peer, and received {heard:?}", peer.route),
     }
 }
 
@@ -76,7 +76,7 @@ fn learn(id: &mut String, told: &str) -> anyhow::Result<()> {
     if id.is_empty() {
         told.clone_into(id);
     }
-    ensure!(*id == told, "{id} is called {told}");
+    ensure!(*id == told, "{id} is announced as {told}");
     Ok(())
 }
 
@@ -119,17 +119,17 @@ impl Side<'_> {
     async fn hear(&mut self, said_by: &Side<'_>, kind: SignalKind, sequence: u64) -> anyhow::Result<Duration> {
         let (came, heard) = self.peer.next().await?;
         let Some((heard_kind, from, text)) = heard.signal() else {
-            bail!("{:?} waits for number {sequence} of {}, and is told {heard:?}", self.peer.route, said_by.stream);
+            bail!("{:?} expected number {sequence} of {}, and received {heard:?}", self.peer.route, said_by.stream);
         };
         let label = Label::read(text)?;
         ensure!(
             (heard_kind, &label) == (kind, &Label::new(said_by.stream.as_str(), sequence)),
-            "{:?} waits for {kind:?} number {sequence} of {}, and is told {heard_kind:?} {label:?}",
+            "{:?} expected {kind:?} number {sequence} of {}, and received {heard_kind:?} {label:?}",
             self.peer.route,
             said_by.stream
         );
         let expected = if self.peer.route.protocol().announces_peers() { self.other.as_str() } else { "" };
-        ensure!(from == expected, "{:?} is told that {from} says what {expected} does", self.peer.route);
+        ensure!(from == expected, "{:?} received a signal of {expected} with the sender {from}", self.peer.route);
         Ok(came - said_by.sent[usize::try_from(sequence - 1)?])
     }
 }
@@ -181,12 +181,12 @@ pub(crate) async fn told_of_end(world: &World, stays: &mut Peer, gone: &str, par
                     (came, heard) = stays.next().await?;
                 }
                 Event::Left(_) if parting == Parting::TooLate => {}
-                heard => bail!("{:?} is to be told that {gone} is away, not {heard:?}", stays.route),
+                heard => bail!("{:?} expected that {gone} is away, and received {heard:?}", stays.route),
             }
         }
         ensure!(
             heard == Event::Left(gone.to_owned()),
-            "{:?} is to be told that {gone} left, not {heard:?}",
+            "{:?} expected that {gone} left, and received {heard:?}",
             stays.route
         );
         came
@@ -195,10 +195,10 @@ pub(crate) async fn told_of_end(world: &World, stays: &mut Peer, gone: &str, par
         Instant::now()
     };
     if let Parting::Lost(since) = parting {
-        ensure!(left - since >= RESUME_TIME, "{gone} was lost, and gone {:?} after that", left - since);
+        ensure!(left - since >= RESUME_TIME, "{gone} lost its connection, and left {:?} after that", left - since);
     }
     if let Some(away) = away {
-        ensure!(left - away <= RESUME_TIME + LATENESS, "{gone} was away for {:?} before it was gone", left - away);
+        ensure!(left - away <= RESUME_TIME + LATENESS, "{gone} was away for {:?} before it left", left - away);
     }
     world.tally.add_many(Count::Expired, u64::from(parting != Parting::Final));
     Ok(())

@@ -70,15 +70,16 @@ impl Server {
     /// Stops it like a service manager; returns its exit status and the errors it logged.
     pub(crate) fn stop(mut self) -> anyhow::Result<(ExitStatus, Vec<String>)> {
         let killed = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
-        ensure!(killed.success(), "the server cannot be told to end");
+        ensure!(killed.success(), "cannot stop the server");
         let status = self.child.wait()?;
-        let log = self.log.take().map(JoinHandle::join).and_then(Result::ok).context("the log is read to its end")?;
+        let log =
+            self.log.take().map(JoinHandle::join).and_then(Result::ok).context("cannot read the log to its end")?;
         Ok((status, log))
     }
 
     fn memory_now(&self) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS is told")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
@@ -177,13 +178,13 @@ impl Held {
                     .map(|(labels, value)| format!("{name}{{{labels}}} is {value}")),
             );
         }
-        // The request for the metrics has a task itself, then as now.
+        // The request for the metrics is a task itself in both samples.
         match (self.metrics.sum("parlor_tasks", ""), start.metrics.sum("parlor_tasks", "")) {
             (Some(now), Some(then)) if now <= then => {}
-            (now, then) => found.push(format!("parlor_tasks is {now:?}, and was {then:?} in the beginning")),
+            (now, then) => found.push(format!("parlor_tasks is {now:?}, was {then:?} at the start")),
         }
         if self.files.abs_diff(start.files) > FILES {
-            found.push(format!("{} open files, and {} in the beginning", self.files, start.files));
+            found.push(format!("{} open files, {} at the start", self.files, start.files));
         }
         found
     }

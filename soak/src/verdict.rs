@@ -70,7 +70,7 @@ pub(crate) fn noted(tally: &Tally, held: &Held) {
     if resumptions("recovered") != Some(resumed) || resumptions("refused").is_none_or(|refused| refused < late) {
         let (recovered, refused) = (resumptions("recovered"), resumptions("refused"));
         tally.violation(format!(
-            "{resumed} came back and {late} came too late, by the figures {recovered:?} and {refused:?}"
+            "{resumed} resumed and {late} were too late, the metrics say {recovered:?} and {refused:?}"
         ));
     }
     let relayed = held.metrics.sum("parlor_messages_relayed_total", "");
@@ -78,7 +78,7 @@ pub(crate) fn noted(tally: &Tally, held: &Held) {
     #[expect(clippy::cast_precision_loss, reason = "no run sends 2^52 messages")]
     let delivered = tally.of(Count::Delivered) as f64;
     if relayed.is_none_or(|relayed| relayed < delivered) {
-        tally.violation(format!("{delivered} signals were delivered, and {relayed:?} relayed by the figures"));
+        tally.violation(format!("{delivered} signals were delivered, the metrics say {relayed:?}"));
     }
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn memory(tally: &Tally, plateau: u64, end: u64) {
 pub(crate) fn exercised(tally: &Tally) {
     for count in EXERCISED {
         if tally.of(count) == 0 {
-            tally.violation(format!("this run had no {count:?}: it was too short, or something is wrong with it"));
+            tally.violation(format!("no {count:?} in this run: it was too short, or broken"));
         }
     }
 }

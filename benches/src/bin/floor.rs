@@ -1,6 +1,6 @@
-//! The floor: what it costs to take bytes from one socket and put them into another, with nothing thought about them.
+//! The floor: the cost of copying bytes from one socket to another.
 //!
-//! The first frame of a client names its pair; the two that name the same are each other's. `PORT` says where.
+//! The first frame of a client names its pair; two clients with the same name are connected. `PORT` is the port.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,7 +12,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 
-/// Those whose other has not come yet.
+/// Clients whose counterpart has not connected yet.
 type Waiting = Arc<Mutex<HashMap<Vec<u8>, TcpStream>>>;
 
 /// A client's frame with a short text: two bytes, four of its key, then the text.

@@ -1,9 +1,9 @@
-//! Whole calls: two connect and join, one after the other; the second offers, the first answers; ten candidates go to
-//! and fro, each when the last has arrived, as they trickle; both leave and close.
+//! Whole calls: two clients connect and join one after the other; the second sends an offer, the first an answer; ten
+//! candidates follow in turn, each after the last has arrived; both leave and close.
 //!
-//! - [`Mode::Closed`]: so many calls at a time, each followed by another.
-//! - [`Mode::Paced`]: calls begin by a timetable, whatever has become of the others. How long one took is counted from
-//!   when it was to begin (coordinated omission), to when the first hears that the second has left.
+//! - [`Mode::Closed`]: a number of concurrent calls, each followed by another.
+//! - [`Mode::Paced`]: calls start on a schedule. The time of one counts from its scheduled start (coordinated omission)
+//!   until the first client receives the leave of the second.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -19,9 +19,9 @@ use crate::server::Server;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Mode {
-    /// So many at a time.
+    /// Number of concurrent calls.
     Closed(usize),
-    /// So many a second.
+    /// Calls per second.
     Paced(f64),
 }
 
@@ -29,7 +29,7 @@ const DESCRIPTION_BYTES: usize = 4096;
 const CANDIDATE_BYTES: usize = 200;
 const CANDIDATES: usize = 10;
 
-/// Has calls made, counted in calls.
+/// Runs calls, and counts them.
 pub(crate) fn run(clients: &mut Clients, server: &Server, mode: Mode, window: Window) -> anyhow::Result<Outcome> {
     let mut hops = vec![(Kind::Offer, DESCRIPTION_BYTES), (Kind::Answer, DESCRIPTION_BYTES)];
     hops.extend([(Kind::Candidate, CANDIDATE_BYTES); CANDIDATES]);
@@ -63,13 +63,13 @@ struct Calls<'a> {
     server: &'a Server,
     mode: Mode,
     window: Window,
-    /// What is sent, to and fro, beginning with the second.
+    /// The signals, alternating, starting with the second client.
     script: Vec<(Kind, String)>,
     began: Instant,
-    /// How many calls have begun, ever.
+    /// Number of calls started.
     begun: u64,
     under_way: Slab<Call>,
-    /// Which call a connection is of, and which side.
+    /// The call and side of each connection.
     sides: Vec<Option<(usize, usize)>>,
     counted: u64,
     stage: Stage,
@@ -82,9 +82,9 @@ struct Call {
     ids: [Option<Id>; 2],
     names: [String; 2],
     is_in: [bool; 2],
-    /// The first has been told of the second.
+    /// Whether the first client has received the join of the second.
     has_met: bool,
-    /// How many signals have arrived.
+    /// Number of signals that have arrived.
     hops: usize,
     is_over: bool,
 }
@@ -121,7 +121,7 @@ impl Calls<'_> {
         Ok(())
     }
 
-    /// Sends the next signal, from the second where the number that have arrived is even.
+    /// Sends the next signal: from the second client if an even number has arrived.
     fn send(&self, clients: &mut Clients, call: &Call) -> anyhow::Result<()> {
         let from = if call.hops.is_multiple_of(2) { SECOND } else { FIRST };
         let (kind, body) = &self.script[call.hops];

@@ -1,8 +1,8 @@
-//! One core, or two: how throughput grows.
+//! Throughput on one core and on two.
 //!
-//! Server and load have the same core, or the same two; both sleep when they have nothing to do. So the machine is what
-//! doubles, and whatever a second core costs (threads that wake each other, data that moves between the cores) is in the
-//! figure. What nobody takes is measured, too: while threads wait for each other, a core has nothing to do.
+//! Server and load share the same one or two cores, and both sleep when they have nothing to do. So the machine
+//! doubles, and the figure includes what a second core costs: threads that wake each other, data that moves between
+//! cores. Idle time is measured too: while threads wait for each other, cores are idle.
 
 use std::fs;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::server::{Contestant, Programs, Server};
 
 pub(crate) struct Throughput {
     pub(crate) outcome: Outcome,
-    /// The time in which a core of those that the server may use did nothing.
+    /// Idle time of the server's cores.
     pub(crate) unused: Duration,
 }
 
 const PAIRS: usize = 50;
 
-/// Pairs relay candidates on these cores.
+/// Relays candidates between pairs on these cores.
 pub(crate) fn run(
     contestant: &Contestant,
     programs: &Programs,
@@ -37,7 +37,7 @@ pub(crate) fn run(
         let server = Server::start(contestant, programs, used, &[])?;
         let mut clients = Clients::new(contestant.dialect, server.address, Waiting::Sleeps)?;
         let mut pairs = Pairs::gather(&mut clients, PAIRS, CANDIDATE)?;
-        // Warmed up first, so that idle time is that of the window.
+        // Warmed up first, so that idle time is that of the window only.
         pairs.relay(&mut clients, &server, in_flight, Mode::Closed(Window { length: window.warm_up, ..window }))?;
         let before = idle(used)?;
         let window = Window { warm_up: Duration::ZERO, ..window };
@@ -49,7 +49,7 @@ pub(crate) fn run(
     measured
 }
 
-/// How long these cores have done nothing, since the machine began: to a hundredth of a second.
+/// Returns the idle time of these cores since boot, to a hundredth of a second.
 fn idle(cores: &[usize]) -> anyhow::Result<Duration> {
     let figures = fs::read_to_string("/proc/stat")?;
     let mut idle = Duration::ZERO;

@@ -1,6 +1,6 @@
-//! Signals among many rooms: whether one costs more the more rooms and connections there are.
+//! Signals among many rooms: whether the cost of one grows with the number of rooms and connections.
 //!
-//! Each pair is in several rooms. So many signals are in flight in all, and each next one goes through another pair and
+//! Each pair is in several rooms. A fixed number of signals is in flight; each next one goes through another pair and
 //! another room, so that no room is busier than another and none stays in a cache.
 
 use std::time::Instant;
@@ -15,19 +15,19 @@ use crate::gathering::{Member, Rush, gather};
 use crate::lane::Lane;
 use crate::server::Server;
 
-/// How many digits the number of a room has, in its id.
+/// Number of digits of a room number in its id.
 const DIGITS: usize = 7;
 
 pub(crate) struct Crowd {
     lanes: Vec<Lane>,
     lane_to: Vec<usize>,
-    /// Where the number of the room stands in a lane's frame.
+    /// Offset of the room number in each lane's frame.
     room_at: Vec<Option<usize>>,
     rooms_each: usize,
 }
 
 impl Crowd {
-    /// Pairs, each of which is in so many rooms that nobody else is in.
+    /// Joins pairs to their rooms, `rooms_each` per pair.
     pub(crate) fn gather(
         clients: &mut Clients,
         pairs: usize,
@@ -37,7 +37,7 @@ impl Crowd {
         let members = gather(clients, seats(pairs), Rush::Some)?;
         if rooms_each > 1 {
             let mut further = Further::new(members.clone(), pairs, rooms_each);
-            clients.run(&mut further, SLACK * 3).context("further rooms are joined")?;
+            clients.run(&mut further, SLACK * 3).context("joining further rooms")?;
         }
         let mut lane_to = vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
         let (mut lanes, mut room_at) = (Vec::new(), Vec::new());
@@ -52,7 +52,7 @@ impl Crowd {
         Ok(Self { lanes, lane_to, room_at, rooms_each })
     }
 
-    /// Keeps so many signals in flight among all.
+    /// Relays signals, `in_flight` at a time.
     pub(crate) fn relay(
         &mut self,
         clients: &mut Clients,
@@ -67,27 +67,27 @@ impl Crowd {
             relay.send(clients, began)?;
         }
         clients.run(&mut relay, window.whole() + SLACK)?;
-        let Stage::Ending(span) = relay.stage else { bail!("a relay ends when its time is over") };
+        let Stage::Ending(span) = relay.stage else { bail!("the relay did not end in time") };
         Ok(Outcome { count: relay.counted, span, latency: latencies()? })
     }
 }
 
-/// The number of a pair's room: its first is the one that it was seated in.
+/// Returns the number of a pair's room; index 0 is the one it joined first.
 fn room(pair: usize, pairs: usize, index: usize) -> usize {
     index * pairs + pair
 }
 
-/// Members join the rest of their rooms, one each at a time.
+/// Joins members to the rest of their rooms, one at a time each.
 struct Further {
     members: Vec<Member>,
     pairs: usize,
     rooms_each: usize,
-    /// Which member has a connection.
+    /// The member of each connection.
     member_of: Vec<usize>,
-    /// How many rooms each is in.
+    /// Number of rooms of each member.
     joined: Vec<usize>,
     started: bool,
-    /// How often somebody was told that they are in, and how often that another is.
+    /// Received confirmations and announcements of joins.
     entered: usize,
     came: usize,
 }
@@ -105,7 +105,7 @@ impl Further {
     fn join(&mut self, clients: &mut Clients, member: usize) -> anyhow::Result<()> {
         if self.joined[member] < self.rooms_each {
             let room = format!("room-{:0DIGITS$}", room(member / 2, self.pairs, self.joined[member]));
-            let join = clients.dialect().join(&room).context("this dialect knows one room a connection")?;
+            let join = clients.dialect().join(&room).context("this protocol allows one room per connection")?;
             clients.say(self.members[member].id, &join);
             self.joined[member] += 1;
         }
@@ -134,7 +134,7 @@ impl Load for Further {
                 self.came += 1;
                 Ok(())
             }
-            heard => bail!("{heard:?} is told to who joins a room"),
+            heard => bail!("unexpected {heard:?} while joining a room"),
         }
     }
 }
@@ -151,14 +151,14 @@ struct Relay<'a> {
 }
 
 impl Relay<'_> {
-    /// Sends through the next pair; after all pairs through the next of their rooms, and then the other way.
+    /// Sends through the next pair; after all pairs through their next room, then in the other direction.
     fn send(&mut self, clients: &mut Clients, at: Instant) -> anyhow::Result<()> {
         let (pairs, rooms_each) = (self.crowd.lanes.len() / 2, self.crowd.rooms_each);
         let (pair, index, way) =
             (self.turn % pairs, self.turn / pairs % rooms_each, self.turn / pairs / rooms_each % 2);
         let lane = &mut self.crowd.lanes[pair * 2 + way];
         if rooms_each > 1 {
-            let at = self.crowd.room_at[pair * 2 + way].context("a signal names its room")?;
+            let at = self.crowd.room_at[pair * 2 + way].context("signals name their room")?;
             lane.write(at, u64::try_from(room(pair, pairs, index))?, DIGITS);
         }
         lane.send(clients, at);
@@ -178,7 +178,7 @@ impl Load for Relay<'_> {
     }
 
     fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, text: &[u8], at: Instant) -> anyhow::Result<()> {
-        ensure!(heard == Heard::Signal, "{heard:?} is told in the middle of the work");
+        ensure!(heard == Heard::Signal, "unexpected {heard:?} during the work");
         self.crowd.lanes[self.crowd.lane_to[id]].hear(text)?;
         self.in_flight -= 1;
         self.counted += u64::from(self.stage.counts());

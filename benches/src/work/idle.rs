@@ -1,4 +1,4 @@
-//! Many who are connected and say nothing: what they take of memory and time, and what is left when they are gone.
+//! Idle connections: their memory and CPU time, and what is left after they close.
 
 use std::time::{Duration, Instant};
 
@@ -12,65 +12,66 @@ use crate::gathering::{Rush, disperse, gather};
 use crate::server::Server;
 
 pub(crate) struct Idle {
-    /// Two to a room.
+    /// Number of connections, two per room.
     pub(crate) connections: usize,
-    /// For how long they do nothing but answer heartbeats.
+    /// How long they only answer heartbeats.
     pub(crate) rest: Duration,
-    /// How long after the last has gone the memory is read.
+    /// Time between the last close and reading the memory.
     pub(crate) settling: Duration,
 }
 
 pub(crate) struct Outcome {
     pub(crate) connections: usize,
-    /// Resident memory in KiB: after some clients had come and gone, with all, and when all were gone.
+    /// Resident memory in KiB: after a few clients have connected and disconnected, with all, and after all have
+    /// disconnected.
     pub(crate) before: u64,
     pub(crate) with_all: u64,
     pub(crate) after: u64,
-    /// The server's CPU time for all to come in.
+    /// The server's CPU time for all joins.
     pub(crate) entrance: Duration,
-    /// The server's CPU time while nobody did anything, and how long that was.
+    /// The server's CPU time while all were idle, and the length of that phase.
     pub(crate) rest_cpu: Duration,
     pub(crate) rest: Duration,
-    /// How long it took until all were in who came at once.
+    /// Time until all had joined that connected at once.
     pub(crate) rush: Duration,
 }
 
-/// How many come and go first: what a server allocates once is not theirs.
+/// Connections opened and closed first, so that one-time allocations do not count.
 const FIRST: usize = 100;
 
-/// How long nothing happens before memory is read.
-const BREATH: Duration = Duration::from_secs(1);
+/// Idle time before the memory is read.
+const IDLE_BEFORE_READING: Duration = Duration::from_secs(1);
 
 impl Idle {
-    /// Needs a server that has just been started.
+    /// Runs the work. The server must have just been started.
     pub(crate) fn run(&self, clients: &mut Clients, server: &Server) -> anyhow::Result<Outcome> {
         gather(clients, seats(FIRST / 2), Rush::Some)?;
         disperse(clients)?;
-        rest(clients, BREATH)?;
+        rest(clients, IDLE_BEFORE_READING)?;
         let before = server.memory()?;
 
         let start = Moment::now(server, clients)?;
         gather(clients, seats(self.connections / 2), Rush::Some)?;
         let entrance = Moment::now(server, clients)?.since(start).cpu;
-        rest(clients, BREATH)?;
+        rest(clients, IDLE_BEFORE_READING)?;
         let with_all = server.memory()?;
         let start = Moment::now(server, clients)?;
         rest(clients, self.rest)?;
         let resting = Moment::now(server, clients)?.since(start);
 
-        disperse(clients).context("all go")?;
+        disperse(clients).context("closing all connections")?;
         rest(clients, self.settling)?;
         let after = server.memory()?;
 
         let begin = Instant::now();
-        gather(clients, seats(self.connections / 2), Rush::All).context("all come at once")?;
+        gather(clients, seats(self.connections / 2), Rush::All).context("connecting all at once")?;
         let rush = begin.elapsed();
         let connections = self.connections;
         Ok(Outcome { connections, before, with_all, after, entrance, rest_cpu: resting.cpu, rest: resting.time, rush })
     }
 }
 
-/// Nothing happens, heartbeats apart.
+/// Waits while clients only answer heartbeats.
 fn rest(clients: &mut Clients, time: Duration) -> anyhow::Result<()> {
     struct Resting(Instant);
 
@@ -80,7 +81,7 @@ fn rest(clients: &mut Clients, time: Duration) -> anyhow::Result<()> {
         }
 
         fn heard(&mut self, _: &mut Clients, _: Id, heard: Heard, _: &[u8], _: Instant) -> anyhow::Result<()> {
-            bail!("{heard:?} is told to who does nothing");
+            bail!("unexpected {heard:?} while idle");
         }
     }
 

@@ -1,7 +1,8 @@
-//! Conferences through the media server: the cost of forwarding a packet and of a transport, and the effect on signaling.
+//! Conferences through the media server: the cost of forwarding a packet and of a transport, and the effect on
+//! signaling.
 //!
-//! Each peer has a receiving transport; senders have another, for audio (50 packets per second) and video (100). A packet
-//! counts once per receiver, on arrival.
+//! Each peer has a receiving transport; senders have another, for audio (50 packets per second) and video (100). A
+//! packet counts once per receiver, on arrival.
 
 use std::time::Instant;
 
@@ -19,7 +20,8 @@ pub(crate) const MEETINGS: [Meeting; 4] = [
     Meeting { rooms: 10, people: 5, speakers: 5 },
 ];
 
-/// The one beside which signaling is looked at, how often both ways, the pairs that signal, and how many signals a second.
+/// The conference beside which signaling is measured, the number of rounds, the signaling pairs, and signals per
+/// second.
 const BESIDE: Meeting = MEETINGS[1];
 pub(crate) const TURNS: usize = 3;
 const PAIRS: usize = 20;
@@ -29,7 +31,7 @@ pub(crate) struct Figures {
     pub(crate) cpu_micros: f64,
     pub(crate) per_second: f64,
     pub(crate) server_busy: f64,
-    /// Of resident memory, for each transport: when all are connected, and when one has spoken.
+    /// Resident memory per transport: when all are connected, and after media was sent.
     pub(crate) connected_kib: f64,
     pub(crate) spoken_kib: f64,
 }
@@ -59,14 +61,14 @@ pub(crate) fn meet(meeting: Meeting, server: &Server, window: Window) -> anyhow:
     })
 }
 
-/// How pairs signal by a timetable beside a meeting, turn by turn: while nobody speaks, and while it is forwarded.
+/// Measures paced signaling beside a conference, in turns: while no media is sent, and while it is forwarded.
 pub(crate) fn beside(
     contestant: &Contestant,
     server: &Server,
     window: Window,
 ) -> anyhow::Result<Vec<(Outcome, Outcome)>> {
     let conference = BESIDE.join(server.address)?.connect()?;
-    // The load of both is on one core.
+    // Both loads share one core.
     let mut clients = Clients::new(contestant.dialect, server.address, Waiting::Sleeps)?;
     let mut pairs = Pairs::gather(&mut clients, PAIRS, CANDIDATE)?;
     let mut turns = Vec::new();

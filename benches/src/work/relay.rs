@@ -1,14 +1,13 @@
 //! Pairs that send each other signals.
 //!
-//! - [`Mode::Closed`]: each pair keeps so many signals in flight; who hears one sends one back. That gives throughput,
-//!   and CPU time per signal at full load. Latency is not taken from it: a server that is slow is asked less often, and
-//!   what would have waited is never sent.
-//! - [`Mode::Paced`]: signals are sent by a timetable, whatever has come back, in bursts as large as the number in flight.
-//!   How long one took is counted from when it was to be sent, so that who had to wait for others counts, too
-//!   (coordinated omission).
-//! - [`Mode::Counted`]: closed, and so many signals in all.
+//! - [`Mode::Closed`]: each pair keeps a number of signals in flight; the receiver of one sends one back. This measures
+//!   throughput, and CPU time per signal at full load. Latency is not taken from it: a slow server gets fewer signals,
+//!   so those that would have waited are never sent.
+//! - [`Mode::Paced`]: signals are sent on a schedule, in bursts as large as the number in flight. Latency counts from
+//!   the scheduled time, which avoids coordinated omission.
+//! - [`Mode::Counted`]: closed, with a fixed number of signals.
 //!
-//! Every signal has a number, and each must arrive, once, in order.
+//! Every signal has a number, and must arrive once and in order.
 
 use std::time::{Duration, Instant};
 
@@ -24,15 +23,15 @@ use crate::server::Server;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Mode {
-    /// As fast as it goes.
+    /// As fast as possible.
     Closed(Window),
-    /// So many signals a second, of all pairs together.
+    /// Signals per second, of all pairs together.
     Paced(Window, f64),
-    /// As fast as it goes, until there were so many. All of it counts.
+    /// As fast as possible, until this many signals. All of them count.
     Counted(u64),
 }
 
-/// What is sent.
+/// The kind and size of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Payload {
     pub(crate) kind: Kind,
@@ -42,15 +41,15 @@ pub(crate) struct Payload {
 pub(crate) const CANDIDATE: Payload = Payload { kind: Kind::Candidate, bytes: 200 };
 pub(crate) const OFFER: Payload = Payload { kind: Kind::Offer, bytes: 4096 };
 
-/// Pairs in rooms of their own, who can be given work again and again.
+/// Pairs in rooms of their own, for any number of runs.
 pub(crate) struct Pairs {
-    /// Two a pair: there, and back.
+    /// Two per pair, one for each direction.
     lanes: Vec<Lane>,
-    /// Which lane ends at a connection.
+    /// The lane that ends at each connection.
     lane_to: Vec<usize>,
 }
 
-/// The seats of pairs, each in a room of its own.
+/// Returns the seats of pairs, each pair in a room of its own.
 pub(crate) fn seats(pairs: usize) -> Vec<Seat> {
     let seat = |room: usize, name: &str| Seat { room: format!("room-{room:07}"), name: name.to_owned() };
     (0..pairs).flat_map(|room| [seat(room, "ann"), seat(room, "bob")]).collect()
@@ -70,7 +69,7 @@ impl Pairs {
         Ok(Self { lanes, lane_to })
     }
 
-    /// Has them send each other signals.
+    /// Relays signals between the pairs.
     pub(crate) fn relay(
         &mut self,
         clients: &mut Clients,
@@ -106,7 +105,7 @@ struct Relay<'a> {
     in_flight: usize,
     mode: Mode,
     began: Instant,
-    /// How many bursts have been sent by the timetable.
+    /// Number of scheduled bursts that were sent.
     timetable: usize,
     heard: u64,
     counted: u64,
@@ -119,7 +118,7 @@ impl Relay<'_> {
         self.pairs.lanes.iter().map(Lane::in_flight).sum()
     }
 
-    /// Sends all that the timetable has until now; when the next is due.
+    /// Sends all bursts that are due, and returns when the next one is.
     fn keep_timetable(&mut self, clients: &mut Clients, now: Instant, rate: f64) -> Instant {
         let pairs = self.pairs.lanes.len() / 2;
         loop {
@@ -128,7 +127,7 @@ impl Relay<'_> {
             if due > now {
                 return due;
             }
-            // There in one round of all pairs, back in the next.
+            // One direction in one round of all pairs, the other in the next.
             let lane = &mut self.pairs.lanes[burst % pairs * 2 + burst / pairs % 2];
             for _ in 0..self.in_flight {
                 lane.send(clients, due);
@@ -176,7 +175,7 @@ impl Load for Relay<'_> {
         let goes_on = match self.mode {
             Mode::Closed(_) => !self.stage.is_ending(),
             Mode::Paced(..) => false,
-            // What is in flight will be heard, too.
+            // Signals in flight will arrive, too.
             Mode::Counted(signals) => self.heard + (self.in_flight() as u64) < signals,
         };
         if goes_on {

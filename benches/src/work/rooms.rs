@@ -1,9 +1,10 @@
-//! Rooms of many: what it costs to tell all of them something, per delivery.
+//! Large rooms: the cost per delivery.
 //!
-//! - [`Work::Join`]: in each room one leaves and joins again; the others hear of both, and the one gets the list.
-//! - [`Work::Broadcast`]: in each room one sends a candidate to all others.
+//! - [`Work::Join`]: in each room one member leaves and joins again; the others receive both events, the member the
+//!   list.
+//! - [`Work::Broadcast`]: in each room one member sends a candidate to all others.
 //!
-//! In each room the next begins once all have heard of the last.
+//! In each room the next round starts when all deliveries of the last have arrived.
 
 use std::time::Instant;
 
@@ -22,11 +23,11 @@ pub(crate) enum Work {
     Broadcast,
 }
 
-/// Rooms of a size, full.
+/// Full rooms of one size.
 pub(crate) struct Rooms {
     members: Vec<Member>,
     size: usize,
-    /// Which room a connection is in.
+    /// The room of each connection.
     room_of: Vec<usize>,
 }
 
@@ -42,7 +43,7 @@ impl Rooms {
         Ok(Self { members, size, room_of })
     }
 
-    /// Counted in deliveries: what one client is told once.
+    /// Runs the work, counted in deliveries.
     pub(crate) fn run(
         &self,
         clients: &mut Clients,
@@ -61,7 +62,7 @@ impl Rooms {
         clients
             .run(&mut running, window.whole() + SLACK)
             .with_context(|| format!("{work:?} in rooms of {}", self.size))?;
-        let Stage::Ending(span) = running.stage else { bail!("work ends when its time is over") };
+        let Stage::Ending(span) = running.stage else { bail!("the work did not end in time") };
         Ok(Outcome { count: running.counted, span, latency: latencies()? })
     }
 }
@@ -72,9 +73,9 @@ struct Running<'a> {
     work: Work,
     window: Window,
     began: Instant,
-    /// How many in each room have not yet been told.
+    /// Missing deliveries in each room.
     missing: Vec<usize>,
-    /// How many rooms are at it.
+    /// Rooms with missing deliveries.
     busy: usize,
     counted: u64,
     stage: Stage,
@@ -113,13 +114,13 @@ impl Load for Running<'_> {
 
     fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, _: &[u8], _: Instant) -> anyhow::Result<()> {
         let is_expected = match self.work {
-            // A list comes with the id again where a dialect has it so.
+            // Some protocols repeat the id in the list.
             Work::Join => matches!(heard, Heard::Came | Heard::Went | Heard::Entered | Heard::Joined { .. }),
             Work::Broadcast => heard == Heard::Signal,
         };
-        ensure!(is_expected, "{heard:?} is told in the middle of {:?}", self.work);
+        ensure!(is_expected, "unexpected {heard:?} during {:?}", self.work);
         let room = self.rooms.room_of[id];
-        let missing = self.missing[room].checked_sub(1).context("nobody is told more than once")?;
+        let missing = self.missing[room].checked_sub(1).context("more deliveries than expected")?;
         self.missing[room] = missing;
         self.counted += u64::from(self.stage.counts());
         if missing == 0 {

@@ -74,7 +74,7 @@ async fn meet(
         let gone = comes.id.clone();
         let is_final = !second.protocol().resumes() || matches!(way, Way::Says(Disconnect::Leave | Disconnect::Close));
         let parting = if is_final { Parting::Final } else { Parting::Lost(Instant::now()) };
-        // A vanished client keeps its connection until the other peer is told.
+        // A vanished client keeps its connection until the other peer is notified.
         let vanished = match way {
             Way::Vanishes if phase.has_time_for(FINDING) => Some(comes.vanish().await?),
             Way::Vanishes => {

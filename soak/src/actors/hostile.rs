@@ -135,9 +135,9 @@ async fn plain(world: &World, choices: &mut SmallRng) -> anyhow::Result<(Route, 
 /// Reads until a text contains `what`.
 async fn until(socket: &mut WebSocket, what: &str) -> anyhow::Result<()> {
     loop {
-        match socket.next().await.with_context(|| format!("{what} is told before the end"))?? {
+        match socket.next().await.with_context(|| format!("the connection ended before {what}"))?? {
             Message::Text(text) if text.contains(what) => return Ok(()),
-            Message::Close(frame) => bail!("closed, and not told {what}: {frame:?}"),
+            Message::Close(frame) => bail!("closed before {what}: {frame:?}"),
             _ => {}
         }
     }

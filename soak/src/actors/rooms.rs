@@ -156,7 +156,7 @@ impl Member {
         Ok(Self { peer, said: Arc::default(), others, away: BTreeSet::new(), heard: HashMap::new(), missed_at_most })
     }
 
-    /// Loses its connection and comes back. `None` where that took it too long.
+    /// Loses its connection and resumes. `None` if the session had expired.
     async fn roam(self, mut choices: SmallRng) -> anyhow::Result<Option<Self>> {
         let Self { peer, said, others, away, heard, missed_at_most } = self;
         let dropped = peer.lose(if choices.random() { Disconnect::Drop } else { Disconnect::Reset }).await?;
@@ -165,10 +165,10 @@ impl Member {
         Ok(back.map(|peer| Self { peer, said, others, away, heard, missed_at_most }))
     }
 
-    /// Says so many things to everyone.
+    /// Broadcasts `length` signals.
     async fn talk(&self, length: u64) -> anyhow::Result<()> {
         for _ in 0..length {
-            // Counted first: who joins after this need not hear it.
+            // Counted before sending: peers that join later need not receive it.
             let sequence = self.said.fetch_add(1, Ordering::SeqCst) + 1;
             let text = Label::new(self.peer.id.as_str(), sequence).description(DESCRIPTION_BYTES);
             self.peer.signal(None, SignalKind::Offer, &text).await?;
@@ -177,12 +177,12 @@ impl Member {
         Ok(())
     }
 
-    /// Listens until it knows who is there and has heard all that was said.
+    /// Receives until it knows all present peers and has received all broadcasts.
     async fn catch_up(&mut self, present: &BTreeSet<String>, said: &[(String, u64)]) -> anyhow::Result<()> {
         let me = self.peer.id.clone();
         let mut expected = present.clone();
         expected.remove(&me);
-        // Of one who has not talked since it came it need not have heard, and cannot have.
+        // It cannot have received anything from peers that have not sent since it joined.
         let is_behind = |heard: &HashMap<String, u64>, missed: &HashMap<String, u64>| {
             let due = said.iter().filter(|(id, said)| *id != me && missed.get(id).is_none_or(|missed| missed < said));
             due.into_iter().any(|(id, said)| heard.get(id) != Some(said))
@@ -190,7 +190,7 @@ impl Member {
         while self.others != expected || is_behind(&self.heard, &self.missed_at_most) {
             let (_, heard) = self.peer.next().await.with_context(|| {
                 let (others, heard) = (&self.others, &self.heard);
-                format!("{me} knows of {others:?} and should of {expected:?}; has heard {heard:?} and should {said:?}")
+                format!("{me} knows {others:?}, expected {expected:?}; received {heard:?}, expected {said:?}")
             })?;
             self.note(heard)?;
         }
@@ -200,23 +200,23 @@ impl Member {
     fn note(&mut self, heard: Event) -> anyhow::Result<()> {
         let route = self.peer.route;
         match heard {
-            Event::Joined(id) => ensure!(self.others.insert(id.clone()), "{route:?} is told twice that {id} joined"),
+            Event::Joined(id) => ensure!(self.others.insert(id.clone()), "{route:?} received twice that {id} joined"),
             Event::Left(id) => {
                 self.away.remove(&id);
-                ensure!(self.others.remove(&id), "{route:?} is told that {id} left, who was not there");
+                ensure!(self.others.remove(&id), "{route:?} received that {id} left, which was not present");
             }
             Event::Away(id) => {
-                ensure!(self.others.contains(&id), "{route:?} is told that {id} is away, who was not there");
-                ensure!(self.away.insert(id.clone()), "{route:?} is told twice that {id} is away");
+                ensure!(self.others.contains(&id), "{route:?} received that {id} is away, which was not present");
+                ensure!(self.away.insert(id.clone()), "{route:?} received twice that {id} is away");
             }
-            // A joining peer is not told which peers are away.
+            // Joining peers do not learn which peers are away.
             Event::Back(id) => {
                 self.away.remove(&id);
-                ensure!(self.others.contains(&id), "{route:?} is told that {id} is back, who was not there");
+                ensure!(self.others.contains(&id), "{route:?} received that {id} is back, which was not present");
             }
             Event::Offer { from, sdp: text } => {
                 let Label { stream, sequence } = Label::read(&text)?;
-                ensure!(from == stream, "{route:?} is told that {from} says what {stream} does");
+                ensure!(from == stream, "{route:?} received a signal of {stream} with the sender {from}");
                 let missed = self.missed_at_most.get(&stream).copied().unwrap_or_default();
                 let is_next = match self.heard.get(&stream) {
                     Some(last) => sequence == last + 1,
@@ -225,10 +225,10 @@ impl Member {
                 let last = self.heard.insert(stream, sequence);
                 ensure!(
                     is_next,
-                    "{route:?} hears number {sequence} of {from}, and before that {last:?}, of {missed} missed"
+                    "{route:?} received number {sequence} of {from} after {last:?}, {missed} before its join"
                 );
             }
-            other => bail!("{route:?} is told {other:?}"),
+            other => bail!("{route:?} received {other:?}"),
         }
         Ok(())
     }
