@@ -30,7 +30,7 @@ const DONE: [&str; 19] = [
 ];
 
 /// Paths that do not follow the rules yet. Move an entry to [`DONE`] when its files do.
-const NOT_DONE: [&str; 18] = [
+const NOT_DONE: [&str; 19] = [
     "benches/src/",
     "src/config",
     "src/dialect",
@@ -39,6 +39,7 @@ const NOT_DONE: [&str; 18] = [
     "src/lib.rs",
     "src/main.rs",
     "src/metrics.rs",
+    "src/profile",
     "src/room",
     "src/server",
     "src/session",
