@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::decode::{room_id, target_of};
+use super::placeholders::{self, is_placeholder};
 use super::sender::{Note, SenderFields};
 use super::{NAME, relay_events::Relayed};
 use crate::dialect::json::{self, Argument, Arguments, Members};
@@ -35,6 +36,10 @@ pub(super) fn command(call: Call<'_, '_>, Relayed { name, echo }: Relayed<'_>) -
         Some(Argument::Other(_)) | None => (None, None),
     };
     let signal = signal(call.arguments, name, echo, call.attachments.to_vec());
+    let count = signal.attachments.len();
+    if count > 0 && !placeholders::are_valid(&signal.body, count) {
+        return Err(DecodeError::WrongType { field: "num", expected: "the number of an attachment" });
+    }
     Ok(Command::Relay { room, target, signal })
 }
 
@@ -45,6 +50,9 @@ fn signal(arguments: &Arguments<'_>, name: &str, echo: bool, attachments: Vec<By
     let (first, fields) = match &arguments.first {
         None => (String::new(), SenderFields::always()),
         Some(Argument::Other(value)) => (value.get().to_owned(), SenderFields::always()),
+        Some(Argument::Object(members)) if !attachments.is_empty() && is_placeholder(members) => {
+            (format!("{{{}}}", members.text_without(|_| false)), SenderFields::always())
+        }
         Some(Argument::Object(members)) => {
             let fields = SenderFields::of(SignalKind::Message, members.keys());
             (format!("{{{}}}", members.text_without(|key| fields.contains(key))), fields)
@@ -63,7 +71,11 @@ fn signal(arguments: &Arguments<'_>, name: &str, echo: bool, attachments: Vec<By
         (false, true) => 1..1 + first.len(),
         (false, false) => 0..body.len(),
     };
-    let object = if matches!(arguments.first, Some(Argument::Object(_))) { first.len() } else { 0 };
+    let object = match &arguments.first {
+        // An attachment is no object of the page's.
+        Some(Argument::Object(members)) if attachments.is_empty() || !is_placeholder(members) => first.len(),
+        _ => 0,
+    };
     let object = u32::try_from(object).expect("messages are shorter than 4 GiB");
     let note = Note { fields, object, ..Note::default() }.pack();
     let (kind, name) = (SignalKind::Message, Some(name.into()));
