@@ -224,6 +224,21 @@ export const BY_DEFAULT = [
       hears('ann', 'answer-made', (args, { bob }) => is(args, [{ answer: ANSWER, socket: bob }])),
     ],
   },
+  {
+    title: 'a caller with the standard events, and a callee with others',
+    events: ['add-peer', 'session-description', 'offer', 'answer', 'ice-candidate'],
+    steps: [
+      says('ann', 'join', ({ room }) => ({ room })),
+      says('bob', 'join-room', ({ room }) => ({ roomId: room })),
+      hears('ann', 'add-peer', (args, { bob }) => is(args, [{ peerID: bob, createOffer: false }])),
+      says('bob', 'offer', ({ ann }) => ({ targetId: ann, offer: OFFER })),
+      hears('ann', 'session-description', (args, { bob }) => is(args, [{ peerID: bob, sessionDescription: OFFER }])),
+      says('ann', 'relay-sdp', ({ bob }) => ({ peerID: bob, sessionDescription: ANSWER })),
+      hears('bob', 'answer', ([{ answer, from }], { ann }) => is(answer, ANSWER) && from === ann),
+      says('ann', 'relay-ice', ({ bob }) => ({ peerID: bob, iceCandidate: CANDIDATE })),
+      hears('bob', 'ice-candidate', ([{ candidate }]) => is(candidate, CANDIDATE)),
+    ],
+  },
 ]
 
 /** With settings of the server: the name of a built-in profile, or a file of `examples/profiles`. */

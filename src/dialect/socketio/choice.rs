@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::Mutex;
 use tracing::{debug, info};
@@ -123,12 +123,14 @@ pub struct Choice {
     connection: ConnectionId,
     /// The number of the candidate, from 1; 0 while it is undecided.
     chosen: AtomicU8,
+    /// Whether the client has signaled in the words of undecided sessions. Only its own events may decide from then on.
+    has_signaled: AtomicBool,
 }
 
 impl Choice {
     /// An undecided session.
     pub fn new(profiles: Arc<Profiles>, connection: ConnectionId) -> Self {
-        Self { profiles, connection, chosen: AtomicU8::new(0) }
+        Self { profiles, connection, chosen: AtomicU8::new(0), has_signaled: AtomicBool::new(false) }
     }
 
     /// The connection whose choice it is.
@@ -167,9 +169,16 @@ impl Choice {
         }
     }
 
-    /// Takes the profile of a signal's sender, if this session is undecided and the sender has one of its own.
+    /// Notes that the client has sent a signal.
+    pub(super) fn note_signal(&self) {
+        self.has_signaled.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the profile of a signal's sender, if this session is undecided, its client has not shown yet in which words
+    /// it signals, and the sender has a profile of its own.
     pub(super) fn adopt(&self, sender: Option<u8>) {
         if let (None, Some(index)) = (self.chosen(), sender.map(usize::from))
+            && !self.has_signaled.load(Ordering::Relaxed)
             && index < self.profiles.candidates.len()
             && index != self.profiles.default
         {

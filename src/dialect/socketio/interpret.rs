@@ -10,7 +10,7 @@ use super::profile::{InRule, Recognized, command as by_rule};
 use super::sender::Note;
 use crate::dialect::json::Arguments;
 use crate::dialect::{DecodeError, message};
-use crate::room::Command;
+use crate::room::{Command, SignalKind};
 
 /// What a client's event asks for.
 #[derive(Debug)]
@@ -55,6 +55,9 @@ pub fn interpret<'a>(
     Ok(match command {
         None => Interpreted::Nothing,
         Some(Command::Relay { room, target, mut signal }) => {
+            if signal.kind != SignalKind::Message {
+                choice.note_signal();
+            }
             if let Some(profile) = choice.chosen() {
                 signal.note = Note { profile: Some(profile), ..Note::of(&signal) }.pack();
             }
