@@ -111,6 +111,11 @@ export class RawSocket {
     this.#socket.close(1000)
   }
 
+  /** Ends the TCP connection without closing the WebSocket. */
+  drop() {
+    this.#socket.terminate()
+  }
+
   /** Waits until the server closes the connection. */
   async assertClosed() {
     await within(this.closed, () => 'the server does not close the WebSocket')
@@ -130,4 +135,24 @@ export function assertAck(packet, id, namespace = '') {
   const [answer] = JSON.parse(packet.slice(prefix.length - 1))
   assert.equal(typeof answer.ok, 'boolean')
   return answer
+}
+
+/** Joins a room as a raw client: `send` takes a packet, `receive` returns the next. Returns once the join is acknowledged. */
+export async function joinRaw(room, send, receive) {
+  await send(`420["join-room","${room}"]`)
+  for (let packet = ''; !packet.startsWith('430['); packet = await receive()) {
+    // What comes before the acknowledgement is about the room.
+  }
+}
+
+/** Has a WebSocket client join `room` and emit an event with one attachment; returns it. */
+export async function emitAttachment(endpoint, room, attachment) {
+  const sender = endpoint.socket()
+  opening(await sender.next())
+  if (endpoint.revision === 4) sender.send('40')
+  await sender.next()
+  await joinRaw(room, (packet) => sender.send(packet), () => sender.next())
+  sender.send('451-["chunk",{"_placeholder":true,"num":0}]')
+  sender.send(attachment)
+  return sender
 }

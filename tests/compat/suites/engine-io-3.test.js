@@ -2,11 +2,12 @@
 // here, the messages are Socket.IO packets that the server answers. A client of this revision is connected to the main namespace
 // without asking for it.
 //
-// Not among the cases, as in theirs: a second poll beside the first, which theirs skips.
+// Where this server deliberately differs: attachments are sent as base64 also to polling clients that do not ask for it with `b64`;
+// all clients read that. Not among the cases, as in theirs: a second poll beside the first, which theirs skips.
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { Endpoint, PollingSession, assertAck, opening } from '../raw.js'
+import { Endpoint, PollingSession, assertAck, emitAttachment, joinRaw, opening } from '../raw.js'
 import { suite } from '../support.js'
 
 const PING_INTERVAL = 300
@@ -83,6 +84,18 @@ suite('Engine.IO 3', {}, (server) => {
         await session.push(encode('1'))
       })
     }
+
+    test('a binary packet is sent as base64', async () => {
+      const session = await connect(endpoint(), { b64: '1' })
+      const packets = packetsOf(session)
+      await joinRaw('engine-3', (packet) => session.push(encode(packet)), packets)
+      const sender = await emitAttachment(endpoint(), 'engine-3', Buffer.from([4, 1, 2, 3, 4]))
+      while ((await packets()) !== '451-["chunk",{"_placeholder":true,"num":0}]');
+      assert.equal(await packets(), 'b4AQIDBA==')
+      sender.send('41')
+      sender.close()
+      await session.push(encode('41', '1'))
+    })
 
     test('an invalid packet closes the session', async () => {
       const session = await connect(endpoint())
@@ -265,4 +278,13 @@ async function pullPackets(session, count) {
   while (packets.length < count) packets.push(...decode(await session.pull()))
   assert.equal(packets.length, count, packets.join('\n'))
   return packets
+}
+
+/** Returns the packets of a session one after the other. */
+function packetsOf(session) {
+  const waiting = []
+  return async () => {
+    if (waiting.length === 0) waiting.push(...decode(await session.pull()))
+    return waiting.shift()
+  }
 }

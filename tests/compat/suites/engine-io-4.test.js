@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { Endpoint, PollingSession, SEPARATOR, assertAck, opening } from '../raw.js'
+import { Endpoint, PollingSession, SEPARATOR, assertAck, emitAttachment, joinRaw, opening } from '../raw.js'
 import { suite } from '../support.js'
 
 const PING_INTERVAL = 300
@@ -78,6 +78,18 @@ suite('Engine.IO 4', { MAX_MESSAGE_BYTES: String(MAX_MESSAGE_BYTES) }, (server) 
       await session.push([event, 'bAQIDBA=='].join(SEPARATOR))
       assertAck(await session.pull(), 7)
       await session.push('1')
+    })
+
+    test('a binary packet is sent as base64', async () => {
+      const session = await connect(endpoint())
+      const packets = packetsOf(session)
+      await joinRaw('engine-4', (packet) => session.push(packet), packets)
+      const sender = await emitAttachment(endpoint(), 'engine-4', Buffer.from([1, 2, 3, 4]))
+      while ((await packets()) !== '451-["chunk",{"_placeholder":true,"num":0}]');
+      assert.equal(await packets(), 'bAQIDBA==')
+      sender.send('41')
+      sender.close()
+      await session.push(['41', '1'].join(SEPARATOR))
     })
 
     test('an invalid packet closes the session', async () => {
@@ -258,4 +270,13 @@ async function pullPackets(session, count) {
   while (packets.length < count) packets.push(...(await session.pull()).split(SEPARATOR))
   assert.equal(packets.length, count, packets.join('\n'))
   return packets
+}
+
+/** Returns the packets of a session one after the other. */
+function packetsOf(session) {
+  const waiting = []
+  return async () => {
+    if (waiting.length === 0) waiting.push(...(await session.pull()).split(SEPARATOR))
+    return waiting.shift()
+  }
 }

@@ -7,7 +7,7 @@
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { Endpoint, assertAck, opening } from '../raw.js'
+import { Endpoint, assertAck, joinRaw, opening } from '../raw.js'
 import { suite } from '../support.js'
 
 suite('Socket.IO 5', { RESUME_SECONDS: '0' }, (server) => {
@@ -25,14 +25,6 @@ suite('Socket.IO 5', { RESUME_SECONDS: '0' }, (server) => {
         socket.close()
       })
     }
-
-    test('to a namespace with too long a name is refused', async () => {
-      const socket = await open(server)
-      const name = `/${'n'.repeat(300)}`
-      socket.send(`40${name},`)
-      assert.equal(await socket.next(), `44${name},{"message":"Invalid namespace"}`)
-      socket.close()
-    })
 
     test('an invalid packet in its stead closes the connection', async () => {
       const socket = await open(server)
@@ -57,13 +49,32 @@ suite('Socket.IO 5', { RESUME_SECONDS: '0' }, (server) => {
 
   describe('EVENT', () => {
     test('is relayed with its arguments as they are', async () => {
-      const { sender, receiver, from } = await room(server)
-      sender.send('42["offer",{"offer":[1,"2",{"3":[true]}],"1":2.50}]')
-      const packet = await receiver.next()
-      const [event, body] = JSON.parse(packet.slice(2))
-      assert.equal(event, 'offer')
-      assert.deepEqual([body.offer, body.from], [[1, '2', { 3: [true] }], from])
-      assert(packet.startsWith('42["offer",{"offer":[1,"2",{"3":[true]}],"1":2.50,'), packet)
+      const { sender, receiver } = await room(server)
+      const event = '42["message",1,"2",{"3":[true],"1":2.50}]'
+      sender.send(event)
+      assert.equal(await receiver.next(), event)
+      sender.close()
+      receiver.close()
+    })
+
+    test('is relayed with its attachments', async () => {
+      const { sender, receiver } = await room(server)
+      const event = '452-["message",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
+      const attachments = [Buffer.from([1, 2, 3]), Buffer.from([4, 5, 6])]
+      for (const frame of [event, ...attachments]) sender.send(frame)
+      assert.equal(await receiver.next(), event)
+      for (const attachment of attachments) assert.deepEqual(await receiver.next(), attachment)
+      sender.close()
+      receiver.close()
+    })
+
+    test('with a placeholder for no attachment is refused', async () => {
+      const { sender, receiver } = await room(server)
+      sender.send('451-5["message",{"_placeholder":true,"num":1}]')
+      sender.send(Buffer.from([1]))
+      assert.equal(assertAck(await sender.next(), 5).code, 'INVALID_MESSAGE')
+      sender.send('42["message",1]')
+      assert.equal(await receiver.next(), '42["message",1]')
       sender.close()
       receiver.close()
     })
@@ -96,6 +107,22 @@ suite('Socket.IO 5', { RESUME_SECONDS: '0' }, (server) => {
       await socket.assertClosed()
     })
   }
+})
+
+suite('namespaces of Socket.IO 5', { RESUME_SECONDS: '0', SOCKETIO_NAMESPACES: '/,/custom' }, (server) => {
+  test('a listed namespace is served', async () => {
+    const socket = await open(server)
+    socket.send('40/custom,')
+    assertConnected(await socket.next(), '40/custom,')
+    socket.close()
+  })
+
+  test('another namespace is refused', async () => {
+    const socket = await open(server)
+    socket.send('40/random')
+    assert.equal(await socket.next(), '44/random,{"message":"Invalid namespace"}')
+    socket.close()
+  })
 })
 
 suite('time limits of Socket.IO 5', { HANDSHAKE_TIMEOUT_SECONDS: '1', PING_INTERVAL_MS: '300' }, (server) => {
@@ -131,19 +158,19 @@ async function connect(server) {
 
 let rooms = 0
 
-/** Two members of one room; `from` is how the receiver knows the sender. */
+/** Two members of one room. */
 async function room(server) {
   const name = `room-${++rooms}`
   const [receiver, sender] = [await connect(server), await connect(server)]
-  for (const [socket, userId] of [[receiver, 'receiver'], [sender, 'sender']]) {
-    socket.send(`421["join-room",{"roomId":"${name}","userId":"${userId}"}]`)
-    for (;;) {
-      const packet = await socket.next()
-      if (packet.startsWith('431[')) break
-    }
+  for (const socket of [receiver, sender]) {
+    await joinRaw(name, (packet) => socket.send(packet), () => socket.next())
   }
-  assert.match(await receiver.next(), /^42\["user-joined"/)
-  return { sender, receiver, from: 'sender' }
+  for (;;) {
+    const packet = await receiver.next()
+    if (packet.startsWith('42["user-connected"')) break
+    assert.match(packet, /^42\["user-joined"/)
+  }
+  return { sender, receiver }
 }
 
 /** Asserts the answer to a CONNECT, which begins with `prefix`. */
