@@ -1,0 +1,16 @@
+/** The peer that is already there calls the joiner. */
+import { Call } from "./call.js";
+
+export async function join(server, room) {
+  const call = await Call.begin();
+  const socket = io(server, { forceNew: true });
+  const email = `${crypto.randomUUID()}@example.com`;
+  socket.on("user:joined", async ({ id }) => socket.emit("user:call", { to: id, offer: await call.offer(id) }));
+  socket.on("incomming:call", async ({ from, offer }) => {
+    socket.emit("call:accepted", { to: from, ans: await call.answer(from, offer) });
+  });
+  socket.on("call:accepted", ({ from, ans }) => call.accept(from, ans));
+  socket.emit("room:join", { email, room });
+  // Such pages show the room once the server has answered.
+  await new Promise((resolve) => socket.on("room:join", resolve));
+}
