@@ -358,6 +358,11 @@ export function relayed(sent, sender, room, found = 'peer') {
   if ('targetId' in sent) Object.assign(set, { fromId: from, senderId: from })
   if ('targetSocketId' in sent) Object.assign(set, { fromSocketId: sender.connection, senderSocketId: sender.connection })
   if ('targetUserId' in sent) Object.assign(set, { fromUserId: sender.id })
+  if ('target' in sent) {
+    set.sender = from
+    if ('offer' in sent) set.caller = from
+    if ('answer' in sent) set.responder = from
+  }
   return { ...sent, ...set }
 }
 
