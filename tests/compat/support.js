@@ -356,6 +356,7 @@ export function relayed(sent, sender, room, found = 'peer') {
   const from = found === 'connection' ? sender.connection : sender.id
   const set = { from, userId: sender.id, socketId: sender.connection, roomId: room }
   if ('targetId' in sent) Object.assign(set, { fromId: from, senderId: from })
+  if ('target' in sent) Object.assign(set, { sender: from, ...('offer' in sent && { caller: from }), ...('answer' in sent && { responder: from }) })
   if ('targetSocketId' in sent) Object.assign(set, { fromSocketId: sender.connection, senderSocketId: sender.connection })
   if ('targetUserId' in sent) Object.assign(set, { fromUserId: sender.id })
   if ('target' in sent) {
