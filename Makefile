@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run dev check test test-long test-night
-.PHONY: test-rust test-compat test-wires test-browser test-media test-restart
+.PHONY: test-rust test-compat test-record test-wires test-browser test-media test-restart
 .PHONY: test-attacks test-soak test-drops test-browser-long test-schemathesis test-fuzz test-bench test-release
 .PHONY: soak drops fuzz bench bench-quick bench-media bench-instructions bench-record bench-build
 .PHONY: program program-release python cargo-deny cargo-fuzz
@@ -58,8 +58,8 @@ check: cargo-deny
 # Programs and packages first, so that suites that run side by side do not install or build at the same time.
 test: program python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil \
 		client-demo/node_modules tests/browser/node_modules tests/compat/node_modules tests/media/node_modules \
-		tests/drops/node_modules
-	scripts/suites test-rust test-compat,test-wires test-browser test-media,test-restart
+		tests/record/node_modules tests/drops/node_modules
+	scripts/suites test-rust test-compat,test-record,test-wires test-browser test-media,test-restart
 
 test-long: program program-release python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil /usr/bin/valgrind \
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules
@@ -77,6 +77,10 @@ test-attacks:
 
 test-compat: program client-demo/node_modules tests/compat/node_modules python
 	npm test --prefix tests/compat
+
+# Profiles learned from servers of six families.
+test-record: program tests/record/node_modules
+	npm test --prefix tests/record
 
 test-wires: program python
 	python3 tests/wires/run.py

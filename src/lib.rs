@@ -27,6 +27,7 @@ pub mod id;
 pub mod json;
 pub mod lifecycle;
 pub mod metrics;
+pub mod record;
 pub(crate) mod request;
 pub mod room;
 pub mod server;

@@ -1,11 +1,13 @@
 //! The `parlor` program: settings in, a server until a signal comes.
 
+mod learn;
 mod profile;
 
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::ExitCode;
 
+use parlor::config::record::Order;
 use parlor::config::{self, Action, Loaded};
 use parlor::server::{self, Server, StartError};
 use parlor::timeouts::Timeouts;
@@ -19,6 +21,9 @@ use tokio::signal::unix::{SignalKind, signal};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    if let Some(order) = Order::load() {
+        return learn::run(order);
+    }
     let loaded = match config::load() {
         Ok(loaded) => loaded,
         Err(invalid) if invalid.exit_code == 0 => {

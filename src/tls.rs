@@ -3,7 +3,7 @@
 //! - [`Tls::load`] reads the files of `TLS_CERT` and `TLS_KEY`;
 //! - [`Tls::accept`] performs the TLS handshake of a connection with the current certificate;
 //! - [`Tls::watch`] checks the files for changes once a second; [`Tls::reload`] reads them at once (SIGHUP);
-//! - [`local_client`] is the client side, for `parlor health`.
+//! - [`local_client`] is the client side, for `parlor health`; [`remote_connector`] is that for other servers.
 //!
 //! Invariant: files that cannot be used change nothing. Certificate and key are replaced together or not at all. Open
 //! connections keep theirs.
@@ -32,7 +32,7 @@ use crate::lifecycle::Lifecycle;
 
 mod client;
 
-pub(crate) use client::local_client;
+pub(crate) use client::{Connector, connect, local_client, remote_connector};
 
 /// ALPN id of HTTP/2 (RFC 9113, section 3.1).
 pub(crate) const HTTP_2: &[u8] = b"h2";

@@ -7,7 +7,6 @@ mod handshake;
 mod head_timer;
 mod http2;
 pub(crate) mod listener;
-mod message_log;
 mod metered;
 mod polling;
 pub(crate) mod queue;

@@ -1,4 +1,4 @@
-//! A TLS client for the server on this machine.
+//! TLS clients: for the server on this machine, and for others.
 
 use std::io;
 use std::net::TcpStream;
@@ -7,7 +7,12 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, StreamOwned,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+pub(crate) use tokio_rustls::TlsConnector as Connector;
+use tokio_rustls::client::TlsStream;
 
 /// Wraps a connection to a server on this machine in TLS. Does not verify the certificate's name, which is that of the
 /// public host rather than of the local address; nothing secret is sent.
@@ -61,4 +66,32 @@ impl ServerCertVerifier for AcceptAnyCertificate {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Returns a connector to servers of any name. It verifies that an authority that browsers trust issued the certificate, unless
+/// `is_insecure`.
+pub(crate) fn remote_connector(is_insecure: bool) -> io::Result<Connector> {
+    let provider = super::provider();
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    let config = if is_insecure {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
+            .with_no_client_auth()
+    } else {
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        builder.with_root_certificates(roots).with_no_client_auth()
+    };
+    Ok(Connector::from(Arc::new(config)))
+}
+
+/// Opens TLS to a server by its name or address.
+pub(crate) async fn connect<S>(connector: &Connector, host: &str, stream: S) -> io::Result<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    connector.connect(name, stream).await
 }

@@ -148,10 +148,9 @@ impl Polling {
                 let opened =
                     self.0.hub.open_permit(connection.map(Arc::as_ref), client_address(&request), Opening::Polling);
                 let (token, uri) = (token_of(&request), query.uri(request.uri()));
-                let origin = request.headers().get(header::ORIGIN).cloned();
                 drop(request);
                 match opened {
-                    Ok(permit) => self.open(query, &uri, permit, token, origin).await,
+                    Ok(permit) => self.open(query, &uri, permit, token).await,
                     Err(refused) => ApiError::from(refused).into_response(),
                 }
             }
@@ -175,14 +174,7 @@ impl Polling {
     }
 
     /// A new connection.
-    async fn open(
-        &self,
-        query: &Query,
-        uri: &Uri,
-        permit: Arc<Permit>,
-        token: Option<String>,
-        origin: Option<HeaderValue>,
-    ) -> Response {
+    async fn open(&self, query: &Query, uri: &Uri, permit: Arc<Permit>, token: Option<String>) -> Response {
         let Inner { hub, lifecycle, settings, sessions, .. } = &*self.0;
         let queue = SendQueue::new(settings.queue);
         let session = PollingSession::new(query.revision, Arc::clone(&queue), Arc::downgrade(sessions));
@@ -202,8 +194,7 @@ impl Polling {
             profiles: Arc::clone(&settings.profiles),
         });
         let id = ConnectionId::random();
-        let executor = Executor::new(Arc::clone(hub), id, Arc::clone(&permit), Box::new(client), queue);
-        session.start(executor.with_origin(origin.as_ref()));
+        session.start(Executor::new(Arc::clone(hub), id, Arc::clone(&permit), Box::new(client), queue));
         sessions.insert(sid, Arc::clone(&session));
         permit.set_closer(&session);
         session.act(|executor| executor.open(None));

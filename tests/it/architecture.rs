@@ -124,6 +124,16 @@ const EDGES: &[(&str, &[(&str, &str)])] = &[
     ("ice", &[("id", "credentials name the peer"), ("json", "writes the list")]),
     ("metrics", &[("room", "error codes and kinds of signals are labels"), ("sfu", "media is counted")]),
     (
+        "record",
+        &[
+            ("config", "the flags, and the settings of a trial"),
+            ("dialect", "decodes packets, reads profiles"),
+            ("lifecycle", "spawns the tasks of the proxy"),
+            ("server", "plays recorded clients against one"),
+            ("tls", "recorded servers that speak TLS"),
+        ],
+    ),
+    (
         "request",
         &[
             ("auth", "denials are errors"),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::properties::Wire;
-use crate::support::{history, model, packets};
+use crate::support::{history, model, packets, traces};
 
 /// Runs a check over every file of a target's corpus, and says which one fails.
 fn replay(target: &str, check: impl Fn(&[u8])) {
@@ -36,6 +36,11 @@ fn socketio_events() {
 #[test]
 fn socketio_packets() {
     replay("packets", packets::check);
+}
+
+#[test]
+fn recorded_traces() {
+    replay("record", traces::check);
 }
 
 #[test]

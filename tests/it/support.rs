@@ -23,6 +23,7 @@ pub(crate) mod stun;
 pub(crate) mod suite;
 pub(crate) mod tls;
 pub(crate) mod tokens;
+pub(crate) mod traces;
 pub(crate) mod wire;
 
 pub(crate) use bystander::{Bystander, besieged};

@@ -1,0 +1,11 @@
+//! Any trace of events: inference must not panic, and what it writes must be a profile.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[allow(dead_code, reason = "each target checks one module")]
+#[path = "../../tests/it/support/traces.rs"]
+mod traces;
+
+fuzz_target!(|data: &[u8]| traces::check(data));

@@ -1,0 +1,42 @@
+//! `parlor profile record` and `parlor profile infer`: learns an event profile.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use parlor::config::Invalid;
+use parlor::config::record::Order;
+use parlor::record::{self, RecordError};
+
+/// Carries out the command; prints what was learned, or why nothing was.
+pub(crate) fn run(order: Result<Order, Invalid>) -> ExitCode {
+    let order = match order {
+        Ok(order) => order,
+        Err(invalid) if invalid.exit_code == 0 => {
+            print(&invalid.message);
+            return ExitCode::SUCCESS;
+        }
+        Err(invalid) => {
+            _ = writeln!(std::io::stderr(), "{}", invalid.message);
+            return invalid.exit_code.into();
+        }
+    };
+    match learn(&order) {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            _ = writeln!(std::io::stderr(), "parlor: {:#}", anyhow::Error::new(error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn learn(order: &Order) -> Result<String, RecordError> {
+    record::run(order).await
+}
+
+fn print(text: &str) {
+    _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}

@@ -1,0 +1,291 @@
+//! Joins and leaves: what the server tells the joiner and the others, and the rules that say so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::draft::{Draft, InRule, OutRule, pattern};
+use super::people::People;
+use super::shape::{self, Path};
+use super::template::{Context, Sample, Template, unify};
+use super::timeline::{Action, Cause, Timeline};
+use super::{Unexplained, note};
+use crate::record::trace::{Message, Trace, What};
+
+/// An occurrence of a server event: its position, receiver and message, and its cause.
+type Seen<'t> = (usize, usize, &'t Message, &'t Cause);
+
+/// What the occurrences of one server event have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    /// To the joiner.
+    Joiner,
+    /// To the others, after a join.
+    Joined,
+    /// To the others, after a leave.
+    Left,
+    /// To the client that left.
+    Leaver,
+}
+
+/// Adds the rules for the events that join and leave.
+pub(super) fn requests(trace: &Trace, people: &People, draft: &mut Draft) {
+    let count = |name: &String| trace.sent().filter(|(_, _, message)| message.event == *name).count();
+    for (name, shape) in &people.joins {
+        let variable = |name: String| Template::Variable(name);
+        let mut bindings: Vec<(Path, Template)> = Vec::new();
+        bindings.extend(shape.room.iter().map(|path| (path.clone(), variable("$room".to_owned()))));
+        bindings.extend(shape.user.iter().map(|path| (path.clone(), variable("$user".to_owned()))));
+        for meta in &shape.meta {
+            let optional = if meta.is_optional { "?" } else { "" };
+            bindings.push((meta.path.clone(), variable(format!("$meta.{}{optional}", meta.key))));
+        }
+        draft.ins.push(InRule {
+            events: vec![name.clone()],
+            does: "join",
+            room: shape.room.is_none().then(|| people.room.clone()),
+            rename: None,
+            args: pattern(&bindings),
+            seen: count(name),
+        });
+    }
+    for name in &people.leaves {
+        let mut room = None;
+        let mut has_args = false;
+        for (_, _, message) in trace.sent().filter(|(_, _, message)| message.event == *name) {
+            has_args |= !message.args.is_empty();
+            shape::scalars(&message.args, false, &mut |path, value| {
+                if people.is_room(value) {
+                    room.get_or_insert(path.clone());
+                }
+            });
+        }
+        let args = match room {
+            Some(path) => pattern(&[(path, Template::Variable("$room?".to_owned()))]),
+            // Without `args`, the first argument would be taken for the room.
+            None if has_args => vec![Template::Variable("$_".to_owned())],
+            None => Vec::new(),
+        };
+        draft.ins.push(InRule {
+            events: vec![name.clone()],
+            does: "leave",
+            room: None,
+            rename: None,
+            args,
+            seen: count(name),
+        });
+    }
+}
+
+/// Adds the rules for what the server tells after joins and leaves.
+pub(super) fn explain(
+    people: &People,
+    timeline: &Timeline,
+    attributed: &[Seen<'_>],
+    draft: &mut Draft,
+    unexplained: &mut Vec<Unexplained>,
+) {
+    let mut order: Vec<&str> = Vec::new();
+    let mut groups: BTreeMap<&str, BTreeMap<Role, Vec<Seen<'_>>>> = BTreeMap::new();
+    for seen in attributed {
+        let (_, receiver, message, cause) = *seen;
+        let role = match (&cause.action, receiver == cause.client) {
+            (Action::Join, true) => Role::Joiner,
+            (Action::Join, false) => Role::Joined,
+            (Action::Leave, false) => Role::Left,
+            (Action::Leave, true) => Role::Leaver,
+            _ => continue,
+        };
+        if !order.contains(&message.event.as_str()) {
+            order.push(&message.event);
+        }
+        groups.entry(&message.event).or_default().entry(role).or_default().push(*seen);
+    }
+    for name in order {
+        let Some(mut roles) = groups.remove(name) else { continue };
+        if let Some(seen) = roles.remove(&Role::Leaver) {
+            note(unexplained, name, "sent to the client that leaves", &seen[0].2.args, seen.len());
+        }
+        rules(people, timeline, name, &roles, draft, unexplained);
+    }
+}
+
+fn rules(
+    people: &People,
+    timeline: &Timeline,
+    name: &str,
+    roles: &BTreeMap<Role, Vec<Seen<'_>>>,
+    draft: &mut Draft,
+    unexplained: &mut Vec<Unexplained>,
+) {
+    let has = |role| roles.contains_key(&role);
+    if has(Role::Joined) && has(Role::Joiner) {
+        let all = || roles.values().flatten().copied();
+        let is_same = Same::of(all());
+        if is_same && has(Role::Left) {
+            push_rule(people, name, "users-changed", &all().collect::<Vec<_>>(), false, None, draft, unexplained);
+            return;
+        }
+        if is_same && let Some(size) = full_size(timeline, roles) {
+            push_rule(people, name, "full", &all().collect::<Vec<_>>(), false, Some(size), draft, unexplained);
+            return;
+        }
+    }
+    for (role, seen) in roles {
+        let (on, each) = match role {
+            Role::Joiner => {
+                let (each, reason) = repetition(timeline, seen);
+                if let Some(reason) = reason {
+                    note(unexplained, name, reason, &seen[0].2.args, 0);
+                }
+                ("joined", each)
+            }
+            Role::Joined => ("peer-joined", false),
+            Role::Left => ("peer-left", false),
+            Role::Leaver => continue,
+        };
+        push_rule(people, name, on, seen, each, None, draft, unexplained);
+    }
+}
+
+/// Whether all receivers of each cause are told the same.
+struct Same;
+
+impl Same {
+    fn of<'t>(seen: impl Iterator<Item = Seen<'t>>) -> bool {
+        let mut told: BTreeMap<usize, &Message> = BTreeMap::new();
+        seen.into_iter().all(|(_, _, message, cause)| told.entry(cause.index).or_insert(message).args == message.args)
+    }
+}
+
+/// The number of members at which everyone is told, if it is told at that number only.
+fn full_size(timeline: &Timeline, roles: &BTreeMap<Role, Vec<Seen<'_>>>) -> Option<usize> {
+    let seen: Vec<&Seen<'_>> = roles.values().flatten().collect();
+    let size = seen.first()?.3.members.len();
+    let at: BTreeSet<usize> = seen.iter().map(|(_, _, _, cause)| cause.index).collect();
+    let mut joins = timeline.causes.iter().filter(|cause| cause.action == Action::Join);
+    joins.all(|cause| at.contains(&cause.index) == (cause.members.len() == size)).then_some(size)
+}
+
+/// Whether the joiner is told once for each peer; and what of its number no rule says.
+fn repetition(timeline: &Timeline, seen: &[Seen<'_>]) -> (bool, Option<&'static str>) {
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    for (_, _, _, cause) in seen {
+        *counts.entry(cause.index).or_default() += 1;
+    }
+    let joins: Vec<&Cause> = timeline.causes.iter().filter(|cause| cause.action == Action::Join).collect();
+    let count = |cause: &Cause| counts.get(&cause.index).copied().unwrap_or_default();
+    if joins.iter().all(|cause| count(cause) == 1) {
+        return (false, None);
+    }
+    // Of two clients, a list sent once is rather a list than one event for each peer.
+    let has_list = seen.iter().any(|(_, _, message, _)| message.args.iter().any(shape::has_list));
+    let is_list = has_list && counts.values().all(|count| *count == 1);
+    if !is_list && joins.iter().all(|cause| count(cause) == cause.members.len().saturating_sub(1)) {
+        return (true, None);
+    }
+    let each = counts.values().any(|count| *count > 1);
+    (each, Some("sent after some joins only, Parlor sends it after each"))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one rule")]
+fn push_rule(
+    people: &People,
+    name: &str,
+    on: &'static str,
+    seen: &[Seen<'_>],
+    each: bool,
+    size: Option<usize>,
+    draft: &mut Draft,
+    unexplained: &mut Vec<Unexplained>,
+) {
+    let count = seen.len();
+    let has_peer = matches!(on, "peer-joined" | "peer-left");
+    let samples: Vec<Sample<'_>> = seen
+        .iter()
+        .map(|(_, receiver, message, cause)| {
+            let other = if each {
+                let others = cause.members.iter().copied().filter(|member| member != receiver).collect::<Vec<_>>();
+                named_peer(people, message, &others)
+            } else {
+                has_peer.then_some(cause.client)
+            };
+            let context = Context {
+                people,
+                room: cause.room.as_deref().unwrap_or(&people.room),
+                me: *receiver,
+                other,
+                other_name: "peer",
+                members: Some(&cause.members),
+                body: None,
+                data: None,
+            };
+            (message.args.as_slice(), context)
+        })
+        .collect();
+    let mut gaps = Vec::new();
+    let args = unify(&samples, &mut gaps);
+    unexplained.extend(gaps.into_iter().map(|gap| Unexplained::of_gap(name, gap, 0)));
+    let (on, of, event) = (vec![on], Vec::new(), Some(name.to_owned()));
+    draft.outs.push(OutRule { on, of, event, each, size, args, seen: count });
+}
+
+/// The peer that an event sent for each peer is about.
+fn named_peer(people: &People, message: &Message, others: &[usize]) -> Option<usize> {
+    let mut found = None;
+    shape::scalars(&message.args, false, &mut |_, value| {
+        found = found.or_else(|| people.named_among(value, others));
+    });
+    found
+}
+
+/// Notes what is sent on connecting and in answer to signals, which no rule says.
+pub(super) fn note_others(attributed: &[Seen<'_>], unexplained: &mut Vec<Unexplained>) {
+    for (_, _, message, cause) in attributed {
+        match &cause.action {
+            Action::Connection => note(unexplained, &message.event, "sent when a client connects", &message.args, 1),
+            Action::Signal(name) => {
+                let reason = format!("sent after `{name}`, beside the signal");
+                note(unexplained, &message.event, &reason, &message.args, 1);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Notes the acknowledgements that say more than Parlor's.
+pub(super) fn note_acknowledgements(trace: &Trace, people: &People, unexplained: &mut Vec<Unexplained>) {
+    let mut pending: BTreeMap<(usize, u64), &Message> = BTreeMap::new();
+    for entry in &trace.entries {
+        match &entry.what {
+            What::Sent(message) => {
+                message.ack.map(|ack| pending.insert((entry.client, ack), message));
+            }
+            What::Acknowledged { ack, args } => {
+                let Some(message) = pending.remove(&(entry.client, *ack)) else { continue };
+                let is_join = people.joins.contains_key(&message.event);
+                if !is_own_acknowledgement(args, is_join) {
+                    let name = format!("acknowledgement of {}", message.event);
+                    note(
+                        unexplained,
+                        &name,
+                        "Parlor acknowledges with { ok, success } and, for a join, its users",
+                        args,
+                        1,
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_own_acknowledgement(args: &[serde_json::Value], is_join: bool) -> bool {
+    const OF_JOIN: [&str; 4] = ["roomId", "userId", "socketId", "users"];
+    match args {
+        [] => true,
+        [serde_json::Value::Object(members)] => members.iter().all(|(key, value)| {
+            let is_success = (key == "ok" || key == "success") && value.as_bool() == Some(true);
+            is_success || (is_join && OF_JOIN.contains(&key.as_str()))
+        }),
+        _ => false,
+    }
+}
