@@ -359,11 +359,6 @@ export function relayed(sent, sender, room, found = 'peer') {
   if ('target' in sent) Object.assign(set, { sender: from, ...('offer' in sent && { caller: from }), ...('answer' in sent && { responder: from }) })
   if ('targetSocketId' in sent) Object.assign(set, { fromSocketId: sender.connection, senderSocketId: sender.connection })
   if ('targetUserId' in sent) Object.assign(set, { fromUserId: sender.id })
-  if ('target' in sent) {
-    set.sender = from
-    if ('offer' in sent) set.caller = from
-    if ('answer' in sent) set.responder = from
-  }
   return { ...sent, ...set }
 }
 
