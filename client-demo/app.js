@@ -19,6 +19,7 @@ import { uuid } from "./parlor/uuid.js";
 import { WIRES, wireOf } from "./wires.js";
 
 const query = new URLSearchParams(location.search);
+readSessionLink();
 const media = new LocalMedia();
 const stun = query.get("stun");
 const token = query.get("token") ?? undefined;
@@ -64,6 +65,15 @@ window.parlor = Object.freeze({
   /** @returns {import("./parlor/parlor.js").Signaling | undefined} the way to the server, whose events tell what is going on */
   signaling: () => call?.signaling,
 });
+
+/** `?session=<id>` is a link to a one-to-one call over `/signal`. */
+function readSessionLink() {
+  const session = query.get("session")?.trim();
+  if (!session) return;
+  query.delete("session");
+  query.set("room", session);
+  query.set("wire", "session");
+}
 
 async function start() {
   const interrupted = JSON.parse(remembered("session", "parlor.call") ?? "null");

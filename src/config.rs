@@ -132,9 +132,9 @@ pub struct Http {
     /// Serve the demo page at `/` [default: unless in production]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = flag)]
     pub demo: Option<bool>,
-    /// Refuse `/signal` handshakes that did not come over TLS, to here or by the word of a trusted proxy
-    #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = flag)]
-    pub require_tls: bool,
+    /// Refuse `/signal` handshakes without TLS, at this server or at a trusted proxy that says so [default: in production]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = flag)]
+    pub require_tls: Option<bool>,
     /// Networks (CIDR) whose `X-Forwarded-For`, `-Proto`, `-Host` and `-Port` are believed, comma-separated
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
@@ -192,7 +192,7 @@ pub struct Limits {
     /// Bytes of one message, on every transport
     #[arg(long, value_name = "BYTES", default_value = "65536", value_parser = megabytes::<16>)]
     pub max_message_bytes: usize,
-    /// Bytes that a peer may say of itself when it joins
+    /// Bytes of a peer's metadata, at its join and after each update
     #[arg(long, value_name = "BYTES", default_value = "4096", value_parser = megabytes::<1>)]
     pub max_metadata_bytes: usize,
     /// Signals that wait in a session of `/signal` for the side that is away
@@ -321,6 +321,11 @@ impl Http {
     pub fn client_url(&self) -> ClientUrl {
         let default = || ClientUrl::default_for(self.node_env == NodeEnv::Production);
         self.client_url.clone().unwrap_or_else(default)
+    }
+
+    /// Whether `/signal` handshakes need TLS.
+    pub fn require_tls(&self) -> bool {
+        self.require_tls.unwrap_or(self.node_env == NodeEnv::Production)
     }
 
     /// Whether the demo page is served.

@@ -54,6 +54,13 @@ pub struct Dialect {
     pub presence_is_vital: bool,
 }
 
+impl Dialect {
+    /// Whether its clients meet in pair sessions, not in rooms.
+    pub fn has_pair_sessions(&self) -> bool {
+        self.names == Names::Unspoken
+    }
+}
+
 /// Who says what a peer is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Names {
@@ -225,6 +232,8 @@ pub struct Hello<'a> {
     pub segment: Option<&'a str>,
     /// The pairs of the query, decoded.
     pub query: &'a [(String, String)],
+    /// The languages that the client prefers: its `Accept-Language` header.
+    pub languages: Option<&'a str>,
     /// When it came.
     pub now: SystemTime,
     /// Time between two heartbeats.

@@ -71,7 +71,7 @@ pub fn router(
     let sockets = sockets.with_state(socketio);
 
     let mut pair_sessions = websocket::route(session::begin);
-    if config.http.require_tls {
+    if config.http.require_tls() {
         pair_sessions = pair_sessions.layer(middleware::from_fn_with_state(Arc::clone(&proxies), proxies::require_tls));
     }
     // One route per protocol.
@@ -84,7 +84,9 @@ pub fn router(
         .route("/ws/{topic}/", websocket::route(topic::begin))
         .with_state(websocket);
     let find_client = middleware::from_fn_with_state(proxies, proxies::find_client);
-    let sockets = sockets.merge(protocols).route_layer(guard).method_not_allowed_fallback(method_not_allowed);
+    let note_refused = middleware::from_fn_with_state(shared.clone(), metrics::note_refused_handshakes);
+    let sockets = sockets.merge(protocols).route_layer(guard).route_layer(note_refused);
+    let sockets = sockets.method_not_allowed_fallback(method_not_allowed);
 
     let api = Router::new()
         .route("/api/rooms", get(rooms::list).post(rooms::create))

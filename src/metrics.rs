@@ -68,6 +68,11 @@ impl Kind {
         "control",
     ];
 
+    /// Its name in the label and in the log.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+
     fn index(self) -> usize {
         match self {
             Self::Join => 0,

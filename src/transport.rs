@@ -7,6 +7,7 @@ mod handshake;
 mod head_timer;
 mod http2;
 pub(crate) mod listener;
+mod message_log;
 mod metered;
 mod polling;
 pub(crate) mod queue;

@@ -26,8 +26,8 @@ const CONSENT_MS = 1500;
 /** The one other person, as the other wires would describe them. `anonymous`: this wire knows nothing of them. */
 export const OTHER = Object.freeze({ id: "other", userId: "other", anonymous: true });
 
-/** Errors of a session that is no more, where joining it would begin another one. */
-const OVER = /session (ended|not found)/i;
+/** Error codes of a session that has ended: joining it would start another one. */
+const OVER = ["SESSION_ENDED", "SESSION_NOT_FOUND"];
 
 /** Every `targetId` means the other. */
 export class SessionSignaling extends WebSocketSignaling {
@@ -135,7 +135,7 @@ export class SessionSignaling extends WebSocketSignaling {
   /** @param {SignalingError} error */
   #refused(error) {
     this.#stopListening();
-    if (OVER.test(error.message)) return this.end(new SignalingError("HUNG_UP"));
+    if (OVER.includes(error.code)) return this.end(new SignalingError("HUNG_UP"));
     for (const key of this.#unsure) this.fail(key, error);
     this.trouble(error);
   }

@@ -128,6 +128,7 @@ pub fn load_from(
                 Some(raw) => raw,
                 None => match name.as_str() {
                     "DEMO" => config.http.demo().to_string(),
+                    "REQUIRE_TLS" => config.http.require_tls().to_string(),
                     "CLIENT_URL" => config.http.client_url().to_string(),
                     "LOG_FORMAT" => format!("{:?}", config.log_format()).to_lowercase(),
                     _ => "(not set)".to_owned(),

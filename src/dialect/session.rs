@@ -1,16 +1,20 @@
 //! The session dialect, `/signal`: one-to-one calls over a shared link.
 //!
-//! A session is a room of two whose signals wait while the other is away. Nobody has a name here: a peer is known to
-//! other wires by its connection's id, and nothing of it travels on this one. A message passes as it came, other keys
-//! included; read as a signal of another wire, its `sdp` is a description (text or an object) and its `candidate` a
-//! candidate.
+//! A pair session is a room for two peers with a queue. Peers have no names: other protocols know a peer by its connection
+//! id, and no message here carries an id. A message is relayed with all its keys; for other protocols its `sdp` is a
+//! description (text or an object) and its `candidate` a candidate.
+
+mod language;
 
 use std::time::{Duration, SystemTime};
 
+use self::language::Language;
 use super::json::{self, Members, push_failure, push_member, push_raw, push_string};
 use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, Names, RequestError, Step, content};
 use crate::id::RoomId;
-use crate::room::{Answer, Code, Command, Event, Metadata, RemovalReason, RoomError, RoomKind, Signal, SignalKind};
+use crate::room::{
+    Answer, Code, Command, Event, LeaveReason, Metadata, RemovalReason, RoomError, RoomKind, Signal, SignalKind,
+};
 
 const NAME: &str = "session";
 
@@ -27,8 +31,9 @@ pub static DIALECT: Dialect = Dialect {
     presence_is_vital: true,
 };
 
-/// One client of a session.
+/// One client of a pair session.
 pub struct Session {
+    language: Language,
     /// The session it is in, or was in last.
     current: Option<RoomId>,
     is_settled: bool,
@@ -42,7 +47,8 @@ pub struct Session {
 pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
     let bad = |problem| DecodeError::BadId { field: "sessionId", problem };
     let named = hello.query("sessionId").map(RoomId::new).transpose().map_err(bad)?;
-    Ok(Box::new(Session { current: None, is_settled: named.is_some(), named, first: None }))
+    let language = Language::preferred(hello.languages.unwrap_or_default());
+    Ok(Box::new(Session { language, current: None, is_settled: named.is_some(), named, first: None }))
 }
 
 impl Conversation for Session {
@@ -86,12 +92,18 @@ impl Conversation for Session {
                 // Both: what is wrong, and the end of it.
                 Some(Step::Last(self.error_text(&Failure::from(&RequestError::Room(error))), 1008, "ROOM_FULL"))
             }
-            Err(RequestError::Room(RoomError::NotInRoom)) => {
-                Some(Step::Tell(self.error(&Failure::new(Code::RoomNotFound, "session not found"))))
-            }
             Err(error) => {
                 self.first = None;
-                Some(Step::Tell(self.error(&Failure::from(&error))))
+                let code = match error.code() {
+                    // One that is not, and never was, this socket's own.
+                    Code::SessionEnded if self.current.is_some() && self.current != self.named => Code::SessionNotFound,
+                    code => code,
+                };
+                Some(Step::Tell(match code {
+                    Code::SessionEnded => self.error(&Failure::new(code, self.language.session_ended())),
+                    Code::SessionNotFound => self.error(&Failure::new(code, self.language.session_not_found())),
+                    _ => self.error(&Failure::from(&error)),
+                }))
             }
         }
     }
@@ -176,13 +188,14 @@ fn signal(kind: SignalKind, members: &Members<'_>) -> Result<Signal, DecodeError
 fn encode(event: &Event) -> Option<Frame> {
     let mut out = String::new();
     match event {
-        // Nobody is spoken of in this protocol.
+        // Of a hang-up, the hang-up is told.
         Event::Joined(_)
-        | Event::PeerJoined { .. }
-        | Event::PeerLeft { .. }
+        | Event::PeerLeft { reason: LeaveReason::HungUp, .. }
         | Event::PeerAway { .. }
         | Event::PeerBack { .. }
         | Event::PeerUpdated { .. } => return None,
+        Event::PeerJoined { room, .. } => begin_message(&mut out, "peer-joined", room),
+        Event::PeerLeft { room, .. } => begin_message(&mut out, "peer-left", room),
         Event::SignalRelayed { room, signal, .. } => {
             out.reserve(signal.body.len() + 64);
             begin_message(&mut out, kind_name(signal.kind)?, room);

@@ -4,6 +4,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
+use tracing::debug;
 
 use super::Shared;
 use crate::request::error::{ApiError, Refusal};
@@ -26,15 +27,27 @@ pub(crate) async fn open(State(shared): State<Shared>) -> Response {
         .into_response()
 }
 
-/// Counts the errors of all routes, and the limits that caused them.
+/// Counts and logs the errors of all routes, and counts the limits that caused them.
 pub(crate) async fn count_errors(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     if let Some(refusal) = response.extensions().get::<Refusal>() {
         let metrics = shared.hub.metrics();
         metrics.error(refusal.code);
+        debug!(status = response.status().as_u16(), code = refusal.code.as_str(), "request refused");
         if let Some(limit) = refusal.limit {
             metrics.limit(limit);
         }
+    }
+    response
+}
+
+/// Logs refused handshakes, by the origin of the page.
+pub(crate) async fn note_refused_handshakes(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let response = next.run(request).await;
+    if let Some(Refusal { code, cause: Some(cause), .. }) = response.extensions().get::<Refusal>() {
+        let origin = origin.as_ref().and_then(|origin| origin.to_str().ok());
+        shared.hub.note_refused_handshake(cause, *code, origin);
     }
     response
 }

@@ -131,6 +131,16 @@ impl ApiError {
         }
     }
 
+    /// Returns why a handshake is refused, if that is logged for handshakes. A refused origin is logged where it is found.
+    fn cause(&self) -> Option<&'static str> {
+        match self {
+            Self::Unauthorized => Some("token"),
+            Self::Admission(_) => Some("limit"),
+            Self::TlsRequired => Some("TLS"),
+            _ => None,
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Admission(
@@ -145,7 +155,9 @@ impl ApiError {
             _ => {}
         }
         match self.code() {
-            Code::NotFound | Code::RoomNotFound | Code::NotInRoom | Code::TargetNotFound => StatusCode::NOT_FOUND,
+            Code::NotFound | Code::RoomNotFound | Code::NotInRoom | Code::TargetNotFound | Code::SessionNotFound => {
+                StatusCode::NOT_FOUND
+            }
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Code::InvalidMessage => StatusCode::BAD_REQUEST,
             Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -153,7 +165,7 @@ impl ApiError {
             Code::Forbidden => StatusCode::FORBIDDEN,
             Code::RoomExists | Code::RoomFull | Code::Replaced => StatusCode::CONFLICT,
             Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Code::RoomClosed => StatusCode::GONE,
+            Code::RoomClosed | Code::SessionEnded => StatusCode::GONE,
             Code::LimitReached
             | Code::ShuttingDown
             | Code::DeliveryFailed
@@ -170,6 +182,8 @@ impl ApiError {
 pub(crate) struct Refusal {
     pub(crate) code: Code,
     pub(crate) limit: Option<Limit>,
+    /// Why a handshake is refused, if that is logged for handshakes.
+    pub(crate) cause: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -183,7 +197,7 @@ impl IntoResponse for ApiError {
         let status = self.status();
         let body = Body { error: self.to_string(), code: self.code().as_str() };
         let mut response = (status, Json(body)).into_response();
-        response.extensions_mut().insert(Refusal { code: self.code(), limit: self.limit() });
+        response.extensions_mut().insert(Refusal { code: self.code(), limit: self.limit(), cause: self.cause() });
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }

@@ -53,6 +53,26 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The room that it names.
+    pub fn room(&self) -> Option<&RoomId> {
+        match self {
+            Self::Join { room, .. } | Self::Inspect { room } => Some(room),
+            Self::Leave { room } | Self::HangUp { room } | Self::Update { room, .. } | Self::Relay { room, .. } => {
+                room.as_ref()
+            }
+        }
+    }
+
+    /// The peer that it names as its target.
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Relay { target, .. } => target.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// What kind of room a peer joins. The peer that creates the room decides its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RoomKind {

@@ -11,6 +11,8 @@ pub enum Code {
     RoomFull,
     NotInRoom,
     TargetNotFound,
+    SessionEnded,
+    SessionNotFound,
     DeliveryFailed,
     RateLimited,
     LimitReached,
@@ -41,6 +43,8 @@ impl Code {
             Self::RoomFull => "ROOM_FULL",
             Self::NotInRoom => "NOT_IN_ROOM",
             Self::TargetNotFound => "TARGET_NOT_FOUND",
+            Self::SessionEnded => "SESSION_ENDED",
+            Self::SessionNotFound => "SESSION_NOT_FOUND",
             Self::DeliveryFailed => "DELIVERY_FAILED",
             Self::RateLimited => "RATE_LIMITED",
             Self::LimitReached => "LIMIT_REACHED",
@@ -98,6 +102,9 @@ pub enum RoomError {
     /// The pair session has ended.
     #[error("session ended")]
     SessionEnded,
+    /// The socket is not in the pair session it names.
+    #[error("session not found")]
+    SessionNotFound,
     /// The node holds as many rooms as it may.
     #[error("too many rooms on this server, it holds {max}")]
     TooManyRooms {
@@ -122,10 +129,22 @@ pub enum RoomError {
 }
 
 impl RoomError {
+    /// Returns the error as a protocol names it, which has pair sessions in place of rooms or not.
+    #[must_use]
+    pub fn in_terms_of(self, has_pair_sessions: bool) -> Self {
+        match (self, has_pair_sessions) {
+            (Self::NotInRoom | Self::NotInAnyRoom, true) => Self::SessionNotFound,
+            (Self::SessionEnded, false) => Self::NotInRoom,
+            (error, _) => error,
+        }
+    }
+
     /// The contract's code.
     pub fn code(&self) -> Code {
         match self {
-            Self::RoomNotFound | Self::SessionEnded => Code::RoomNotFound,
+            Self::RoomNotFound => Code::RoomNotFound,
+            Self::SessionEnded => Code::SessionEnded,
+            Self::SessionNotFound => Code::SessionNotFound,
             Self::SessionQueueFull => Code::DeliveryFailed,
             Self::RoomExists => Code::RoomExists,
             Self::RoomFull { .. } => Code::RoomFull,

@@ -101,11 +101,6 @@ impl Session {
         self.state.metrics.received(kind);
     }
 
-    /// Counts an error that the client is told.
-    pub fn refused(&self, error: &RequestError) {
-        self.hub.refused(error);
-    }
-
     /// Has its events written by another dialect from now on.
     pub fn speak(&self, dialect: &'static Dialect) {
         self.hub.directory.set_dialect(self.state.id, dialect);
@@ -181,7 +176,10 @@ impl Session {
         }
         let applied = match applied {
             Ok(applied) => applied,
-            Err(error) => return Handled::refused(error.into()),
+            Err(error) => {
+                let error = error.in_terms_of(self.state.dialect.has_pair_sessions());
+                return Handled::refused(error.into());
+            }
         };
         let welcome = match &applied.answer {
             Answer::Joined(snapshot) => {
@@ -235,7 +233,8 @@ impl Session {
     }
 }
 
-fn kind_of(command: &Command) -> Kind {
+/// What a command counts as.
+pub fn kind_of(command: &Command) -> Kind {
     match command {
         Command::Join { .. } => Kind::Join,
         Command::Inspect { .. } => Kind::Inspect,

@@ -18,11 +18,12 @@ use super::key::ResumeKey;
 use super::mailbox::{Mailbox, Sink};
 use super::notices::{Notices, limit_hit};
 use super::rate_limit::{MessageRate, RateLimiter};
+use super::refused_handshakes::RefusedHandshakes;
 use super::resumable::Resumable;
 use crate::dialect::{DecodeError, Framing, RequestError};
 use crate::id::ConnectionId;
 use crate::metrics::{Limit, Metrics};
-use crate::room::{RoomError, Rooms};
+use crate::room::{Code, RoomError, Rooms};
 use crate::sfu::MediaServer;
 use crate::timeouts::Timeouts;
 
@@ -39,6 +40,7 @@ pub struct Hub {
     pub(super) access: AccessPolicy,
     pub(super) invalid_tokens: InvalidTokens,
     notices: Arc<Notices>,
+    refused_handshakes: RefusedHandshakes,
     pub(super) expiries: Expiries,
     /// The media server, where there is one.
     pub(super) media: OnceLock<MediaServer>,
@@ -73,6 +75,7 @@ impl Hub {
             access,
             invalid_tokens: InvalidTokens::new(limits.invalid_tokens_per_minute),
             notices,
+            refused_handshakes: RefusedHandshakes::default(),
             expiries: Expiries::default(),
             media: OnceLock::new(),
         }
@@ -102,6 +105,12 @@ impl Hub {
     ) -> Result<Arc<Permit>, AdmissionError> {
         let opened = self.admission.open(connection, address, opening);
         opened.inspect_err(|refused| self.note_refused(*refused))
+    }
+
+    /// Logs that a handshake was refused: a request, or the CONNECT packet of a Socket.IO client. `origin` is that of the
+    /// page, if a browser sent it.
+    pub fn note_refused_handshake(&self, cause: &'static str, code: Code, origin: Option<&str>) {
+        self.refused_handshakes.note(cause, code, origin);
     }
 
     /// Admits a request that opens no session.

@@ -10,6 +10,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tracing::debug;
+
 use super::directory::Entry;
 use super::handle::Session;
 use super::hub::Hub;
@@ -93,6 +95,7 @@ impl Session {
             move |answer: Result<_, _>| {
                 let answer = answer.map_err(RequestError::from);
                 if let Err(error) = &answer {
+                    debug!(connection = %id, code = error.code().as_str(), "media request refused");
                     hub.metrics.error(error.code());
                 }
                 let told = hub.contain(id, || mailbox.send(write(answer, SystemTime::now())));

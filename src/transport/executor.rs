@@ -18,14 +18,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::HeaderValue;
 use tokio::time::Sleep;
-use tracing::{debug, field};
 
 pub(super) use self::end::End;
+use super::message_log::{self, Sender};
 use super::queue::SendQueue;
 use super::throttle::poll_delay;
 use crate::auth::Grant;
-use crate::dialect::{Conversation, Dialect, Heartbeat, RequestError, Step};
+use crate::dialect::{Conversation, Dialect, Heartbeat, RequestError};
 use crate::id::ConnectionId;
 use crate::metrics::{DialectMetrics, Kind};
 use crate::room::LeaveReason;
@@ -55,6 +56,8 @@ pub(super) struct Executor {
     /// Whether a session has had the connection's id.
     has_used_id: bool,
     denials: u8,
+    /// The origin of the page, where a CONNECT packet may yet be refused for its token.
+    origin: Option<Box<str>>,
     pause: Option<Pause>,
     /// Whether the client closes the connection as one that does not come back.
     has_left: bool,
@@ -90,9 +93,18 @@ impl Executor {
             seats: Vec::new(),
             has_used_id: false,
             denials: 0,
+            origin: None,
             pause: None,
             has_left: false,
         }
+    }
+
+    /// Keeps the origin of the handshake for the log, if a token may be refused later.
+    pub(super) fn with_origin(mut self, origin: Option<&HeaderValue>) -> Self {
+        if self.hub.requires_tokens() {
+            self.origin = origin.and_then(|origin| origin.to_str().ok()).map(Into::into);
+        }
+        self
     }
 
     /// Opens the connection's session, unless its client asks for sessions later, and says what comes first. `grant` is
@@ -241,27 +253,10 @@ impl Executor {
                 return self.take(received, step);
             }
         };
-        match &step {
-            // Counted when it is carried out.
-            Some(Step::Do(_)) => {}
-            Some(Step::Refuse(..) | Step::Reject(_)) => self.metrics.received(Kind::Refused),
-            Some(Step::Ignore(_)) => self.metrics.received(Kind::Unknown),
-            Some(Step::Media(room, request)) => {
-                self.metrics.received(Kind::Other);
-                let room = room.as_ref().map(field::display);
-                let (correlation, size) = (self.conversation.correlation(), text.len());
-                debug!(connection = %self.id, room, request = request.name(), correlation, size, "media");
-            }
-            Some(
-                Step::Tell(_)
-                | Step::Last(..)
-                | Step::Authenticate(_)
-                | Step::Resume { .. }
-                | Step::Connect { .. }
-                | Step::Disconnect,
-            ) => self.metrics.received(Kind::Other),
-            Some(Step::Answer(_) | Step::End(_)) | None => self.metrics.received(Kind::Control),
+        if let Some(kind) = message_log::kind_of(step.as_ref()) {
+            self.metrics.received(kind);
         }
+        message_log::message(self.sender(), step.as_ref(), self.conversation.correlation(), text.len());
         self.take(received, step)
     }
 
@@ -277,9 +272,16 @@ impl Executor {
         others.filter_map(|(_, seat)| seat.as_ref()).map(|seat| seat.session.room_count()).sum()
     }
 
-    /// Counts an error that the client is told.
+    /// Counts and logs an error that the client is told.
     fn count(&self, error: &RequestError) {
         self.hub.refused(error);
+        message_log::refused(self.sender(), error.code(), self.conversation.correlation());
+    }
+
+    /// The session of the message in hand, for the log.
+    fn sender(&self) -> Sender {
+        let connection = self.seat().map_or(self.id, |seat| seat.session.id());
+        Sender { dialect: self.conversation.dialect(), connection }
     }
 
     fn sink(&self) -> Arc<dyn Sink> {

@@ -148,9 +148,10 @@ impl Polling {
                 let opened =
                     self.0.hub.open_permit(connection.map(Arc::as_ref), client_address(&request), Opening::Polling);
                 let (token, uri) = (token_of(&request), query.uri(request.uri()));
+                let origin = request.headers().get(header::ORIGIN).cloned();
                 drop(request);
                 match opened {
-                    Ok(permit) => self.open(query, &uri, permit, token).await,
+                    Ok(permit) => self.open(query, &uri, permit, token, origin).await,
                     Err(refused) => ApiError::from(refused).into_response(),
                 }
             }
@@ -174,7 +175,14 @@ impl Polling {
     }
 
     /// A new connection.
-    async fn open(&self, query: &Query, uri: &Uri, permit: Arc<Permit>, token: Option<String>) -> Response {
+    async fn open(
+        &self,
+        query: &Query,
+        uri: &Uri,
+        permit: Arc<Permit>,
+        token: Option<String>,
+        origin: Option<HeaderValue>,
+    ) -> Response {
         let Inner { hub, lifecycle, settings, sessions, .. } = &*self.0;
         let queue = SendQueue::new(settings.queue);
         let session = PollingSession::new(query.revision, Arc::clone(&queue), Arc::downgrade(sessions));
@@ -194,7 +202,8 @@ impl Polling {
             profiles: Arc::clone(&settings.profiles),
         });
         let id = ConnectionId::random();
-        session.start(Executor::new(Arc::clone(hub), id, Arc::clone(&permit), Box::new(client), queue));
+        let executor = Executor::new(Arc::clone(hub), id, Arc::clone(&permit), Box::new(client), queue);
+        session.start(executor.with_origin(origin.as_ref()));
         sessions.insert(sid, Arc::clone(&session));
         permit.set_closer(&session);
         session.act(|executor| executor.open(None));

@@ -135,7 +135,8 @@ impl Endpoint {
             profiles: Arc::clone(&self.settings.profiles),
         });
         let (id, queue) = (ConnectionId::random(), SendQueue::new(self.settings.queue));
-        let executor = Executor::new(Arc::clone(&self.hub), id, permit, Box::new(client), queue);
+        let executor = Executor::new(Arc::clone(&self.hub), id, permit, Box::new(client), queue)
+            .with_origin(request.headers().get(header::ORIGIN));
         let (patience, max_bytes) = (self.settings.connect_timeout(), self.settings.max_payload());
         self.websocket.open(request, handshake, executor, Terms { grant: None, patience, max_bytes })
     }

@@ -22,6 +22,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
+use http::header;
 
 use self::connection::Connection;
 pub(super) use self::connection::{Socket, accept};
@@ -111,7 +112,9 @@ impl Endpoint {
         };
         let needs_token = self.hub.requires_tokens() && grant.is_none();
         let ice_servers = self.hub.ice_servers();
-        let hello = Hello { connection: id, segment, query: &query, now, heartbeat, needs_token, ice_servers };
+        let languages = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        let hello =
+            Hello { connection: id, segment, query: &query, languages, now, heartbeat, needs_token, ice_servers };
         let conversation = begin(&hello)?;
         if needs_token && !conversation.takes_tokens() {
             return Err(ApiError::Unauthorized);

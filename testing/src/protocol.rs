@@ -228,7 +228,7 @@ impl Protocol {
             Self::SocketIo => decode_socketio(text),
             Self::Envelope => decode_envelope(text),
             Self::Topic => decode_topic(text).map(Some),
-            Self::Session => decode_session(text).map(Some),
+            Self::Session => decode_session(text),
         };
         event.with_context(|| format!("{self:?} received {text}"))
     }
@@ -342,16 +342,18 @@ fn decode_topic(text: &str) -> anyhow::Result<Event> {
     })
 }
 
-fn decode_session(text: &str) -> anyhow::Result<Event> {
+fn decode_session(text: &str) -> anyhow::Result<Option<Event>> {
     let message: Value = serde_json::from_str(text)?;
     let from = UNNAMED.to_owned();
-    Ok(match message["type"].as_str().context("a message has a type")? {
+    Ok(Some(match message["type"].as_str().context("a message has a type")? {
         "offer" => Event::Offer { from, sdp: sdp(&message["sdp"])? },
         "answer" => Event::Answer { from, sdp: sdp(&message["sdp"])? },
         "candidate" => Event::Candidate { from, candidate: candidate(&message["candidate"])? },
         "error" => Event::Error(string(&message["code"])?),
+        // The other peer has no name to announce.
+        "peer-joined" | "peer-left" => return Ok(None),
         other => bail!("unexpected type {other}"),
-    })
+    }))
 }
 
 #[cfg(test)]

@@ -123,6 +123,10 @@ describe("every wire meets every other", () => {
     await ada.page.getByRole("heading", { name: "Call someone" }).waitFor();
     await ada.page.goto(`${server.url}/?room=salon`);
     await ada.until("a link to a room is not a call for two", (read) => document.getElementById("wire-chosen").textContent === read, "Socket.IO");
+    const session = "0b9f4c52-6f0e-4c57-9a7e-5d3f4f0c2f11";
+    await ada.page.goto(`${server.url}/?session=${session}`);
+    await ada.until("a link to a session is a call for two", (read) => document.getElementById("wire-chosen").textContent === read, "Session");
+    assert.equal(await ada.page.locator("#room").inputValue(), session);
   });
 
   test("a third one is not let into a call for two", async () => {

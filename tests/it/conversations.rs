@@ -18,6 +18,7 @@ fn begin(begin: Begin) -> Box<dyn Conversation> {
         connection,
         segment: Some("r"),
         query: &[],
+        languages: None,
         now: when(),
         heartbeat: Duration::from_secs(30),
         needs_token: false,

@@ -23,6 +23,8 @@ mod ice;
 mod language;
 mod last_words;
 mod limits;
+mod message_log;
+mod messages;
 mod metrics;
 mod order;
 mod origins;

@@ -6,10 +6,20 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::support::TestServer;
 use crate::support::client::WebSocket;
-use crate::support::wire::{message, open, told};
+use crate::support::wire::{self, Heard, Peer, Wire, message, open};
 
 async fn say(socket: &mut WebSocket, message: Value) {
     socket.send(Message::text(message.to_string())).await.unwrap();
+}
+
+/// The next message that is not about the presence of the other peer.
+async fn told(socket: &mut WebSocket) -> Value {
+    loop {
+        let told = wire::told(socket).await;
+        if told["type"] != "peer-joined" && told["type"] != "peer-left" {
+            return told;
+        }
+    }
 }
 
 /// Whether all that was said has been handled: the answer to something wrong comes after it.
@@ -112,12 +122,13 @@ async fn hanging_up_reaches_both_and_ends_the_session() {
         assert_eq!(told(socket).await, json!({ "type": "hangup", "sessionId": "s" }));
     }
     say(&mut bob, json!({ "type": "candidate", "sessionId": "s", "candidate": null })).await;
-    assert_eq!(told(&mut bob).await["message"], "session ended");
+    let ended = json!({ "type": "error", "sessionId": "s", "code": "SESSION_ENDED", "message": "session ended" });
+    assert_eq!(told(&mut bob).await, ended);
     say(&mut bob, json!({ "type": "candidate", "sessionId": "never", "candidate": null })).await;
-    assert_eq!(told(&mut bob).await["message"], "session not found");
+    assert_eq!(told(&mut bob).await["code"], "SESSION_NOT_FOUND");
     let mut late = open(&server, "/signal").await;
     say(&mut late, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" })).await;
-    assert_eq!(told(&mut late).await["message"], "session ended");
+    assert_eq!(told(&mut late).await, ended);
     // A join starts afresh.
     for socket in [&mut bob, &mut late] {
         say(socket, json!({ "type": "join", "sessionId": "s" })).await;
@@ -184,6 +195,8 @@ async fn where_tls_is_required_a_trusted_proxy_must_say_so() {
         (vec!["--require-tls", "--trusted-proxies=127.0.0.0/8,::1"], Some("https, http"), 403),
         (vec!["--require-tls", "--trusted-proxies=127.0.0.0/8,::1"], Some("https"), 101),
         (vec![], None, 101),
+        (vec!["--node-env=production"], None, 403),
+        (vec!["--node-env=production", "--require-tls=false"], None, 101),
     ] {
         use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -202,4 +215,86 @@ async fn where_tls_is_required_a_trusted_proxy_must_say_so() {
         drop(open(&server, "/ws/t").await);
         server.finish().await;
     }
+}
+
+#[tokio::test]
+async fn presence_of_the_other_peer_is_told_without_its_name() {
+    let server = TestServer::start();
+    let mut ann = open(&server, "/signal?sessionId=s").await;
+    let mut bob = open(&server, "/signal?sessionId=s").await;
+    assert_eq!(wire::told(&mut ann).await, json!({ "type": "peer-joined", "sessionId": "s" }));
+    bob.close(None).await.unwrap();
+    assert_eq!(wire::told(&mut ann).await, json!({ "type": "peer-left", "sessionId": "s" }));
+
+    // A peer of another protocol is announced by the same words.
+    let mut cid = Peer::join(&server, Wire::Envelope, "s", "cid").await;
+    assert_eq!(wire::told(&mut ann).await, json!({ "type": "peer-joined", "sessionId": "s" }));
+    say(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
+    assert_eq!(wire::told(&mut ann).await, json!({ "type": "hangup", "sessionId": "s" }));
+    let ann_id = cid.list[0].clone();
+    assert_eq!(cid.hear().await, Heard::Left(ann_id));
+    cid.close().await;
+    close([ann, bob]).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn hang_up_of_the_other_peer_is_not_also_a_leave() {
+    let server = TestServer::start();
+    let mut ann = open(&server, "/signal?sessionId=s").await;
+    let mut bob = open(&server, "/signal?sessionId=s").await;
+    assert_eq!(wire::told(&mut ann).await["type"], "peer-joined");
+    say(&mut bob, json!({ "type": "hangup", "sessionId": "s" })).await;
+    assert_eq!(wire::told(&mut ann).await["type"], "hangup");
+    say(&mut ann, json!({})).await;
+    assert_eq!(wire::told(&mut ann).await["message"], "type: missing", "nothing came between");
+    close([ann, bob]).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn texts_of_session_errors_are_in_the_language_of_the_client() {
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+    let server = TestServer::start();
+    for (language, ended, not_found) in [
+        ("ru-RU,ru;q=0.9,en;q=0.8", "Сессия завершена", "Сигнал не найден"),
+        ("en-US,ru;q=0.5", "session ended", "session not found"),
+        ("de", "session ended", "session not found"),
+    ] {
+        let mut request = format!("ws://{}/signal?sessionId=s", server.address()).into_client_request().unwrap();
+        request.headers_mut().insert("accept-language", language.parse().unwrap());
+        let (mut ann, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+        say(&mut ann, json!({ "type": "offer", "sessionId": "other", "sdp": "v=0" })).await;
+        let error = told(&mut ann).await;
+        assert_eq!((&error["code"], &error["message"]), (&json!("SESSION_NOT_FOUND"), &json!(not_found)), "{language}");
+        say(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
+        assert_eq!(told(&mut ann).await["type"], "hangup");
+        say(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" })).await;
+        let error = told(&mut ann).await;
+        assert_eq!((&error["code"], &error["message"]), (&json!("SESSION_ENDED"), &json!(ended)), "{language}");
+        close([ann]).await;
+    }
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn ended_session_is_a_room_that_other_protocols_are_not_in() {
+    let server = TestServer::start();
+    let mut ann = Peer::join(&server, Wire::Envelope, "s", "ann").await;
+    let mut bob = open(&server, "/signal?sessionId=t").await;
+    let mut cid = Peer::join(&server, Wire::Envelope, "t", "cid").await;
+    assert_eq!(wire::told(&mut bob).await["type"], "peer-joined");
+    say(&mut bob, json!({ "type": "hangup", "sessionId": "t" })).await;
+    let bob_id = cid.list[0].clone();
+    assert_eq!(cid.hear().await, Heard::Left(bob_id));
+    assert_eq!(cid.hear().await, Heard::Error("ROOM_CLOSED".to_owned()));
+    cid.offer("ann", "v=0").await;
+    assert_eq!(cid.hear().await, Heard::Error("NOT_IN_ROOM".to_owned()), "no code of another protocol");
+    ann.offer("nobody", "v=0").await;
+    assert_eq!(ann.hear().await, Heard::Error("TARGET_NOT_FOUND".to_owned()));
+    ann.close().await;
+    cid.close().await;
+    close([bob]).await;
+    server.finish().await;
 }

@@ -60,16 +60,16 @@ async fn only_room_members_are_notified_of_producers() {
     let (kind, produced) = ask(&mut ann, "produce", audio_packet(&sending)).await;
     assert_eq!((kind.as_str(), &produced["id"]), ("produced", &produced["producerId"]));
     let added = next_message(&mut ben).await;
-    let expected = json!({
-        "producerId": produced["id"], "userId": "ann", "kind": "audio", "appData": { "of": "a voice" },
+    let mut expected = json!({
+        "producerId": produced["id"], "userId": "ann", "peerId": "ann", "kind": "audio", "appData": { "of": "a voice" },
     });
     assert_eq!((&added["type"], &added["payload"]), (&json!("new:producer"), &expected));
 
     let receiving = transport(&mut ben, "recv").await;
     let (_, list) = ask(&mut ben, "producers:list", json!({})).await;
-    let mut listed = expected;
-    listed["paused"] = json!(false);
-    assert_eq!(list, json!({ "producers": [listed] }));
+    expected.as_object_mut().unwrap().remove("peerId");
+    expected["paused"] = json!(false);
+    assert_eq!(list, json!({ "producers": [expected] }));
     let (_, capabilities) = ask(&mut ben, "router:capabilities", json!({})).await;
     let wanted = json!({
         "transportId": receiving, "producerId": produced["id"], "rtpCapabilities": capabilities["rtpCapabilities"],
@@ -79,6 +79,7 @@ async fn only_room_members_are_notified_of_producers() {
         (kind.as_str(), &consumer["type"], &consumer["kind"]),
         ("consumer:created", &json!("simple"), &json!("audio"))
     );
+    assert_eq!(consumer["consumerId"], consumer["id"]);
     assert_eq!(consumer["rtpParameters"]["codecs"][0]["payloadType"], 100);
     let named = json!({ "consumerId": consumer["id"] });
     assert_eq!(ask(&mut ben, "consumer:resume", named.clone()).await, ("consumer:resumed".to_owned(), named));

@@ -134,6 +134,15 @@ class Peer:
 
     def next(self, kind):
         """The oldest unread message, which must be of this type."""
+        message = self.read(kind)
+        self.is_of(message, kind)
+        return message
+
+    def is_of(self, message, kind):
+        assert message["type"] == kind, f"{self.name} waits for {kind!r} and got {message}\n{self.story()}"
+
+    def read(self, kind):
+        """The oldest unread message; one of this type is waited for."""
         try:
             frame = self.socket.recv(timeout=PATIENCE)
         except TimeoutError:
@@ -144,7 +153,6 @@ class Peer:
         self.heard.append(frame)
         message = json.loads(frame)
         check(self.wire, SERVER, message)
-        assert message["type"] == kind, f"{self.name} waits for {kind!r} and got {frame}\n{self.story()}"
         return message
 
     def closed(self):
@@ -171,6 +179,13 @@ class Peer:
 
 class SessionPeer(Peer):
     wire = "session"
+
+    def next_signal(self, kind):
+        """The oldest unread message that is not about the presence of the other peer; it must be of this type."""
+        while (message := self.read(kind))["type"] in ("peer-joined", "peer-left"):
+            pass
+        self.is_of(message, kind)
+        return message
 
     def __init__(self, server, session, name="session peer", at_handshake=False):
         super().__init__(server, f"/signal?sessionId={quote(session, safe='')}" if at_handshake else "/signal", name)

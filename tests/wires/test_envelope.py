@@ -207,3 +207,29 @@ def test_a_closed_room_is_told(server, room, party):
     for peer in (ann, bob):
         assert peer.next("error")["payload"]["code"] == "ROOM_CLOSED"
         peer.quiet()
+
+
+def test_application_message_reaches_one_peer_or_all_others(server, room, party):
+    ann, bob = pair(server, room, party)
+    ann.ask("room:message", {"topic": "chat", "data": {"text": "hello"}, "mine": 1}, "ok")
+    heard = bob.next("room:message")["payload"]
+    assert heard.pop("sentAt") == ann.clock
+    assert heard == {"topic": "chat", "data": {"text": "hello"}, "mine": 1, "fromUserId": "ann", "roomId": room}
+    bob.tell("room:message", {"topic": "wave", "data": None, "targetUserId": "ann", "roomId": room})
+    assert ann.next("room:message")["payload"]["data"] is None
+    ann.refused("INVALID_MESSAGE", "room:message", {"topic": "user-joined", "data": {}})
+    ann.refused("TARGET_NOT_FOUND", "room:message", {"topic": "chat", "data": 1, "targetUserId": "nobody"})
+    bob.quiet()
+
+
+def test_update_of_metadata_is_a_merge_patch(server, room, party):
+    ann, bob = pair(server, room, party)
+    state = ann.ask("room:update", {"metadata": {"seat": None, "hand": True}}, "room:state")
+    updated = bob.next("room:participant-updated")["payload"]
+    assert updated["participant"] == state["participants"][0]
+    assert updated["participant"]["metadata"] == {"displayName": "Ann", "name": "Ann", "role": "host", "hand": True}
+    late = party(EnvelopePeer(server, "late"))
+    assert late.join(room)["participants"][0] == updated["participant"]
+    for peer in (ann, bob):
+        peer.next("room:participant-joined")
+        peer.quiet()

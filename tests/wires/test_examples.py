@@ -14,7 +14,7 @@ from support import PATIENCE, EnvelopePeer, SessionPeer, TopicPeer
 def session(server, party):
     peer = party(SessionPeer(server, "blue-otter"))
     peer.tell("join")
-    peer.next("offer")
+    peer.next_signal("offer")
     peer.tell("answer", sdp="v=0")
     return "'type': 'answer'"
 

@@ -130,7 +130,7 @@ def test_who_comes_back_to_a_session_takes_the_place_of_the_one_that_is_overdue(
         came = all_that_came(bob)
     assert b"\x03\xf0" in came, came  # 1008, in a close frame
     again.tell("offer", sdp=OFFER)
-    assert ann.next("offer")["sdp"] == OFFER
+    assert ann.next_signal("offer")["sdp"] == OFFER
 
 
 @pytest.mark.parametrize("path", ["/signal?sessionId=", "/signal?sessionId=%00", "/ws/%00", "/ws/%FF", "/ws/x?metadata=%FF", "/ws/" + "x" * 129])

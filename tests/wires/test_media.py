@@ -61,7 +61,7 @@ def test_a_track_from_beginning_to_end(ann, bob):
     assert produced["id"] == produced["producerId"]
     named = {"producerId": produced["id"]}
     listed = {**named, "userId": "ann", **about}
-    assert bob.next("new:producer")["payload"] == listed
+    assert bob.next("new:producer")["payload"] == {**listed, "peerId": "ann"}
     assert bob.ask("producers:list", {}, "producers:list") == {"producers": [{**listed, "paused": False}]}
 
     receiving = bob.create("recv")
@@ -70,6 +70,7 @@ def test_a_track_from_beginning_to_end(ann, bob):
     assert {key: consumer[key] for key in listed} == listed
     assert (consumer["type"], consumer["producerPaused"]) == ("simple", False)
     its = {"consumerId": consumer["id"]}
+    assert consumer["consumerId"] == consumer["id"]
     for kind, answer in (("resume", "resumed"), ("pause", "paused"), ("keyframe", "keyframe")):
         assert bob.ask(f"consumer:{kind}", its, f"consumer:{answer}") == its
     layers = bob.ask("consumer:layers", {**its, "spatialLayer": 2, "temporalLayer": 1}, "consumer:layers")

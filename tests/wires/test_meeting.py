@@ -22,9 +22,10 @@ class Session:
         return None, message["candidate" if kind == "candidate" else "sdp"]
 
     def joined(self):
-        """This wire is not told."""
+        self.peer.next("peer-joined")
 
-    left = joined
+    def left(self):
+        self.peer.next("peer-left")
 
 
 class Envelope:

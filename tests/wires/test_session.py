@@ -10,6 +10,7 @@ def pair(server, room, party):
     ann.join()
     bob = party(SessionPeer(server, room, "bob"))
     bob.join()
+    assert ann.next("peer-joined") == {"type": "peer-joined", "sessionId": room}
     return ann, bob
 
 
@@ -29,6 +30,7 @@ def test_a_call(server, room, party):
     bob.quiet()
     bob.tell("leave")
     bob.quiet()
+    assert ann.next("peer-left") == {"type": "peer-left", "sessionId": room}
     ann.quiet()
 
 
@@ -44,6 +46,7 @@ def test_what_is_sent_while_alone_waits(server, room, party):
         assert bob.next("candidate")["candidate"] == candidate(number)
     bob.quiet()
     bob.tell("answer", sdp=ANSWER)
+    ann.next("peer-joined")
     assert ann.next("answer")["sdp"] == ANSWER
     ann.quiet()
 
@@ -52,10 +55,12 @@ def test_it_waits_again_when_the_other_has_left(server, room, party):
     ann, bob = pair(server, room, party)
     bob.tell("leave")
     bob.quiet()
+    ann.next("peer-left")
     ann.tell("offer", sdp=OFFER)
     ann.quiet()
     bob.tell("join")
     assert bob.next("offer")["sdp"] == OFFER
+    ann.next("peer-joined")
     bob.quiet()
 
 
@@ -75,7 +80,7 @@ def test_hangup_reaches_both_and_ends_the_session(server, room, party):
     assert ann.next("hangup")["sessionId"] == room
     assert bob.next("hangup")["sessionId"] == room
     ann.tell("offer", sdp=OFFER)
-    assert ann.refused("ROOM_NOT_FOUND")["message"] == "session ended"
+    assert ann.refused("SESSION_ENDED")["message"] == "session ended"
     ann.join()
     ann.quiet()
 
@@ -84,7 +89,7 @@ def test_a_session_that_never_was(server, room, party):
     ann = party(SessionPeer(server, room, "ann"))
     for kind in ("leave", "hangup"):
         ann.tell(kind)
-        assert ann.refused("ROOM_NOT_FOUND")["message"] == "session not found"
+        assert ann.refused("SESSION_NOT_FOUND")["message"] == "session not found"
 
 
 def test_what_is_wrong_is_answered_and_the_connection_stays(server, room, party):

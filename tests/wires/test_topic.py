@@ -94,3 +94,14 @@ def test_metadata_that_is_no_object_is_refused_at_the_door(server, room):
     for metadata in ("[]", "no%20JSON", "7"):
         status, body = handshake(server, f"/ws/{room.replace(' ', '-')}?metadata={metadata}")
         assert (status, json.loads(body)["code"]) == (400, "INVALID_MESSAGE")
+
+
+def test_message_reaches_one_peer_or_all_others(server, room, party):
+    ann, bob = pair(server, room, party)
+    bob.say({"type": "message", "payload": {"text": "hello"}})
+    assert ann.next("message") == {"type": "message", "from": bob.id, "payload": {"text": "hello"}}
+    ann.tell("message", bob.id, [1, None], msgId="1")
+    assert bob.next("message") == {"type": "message", "from": ann.id, "payload": [1, None], "msgId": "1"}
+    ann.tell("message", "nobody", 1, msgId="2")
+    ann.refused("target_not_found", msgId="2")
+    bob.quiet()

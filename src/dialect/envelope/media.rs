@@ -183,7 +183,10 @@ pub(super) fn answer(answer: &MediaResponse) -> (&'static str, String) {
         MediaResponse::ConsumerCreated(consuming) => {
             let ProducerInfo { id: producer, peer, kind, is_paused, app_data } = &consuming.producer;
             let mut out = String::from("{");
-            push_member(&mut out, "id", &consuming.id.to_string());
+            let id = consuming.id.to_string();
+            // Clients in the field read either name.
+            push_member(&mut out, "id", &id);
+            push_member(&mut out, "consumerId", &id);
             push_member(&mut out, "producerId", &producer.to_string());
             push_member(&mut out, "userId", peer.as_str());
             push_member(&mut out, "kind", kind.as_str());
@@ -233,6 +236,8 @@ pub(super) fn event(style: Style, event: &MediaEvent, now: SystemTime) -> Frame 
         MediaEvent::ProducerAdded(producer) => {
             let mut out = String::from("{");
             listed(&mut out, producer);
+            // Clients in the field read either name.
+            push_member(&mut out, "peerId", producer.peer.as_str());
             out.push('}');
             ("new:producer", out)
         }

@@ -54,11 +54,11 @@ impl Executor {
             // A client whose address has to wait comes back by itself after a lost transport; a refusal would be final
             // to it.
             Err(denial @ Denial::TooManyInvalid) => {
-                self.hub.metrics().error(denial.code());
+                self.note_refused(denial);
                 return Err(End::told(1008, "RATE_LIMITED"));
             }
             Err(denial) => {
-                self.hub.metrics().error(denial.code());
+                self.note_refused(denial);
                 let refusal = self.conversation.connected(Err(denial));
                 self.answer(refusal)?;
                 self.denials += 1;
@@ -99,6 +99,11 @@ impl Executor {
             // A newer connection has resumed it since.
             None => Err(End::KICKED),
         }
+    }
+
+    fn note_refused(&self, denial: Denial) {
+        self.hub.metrics().error(denial.code());
+        self.hub.note_refused_handshake("token", denial.code(), self.origin.as_deref());
     }
 
     fn confirm(&mut self, connection: ConnectionId, key: Option<&ResumeKey>, mailbox: &Mailbox) -> Result<(), End> {

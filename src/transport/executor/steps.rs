@@ -15,6 +15,7 @@ use crate::metrics::Limit;
 use crate::room::{Code, Command};
 use crate::session::{Backlog, Handled, Moment, Outgoing, QueueFull, Sink};
 use crate::sfu;
+use crate::transport::message_log;
 
 impl Executor {
     /// Carries out a step, and those that follow from it.
@@ -35,6 +36,7 @@ impl Executor {
                 }
                 Step::Refuse(code, frame) => {
                     self.hub.metrics().error(code);
+                    message_log::refused(self.sender(), code, self.conversation.correlation());
                     self.tell(frame)?;
                 }
                 Step::Reject(error) => {
@@ -69,12 +71,12 @@ impl Executor {
                     let Handled { result, congested, welcome_bytes, .. } =
                         seat.session
                             .handle(received, command, other_rooms, |snapshot| conversation.welcome(snapshot, now));
-                    if let Err(error) = &result {
-                        seat.session.refused(error);
-                    }
                     self.limiter.charge(welcome_bytes);
                     if let Some(backlog) = congested {
                         self.pause = Some(Box::pin(relief(backlog, seat.session.patience())));
+                    }
+                    if let Err(error) = &result {
+                        self.count(error);
                     }
                     next = self.conversation.answer(result, now);
                 }

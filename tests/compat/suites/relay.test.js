@@ -83,7 +83,7 @@ suite('application events', {}, (server) => {
 
       scenario('names of server events: INVALID_MESSAGE', async (world) => {
         const [ann] = await inRoom(world, 'ann', 'bob')
-        for (const name of ['user-joined', 'room-users', 'error', 'user-connected', 'all-users']) {
+        for (const name of ['user-joined', 'room-users', 'user-connected', 'all-users']) {
           await ann.refused('INVALID_MESSAGE', name, { userId: 'mallory' })
         }
       })
@@ -92,9 +92,12 @@ suite('application events', {}, (server) => {
         const [ann, bob] = await inRoom(world, 'ann', 'bob')
         const [first, second] = [Buffer.from([0, 1, 255]), Buffer.from('ü'.repeat(100))]
         await ann.granted('file', 'a.bin', { data: first, more: [second] })
-        const [name, { data, more, userId }] = await bob.nextArguments('file')
-        assert.deepEqual([name, userId], ['a.bin', 'ann'])
+        const [name, { data, more }] = await bob.nextArguments('file')
+        assert.equal(name, 'a.bin')
         assert.deepEqual([Buffer.from(data), Buffer.from(more[0])], [first, second])
+        await ann.granted('file', { to: 'bob', data: first })
+        const [{ data: sent, userId }] = await bob.nextArguments('file')
+        assert.deepEqual([Buffer.from(sent), userId], [first, 'ann'])
         await ann.granted('chat', 'after')
         assert.equal(await bob.next('chat'), 'after')
       })

@@ -84,8 +84,16 @@ pub(crate) fn check(wire: Wire, input: &str) {
         Wire::SocketIo => panic!("no conversation"),
     };
     let (segment, heartbeat) = ((wire == Wire::Topic).then_some(segment), Duration::from_secs(30));
-    let hello =
-        Hello { connection: ME, segment, query: &query, now: when(), heartbeat, needs_token: false, ice_servers: None };
+    let hello = Hello {
+        connection: ME,
+        segment,
+        query: &query,
+        languages: None,
+        now: when(),
+        heartbeat,
+        needs_token: false,
+        ice_servers: None,
+    };
     let answered = begin(&hello);
     assert_eq!(answered.is_ok(), is_good_handshake(wire, &hello), "{url}");
     let conversation = match answered {

@@ -32,11 +32,25 @@ pub(crate) fn check(metadata: &Metadata) {
     ];
     let said = Object::of_members(metadata.as_str());
     for event in &events {
-        assert_eq!((session::DIALECT.encode)(event, when()), None, "nobody is spoken of there");
+        check_session(&scene, event);
         check_socketio(&scene, event, &said);
         check_envelope(&scene, event, &said);
         check_topic(&scene, event, &said);
     }
+}
+
+/// Peers have no names there.
+fn check_session(scene: &Scene, event: &Event) {
+    let expected = match event {
+        Event::PeerJoined { .. } => "peer-joined",
+        Event::PeerLeft { .. } => "peer-left",
+        _ => return assert_eq!(written(&session::DIALECT, event), None),
+    };
+    let told = written(&session::DIALECT, event).expect("presence is told");
+    let object = Object::read(&told).expect("an object");
+    object.assert_once("type", expected);
+    object.assert_once("sessionId", scene.room.as_str());
+    assert_eq!(object.less(|key| key == "type" || key == "sessionId"), Object::default());
 }
 
 fn check_socketio(scene: &Scene, event: &Event, said: &Object) {
