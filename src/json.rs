@@ -1,34 +1,134 @@
 //! Reading the outermost level of JSON, and writing it by hand.
 //!
-//! Values are handed on as the text they came in: [`RawValue`] is a slice of the message. Nothing below the outermost
-//! level is looked at.
+//! Values are handed on as the text they came in: a [`JsonText`] is a slice of the message. Nothing below the outermost level is
+//! looked at, beyond a check that it is JSON.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Range;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use memchr::memchr;
 use serde_json::value::RawValue;
+
+use self::scan::Scanner;
+
+mod scan;
+
+/// A JSON value as the text it came in, without whitespace around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JsonText<'a>(&'a str);
+
+impl<'a> JsonText<'a> {
+    /// Reads a text that is one value; `None` for anything else.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let mut scanner = Scanner::new(text);
+        let value = scanner.value()?;
+        scanner.is_at_end().then_some(Self(value))
+    }
+
+    /// Reads the first of the values that a text begins with, separated by commas.
+    pub fn first(text: &'a str) -> Option<Self> {
+        Scanner::new(text).value().map(Self)
+    }
+
+    /// Reads the values of a text that is one array; `None` for anything else.
+    pub fn array(text: &'a str) -> Option<Vec<Self>> {
+        let mut scanner = Scanner::new(text);
+        if !scanner.take(b'[') {
+            return None;
+        }
+        let mut values = Vec::with_capacity(4);
+        if !scanner.take(b']') {
+            loop {
+                values.push(Self(scanner.value()?));
+                if !scanner.take(b',') {
+                    break;
+                }
+            }
+            if !scanner.take(b']') {
+                return None;
+            }
+        }
+        scanner.is_at_end().then_some(values)
+    }
+
+    /// The text.
+    pub fn get(self) -> &'a str {
+        self.0
+    }
+
+    /// Whether it is a string.
+    pub fn is_string(self) -> bool {
+        self.0.starts_with('"')
+    }
+
+    /// Whether it is a number.
+    pub fn is_number(self) -> bool {
+        self.0.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+    }
+
+    /// Whether it is `null`.
+    pub fn is_null(self) -> bool {
+        self.0 == "null"
+    }
+
+    /// Whether it is an object.
+    pub fn is_object(self) -> bool {
+        self.0.starts_with('{')
+    }
+}
+
+/// What serde has checked already.
+impl<'a> From<&'a RawValue> for JsonText<'a> {
+    fn from(value: &'a RawValue) -> Self {
+        Self(value.get())
+    }
+}
 
 /// The members of a JSON object, in the order they came, each value unread.
 #[derive(Debug, Default)]
-pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Members<'a>(Vec<(Cow<'a, str>, JsonText<'a>)>);
 
 impl<'a> Members<'a> {
+    /// Reads a text that is one object; `None` for anything else, and for an object whose keys cannot be read.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let mut scanner = Scanner::new(text);
+        let members = Self::scan(&mut scanner)?;
+        scanner.is_at_end().then_some(members)
+    }
+
     /// Reads an object; `None` if `value` is anything else.
-    pub fn read(value: &'a RawValue) -> Option<Self> {
-        serde_json::from_str(value.get()).ok()
+    pub fn read(value: JsonText<'a>) -> Option<Self> {
+        Self::parse(value.0)
+    }
+
+    fn scan(scanner: &mut Scanner<'a>) -> Option<Self> {
+        if !scanner.take(b'{') {
+            return None;
+        }
+        let mut members = Vec::with_capacity(8);
+        if scanner.take(b'}') {
+            return Some(Self(members));
+        }
+        loop {
+            let key = unquote(scanner.string()?)?;
+            if !scanner.take(b':') {
+                return None;
+            }
+            members.push((key, JsonText(scanner.value()?)));
+            if !scanner.take(b',') {
+                return scanner.take(b'}').then_some(Self(members));
+            }
+        }
     }
 
     /// The value of a key. Where a key stands twice the last one counts, as in JavaScript: what is checked here is
     /// what the receiver will read.
-    pub fn get(&self, key: &str) -> Option<&'a RawValue> {
+    pub fn get(&self, key: &str) -> Option<JsonText<'a>> {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
     }
 
     /// The first of `keys` that is present, and its value.
-    pub fn first_of(&self, keys: &[&'static str]) -> Option<(&'static str, &'a RawValue)> {
+    pub fn first_of(&self, keys: &[&'static str]) -> Option<(&'static str, JsonText<'a>)> {
         keys.iter().find_map(|key| self.get(key).map(|value| (*key, value)))
     }
 
@@ -38,7 +138,7 @@ impl<'a> Members<'a> {
     }
 
     /// The members, in the order they came.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, JsonText<'a>)> {
         self.0.iter().map(|(key, value)| (&**key, *value))
     }
 
@@ -50,7 +150,8 @@ impl<'a> Members<'a> {
     /// The object as text, less the members that `skip` names, and where in it the value of `key` stands (the last one, if
     /// it stands twice).
     pub fn object_without(&self, skip: impl Fn(&str) -> bool, key: &str) -> (Box<str>, Range<usize>) {
-        let mut object = String::with_capacity(self.length() + 2);
+        // Exact if nothing is skipped: a box of the text then needs no other allocation.
+        let mut object = String::with_capacity(self.length().max(1) + 1);
         object.push('{');
         let found = self.write(&mut object, skip, key);
         object.push('}');
@@ -64,6 +165,7 @@ impl<'a> Members<'a> {
         text
     }
 
+    /// Bytes of the members as text, each with the comma after it.
     fn length(&self) -> usize {
         self.0.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum()
     }
@@ -88,35 +190,11 @@ impl<'a> Members<'a> {
 }
 
 impl<'a> IntoIterator for Members<'a> {
-    type Item = (Cow<'a, str>, &'a RawValue);
+    type Item = (Cow<'a, str>, JsonText<'a>);
     type IntoIter = std::vec::IntoIter<Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(8);
-                while let Some(Key(key)) = map.next_key()? {
-                    members.push((key, map.next_value()?));
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Reader)
     }
 }
 
@@ -128,7 +206,7 @@ pub struct Arguments<'a> {
     /// The first argument, if there is one.
     pub first: Option<Argument<'a>>,
     /// The second one.
-    pub second: Option<&'a RawValue>,
+    pub second: Option<JsonText<'a>>,
     /// The text of the arguments after the first, with the commas between them.
     pub rest: &'a str,
 }
@@ -139,84 +217,48 @@ pub enum Argument<'a> {
     /// An object.
     Object(Members<'a>),
     /// Anything else; also an object whose keys cannot be read.
-    Other(&'a RawValue),
+    Other(JsonText<'a>),
 }
 
 impl<'a> Arguments<'a> {
     /// Reads the array of an event; `None` for anything else.
     pub fn read(text: &'a str) -> Option<Self> {
-        // Nearly every event brings an object, which is read in the same pass. Anything else fails at its first byte, and
-        // is short.
-        if let Ok(List { name, first, second }) = serde_json::from_str::<List<'_, Members<'_>>>(text) {
-            return Some(Self { name, first: first.map(Argument::Object), second, rest: from(text, second) });
+        let mut scanner = Scanner::new(text);
+        if !scanner.take(b'[') {
+            return None;
         }
-        let List { name, first, second } = serde_json::from_str::<List<'_, &RawValue>>(text).ok()?;
-        Some(Self { name, first: first.map(Argument::Other), second, rest: from(text, second) })
+        let name = unquote(scanner.string()?)?;
+        let first = if scanner.take(b',') { Some(Argument::scan(&mut scanner)?) } else { None };
+        let (mut second, mut rest) = (None, "");
+        if first.is_some() && scanner.take(b',') {
+            let from_second = scanner.rest();
+            second = Some(JsonText(scanner.value()?));
+            while scanner.take(b',') {
+                scanner.value()?;
+            }
+            rest = from_second[..from_second.len() - scanner.rest().len()].trim_ascii_end();
+        }
+        (scanner.take(b']') && scanner.is_at_end()).then_some(Self { name, first, second, rest })
     }
 }
 
-/// The text of an array's values from one of them on.
-fn from<'a>(array: &'a str, value: Option<&'a RawValue>) -> &'a str {
-    let Some(value) = value else { return "" };
-    let start = value.get().as_ptr() as usize - array.as_ptr() as usize;
-    array.get(start..).and_then(|text| text.trim_end().strip_suffix(']')).unwrap_or_default().trim_end()
-}
-
-/// The same, with the first argument read as `F`.
-struct List<'a, F> {
-    name: Cow<'a, str>,
-    first: Option<F>,
-    second: Option<&'a RawValue>,
-}
-
-impl<'de: 'a, 'a, F: Deserialize<'de>> Deserialize<'de> for List<'a, F> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader<F>(PhantomData<F>);
-
-        impl<'de, F: Deserialize<'de>> Visitor<'de> for Reader<F> {
-            type Value = List<'de, F>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array that begins with a name")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let Key(name) = seq.next_element()?.ok_or_else(|| serde::de::Error::invalid_length(0, &self))?;
-                let first = seq.next_element()?;
-                let second = seq.next_element()?;
-                while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
-                Ok(List { name, first, second })
-            }
+impl<'a> Argument<'a> {
+    fn scan(scanner: &mut Scanner<'a>) -> Option<Self> {
+        let start = *scanner;
+        if let Some(members) = Members::scan(scanner) {
+            return Some(Self::Object(members));
         }
-
-        deserializer.deserialize_seq(Reader(PhantomData))
+        *scanner = start;
+        scanner.value().map(|value| Self::Other(JsonText(value)))
     }
 }
 
-/// A string that is borrowed from the message where it holds no escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(Reader)
+/// The content of a string with its quotes, borrowed where it holds no escapes; `None` where an escape is a lone surrogate.
+fn unquote(string: &str) -> Option<Cow<'_, str>> {
+    let content = string.strip_prefix('"')?.strip_suffix('"')?;
+    match memchr(b'\\', content.as_bytes()) {
+        None => Some(Cow::Borrowed(content)),
+        Some(_) => serde_json::from_str(string).ok().map(Cow::Owned),
     }
 }
 
@@ -227,44 +269,25 @@ pub fn without<'a>(members: &'a str, names: &[&str]) -> Cow<'a, str> {
         return Cow::Borrowed(members);
     }
     let object = format!("{{{members}}}");
-    let read: Option<Members<'_>> = serde_json::from_str(&object).ok();
-    Cow::Owned(read.map(|read| read.text_without(|key| names.contains(&key))).unwrap_or_default())
+    Cow::Owned(Members::parse(&object).map(|read| read.text_without(|key| names.contains(&key))).unwrap_or_default())
 }
 
 /// Reads a string; `None` for anything else.
-pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
-    serde_json::from_str(value.get()).ok().map(|Key(text)| text)
-}
-
-/// Whether a value is a string.
-pub fn is_string(value: &RawValue) -> bool {
-    value.get().starts_with('"')
-}
-
-/// Whether a value is a number.
-pub fn is_number(value: &RawValue) -> bool {
-    value.get().starts_with(|first: char| first == '-' || first.is_ascii_digit())
-}
-
-/// Whether a value is `null`.
-pub fn is_null(value: &RawValue) -> bool {
-    value.get() == "null"
-}
-
-/// Whether a value is an object.
-pub fn is_object(value: &RawValue) -> bool {
-    value.get().starts_with('{')
+pub fn string(value: JsonText<'_>) -> Option<Cow<'_, str>> {
+    unquote(value.get())
 }
 
 /// Appends a JSON string.
 pub fn push_string(out: &mut String, text: &str) {
-    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    if text.bytes().all(is_plain) {
+    // Every byte is looked at, without an early exit: the compiler turns that into vector instructions.
+    #[expect(clippy::needless_bitwise_bool, reason = "`||` is an early exit")]
+    let needs_escape = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    if text.bytes().fold(false, |found, byte| found | needs_escape(byte)) {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    } else {
         out.push('"');
         out.push_str(text);
         out.push('"');
-    } else {
-        out.push_str(&serde_json::Value::from(text).to_string());
     }
 }
 

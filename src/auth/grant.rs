@@ -120,7 +120,7 @@ fn claimed_metadata(name: Option<&str>, metadata: Option<&RawValue>) -> Result<(
     let mut reserved = vec![SUBJECT.to_owned()];
     let mut out = String::from("{");
     if let Some(metadata) = metadata {
-        let members = Members::read(metadata).ok_or(TokenError::Malformed)?;
+        let members = Members::read(metadata.into()).ok_or(TokenError::Malformed)?;
         let is_overridden = |key: &str| key == SUBJECT || (name.is_some() && NAMES.contains(&key));
         out.push_str(&members.text_without(is_overridden));
         reserved.extend(members.keys().map(str::to_owned));

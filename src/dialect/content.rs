@@ -6,9 +6,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use super::json::{self, Members, push_raw};
+use crate::json::JsonText;
 use crate::room::{Signal, SignalKind};
 
 /// The description or candidate as it stands in the body.
@@ -17,7 +16,7 @@ fn raw(signal: &Signal) -> &str {
 }
 
 fn members(text: &str) -> Option<Members<'_>> {
-    serde_json::from_str::<&RawValue>(text).ok().and_then(Members::read)
+    JsonText::parse(text).and_then(Members::read)
 }
 
 /// The type of a description as a JSON string, where the sender did not say it.
@@ -38,7 +37,7 @@ pub fn data(signal: &Signal) -> &str {
 pub fn sdp(signal: &Signal) -> (Cow<'_, str>, Cow<'_, str>) {
     let text = raw(signal);
     let read = members(text);
-    let member = |key| read.as_ref().and_then(|members| members.get(key)).filter(|value| json::is_string(value));
+    let member = |key| read.as_ref().and_then(|members| members.get(key)).filter(|value| value.is_string());
     match member("sdp") {
         Some(sdp) => {
             let kind = member("type").map_or(Cow::Borrowed(type_of(signal.kind)), |kind| kind.get().to_owned().into());
@@ -85,7 +84,7 @@ pub fn candidate(signal: &Signal) -> Cow<'_, str> {
         return format!(r#"{{"candidate":{text},"sdpMid":null,"sdpMLineIndex":0}}"#).into();
     }
     match members(text) {
-        Some(members) if members.get("candidate").is_none_or(json::is_null) => "null".into(),
+        Some(members) if members.get("candidate").is_none_or(JsonText::is_null) => "null".into(),
         Some(members) => format!("{{{}}}", members.text_without(|key| !CANDIDATE_MEMBERS.contains(&key))).into(),
         None => text.into(),
     }
@@ -95,15 +94,15 @@ pub fn candidate(signal: &Signal) -> Cow<'_, str> {
 pub fn candidate_members(signal: &Signal) -> [(&'static str, Cow<'_, str>); 3] {
     let text = raw(signal);
     let read = members(text);
-    let member = |key, is_good: fn(&RawValue) -> bool| -> Cow<'_, str> {
-        let value = read.as_ref().and_then(|members| members.get(key)).filter(|value| is_good(value));
-        value.map_or("null".into(), |value| value.get().to_owned().into())
-    };
+    let member = |key| read.as_ref().and_then(|members| members.get(key));
+    let or_null = |value: Option<JsonText<'_>>| value.map_or("null".into(), |value| value.get().to_owned().into());
+    let text_or_null = |key| -> Cow<'_, str> { or_null(member(key).filter(|value| value.is_string())) };
     let candidate = match &read {
-        Some(_) => member("candidate", json::is_string),
+        Some(_) => text_or_null("candidate"),
         None if text == "null" => text.into(),
         None => as_text(text),
     };
-    let index = if text.starts_with('"') { "0".into() } else { member("sdpMLineIndex", json::is_number) };
-    [("candidate", candidate), ("sdpMid", member("sdpMid", json::is_string)), ("sdpMLineIndex", index)]
+    let index = || or_null(member("sdpMLineIndex").filter(|value| value.is_number()));
+    let index = if text.starts_with('"') { "0".into() } else { index() };
+    [("candidate", candidate), ("sdpMid", text_or_null("sdpMid")), ("sdpMLineIndex", index)]
 }

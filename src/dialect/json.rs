@@ -1,7 +1,5 @@
 //! The JSON of messages: [`crate::json`], and what names the errors of a dialect.
 
-use serde_json::value::RawValue;
-
 use super::{DecodeError, Failure};
 use crate::id::IdError;
 pub use crate::json::*;
@@ -9,7 +7,7 @@ pub use crate::json::*;
 /// Reads an id: a string, or a number by its decimal text.
 pub fn id<T>(
     field: &'static str,
-    value: &RawValue,
+    value: JsonText<'_>,
     new: impl FnOnce(&str) -> Result<T, IdError>,
 ) -> Result<T, DecodeError> {
     let text = value.get();

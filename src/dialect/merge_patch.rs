@@ -4,17 +4,17 @@
 //! form.
 
 use indexmap::IndexMap;
-use serde_json::value::RawValue;
 
 use super::DecodeError;
-use super::json::{self, Members, push_string};
+use super::json::{Members, push_string};
+use crate::json::JsonText;
 use crate::room::MetadataPatch;
 
 /// Maximum depth of objects in a patch: merging reads each level once more.
 const MAX_DEPTH: usize = 32;
 
 /// Reads a patch, which is in `field`.
-pub fn read(field: &'static str, value: &RawValue) -> Result<MetadataPatch, DecodeError> {
+pub fn read(field: &'static str, value: JsonText<'_>) -> Result<MetadataPatch, DecodeError> {
     let patch = Members::read(value).ok_or(DecodeError::WrongType { field, expected: "an object" })?;
     if !is_within_depth(&patch, MAX_DEPTH) {
         return Err(DecodeError::WrongType { field, expected: "an object of at most 32 levels" });
@@ -36,11 +36,11 @@ pub fn merge(target: &str, patch: &str) -> String {
 }
 
 fn read_members(object: &str) -> Members<'_> {
-    serde_json::from_str(object).unwrap_or_default()
+    Members::parse(object).unwrap_or_default()
 }
 
 /// Values by key, in the order of the keys. The last value of a key counts.
-fn by_key<'a>(members: &'a Members<'_>) -> IndexMap<&'a str, &'a RawValue> {
+fn by_key<'a>(members: &'a Members<'_>) -> IndexMap<&'a str, JsonText<'a>> {
     members.iter().collect()
 }
 
@@ -51,7 +51,7 @@ fn merge_members(out: &mut String, target: &Members<'_>, patch: &Members<'_>) {
     let added = added.map(|(key, change)| (*key, None, Some(*change)));
     let start = out.len();
     for (key, current, change) in kept.chain(added) {
-        if change.is_some_and(json::is_null) {
+        if change.is_some_and(JsonText::is_null) {
             continue;
         }
         if out.len() > start {
@@ -63,7 +63,7 @@ fn merge_members(out: &mut String, target: &Members<'_>, patch: &Members<'_>) {
     }
 }
 
-fn merge_value(out: &mut String, current: Option<&RawValue>, change: Option<&RawValue>) {
+fn merge_value(out: &mut String, current: Option<JsonText<'_>>, change: Option<JsonText<'_>>) {
     if let Some(patch) = change.and_then(Members::read) {
         out.push('{');
         merge_members(out, &current.and_then(Members::read).unwrap_or_default(), &patch);
@@ -78,8 +78,7 @@ mod tests {
     use super::*;
 
     fn merged(target: &str, patch: &str) -> String {
-        let patch: Box<RawValue> = serde_json::from_str(patch).unwrap();
-        let MetadataPatch { text, merge } = read("metadata", &patch).unwrap();
+        let MetadataPatch { text, merge } = read("metadata", JsonText::parse(patch).unwrap()).unwrap();
         format!("{{{}}}", merge(&target[1..target.len() - 1], &text))
     }
 
@@ -114,7 +113,7 @@ mod tests {
 
     #[test]
     fn patch_that_is_no_object_or_too_deep_is_refused() {
-        let read_text = |text: &str| read("metadata", serde_json::from_str(text).unwrap()).map(|_| ());
+        let read_text = |text: &str| read("metadata", JsonText::parse(text).unwrap()).map(|_| ());
         for text in ["[]", "1", "null", r#""text""#] {
             assert!(read_text(text).is_err(), "{text}");
         }

@@ -75,7 +75,7 @@ impl Conversation for Session {
     }
 
     fn refuse(&mut self, text: &str, error: RequestError, now: SystemTime) -> Option<Step> {
-        let members: Option<Members<'_>> = serde_json::from_str(text).ok();
+        let members = Members::parse(text);
         self.named = members.and_then(|members| json::id("sessionId", members.get("sessionId")?, RoomId::new).ok());
         self.answer(Err(error), now)
     }
@@ -120,7 +120,7 @@ fn join(room: RoomId, kind: RoomKind) -> Step {
 impl Session {
     fn decode(&mut self, text: &str) -> Result<Step, DecodeError> {
         const NOT_AN_OBJECT: DecodeError = DecodeError::WrongType { field: "the message", expected: "a JSON object" };
-        let members: Members<'_> = serde_json::from_str(text).map_err(|_| NOT_AN_OBJECT)?;
+        let members = Members::parse(text).ok_or(NOT_AN_OBJECT)?;
         let kind = members.get("type").ok_or(DecodeError::Missing("type"))?;
         let kind = json::string(kind).ok_or(DecodeError::WrongType { field: "type", expected: "a string" })?;
         let session = members.get("sessionId").ok_or(DecodeError::Missing("sessionId"))?;
@@ -165,18 +165,18 @@ impl Session {
 fn signal(kind: SignalKind, members: &Members<'_>) -> Result<Signal, DecodeError> {
     let key = if kind == SignalKind::Candidate { "candidate" } else { "sdp" };
     let value = members.get(key).ok_or(DecodeError::Missing(key))?;
-    let is_text = json::is_string(value);
+    let is_text = value.is_string();
     match kind {
-        SignalKind::Candidate if is_text || json::is_object(value) || json::is_null(value) => {}
+        SignalKind::Candidate if is_text || value.is_object() || value.is_null() => {}
         SignalKind::Candidate => {
             return Err(DecodeError::WrongType { field: key, expected: "a string, an object or null" });
         }
         SignalKind::Offer | SignalKind::Answer | SignalKind::Message => {
-            if !is_text && !json::is_object(value) {
+            if !is_text && !value.is_object() {
                 return Err(DecodeError::WrongType { field: key, expected: "a string or {type, sdp}" });
             }
             let text = if is_text { Some(value) } else { Members::read(value).and_then(|object| object.get("sdp")) };
-            if text.is_none_or(|text| !json::is_string(text) || text.get() == "\"\"") {
+            if text.is_none_or(|text| !text.is_string() || text.get() == "\"\"") {
                 return Err(DecodeError::WrongType { field: key, expected: "a session description that is not empty" });
             }
         }

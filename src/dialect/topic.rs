@@ -7,12 +7,12 @@
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use super::json::{self, Members, push_member, push_raw, push_retry, push_string};
 use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, Names, RequestError, Step, content};
 use crate::id::{PeerId, RoomId};
+use crate::json::JsonText;
 use crate::room::{Answer, Code, Command, Event, Metadata, Peer, RoomKind, Signal, SignalKind, Snapshot, Target};
 
 const NAME: &str = "topic";
@@ -58,7 +58,7 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
     let room = RoomId::new(hello.segment.unwrap_or_default()).map_err(bad)?;
     let metadata = hello.query("metadata").filter(|text| !text.is_empty()).unwrap_or("{}");
     let expected = DecodeError::WrongType { field: "metadata", expected: "a JSON object" };
-    let metadata: &RawValue = serde_json::from_str(metadata).map_err(|_| expected.clone())?;
+    let metadata = JsonText::parse(metadata).ok_or_else(|| expected.clone())?;
     let metadata = Metadata::new(&Members::read(metadata).ok_or(expected)?.text_without(|_| false));
     let peer = ulid(hello);
     let ice_servers = hello.ice_servers.map(|servers| servers.for_peer(&peer, hello.now));
@@ -105,7 +105,7 @@ impl Conversation for Topic {
     }
 
     fn refuse(&mut self, text: &str, error: RequestError, now: SystemTime) -> Option<Step> {
-        let members: Option<Members<'_>> = serde_json::from_str(text).ok();
+        let members = Members::parse(text);
         self.message = members.and_then(|members| Some(members.get("msgId")?.get().to_owned()));
         self.answer(Err(error), now)
     }
@@ -129,14 +129,14 @@ impl Topic {
     fn decode(&mut self, text: &str) -> Result<Command, (&'static str, &'static str)> {
         const INVALID: (&str, &str) =
             ("invalid_type", "must be an object of type offer, answer, ice-candidate or message");
-        let members: Members<'_> = serde_json::from_str(text).map_err(|_| INVALID)?;
+        let members = Members::parse(text).ok_or(INVALID)?;
         self.message = members.get("msgId").map(|value| value.get().to_owned());
         let name = members.get("type").and_then(json::string).ok_or(INVALID)?;
         let (_, kind) = *KINDS.iter().find(|(known, _)| *known == name).ok_or(INVALID)?;
         let target = match members.get("to") {
             None if kind == SignalKind::Message => None,
-            Some(to) if kind == SignalKind::Message && json::is_null(to) => None,
-            Some(to) if json::is_string(to) => {
+            Some(to) if kind == SignalKind::Message && to.is_null() => None,
+            Some(to) if to.is_string() => {
                 // An id that nobody can have is one that nobody has.
                 let to = json::id("to", to, PeerId::new).map_err(|_| ("target_not_found", "peer not found"))?;
                 Some(Target::new(to))

@@ -165,7 +165,7 @@ pub(crate) async fn create(State(shared): State<Shared>, body: Body) -> Result<R
     } else {
         serde_json::from_slice(&body).map_err(|error| ApiError::BadBody(error.to_string()))?
     };
-    let id = body.room_id.map(|value| json::id("roomId", &value, RoomId::new));
+    let id = body.room_id.map(|value| json::id("roomId", (&*value).into(), RoomId::new));
     let largest = shared.config.limits.max_room_size;
     let capacity = body.capacity.map(|value| {
         // 10.0 is accepted as 10.

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::encode::Style;
@@ -11,6 +10,7 @@ use super::{NAME, media};
 use crate::dialect::json::{self, Members, push_member, push_raw};
 use crate::dialect::{DecodeError, merge_patch, message};
 use crate::id::{IdError, PeerId, RoomId};
+use crate::json::JsonText;
 use crate::room::{Command, Metadata, RoomKind, Signal, SignalKind, Target};
 use crate::sfu;
 
@@ -95,7 +95,7 @@ impl<'a> Checker<'a> {
         Self { members, problems: Vec::new() }
     }
 
-    pub(super) fn value(&self, key: &str) -> Option<&'a RawValue> {
+    pub(super) fn value(&self, key: &str) -> Option<JsonText<'a>> {
         self.members.get(key)
     }
 
@@ -166,11 +166,11 @@ pub fn read(text: &str, defaults: &Defaults) -> Read {
         correlation: None,
         request: Err(vec![Problem { path: "".into(), problem: problem.to_owned() }]),
     };
-    let Ok(raw) = serde_json::from_str::<&RawValue>(text) else { return nothing("not JSON") };
+    let Some(raw) = JsonText::parse(text) else { return nothing("not JSON") };
     let Some(members) = Members::read(raw) else { return nothing("must be an object") };
     let mut envelope = Checker::new(members);
     // Serializers of typed languages write null for what is left out.
-    let is_given = |key| envelope.members.get(key).is_some_and(|value| !json::is_null(value));
+    let is_given = |key| envelope.members.get(key).is_some_and(|value| !value.is_null());
     let (has_correlation, has_timestamp) = (is_given("correlationId"), is_given("timestamp"));
     let correlation = if has_correlation { envelope.text("correlationId") } else { None };
     let is_uuid = correlation.as_deref().is_none_or(|id| Uuid::try_parse(id).is_ok());
@@ -178,7 +178,7 @@ pub fn read(text: &str, defaults: &Defaults) -> Read {
     if !is_uuid {
         envelope.wrong("correlationId", "must be a UUID");
     }
-    if has_timestamp && envelope.members.get("timestamp").is_some_and(|value| !json::is_number(value)) {
+    if has_timestamp && envelope.members.get("timestamp").is_some_and(|value| !value.is_number()) {
         envelope.wrong("timestamp", "must be a number");
     }
     if !envelope.members.has("type") {
@@ -198,7 +198,7 @@ const REQUESTS: [&str; 6] = ["auth:request", "room:join", "room:leave", "room:st
 
 fn request(kind: &str, envelope: &Members<'_>, defaults: &Defaults) -> Result<Request, Vec<Problem>> {
     if kind == "ping" {
-        let payload = envelope.get("payload").map_or("{}", RawValue::get);
+        let payload = envelope.get("payload").map_or("{}", JsonText::get);
         return Ok(Request::Ping(payload.to_owned()));
     }
     let signal = match kind {
@@ -221,7 +221,7 @@ fn request(kind: &str, envelope: &Members<'_>, defaults: &Defaults) -> Result<Re
     if media::KINDS.contains(&kind) {
         return media::request(kind, payload).map(|(room, request)| Request::Media(room, request));
     }
-    let timestamp = envelope.get("timestamp").filter(|value| !json::is_null(value));
+    let timestamp = envelope.get("timestamp").filter(|value| !value.is_null());
     match (kind, signal) {
         (_, Some(signal)) => relay(signal, payload, timestamp),
         ("room:message", _) => application_message(payload, timestamp),
@@ -290,33 +290,33 @@ fn join(mut payload: Checker<'_>, defaults: &Defaults) -> Result<Request, Vec<Pr
     Ok(Request::Command(Command::Join { room, peer, metadata, kind: RoomKind::Group }))
 }
 
-fn relay(kind: SignalKind, mut payload: Checker<'_>, timestamp: Option<&RawValue>) -> Result<Request, Vec<Problem>> {
+fn relay(kind: SignalKind, mut payload: Checker<'_>, timestamp: Option<JsonText<'_>>) -> Result<Request, Vec<Problem>> {
     let room = payload.id("payload.roomId", RoomId::new);
     let target = payload.id("payload.targetUserId", PeerId::new).map(Target::new);
-    let is_nullable = |value: &RawValue, is_good: fn(&RawValue) -> bool| json::is_null(value) || is_good(value);
+    let is_text_or_null = |value: JsonText<'_>| value.is_null() || value.is_string();
     if kind == SignalKind::Candidate {
         match payload.members.get("candidate") {
             None => payload.wrong("payload.candidate", "missing"),
-            Some(value) if !is_nullable(value, json::is_string) => {
+            Some(value) if !is_text_or_null(value) => {
                 payload.wrong("payload.candidate", "must be a string or null");
             }
             Some(_) => {}
         }
-        if payload.members.get("sdpMid").is_some_and(|value| !is_nullable(value, json::is_string)) {
+        if payload.members.get("sdpMid").is_some_and(|value| !is_text_or_null(value)) {
             payload.wrong("payload.sdpMid", "must be a string or null");
         }
-        if payload.members.get("sdpMLineIndex").is_some_and(|value| !is_nullable(value, json::is_number)) {
+        if payload.members.get("sdpMLineIndex").is_some_and(|value| !value.is_null() && !value.is_number()) {
             payload.wrong("payload.sdpMLineIndex", "must be a number or null");
         }
     } else {
         match payload.members.get("sdp") {
             None => payload.wrong("payload.sdp", "missing"),
-            Some(value) if !json::is_string(value) || value.get() == "\"\"" => {
+            Some(value) if !value.is_string() || value.get() == "\"\"" => {
                 payload.wrong("payload.sdp", "must be a string that is not empty");
             }
             Some(_) => {}
         }
-        if payload.members.get("type").is_some_and(|value| !json::is_string(value)) {
+        if payload.members.get("type").is_some_and(|value| !value.is_string()) {
             payload.wrong("payload.type", "must be a string");
         }
     }
@@ -328,7 +328,7 @@ fn relay(kind: SignalKind, mut payload: Checker<'_>, timestamp: Option<&RawValue
 }
 
 /// What is relayed of a payload, and the range in it of the value of `key`.
-fn relayed_payload(payload: &Members<'_>, key: &str, timestamp: Option<&RawValue>) -> (Box<str>, Range<usize>) {
+fn relayed_payload(payload: &Members<'_>, key: &str, timestamp: Option<JsonText<'_>>) -> (Box<str>, Range<usize>) {
     let (object, range) = payload.object_without(|key| SENDER_FIELDS.contains(&key), key);
     let Some(timestamp) = timestamp else { return (object, range) };
     let mut body = String::from(object);
@@ -338,7 +338,7 @@ fn relayed_payload(payload: &Members<'_>, key: &str, timestamp: Option<&RawValue
     (body.into(), range)
 }
 
-fn application_message(mut payload: Checker<'_>, timestamp: Option<&RawValue>) -> Result<Request, Vec<Problem>> {
+fn application_message(mut payload: Checker<'_>, timestamp: Option<JsonText<'_>>) -> Result<Request, Vec<Problem>> {
     let room = payload.id("payload.roomId", RoomId::new);
     let target = payload.id("payload.targetUserId", PeerId::new).map(Target::new);
     for (path, key) in [("payload.topic", "topic"), ("payload.data", "data")] {

@@ -6,14 +6,14 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::decode::{Checker, Problem, field};
 use super::encode::{Envelope, Style};
 use super::shape::{self, Mismatch};
 use crate::dialect::Frame;
-use crate::dialect::json::{self, push_member, push_raw};
+use crate::dialect::json::{push_member, push_raw};
 use crate::id::RoomId;
+use crate::json::JsonText;
 use crate::sfu::parameters::TrackKind;
 use crate::sfu::{ConsumerAction, Direction, MediaEvent, MediaRequest, MediaResponse, ProducerAction, ProducerInfo};
 
@@ -82,7 +82,7 @@ fn name(payload: &mut Checker<'_>, path: &'static str) -> Option<String> {
 
 /// A field of any shape that is known. One that may be left out may be null.
 fn typed<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_needed: bool) -> Option<T> {
-    let value = payload.value(field(path)).filter(|value| is_needed || !json::is_null(value));
+    let value = payload.value(field(path)).filter(|value| is_needed || !value.is_null());
     let Some(value) = value else {
         if is_needed {
             payload.wrong(path, "missing");
@@ -100,7 +100,7 @@ fn typed<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_
 
 /// A field that is an object of a shape that is known. The library would take an array of its values as well.
 fn object<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_needed: bool) -> Option<T> {
-    if payload.value(field(path)).is_some_and(|value| !json::is_null(value) && !json::is_object(value)) {
+    if payload.value(field(path)).is_some_and(|value| !value.is_null() && !value.is_object()) {
         payload.wrong(path, "must be an object");
         return None;
     }
@@ -135,11 +135,11 @@ fn produce(payload: &mut Checker<'_>) -> Option<MediaRequest> {
     let transport = name(payload, "payload.transportId");
     let kind = either(payload, "payload.kind", [TrackKind::Audio, TrackKind::Video].map(|kind| (kind.as_str(), kind)));
     let parameters = object(payload, "payload.rtpParameters", true);
-    let app_data = payload.value("appData").filter(|value| !json::is_null(value));
-    if app_data.is_some_and(|value| !json::is_object(value)) {
+    let app_data = payload.value("appData").filter(|value| !value.is_null());
+    if app_data.is_some_and(|value| !value.is_object()) {
         payload.wrong("payload.appData", "must be an object");
     }
-    let app_data: Arc<str> = app_data.map_or("{}", RawValue::get).into();
+    let app_data: Arc<str> = app_data.map_or("{}", JsonText::get).into();
     Some(MediaRequest::Produce { transport: transport?, kind: kind?, parameters: Box::new(parameters?), app_data })
 }
 

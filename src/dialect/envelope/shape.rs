@@ -9,8 +9,8 @@
 
 use std::fmt::Write as _;
 
+use crate::json::JsonText;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use serde_path_to_error::Segment;
 
 /// What is wrong, and where within the value, such as `.codecs[0].payloadType`; empty for the value as a whole.
@@ -21,7 +21,7 @@ pub(super) struct Mismatch {
 }
 
 /// Reads a value. Arrays in place of objects are read as serde does: as the values of their fields.
-pub(super) fn read<T: DeserializeOwned>(value: &RawValue) -> Result<T, Mismatch> {
+pub(super) fn read<T: DeserializeOwned>(value: JsonText<'_>) -> Result<T, Mismatch> {
     let mut deserializer = serde_json::Deserializer::from_str(value.get());
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let mut place = String::new();
@@ -79,7 +79,7 @@ mod tests {
     use crate::sfu::parameters::{DtlsParameters, RtpParameters};
 
     fn wrong<T: DeserializeOwned + std::fmt::Debug>(text: &str) -> (String, String) {
-        let Mismatch { place, problem } = read::<T>(serde_json::from_str(text).unwrap()).unwrap_err();
+        let Mismatch { place, problem } = read::<T>(JsonText::parse(text).unwrap()).unwrap_err();
         (place, problem)
     }
 

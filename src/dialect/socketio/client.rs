@@ -170,7 +170,7 @@ impl Client {
         }
         (self.current, self.connecting) = (free, Some(namespace.into()));
         // Pages put there what they like: what cannot be read counts as absent.
-        let auth: Members<'_> = serde_json::from_str(packet.data).unwrap_or_default();
+        let auth = Members::parse(packet.data).unwrap_or_default();
         let text = |key| auth.get(key).and_then(json::string).filter(|text| !text.is_empty());
         let token = text("token").map(Cow::into_owned);
         let resume = text("pid").and_then(|key| {

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use super::NAME;
 use super::sender::{Note, SenderFields};
 use crate::dialect::json::{self, Argument, Arguments, Members};
 use crate::dialect::{DecodeError, merge_patch};
 use crate::id::{PeerId, RoomId};
+use crate::json::JsonText;
 use crate::room::{Command, Metadata, RoomKind, Signal, SignalKind, Target};
 
 /// An event that is a command.
@@ -80,7 +79,7 @@ fn body_keys(kind: SignalKind) -> &'static [&'static str] {
 
 /// The token in what a client brings along with its CONNECT packet, a JSON object.
 pub fn token(auth: &str) -> Option<String> {
-    let members: Members<'_> = serde_json::from_str(auth).ok()?;
+    let members = Members::parse(auth)?;
     json::string(members.get("token")?).map(Cow::into_owned).filter(|token| !token.is_empty())
 }
 
@@ -100,7 +99,7 @@ pub struct Request<'a> {
     /// Which event.
     pub event: ClientEvent,
     first: Option<&'a Argument<'a>>,
-    second: Option<&'a RawValue>,
+    second: Option<JsonText<'a>>,
 }
 
 impl<'a> Request<'a> {
@@ -112,9 +111,9 @@ impl<'a> Request<'a> {
     /// The request that an event is, whatever its name.
     pub fn new(event: ClientEvent, arguments: &'a Arguments<'a>) -> Self {
         // A JavaScript client writes an argument that it left undefined as null.
-        let is_given = |first: &&Argument<'_>| !matches!(first, Argument::Other(value) if json::is_null(value));
+        let is_given = |first: &&Argument<'_>| !matches!(first, Argument::Other(value) if value.is_null());
         let first = arguments.first.as_ref().filter(is_given);
-        Self { event, first, second: arguments.second.filter(|value| !json::is_null(value)) }
+        Self { event, first, second: arguments.second.filter(|value| !value.is_null()) }
     }
 
     /// The room that the request names, if it names one well: for error messages.
@@ -144,7 +143,7 @@ impl<'a> Request<'a> {
         let members = match self.first.ok_or(DecodeError::Missing("roomId"))? {
             Argument::Object(members) => members,
             Argument::Other(room) => {
-                let room = room_id(room)?;
+                let room = room_id(*room)?;
                 let peer = self.second.map(|value| json::id("userId", value, PeerId::new)).transpose()?;
                 return Ok(Command::Join { room, peer, metadata: Metadata::default(), kind: RoomKind::Group });
             }
@@ -163,7 +162,7 @@ impl<'a> Request<'a> {
         let room = match self.first {
             None => None,
             Some(Argument::Object(members)) => room_of(members)?,
-            Some(Argument::Other(room)) => Some(room_id(room)?),
+            Some(Argument::Other(room)) => Some(room_id(*room)?),
         };
         Ok(Command::Leave { room })
     }
@@ -185,7 +184,7 @@ impl<'a> Request<'a> {
         let (body, mut content) = members.object_without(|key| fields.contains(key), key);
         // The fields of a candidate sent beside each other: the object itself is the candidate.
         let is_flat = key == "candidate" && (members.has("sdpMid") || members.has("sdpMLineIndex"));
-        if kind == SignalKind::Candidate && json::is_string(value) && is_flat {
+        if kind == SignalKind::Candidate && value.is_string() && is_flat {
             content = 0..body.len();
         }
         let note = Note { fields, ..Note::default() }.pack();
@@ -208,7 +207,7 @@ pub(super) fn target_of(members: &Members<'_>, keys: &[&'static str]) -> Result<
 pub(super) fn named_room(first: &Argument<'_>) -> Option<RoomId> {
     let value = match first {
         Argument::Object(members) => members.first_of(&ROOM_KEYS)?.1,
-        Argument::Other(value) => value,
+        Argument::Other(value) => *value,
     };
     room_id(value).ok()
 }
@@ -225,6 +224,6 @@ fn room_of(members: &Members<'_>) -> Result<Option<RoomId>, DecodeError> {
 }
 
 /// Reads the id of a room.
-pub(super) fn room_id(value: &RawValue) -> Result<RoomId, DecodeError> {
+pub(super) fn room_id(value: JsonText<'_>) -> Result<RoomId, DecodeError> {
     json::id("roomId", value, RoomId::new)
 }

@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 
 use humantime::format_rfc3339_millis;
-use serde_json::value::RawValue;
 
 use super::NAME;
 use super::decode::{PEER_FIELDS, signal_name};
@@ -14,6 +13,7 @@ use super::sender::{Note, SenderFields};
 use crate::dialect::json::{push_failure, push_member, push_raw, push_retry, push_string, without};
 use crate::dialect::{Failure, Frame, content, message};
 use crate::id::RoomId;
+use crate::json::JsonText;
 use crate::room::{Code, Event, FoundBy, LeaveReason, Peer, RemovalReason, Signal, SignalKind, Snapshot};
 
 /// What most frames other than signals fit into, in bytes.
@@ -294,8 +294,7 @@ pub(super) fn data(room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signa
         // The first argument, if that is an object.
         push_arguments(&mut out, room, from, found_by, signal);
         let arguments = out.strip_prefix(',').unwrap_or_default();
-        let first = serde_json::Deserializer::from_str(arguments).into_iter::<&RawValue>().next();
-        return first.and_then(Result::ok).map(|first| first.get().to_owned()).unwrap_or_default();
+        return JsonText::first(arguments).map(|first| first.get().to_owned()).unwrap_or_default();
     }
     if note.is_in_form_of_profile && note.object > 0 {
         out.push_str(&signal.body[..signal.body.len() - 1]);

@@ -20,10 +20,9 @@ mod template;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use serde_json::value::RawValue;
-
 use crate::dialect::json::Arguments;
 use crate::dialect::message;
+use crate::json::JsonText;
 use rule::Name;
 
 pub use file::ProfileError;
@@ -99,7 +98,7 @@ impl Profile {
         if !rules.iter().any(|rule| rule.may_match(first)) {
             return Recognized::Mismatch(rules);
         }
-        let values: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+        let values = JsonText::array(text).unwrap_or_default();
         let values = values.get(1..).unwrap_or_default();
         let matching = rules.iter().filter(|rule| rule.may_match(first));
         let mut matching = matching.filter_map(|rule| rule.matches(values).map(|bindings| (rule, bindings)));

@@ -1,7 +1,5 @@
 //! What an `[[in]]` rule makes of an event: the command, with what the arguments have bound.
 
-use serde_json::value::RawValue;
-
 use super::{Bindings, Does, InRule};
 use crate::dialect::DecodeError;
 use crate::dialect::json::{self, Argument, Arguments, Members, push_string};
@@ -11,6 +9,7 @@ use crate::dialect::socketio::decode::{ClientEvent, PEER_FIELDS, Request, room_i
 use crate::dialect::socketio::relay_events::Relayed;
 use crate::dialect::socketio::sender::{Note, SenderFields};
 use crate::id::PeerId;
+use crate::json::JsonText;
 use crate::room::{Command, Metadata, RoomKind, Signal, SignalKind, Target};
 
 /// Returns the command of an event that a rule has matched; `None` if the rule ignores it.
@@ -71,7 +70,7 @@ const BODY_KEYS: [&str; 8] =
     ["signal", "offer", "answer", "candidate", "sdp", "description", "sessionDescription", "iceCandidate"];
 
 /// The kind of a signal: an SDP says its type, anything else is a candidate.
-fn kind_of(does: Does, body: &RawValue) -> SignalKind {
+fn kind_of(does: Does, body: JsonText<'_>) -> SignalKind {
     match does {
         Does::Offer => SignalKind::Offer,
         Does::Answer => SignalKind::Answer,
@@ -105,7 +104,7 @@ fn metadata(bindings: &Bindings<'_>) -> Metadata {
 }
 
 /// A signal in the form of a profile: the sender's object, or the body alone where the arguments are positions.
-fn signal(kind: SignalKind, body: &RawValue, arguments: &Arguments<'_>) -> Signal {
+fn signal(kind: SignalKind, body: JsonText<'_>, arguments: &Arguments<'_>) -> Signal {
     let (text, content, fields) = match &arguments.first {
         Some(Argument::Object(members)) if holder(members, body).is_some() => {
             let (key, value) = holder(members, body).expect("just found");
@@ -132,12 +131,12 @@ fn signal(kind: SignalKind, body: &RawValue, arguments: &Arguments<'_>) -> Signa
 }
 
 /// The member of an object in whose value the body stands.
-fn holder<'a, 'b>(members: &'b Members<'a>, body: &RawValue) -> Option<(&'b str, &'a RawValue)> {
-    members.iter().find(|(_, value)| offset(value, body).is_some())
+fn holder<'a, 'b>(members: &'b Members<'a>, body: JsonText<'_>) -> Option<(&'b str, JsonText<'a>)> {
+    members.iter().find(|(_, value)| offset(*value, body).is_some())
 }
 
 /// Where the text of the body stands in that of a value, if it does.
-fn offset(value: &RawValue, body: &RawValue) -> Option<usize> {
+fn offset(value: JsonText<'_>, body: JsonText<'_>) -> Option<usize> {
     let (value, body) = (value.get().as_bytes().as_ptr_range(), body.get().as_bytes().as_ptr_range());
     (value.start <= body.start && body.end <= value.end).then(|| body.start as usize - value.start as usize)
 }

@@ -5,9 +5,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use crate::dialect::json::{self, Argument, Members};
+use crate::json::JsonText;
 
 /// The key that binds the rest of an object: `"..." = "$meta"`.
 pub(super) const REST: &str = "...";
@@ -53,15 +52,15 @@ pub(super) const VARIABLES: [&str; 6] = ["room", "user", "target", "body", "meta
 #[derive(Debug, Default)]
 pub struct Bindings<'a> {
     /// The room, a string or a number.
-    pub room: Option<&'a RawValue>,
+    pub room: Option<JsonText<'a>>,
     /// The sender's peer id, a string or a number.
-    pub user: Option<&'a RawValue>,
+    pub user: Option<JsonText<'a>>,
     /// The recipient, a string or a number.
-    pub target: Option<&'a RawValue>,
+    pub target: Option<JsonText<'a>>,
     /// The description or candidate.
-    pub body: Option<&'a RawValue>,
+    pub body: Option<JsonText<'a>>,
     /// Members of the sender's metadata.
-    pub meta: Vec<(Cow<'a, str>, &'a RawValue)>,
+    pub meta: Vec<(Cow<'a, str>, JsonText<'a>)>,
 }
 
 impl Pattern {
@@ -131,17 +130,17 @@ impl Pattern {
     }
 
     /// Matches a value; an absent one is `None`. What was bound before a mismatch is left in `bindings`.
-    pub(super) fn matches<'a>(&self, value: Option<&'a RawValue>, bindings: &mut Bindings<'a>) -> bool {
+    pub(super) fn matches<'a>(&self, value: Option<JsonText<'a>>, bindings: &mut Bindings<'a>) -> bool {
         match self {
             Self::Anything => true,
             Self::Literal(literal) => value.is_some_and(|value| literal.matches(value)),
             Self::Bind { variable, is_optional } => match value {
                 None => *is_optional,
-                Some(value) if *is_optional && json::is_null(value) => true,
+                Some(value) if *is_optional && value.is_null() => true,
                 Some(value) => variable.bind(value, bindings),
             },
             Self::Object { keys, rest } => {
-                let Some(members) = value.filter(|value| json::is_object(value)).and_then(Members::read) else {
+                let Some(members) = value.filter(|value| value.is_object()).and_then(Members::read) else {
                     return false;
                 };
                 let is_match = keys.iter().all(|(key, pattern)| pattern.matches(members.get(key), bindings));
@@ -156,7 +155,7 @@ impl Pattern {
 }
 
 impl Literal {
-    fn matches(&self, value: &RawValue) -> bool {
+    fn matches(&self, value: JsonText<'_>) -> bool {
         match self {
             Self::Text(text) => json::string(value).is_some_and(|value| value == text.as_str()),
             Self::Number(number) => {
@@ -183,8 +182,8 @@ impl Variable {
     }
 
     /// Ids must be strings or numbers; metadata as a whole must be an object.
-    fn bind<'a>(&self, value: &'a RawValue, bindings: &mut Bindings<'a>) -> bool {
-        let is_id = json::is_string(value) || json::is_number(value);
+    fn bind<'a>(&self, value: JsonText<'a>, bindings: &mut Bindings<'a>) -> bool {
+        let is_id = value.is_string() || value.is_number();
         match self {
             Self::Room => is_id && bindings.room.replace(value).is_none(),
             Self::User => is_id && bindings.user.replace(value).is_none(),
@@ -195,7 +194,7 @@ impl Variable {
                 true
             }
             Self::Meta => {
-                let Some(members) = Some(value).filter(|value| json::is_object(value)).and_then(Members::read) else {
+                let Some(members) = Some(value).filter(|value| value.is_object()).and_then(Members::read) else {
                     return false;
                 };
                 bindings.meta.extend(members);

@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use serde_json::value::RawValue;
-
 use super::pattern::{Bindings, Pattern, Variable};
 use super::template::{self, Context, Template, expand_list};
 use crate::dialect::json::{Argument, push_string};
 use crate::dialect::socketio::packet::{Kind, ROOT, push_head};
 use crate::id::RoomId;
+use crate::json::JsonText;
 
 /// What an event of a client does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +160,7 @@ impl InRule {
     }
 
     /// Matches the arguments. Without a shape anything matches, and nothing is bound. Arguments beyond the shape are ignored.
-    pub(super) fn matches<'a>(&self, arguments: &[&'a RawValue]) -> Option<Bindings<'a>> {
+    pub(super) fn matches<'a>(&self, arguments: &[JsonText<'a>]) -> Option<Bindings<'a>> {
         let mut bindings = Bindings::default();
         let mut patterns = self.args.iter().flatten().enumerate();
         patterns

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use humantime::format_rfc3339_millis;
 
 use super::rule::On;
-use crate::dialect::json::{self, Members, push_string};
+use crate::dialect::json::{Members, push_string};
 use crate::dialect::socketio::encode;
 use crate::id::RoomId;
 use crate::room::Peer;
@@ -390,8 +390,8 @@ fn list<'a>(
 
 /// Appends the value of a key of an object; `false` if there is none.
 fn push_key_of(out: &mut String, object: &str, key: &str) -> bool {
-    let members = serde_json::from_str::<Members<'_>>(object).ok();
-    let value = members.and_then(|members| members.get(key)).filter(|value| !json::is_null(value));
+    let members = Members::parse(object);
+    let value = members.and_then(|members| members.get(key)).filter(|value| !value.is_null());
     value.map(|value| out.push_str(value.get())).is_some()
 }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{Context, Does, On, Profile, Recognized, SOURCES};
 use crate::dialect::json::Arguments;
 use crate::dialect::message;
 use crate::id::{ConnectionId, PeerId, RoomId};
+use crate::json::JsonText;
 use crate::room::{Metadata, Peer};
 
 fn profile(rules: &str) -> Profile {
@@ -31,9 +31,9 @@ fn bound(profile: &Profile, name: &str, values: &Value) -> Option<(Does, Value)>
     let text = event(name, values);
     match profile.recognize(&Arguments::read(&text).unwrap(), &text) {
         Recognized::Rule(rule, bindings) => {
-            let value = |raw: Option<&RawValue>| raw.map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap());
+            let value = |raw: Option<JsonText<'_>>| raw.map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap());
             let meta: serde_json::Map<String, Value> =
-                bindings.meta.iter().map(|(key, raw)| (key.to_string(), value(Some(raw)).unwrap())).collect();
+                bindings.meta.iter().map(|(key, raw)| (key.to_string(), value(Some(*raw)).unwrap())).collect();
             let all = json!({
                 "room": value(bindings.room), "user": value(bindings.user), "target": value(bindings.target),
                 "body": value(bindings.body), "meta": meta,
