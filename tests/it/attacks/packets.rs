@@ -267,7 +267,8 @@ fn each_wrong_request_is_answered_and_the_connection_stays() {
             (json!(["answer", "r"]), "INVALID_MESSAGE"),
             (json!(["ice-candidate", { "candidate": 1, "targetId": {} }]), "INVALID_MESSAGE"),
             (json!(["ice-candidate", { "candidate": "x".repeat(70_000) }]), "PAYLOAD_TOO_LARGE"),
-            (json!(["no-such-event", 1]), "INVALID_MESSAGE"),
+            (json!(["application-event", 1]), "NOT_IN_ROOM"),
+            (json!(["room-users", []]), "INVALID_MESSAGE"),
         ] {
             let answer = ann.ask_raw(&request.to_string()).await;
             let told = (&answer["ok"], &answer["success"], &answer["code"]);
