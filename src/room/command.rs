@@ -110,6 +110,11 @@ impl Target {
         (!self.is_connection).then_some(&self.id)
     }
 
+    /// The text of the id.
+    pub fn as_str(&self) -> &str {
+        self.id.as_str()
+    }
+
     /// The connection id that the target may be.
     pub fn as_connection(&self) -> Option<ConnectionId> {
         ConnectionId::parse(self.id.as_str())

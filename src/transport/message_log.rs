@@ -2,9 +2,13 @@
 //!
 //! A line says what the message is and where it goes, never what is in it. Clients of `/signal` have no ids of their own in
 //! the log, only that of their session. Nothing is formatted if the level is off.
+//!
+//! The guarantee that is easy to break: an Engine.IO session id, which authorizes requests, is in no line. A client may name
+//! one as its target.
 
-use tracing::{debug, field};
+use tracing::{Level, debug, enabled, field};
 
+use super::polling::Sid;
 use crate::dialect::{Dialect, Step};
 use crate::id::ConnectionId;
 use crate::metrics::Kind;
@@ -46,11 +50,15 @@ pub(super) fn kind_of(step: Option<&Step>) -> Option<Kind> {
 
 /// Logs a message of this many bytes, by the step that it leads to.
 pub(super) fn message(sender: Sender, step: Option<&Step>, correlation: Option<&str>, size: usize) {
+    if !enabled!(Level::DEBUG) {
+        return;
+    }
     let (dialect, connection) = (sender.dialect.name, sender.connection());
     match step {
         Some(Step::Do(command)) => {
             // Not `target`: the JSON format has that for the module that logs.
-            let (room, to) = (command.room().map(field::display), command.target().map(field::display));
+            let to = command.target().filter(|target| target.as_str().parse::<Sid>().is_err());
+            let (room, to) = (command.room().map(field::display), to.map(field::display));
             let kind = session::kind_of(command).as_str();
             debug!(dialect, connection, room, kind, to, correlation, size, "message");
         }

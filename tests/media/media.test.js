@@ -49,7 +49,7 @@ test('each of two hears and sees the other', async () => {
   }
   for (const [member, userId, tone, colour] of [[ben, 'ann', 'low', 'red'], [ann, 'ben', 'high', 'blue']]) {
     for (const { producer: { id: producerId, kind, appData } } of sent[userId]) {
-      assert.deepEqual(await member.hears('new:producer', { producerId }), { producerId, userId, kind, appData })
+      assert.deepEqual(await member.hears('new:producer', { producerId }), { producerId, userId, peerId: userId, kind, appData })
     }
     const [hears, sees] = [await member.receives(sent[userId][0].producer.id), await member.receives(sent[userId][1].producer.id)]
     assert.deepEqual([hears.created.userId, sees.created.userId], [userId, userId])

@@ -195,8 +195,8 @@ fn signals_before_joining_and_after_leaving() {
 
         let mut odd = open(server, "/signal").await;
         for (sent, answer) in [
-            (json!({ "type": "leave", "sessionId": "s" }), "ROOM_NOT_FOUND"),
-            (json!({ "type": "hangup", "sessionId": "s" }), "ROOM_NOT_FOUND"),
+            (json!({ "type": "leave", "sessionId": "s" }), "SESSION_NOT_FOUND"),
+            (json!({ "type": "hangup", "sessionId": "s" }), "SESSION_NOT_FOUND"),
             (json!({ "type": "join", "sessionId": "s" }), ""),
             (json!({ "type": "hangup", "sessionId": "s" }), "hangup"),
             (json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" }), "error"),

@@ -280,7 +280,8 @@ fn each_wrong_request_is_answered_and_the_connection_stays() {
         let error = ann.told("error").await;
         let told = (&error[0]["code"], &error[0]["event"], &error[0]["roomId"]);
         assert_eq!(told, (&json!("NOT_IN_ROOM"), &json!("offer"), &json!("r")));
-        ann.tell("no-such-event", json!(1)).await;
+        ann.tell("application-event", json!(1)).await;
+        assert_eq!(ann.told("error").await[0]["code"], "NOT_IN_ROOM");
         ann.nothing_more().await;
         bystander.round().await;
         ann.close().await;
