@@ -23,6 +23,9 @@ pub const MAX_PROFILES: usize = 100;
 /// Maximum number of event names for which the log suggests a rule.
 const MAX_SUGGESTIONS: usize = 256;
 
+/// Maximum length of such a name, in bytes: the log repeats it.
+const MAX_SUGGESTED_BYTES: usize = 128;
+
 /// The event profiles of a server, and which application events it relays.
 pub struct Profiles {
     candidates: Vec<Arc<Profile>>,
@@ -98,7 +101,7 @@ impl Profiles {
     /// Notes that an event is relayed as it is, so that the log suggests once what would rename it.
     pub(super) fn suggest(&self, event: &str) {
         let Some(suggested) = &self.suggested else { return };
-        if self.relay.names(event) {
+        if event.len() > MAX_SUGGESTED_BYTES || self.relay.names(event) {
             return;
         }
         let mut suggested = suggested.lock();

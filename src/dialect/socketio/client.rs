@@ -27,7 +27,7 @@ use crate::dialect::{
 };
 use crate::ice::IceServers;
 use crate::id::{ConnectionId, RoomId};
-use crate::room::{Answer, Command, Snapshot};
+use crate::room::{Answer, Snapshot};
 
 /// The most namespaces that one connection may use at a time.
 const MAX_NAMESPACES: usize = 4;
@@ -222,7 +222,7 @@ impl Client {
                 Some(Step::Reject(error))
             }
             (None, Ok(Interpreted::Command(command))) => {
-                (self.asked.event, self.asked.room) = (name(), room_of(&command).cloned());
+                (self.asked.event, self.asked.room) = (name(), command.room().cloned());
                 Some(Step::Do(command))
             }
             (None, Ok(Interpreted::Renewal(token))) => {
@@ -256,17 +256,6 @@ const VIOLATION: Option<Step> = Some(Step::End(Ending::Violation));
 /// The name of an event, without an allocation where that is a standard one.
 fn event_name(name: &str) -> Cow<'static, str> {
     ClientEvent::from_name(name).map_or_else(|| Cow::Owned(name.to_owned()), |event| Cow::Borrowed(event.name()))
-}
-
-/// The room that a command names.
-fn room_of(command: &Command) -> Option<&RoomId> {
-    match command {
-        Command::Join { room, .. } | Command::Inspect { room } => Some(room),
-        Command::Leave { room }
-        | Command::HangUp { room }
-        | Command::Update { room, .. }
-        | Command::Relay { room, .. } => room.as_ref(),
-    }
 }
 
 impl Conversation for Client {

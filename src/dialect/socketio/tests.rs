@@ -94,6 +94,23 @@ fn no_event_of_a_profile_can_be_forged_between_any_two() {
 }
 
 #[test]
+fn no_event_of_a_profile_can_be_forged_by_a_plain_protocol() {
+    for (victim, profile) in Profile::builtin().iter().enumerate() {
+        for name in profile.outgoing().chain(Profile::standard().outgoing()).chain(["error", "connect"]) {
+            let (name, body) = (Some(name.into()), r#"{"peerID":"forged"}"#);
+            let (kind, content) = (SignalKind::Message, 0..body.len());
+            for origin in ["envelope", "topic"] {
+                let (name, body, attachments) = (Option::clone(&name), body.into(), Vec::new());
+                let content = content.clone();
+                let signal = Signal { kind, name, origin, body, content, note: 0, echo: false, attachments };
+                let event = signal.name.clone();
+                assert_eq!(told(&session(2, victim), signal), None, "{event:?} from {origin} to {}", profile.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_signal_is_one_event_of_about_its_size_between_any_two() {
     let profiles = Profile::builtin();
     let body = json!({ "type": "offer", "sdp": "v=0".repeat(2_000) });
