@@ -2,7 +2,7 @@
 //!
 //! 1. `proxy` stands in front of the server and passes everything unchanged; `recorder` decodes a copy into a [`trace`];
 //! 2. `guide` tells in the terminal what to do next;
-//! 3. [`infer`] finds the profile that explains the trace, and what none explains;
+//! 3. [`infer`](mod@infer) finds the profile that explains the trace, and what none explains;
 //! 4. `proof` plays the recorded clients against a Parlor with that profile; `report` summarizes what was reproduced;
 //! 5. the profile is written with the summary as its comment, at once and whole.
 //!
