@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::memchr;
 use serde_json::value::RawValue;
 
 use self::scan::Scanner;
@@ -256,10 +255,10 @@ impl<'a> Argument<'a> {
 /// The content of a string with its quotes, borrowed where it holds no escapes; `None` where an escape is a lone surrogate.
 fn unquote(string: &str) -> Option<Cow<'_, str>> {
     let content = string.strip_prefix('"')?.strip_suffix('"')?;
-    match memchr(b'\\', content.as_bytes()) {
-        None => Some(Cow::Borrowed(content)),
-        Some(_) => serde_json::from_str(string).ok().map(Cow::Owned),
+    if content.bytes().any(|byte| byte == b'\\') {
+        return serde_json::from_str(string).ok().map(Cow::Owned);
     }
+    Some(Cow::Borrowed(content))
 }
 
 /// The members of an object, as text without the braces, less some of them.

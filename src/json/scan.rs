@@ -7,6 +7,9 @@
 
 use memchr::memchr;
 
+/// Length up to which a string is looked at byte by byte, in bytes.
+const SHORT: usize = 48;
+
 /// A position in a JSON text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scanner<'a> {
@@ -22,10 +25,12 @@ impl<'a> Scanner<'a> {
 
     /// Passes whitespace; returns the byte that follows, if any.
     pub(super) fn peek(&mut self) -> Option<u8> {
-        let rest = &self.text.as_bytes()[self.at..];
-        let blank = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
-        self.at += blank;
-        rest.get(blank).copied()
+        loop {
+            match self.text.as_bytes().get(self.at)? {
+                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
+                byte => return Some(*byte),
+            }
+        }
     }
 
     /// Passes whitespace and this byte, which must be ASCII; returns whether it was there.
@@ -119,8 +124,15 @@ impl<'a> Scanner<'a> {
 
     fn pass_string(&mut self) -> Option<()> {
         let content = self.text.as_bytes()[self.at..].strip_prefix(b"\"")?;
+        // Keys and ids are short: setting up a search would take longer than looking at each byte.
+        let is_plain = |byte: &&u8| **byte >= 0x20 && **byte != b'"' && **byte != b'\\';
+        let plain = content.iter().take(SHORT).take_while(is_plain).count();
+        if content.get(plain) == Some(&b'"') {
+            self.at += plain + 2;
+            return Some(());
+        }
         // The first quote that no backslash escapes. A run of backslashes is counted once, since a quote ends it.
-        let mut end = 0;
+        let mut end = plain;
         loop {
             end += memchr(b'"', &content[end..])?;
             let backslashes = content[..end].iter().rev().take_while(|byte| **byte == b'\\').count();
@@ -129,7 +141,7 @@ impl<'a> Scanner<'a> {
             }
             end += 1;
         }
-        check_string(&content[..end])?;
+        check_string(&content[plain..end])?;
         self.at += end + 2;
         Some(())
     }

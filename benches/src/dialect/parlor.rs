@@ -49,6 +49,8 @@ impl Dialect for Session {
     fn hear(&self, _: &Seat, text: &[u8]) -> anyhow::Result<Heard> {
         match text.strip_prefix(b"{\"type\":\"") {
             Some([b'o' | b'a' | b'c', ..]) => Ok(Heard::Signal),
+            // `peer-joined` and `peer-left`
+            Some([b'p', ..]) => Ok(Heard::Other),
             _ => bail!("not expected: {}", excerpt(text)),
         }
     }
