@@ -216,8 +216,8 @@ impl Protocol {
             return Ok(Some(Sequence { number, offset: None }));
         }
         let Some(event) = text.strip_prefix("42").filter(|_| self == Self::SocketIo) else { return Ok(None) };
-        let event: Vec<Value> = serde_json::from_str(event)?;
-        let Some(offset) = event.last().and_then(Value::as_str) else { return Ok(None) };
+        let event: Value = serde_json::from_str(event)?;
+        let Some(offset) = offset_of(&event) else { return Ok(None) };
         let (_, number) = offset.rsplit_once('-').with_context(|| format!("invalid offset {offset}"))?;
         Ok(Some(Sequence { number: number.parse()?, offset: Some(offset.to_owned()) }))
     }
