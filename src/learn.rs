@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::{print, report};
 use parlor::config::Invalid;
 use parlor::config::record::Order;
 use parlor::record::{self, RecordError};
@@ -11,14 +12,7 @@ use parlor::record::{self, RecordError};
 pub(crate) fn run(order: Result<Order, Invalid>) -> ExitCode {
     let order = match order {
         Ok(order) => order,
-        Err(invalid) if invalid.exit_code == 0 => {
-            print(&invalid.message);
-            return ExitCode::SUCCESS;
-        }
-        Err(invalid) => {
-            _ = writeln!(std::io::stderr(), "{}", invalid.message);
-            return invalid.exit_code.into();
-        }
+        Err(invalid) => return report(&invalid),
     };
     match learn(&order) {
         Ok(text) => {
@@ -35,8 +29,4 @@ pub(crate) fn run(order: Result<Order, Invalid>) -> ExitCode {
 #[tokio::main]
 async fn learn(order: &Order) -> Result<String, RecordError> {
     record::run(order).await
-}
-
-fn print(text: &str) {
-    _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }

@@ -20,20 +20,23 @@ use tokio::signal::unix::{SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// Prints why there is nothing to carry out: help on standard output, an error on standard error.
+fn report(invalid: &config::Invalid) -> ExitCode {
+    if invalid.exit_code == 0 {
+        print(&invalid.message);
+    } else {
+        _ = writeln!(std::io::stderr(), "{}", invalid.message);
+    }
+    invalid.exit_code.into()
+}
+
 fn main() -> ExitCode {
     if let Some(order) = Order::load() {
         return learn::run(order);
     }
     let loaded = match config::load() {
         Ok(loaded) => loaded,
-        Err(invalid) if invalid.exit_code == 0 => {
-            print(&invalid.message);
-            return ExitCode::SUCCESS;
-        }
-        Err(invalid) => {
-            _ = writeln!(std::io::stderr(), "{}", invalid.message);
-            return invalid.exit_code.into();
-        }
+        Err(invalid) => return report(&invalid),
     };
     let done = match loaded.config.action {
         // Before there are threads.
@@ -85,7 +88,7 @@ async fn run(Loaded { config, warnings, .. }: Loaded, inherited: Option<TcpListe
     Ok(())
 }
 
-/// To the standard output, if anybody still reads it.
+/// Prints to standard output; a closed pipe is no error.
 fn print(text: &str) {
     _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }
