@@ -60,6 +60,11 @@ pub struct ResumeState {
     token: Option<String>,
     /// The last sequence number received, on whatever connection.
     last: Sequence,
+    /// An event of Socket.IO whose recovery offset has not been received. If the connection ends now, the server must
+    /// assume that the event was lost: it is the first to be sent after a resumption.
+    unnumbered: Option<String>,
+    /// Whether the next event is the first after a resumption.
+    is_first: bool,
 }
 
 /// One connection of a client.
@@ -136,7 +141,7 @@ impl Connection {
             let open = self.next().await?;
             ensure!(open.starts_with("0{"), "expected OPEN, not {open}");
         }
-        let auth = state.map(|ResumeState { token, last }| json!({ "pid": token, "offset": last.offset }).to_string());
+        let auth = state.map(|ResumeState { token, last, .. }| json!({ "pid": token, "offset": last.offset }).to_string());
         self.transport.send(vec![format!("40{}", auth.unwrap_or_default())]).await?;
         let connected = self.next().await?;
         let reply = connected.strip_prefix("40").with_context(|| format!("the response to CONNECT is {connected}"))?;
@@ -144,7 +149,7 @@ impl Connection {
         self.resume.token = reply["pid"].as_str().map(str::to_owned);
         let is_resumed = state.is_some_and(|state| state.token == self.resume.token);
         if let Some(state) = state.filter(|_| is_resumed) {
-            self.resume = state.clone();
+            self.resume = ResumeState { is_first: true, ..state.clone() };
         }
         Ok(is_resumed)
     }
@@ -236,7 +241,8 @@ impl Connection {
         serde_json::from_str(&text).with_context(|| format!("expected JSON, not {text}"))
     }
 
-    /// Handles a message from the transport: answers heartbeats, checks the sequence number, decodes the event.
+    /// Handles a message from the transport: answers heartbeats, checks the sequence number, decodes the event. `None` for a
+    /// message without an event, and for the one event that may be sent again after a resumption.
     pub async fn receive(&mut self, text: &str) -> Option<Event> {
         if self.is_heartbeat(text) {
             // The reading side reports a failed connection.
@@ -244,6 +250,9 @@ impl Connection {
             return None;
         }
         let protocol = self.route.protocol();
+        if protocol == Protocol::SocketIo && self.resume.is_repetition(text) {
+            return None;
+        }
         let event = self.resume.count(protocol, text).and_then(|()| protocol.decode(text));
         event.unwrap_or_else(|error| Some(Event::Invalid(format!("{error:#}"))))
     }
@@ -265,9 +274,20 @@ impl ResumeState {
         self.token.is_some()
     }
 
+    /// Whether this message repeats the event whose offset the previous connection did not deliver.
+    fn is_repetition(&mut self, text: &str) -> bool {
+        text.starts_with("42") && std::mem::take(&mut self.is_first) && self.unnumbered.as_deref() == Some(text)
+    }
+
     /// Checks that the sequence number of a message, if it has one, is the next.
     fn count(&mut self, protocol: Protocol, text: &str) -> anyhow::Result<()> {
-        let Some(sequence) = protocol.sequence(text)? else { return Ok(()) };
+        let Some(sequence) = protocol.sequence(text)? else {
+            if protocol == Protocol::SocketIo && text.starts_with("42") {
+                self.unnumbered = Some(text.to_owned());
+            }
+            return Ok(());
+        };
+        self.unnumbered = None;
         let last = std::mem::replace(&mut self.last, sequence).number;
         let number = self.last.number;
         ensure!(number == last + 1, "{protocol:?}: sequence number {number} follows {last}: {text}");

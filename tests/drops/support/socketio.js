@@ -10,6 +10,12 @@ const EVENTS = { offer: 'offer', answer: 'answer', candidate: 'ice-candidate' }
 
 export class SocketIoCaller extends Caller {
   #socket
+  /** The last event if its recovery offset has not been received; the server sends it again after a resumption. */
+  #unnumbered
+  /** Whether the next event is the first of its connection. */
+  #isFirst = true
+  /** Whether the listeners skip the current event. */
+  #isRepeated = false
 
   connect() {
     const socket = io(`http://${this.address}`, {
@@ -31,6 +37,7 @@ export class SocketIoCaller extends Caller {
       if (!socket.recovered) this.#join()
     })
     socket.on('disconnect', (reason) => {
+      this.#isFirst = true
       this.note('down', reason)
       if (!socket.active && reason !== 'io client disconnect') this.wrong(`ended by the server: ${reason}`)
     })
@@ -43,20 +50,36 @@ export class SocketIoCaller extends Caller {
       const content = message.offer ?? message.answer ?? message.candidate
       if (content) this.note('sent', numberIn(content.sdp ?? content.candidate), this.life)
     })
+    // Catch-all listeners are called before the others.
+    socket.onAny((...event) => this.#track(event))
     // Before the acknowledgement, and told again where that was lost.
-    socket.on('room-users', (users) => this.joined(this.#other(users)))
+    this.#on('room-users', (users) => this.joined(this.#other(users)))
     for (const what of ['joined', 'left', 'away', 'back']) {
-      socket.on(`user-${what}`, ({ userId, roomId, incarnation, reason }) => {
+      this.#on(`user-${what}`, ({ userId, roomId, incarnation, reason }) => {
         this.presence(what, { userId, room: roomId, incarnation, reason })
       })
     }
     for (const [kind, event] of Object.entries(EVENTS)) {
-      socket.on(event, ({ userId, roomId, ...message }) => {
+      this.#on(event, ({ userId, roomId, ...message }) => {
         const content = message[kind]
         this.heard(kind, { room: roomId, from: userId, body: kind === 'candidate' ? content.candidate : content.sdp })
       })
     }
-    socket.on('error', (error) => this.trouble(error))
+    this.#on('error', (error) => this.trouble(error))
+  }
+
+  #on(event, listener) {
+    this.#socket.on(event, (...values) => this.#isRepeated || listener(...values))
+  }
+
+  /** Finds the one event that may arrive twice: the connection was lost between the event and its offset. */
+  #track(event) {
+    const text = JSON.stringify(event)
+    this.#isRepeated = this.#isFirst && this.#socket.recovered && text === this.#unnumbered
+    this.#isFirst = false
+    if (this.#isRepeated) this.note('repeated', event[0])
+    // An event of one value is an offset.
+    this.#unnumbered = event.length === 1 ? undefined : text
   }
 
   trouble(error) {

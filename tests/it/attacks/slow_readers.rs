@@ -49,7 +49,14 @@ pub(super) async fn joined(address: SocketAddr, wire: Wire, room: &str) -> Raw {
     let mut raw = Raw::websocket(address, &path).await;
     for (message, answer) in messages {
         raw.send(frame(TEXT, message)).await;
-        while !raw.text().await.expect("the connection is open").contains(answer) {}
+        loop {
+            let frame = raw.frame().await.unwrap_or_else(|| panic!("{wire:?}: the connection ended before {answer}"));
+            let payload = String::from_utf8_lossy(&frame.payload);
+            assert_ne!(frame.opcode, parlor_testing::frame::CLOSE, "{wire:?}: closed before {answer}: {payload:?}");
+            if payload.contains(answer) {
+                break;
+            }
+        }
     }
     while reqwest::get(format!("http://{address}/api/rooms/{room}")).await.unwrap().status() != 200 {}
     raw
