@@ -4,13 +4,12 @@
 //! looked at, beyond a check that it is JSON.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Range;
 
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-
-use self::scan::Scanner;
-
-mod scan;
 
 /// A JSON value as the text it came in, without whitespace around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,35 +18,17 @@ pub struct JsonText<'a>(&'a str);
 impl<'a> JsonText<'a> {
     /// Reads a text that is one value; `None` for anything else.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let mut scanner = Scanner::new(text);
-        let value = scanner.value()?;
-        scanner.is_at_end().then_some(Self(value))
+        serde_json::from_str(text).ok()
     }
 
     /// Reads the first of the values that a text begins with, separated by commas.
     pub fn first(text: &'a str) -> Option<Self> {
-        Scanner::new(text).value().map(Self)
+        serde_json::Deserializer::from_str(text).into_iter().next()?.ok()
     }
 
     /// Reads the values of a text that is one array; `None` for anything else.
     pub fn array(text: &'a str) -> Option<Vec<Self>> {
-        let mut scanner = Scanner::new(text);
-        if !scanner.take(b'[') {
-            return None;
-        }
-        let mut values = Vec::with_capacity(4);
-        if !scanner.take(b']') {
-            loop {
-                values.push(Self(scanner.value()?));
-                if !scanner.take(b',') {
-                    break;
-                }
-            }
-            if !scanner.take(b']') {
-                return None;
-            }
-        }
-        scanner.is_at_end().then_some(values)
+        serde_json::from_str(text).ok()
     }
 
     /// The text.
@@ -83,6 +64,12 @@ impl<'a> From<&'a RawValue> for JsonText<'a> {
     }
 }
 
+impl<'de: 'a, 'a> Deserialize<'de> for JsonText<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(Self::from)
+    }
+}
+
 /// The members of a JSON object, in the order they came, each value unread.
 #[derive(Debug, Default)]
 pub struct Members<'a>(Vec<(Cow<'a, str>, JsonText<'a>)>);
@@ -90,34 +77,12 @@ pub struct Members<'a>(Vec<(Cow<'a, str>, JsonText<'a>)>);
 impl<'a> Members<'a> {
     /// Reads a text that is one object; `None` for anything else, and for an object whose keys cannot be read.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let mut scanner = Scanner::new(text);
-        let members = Self::scan(&mut scanner)?;
-        scanner.is_at_end().then_some(members)
+        serde_json::from_str(text).ok()
     }
 
     /// Reads an object; `None` if `value` is anything else.
     pub fn read(value: JsonText<'a>) -> Option<Self> {
         Self::parse(value.0)
-    }
-
-    fn scan(scanner: &mut Scanner<'a>) -> Option<Self> {
-        if !scanner.take(b'{') {
-            return None;
-        }
-        let mut members = Vec::with_capacity(8);
-        if scanner.take(b'}') {
-            return Some(Self(members));
-        }
-        loop {
-            let key = unquote(scanner.string()?)?;
-            if !scanner.take(b':') {
-                return None;
-            }
-            members.push((key, JsonText(scanner.value()?)));
-            if !scanner.take(b',') {
-                return scanner.take(b'}').then_some(Self(members));
-            }
-        }
     }
 
     /// The value of a key. Where a key stands twice the last one counts, as in JavaScript: what is checked here is
@@ -197,6 +162,30 @@ impl<'a> IntoIterator for Members<'a> {
     }
 }
 
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::with_capacity(8);
+                while let Some(Text(key)) = map.next_key()? {
+                    members.push((key, map.next_value()?));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Reader)
+    }
+}
+
 /// An event's name and its first arguments, as Socket.IO sends them: `["name", first, second, …]`.
 #[derive(Debug)]
 pub struct Arguments<'a> {
@@ -222,43 +211,79 @@ pub enum Argument<'a> {
 impl<'a> Arguments<'a> {
     /// Reads the array of an event; `None` for anything else.
     pub fn read(text: &'a str) -> Option<Self> {
-        let mut scanner = Scanner::new(text);
-        if !scanner.take(b'[') {
-            return None;
+        // Nearly every event has an object, which is read in the same pass. Anything else fails at its first byte, and is
+        // short.
+        if let Ok(List { name, first, second }) = serde_json::from_str::<List<'_, Members<'_>>>(text) {
+            return Some(Self { name, first: first.map(Argument::Object), second, rest: from(text, second) });
         }
-        let name = unquote(scanner.string()?)?;
-        let first = if scanner.take(b',') { Some(Argument::scan(&mut scanner)?) } else { None };
-        let (mut second, mut rest) = (None, "");
-        if first.is_some() && scanner.take(b',') {
-            let from_second = scanner.rest();
-            second = Some(JsonText(scanner.value()?));
-            while scanner.take(b',') {
-                scanner.value()?;
+        let List { name, first, second } = serde_json::from_str::<List<'_, JsonText<'_>>>(text).ok()?;
+        Some(Self { name, first: first.map(Argument::Other), second, rest: from(text, second) })
+    }
+}
+
+/// The text of an array's values from one of them on.
+fn from<'a>(array: &'a str, value: Option<JsonText<'a>>) -> &'a str {
+    let Some(value) = value else { return "" };
+    let start = value.0.as_ptr() as usize - array.as_ptr() as usize;
+    array.get(start..).and_then(|text| text.trim_end().strip_suffix(']')).unwrap_or_default().trim_end()
+}
+
+/// The array of an event, with the first argument read as `F`.
+struct List<'a, F> {
+    name: Cow<'a, str>,
+    first: Option<F>,
+    second: Option<JsonText<'a>>,
+}
+
+impl<'de: 'a, 'a, F: Deserialize<'de>> Deserialize<'de> for List<'a, F> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<F>(PhantomData<F>);
+
+        impl<'de, F: Deserialize<'de>> Visitor<'de> for Reader<F> {
+            type Value = List<'de, F>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array that begins with a name")
             }
-            rest = from_second[..from_second.len() - scanner.rest().len()].trim_ascii_end();
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let Text(name) = seq.next_element()?.ok_or_else(|| Error::invalid_length(0, &self))?;
+                let first = seq.next_element()?;
+                let second = seq.next_element()?;
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(List { name, first, second })
+            }
         }
-        (scanner.take(b']') && scanner.is_at_end()).then_some(Self { name, first, second, rest })
+
+        deserializer.deserialize_seq(Reader(PhantomData))
     }
 }
 
-impl<'a> Argument<'a> {
-    fn scan(scanner: &mut Scanner<'a>) -> Option<Self> {
-        let start = *scanner;
-        if let Some(members) = Members::scan(scanner) {
-            return Some(Self::Object(members));
-        }
-        *scanner = start;
-        scanner.value().map(|value| Self::Other(JsonText(value)))
-    }
-}
+/// A string, borrowed from the message where it holds no escapes.
+struct Text<'a>(Cow<'a, str>);
 
-/// The content of a string with its quotes, borrowed where it holds no escapes; `None` where an escape is a lone surrogate.
-fn unquote(string: &str) -> Option<Cow<'_, str>> {
-    let content = string.strip_prefix('"')?.strip_suffix('"')?;
-    if content.bytes().any(|byte| byte == b'\\') {
-        return serde_json::from_str(string).ok().map(Cow::Owned);
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Reader)
     }
-    Some(Cow::Borrowed(content))
 }
 
 /// The members of an object, as text without the braces, less some of them.
@@ -273,7 +298,7 @@ pub fn without<'a>(members: &'a str, names: &[&str]) -> Cow<'a, str> {
 
 /// Reads a string; `None` for anything else.
 pub fn string(value: JsonText<'_>) -> Option<Cow<'_, str>> {
-    unquote(value.get())
+    serde_json::from_str(value.get()).ok().map(|Text(text)| text)
 }
 
 /// Appends a JSON string.
