@@ -4,6 +4,9 @@
 //! begins is told by the one or by the other: [`Hub::open`] looks whether the server drains after it has put the session
 //! where [`Hub::dismiss`] looks for it.
 //!
+//! The other peers see a peer that the server disconnects as away, not as left: its client joins the next process in a
+//! moment, and media between two peers goes on meanwhile.
+//!
 //! A handshake that was answered already is admitted and told, not refused: to official Socket.IO clients a refusal of
 //! CONNECT is final, while they come back by themselves after a lost transport.
 
@@ -15,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::directory::Entry;
 use super::hub::Hub;
 use crate::id::ConnectionId;
+use crate::room::LeaveReason;
 
 /// What a client is told.
 const FAREWELL: &str = "the server is shutting down";
@@ -52,6 +56,12 @@ impl Hub {
         // One whose queue is full is disconnected without a message.
         _ = mailbox.send((dialect.farewell)(FAREWELL, SystemTime::now()));
         mailbox.close();
+    }
+
+    /// Returns whether the other peers see a peer that ends for this reason as away instead of left: while the server
+    /// drains, every peer that did not leave by itself.
+    pub(super) fn shows_as_away(&self, reason: LeaveReason) -> bool {
+        self.is_draining() && !matches!(reason, LeaveReason::Left | LeaveReason::HungUp)
     }
 
     /// Resolves when no connection is open.

@@ -26,6 +26,9 @@ impl Session {
         ownership.status = Status::Ended;
         drop(ownership);
         self.hub.note_closed(&self.state, reason);
+        if self.hub.shows_as_away(reason) {
+            self.hub.announce(self.state.id, true);
+        }
         self.hub.end_session(&self.state, reason);
         true
     }
@@ -115,6 +118,10 @@ impl Hub {
             // A panic in one must not leave a stale peer in the next.
             let left = self.contain(id, || {
                 let applied = self.rooms().leave(id, room, reason)?;
+                if self.shows_as_away(reason) {
+                    self.forget_media(&applied);
+                    return None;
+                }
                 self.deliver(&applied, None, SystemTime::now()).congested
             });
             congested = left.flatten().or(congested);

@@ -40,6 +40,13 @@ impl Hub {
         delivered
     }
 
+    /// Ends the media of peers that left a room without the other peers being told.
+    pub(super) fn forget_media(&self, applied: &Applied) {
+        if let Some(media) = self.media.get() {
+            applied.deliveries.iter().for_each(|delivery| tell_media_who_left(media, delivery));
+        }
+    }
+
     fn deliver_one(
         &self,
         delivery: &Delivery,

@@ -3,6 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { openLine } from "./support/line.js";
 import { launch, Person } from "./support/people.js";
 import { eventually, freePort, startServer } from "./support/server.js";
@@ -132,6 +133,28 @@ describe("a call of three", () => {
       });
       assert.ok(same, `${person.name} kept the connections to both others`);
     }
+  });
+
+  test("a restart by SIGTERM does not end the call", async () => {
+    const port = server.port;
+    const restart = async () => {
+      await server.stop("SIGTERM");
+      await delay(5000);
+      server = await startServer({ port });
+      await eventually("all three are in the room again, by REST", () => server.participants(ROOM), (ids) =>
+        everyone.every(({ id }) => ids.includes(id)));
+    };
+    const restarting = restart();
+    let isOver = false;
+    restarting.finally(() => (isOver = true)).catch(() => {});
+    while (!isOver) {
+      const began = Date.now();
+      await allSeeEachOther();
+      const waited = Date.now() - began;
+      assert.ok(waited < 1000, `a video stood still for up to ${waited} ms`);
+    }
+    await restarting;
+    await allSeeEachOther();
   });
 
   test("a fourth joins after that, and sees all three", async () => {

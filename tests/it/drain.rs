@@ -264,3 +264,36 @@ async fn whoever_is_just_let_in_is_told_as_well() {
         assert!(comer.await.unwrap() >= 1);
     }
 }
+
+#[tokio::test]
+async fn peers_that_a_drain_disconnects_are_shown_as_away() {
+    for wire in WIRES {
+        let server = TestServer::start();
+        let ann = Peer::join(&server, wire, "r", "ann").await;
+        let bob = Peer::join(&server, wire, "r", "bob").await;
+        server.until("both are in", |held| held.peers == 2).await;
+        let stopping = tokio::spawn(server.stop());
+        let (ann, bob) = tokio::join!(farewell(ann.into_socket()), farewell(bob.into_socket()));
+        let messages: Vec<String> = ann.0.into_iter().chain(bob.0).collect();
+        let count = |text: &str| messages.iter().filter(|message| message.contains(text)).count();
+        // The one that is disconnected second sees the other go.
+        let shown = if matches!(wire, Wire::SocketIo | Wire::Envelope) { 1 } else { 0 };
+        assert_eq!((count("-away\""), count("-left\"")), (shown, 0), "{wire:?}: {messages:?}");
+        assert!(stopping.await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn peer_that_leaves_during_a_drain_has_left() {
+    let server = TestServer::start();
+    let mut ann = Client::joined(&server, "r", "ann").await;
+    ann.told("room-users").await;
+    let mut bob = Client::joined(&server, "r", "bob").await;
+    ann.told("user-joined").await;
+    server.hub().begin_drain();
+    bob.ask("leave-room", json!("r")).await;
+    assert_eq!(ann.told("user-left").await[0]["reason"], "left");
+    ann.close().await;
+    bob.close().await;
+    server.finish().await;
+}

@@ -49,7 +49,7 @@ export function judge({ sides, expired = [] }, { resumeMs }) {
       () => strays(side, across),
       () => order(side),
       () => silence(side),
-      () => refusals(side),
+      () => refusals(side, resumeMs),
       () => lost(side, across, resumeMs),
       () => presence(side, across, resumeMs),
       () => (resumeMs === null ? [] : absences(side, resumeMs)),
@@ -89,14 +89,19 @@ function silence({ sent, answers }) {
   })
 }
 
-/** A signal is refused only where its sender or its target is not in the room. */
-function refusals({ answers, sent, said, ups }) {
+/**
+ * A signal is refused only where its sender or its target is not in the room. A peer that a restart disconnected is shown as
+ * away, and is in the room no longer.
+ */
+function refusals({ answers, sent, said, ups, told }, resumeMs) {
+  const isAway = (at) => told.findLast(({ what, at: then }) => what === 'presence' && then <= at)?.rest[0] === 'away'
   return [...answers].flatMap(([number, { outcome, known, at }]) => {
     // Buffered while away, and sent before the page could join again.
     const wasFresh = ups.some((up) => !up.recovered && sent.get(number).at <= up.at + 100 && at >= up.at)
     if (outcome === 'ok' && known === null) return [[at, `${number} was accepted, for nobody`]]
     if (outcome === 'ok' || (outcome === 'NOT_IN_ROOM' && wasFresh)) return []
     if (outcome === 'TARGET_NOT_FOUND' && (known === null || known !== said.get(number).known)) return []
+    if (outcome === 'TARGET_NOT_FOUND' && resumeMs === null && isAway(at)) return []
     return [[at, `${number} was refused, ${outcome}`]]
   })
 }
