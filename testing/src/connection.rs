@@ -141,7 +141,8 @@ impl Connection {
             let open = self.next().await?;
             ensure!(open.starts_with("0{"), "expected OPEN, not {open}");
         }
-        let auth = state.map(|ResumeState { token, last, .. }| json!({ "pid": token, "offset": last.offset }).to_string());
+        let auth =
+            state.map(|ResumeState { token, last, .. }| json!({ "pid": token, "offset": last.offset }).to_string());
         self.transport.send(vec![format!("40{}", auth.unwrap_or_default())]).await?;
         let connected = self.next().await?;
         let reply = connected.strip_prefix("40").with_context(|| format!("the response to CONNECT is {connected}"))?;
