@@ -277,7 +277,7 @@ async fn peers_that_a_drain_disconnects_are_shown_as_away() {
         let messages: Vec<String> = ann.0.into_iter().chain(bob.0).collect();
         let count = |text: &str| messages.iter().filter(|message| message.contains(text)).count();
         // The one that is disconnected second sees the other go.
-        let shown = if matches!(wire, Wire::SocketIo | Wire::Envelope) { 1 } else { 0 };
+        let shown = usize::from(matches!(wire, Wire::SocketIo | Wire::Envelope));
         assert_eq!((count("-away\""), count("-left\"")), (shown, 0), "{wire:?}: {messages:?}");
         assert!(stopping.await.unwrap());
     }
