@@ -109,6 +109,12 @@ impl SendQueue {
         self.queue.lock().is_closing
     }
 
+    /// Whether the connection is to be closed, by a close frame or without one.
+    pub(super) fn is_ending(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.is_closing || queue.has_close
+    }
+
     pub(super) fn set_overdue(&self, is_overdue: bool) {
         self.is_overdue.store(is_overdue, Ordering::Relaxed);
     }

@@ -16,6 +16,8 @@ pub(in crate::transport) struct End {
 
 impl End {
     pub(in crate::transport) const FLOOD: Self = Self::told(1008, "RATE_LIMITED");
+    /// The server ends it, and the client may read the rest.
+    pub(in crate::transport) const CLOSED: Self = Self::told(1008, "closed by the server");
     /// The server ends it, and the client reads no more.
     pub(in crate::transport) const KICKED: Self = Self { reason: LeaveReason::Kicked, is_lost: false, close: None };
 

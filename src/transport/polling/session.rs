@@ -248,7 +248,7 @@ impl PollingSession {
         // Nothing more is accepted for it, and what was is fetched by the next polls.
         let limit = {
             let mut state = self.state.lock();
-            self.end(&mut state, &End::told(1008, "closed by the server"));
+            self.end(&mut state, &End::CLOSED);
             match &*state {
                 State::Live(executor) | State::Ending(executor) => executor.hub().timeouts().last_poll,
                 State::Moved | State::Gone => return,
@@ -342,6 +342,10 @@ impl PollingSession {
         if matches!(*state, State::Moved | State::Gone) {
             return;
         }
+        if self.queue.is_ending() {
+            // Before the last frames are taken: a signal that is accepted after them would be lost.
+            self.end(&mut state, &End::CLOSED);
+        }
         let (mut packets, mut taken) = (answer.packets(), answer.len());
         let frames = self.queue.take_while(|frame| {
             packets += frame.messages();
@@ -374,7 +378,6 @@ impl PollingSession {
         self.queue.backlog().written(frames.len(), bytes);
         if is_last || (self.queue.is_closing() && self.queue.is_empty()) {
             answer.push(b"1");
-            self.end(&mut state, &End::KICKED);
             *state = State::Gone;
             self.leave();
         }
