@@ -21,6 +21,10 @@ use super::timers::Timers;
 use crate::dialect::{Frame, Framing, TokenMessage};
 use crate::id::ConnectionId;
 
+/// Maximum number of messages of one event that are queued together. Each may have a follower, and a response to a poll
+/// carries at most 16 packets.
+const MAX_TOGETHER: usize = 8;
+
 /// What waits to be written to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outgoing {
@@ -30,6 +34,8 @@ pub enum Outgoing {
     Pair(Bytes, Bytes),
     /// A text message, the binary messages that belong to it, and perhaps another text message, to be written together.
     Attached(Box<Attached>),
+    /// The text messages of one event, to be written together. In a queue they count as one.
+    Several(Vec<Bytes>),
     /// A WebSocket ping whose answer says that everything before it was read.
     Ping,
     /// The end of the connection, with a code and a reason.
@@ -53,6 +59,7 @@ impl Outgoing {
         match self {
             Self::Text(_) | Self::Ping | Self::Close(..) => 1,
             Self::Pair(..) => 2,
+            Self::Several(messages) => messages.len(),
             Self::Attached(attached) => 1 + attached.attachments.len() + usize::from(attached.follower.is_some()),
         }
     }
@@ -62,6 +69,7 @@ impl Outgoing {
         match self {
             Self::Text(text) => text.len(),
             Self::Pair(first, second) => first.len() + second.len(),
+            Self::Several(messages) => messages.iter().map(Bytes::len).sum(),
             Self::Attached(attached) => {
                 let follower = attached.follower.as_ref().map_or(0, Bytes::len);
                 attached.text.len() + attached.attachments.iter().map(Bytes::len).sum::<usize>() + follower
@@ -112,7 +120,7 @@ struct State {
 enum Kept {
     Text(Bytes),
     /// With its attachments.
-    WithAttachments(Bytes, Vec<Bytes>),
+    WithAttachments(Box<(Bytes, Vec<Bytes>)>),
     /// It carries the resume token, which is another by the time of a replay.
     WithToken(Box<TokenMessage>),
 }
@@ -121,7 +129,8 @@ impl Kept {
     /// The text for a replay.
     fn text(&self, token: Option<&str>) -> Bytes {
         match (self, token) {
-            (Self::Text(text) | Self::WithAttachments(text, _), _) => text.clone(),
+            (Self::Text(text), _) => text.clone(),
+            (Self::WithAttachments(frame), _) => frame.0.clone(),
             (Self::WithToken(message), None) => message.text().into(),
             (Self::WithToken(message), Some(token)) => {
                 let TokenMessage { before, after, .. } = &**message;
@@ -187,7 +196,9 @@ impl Mailbox {
         let mut state = self.state.lock();
         match frame {
             Frame::Text(text) => self.push(&mut state, text, is_promised),
-            Frame::Several(texts) => texts.into_iter().try_for_each(|text| self.push(&mut state, text, is_promised)),
+            Frame::Several(mut texts) => {
+                texts.chunks_mut(MAX_TOGETHER).try_for_each(|texts| self.push_together(&mut state, texts, is_promised))
+            }
             Frame::WithAttachments(text, attachments) => self.push_attached(&mut state, text, attachments, is_promised),
             Frame::WithToken(message) => self.push_with_token(&mut state, message, is_promised),
             Frame::Close(code, reason) => match &state.sink {
@@ -206,6 +217,30 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Queues the messages of one event, which fit the queue together or not at all.
+    fn push_together(&self, state: &mut State, texts: &mut [String], is_promised: bool) -> Result<(), QueueFull> {
+        let Some(sink) = state.sink.clone() else {
+            return texts.iter_mut().try_for_each(|text| self.push(state, std::mem::take(text), is_promised));
+        };
+        let first = state.next_number(texts.iter().map(String::len).sum())?;
+        for (number, text) in (first..).zip(&mut *texts) {
+            self.framing.complete(text, number);
+        }
+        // One allocation for all of them: those in a replay buffer are most of what an idle connection holds.
+        let mut rest = Bytes::from(texts.concat());
+        let frames: Vec<Bytes> = texts.iter().map(|text| rest.split_to(text.len())).collect();
+        let can_resume = state.history.is_some();
+        let messages = (first..).zip(&frames).flat_map(|(number, text)| {
+            let follower = self.framing.follower(number).filter(|_| can_resume);
+            std::iter::once(text.clone()).chain(follower.map(Bytes::from))
+        });
+        sink.push(Outgoing::Several(messages.collect()), is_promised)?;
+        for text in frames {
+            self.keep(state, text.len(), Kept::Text(text));
+        }
+        Ok(())
+    }
+
     fn push_attached(
         &self,
         state: &mut State,
@@ -217,7 +252,7 @@ impl Mailbox {
         let length = text.len() + attachments.iter().map(Bytes::len).sum::<usize>();
         let number = state.next_number(length)?;
         self.framing.complete(&mut text, number);
-        let frame = Kept::WithAttachments(text.into(), attachments);
+        let frame = Kept::WithAttachments(Box::new((text.into(), attachments)));
         if let Some(sink) = &state.sink {
             sink.push(self.replayed(&frame, number, state.history.is_some(), None), is_promised)?;
         }
@@ -260,11 +295,12 @@ impl Mailbox {
     }
 
     fn replayed(&self, frame: &Kept, number: u64, can_resume: bool, token: Option<&str>) -> Outgoing {
-        let Kept::WithAttachments(text, attachments) = frame else {
+        let Kept::WithAttachments(frame) = frame else {
             return self.outgoing(frame.text(token), number, can_resume);
         };
+        let (text, attachments) = (**frame).clone();
         let follower = self.framing.follower(number).filter(|_| can_resume).map(Bytes::from);
-        Outgoing::Attached(Box::new(Attached { text: text.clone(), attachments: attachments.clone(), follower }))
+        Outgoing::Attached(Box::new(Attached { text, attachments, follower }))
     }
 
     fn outgoing(&self, text: Bytes, number: u64, can_resume: bool) -> Outgoing {
@@ -358,3 +394,6 @@ impl Mailbox {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

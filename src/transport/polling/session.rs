@@ -362,6 +362,7 @@ impl PollingSession {
                     answer.push(first);
                     answer.push(second);
                 }
+                Outgoing::Several(messages) => messages.iter().for_each(|text| answer.push(text)),
                 Outgoing::Attached(attached) => {
                     answer.push(&attached.text);
                     for data in &attached.attachments {

@@ -44,6 +44,7 @@ pub(super) fn encode(frames: &mut VecDeque<Outgoing>) -> (Vec<u8>, usize, usize)
                 push(&mut buffer, TEXT, &first);
                 push(&mut buffer, TEXT, &second);
             }
+            Outgoing::Several(messages) => messages.iter().for_each(|text| push(&mut buffer, TEXT, text)),
             Outgoing::Attached(attached) => {
                 push(&mut buffer, TEXT, &attached.text);
                 for data in &attached.attachments {
@@ -79,7 +80,7 @@ pub(super) fn text(text: &str) -> Vec<u8> {
 pub(super) fn end_of(frames: &VecDeque<Outgoing>) -> Option<End> {
     frames.iter().find_map(|frame| match frame {
         Outgoing::Close(code, reason) => Some(End::told(*code, reason)),
-        Outgoing::Text(_) | Outgoing::Pair(..) | Outgoing::Attached(_) | Outgoing::Ping => None,
+        Outgoing::Text(_) | Outgoing::Pair(..) | Outgoing::Several(_) | Outgoing::Attached(_) | Outgoing::Ping => None,
     })
 }
 
