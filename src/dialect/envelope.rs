@@ -5,16 +5,20 @@
 //! payload passes as it came, less the sender's fields; read as a signal of another wire, the payload itself is the
 //! description or the candidate.
 
+pub mod checker;
 pub mod decode;
 pub mod encode;
 mod media;
 mod shape;
+pub mod style;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use self::decode::{Defaults, Problem, Request, Resumption};
-use self::encode::{Envelope, Identity, Style};
+use self::checker::Problem;
+use self::decode::{Defaults, Request, Resumption};
+use self::encode::{Envelope, Identity};
+use self::style::Style;
 use super::{
     Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Framing, Hello, MediaAnswer, Names, RequestError, Step,
 };

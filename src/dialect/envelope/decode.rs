@@ -1,36 +1,18 @@
 //! Envelopes in, requests out; every field is checked before anything happens.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use uuid::Uuid;
 
-use super::encode::Style;
+use super::checker::{Checker, Problem};
+use super::style::Style;
 use super::{NAME, media};
-use crate::dialect::json::{self, Members, push_member, push_raw};
-use crate::dialect::{DecodeError, merge_patch, message};
-use crate::id::{IdError, PeerId, RoomId};
+use crate::dialect::json::{Members, push_member, push_raw};
+use crate::dialect::{merge_patch, message};
+use crate::id::{PeerId, RoomId};
 use crate::json::JsonText;
 use crate::room::{Command, Metadata, RoomKind, Signal, SignalKind, Target};
 use crate::sfu;
-
-/// What is wrong with a field, and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Such as `payload.roomId`; empty for the message as a whole.
-    pub path: Cow<'static, str>,
-    /// Such as `missing`.
-    pub problem: String,
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &*self.path {
-            "" => f.write_str(&self.problem),
-            path => write!(f, "{path}: {}", self.problem),
-        }
-    }
-}
 
 /// What a client brings that comes back after a drop.
 #[derive(Debug)]
@@ -83,81 +65,6 @@ pub struct Read {
 
 /// What the server says of a sender: a client cannot say it of itself.
 const SENDER_FIELDS: [&str; 3] = ["fromUserId", "roomId", "sentAt"];
-
-/// Checks one object, and collects what is wrong.
-pub(super) struct Checker<'a> {
-    members: Members<'a>,
-    problems: Vec<Problem>,
-}
-
-impl<'a> Checker<'a> {
-    fn new(members: Members<'a>) -> Self {
-        Self { members, problems: Vec::new() }
-    }
-
-    pub(super) fn value(&self, key: &str) -> Option<JsonText<'a>> {
-        self.members.get(key)
-    }
-
-    pub(super) fn problems(self) -> Vec<Problem> {
-        self.problems
-    }
-
-    pub(super) fn wrong(&mut self, path: impl Into<Cow<'static, str>>, problem: impl Into<String>) {
-        self.problems.push(Problem { path: path.into(), problem: problem.into() });
-    }
-
-    /// Notes an error that does not name its field.
-    fn wrong_field(&mut self, path: &'static str, error: &DecodeError) {
-        self.wrong(path, error.to_string().trim_start_matches(": "));
-    }
-
-    pub(super) fn id<T>(&mut self, path: &'static str, new: impl FnOnce(&str) -> Result<T, IdError>) -> Option<T> {
-        let value = self.members.get(field(path))?;
-        match json::id("", value, new) {
-            Ok(id) => Some(id),
-            Err(error) => {
-                self.wrong_field(path, &error);
-                None
-            }
-        }
-    }
-
-    fn required<T>(&mut self, path: &'static str, new: impl FnOnce(&str) -> Result<T, IdError>) -> Option<T> {
-        if !self.members.has(field(path)) {
-            self.wrong(path, "missing");
-        }
-        self.id(path, new)
-    }
-
-    /// A field that is a string, where it is there.
-    fn text(&mut self, path: &'static str) -> Option<String> {
-        let value = self.members.get(field(path))?;
-        let text = json::string(value);
-        if text.is_none() {
-            self.wrong(path, "must be a string");
-        }
-        text.map(Into::into)
-    }
-
-    fn object(&mut self, path: &'static str) -> Option<Members<'a>> {
-        let value = self.members.get(field(path))?;
-        let object = Members::read(value);
-        if object.is_none() {
-            self.wrong(path, "must be an object");
-        }
-        object
-    }
-
-    fn done<T>(self, value: impl FnOnce() -> T) -> Result<T, Vec<Problem>> {
-        if self.problems.is_empty() { Ok(value()) } else { Err(self.problems) }
-    }
-}
-
-/// The last part of a path.
-pub(super) fn field(path: &'static str) -> &'static str {
-    path.rsplit('.').next().unwrap_or(path)
-}
 
 /// Reads a message.
 pub fn read(text: &str, defaults: &Defaults) -> Read {

@@ -5,28 +5,13 @@ use std::time::{Duration, SystemTime};
 use humantime::format_rfc3339_millis;
 
 use super::NAME;
-use super::decode::Problem;
+use super::checker::Problem;
+use super::style::Style;
 use crate::dialect::json::{self, Members, push_failure, push_member, push_raw, push_string};
 use crate::dialect::{Failure, Frame, TokenMessage, content};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::json::JsonText;
 use crate::room::{Code, Event, Peer, RemovalReason, Signal, SignalKind, Snapshot};
-
-/// How a client writes the types of its messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
-    /// `room:join`
-    Colons,
-    /// `room.join`
-    Dots,
-}
-
-impl Style {
-    /// The style of a type; `None` where it has but one word.
-    pub fn of(kind: &str) -> Option<Self> {
-        if kind.contains(':') { Some(Self::Colons) } else { kind.contains('.').then_some(Self::Dots) }
-    }
-}
 
 /// The head of an envelope.
 #[derive(Debug)]

@@ -7,9 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::decode::{Checker, Problem, field};
-use super::encode::{Envelope, Style};
+use super::checker::{Checker, Problem, field};
+use super::encode::Envelope;
 use super::shape::{self, Mismatch};
+use super::style::Style;
 use crate::dialect::Frame;
 use crate::dialect::json::{push_member, push_raw};
 use crate::id::RoomId;
