@@ -31,7 +31,7 @@ use tokio::time::{Instant, interval};
 
 use self::guide::{Guide, Seen};
 use self::infer::InferError;
-use self::proof::{ProofError, prove};
+use self::proof::{Proof, ProofError, prove};
 use self::proxy::Proxy;
 use self::recorder::Recorder;
 use self::trace::{Trace, TraceError};
@@ -221,18 +221,18 @@ async fn watch(
 /// Infers, proves and writes. The profile is tried from a file beside `neighbor`.
 async fn conclude(trace: &Trace, out: Option<&Path>, neighbor: &Path) -> Result<String, RecordError> {
     let inferred = infer::infer(trace)?;
-    if let Some(name) = builtin(trace, inferred.relay_events.as_deref()).await? {
-        let settings = report::settings(trace, inferred.relay_events.as_deref(), &name);
-        return Ok(format!(
-            "The built-in profile `{name}` reproduces everything: no file is needed.\nSettings: {settings}"
-        ));
-    }
     let stem = out.and_then(|out| out.file_stem()).and_then(|stem| stem.to_str()).unwrap_or(NAME);
     let text = |comment: &str| inferred.to_toml(stem, "recorded from a call through its server", comment);
     let scratch = Scratch::create(neighbor, &text(""))?;
     let profiles = scratch.0.display().to_string();
     let proof = prove(trace, &settings(&profiles, inferred.relay_events.as_deref())).await?;
     drop(scratch);
+    if let Some((name, builtin)) = builtin(trace, inferred.relay_events.as_deref()).await?
+        && builtin.is_as_good_as(&proof)
+    {
+        let summary = report::summary_of_builtin(trace, &inferred, &builtin, name);
+        return Ok(format!("The built-in profile `{name}` reproduces the server: no file is needed.\n{summary}"));
+    }
     let shown = out.map_or_else(|| format!("{NAME}.toml"), |out| out.display().to_string());
     let summary = report::summary(trace, &inferred, &proof, &shown);
     let file = text(&summary);
@@ -245,18 +245,16 @@ async fn conclude(trace: &Trace, out: Option<&Path>, neighbor: &Path) -> Result<
     }
 }
 
-/// The first built-in profile that reproduces everything.
-async fn builtin(trace: &Trace, relay_events: Option<&str>) -> Result<Option<String>, RecordError> {
-    let auto = prove(trace, &settings("auto", relay_events)).await?;
-    if !auto.is_complete() {
-        return Ok(None);
-    }
+/// Returns the first built-in profile that no other surpasses, and its proof.
+async fn builtin(trace: &Trace, relay_events: Option<&str>) -> Result<Option<(&'static str, Proof)>, RecordError> {
+    let mut best: Option<(&'static str, Proof)> = None;
     for profile in Profile::builtin() {
-        if prove(trace, &settings(profile.name(), relay_events)).await?.is_complete() {
-            return Ok(Some(profile.name().to_owned()));
+        let proof = prove(trace, &settings(profile.name(), relay_events)).await?;
+        if best.as_ref().is_none_or(|(_, best)| !best.is_as_good_as(&proof)) {
+            best = Some((profile.name(), proof));
         }
     }
-    Ok(Some("auto".to_owned()))
+    Ok(best)
 }
 
 fn settings(profiles: &str, relay_events: Option<&str>) -> Vec<String> {

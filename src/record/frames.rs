@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{Data, OpCode};
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::trace::MAX_EVENT_BYTES;
 
@@ -28,6 +28,8 @@ pub(super) enum Found {
     Text(String),
     /// A message of so many bytes that it was left out.
     TooLong(u64),
+    /// A close frame.
+    Close,
 }
 
 impl FrameReader {
@@ -68,6 +70,9 @@ impl FrameReader {
             let is_too_long = length > (2 * MAX_EVENT_BYTES) as u64
                 || self.message.as_ref().is_some_and(|message| message.len() > 2 * MAX_EVENT_BYTES);
             if !is_text || is_too_long {
+                if header.opcode == OpCode::Control(Control::Close) {
+                    found.push(Found::Close);
+                }
                 if is_text {
                     found.push(Found::TooLong(length));
                     self.message = None;
@@ -130,6 +135,20 @@ mod tests {
             let mut reader = FrameReader::default();
             let found: Vec<Found> = stream.chunks(size).flat_map(|chunk| reader.read(chunk)).collect();
             assert_eq!(found, [Found::Text("42[\"a\"]".into()), Found::Text("42[\"b\"]".into())], "{size}");
+        }
+    }
+
+    #[test]
+    fn close_frames_are_found_after_the_messages_before_them() {
+        let (text, close) = (OpCode::Data(Data::Text), OpCode::Control(Control::Close));
+        let stream = bytes([
+            frame("42[\"a\"]", text, true, Some([1, 2, 3, 4])),
+            frame("\u{3}\u{3}", close, true, Some([5, 6, 7, 8])),
+        ]);
+        for size in 1..=stream.len() {
+            let mut reader = FrameReader::default();
+            let found: Vec<Found> = stream.chunks(size).flat_map(|chunk| reader.read(chunk)).collect();
+            assert_eq!(found, [Found::Text("42[\"a\"]".into()), Found::Close], "{size}");
         }
     }
 

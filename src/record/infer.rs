@@ -3,6 +3,7 @@
 //! - `signals` finds the events that carry descriptions and candidates, by the shape of their bodies;
 //! - `people` finds the room that clients share, the events that join and leave it, and the ids by which clients are known;
 //! - `timeline` follows the clients through their rooms and attributes each server event to the action that caused it;
+//! - `occasions` finds after which joins an event is sent;
 //! - `presence`, `signals` and `application` turn that into rules; `template` finds what the occurrences of an event have in
 //!   common, in variables;
 //! - `draft` writes the profile.
@@ -12,6 +13,7 @@
 
 mod application;
 mod draft;
+mod occasions;
 mod people;
 mod presence;
 mod shape;
@@ -143,7 +145,7 @@ pub fn infer(trace: &Trace) -> Result<Inferred, InferError> {
     presence::requests(trace, &people, &mut draft);
     let delivered = signals::explain(trace, &people, &timeline, &names, &mut draft, &mut unexplained);
     let attributed: Vec<_> = timeline
-        .attribute(trace, &delivered)
+        .attribute(trace, &people, &delivered)
         .into_iter()
         .filter_map(|(index, cause)| match &trace.entries[index].what {
             super::trace::What::Received(message) => Some((index, trace.entries[index].client, message, cause)),

@@ -69,9 +69,10 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    /// Whether everything is as the recorded server does it.
-    pub(super) fn is_complete(&self) -> bool {
-        self.reproduced == self.expected && self.refused.is_empty() && self.surplus.is_empty()
+    /// Whether the play reproduced no less than another, and made up no more.
+    pub(super) fn is_as_good_as(&self, other: &Self) -> bool {
+        let score = |proof: &Self| (proof.connects(), proof.reproduced.saturating_sub(proof.surplus.len()));
+        score(self) >= score(other) && self.refused.len() <= other.refused.len()
     }
 
     /// Whether every offer and answer was delivered.

@@ -273,7 +273,15 @@ impl Copy<'_> {
                 break;
             }
         }
+        self.close();
         _ = to.shutdown().await;
+    }
+
+    /// Records that the client ended the connection, before the server is told and tells others.
+    fn close(&self) {
+        if let Some(session) = self.session.filter(|_| self.has_moved && self.direction == Direction::ToServer) {
+            self.recorder.closed(session);
+        }
     }
 
     fn record(&mut self, session: SessionId, found: Vec<Found>) {
@@ -283,6 +291,7 @@ impl Copy<'_> {
                 Found::TooLong(bytes) => {
                     self.recorder.omit(format!("a message of {bytes} bytes; at most {MAX_EVENT_BYTES} are recorded"));
                 }
+                Found::Close => self.close(),
             }
         }
     }

@@ -31,8 +31,17 @@ fn reason<'a>(inferred: &'a Inferred, event: &str) -> &'a str {
     inferred.unexplained.iter().find(is_about).map_or("Parlor sends something else", |it| it.reason.as_str())
 }
 
-/// Everything: the headline, what cannot be expressed, the settings to use.
+/// Returns the summary of the inferred profile: the headline, what it does not express, the settings to use.
 pub(super) fn summary(trace: &Trace, inferred: &Inferred, proof: &Proof, file: &str) -> String {
+    summarize(trace, inferred, &inferred.unexplained, proof, file)
+}
+
+/// Returns the summary of a built-in profile that does no worse than the inferred one.
+pub(super) fn summary_of_builtin(trace: &Trace, inferred: &Inferred, proof: &Proof, name: &str) -> String {
+    summarize(trace, inferred, &[], proof, name)
+}
+
+fn summarize(trace: &Trace, inferred: &Inferred, listed: &[Unexplained], proof: &Proof, profile: &str) -> String {
     let mut out = String::new();
     if !proof.connects() {
         out.push_str("NOT PROVEN: with this profile, the recorded clients do not reach each other on Parlor.\n");
@@ -47,8 +56,9 @@ pub(super) fn summary(trace: &Trace, inferred: &Inferred, proof: &Proof, file: &
             example(args)
         );
     }
-    let is_listed = |it: &&Unexplained| !proof.missing.contains_key(&it.event);
-    for it in inferred.unexplained.iter().filter(is_listed) {
+    // What the play reproduced all the same needs no explanation.
+    let is_listed = |it: &&Unexplained| it.count == 0 && !proof.missing.contains_key(&it.event);
+    for it in listed.iter().filter(is_listed) {
         _ = writeln!(out, "- not expressed: {it}");
     }
     for (event, code) in &proof.refused {
@@ -64,7 +74,7 @@ pub(super) fn summary(trace: &Trace, inferred: &Inferred, proof: &Proof, file: &
         let what = if index == 0 { "- also asked by HTTP, which Parlor does not answer: " } else { "  " };
         _ = writeln!(out, "{what}{request}");
     }
-    _ = write!(out, "\nSettings: {}", settings(trace, inferred.relay_events.as_deref(), file));
+    _ = write!(out, "\nSettings: {}", settings(trace, inferred.relay_events.as_deref(), profile));
     out
 }
 

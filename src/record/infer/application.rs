@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::draft::{Draft, InRule, OutRule};
 use super::people::People;
 use super::shape::{self, Path, Step, last_key};
-use super::template::{Context, MAX_SAMPLES, Sample, unify};
+use super::template::{Context, MAX_SAMPLES, Sample, is_unsaid, unify};
 use super::timeline::{Action, Cause, Timeline};
 use super::{Unexplained, note};
 use crate::dialect::socketio::profile::Profile;
@@ -179,9 +179,13 @@ fn rule(
     }
     let mut gaps = Vec::new();
     let args = unify(&samples, &mut gaps);
+    if is_unsaid(&args, &gaps) {
+        // The relayed event as it was sent is closer than one that says nothing.
+        return None;
+    }
     unexplained.extend(gaps.into_iter().map(|gap| Unexplained::of_gap(other, gap, 0)));
     let (on, of, event) = (vec!["relay"], vec![name.to_owned()], Some(other.to_owned()));
-    Some(OutRule { on, of, event, each: false, size: None, args, seen: effects.len() })
+    Some(OutRule { on, of, event, each: false, size: None, is_largest: false, args, seen: effects.len() })
 }
 
 /// Notes events that only one client gets, where Parlor's relay does not see whom they name.

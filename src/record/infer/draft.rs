@@ -39,6 +39,8 @@ pub(super) struct OutRule {
     pub(super) event: Option<String>,
     pub(super) each: bool,
     pub(super) size: Option<usize>,
+    /// Whether larger rooms were not recorded, so that the rule may be for those, too.
+    pub(super) is_largest: bool,
     pub(super) args: Vec<Template>,
     /// How often the event was seen.
     pub(super) seen: usize,
@@ -58,8 +60,16 @@ impl Draft {
         let silent: Vec<&'static str> =
             ["joined", "peer-joined", "peer-left"].into_iter().filter(|on| !is_told(on)).collect();
         if !silent.is_empty() {
-            let (of, args) = (Vec::new(), Vec::new());
-            self.outs.push(OutRule { on: silent, of, event: None, each: false, size: None, args, seen: 0 });
+            self.outs.push(OutRule {
+                on: silent,
+                of: Vec::new(),
+                event: None,
+                each: false,
+                size: None,
+                is_largest: false,
+                args: Vec::new(),
+                seen: 0,
+            });
         }
     }
 
@@ -157,6 +167,9 @@ impl Draft {
         }
         for rule in &self.outs {
             out.push_str(&once(rule.seen));
+            if rule.is_largest {
+                out.push_str("# No larger room was recorded: if the server sends this in those, too, copy the rule.\n");
+            }
             let on: Vec<String> = rule.on.iter().map(|on| quoted(on)).collect();
             _ = writeln!(out, "[[out]]\non = {}", one_or_many(&on));
             if !rule.of.is_empty() {

@@ -96,6 +96,11 @@ impl People {
         }
     }
 
+    /// Whether a value is the connection id of a client.
+    pub(super) fn names_socket(&self, value: &Value) -> bool {
+        value.as_str().is_some_and(|text| !text.is_empty() && self.all.iter().any(|person| person.socket_id == text))
+    }
+
     /// Whether a value names the room.
     pub(super) fn is_room(&self, value: &Value) -> bool {
         shape::id(value).is_some_and(|text| text == self.room)

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::{Draft, InRule, OutRule, pattern};
+use super::occasions::{self, Occasion};
 use super::people::People;
 use super::shape::{self, Path};
-use super::template::{Context, Sample, Template, unify};
+use super::template::{Context, Sample, Template, is_unsaid, unify};
 use super::timeline::{Action, Cause, Timeline};
 use super::{Unexplained, note};
 use crate::record::trace::{Message, Trace, What};
 
 /// An occurrence of a server event: its position, receiver and message, and its cause.
-type Seen<'t> = (usize, usize, &'t Message, &'t Cause);
+pub(super) type Seen<'t> = (usize, usize, &'t Message, &'t Cause);
 
 /// What the occurrences of one server event have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,29 +121,29 @@ fn rules(
     if has(Role::Joined) && has(Role::Joiner) {
         let all = || roles.values().flatten().copied();
         let is_same = Same::of(all());
+        let all = all().collect::<Vec<_>>();
         if is_same && has(Role::Left) {
-            push_rule(people, name, "users-changed", &all().collect::<Vec<_>>(), false, None, draft, unexplained);
+            push_rules(people, name, "users-changed", &all, &Occasion::Each, draft, unexplained);
             return;
         }
         if is_same && let Some(size) = full_size(timeline, roles) {
-            push_rule(people, name, "full", &all().collect::<Vec<_>>(), false, Some(size), draft, unexplained);
+            let occasion = Occasion::Sizes(BTreeSet::from([size]), false);
+            push_rules(people, name, "full", &all, &occasion, draft, unexplained);
             return;
         }
     }
     for (role, seen) in roles {
-        let (on, each) = match role {
-            Role::Joiner => {
-                let (each, reason) = repetition(timeline, seen);
-                if let Some(reason) = reason {
-                    note(unexplained, name, reason, &seen[0].2.args, 0);
-                }
-                ("joined", each)
-            }
-            Role::Joined => ("peer-joined", false),
-            Role::Left => ("peer-left", false),
+        let (on, (occasion, reason)) = match role {
+            Role::Joiner => ("joined", occasions::of_joiner(people, timeline, seen)),
+            Role::Joined => ("peer-joined", occasions::of_others(timeline, seen)),
+            Role::Left => ("peer-left", (Occasion::Each, None)),
             Role::Leaver => continue,
         };
-        push_rule(people, name, on, seen, each, None, draft, unexplained);
+        if push_rules(people, name, on, seen, &occasion, draft, unexplained)
+            && let Some(reason) = reason
+        {
+            note(unexplained, name, reason, &seen[0].2.args, 0);
+        }
     }
 }
 
@@ -165,46 +166,24 @@ fn full_size(timeline: &Timeline, roles: &BTreeMap<Role, Vec<Seen<'_>>>) -> Opti
     joins.all(|cause| at.contains(&cause.index) == (cause.members.len() == size)).then_some(size)
 }
 
-/// Whether the joiner is told once for each peer; and what of its number no rule says.
-fn repetition(timeline: &Timeline, seen: &[Seen<'_>]) -> (bool, Option<&'static str>) {
-    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
-    for (_, _, _, cause) in seen {
-        *counts.entry(cause.index).or_default() += 1;
-    }
-    let joins: Vec<&Cause> = timeline.causes.iter().filter(|cause| cause.action == Action::Join).collect();
-    let count = |cause: &Cause| counts.get(&cause.index).copied().unwrap_or_default();
-    if joins.iter().all(|cause| count(cause) == 1) {
-        return (false, None);
-    }
-    // Of two clients, a list sent once is rather a list than one event for each peer.
-    let has_list = seen.iter().any(|(_, _, message, _)| message.args.iter().any(shape::has_list));
-    let is_list = has_list && counts.values().all(|count| *count == 1);
-    if !is_list && joins.iter().all(|cause| count(cause) == cause.members.len().saturating_sub(1)) {
-        return (true, None);
-    }
-    let each = counts.values().any(|count| *count > 1);
-    (each, Some("sent after some joins only, Parlor sends it after each"))
-}
-
-#[expect(clippy::too_many_arguments, reason = "the parts of one rule")]
-fn push_rule(
+/// Adds the rules for one event: one, or one for each size of the room at which it is sent. Returns `false` if no rule says
+/// anything of the event.
+fn push_rules(
     people: &People,
     name: &str,
     on: &'static str,
     seen: &[Seen<'_>],
-    each: bool,
-    size: Option<usize>,
+    occasion: &Occasion,
     draft: &mut Draft,
     unexplained: &mut Vec<Unexplained>,
-) {
-    let count = seen.len();
+) -> bool {
+    let each = *occasion == Occasion::EachPeer;
     let has_peer = matches!(on, "peer-joined" | "peer-left");
     let samples: Vec<Sample<'_>> = seen
         .iter()
         .map(|(_, receiver, message, cause)| {
             let other = if each {
-                let others = cause.members.iter().copied().filter(|member| member != receiver).collect::<Vec<_>>();
-                named_peer(people, message, &others)
+                occasions::named_peer(people, message, *receiver, cause)
             } else {
                 has_peer.then_some(cause.client)
             };
@@ -223,18 +202,33 @@ fn push_rule(
         .collect();
     let mut gaps = Vec::new();
     let args = unify(&samples, &mut gaps);
+    if is_unsaid(&args, &gaps) {
+        for (_, _, message, _) in seen {
+            note(unexplained, name, &gaps[0].reason, &message.args, 1);
+        }
+        return false;
+    }
     unexplained.extend(gaps.into_iter().map(|gap| Unexplained::of_gap(name, gap, 0)));
-    let (on, of, event) = (vec![on], Vec::new(), Some(name.to_owned()));
-    draft.outs.push(OutRule { on, of, event, each, size, args, seen: count });
-}
-
-/// The peer that an event sent for each peer is about.
-fn named_peer(people: &People, message: &Message, others: &[usize]) -> Option<usize> {
-    let mut found = None;
-    shape::scalars(&message.args, false, &mut |_, value| {
-        found = found.or_else(|| people.named_among(value, others));
-    });
-    found
+    let rule = OutRule {
+        on: vec![on],
+        of: Vec::new(),
+        event: Some(name.to_owned()),
+        each,
+        size: None,
+        is_largest: false,
+        args,
+        seen: seen.len(),
+    };
+    let Occasion::Sizes(sizes, has_largest) = occasion else {
+        draft.outs.push(rule);
+        return true;
+    };
+    for size in sizes {
+        let seen = seen.iter().filter(|(_, _, _, cause)| cause.members.len() == *size).count();
+        let is_largest = *has_largest && Some(size) == sizes.last();
+        draft.outs.push(OutRule { size: Some(*size), is_largest, seen, ..rule.clone() });
+    }
+    true
 }
 
 /// Notes what is sent on connecting and in answer to signals, which no rule says.

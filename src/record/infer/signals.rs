@@ -107,7 +107,16 @@ pub(super) fn explain(
             let of =
                 if groups.len() > 1 { origins[index].iter().map(|of| (*of).to_owned()).collect() } else { Vec::new() };
             let (on, event) = (vec![word(kind)], Some((*name).clone()));
-            draft.outs.push(OutRule { on, of, event, each: false, size: None, args, seen: pairs.len() });
+            draft.outs.push(OutRule {
+                on,
+                of,
+                event,
+                each: false,
+                size: None,
+                is_largest: false,
+                args,
+                seen: pairs.len(),
+            });
         }
     }
     variants

@@ -54,6 +54,8 @@ pub(super) struct Gap {
     pub(super) reason: String,
     /// What was seen.
     pub(super) example: String,
+    /// Whether it is an argument, rather than a part of one.
+    pub(super) is_whole: bool,
 }
 
 /// One occurrence: its arguments, and what they are explained from.
@@ -71,6 +73,12 @@ pub(super) fn unify(samples: &[Sample<'_>], gaps: &mut Vec<Gap>) -> Vec<Template
             value(&values, &mut path, gaps).unwrap_or_else(null)
         })
         .collect()
+}
+
+/// Whether a template says nothing of what was seen: each argument is a gap.
+pub(super) fn is_unsaid(args: &[Template], gaps: &[Gap]) -> bool {
+    let is_whole = |gap: &Gap| gap.is_whole;
+    !args.is_empty() && gaps.iter().filter(|gap| is_whole(gap)).count() == args.len()
 }
 
 /// TOML has no null: metadata that no peer has expands to it.
@@ -112,7 +120,9 @@ fn value(samples: &Values<'_, '_>, path: &mut Path, gaps: &mut Vec<Gap>) -> Opti
     let is_fixed = is_constant && !is_missing && !shape::is_epoch_time(first) && !shape::is_iso_time(first);
     // One occurrence of a long text says nothing about the next.
     let is_plain = present.len() > 1 || first.as_str().is_none_or(|text| text.len() <= MAX_LITERAL);
-    if is_fixed && is_plain {
+    // The id of a recorded client means nothing to the next.
+    let names_client = present.iter().any(|(_, context)| context.people.names_socket(first));
+    if is_fixed && is_plain && !names_client {
         return Some(Template::Literal(first.clone()));
     }
     gap(path, shape::describe(filled.first().map_or(first, |(value, _)| value)), first, gaps);
@@ -120,7 +130,12 @@ fn value(samples: &Values<'_, '_>, path: &mut Path, gaps: &mut Vec<Gap>) -> Opti
 }
 
 fn gap(path: &Path, reason: &str, value: &Value, gaps: &mut Vec<Gap>) {
-    gaps.push(Gap { place: Shown(path).to_string(), reason: reason.to_owned(), example: shape::example(value) });
+    gaps.push(Gap {
+        place: Shown(path).to_string(),
+        reason: reason.to_owned(),
+        example: shape::example(value),
+        is_whole: path.len() == 1,
+    });
 }
 
 /// The key of the sender's object whose value is passed on as it is.

@@ -372,6 +372,132 @@ fn names_that_follow_the_senders_are_told_apart() {
 }
 
 #[test]
+fn answers_that_depend_on_the_room_size_become_rules_with_a_size() {
+    let (inferred, rules) = inferred(
+        r#"
+        A +
+        A > create or join ["r"]
+        A < created ["r","id-a-0123456789"]
+        B +
+        B > create or join ["r"]
+        A < join ["r"]
+        B < joined ["r","id-b-0123456789"]
+        A > offer [OFFER]
+        B < offer [OFFER]
+        B > answer [ANSWER]
+        A < answer [ANSWER]
+        C +
+        C > create or join ["r"]
+        C < full ["r"]
+        "#,
+    );
+    for rule in [
+        "on = \"joined\"\nevent = \"created\"\nsize = 1\nargs = [\"$room\", \"$me.socketId\"]\n",
+        "on = \"joined\"\nevent = \"joined\"\nsize = 2\nargs = [\"$room\", \"$me.socketId\"]\n",
+        "on = \"joined\"\nevent = \"full\"\nsize = 3\nargs = [\"$room\"]\n",
+        "on = \"peer-joined\"\nevent = \"join\"\nsize = 2\nargs = [\"$room\"]\n",
+    ] {
+        assert!(rules.contains(rule), "{rule}\n{rules}");
+    }
+    assert_eq!(inferred.unexplained, []);
+    let text = inferred.to_toml("test", "", "");
+    assert!(text.contains("# No larger room was recorded"), "{text}");
+    assert_eq!(text.matches("# No larger room was recorded").count(), 1, "{text}");
+}
+
+#[test]
+fn an_event_for_the_first_of_several_peers_is_sent_for_each() {
+    let (inferred, rules) = inferred(
+        r#"
+        A +
+        A > join room ["r"]
+        B +
+        B > join room ["r"]
+        B < other user ["id-a-0123456789"]
+        A < user joined ["id-b-0123456789"]
+        B > offer [{"target":"id-a-0123456789","sdp":OFFER}]
+        A < offer [{"target":"id-a-0123456789","sdp":OFFER}]
+        C +
+        C > join room ["r"]
+        C < other user ["id-a-0123456789"]
+        A < user joined ["id-c-0123456789"]
+        "#,
+    );
+    assert!(
+        rules.contains("event = \"other user\"\neach = \"peers\"\nargs = [\"$peer.socketId\"]"),
+        "no recorded id is a constant: {rules}"
+    );
+    let events: Vec<&str> = inferred.unexplained.iter().map(|it| it.event.as_str()).collect();
+    assert_eq!(events, ["other user", "user joined"]);
+}
+
+#[test]
+fn the_id_of_a_recorded_client_is_no_constant() {
+    let (inferred, rules) = inferred(
+        r#"
+        A +
+        A > join ["r"]
+        B +
+        B > join ["r"]
+        B < host [{"id":"id-a-0123456789","quality":"high"}]
+        B > offer [OFFER]
+        A < offer [OFFER]
+        C +
+        C > join ["r"]
+        C < host [{"id":"id-a-0123456789","quality":"high"}]
+        A < host [{"id":"id-a-0123456789","quality":"high"}]
+        B < host [{"id":"id-a-0123456789","quality":"high"}]
+        "#,
+    );
+    assert!(!rules.contains("id-a-0123456789"), "{rules}");
+    assert!(inferred.unexplained.iter().any(|it| it.event.starts_with("host")), "{:?}", inferred.unexplained);
+}
+
+#[test]
+fn an_event_that_no_rule_can_fill_is_not_sent_empty() {
+    let (inferred, rules) = inferred(
+        r#"
+        A +
+        A > join ["r"]
+        A < log ["a long text about the first client that joined"]
+        B +
+        B > join ["r"]
+        B < log ["a long text about the second client that joined"]
+        B > offer [OFFER]
+        A < offer [OFFER]
+        "#,
+    );
+    assert!(!rules.contains("log"), "{rules}");
+    let unexplained: Vec<_> = inferred.unexplained.iter().map(|it| (it.event.as_str(), it.count)).collect();
+    assert_eq!(unexplained, [("log", 2)]);
+}
+
+#[test]
+fn a_relayed_event_is_attributed_across_a_burst_of_others() {
+    let burst: String = (0..12).map(|number| format!("B > draw [{{\"x\":{number}}}]\n")).collect();
+    let script = format!(
+        r#"
+        A +
+        A > join ["r"]
+        B +
+        B > join ["r"]
+        A < new ["id-b-0123456789"]
+        B > offer [OFFER]
+        A < offer [OFFER]
+        B > say [{{"text":"one"}}]
+        {burst}
+        A < say [{{"text":"one"}}]
+        A > say [{{"text":"two"}}]
+        {burst}
+        B < say [{{"text":"two"}}]
+        "#
+    );
+    let (inferred, rules) = inferred(&script);
+    assert!(!rules.contains("event = \"say\""), "relayed as it is: {rules}");
+    assert!(!inferred.unexplained.iter().any(|it| it.event == "say"), "{:?}", inferred.unexplained);
+}
+
+#[test]
 fn traces_without_a_call_of_two_are_refused() {
     let refusal = |script: &str| infer(&trace(script)).unwrap_err();
     assert_eq!(refusal("A +"), InferError::Empty);

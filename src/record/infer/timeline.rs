@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::LazyLock;
 
+use serde_json::Value;
+
 use super::people::People;
 use super::shape;
 use crate::record::trace::{Message, Trace, What};
@@ -12,6 +14,9 @@ const MAX_MEMBERS: usize = 64;
 
 /// How many of the latest client actions can have caused a server event.
 const RECENT: usize = 6;
+
+/// How much the same arguments count for the attribution of a server event to the event of a client.
+const SAME_ARGUMENTS: usize = 12;
 
 /// Maximum number of strings of one event that are compared.
 const MAX_STRINGS: usize = 64;
@@ -95,25 +100,35 @@ impl Timeline {
     }
 
     /// Attributes each server event that is no signal to the action that caused it: pairs of position and cause.
-    pub(super) fn attribute<'a>(&'a self, trace: &Trace, is_signal: &BTreeSet<usize>) -> Vec<(usize, &'a Cause)> {
+    pub(super) fn attribute<'a>(
+        &'a self,
+        trace: &Trace,
+        people: &People,
+        is_signal: &BTreeSet<usize>,
+    ) -> Vec<(usize, &'a Cause)> {
         let received: Vec<(usize, usize, &Message)> =
             trace.received().filter(|(index, _, _)| !is_signal.contains(index)).collect();
-        let texts = Texts::collect(trace);
+        let texts = Texts::collect(trace, people);
+        let sent = SentArguments::collect(trace, people, &self.causes);
         let mut votes: HashMap<(&Action, &str), usize> = HashMap::new();
         let mut attributed = Vec::with_capacity(received.len());
         for is_final in [false, true] {
             for (index, client, message) in &received {
                 let until = self.causes.partition_point(|cause| cause.index < *index);
-                let recent = &self.causes[until.saturating_sub(RECENT)..until];
+                let start = until.saturating_sub(RECENT);
+                // What has the same arguments is considered though a burst of other events came between.
+                let alike = sent.of(&message.args, start).map(|position| &self.causes[position]);
                 // What a client receives after it closed its connection was under way already.
                 let is_possible = |cause: &&Cause| {
                     cause.client != *client || !matches!(trace.entries[cause.index].what, What::Disconnected)
                 };
-                let scored = recent.iter().rev().filter(is_possible).enumerate().map(|(distance, cause)| {
+                let recent = self.causes[start..until].iter().rev().chain(alike);
+                let scored = recent.filter(is_possible).enumerate().map(|(distance, cause)| {
                     let usual = votes.get(&(&cause.action, message.event.as_str())).copied().unwrap_or_default();
                     let score =
                         likeness(&texts, cause, *index, *client, message) + 2 * usual.min(6) * usize::from(is_final);
-                    (score + RECENT - distance, std::cmp::Reverse(distance), cause)
+                    let same = SAME_ARGUMENTS * usize::from(sent.has(cause.index, &message.args));
+                    (score + same + RECENT.saturating_sub(distance), std::cmp::Reverse(distance), cause)
                 });
                 let best = scored.max_by_key(|(score, distance, _)| (*score, *distance)).map(|(_, _, cause)| cause);
                 let Some(cause) = best else { continue };
@@ -141,13 +156,53 @@ fn likeness(texts: &Texts<'_>, cause: &Cause, index: usize, receiver: usize, mes
     6 * usize::from(*name == message.event) + usize::from(cause.client != receiver) + 4 * usize::from(is_shared)
 }
 
+/// The causes that sent the same arguments. Those without a text are left out: that two flags are equal is no evidence.
+struct SentArguments<'t> {
+    by_json: HashMap<String, Vec<usize>>,
+    by_entry: HashMap<usize, &'t [Value]>,
+}
+
+impl<'t> SentArguments<'t> {
+    fn collect(trace: &'t Trace, people: &People, causes: &[Cause]) -> Self {
+        let (mut by_json, mut by_entry) = (HashMap::<String, Vec<usize>>::new(), HashMap::new());
+        for (position, cause) in causes.iter().enumerate() {
+            let (Action::Application(_), What::Sent(message)) = (&cause.action, &trace.entries[cause.index].what)
+            else {
+                continue;
+            };
+            if !strings(people, message).is_empty() {
+                by_json.entry(json(&message.args)).or_default().push(position);
+                by_entry.insert(cause.index, message.args.as_slice());
+            }
+        }
+        Self { by_json, by_entry }
+    }
+
+    /// Returns the latest causes before `until` that sent these arguments, by position.
+    fn of(&self, args: &[Value], until: usize) -> impl Iterator<Item = usize> {
+        let positions = if self.by_json.is_empty() { None } else { self.by_json.get(&json(args)) };
+        let positions = positions.map(Vec::as_slice).unwrap_or_default();
+        let earlier = positions.partition_point(|position| *position < until);
+        positions[..earlier].iter().rev().take(RECENT).copied()
+    }
+
+    /// Whether the event at a position of the trace was sent with these arguments.
+    fn has(&self, index: usize, args: &[Value]) -> bool {
+        self.by_entry.get(&index).is_some_and(|sent| *sent == args)
+    }
+}
+
+fn json(args: &[Value]) -> String {
+    args.iter().map(Value::to_string).collect::<Vec<_>>().join(",")
+}
+
 /// The strings in the arguments of each event, a bounded number of each.
 struct Texts<'t>(HashMap<usize, HashSet<&'t str>>);
 
 impl<'t> Texts<'t> {
-    fn collect(trace: &'t Trace) -> Self {
+    fn collect(trace: &'t Trace, people: &People) -> Self {
         let events = trace.sent().chain(trace.received());
-        Self(events.map(|(index, _, message)| (index, strings(message))).collect())
+        Self(events.map(|(index, _, message)| (index, strings(people, message))).collect())
     }
 
     fn of(&self, index: usize) -> &HashSet<&'t str> {
@@ -156,10 +211,12 @@ impl<'t> Texts<'t> {
     }
 }
 
-fn strings(message: &Message) -> HashSet<&str> {
+/// Returns the strings in the arguments of an event. The name of the room is in events of every kind, and no evidence.
+fn strings<'t>(people: &People, message: &'t Message) -> HashSet<&'t str> {
     let mut found = HashSet::new();
     shape::scalars(&message.args, true, &mut |_, value| {
-        if let Some(text) = value.as_str().filter(|text| !text.is_empty() && found.len() < MAX_STRINGS) {
+        let text = value.as_str().filter(|text| !text.is_empty() && *text != people.room);
+        if let Some(text) = text.filter(|_| found.len() < MAX_STRINGS) {
             found.insert(text);
         }
     });
