@@ -79,7 +79,7 @@ test-compat: program client-demo/node_modules tests/compat/node_modules python
 	npm test --prefix tests/compat
 
 # Profiles learned from servers of six families.
-test-record: program tests/record/node_modules
+test-record: program tests/record/node_modules /usr/bin/certutil
 	npm test --prefix tests/record
 
 test-wires: program python

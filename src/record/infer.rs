@@ -2,7 +2,7 @@
 //!
 //! - `signals` finds the events that carry descriptions and candidates, by the shape of their bodies;
 //! - `people` finds the room that clients share, the events that join and leave it, and the ids by which clients are known;
-//! - `timeline` follows the clients through their rooms and attributes each server event to the action that caused it;
+//! - `timeline` follows the clients through their rooms; `attribution` finds the action that caused each server event;
 //! - `occasions` finds after which joins an event is sent;
 //! - `presence`, `signals` and `application` turn that into rules; `template` finds what the occurrences of an event have in
 //!   common, in variables;
@@ -12,6 +12,7 @@
 //! be expressed is listed by name with an example, never dropped.
 
 mod application;
+mod attribution;
 mod draft;
 mod occasions;
 mod people;
@@ -144,8 +145,7 @@ pub fn infer(trace: &Trace) -> Result<Inferred, InferError> {
     let mut unexplained = Vec::new();
     presence::requests(trace, &people, &mut draft);
     let delivered = signals::explain(trace, &people, &timeline, &names, &mut draft, &mut unexplained);
-    let attributed: Vec<_> = timeline
-        .attribute(trace, &people, &delivered)
+    let attributed: Vec<_> = attribution::attribute(&timeline, trace, &people, &delivered)
         .into_iter()
         .filter_map(|(index, cause)| match &trace.entries[index].what {
             super::trace::What::Received(message) => Some((index, trace.entries[index].client, message, cause)),

@@ -64,14 +64,17 @@ pub(super) struct Proof {
     pub(super) refused: BTreeSet<(String, String)>,
     /// Events that the recorded server did not send, or not as often.
     pub(super) surplus: BTreeSet<String>,
+    /// Number of surplus events whose names the recorded server sends, too.
+    repeated: usize,
     /// Number of offers and answers that were delivered, and of those that should have been.
     descriptions: (usize, usize),
 }
 
 impl Proof {
-    /// Whether the play reproduced no less than another, and made up no more.
+    /// Whether the play reproduced no less than another, and repeated no more. Events of names that the recorded server never
+    /// sends do not count: its pages do not listen to them.
     pub(super) fn is_as_good_as(&self, other: &Self) -> bool {
-        let score = |proof: &Self| (proof.connects(), proof.reproduced.saturating_sub(proof.surplus.len()));
+        let score = |proof: &Self| (proof.connects(), proof.reproduced.saturating_sub(proof.repeated));
         score(self) >= score(other) && self.refused.len() <= other.refused.len()
     }
 
@@ -223,6 +226,7 @@ impl<'t> Play<'t> {
 
     /// Finds for each expected event one that Parlor sent.
     fn compare(&mut self) {
+        let names: BTreeSet<&str> = self.trace.received().map(|(_, _, message)| message.event.as_str()).collect();
         for (expected, actual) in self.expected.iter().zip(&mut self.actual) {
             for Expected { message, is_acknowledgement } in expected {
                 let event = if *is_acknowledgement { acknowledgement(&message.event) } else { message.event.clone() };
@@ -256,7 +260,10 @@ impl<'t> Play<'t> {
             let surplus = actual
                 .iter()
                 .filter(|message| !is_offset(&message.event) && !message.event.starts_with(ACKNOWLEDGEMENT));
-            self.proof.surplus.extend(surplus.map(|message| message.event.clone()));
+            for message in surplus {
+                self.proof.repeated += usize::from(names.contains(message.event.as_str()));
+                self.proof.surplus.insert(message.event.clone());
+            }
         }
     }
 }

@@ -8,52 +8,12 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, describe, test } from 'node:test'
 import { FAMILIES } from './families.js'
+import { learn, meet } from './meeting.js'
 import { Page, until } from './page.js'
 import { Program, connect, parlor, record, serve } from './support.js'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'parlor-record-'))
 after(() => rmSync(folder, { recursive: true }))
-
-/** One call of two, a third that joins, a message to all, and one that leaves. */
-async function meet(url, family, room) {
-  const pages = []
-  const story = () => JSON.stringify(pages.map(({ name, calls, chats, gone, seen }) => ({ name, calls: [...calls], chats, gone, seen })))
-  const enter = async (name) => {
-    const page = new Page(connect(url, family), name, room)
-    await until(`the connection of ${name}`, () => page.socket.connected)
-    pages.push(page)
-    family.open(page)
-    return page
-  }
-  try {
-    const ann = await enter('Ann')
-    const bo = await enter('Bo')
-    await until('the call of two', () => ann.held === 1 && bo.held === 1, story)
-    const cy = await enter('Cy')
-    await until('the call of three', () => pages.every((page) => page.held === 2), story)
-    family.chat(ann, 'hello')
-    await until('the chat', () => [bo, cy, ...(family.echoes ? [ann] : [])].every((page) => page.chats.length), story)
-    family.leave(bo)
-    await until('the leave', () => ann.gone.length === 1 && cy.gone.length === 1, story)
-    assert(family.check?.(pages) ?? true, story())
-    assert.deepEqual(pages.map(({ chats }) => chats.length), [family.echoes ? 1 : 0, 1, 1], story())
-  } finally {
-    for (const { socket } of pages) socket.close()
-  }
-}
-
-/** Records the meeting; returns the profile's file and the settings that the summary names. */
-async function learn(family, file) {
-  const server = await serve(family)
-  const recorder = await record(server.url, '--out', file, '--save-trace', `${file}.trace`)
-  await meet(recorder.url, family, 'red-7')
-  assert.equal(await recorder.end('SIGINT'), 0, recorder.output)
-  server.close()
-  const summary = recorder.output
-  const [, settings] = /^Settings: (.*)$/m.exec(summary)
-  const env = Object.fromEntries([...settings.matchAll(/(\w+)='([^']*)'/g)].map(([, name, value]) => [name, value]))
-  return { summary, env }
-}
 
 for (const family of FAMILIES) {
   test(`the pages of "${family.name}" hold their call on Parlor`, async () => {

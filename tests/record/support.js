@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Server } from 'socket.io'
@@ -19,13 +20,13 @@ process.once('SIGTERM', () => process.exit(143))
 
 const IO = { 2: io2, 3: io3, 4: io4 }
 
-/** Starts the server of a family; `onRequest` answers other requests. */
-export async function serve(family, onRequest) {
-  const http = createServer(onRequest)
+/** Starts the server of a family, over TLS with `tls` (a key and a certificate). */
+export async function serve(family, { tls } = {}) {
+  const http = tls ? createSecureServer(tls) : createServer()
   const io = new Server(http, { allowEIO3: true, cors: { origin: '*' } })
-  family.serve(io)
+  family.serve(family.namespace ? io.of(family.namespace) : io)
   await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve))
-  return { url: `http://127.0.0.1:${http.address().port}`, close: () => io.close() }
+  return { url: `${tls ? 'https' : 'http'}://127.0.0.1:${http.address().port}`, close: () => io.close() }
 }
 
 /** Runs `parlor` with these arguments. */
@@ -72,6 +73,6 @@ export async function parlor(env) {
 }
 
 export function connect(url, family) {
-  const { client, transports } = family
-  return IO[client](url, { forceNew: true, reconnection: false, ...(transports && { transports }) })
+  const { client, transports, namespace = '' } = family
+  return IO[client](`${url}${namespace}`, { forceNew: true, reconnection: false, ...(transports && { transports }) })
 }

@@ -474,7 +474,7 @@ fn an_event_that_no_rule_can_fill_is_not_sent_empty() {
 
 #[test]
 fn a_relayed_event_is_attributed_across_a_burst_of_others() {
-    let burst: String = (0..12).map(|number| format!("B > draw [{{\"x\":{number}}}]\n")).collect();
+    let burst = (0..12).map(|number| format!("B > draw [{{\"x\":{number}}}]")).collect::<Vec<_>>().join("\n");
     let script = format!(
         r#"
         A +
