@@ -123,7 +123,7 @@ async fn connect(meeting: Meeting, requesters: &mut [Requester]) -> anyhow::Resu
     Ok((senders, receivers))
 }
 
-/// Creates a transport. A sending one connects with its first producer.
+/// Creates and connects a transport.
 async fn transport(requester: &mut Requester, direction: &str, capabilities: &Value) -> anyhow::Result<Media> {
     let request = json!({ "direction": direction, "rtpCapabilities": capabilities });
     let created = requester.request("transport:create", request).await?;

@@ -81,9 +81,8 @@ export class SfuMedia extends Emitter {
   async open() {
     const { rtpCapabilities: routerRtpCapabilities } = await this.#ask("router:capabilities");
     await this.#device.load({ routerRtpCapabilities });
-    const rtpCapabilities = this.#device.sendRtpCapabilities;
     const [sending, receiving] = await Promise.all([
-      this.#ask("transport:create", { direction: "send", rtpCapabilities }),
+      this.#ask("transport:create", { direction: "send" }),
       this.#ask("transport:create", { direction: "recv" }),
     ]);
     if (this.#isClosed) return;

@@ -6,6 +6,10 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use super::CONSTANT;
 use crate::sfu::MediaStats;
 
+/// Label values of dropped datagrams and packets.
+const REASONS: [&str; 6] =
+    ["unknown_sender", "not_sent", "over_limit", "stun_rate", "unvalidated_address", "undeclared_payload_type"];
+
 /// The Prometheus metrics of the media server.
 pub(super) struct MediaMetrics {
     transports: IntGauge,
@@ -15,8 +19,8 @@ pub(super) struct MediaMetrics {
     datagrams: [IntCounter; 2],
     bytes: [IntCounter; 2],
     /// By reason: unknown sender, not accepted by the socket, over the rate limit of the client, binding request over
-    /// the rate limit, unvalidated address.
-    lost: [IntCounter; 5],
+    /// the rate limit, unvalidated address, undeclared payload type.
+    lost: [IntCounter; 6],
     /// By limit: transports created too fast, too many transports, not connected in time.
     limits: [IntCounter; 3],
     forwarded: IntCounter,
@@ -55,8 +59,7 @@ impl MediaMetrics {
             consumers: gauge("parlor_media_consumers", "Current consumers (tracks that peers receive)."),
             datagrams: both("parlor_media_datagrams_total", "Datagrams received and sent on the media port."),
             bytes: both("parlor_media_bytes_total", "Bytes received and sent on the media port."),
-            lost: ["unknown_sender", "not_sent", "over_limit", "stun_rate", "unvalidated_address"]
-                .map(|reason| lost.with_label_values(&[reason])),
+            lost: REASONS.map(|reason| lost.with_label_values(&[reason])),
             limits: ["transport_rate", "transports", "connect_time"].map(|limit| limits.with_label_values(&[limit])),
             forwarded: counter(
                 "parlor_media_packets_forwarded_total",
@@ -79,7 +82,9 @@ impl MediaMetrics {
         *counted_panics = stats.panics.max(*counted_panics);
         let counter = |counter: &IntCounter, value: u64| counter.inc_by(value.saturating_sub(counter.get()));
         let MediaStats { received, sent, received_bytes, sent_bytes, ignored, send_errors, over_limit, .. } = *stats;
-        let lost = vec![ignored, send_errors, over_limit, stats.binding_requests_over_limit, stats.unvalidated];
+        let MediaStats { binding_requests_over_limit, unvalidated, undeclared_payload_types, .. } = *stats;
+        let lost =
+            vec![ignored, send_errors, over_limit, binding_requests_over_limit, unvalidated, undeclared_payload_types];
         let limits = vec![stats.creations_over_rate, stats.transports_over_limit, stats.connect_timeouts];
         let all = [
             (&self.datagrams[..], vec![received, sent]),

@@ -1,279 +1,251 @@
-//! Payload types and header extension ids of one transport.
+//! Payload types and header extension ids.
 //!
-//! Consumers use the router's numbers. Producers use those of their client, taken from its capabilities and its first
-//! track.
+//! Consumers get the router's numbers. Each producer has those of its client, which may differ from its other
+//! producers: [`TrackFormats`] are read from the parameters of `produce`, as in mediasoup.
 //!
-//! Invariant: the numbers are fixed when the transport starts. Tracks with other numbers are refused later.
+//! An `Rtc` of str0m has one set of numbers, fixed when it is created. So that of a sending transport accepts all:
+//! - each payload type is declared as its own RTX, so that str0m recognizes retransmissions by their SSRC alone;
+//! - each extension id is declared as a [`SelectedExtension`], whose meaning is set before each packet, by
+//!   [`ExtensionSelector::select`], to that in the packet's track.
+//!
+//! Invariant: what a number means depends only on the track that a packet belongs to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use str0m::format::{CodecConfig, FormatParams};
 use str0m::media::Frequency;
-use str0m::rtp::{Extension, ExtensionMap};
+use str0m::rtp::{Extension, ExtensionMap, ExtensionSerializer, ExtensionValues};
 
-use super::parameters::{ExtensionParameters, RtpCapabilities, RtpParameters, TrackKind};
+use super::parameters::{CodecParameters, ExtensionParameters, RtpParameters};
 use super::request::SfuErrorKind;
-use super::router::{
-    AUDIO_LEVEL, Codec, EXTENSIONS, MID, REPAIRED_RID, RID, SupportedExtension, TRANSPORT_CC, as_number, capabilities,
-};
+use super::router::{Codec, EXTENSIONS, as_number};
 
-/// The payload types and extension ids of one transport.
-#[derive(Debug, Clone)]
-pub(super) struct Formats {
-    /// Payload type, codec, and payload type of RTX.
-    payloads: Vec<(u8, Codec, Option<u8>)>,
-    /// Id, and index in [`EXTENSIONS`].
-    extensions: Vec<(u8, usize)>,
+/// Payload types of Opus in Chromium and Safari, in Firefox, and of the router. Opus with another one works as well,
+/// but receiver reports state its jitter in units of a video clock, as str0m must know the clock rate in advance.
+const OPUS_PAYLOAD_TYPES: [u8; 3] = [111, 109, Codec::Opus.payload_type()];
+
+/// Returns whether a payload type can be used. The others are those of RTCP (RFC 5761, section 4).
+fn is_valid_payload_type(payload_type: u8) -> bool {
+    matches!(payload_type, 0..=63 | 96..=127)
 }
 
-/// Maximum number of codecs, and of extensions, that are read of a client's capabilities. Browsers have fewer than
-/// forty.
-const MAX_ENTRIES: usize = 128;
-
-/// Largest valid id of a header extension.
-const MAX_EXTENSION_ID: u8 = 16;
-
-/// Returns a header extension id if it is valid. Extensions with other ids are ignored.
-fn valid_id(id: u16) -> Option<u8> {
-    u8::try_from(id).ok().filter(|id| (1..=MAX_EXTENSION_ID).contains(id))
+/// The payload types and extension ids of one track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TrackFormats {
+    payload_type: u8,
+    /// The payload type of RTX, if it is used.
+    pub(super) rtx: Option<u8>,
+    pub(super) extensions: ExtensionIds,
 }
 
-/// Adds an extension if it is supported, its id is valid, and neither is present yet.
-fn add_extension(extensions: &mut Vec<(u8, usize)>, uri: &str, id: u16) {
-    let index = EXTENSIONS.iter().position(|extension| extension.uri == uri);
-    let (Some(index), Some(id)) = (index, valid_id(id)) else { return };
-    if !extensions.iter().any(|(taken, known)| *taken == id || *known == index) {
-        extensions.push((id, index));
+impl TrackFormats {
+    /// Reads the numbers of a track, which uses the first of its codecs.
+    pub(super) fn read(parameters: &RtpParameters) -> Result<Self, SfuErrorKind> {
+        let wrong = |problem| SfuErrorKind::Parameter { field: "rtpParameters.codecs", problem };
+        let codecs = &parameters.codecs;
+        let first = codecs.first().ok_or(wrong("empty"))?;
+        let mut taken = [false; 128];
+        for codec in codecs {
+            if !is_valid_payload_type(codec.payload_type) {
+                return Err(wrong("a payload type must be 0 to 63 or 96 to 127"));
+            }
+            if std::mem::replace(&mut taken[usize::from(codec.payload_type)], true) {
+                return Err(wrong("the same payload type twice"));
+            }
+        }
+        let is_rtx_of = |rtx: &CodecParameters, codec: &CodecParameters| {
+            !is_rtx(codec) && rtx.parameters.get("apt").and_then(as_number) == Some(codec.payload_type.into())
+        };
+        let mut all_rtx = codecs.iter().filter(|codec| is_rtx(codec));
+        if all_rtx.clone().any(|rtx| !codecs.iter().any(|codec| is_rtx_of(rtx, codec))) {
+            return Err(wrong("rtx without its codec: apt must be the payload type of another entry"));
+        }
+        let rtx = all_rtx.find(|rtx| is_rtx_of(rtx, first)).map(|rtx| rtx.payload_type);
+        let extensions = ExtensionIds::read(&parameters.header_extensions)?;
+        Ok(Self { payload_type: first.payload_type, rtx, extensions })
+    }
+
+    /// Returns whether packets of the track may have a payload type. Those that were retransmitted keep that of RTX.
+    pub(super) fn has_payload_type(&self, payload_type: u8) -> bool {
+        payload_type == self.payload_type || Some(payload_type) == self.rtx
     }
 }
 
-impl Formats {
-    /// Returns the router's numbers, for receiving transports.
+fn is_rtx(codec: &CodecParameters) -> bool {
+    codec.mime_type.get(6..).is_some_and(|subtype| subtype.eq_ignore_ascii_case("rtx"))
+}
+
+/// The meaning of each header extension id: four bits for each id from 1, which hold the index in [`EXTENSIONS`] plus 1,
+/// or 0 for extensions that the router does not read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ExtensionIds(u64);
+
+const _: () = assert!(EXTENSIONS.len() < 16, "an index must fit into four bits");
+
+impl ExtensionIds {
+    /// The largest id that str0m reads. Clients number the few extensions that the router supports from 1.
+    const MAX: u8 = 16;
+
+    /// Returns the router's ids.
+    #[cfg(test)]
     pub(super) fn of_router() -> Self {
-        Self::read(&capabilities())
+        let mut ids = Self::default();
+        for (index, extension) in EXTENSIONS.iter().enumerate() {
+            ids.set(extension.id, index);
+        }
+        ids
     }
 
-    /// Returns the numbers in a sending client's capabilities. Unsupported codecs and extensions, and those with
-    /// invalid numbers, are left out.
-    pub(super) fn read(client: &RtpCapabilities) -> Self {
-        let mut payloads: Vec<(u8, Codec, Option<u8>)> = Vec::new();
-        let codecs = || client.codecs.iter().take(MAX_ENTRIES);
-        for offered in codecs() {
-            let codec = Codec::parse(&offered.mime_type, offered.clock_rate, offered.channels, &offered.parameters);
-            let payload_type = offered.preferred_payload_type.filter(|payload_type| *payload_type < 128);
-            let (Some(codec), Some(payload_type)) = (codec, payload_type) else { continue };
-            let rtx = codecs().find(|rtx| {
-                rtx.mime_type.eq_ignore_ascii_case("video/rtx")
-                    && rtx.parameters.get("apt").and_then(as_number) == Some(payload_type.into())
-            });
-            let rtx = rtx.and_then(|rtx| rtx.preferred_payload_type).filter(|rtx| *rtx < 128 && *rtx != payload_type);
-            let is_taken = |number: u8| {
-                payloads.iter().any(|(payload_type, _, rtx)| *payload_type == number || *rtx == Some(number))
-            };
-            if !is_taken(payload_type) && !rtx.is_some_and(is_taken) {
-                payloads.push((payload_type, codec, rtx));
+    /// Reads the ids of a track.
+    fn read(declared: &[ExtensionParameters]) -> Result<Self, SfuErrorKind> {
+        let wrong = |problem| SfuErrorKind::Parameter { field: "rtpParameters.headerExtensions", problem };
+        let mut ids = Self::default();
+        let mut taken = [false; 256];
+        for extension in declared {
+            let id = u8::try_from(extension.id).ok().filter(|id| *id > 0);
+            let id = id.ok_or(wrong("an id must be 1 to 255"))?;
+            if std::mem::replace(&mut taken[usize::from(id)], true) {
+                return Err(wrong("the same id twice"));
+            }
+            let Some(index) = EXTENSIONS.iter().position(|known| known.uri == extension.uri) else { continue };
+            if id > Self::MAX {
+                return Err(wrong("the id of an extension that the router reads must be 1 to 16"));
+            }
+            if ids.has(&EXTENSIONS[index].extension) {
+                return Err(wrong("the same uri twice"));
+            }
+            ids.set(id, index);
+        }
+        Ok(ids)
+    }
+
+    fn set(&mut self, id: u8, index: usize) {
+        self.0 |= (index as u64 + 1) << (4 * u32::from(id - 1));
+    }
+
+    /// Returns the number that is stored for an id.
+    fn number(self, id: u8) -> u64 {
+        if (1..=Self::MAX).contains(&id) { self.0 >> (4 * u32::from(id - 1)) & 0xf } else { 0 }
+    }
+
+    /// Returns the extension with an id.
+    pub(super) fn get(self, id: u8) -> Option<&'static Extension> {
+        let index = usize::try_from(self.number(id)).ok()?.checked_sub(1)?;
+        EXTENSIONS.get(index).map(|known| &known.extension)
+    }
+
+    /// Returns whether an extension has an id.
+    pub(super) fn has(self, extension: &Extension) -> bool {
+        (1..=Self::MAX).any(|id| self.get(id) == Some(extension))
+    }
+
+    /// Returns these ids, and those of `other` that are free.
+    pub(super) fn or(mut self, other: Self) -> Self {
+        for id in 1..=Self::MAX {
+            if self.number(id) == 0 {
+                self.0 |= other.number(id) << (4 * u32::from(id - 1));
             }
         }
-        let mut extensions: Vec<(u8, usize)> = Vec::new();
-        for offered in client.header_extensions.iter().take(MAX_ENTRIES) {
-            add_extension(&mut extensions, &offered.uri, offered.preferred_id);
-        }
-        Self { payloads, extensions }
+        self
+    }
+}
+
+/// Sets the meaning of header extension ids for the packet that an `Rtc` parses next.
+#[derive(Debug, Default)]
+pub(super) struct ExtensionSelector(Arc<AtomicU64>);
+
+impl ExtensionSelector {
+    pub(super) fn select(&self, ids: ExtensionIds) {
+        self.0.store(ids.0, Ordering::Relaxed);
     }
 
-    /// Returns the numbers of current Chromium, for clients that send no capabilities.
-    pub(super) fn of_chromium() -> Self {
-        let payloads = vec![
-            (111, Codec::Opus, None),
-            (96, Codec::Vp8, Some(97)),
-            (98, Codec::Vp9, Some(99)),
-            (108, Codec::H264, Some(109)),
-            (45, Codec::Av1, Some(46)),
-        ];
-        let id_of = |extension: &SupportedExtension| match extension.extension {
-            Extension::AudioLevel => 1,
-            Extension::AbsoluteSendTime => 2,
-            Extension::TransportSequenceNumber => 3,
-            Extension::RtpMid => 4,
-            Extension::RtpStreamId => 10,
-            Extension::RepairedRtpStreamId => 11,
-            _ => 13,
-        };
-        let extensions = EXTENSIONS.iter().enumerate().map(|(index, extension)| (id_of(extension), index)).collect();
-        Self { payloads, extensions }
-    }
-
-    /// Returns the codec of a payload type, and its RTX payload type.
-    pub(super) fn codec(&self, payload_type: u8) -> Option<(Codec, Option<u8>)> {
-        let mut payloads = self.payloads.iter();
-        payloads.find(|(own, _, _)| *own == payload_type).map(|(_, codec, rtx)| (*codec, *rtx))
-    }
-
-    /// Returns whether a payload type is that of RTX.
-    pub(super) fn is_rtx(&self, payload_type: u8) -> bool {
-        self.payloads.iter().any(|(_, _, rtx)| *rtx == Some(payload_type))
-    }
-
-    /// Returns the header extension with an id.
-    pub(super) fn extension(&self, id: u8) -> Option<&'static Extension> {
-        let mut extensions = self.extensions.iter();
-        extensions.find(|(own, _)| *own == id).map(|(_, index)| &EXTENSIONS[*index].extension)
-    }
-
-    /// Returns these numbers with the extension ids of the first track taking precedence: browsers number extensions by
-    /// the kind of that track. If its ids differ from those announced, the id of the audio level cannot be predicted,
-    /// and every free id is read as one.
-    pub(super) fn with_first_track(&self, parameters: &RtpParameters) -> Self {
-        let mut extensions: Vec<(u8, usize)> = Vec::new();
-        for declared in parameters.header_extensions.iter().take(MAX_ENTRIES) {
-            add_extension(&mut extensions, &declared.uri, declared.id);
-        }
-        let is_as_announced = extensions.iter().all(|extension| self.extensions.contains(extension));
-        for (id, index) in &self.extensions {
-            add_extension(&mut extensions, EXTENSIONS[*index].uri, (*id).into());
-        }
-        let level = EXTENSIONS.iter().position(|extension| extension.extension == Extension::AudioLevel);
-        let is_declared = parameters.header_extensions.iter().any(|declared| declared.uri == AUDIO_LEVEL);
-        if let (Some(index), false, false) = (level, is_as_announced, is_declared) {
-            let free: Vec<u8> = (1..=14).filter(|id| extensions.iter().all(|(taken, _)| taken != id)).collect();
-            extensions.extend(free.into_iter().map(|id| (id, index)));
-        }
-        Self { payloads: self.payloads.clone(), extensions }
-    }
-
-    /// Checks the extension ids of a track. Those that identify streams must match the transport's ids; a track can be
-    /// forwarded without the others. No other extension may have the id of one that the transport itself reads.
-    pub(super) fn check_extensions(&self, declared: &[ExtensionParameters]) -> Result<(), SfuErrorKind> {
-        let wrong = |problem| SfuErrorKind::NotAnnounced { field: "rtpParameters.headerExtensions", problem };
-        let both = |declared| self.extensions.iter().map(move |(id, index)| (declared, *id, EXTENSIONS[*index].uri));
-        let declared = declared.iter().filter(|declared| valid_id(declared.id).is_some());
-        for (declared, id, uri) in declared.flat_map(both) {
-            match (declared.uri == uri, declared.id == u16::from(id)) {
-                (true, false) if [MID, RID, REPAIRED_RID].contains(&uri) => {
-                    return Err(wrong("the transport knows another id for this extension"));
-                }
-                (false, true) if [MID, RID, REPAIRED_RID, TRANSPORT_CC].contains(&uri) => {
-                    return Err(wrong("the transport knows another extension of this id"));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns whether the streams of a track can be identified by MID and RID: the transport knows the ids of both,
-    /// and the track declares no invalid ones.
-    pub(super) fn can_identify_streams(&self, declared: &[ExtensionParameters]) -> bool {
-        let is_known = |uri: &str| self.extensions.iter().any(|(_, index)| EXTENSIONS[*index].uri == uri);
-        let is_lost = |uri: &str| {
-            let mut ids = declared.iter().filter(|declared| declared.uri == uri).map(|declared| valid_id(declared.id));
-            ids.any(|id| id.is_none())
-        };
-        [MID, RID].into_iter().all(|uri| is_known(uri) && !is_lost(uri))
-    }
-
-    pub(super) fn add_to(&self, config: &mut CodecConfig) {
-        for (payload_type, codec, rtx) in &self.payloads {
-            let clock =
-                if codec.kind() == TrackKind::Audio { Frequency::FORTY_EIGHT_KHZ } else { Frequency::NINETY_KHZ };
-            let rtx = rtx.map(Into::into);
-            let codec = codec.to_str0m();
-            let channels = (codec == str0m::format::Codec::Opus).then_some(2);
-            config.add_config((*payload_type).into(), rtx, codec, clock, channels, FormatParams::default());
-        }
-    }
-
+    /// Returns an extension map that reads each id as selected.
     pub(super) fn extension_map(&self) -> ExtensionMap {
         let mut map = ExtensionMap::empty();
-        for (id, index) in &self.extensions {
-            map.set(*id, EXTENSIONS[*index].extension.clone());
+        for id in 1..=ExtensionIds::MAX {
+            map.set(id, Extension::with_serializer("", SelectedExtension { id, selected: Arc::clone(&self.0) }));
         }
         map
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::Map;
+/// The header extension that an id has in the packet that is being parsed. It is never written.
+#[derive(Debug)]
+struct SelectedExtension {
+    id: u8,
+    selected: Arc<AtomicU64>,
+}
 
-    use super::*;
-
-    #[test]
-    fn numbers_that_cannot_be_used_are_left_out() {
-        let mut client = capabilities();
-        client.codecs[0].preferred_payload_type = Some(200);
-        // Twice the same, and a retransmission that has another's number.
-        client.codecs[3].preferred_payload_type = client.codecs[1].preferred_payload_type;
-        client.header_extensions[0].preferred_id = 17;
-        client.header_extensions[1].preferred_id = 0;
-        let formats = Formats::read(&client);
-        assert_eq!(formats.codec(200), None);
-        assert_eq!(formats.codec(101), Some((Codec::Vp8, Some(102))));
-        assert_eq!(formats.codec(103), None);
-        assert_eq!(formats.codec(105), Some((Codec::H264, Some(106))));
-        assert!(formats.extensions.iter().all(|(id, _)| (1..=16).contains(id)));
+impl ExtensionSerializer for SelectedExtension {
+    fn write_to(&self, _: &mut [u8], _: &ExtensionValues) -> usize {
+        0
     }
 
-    fn declared(extensions: &[(&str, u16)]) -> RtpParameters {
-        let extension = |(uri, id): &(&str, u16)| ExtensionParameters {
-            uri: (*uri).to_owned(),
-            id: *id,
-            encrypt: false,
-            parameters: Map::new(),
-        };
-        RtpParameters { header_extensions: extensions.iter().map(extension).collect(), ..RtpParameters::default() }
+    fn parse_value(&self, value: &[u8], values: &mut ExtensionValues) -> bool {
+        let ids = ExtensionIds(self.selected.load(Ordering::Relaxed));
+        ids.get(self.id).is_some_and(|extension| read_value(extension, value, values).is_some())
     }
 
-    fn id_of(formats: &Formats, extension: &Extension) -> Option<u8> {
-        formats.extension_map().id_of(extension.clone())
+    fn is_video(&self) -> bool {
+        true
     }
 
-    #[test]
-    fn first_track_determines_extension_ids() {
-        let announced = Formats::of_chromium();
-        // Chromium's ids if video comes first.
-        let first = announced.with_first_track(&declared(&[
-            (MID, 9),
-            (RID, 10),
-            (REPAIRED_RID, 11),
-            ("http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time", 2),
-            (TRANSPORT_CC, 4),
-            ("urn:3gpp:video-orientation", 3),
-            ("urn:of:something-else", 5),
-        ]));
-        let numbered = [
-            (Extension::RtpMid, 9),
-            (Extension::RtpStreamId, 10),
-            (Extension::TransportSequenceNumber, 4),
-            (Extension::VideoOrientation, 3),
-        ];
-        for (extension, id) in numbered {
-            assert_eq!(id_of(&first, &extension), Some(id), "{extension:?}");
+    fn is_audio(&self) -> bool {
+        true
+    }
+}
+
+/// Reads the value of a header extension. Returns `None` if it is malformed, or of no use.
+fn read_value(extension: &Extension, value: &[u8], values: &mut ExtensionValues) -> Option<()> {
+    let text = || std::str::from_utf8(value).ok();
+    match extension {
+        Extension::RtpMid => values.mid = Some(text()?.into()),
+        Extension::RtpStreamId => values.rid = Some(text()?.into()),
+        Extension::RepairedRtpStreamId => values.rid_repair = Some(text()?.into()),
+        Extension::TransportSequenceNumber => {
+            values.transport_cc = Some(u16::from_be_bytes(*value.first_chunk()?));
         }
-        let levels = first.extension_map();
-        let levels = levels.iter().filter(|(_, extension)| **extension == Extension::AudioLevel).map(|(id, _)| id);
-        assert_eq!(levels.collect::<Vec<_>>(), [1, 5, 6, 7, 8, 12, 13, 14], "all free ids");
-        // Audio first.
-        let same = announced.with_first_track(&declared(&[(MID, 4), (TRANSPORT_CC, 3)]));
-        assert_eq!(same.extensions.len(), announced.extensions.len());
-        assert!(announced.extensions.iter().all(|extension| same.extensions.contains(extension)));
-        // Invalid and duplicate ids.
-        let odd = announced.with_first_track(&declared(&[(MID, 0), (RID, 17), (TRANSPORT_CC, 7), (REPAIRED_RID, 7)]));
-        assert_eq!(id_of(&odd, &Extension::TransportSequenceNumber), Some(7));
-        assert_eq!(id_of(&odd, &Extension::RtpMid), Some(4));
+        // RFC 6464, section 3: the voice activity flag, and the level in -dBov.
+        Extension::AudioLevel => {
+            let [first, ..] = value else { return None };
+            values.audio_level = i8::try_from(first & 0x7f).ok().map(i8::wrapping_neg);
+            values.voice_activity = Some(first & 0x80 != 0);
+        }
+        Extension::VideoOrientation => values.video_orientation = Some((value.first()? & 3).into()),
+        _ => return None,
     }
+    Some(())
+}
 
-    #[test]
-    fn extensions_that_identify_streams_must_match() {
-        let formats = Formats::of_chromium();
-        let check = |extensions: &[(&str, u16)]| formats.check_extensions(&declared(extensions).header_extensions);
-        assert_eq!(check(&[(MID, 4), (TRANSPORT_CC, 3), (AUDIO_LEVEL, 1)]), Ok(()));
-        assert_eq!(check(&[(MID, 4), (TRANSPORT_CC, 12), (AUDIO_LEVEL, 13)]), Ok(()), "harmless");
-        for unusable in
-            [(MID, 17), (RID, 200), (REPAIRED_RID, 65_535), (TRANSPORT_CC, 0), ("urn:of:something-else", 260)]
-        {
-            assert_eq!(check(&[(MID, 4), unusable]), Ok(()), "{unusable:?}");
-        }
-        for bad in [(MID, 5), (RID, 4), (AUDIO_LEVEL, 3), ("urn:of:something-else", 10)] {
-            assert!(check(&[bad]).is_err(), "{bad:?}");
-        }
+/// Declares the router's codecs, which consumers get.
+pub(super) fn add_router_codecs(config: &mut CodecConfig) {
+    for codec in Codec::ALL {
+        let (payload_type, rtx) = (codec.payload_type().into(), codec.rtx_payload_type().map(Into::into));
+        config.add_config(payload_type, rtx, codec.to_str0m(), clock(codec), codec.channels(), FormatParams::default());
     }
+}
+
+/// Declares all payload types, for producers of any codec. In RTP mode str0m uses nothing but the clock rate of them.
+pub(super) fn add_any_codecs(config: &mut CodecConfig) {
+    let others = (96..=127).chain(0..=63).filter(|number| !OPUS_PAYLOAD_TYPES.contains(number));
+    let audio = OPUS_PAYLOAD_TYPES.into_iter().map(|number| (number, Codec::Opus));
+    for (number, codec) in audio.chain(others.map(|number| (number, Codec::Vp8))) {
+        let itself = Some(number.into());
+        let (name, channels) = (codec.to_str0m(), codec.channels());
+        config.add_config(number.into(), itself, name, clock(codec), channels, FormatParams::default());
+    }
+}
+
+fn clock(codec: Codec) -> Frequency {
+    if codec == Codec::Opus { Frequency::FORTY_EIGHT_KHZ } else { Frequency::NINETY_KHZ }
+}
+
+/// Returns the router's extension ids, which consumers get.
+pub(super) fn router_extension_map() -> ExtensionMap {
+    let mut map = ExtensionMap::empty();
+    for known in &EXTENSIONS {
+        map.set(known.id, known.extension.clone());
+    }
+    map
 }

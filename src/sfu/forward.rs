@@ -111,10 +111,6 @@ impl Sfu {
         }
         transport.binding_requests.take(now, 1.0);
         if !transport.has_started() {
-            // A sending transport does not respond before its first producer.
-            if transport.direction == Direction::Send {
-                return Ok((id, false));
-            }
             self.start(now, id);
         }
         self.accept_address(id, from)?;
@@ -218,8 +214,12 @@ impl Sfu {
         let Some((producer_id, layer)) = known.or_else(|| self.identify_stream(id, packet)) else { return };
         let Some(producer) = self.producers.get_mut(&producer_id) else { return };
         let size = packet.payload.len();
-        // Padding has no payload; other payload types were not declared.
-        if size == 0 || *packet.header.payload_type != producer.description.payload_type {
+        // Padding has no payload.
+        if size == 0 {
+            return;
+        }
+        if !producer.description.formats.has_payload_type(*packet.header.payload_type) {
+            self.counted.undeclared_payload_types += 1;
             return;
         }
         if !producer.limit.take(now, size) {

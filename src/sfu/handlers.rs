@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::consumer::Consumer;
-use super::formats::Formats;
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::parameters::{
     DtlsParameters, DtlsRole, Encoding, Fingerprint, IceCandidate, Retransmission, RtcpParameters, RtpCapabilities,
@@ -40,9 +39,7 @@ impl Sfu {
     ) -> Result<MediaResponse, SfuError> {
         let response = match request {
             MediaRequest::Capabilities => Ok(MediaResponse::Capabilities(router::capabilities())),
-            MediaRequest::CreateTransport { direction, capabilities } => {
-                self.create_transport(now, member, direction, capabilities.as_ref())
-            }
+            MediaRequest::CreateTransport { direction } => self.create_transport(now, member, direction),
             MediaRequest::ConnectTransport { transport, dtls } => {
                 self.own_transport(member, &transport).and_then(|id| self.connect_transport(now, id, &dtls))
             }
@@ -97,7 +94,6 @@ impl Sfu {
         now: Instant,
         member: &RoomMember,
         direction: Direction,
-        capabilities: Option<&RtpCapabilities>,
     ) -> Result<MediaResponse, SfuError> {
         let key = (member.room.clone(), member.connection);
         if self.peers.get(&key).is_some_and(|own| own.len() >= MAX_TRANSPORTS) {
@@ -106,12 +102,7 @@ impl Sfu {
             );
         }
         self.admit(now, member.connection).map_err(|kind| kind.in_scope(ErrorScope::Transport))?;
-        let formats = match (direction, capabilities) {
-            (Direction::Receive, _) => Formats::of_router(),
-            (Direction::Send, Some(capabilities)) => Formats::read(capabilities),
-            (Direction::Send, None) => Formats::of_chromium(),
-        };
-        let transport = Transport::new(now, member.clone(), direction, formats);
+        let transport = Transport::new(now, member.clone(), direction);
         let (id, ice) = (transport.id, transport.ice());
         self.by_ufrag.insert(ice.username_fragment.clone(), id);
         self.timers.insert((transport.due, id));
@@ -173,17 +164,12 @@ impl Sfu {
         if app_data.len() > self.settings.max_app_data {
             return Err(error(SfuErrorKind::Parameter { field: "appData", problem: "too large" }));
         }
-        let renumbered = (!own.has_started()).then(|| own.formats.with_first_track(parameters));
-        let formats = renumbered.as_ref().unwrap_or(&own.formats);
-        let description = TrackDescription::check(kind, parameters, formats).map_err(error)?;
+        let description = TrackDescription::check(kind, parameters).map_err(error)?;
         self.check_unique(own, &description).map_err(error)?;
         if !own.can_accept(&description) {
             return Err(error(SfuErrorKind::TransportExhausted));
         }
-        if let Some(formats) = renumbered {
-            if let Some(transport) = self.transports.get_mut(&id) {
-                transport.formats = formats;
-            }
+        if !own.has_started() {
             self.start(now, id);
         }
         let producer = Producer {

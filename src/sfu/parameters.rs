@@ -79,6 +79,22 @@ fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String
     Ok(text.filter(|text| !text.is_empty()))
 }
 
+/// Reads a number. One outside of its range becomes 0, which [`TrackDescription`](super::producer) refuses.
+fn number_or_zero<'de, D: Deserializer<'de>, T: TryFrom<i64> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(T::try_from(i64::deserialize(deserializer)?).unwrap_or_default())
+}
+
+/// Reads a number that may be left out, like [`number_or_zero`].
+fn optional_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let number = Option::<i64>::deserialize(deserializer)?;
+    Ok(number.map(|number| u32::try_from(number).unwrap_or_default()))
+}
+
+/// Reads a number of which 0 is valid. One outside of its range becomes the maximum, which is refused.
+fn small_or_max<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    Ok(u8::try_from(i64::deserialize(deserializer)?).unwrap_or(u8::MAX))
+}
+
 /// A header extension (RFC 8285) that an endpoint supports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -129,8 +145,10 @@ pub struct CodecParameters {
     /// Such as `video/VP8`; case-insensitive.
     pub mime_type: String,
     /// The payload type, 0 to 127.
+    #[serde(deserialize_with = "small_or_max")]
     pub payload_type: u8,
     /// Clock rate, in Hz.
+    #[serde(deserialize_with = "number_or_zero")]
     pub clock_rate: u32,
     /// Number of audio channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,6 +167,7 @@ pub struct ExtensionParameters {
     /// The URI that identifies the extension.
     pub uri: String,
     /// The id in packets.
+    #[serde(deserialize_with = "number_or_zero")]
     pub id: u16,
     /// Always false.
     #[serde(default)]
@@ -163,7 +182,7 @@ pub struct ExtensionParameters {
 #[serde(rename_all = "camelCase")]
 pub struct Encoding {
     /// The SSRC, if it is known in advance.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_or_zero")]
     pub ssrc: Option<u32>,
     /// The RID, which identifies the stream in its track (RFC 8851).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,6 +199,7 @@ pub struct Encoding {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retransmission {
     /// The SSRC of the RTX stream.
+    #[serde(deserialize_with = "number_or_zero")]
     pub ssrc: u32,
 }
 

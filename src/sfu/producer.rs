@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use str0m::media::{Mid, Rid};
+use str0m::rtp::Extension;
 
-use super::formats::Formats;
+use super::formats::TrackFormats;
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::parameters::{RtpParameters, TrackKind};
 use super::request::{ProducerInfo, RoomMember, SfuErrorKind};
@@ -23,7 +24,7 @@ const MAX_LAYERS: usize = 4;
 pub(super) struct TrackDescription {
     pub(super) mid: Mid,
     pub(super) codec: Codec,
-    pub(super) payload_type: u8,
+    pub(super) formats: TrackFormats,
     pub(super) layers: Vec<Layer>,
     pub(super) cname: Option<String>,
 }
@@ -39,8 +40,8 @@ pub(super) struct Layer {
 }
 
 impl TrackDescription {
-    /// Checks RTP parameters against the formats of their transport.
-    pub(super) fn check(kind: TrackKind, parameters: &RtpParameters, formats: &Formats) -> Result<Self, SfuErrorKind> {
+    /// Checks RTP parameters.
+    pub(super) fn check(kind: TrackKind, parameters: &RtpParameters) -> Result<Self, SfuErrorKind> {
         let wrong = |field, problem| SfuErrorKind::Parameter { field, problem };
         let mid = parameters.mid.as_deref().ok_or(wrong("rtpParameters.mid", "missing"))?;
         if mid.is_empty() || mid.len() > 16 || !mid.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -52,23 +53,18 @@ impl TrackDescription {
         if codec.kind() != kind {
             return Err(wrong("kind", "not that of the codec"));
         }
-        let announced = formats.codec(first.payload_type);
-        let Some((_, rtx)) = announced.filter(|(announced, _)| *announced == codec) else {
-            let problem = "the transport does not know this payload type for this codec";
-            return Err(SfuErrorKind::NotAnnounced { field: "rtpParameters.codecs", problem });
-        };
-        formats.check_extensions(&parameters.header_extensions)?;
-        let layers = Self::layers(kind, parameters, rtx.is_some())?;
+        let formats = TrackFormats::read(parameters)?;
+        let layers = Self::layers(kind, parameters, formats.rtx.is_some())?;
         let needs_rids = layers.iter().any(|layer| layer.ssrc.is_none());
-        if needs_rids && !formats.can_identify_streams(&parameters.header_extensions) {
-            let problem = "streams are identified by rid, and the transport does not know its extension";
-            return Err(SfuErrorKind::NotAnnounced { field: "rtpParameters.encodings", problem });
+        if needs_rids && ![Extension::RtpMid, Extension::RtpStreamId].iter().all(|name| formats.extensions.has(name)) {
+            let problem = "without an ssrc, headerExtensions must hold those of mid and rtp-stream-id";
+            return Err(wrong("rtpParameters.encodings", problem));
         }
         // Consumers get it in session descriptions, where a line break would start another line.
         let is_printable =
             |cname: &String| (1..=255).contains(&cname.len()) && cname.bytes().all(|byte| byte.is_ascii_graphic());
         let cname = parameters.rtcp.as_ref().and_then(|rtcp| rtcp.cname.clone()).filter(is_printable);
-        Ok(Self { mid: mid.into(), codec, payload_type: first.payload_type, layers, cname })
+        Ok(Self { mid: mid.into(), codec, formats, layers, cname })
     }
 
     fn layers(kind: TrackKind, parameters: &RtpParameters, has_rtx: bool) -> Result<Vec<Layer>, SfuErrorKind> {
@@ -92,7 +88,7 @@ impl TrackDescription {
                 return Err(wrong("needs an ssrc or a rid"));
             }
             if encoding.ssrc == Some(0) || rtx == Some(0) {
-                return Err(wrong("an ssrc must not be 0"));
+                return Err(wrong("an ssrc must be 1 to 4294967295"));
             }
             let layer = Layer {
                 rid,

@@ -35,8 +35,6 @@ pub enum MediaRequest {
     CreateTransport {
         /// The direction.
         direction: Direction,
-        /// The client's payload types and extension ids for sending.
-        capabilities: Option<RtpCapabilities>,
     },
     /// Starts DTLS on a transport.
     ConnectTransport {
@@ -318,14 +316,6 @@ pub enum SfuErrorKind {
     /// A parameter is invalid.
     #[error("{field}: {problem}")]
     Parameter {
-        /// Which field.
-        field: &'static str,
-        /// The problem.
-        problem: &'static str,
-    },
-    /// The parameter is valid, but the transport was created without the capabilities for it.
-    #[error("{field}: {problem}; send rtpCapabilities (device.sendRtpCapabilities) with transport:create")]
-    NotAnnounced {
         /// Which field.
         field: &'static str,
         /// The problem.

@@ -121,7 +121,7 @@ mod tests {
     fn creations_wait_for_rate_limit_and_other_requests_pass() {
         let (start, (sender, receiver)) = (Instant::now(), mpsc::channel(99));
         let mut request_queue = RequestQueue::new(receiver, 10, start);
-        let create = MediaRequest::CreateTransport { direction: Direction::Receive, capabilities: None };
+        let create = MediaRequest::CreateTransport { direction: Direction::Receive };
         let mut waiting = Vec::new();
         for request in std::iter::repeat_n(create, 30).chain([MediaRequest::ListProducers]) {
             let (request, answered) = queued(request);

@@ -22,7 +22,7 @@ pub(super) enum Codec {
 }
 
 impl Codec {
-    const ALL: [Self; 5] = [Self::Opus, Self::Vp8, Self::Vp9, Self::H264, Self::Av1];
+    pub(super) const ALL: [Self; 5] = [Self::Opus, Self::Vp8, Self::Vp9, Self::H264, Self::Av1];
 
     pub(super) fn kind(self) -> TrackKind {
         match self {
@@ -49,12 +49,12 @@ impl Codec {
         }
     }
 
-    fn channels(self) -> Option<u8> {
+    pub(super) fn channels(self) -> Option<u8> {
         (self == Self::Opus).then_some(2)
     }
 
     /// Returns the payload type that consumers get.
-    pub(super) fn payload_type(self) -> u8 {
+    pub(super) const fn payload_type(self) -> u8 {
         match self {
             Self::Opus => 100,
             Self::Vp8 => 101,
@@ -161,7 +161,7 @@ fn is_constrained_baseline(profile_level_id: &str) -> bool {
 pub(super) struct SupportedExtension {
     pub(super) uri: &'static str,
     pub(super) extension: Extension,
-    id: u8,
+    pub(super) id: u8,
     /// Direction for audio and for video, from the router's point of view; `None` if it is not used.
     audio: Option<&'static str>,
     video: Option<&'static str>,

@@ -136,8 +136,7 @@ impl Sfu {
         transport.set_packet_limit(packets);
     }
 
-    /// Creates a transport's `Rtc`: of a sending transport at its first producer, of a receiving one when its client
-    /// first needs it.
+    /// Creates a transport's `Rtc`, when its client first needs it.
     pub(super) fn start(&mut self, now: Instant, id: TransportId) {
         let Some(transport) = self.transports.get_mut(&id) else { return };
         let due = transport.due;

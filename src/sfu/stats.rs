@@ -15,6 +15,8 @@ pub struct MediaStats {
     pub received_bytes: u64,
     /// Datagrams received that belong to no transport, or to undeclared streams that were not accepted.
     pub ignored: u64,
+    /// Packets of a producer with a payload type that it did not declare.
+    pub undeclared_payload_types: u64,
     /// Datagrams sent.
     pub sent: u64,
     /// Bytes in sent datagrams.

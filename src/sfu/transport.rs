@@ -4,10 +4,8 @@
 //!   its outgoing streams;
 //! - this file wraps str0m's `Rtc`, and advances its time.
 //!
-//! An `Rtc` fixes payload types and header extension ids when it is created, and the ids that a client sends with are
-//! known for certain only from its first track. So a sending transport has no `Rtc` before its first producer:
-//! parameters are stored until then, and binding requests are not answered; ICE repeats them, and DTLS follows after. A
-//! receiving transport has no `Rtc` before its client connects, since many are created early and wait for a producer.
+//! A transport has no `Rtc` before its client first needs it, since many are created early and wait for a producer:
+//! parameters are stored until then.
 //!
 //! Invariant: after each change to an `Rtc`, its output is drained before the next change. So changes go through
 //! [`Transport::update_rtc`], which also catches str0m's panics. Sent packets are the exception: they have no effect
@@ -28,7 +26,7 @@ use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
 
 use super::bandwidth::{BandwidthEstimate, UpgradeBackoff};
-use super::formats::Formats;
+use super::formats::{self, ExtensionIds, ExtensionSelector};
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::output::{Datagram, TransportEvent, TransportOutput};
 use super::parameters::TrackKind;
@@ -79,7 +77,6 @@ pub(super) struct Transport {
     pub(super) id: TransportId,
     pub(super) owner: RoomMember,
     pub(super) direction: Direction,
-    pub(super) formats: Formats,
     pub(super) producers: Vec<ProducerId>,
     pub(super) consumers: Vec<ConsumerId>,
     /// The producer and layer of each stream that has sent a packet.
@@ -115,14 +112,17 @@ pub(super) struct Transport {
     /// The fingerprint of the client's certificate, and whether the server starts the handshake.
     dtls: Option<(Fingerprint, bool)>,
     next_mid: u32,
-    /// Undeclared streams with authenticated packets, with their MIDs.
-    undeclared: HashMap<u32, Option<Mid>>,
+    /// Undeclared streams with authenticated packets, with their MIDs and extension ids.
+    undeclared: HashMap<u32, (Option<Mid>, ExtensionIds)>,
     /// Number of undeclared streams over the transport's lifetime.
     undeclared_total: usize,
     /// Undeclared streams that have sent padding, which str0m does not report as authenticated.
     undeclared_padding: HashSet<u32>,
-    /// Streams that producers declared.
-    declared: HashSet<u32>,
+    /// Streams that producers declared, with their extension ids.
+    declared: HashMap<u32, ExtensionIds>,
+    /// Extension ids of packets that belong to no producer, such as bandwidth probes: those of all producers together.
+    extensions: ExtensionIds,
+    extension_selector: ExtensionSelector,
     /// Names of undeclared streams, until an authenticated packet carries them.
     unbound_names: UnboundNames,
     /// Streams of paused consumers. Nothing is sent on them, padding included.
@@ -131,12 +131,11 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(now: Instant, owner: RoomMember, direction: Direction, formats: Formats) -> Self {
+    pub(super) fn new(now: Instant, owner: RoomMember, direction: Direction) -> Self {
         Self {
             id: TransportId::random(),
             owner,
             direction,
-            formats,
             producers: Vec::new(),
             consumers: Vec::new(),
             streams: HashMap::new(),
@@ -163,7 +162,9 @@ impl Transport {
             undeclared_total: 0,
             undeclared_padding: HashSet::new(),
             unbound_names: UnboundNames::default(),
-            declared: HashSet::new(),
+            declared: HashMap::new(),
+            extensions: ExtensionIds::default(),
+            extension_selector: ExtensionSelector::default(),
             withheld: HashSet::new(),
             bitrates: (0, 0),
         }
@@ -180,7 +181,7 @@ impl Transport {
         self.rtc.is_some()
     }
 
-    /// Creates the `Rtc` with the transport's formats, and applies the parameters stored so far.
+    /// Creates the `Rtc`, and applies the parameters stored so far.
     pub(super) fn start(&mut self, now: Instant, foundation: &Foundation, output: &mut TransportOutput) {
         let mut config = Rtc::builder()
             .clear_codecs()
@@ -188,12 +189,20 @@ impl Transport {
             .set_ice_lite(true)
             .set_local_ice_credentials(self.credentials.clone())
             .set_crypto_provider(Arc::clone(&foundation.crypto))
-            .set_dtls_cert(foundation.certificate.clone())
-            .set_extension_map(self.formats.extension_map());
-        if self.direction == Direction::Receive {
-            config = config.enable_bwe(Some(Bitrate::from(FIRST_ESTIMATE))).set_stats_interval(Some(STATS_INTERVAL));
+            .set_dtls_cert(foundation.certificate.clone());
+        match self.direction {
+            Direction::Send => {
+                config = config.set_extension_map(self.extension_selector.extension_map());
+                formats::add_any_codecs(config.codec_config());
+            }
+            Direction::Receive => {
+                config = config
+                    .set_extension_map(formats::router_extension_map())
+                    .enable_bwe(Some(Bitrate::from(FIRST_ESTIMATE)))
+                    .set_stats_interval(Some(STATS_INTERVAL));
+                formats::add_router_codecs(config.codec_config());
+            }
         }
-        self.formats.add_to(config.codec_config());
         self.rtc = Some(Box::new(config.build(now)));
         self.update_rtc(output, |rtc| rtc.direct_api().set_ice_controlling(false));
         for address in &foundation.local {
@@ -372,8 +381,7 @@ mod tests {
         let certificate = crypto.dtls_provider.generate_certificate().unwrap();
         let foundation = Foundation { crypto, certificate, local: Vec::new() };
         let mut output = TransportOutput::default();
-        let formats = Formats::of_router();
-        let mut transport = Transport::new(Instant::now(), member(), Direction::Receive, formats);
+        let mut transport = Transport::new(Instant::now(), member(), Direction::Receive);
         transport.start(Instant::now(), &foundation, &mut output);
         assert_eq!(transport.catch_panics(&mut output, |_, _, _| 7), Some(7));
         assert_eq!((output.panics, output.events.len()), (0, 0));

@@ -10,68 +10,91 @@
 //! Invariant: a bound name is never given to another stream. Anyone who knows a client's address can forge one, and
 //! clients stop sending names once their packets are acknowledged.
 
-use std::collections::HashSet;
-
 use str0m::media::{Mid, Rid};
 use str0m::rtp::Extension;
 
-use super::formats::Formats;
-use super::parameters::TrackKind;
+use super::formats::{ExtensionIds, TrackFormats};
 use super::producer::TrackDescription;
 
 /// The name of a stream in packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StreamName {
     pub(super) mid: Mid,
-    rid: Option<Rid>,
+    pub(super) rid: Option<Rid>,
     /// Whether it is the RTX stream.
-    is_rtx: bool,
+    pub(super) is_rtx: bool,
+}
+
+/// A track with stream names that no stream has yet.
+#[derive(Debug)]
+struct UnboundTrack {
+    formats: TrackFormats,
+    names: Vec<StreamName>,
 }
 
 /// The stream names of one transport that no stream has yet.
 #[derive(Debug, Default)]
-pub(super) struct UnboundNames(HashSet<StreamName>);
+pub(super) struct UnboundNames(Vec<UnboundTrack>);
 
 impl UnboundNames {
     /// Adds the names of streams whose SSRC a description leaves out.
     pub(super) fn add(&mut self, description: &TrackDescription) {
-        let mid = description.mid;
-        let is_video = description.codec.kind() == TrackKind::Video;
+        let (mid, formats) = (description.mid, description.formats);
+        let mut names = Vec::new();
         for layer in &description.layers {
             let name = |is_rtx| StreamName { mid, rid: layer.rid, is_rtx };
-            self.0.extend(layer.ssrc.is_none().then(|| name(false)));
-            self.0.extend((is_video && layer.rtx.is_none()).then(|| name(true)));
+            names.extend(layer.ssrc.is_none().then(|| name(false)));
+            names.extend((formats.rtx.is_some() && layer.rtx.is_none()).then(|| name(true)));
+        }
+        if !names.is_empty() {
+            self.0.push(UnboundTrack { formats, names });
         }
     }
 
     /// Removes the names with a MID.
     pub(super) fn remove_mid(&mut self, mid: Mid) {
-        self.0.retain(|name| name.mid != mid);
+        self.retain(|name| name.mid != mid);
     }
 
     /// Binds a name to an authenticated stream.
     pub(super) fn bind(&mut self, name: StreamName) {
-        self.0.remove(&name);
+        self.retain(|other| *other != name);
     }
 
-    /// Returns the unbound name that an RTP packet carries, if any.
-    pub(super) fn named_by(&self, packet: &[u8], formats: &Formats) -> Option<StreamName> {
-        if self.0.is_empty() {
-            return None;
+    fn retain(&mut self, is_kept: impl Fn(&StreamName) -> bool) {
+        self.0.retain_mut(|track| {
+            track.names.retain(&is_kept);
+            !track.names.is_empty()
+        });
+    }
+
+    /// Returns the unbound name that an RTP packet carries, if any, and the formats of its track.
+    pub(super) fn named_by(&self, packet: &[u8]) -> Option<(StreamName, TrackFormats)> {
+        // Most tracks have the same ids, so that one reading of the header serves all of them.
+        let mut last: Option<(ExtensionIds, Option<HeaderNames>)> = None;
+        for UnboundTrack { formats, names } in &self.0 {
+            let header = match last {
+                Some((ids, header)) if ids == formats.extensions => header,
+                _ => HeaderNames::read(packet, formats.extensions),
+            };
+            last = Some((formats.extensions, header));
+            let Some(HeaderNames { mid: Some(mid), rid, repaired }) = header else { continue };
+            let is_rtx = match (rid, repaired) {
+                (Some(_), _) => false,
+                (None, Some(_)) => true,
+                (None, None) => packet.get(1).is_some_and(|byte| Some(byte & 0x7f) == formats.rtx),
+            };
+            let name = StreamName { mid, rid: rid.or(repaired), is_rtx };
+            if names.contains(&name) {
+                return Some((name, *formats));
+            }
         }
-        let HeaderNames { mid, rid, repaired } = HeaderNames::read(packet, formats)?;
-        let is_rtx = match (rid, repaired) {
-            (Some(_), _) => false,
-            (None, Some(_)) => true,
-            (None, None) => formats.is_rtx(packet.get(1)? & 0x7f),
-        };
-        let name = StreamName { mid: mid?, rid: rid.or(repaired), is_rtx };
-        self.0.contains(&name).then_some(name)
+        None
     }
 }
 
 /// The MID and RIDs in the header extensions of a packet.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct HeaderNames {
     mid: Option<Mid>,
     rid: Option<Rid>,
@@ -81,7 +104,7 @@ struct HeaderNames {
 impl HeaderNames {
     /// Parses header extensions (RFC 3550, section 5.3.1, and RFC 8285, section 4). Returns `None` if the header is
     /// truncated.
-    fn read(packet: &[u8], formats: &Formats) -> Option<Self> {
+    fn read(packet: &[u8], ids: ExtensionIds) -> Option<Self> {
         let mut names = Self::default();
         let first = *packet.first()?;
         if first & 0x10 == 0 {
@@ -95,7 +118,7 @@ impl HeaderNames {
         let mut elements = rest.get(..4 * usize::from(u16::from_be_bytes([head[2], head[3]])))?;
         while let Some((id, value, rest)) = element(elements, is_one_byte) {
             elements = rest;
-            let (Some(extension), Ok(text)) = (formats.extension(id), std::str::from_utf8(value)) else { continue };
+            let (Some(extension), Ok(text)) = (ids.get(id), std::str::from_utf8(value)) else { continue };
             match extension {
                 Extension::RtpMid => names.mid = Some(text.into()),
                 Extension::RtpStreamId => names.rid = Some(text.into()),
@@ -141,21 +164,21 @@ mod tests {
     }
 
     fn names(packet: &[u8]) -> Option<(Option<String>, Option<String>, Option<String>)> {
-        let HeaderNames { mid, rid, repaired } = HeaderNames::read(packet, &Formats::of_chromium())?;
+        let HeaderNames { mid, rid, repaired } = HeaderNames::read(packet, ExtensionIds::of_router())?;
         Some((mid.map(|it| it.to_string()), rid.map(|it| it.to_string()), repaired.map(|it| it.to_string())))
     }
 
     #[test]
     fn names_are_parsed_in_one_byte_and_two_byte_form() {
         let text = |text: &str| Some(text.to_owned());
-        let short = packet([0xbe, 0xde], b"\x40v\0\xa1r0");
+        let short = packet([0xbe, 0xde], b"\x10v\0\x21r0");
         assert_eq!(names(&short), Some((text("v"), text("r0"), None)));
-        let long = packet([0x10, 0x05], b"\x04\x01v\0\0\x0b\x02r1");
+        let long = packet([0x10, 0x05], b"\x01\x01v\0\0\x03\x02r1");
         assert_eq!(names(&long), Some((text("v"), None, text("r1"))));
-        assert_eq!(names(&packet([0xbe, 0xde], b"\x40a\x40b")), Some((text("b"), None, None)), "the last name wins");
-        assert_eq!(names(&packet([0xbe, 0xde], b"\xf0\0\x40v")), Some((None, None, None)), "after the end marker");
-        assert_eq!(names(&packet([0xbe, 0xde], b"\x4f")), Some((None, None, None)), "length beyond the end");
-        assert_eq!(names(&packet([0xab, 0xcd], b"\x40v")), None, "unknown form");
+        assert_eq!(names(&packet([0xbe, 0xde], b"\x10a\x10b")), Some((text("b"), None, None)), "the last name wins");
+        assert_eq!(names(&packet([0xbe, 0xde], b"\xf0\0\x10v")), Some((None, None, None)), "after the end marker");
+        assert_eq!(names(&packet([0xbe, 0xde], b"\x1f")), Some((None, None, None)), "length beyond the end");
+        assert_eq!(names(&packet([0xab, 0xcd], b"\x10v")), None, "unknown form");
         assert_eq!(names(&short[..14]), None);
         assert_eq!(names(&[0x80, 96]), Some((None, None, None)), "no extensions");
     }
@@ -163,7 +186,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_packets_do_not_panic(packet in proptest::collection::vec(any::<u8>(), 0..60)) {
-            HeaderNames::read(&packet, &Formats::of_chromium());
+            HeaderNames::read(&packet, ExtensionIds::of_router());
         }
     }
 }

@@ -39,7 +39,7 @@ mod session_wire;
 mod sfu;
 mod sfu_addresses;
 mod sfu_bounds;
-mod sfu_extensions;
+mod sfu_formats;
 mod sfu_hostile;
 mod sfu_limits;
 mod sfu_metrics;

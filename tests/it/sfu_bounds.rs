@@ -11,8 +11,7 @@ fn consumers_per_transport_are_limited() {
     let mut world = World::new();
     let ben = member("room", "ben");
     let mut transport = |member: &RoomMember, direction| {
-        let capabilities = Some(parlor::sfu::capabilities());
-        let created = world.ask(member, MediaRequest::CreateTransport { direction, capabilities });
+        let created = world.ask(member, MediaRequest::CreateTransport { direction });
         let Ok(MediaResponse::TransportCreated { id, .. }) = created else { panic!("{created:?}") };
         id.to_string()
     };

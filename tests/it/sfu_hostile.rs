@@ -269,8 +269,7 @@ impl Fuzzer {
             0 => MediaRequest::Capabilities,
             1 | 2 => {
                 let direction = *self.random.one_of(&[Direction::Send, Direction::Receive]);
-                let capabilities = (self.random.below(3) > 0).then(parlor::sfu::capabilities);
-                MediaRequest::CreateTransport { direction, capabilities }
+                MediaRequest::CreateTransport { direction }
             }
             3 => MediaRequest::ConnectTransport { transport, dtls: world.clients[0].dtls() },
             4 => MediaRequest::RestartIce { transport },

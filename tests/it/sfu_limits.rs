@@ -15,7 +15,7 @@ use crate::support::stun::nomination;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn create(world: &mut World, member: &RoomMember, direction: Direction) -> Result<String, SfuErrorKind> {
-    let created = world.ask(member, MediaRequest::CreateTransport { direction, capabilities: None });
+    let created = world.ask(member, MediaRequest::CreateTransport { direction });
     match created {
         Ok(MediaResponse::TransportCreated { id, .. }) => Ok(id.to_string()),
         Err(error) => Err(error.kind),

@@ -34,7 +34,7 @@ impl Signaling for Room {
 
 async fn ask(media: &MediaServer, member: &RoomMember) -> Result<MediaResponse, SfuError> {
     let (reply, answered) = oneshot::channel();
-    let request = MediaRequest::CreateTransport { direction: Direction::Receive, capabilities: None };
+    let request = MediaRequest::CreateTransport { direction: Direction::Receive };
     media.request(member.clone(), request, Box::new(|answer| _ = reply.send(answer))).await;
     answered.await.expect("every request gets a response")
 }

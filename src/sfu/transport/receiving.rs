@@ -13,6 +13,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::Ssrc;
 
 use super::{Transport, is_single_twcc_feedback, is_stun, media_kind, rtp_ssrc};
+use crate::sfu::formats::ExtensionIds;
 use crate::sfu::output::{TransportEvent, TransportOutput};
 use crate::sfu::producer::{Layer, TrackDescription};
 use crate::sfu::srtp::Decrypted;
@@ -40,10 +41,19 @@ impl Transport {
         if !self.is_estimating && self.addresses.is_validated(from) && is_single_twcc_feedback(datagram) {
             return true;
         }
-        let new_ssrc =
-            rtp_ssrc(datagram).filter(|ssrc| !self.declared.contains(ssrc) && !self.undeclared.contains_key(ssrc));
-        let name = new_ssrc.and_then(|_| self.unbound_names.named_by(datagram, &self.formats));
+        let ssrc = rtp_ssrc(datagram);
+        let known = ssrc.and_then(|ssrc| self.extensions_of(ssrc));
+        let new_ssrc = ssrc.filter(|_| known.is_none());
+        let named = new_ssrc.and_then(|_| self.unbound_names.named_by(datagram));
+        let name = named.map(|(name, _)| name);
         if new_ssrc.is_some_and(|ssrc| !self.may_accept_undeclared(ssrc, name, datagram)) {
+            return false;
+        }
+        let extensions = known.or(named.map(|(_, formats)| formats.extensions)).unwrap_or(self.extensions);
+        self.extension_selector.select(extensions);
+        if let (Some(ssrc), Some(name)) = (new_ssrc, name)
+            && !self.expect_rtx(ssrc, name, output)
+        {
             return false;
         }
         let events_before = output.events.len();
@@ -63,10 +73,16 @@ impl Transport {
         if let Some(ssrc) = new_ssrc {
             let is_authentic = |(_, event): &(_, TransportEvent)| matches!(event, TransportEvent::Packet(_));
             if output.events.range(events_before..).any(is_authentic) {
-                self.undeclared.insert(ssrc, name.map(|name| name.mid));
+                self.undeclared.insert(ssrc, (name.map(|name| name.mid), extensions));
                 self.undeclared_total += 1;
-                if let Some(name) = name {
+                if let Some((name, formats)) = named {
                     self.unbound_names.bind(name);
+                    // Without RTX, lost packets are not requested again.
+                    self.update_rtc(output, |rtc| {
+                        let mut api = rtc.direct_api();
+                        let stream = api.stream_rx_by_mid(name.mid, name.rid);
+                        stream.map(|stream| stream.suppress_nack(formats.rtx.is_none()))
+                    });
                 }
             } else if name.is_some() {
                 // str0m has bound the name to this stream, although the packet was not authentic.
@@ -81,6 +97,27 @@ impl Transport {
         let undeclared = description.layers.iter().filter(|layer| layer.ssrc.is_none()).count();
         // Each may have an RTX stream.
         undeclared == 0 || self.undeclared_total + 2 * undeclared <= MAX_UNDECLARED
+    }
+
+    /// Returns the extension ids of a stream that is declared or was authenticated.
+    fn extensions_of(&self, ssrc: u32) -> Option<ExtensionIds> {
+        let undeclared = || self.undeclared.get(&ssrc).map(|(_, extensions)| *extensions);
+        self.declared.get(&ssrc).copied().or_else(undeclared)
+    }
+
+    /// Prepares str0m for an RTX stream that is recognized by its payload type, since str0m does not know payload
+    /// types. Returns `false` if its main stream is unknown.
+    fn expect_rtx(&mut self, ssrc: u32, name: StreamName, output: &mut TransportOutput) -> bool {
+        if !name.is_rtx || name.rid.is_some() {
+            return true;
+        }
+        let is_expected = self.update_rtc(output, |rtc| {
+            let mut api = rtc.direct_api();
+            let Some(main) = api.stream_rx_by_mid(name.mid, None).map(|main| main.ssrc()) else { return false };
+            api.expect_stream_rx(main, Some(ssrc.into()), name.mid, None);
+            true
+        });
+        is_expected == Some(true)
     }
 
     /// Returns whether to pass on a packet of an unknown stream. Anyone can forge one, so only authenticated ones count
@@ -101,7 +138,9 @@ impl Transport {
     pub(in crate::sfu) fn declare_streams(&mut self, description: &TrackDescription, output: &mut TransportOutput) {
         let kind = media_kind(description.codec.kind());
         let mid = description.mid;
-        self.declared.extend(description.layers.iter().flat_map(Layer::ssrcs));
+        let extensions = description.formats.extensions;
+        self.declared.extend(description.layers.iter().flat_map(Layer::ssrcs).map(|ssrc| (ssrc, extensions)));
+        self.extensions = extensions.or(self.extensions);
         self.unbound_names.add(description);
         self.update_rtc(output, |rtc| {
             let mut api = rtc.direct_api();
@@ -111,9 +150,9 @@ impl Transport {
             }
             for layer in &description.layers {
                 if let Some(ssrc) = layer.ssrc {
-                    // Without RTX, lost packets are not requested again.
                     let stream = api.expect_stream_rx(ssrc.into(), layer.rtx.map(Into::into), mid, layer.rid);
-                    stream.suppress_nack(layer.rtx.is_none());
+                    // Without RTX, lost packets are not requested again.
+                    stream.suppress_nack(description.formats.rtx.is_none());
                 }
             }
         });
@@ -126,7 +165,7 @@ impl Transport {
         }
         self.unbound_names.remove_mid(description.mid);
         // The stream may be used again, and must bind its name again then.
-        self.undeclared.retain(|_, mid| *mid != Some(description.mid));
+        self.undeclared.retain(|_, (mid, _)| *mid != Some(description.mid));
         self.remove_media(description.mid, output);
     }
 
@@ -187,7 +226,6 @@ mod tests {
     use super::*;
     use crate::sfu::parameters::TrackKind;
     use crate::sfu::request::{Direction, ErrorScope, MediaRequest, MediaResponse, SfuErrorKind};
-    use crate::sfu::router::capabilities;
     use crate::sfu::state::{Sfu, SfuSettings};
 
     #[test]
@@ -203,12 +241,21 @@ mod tests {
         };
         let mut sfu = Sfu::new(settings).unwrap();
         let (now, member) = (Instant::now(), member());
-        let request = MediaRequest::CreateTransport { direction: Direction::Send, capabilities: Some(capabilities()) };
+        let request = MediaRequest::CreateTransport { direction: Direction::Send };
         let Ok(MediaResponse::TransportCreated { id, .. }) = sfu.handle(now, &member, request) else { panic!() };
         let mut produce = |undeclared_total: usize, mid: &str, encodings: serde_json::Value| {
             sfu.transports.get_mut(&id).unwrap().undeclared_total = undeclared_total;
             let codec = json!({ "mimeType": "video/VP8", "payloadType": 101, "clockRate": 90000 });
-            let parameters = json!({ "mid": mid, "codecs": [codec], "encodings": encodings });
+            let rtx = json!({
+                "mimeType": "video/rtx", "payloadType": 102, "clockRate": 90000, "parameters": { "apt": 101 },
+            });
+            let extensions = json!([
+                { "uri": "urn:ietf:params:rtp-hdrext:sdes:mid", "id": 1 },
+                { "uri": "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id", "id": 2 },
+            ]);
+            let parameters = json!({
+                "mid": mid, "codecs": [codec, rtx], "encodings": encodings, "headerExtensions": extensions,
+            });
             let parameters = serde_json::from_value(parameters).unwrap();
             let transport = id.to_string();
             let request =

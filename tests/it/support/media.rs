@@ -142,8 +142,7 @@ impl World {
 
     /// Creates a transport without a client.
     pub(crate) fn create(&mut self, member: &RoomMember, direction: Direction) -> MediaResponse {
-        let capabilities = (direction == Direction::Send).then(sfu::capabilities);
-        self.ask(member, MediaRequest::CreateTransport { direction, capabilities }).unwrap()
+        self.ask(member, MediaRequest::CreateTransport { direction }).unwrap()
     }
 
     /// Adds a client for an existing transport.
@@ -180,13 +179,11 @@ impl World {
         self.ask(&member, MediaRequest::ConnectTransport { transport, dtls })
     }
 
-    /// Creates a transport with a client and connects it. A sending one is connected only at its first producer.
+    /// Creates a transport with a client and connects it.
     pub(crate) fn connected(&mut self, member: &RoomMember, direction: Direction) -> usize {
         let client = self.transport(member, direction);
         self.connect(client).unwrap();
-        if direction == Direction::Receive {
-            self.until("connected", |world| world.clients[client].is_connected);
-        }
+        self.until("connected", |world| world.clients[client].is_connected);
         client
     }
 
@@ -198,9 +195,6 @@ impl World {
         let request =
             MediaRequest::Produce { transport, kind, parameters: Box::new(parameters.clone()), app_data: "{}".into() };
         let MediaResponse::ProducerCreated(id) = self.ask(&member, request)? else { panic!() };
-        if self.clients[client].is_connecting {
-            self.until("connected", |world| world.clients[client].is_connected);
-        }
         let mid = Mid::from(parameters.mid.as_deref().unwrap());
         let mut api = self.clients[client].rtc.direct_api();
         api.declare_media(mid, media_kind(kind));
@@ -380,6 +374,11 @@ impl Client {
         DtlsParameters { role: DtlsRole::Client, fingerprints }
     }
 
+    /// Declares a stream that is identified by its RID, with RTX.
+    pub(crate) fn declare_stream(&mut self, mid: &str, ssrc: u32, rid: &str) {
+        self.rtc.direct_api().declare_stream_tx(ssrc.into(), Some((ssrc + 100).into()), mid.into(), Some(rid.into()));
+    }
+
     fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         let Ok(contents) = datagram.try_into() else { return };
         let receive = Receive { proto: Protocol::Udp, source: from, destination: self.local, contents };
@@ -451,59 +450,95 @@ fn media_kind(kind: TrackKind) -> MediaKind {
     }
 }
 
-/// Returns the `Rtc` of a client with Opus and VP8, and the router's payload types and extension ids.
-pub(crate) fn client_rtc(now: Instant) -> Rtc {
-    rtc_with_extensions(now, [1, 2, 3, 4, 5, 10, 11])
+/// The numbers with which a client sends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    pub(crate) opus: u8,
+    pub(crate) vp8: u8,
+    pub(crate) rtx: u8,
+    /// MID, RID, repaired RID, absolute send time, transport-wide sequence number, audio level, orientation.
+    pub(crate) extensions: [u8; 7],
 }
 
-/// Returns the same with other extension ids: MID, RID, repaired RID, absolute send time, transport-wide sequence
-/// number, audio level, orientation.
-pub(crate) fn rtc_with_extensions(now: Instant, ids: [u8; 7]) -> Rtc {
+/// The router's numbers.
+pub(crate) const OF_ROUTER: Numbers = Numbers { opus: 100, vp8: 101, rtx: 102, extensions: [1, 2, 3, 4, 5, 10, 11] };
+
+/// Returns the `Rtc` of a client with Opus and VP8, and the router's numbers.
+pub(crate) fn client_rtc(now: Instant) -> Rtc {
+    rtc_with(now, &[OF_ROUTER])
+}
+
+/// Returns the `Rtc` of a client that sends with any of these numbers. It sends extensions under all of their ids.
+pub(crate) fn rtc_with(now: Instant, numbers: &[Numbers]) -> Rtc {
     let mut config = Rtc::builder().clear_codecs().set_rtp_mode(true);
-    let codecs = config.codec_config();
-    let (opus, video) = (Frequency::FORTY_EIGHT_KHZ, Frequency::NINETY_KHZ);
-    codecs.add_config(100.into(), None, Codec::Opus, opus, Some(2), FormatParams::default());
-    codecs.add_config(101.into(), Some(102.into()), Codec::Vp8, video, None, FormatParams::default());
     let mut extensions = ExtensionMap::empty();
-    let all = [
-        Extension::RtpMid,
-        Extension::RtpStreamId,
-        Extension::RepairedRtpStreamId,
-        Extension::AbsoluteSendTime,
-        Extension::TransportSequenceNumber,
-        Extension::AudioLevel,
-        Extension::VideoOrientation,
-    ];
-    for (id, extension) in ids.into_iter().zip(all) {
-        extensions.set(id, extension);
+    for Numbers { opus, vp8, rtx, extensions: ids } in numbers {
+        let codecs = config.codec_config();
+        let (audio, video) = (Frequency::FORTY_EIGHT_KHZ, Frequency::NINETY_KHZ);
+        codecs.add_config((*opus).into(), None, Codec::Opus, audio, Some(2), FormatParams::default());
+        codecs.add_config((*vp8).into(), Some((*rtx).into()), Codec::Vp8, video, None, FormatParams::default());
+        let all = [
+            Extension::RtpMid,
+            Extension::RtpStreamId,
+            Extension::RepairedRtpStreamId,
+            Extension::AbsoluteSendTime,
+            Extension::TransportSequenceNumber,
+            Extension::AudioLevel,
+            Extension::VideoOrientation,
+        ];
+        for (id, extension) in ids.iter().zip(all) {
+            extensions.set(*id, extension);
+        }
     }
     config.set_extension_map(extensions).build(now)
 }
 
+pub(crate) const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+pub(crate) const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+pub(crate) const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
+pub(crate) const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+pub(crate) const LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+pub(crate) const ORIENTATION: &str = "urn:3gpp:video-orientation";
+
+/// Returns the `headerExtensions` of RTP parameters.
+pub(crate) fn extensions(declared: &[(&str, u8)]) -> Value {
+    declared.iter().map(|(uri, id)| json!({ "uri": uri, "id": id })).collect()
+}
+
 /// RTP parameters of an audio track.
 pub(crate) fn audio() -> Value {
+    audio_with(OF_ROUTER)
+}
+
+/// RTP parameters of an audio track with other numbers.
+pub(crate) fn audio_with(Numbers { opus, extensions: [mid, .., cc, level, _], .. }: Numbers) -> Value {
     json!({
         "mid": "a", "encodings": [{ "ssrc": 5000 }],
-        "codecs": [{ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 }],
+        "headerExtensions": extensions(&[(MID, mid), (TRANSPORT_CC, cc), (LEVEL, level)]),
+        "codecs": [{ "mimeType": "audio/opus", "payloadType": opus, "clockRate": 48000, "channels": 2 }],
     })
 }
 
 /// RTP parameters of a video track with one stream.
 pub(crate) fn video() -> Value {
-    with_encodings(json!([{ "ssrc": 6000, "rtx": { "ssrc": 6100 } }]))
+    video_with(OF_ROUTER, json!([{ "ssrc": 6000, "rtx": { "ssrc": 6100 } }]))
 }
 
 /// RTP parameters of a simulcast track with three layers.
 pub(crate) fn simulcast() -> Value {
-    with_encodings(json!([{ "rid": "r0" }, { "rid": "r1" }, { "rid": "r2" }]))
+    video_with(OF_ROUTER, json!([{ "rid": "r0" }, { "rid": "r1" }, { "rid": "r2" }]))
 }
 
-fn with_encodings(encodings: Value) -> Value {
+/// RTP parameters of a video track with other numbers.
+pub(crate) fn video_with(numbers: Numbers, encodings: Value) -> Value {
+    let Numbers { vp8, rtx, extensions: [mid, rid, repaired, _, cc, _, orientation], .. } = numbers;
+    let declared = [(MID, mid), (RID, rid), (REPAIRED_RID, repaired), (TRANSPORT_CC, cc), (ORIENTATION, orientation)];
     let mut parameters = json!({
         "mid": "v", "rtcp": { "cname": "x\r\na=sendonly" },
+        "headerExtensions": extensions(&declared),
         "codecs": [
-            { "mimeType": "video/VP8", "payloadType": 101, "clockRate": 90000 },
-            { "mimeType": "video/rtx", "payloadType": 102, "clockRate": 90000, "parameters": { "apt": 101 } },
+            { "mimeType": "video/VP8", "payloadType": vp8, "clockRate": 90000 },
+            { "mimeType": "video/rtx", "payloadType": rtx, "clockRate": 90000, "parameters": { "apt": vp8 } },
         ],
     });
     parameters["encodings"] = encodings;

@@ -2,7 +2,6 @@
 
 import { randomUUID } from 'node:crypto'
 import wrtc from '@roamhq/wrtc'
-import { Device } from 'mediasoup-client'
 import WebSocket from 'ws'
 import { Camera, Listener, Microphone, Watcher } from './picture.js'
 import { within } from './within.js'
@@ -18,6 +17,9 @@ class Refused extends Error {
   }
 }
 
+/** The newest version, with its handler for current Chromium. */
+export const NEWEST = { client: 'mediasoup-client', handlerName: 'Chrome111' }
+
 export class Member {
   #socket
   #requests = new Map()
@@ -26,10 +28,12 @@ export class Member {
   #waiting = new Set()
   #stops = []
 
-  /** One that is in a room, and can send and receive. */
-  static async joined(url, roomId, id) {
+  /** A member that is in a room, and can send and receive, with the given package and handler of mediasoup-client. */
+  static async joined(url, roomId, id, { client, handlerName } = NEWEST) {
     const member = new Member()
     member.id = id
+    const { Device } = await import(client)
+    member.device = new Device({ handlerName })
     await member.#connect(url)
     await member.ask('room:join', { roomId, user: { id } })
     await member.#load()
@@ -84,10 +88,8 @@ export class Member {
 
   async #load() {
     const { rtpCapabilities: routerRtpCapabilities } = await this.ask('router:capabilities')
-    this.device = new Device({ handlerName: 'Chrome111' })
     await this.device.load({ routerRtpCapabilities })
-    const rtpCapabilities = this.device.sendRtpCapabilities
-    const sending = await this.ask('transport:create', { direction: 'send', rtpCapabilities })
+    const sending = await this.ask('transport:create', { direction: 'send' })
     this.sending = this.#connecting(this.device.createSendTransport(sending))
     this.sending.on('produce', ({ kind, rtpParameters, appData }, done, fail) => {
       this.ask('produce', { transportId: this.sending.id, kind, rtpParameters, appData }).then(done, fail)
@@ -110,17 +112,19 @@ export class Member {
     return { microphone, producer: await this.sending.produce({ track: microphone.track, stopTracks: false }) }
   }
 
-  /** Sends a colour: the camera, and its producer. */
-  async films(colour) {
-    const camera = new Camera(colour)
+  /** Sends a colour: the camera, and its producer. With `encodings`, the picture is large enough for two of them. */
+  async films(colour, encodings) {
+    const camera = new Camera(colour, encodings && [640, 360])
     this.#stops.push(camera)
     const appData = { colour }
-    return { camera, producer: await this.sending.produce({ track: camera.track, stopTracks: false, appData }) }
+    return { camera, producer: await this.sending.produce({ track: camera.track, stopTracks: false, appData, encodings }) }
   }
 
   /** Has a producer's media sent to it: the consumer, and who watches or listens. It is paused. */
   async consumes(producerId) {
-    const about = { transportId: this.receiving.id, producerId, rtpCapabilities: this.device.recvRtpCapabilities }
+    // Before version 3.18, capabilities have no direction.
+    const rtpCapabilities = this.device.recvRtpCapabilities ?? this.device.rtpCapabilities
+    const about = { transportId: this.receiving.id, producerId, rtpCapabilities }
     const created = await this.ask('consume', about)
     const consumer = await this.receiving.consume(created)
     const spectator = consumer.kind === 'video' ? new Watcher(consumer.track) : new Listener(consumer.track)
