@@ -10,6 +10,7 @@
 //! The guarantee that is easy to break: no label has a value that a client can choose, so that the number of series is
 //! bounded.
 
+mod labels;
 mod media;
 mod process;
 
@@ -22,162 +23,10 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use self::labels::{Kind, Limit};
+use self::labels::{SIGNALS, signal_index};
 use crate::room::{Code, SignalKind};
 use crate::sfu::MediaStats;
-
-/// What a message is, as far as it is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A join.
-    Join,
-    /// A leave.
-    Leave,
-    /// The question who is in a room.
-    Inspect,
-    /// The end of a session.
-    HangUp,
-    /// A change of the sender's metadata.
-    Update,
-    /// A signal.
-    Signal(SignalKind),
-    /// Anything else that is understood: a `ping`, an authentication.
-    Other,
-    /// Of a kind that the dialect does not know, and ignored.
-    Unknown,
-    /// Refused before it came to a room: not understood, too large, or too many.
-    Refused,
-    /// No message: a ping, a pong, an acknowledgement, a CONNECT packet, an attachment.
-    Control,
-}
-
-impl Kind {
-    /// Their names in the label, each at its index.
-    const NAMES: [&'static str; 13] = [
-        "join",
-        "leave",
-        "inspect",
-        "hangup",
-        "offer",
-        "answer",
-        "candidate",
-        "relay",
-        "update",
-        "other",
-        "unknown",
-        "refused",
-        "control",
-    ];
-
-    /// Its name in the label and in the log.
-    pub fn as_str(self) -> &'static str {
-        Self::NAMES[self.index()]
-    }
-
-    fn index(self) -> usize {
-        match self {
-            Self::Join => 0,
-            Self::Leave => 1,
-            Self::Inspect => 2,
-            Self::HangUp => 3,
-            Self::Signal(kind) => 4 + signal_index(kind),
-            Self::Update => 8,
-            Self::Other => 9,
-            Self::Unknown => 10,
-            Self::Refused => 11,
-            Self::Control => 12,
-        }
-    }
-}
-
-/// The names of signals in the label, each at its index.
-const SIGNALS: [&str; 4] = ["offer", "answer", "candidate", "relay"];
-
-fn signal_index(kind: SignalKind) -> usize {
-    match kind {
-        SignalKind::Offer => 0,
-        SignalKind::Answer => 1,
-        SignalKind::Candidate => 2,
-        SignalKind::Message => 3,
-    }
-}
-
-/// A limit that was hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is named after its setting; docs/operators.md explains them")]
-pub enum Limit {
-    Connections,
-    ConnectionsPerIp,
-    UnconnectedPerIp,
-    AwaySessions,
-    InvalidTokensPerIp,
-    MessageBytes,
-    MetadataBytes,
-    MessageRate,
-    /// Too many messages for so long that the connection was ended.
-    Flood,
-    Rooms,
-    RoomsPerConnection,
-    RoomSize,
-    SessionQueue,
-    /// A queue that stayed full, so that its connection was ended.
-    SendQueue,
-    /// A head, a body, an upgrade or a first message that took too long.
-    HandshakeTime,
-    /// A write that made no progress.
-    WriteTime,
-    /// Open files, as the system allows them.
-    OpenFiles,
-    /// CONNECT packets of one connection.
-    ConnectPackets,
-}
-
-impl Limit {
-    /// All of them: their series are there from the start, so that the first hit is seen to be one more.
-    const ALL: [Self; 18] = [
-        Self::Connections,
-        Self::ConnectionsPerIp,
-        Self::UnconnectedPerIp,
-        Self::AwaySessions,
-        Self::InvalidTokensPerIp,
-        Self::MessageBytes,
-        Self::MetadataBytes,
-        Self::MessageRate,
-        Self::Flood,
-        Self::Rooms,
-        Self::RoomsPerConnection,
-        Self::RoomSize,
-        Self::SessionQueue,
-        Self::SendQueue,
-        Self::HandshakeTime,
-        Self::WriteTime,
-        Self::OpenFiles,
-        Self::ConnectPackets,
-    ];
-
-    /// Its name in the label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Connections => "connections",
-            Self::ConnectionsPerIp => "connections_per_ip",
-            Self::UnconnectedPerIp => "unconnected_per_ip",
-            Self::AwaySessions => "away_sessions",
-            Self::InvalidTokensPerIp => "invalid_tokens_per_ip",
-            Self::MessageBytes => "message_bytes",
-            Self::MetadataBytes => "metadata_bytes",
-            Self::MessageRate => "message_rate",
-            Self::Flood => "flood",
-            Self::Rooms => "rooms",
-            Self::RoomsPerConnection => "rooms_per_connection",
-            Self::RoomSize => "room_size",
-            Self::SessionQueue => "session_queue",
-            Self::SendQueue => "send_queue",
-            Self::HandshakeTime => "handshake_time",
-            Self::WriteTime => "write_time",
-            Self::OpenFiles => "open_files",
-            Self::ConnectPackets => "connect_packets",
-        }
-    }
-}
 
 /// What a server holds at the moment of asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

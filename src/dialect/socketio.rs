@@ -17,6 +17,7 @@ pub mod decode;
 pub mod encode;
 pub mod interpret;
 pub mod packet;
+mod partial;
 mod placeholders;
 pub mod profile;
 pub mod relay_events;

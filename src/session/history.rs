@@ -76,6 +76,10 @@ impl<T> History<T> {
     pub fn push(&mut self, now: Instant, bytes: usize, frame: T) {
         self.next += 1;
         self.bytes += bytes;
+        if self.held.len() == self.held.capacity() {
+            // Half as much more, not twice as much: of an idle connection's memory this is a good part.
+            self.held.reserve_exact(self.held.len() / 2 + 4);
+        }
         self.held.push_back(Held { sent: now, bytes, frame });
         self.prune(now);
     }

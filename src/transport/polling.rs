@@ -12,6 +12,7 @@
 //! by moving the connection's executor.
 
 mod body;
+mod fetch;
 mod first_post;
 mod line_breaks;
 mod payload;
@@ -42,8 +43,8 @@ use http_body_util::BodyExt;
 use tokio::time::Sleep;
 use tower::ServiceExt;
 
+use self::fetch::Fetched;
 use self::payload::Answer;
-use self::session::Fetched;
 pub(super) use self::session::PollingSession;
 use super::executor::Executor;
 use super::queue::SendQueue;

@@ -19,6 +19,7 @@ use super::decode::{ClientEvent, named_room};
 use super::encode::{self, Asked};
 use super::interpret::{Interpreted, interpret};
 use super::packet::{EnginePacket, Kind, Opening, Packet, ROOT, Revision, attachment, connected, open, refused};
+use super::partial::Partial;
 use super::{DIALECT, Numbering, Offset, session_id};
 use crate::auth::{Denial, Grant};
 use crate::dialect::json::{self, Arguments, Members};
@@ -96,19 +97,6 @@ struct Pending {
     room: Option<RoomId>,
 }
 
-/// A binary packet whose attachments have not all come.
-#[derive(Debug)]
-struct Partial {
-    /// The packet as text.
-    text: String,
-    missing: usize,
-    attachments: Vec<Bytes>,
-    /// The bytes that have come.
-    bytes: usize,
-    /// Why it is refused once it is whole, if it is.
-    refusal: Option<RequestError>,
-}
-
 impl Client {
     /// Begins the conversation.
     pub fn new(setup: Setup) -> Self {
@@ -136,9 +124,8 @@ impl Client {
             Kind::BinaryEvent | Kind::BinaryAck if packet.attachments > MAX_ATTACHMENTS => VIOLATION,
             Kind::BinaryEvent if packet.attachments == 0 => self.event(&packet, &[], refusal),
             Kind::BinaryEvent | Kind::BinaryAck => {
-                let (text, missing) = (text.to_owned(), packet.attachments);
-                self.partial = (missing > 0)
-                    .then(|| Box::new(Partial { bytes: text.len(), text, missing, attachments: Vec::new(), refusal }));
+                let missing = packet.attachments;
+                self.partial = (missing > 0).then(|| Box::new(Partial::new(text, missing, refusal)));
                 None
             }
             // The server asks for no acknowledgement.
@@ -282,15 +269,9 @@ impl Conversation for Client {
         match EnginePacket::decode(text) {
             Ok(EnginePacket::Message(message)) => self.message(message, None),
             Ok(EnginePacket::Ping) if self.setup.revision == Revision::V3 => Some(Step::Answer("3".to_owned())),
-            // Heard from is heard from.
-            Ok(
-                EnginePacket::Ping
-                | EnginePacket::Pong
-                | EnginePacket::Probe
-                | EnginePacket::Upgrade
-                | EnginePacket::Noop,
-            ) => None,
             Ok(EnginePacket::Close) => Some(Step::End(Ending::Closed)),
+            // A heartbeat needs no response, whatever it is.
+            Ok(_) => None,
             Err(_) => VIOLATION,
         }
     }
@@ -305,25 +286,18 @@ impl Conversation for Client {
         else {
             return VIOLATION;
         };
-        partial.missing -= 1;
-        partial.bytes += attachment.len();
-        partial.attachments.push(Bytes::copy_from_slice(attachment));
-        let max = self.setup.max_message_bytes;
-        if partial.bytes > 2 * max {
+        if partial.add(attachment, self.setup.max_message_bytes).is_err() {
             return VIOLATION;
         }
-        if partial.bytes > max {
-            partial.refusal.get_or_insert(RequestError::Decode(DecodeError::TooLarge { max }));
-        }
-        if partial.missing > 0 {
+        if !partial.is_complete() {
             self.partial = Some(partial);
             return None;
         }
-        let packet = Packet::decode(&partial.text).expect("it was decoded when it came");
+        let packet = partial.packet();
         if packet.kind != Kind::BinaryEvent {
             return None;
         }
-        self.event(&packet, &partial.attachments, partial.refusal.clone())
+        self.event(&packet, partial.attachments(), partial.refusal())
     }
 
     fn refuse(&mut self, text: &str, error: RequestError, now: SystemTime) -> Option<Step> {

@@ -3,29 +3,27 @@
 //! The executor is here until the connection upgrades to a WebSocket, which takes it, or ends. The library only knows the
 //! connection by its session id; it is closed silently when the executor has gone.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::Request;
-use bytes::Bytes;
 use engineioxide::socket::{DisconnectReason, Sid, Socket};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::first_post::FirstPostState;
-use super::payload::{Answer, SEPARATOR};
 use super::upgrade::UpgradeState;
 use super::{Data, Sessions};
-use crate::dialect::socketio::packet::{Revision, base64_packet};
+use crate::dialect::socketio::packet::Revision;
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
-use crate::session::{ConnectionPermit, Evict, Outgoing, RateLimiter, Sink};
+use crate::session::{ConnectionPermit, Evict, RateLimiter, Sink};
 use crate::transport::executor::{End, Executor};
 use crate::transport::queue::SendQueue;
 
@@ -38,7 +36,7 @@ pub(crate) struct PollingSession {
     /// The library's side.
     socket: OnceLock<(Sid, Weak<Socket<Data>>)>,
     sessions: Weak<Sessions>,
-    has_answered_ping: AtomicBool,
+    pub(super) has_answered_ping: AtomicBool,
     pub(super) first_post: FirstPostState,
     /// The poll that waits, where one does.
     pub(super) poller: AtomicWaker,
@@ -59,15 +57,6 @@ pub(super) enum State {
     Moved,
     /// The connection is over, or not there yet.
     Gone,
-}
-
-/// What a poll is answered with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fetched {
-    /// Frames wait, or the connection is to be closed.
-    Frames,
-    /// Nothing: the client is to go on.
-    Released,
 }
 
 impl PollingSession {
@@ -155,7 +144,7 @@ impl PollingSession {
     }
 
     /// Ends the sessions. Where the client is told, it may fetch the rest first.
-    fn end(&self, state: &mut State, end: &End) {
+    pub(super) fn end(&self, state: &mut State, end: &End) {
         if !matches!(state, State::Live(_)) {
             return;
         }
@@ -309,97 +298,6 @@ impl PollingSession {
             State::Live(executor) => executor.poll_pause(context),
             State::Ending(_) | State::Moved | State::Gone => Poll::Ready(()),
         }
-    }
-
-    /// Ready when a poll is to be answered.
-    pub(super) fn poll_fetch(
-        &self,
-        context: &mut Context<'_>,
-        release: &mut Option<std::pin::Pin<Box<Sleep>>>,
-    ) -> Poll<Fetched> {
-        self.poller.register(context.waker());
-        // Under the lock: the queue wakes one task only, and after an upgrade that is the WebSocket's.
-        let state = self.state.lock();
-        if matches!(*state, State::Moved | State::Gone) {
-            return Poll::Ready(Fetched::Released);
-        }
-        if self.queue.poll_ready(context).is_ready() && !self.awaits_first_post() {
-            return Poll::Ready(Fetched::Frames);
-        }
-        if !self.is_probed() {
-            return Poll::Pending;
-        }
-        match release {
-            Some(timer) => timer.as_mut().poll(context).map(|()| Fetched::Released),
-            // It waited already when the probe came.
-            None => Poll::Ready(Fetched::Released),
-        }
-    }
-
-    /// Takes frames into an answer to a poll, and the end if that follows.
-    pub(super) fn take_frames(&self, answer: &mut Answer, max_packets: usize, enough_bytes: usize) {
-        let mut state = self.state.lock();
-        if matches!(*state, State::Moved | State::Gone) {
-            return;
-        }
-        if self.queue.is_ending() {
-            // Before the last frames are taken: a signal that is accepted after them would be lost.
-            self.end(&mut state, &End::CLOSED);
-        }
-        let (mut packets, mut taken) = (answer.packets(), answer.len());
-        let frames = self.queue.take_while(|frame| {
-            packets += frame.messages();
-            let fits = packets <= max_packets && taken < enough_bytes;
-            taken += frame.length();
-            fits
-        });
-        let (mut bytes, mut is_last) = (0, false);
-        for frame in &frames {
-            bytes += frame.length();
-            match frame {
-                Outgoing::Text(text) => answer.push(text),
-                Outgoing::Pair(first, second) => {
-                    answer.push(first);
-                    answer.push(second);
-                }
-                Outgoing::Several(messages) => messages.iter().for_each(|text| answer.push(text)),
-                Outgoing::Attached(attached) => {
-                    answer.push(&attached.text);
-                    for data in &attached.attachments {
-                        answer.push(base64_packet(self.revision, data).as_bytes());
-                    }
-                    if let Some(follower) = &attached.follower {
-                        answer.push(follower);
-                    }
-                }
-                Outgoing::Ping => {}
-                Outgoing::Close(..) => is_last = true,
-            }
-        }
-        self.queue.backlog().written(frames.len(), bytes);
-        if is_last || (self.queue.is_closing() && self.queue.is_empty()) {
-            answer.push(b"1");
-            *state = State::Gone;
-            self.leave();
-        }
-    }
-
-    /// Takes what the library has to say into an answer; `true` if a heartbeat was left out which the client need not
-    /// answer.
-    pub(super) fn take_library_packets(&self, body: &Bytes, answer: &mut Answer) -> bool {
-        if self.revision == Revision::V3 {
-            answer.push_payload(body);
-            return false;
-        }
-        let mut is_left_out = false;
-        for packet in body.split(|byte| *byte == SEPARATOR).filter(|packet| !packet.is_empty()) {
-            if packet == b"2" && !self.has_answered_ping.swap(true, Ordering::Relaxed) {
-                is_left_out = true;
-            } else {
-                answer.push(packet);
-            }
-        }
-        is_left_out
     }
 }
 
