@@ -158,7 +158,7 @@ async fn answers_that_are_not_read(server: &TestServer) {
         let began = Instant::now();
         // Asking the kernel costs more the more connections there have been.
         let mut pace = tokio::time::interval(Duration::from_millis(500));
-        while raw.offer(requests.as_bytes()) && raw.is_served() {
+        while raw.offer(requests.as_bytes()) && raw.is_served().await {
             assert!(began.elapsed() < in_time(), "still served");
             pace.tick().await;
         }

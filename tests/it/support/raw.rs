@@ -119,31 +119,36 @@ impl Raw {
         self.stream.try_write(bytes).ok()
     }
 
-    /// Whether the server's side of the connection is still there, by the word of the kernel: this side may not have heard.
+    /// Whether the server's side of the connection is still open in the kernel, before this side can know.
     #[cfg(target_os = "linux")]
-    pub(crate) fn is_served(&self) -> bool {
+    pub(crate) async fn is_served(&self) -> bool {
         // State 1 is ESTABLISHED.
-        self.server_side().is_some_and(|(state, _)| state == "01")
+        self.server_side().await.is_some_and(|(state, _)| state == "01")
     }
 
     /// Waits until the server has read all that was sent.
     #[cfg(target_os = "linux")]
     pub(crate) async fn until_read(&self) {
         let waiting = async {
-            while self.server_side().is_some_and(|(_, queues)| !queues.ends_with(":00000000")) {
+            while self.server_side().await.is_some_and(|(_, queues)| !queues.ends_with(":00000000")) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
         tokio::time::timeout(LIMIT, waiting).await.expect("the server reads");
     }
 
-    /// The state of the server's side of the connection, and what is queued there, `sent:received`, as the kernel writes
-    /// both (`proc_net_tcp` of the kernel's documentation).
+    /// The state of the server's side of the connection, and the lengths of its queues, `sent:received`, as the kernel
+    /// writes both (`proc_net_tcp` of the kernel's documentation). `None` if the connection is gone.
+    ///
+    /// The kernel lists the sockets of all tests, which may take seconds: on a thread of its own, so that the other clients
+    /// of a test go on.
     #[cfg(target_os = "linux")]
-    fn server_side(&self) -> Option<(String, String)> {
+    async fn server_side(&self) -> Option<(String, String)> {
         let (client, server) = (self.stream.local_addr().ok()?, self.stream.peer_addr().ok()?);
         let ports = [format!(":{:04X}", server.port()), format!(":{:04X}", client.port())];
-        std::fs::read_to_string("/proc/net/tcp").unwrap().lines().find_map(|line| {
+        let read = || std::fs::read_to_string("/proc/net/tcp").expect("the kernel lists its sockets");
+        let sockets = tokio::task::spawn_blocking(read).await.expect("reading does not panic");
+        sockets.lines().find_map(|line| {
             let mut fields = line.split_whitespace().skip(1);
             let is_ours = ports.iter().all(|port| fields.next().is_some_and(|field| field.ends_with(port)));
             is_ours.then(|| (fields.next().unwrap_or_default().into(), fields.next().unwrap_or_default().into()))
