@@ -78,7 +78,7 @@ test-attacks:
 test-compat: program client-demo/node_modules tests/compat/node_modules python
 	npm test --prefix tests/compat
 
-# Profiles learned from servers of six families.
+# Profiles inferred from servers of six families.
 test-record: program tests/record/node_modules /usr/bin/certutil
 	npm test --prefix tests/record
 
@@ -128,7 +128,7 @@ bench-quick: bench-build benches/peers/node_modules $(MATCHBOX)
 	$(BENCH) run --quick --results target/bench-quick.json
 	$(BENCH) targets --results target/bench-quick.json
 
-# The SFU alone: its part of the page is written anew, the rest stays.
+# The SFU alone: only its part of the page is rewritten.
 bench-media: bench-build
 	$(BENCH) run --works media --results target/bench-media.json
 	$(BENCH) report --results target/bench-media.json
@@ -142,7 +142,7 @@ bench-record: bench-build /usr/bin/valgrind
 
 bench-build: program-release
 
-# The tests with it: they need the same dependencies with more features, which would be built twice otherwise.
+# With the tests, which need the same dependencies with more features: otherwise those would be built twice.
 program:
 	cargo build $(QUICK) --workspace --bins --tests
 
@@ -152,11 +152,11 @@ program-release:
 $(MATCHBOX):
 	cargo install matchbox_server --version 0.15.0 --locked --root target/matchbox --target-dir target/matchbox/build
 
-# A stable toolchain is enough if it may use the compiler's instrumentation.
-# Whether the release binary is what it should be: its allocator above all.
+# The properties of the release binary, its allocator above all.
 test-release: program-release
 	PARLOR_BIN=target/release/parlor node tests/run.mjs tests/release/release.test.js
 
+# A stable toolchain is enough if it may use the compiler's instrumentation.
 fuzz: cargo-fuzz
 	fuzz/seeds
 	@set -e; for target in $(FUZZ_TARGETS); do \
