@@ -15,10 +15,6 @@ fn raw(signal: &Signal) -> &str {
     signal.body.get(signal.content.clone()).filter(|text| !text.is_empty()).unwrap_or("null")
 }
 
-fn members(text: &str) -> Option<Members<'_>> {
-    JsonText::parse(text).and_then(Members::read)
-}
-
 /// The type of a description as a JSON string, where the sender did not say it.
 fn type_of(kind: SignalKind) -> &'static str {
     match kind {
@@ -36,7 +32,7 @@ pub fn data(signal: &Signal) -> &str {
 /// The text of the SDP and its type, each as JSON.
 pub fn sdp(signal: &Signal) -> (Cow<'_, str>, Cow<'_, str>) {
     let text = raw(signal);
-    let read = members(text);
+    let read = Members::parse(text);
     let member = |key| read.as_ref().and_then(|members| members.get(key)).filter(|value| value.is_string());
     match member("sdp") {
         Some(sdp) => {
@@ -60,7 +56,7 @@ fn as_text(value: &str) -> Cow<'_, str> {
 /// A description as `{type, sdp}`.
 pub fn description(signal: &Signal) -> Cow<'_, str> {
     let text = raw(signal);
-    if members(text).is_some_and(|members| members.get("sdp").is_none()) {
+    if Members::parse(text).is_some_and(|members| members.get("sdp").is_none()) {
         // No description that we know: it is handed on as it is.
         return text.into();
     }
@@ -83,7 +79,7 @@ pub fn candidate(signal: &Signal) -> Cow<'_, str> {
         // Without a media line a browser takes none: with bundling, the first is that of all.
         return format!(r#"{{"candidate":{text},"sdpMid":null,"sdpMLineIndex":0}}"#).into();
     }
-    match members(text) {
+    match Members::parse(text) {
         Some(members) if members.get("candidate").is_none_or(JsonText::is_null) => "null".into(),
         Some(members) => format!("{{{}}}", members.text_without(|key| !CANDIDATE_MEMBERS.contains(&key))).into(),
         None => text.into(),
@@ -93,7 +89,7 @@ pub fn candidate(signal: &Signal) -> Cow<'_, str> {
 /// The members of a candidate, each as JSON: the text and the place. Null is the end of candidates.
 pub fn candidate_members(signal: &Signal) -> [(&'static str, Cow<'_, str>); 3] {
     let text = raw(signal);
-    let read = members(text);
+    let read = Members::parse(text);
     let member = |key| read.as_ref().and_then(|members| members.get(key));
     let or_null = |value: Option<JsonText<'_>>| value.map_or("null".into(), |value| value.get().to_owned().into());
     let text_or_null = |key| -> Cow<'_, str> { or_null(member(key).filter(|value| value.is_string())) };

@@ -12,7 +12,6 @@ use ulid::Ulid;
 use super::json::{self, Members, push_member, push_raw, push_retry, push_string};
 use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, Names, RequestError, Step, content};
 use crate::id::{PeerId, RoomId};
-use crate::json::JsonText;
 use crate::room::{Answer, Code, Command, Event, Metadata, Peer, RoomKind, Signal, SignalKind, Snapshot, Target};
 
 const NAME: &str = "topic";
@@ -58,8 +57,7 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
     let room = RoomId::new(hello.segment.unwrap_or_default()).map_err(bad)?;
     let metadata = hello.query("metadata").filter(|text| !text.is_empty()).unwrap_or("{}");
     let expected = DecodeError::WrongType { field: "metadata", expected: "a JSON object" };
-    let metadata = JsonText::parse(metadata).ok_or_else(|| expected.clone())?;
-    let metadata = Metadata::new(&Members::read(metadata).ok_or(expected)?.text_without(|_| false));
+    let metadata = Metadata::new(&Members::parse(metadata).ok_or(expected)?.text_without(|_| false));
     let peer = ulid(hello);
     let ice_servers = hello.ice_servers.map(|servers| servers.for_peer(&peer, hello.now));
     Ok(Box::new(Topic { room, peer, metadata, ice_servers, message: None }))

@@ -73,8 +73,9 @@ pub fn read(text: &str, defaults: &Defaults) -> Read {
         correlation: None,
         request: Err(vec![Problem { path: "".into(), problem: problem.to_owned() }]),
     };
-    let Some(raw) = JsonText::parse(text) else { return nothing("not JSON") };
-    let Some(members) = Members::read(raw) else { return nothing("must be an object") };
+    let Some(members) = Members::parse(text) else {
+        return nothing(if JsonText::parse(text).is_some() { "must be an object" } else { "not JSON" });
+    };
     let mut envelope = Checker::new(members);
     // Serializers of typed languages write null for what is left out.
     let is_given = |key| envelope.members.get(key).is_some_and(|value| !value.is_null());

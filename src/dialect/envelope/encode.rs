@@ -10,7 +10,6 @@ use super::style::Style;
 use crate::dialect::json::{self, Members, push_failure, push_member, push_raw, push_string};
 use crate::dialect::{Failure, Frame, TokenMessage, content};
 use crate::id::{ConnectionId, PeerId, RoomId};
-use crate::json::JsonText;
 use crate::room::{Code, Event, Peer, RemovalReason, Signal, SignalKind, Snapshot};
 
 /// The head of an envelope.
@@ -165,7 +164,7 @@ pub fn room_left(out: &mut String, room: &RoomId) {
 /// What is not said is the peer's id for a name, and the role of everyone else.
 fn participant(out: &mut String, peer: &Peer) {
     let metadata = format!("{{{}}}", peer.metadata.as_str());
-    let said = JsonText::parse(&metadata).and_then(Members::read).unwrap_or_default();
+    let said = Members::parse(&metadata).unwrap_or_default();
     let text = |key| said.get(key).and_then(json::string);
     let name = text("displayName").or_else(|| text("name")).unwrap_or(peer.id.as_str().into());
     out.push('{');

@@ -17,6 +17,7 @@ mod pattern;
 mod rule;
 mod template;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
@@ -94,14 +95,11 @@ impl Profile {
             return Recognized::Unknown;
         }
         let Some(rules) = self.incoming.get(&*arguments.name) else { return Recognized::Unknown };
-        let first = arguments.first.as_ref();
-        if !rules.iter().any(|rule| rule.may_match(first)) {
-            return Recognized::Mismatch(rules);
-        }
-        let values = JsonText::array(text).unwrap_or_default();
-        let values = values.get(1..).unwrap_or_default();
-        let matching = rules.iter().filter(|rule| rule.may_match(first));
-        let mut matching = matching.filter_map(|rule| rule.matches(values).map(|bindings| (rule, bindings)));
+        // Read again only for a rule that looks at the values: a session description is long.
+        let values = OnceCell::new();
+        let read = || values.get_or_init(|| JsonText::array(text).unwrap_or_default()).get(1..).unwrap_or_default();
+        let matching = rules.iter().filter(|rule| rule.may_match(arguments.first.as_ref()));
+        let mut matching = matching.filter_map(|rule| Some((rule, rule.matches(read)?)));
         matching.next().map_or(Recognized::Mismatch(rules), |(rule, bindings)| Recognized::Rule(rule, bindings))
     }
 

@@ -159,10 +159,16 @@ impl InRule {
         self.args.as_ref().and_then(|args| args.first()).is_none_or(|pattern| pattern.may_match(first))
     }
 
-    /// Matches the arguments. Without a shape anything matches, and nothing is bound. Arguments beyond the shape are ignored.
-    pub(super) fn matches<'a>(&self, arguments: &[JsonText<'a>]) -> Option<Bindings<'a>> {
+    /// Matches the arguments, which `read` returns. Without a shape anything matches, nothing is read, and nothing is bound.
+    /// Arguments beyond the shape are ignored.
+    pub(super) fn matches<'a, 'b>(&self, read: impl FnOnce() -> &'b [JsonText<'a>]) -> Option<Bindings<'a>>
+    where
+        'a: 'b,
+    {
         let mut bindings = Bindings::default();
-        let mut patterns = self.args.iter().flatten().enumerate();
+        let Some(patterns) = &self.args else { return Some(bindings) };
+        let arguments = read();
+        let mut patterns = patterns.iter().enumerate();
         patterns
             .all(|(index, pattern)| pattern.matches(arguments.get(index).copied(), &mut bindings))
             .then_some(bindings)
