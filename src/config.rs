@@ -45,7 +45,7 @@ pub enum Action {
     Health,
     /// Print a token, signed with `JWT_SECRET`, for trying out.
     Token,
-    /// List, show or check event profiles.
+    /// List, show, check or learn event profiles.
     Profile,
 }
 
@@ -58,10 +58,11 @@ pub struct Config {
     #[arg(short, long, action = ArgAction::HelpShort)]
     help: Option<bool>,
     /// serve (the default); check the settings and print those in force; ask a running server for its health; print a
-    /// token for trying out; or profile list, profile show NAME, profile check FILE
+    /// token for trying out; or profile: list, show NAME, check FILE, record --upstream URL (learns an event profile from a
+    /// call through an existing server), infer FILE (from a saved trace)
     #[arg(value_enum, value_name = "COMMAND", default_value = "serve", hide_default_value = true)]
     pub action: Action,
-    /// What follows `profile`: list, show NAME or check FILE
+    /// The arguments of `profile`: list, show NAME or check FILE
     #[arg(value_name = "ARGUMENT", hide = true)]
     pub arguments: Vec<String>,
     /// Where to listen.

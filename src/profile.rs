@@ -6,7 +6,7 @@ use anyhow::bail;
 use parlor::dialect::socketio::profile::Profile;
 use parlor::server::profiles::read;
 
-const USAGE: &str = "profile takes: list, show NAME, or check FILE";
+const USAGE: &str = "profile takes: list, show NAME, check FILE, record --upstream URL, or infer FILE";
 
 /// Carries out the command that follows `profile`; returns what to print.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<String> {

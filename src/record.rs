@@ -61,7 +61,7 @@ pub enum RecordError {
     /// The server cannot be reached.
     #[error("the server at {url} cannot be reached: {reason}")]
     Unreachable {
-        /// Its address.
+        /// The address of the server.
         url: String,
         /// Why not.
         reason: String,
@@ -69,9 +69,9 @@ pub enum RecordError {
     /// The server ended during the recording.
     #[error("the server at {url} ended during the recording ({reason}); nothing was written")]
     Ended {
-        /// Its address.
+        /// The address of the server.
         url: String,
-        /// What happened.
+        /// The error of the connection.
         reason: String,
     },
     /// No connection of Socket.IO was seen.
@@ -105,7 +105,7 @@ pub enum RecordError {
     Trace {
         /// Which one.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The mistake in it.
         source: TraceError,
     },
     /// The trace yields no profile.
@@ -218,7 +218,7 @@ async fn watch(
     }
 }
 
-/// Infers, proves and writes. The profile is tried from a file beside `neighbor`.
+/// Infers the profile, proves it and writes it. The profile is tried from a file beside `neighbor`.
 async fn conclude(trace: &Trace, out: Option<&Path>, neighbor: &Path) -> Result<String, RecordError> {
     let inferred = infer::infer(trace)?;
     let stem = out.and_then(|out| out.file_stem()).and_then(|stem| stem.to_str()).unwrap_or(NAME);

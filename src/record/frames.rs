@@ -21,7 +21,7 @@ pub(super) struct FrameReader {
     is_broken: bool,
 }
 
-/// What was found.
+/// A part of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// A text message.

@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Write};
 use super::infer::{Description, description};
 use super::trace::{Trace, What};
 
-/// What has been seen of a call, one field for each line of the guidance.
+/// The events of a call that were recorded, one field for each line of the guidance.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     tabs: usize,
@@ -44,7 +44,7 @@ impl Seen {
         seen
     }
 
-    /// Whether nothing is left to do. A description that is a text does not say whether it is an offer.
+    /// Returns whether nothing is left to do. A description that is a text does not say whether it is an offer.
     pub(super) fn is_complete(&self) -> bool {
         self.steps().iter().all(|(is_done, _, _)| *is_done)
     }

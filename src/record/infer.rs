@@ -1,7 +1,7 @@
 //! Inference: from a trace to an event profile and a list of what it does not explain.
 //!
 //! - `signals` finds the events that carry descriptions and candidates, by the shape of their bodies;
-//! - `people` finds the room that clients share, the events that join and leave it, and the ids by which clients are known;
+//! - `membership` finds the room that clients share, the events that join and leave it, and the ids by which clients are known;
 //! - `timeline` follows the clients through their rooms; `attribution` finds the action that caused each server event;
 //! - `occasions` finds after which joins an event is sent;
 //! - `presence`, `signals` and `application` turn that into rules; `template` finds what the occurrences of an event have in
@@ -14,8 +14,8 @@
 mod application;
 mod attribution;
 mod draft;
+mod membership;
 mod occasions;
-mod people;
 mod presence;
 mod shape;
 mod signals;
@@ -27,20 +27,20 @@ use std::fmt;
 use serde_json::Value;
 
 use self::draft::Draft;
-use self::people::People;
+use self::membership::Membership;
 use self::timeline::Timeline;
 use super::trace::Trace;
 
 /// Maximum number of different entries in the list of what is not explained.
 const MAX_UNEXPLAINED: usize = 64;
 
-/// What was inferred.
+/// An inferred profile.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inferred {
     draft: Draft,
     /// The value of `RELAY_EVENTS` that renames and echoes events as the server does, if any needs it.
     pub relay_events: Option<String>,
-    /// What the profile does not express.
+    /// Server events, or parts of them, that the profile does not express.
     pub unexplained: Vec<Unexplained>,
 }
 
@@ -51,7 +51,7 @@ pub struct Unexplained {
     pub event: String,
     /// Why it cannot be expressed.
     pub reason: String,
-    /// What was seen.
+    /// An example from the trace.
     pub example: String,
     /// How many server events are not reproduced for that reason; 0 if they are, but for a part.
     pub count: usize,
@@ -71,7 +71,7 @@ pub enum InferError {
         "the clients share no room: no event names the same room for two of them, and a profile needs one that joins"
     )]
     NoRoom,
-    /// Nobody called.
+    /// No client called.
     #[error("no client sent a description or a candidate: start a call between two tabs")]
     NoCall,
 }
@@ -101,7 +101,7 @@ fn note(list: &mut Vec<Unexplained>, event: &str, reason: &str, args: &[Value], 
     }
 }
 
-/// What kind of description or candidate an event carries.
+/// The kind of description or candidate that an event carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Description {
     Offer,
@@ -109,7 +109,7 @@ pub(super) enum Description {
     Candidate,
 }
 
-/// The description or candidate in the arguments of an event. A text of SDP, which does not name its type, is an offer.
+/// Returns the description or candidate in the arguments of an event. A text of SDP, which does not name its type, is an offer.
 pub(super) fn description(args: &[Value]) -> Option<Description> {
     shape::find_signal(args).map(|(_, kind)| match kind {
         shape::Kind::Offer => Description::Offer,
@@ -118,12 +118,12 @@ pub(super) fn description(args: &[Value]) -> Option<Description> {
     })
 }
 
-/// Whether a text is a time in ISO 8601.
+/// Returns whether a text is a time in ISO 8601.
 pub(super) fn is_time(text: &str) -> bool {
     shape::is_iso_time(&Value::from(text))
 }
 
-/// Whether a value is a time as JavaScript's `Date.now()` writes it.
+/// Returns whether a value is a time as JavaScript's `Date.now()` writes it.
 pub(super) fn is_epoch(value: &Value) -> bool {
     shape::is_epoch_time(value)
 }
@@ -139,23 +139,23 @@ pub fn infer(trace: &Trace) -> Result<Inferred, InferError> {
     if names.is_empty() && !trace.sent().any(|(_, _, message)| shape::find_signal(&message.args).is_some()) {
         return Err(InferError::NoCall);
     }
-    let people = People::find(trace, &names).ok_or(InferError::NoRoom)?;
-    let timeline = Timeline::follow(trace, &people, &names);
+    let membership = Membership::find(trace, &names).ok_or(InferError::NoRoom)?;
+    let timeline = Timeline::follow(trace, &membership, &names);
     let mut draft = Draft::default();
     let mut unexplained = Vec::new();
-    presence::requests(trace, &people, &mut draft);
-    let delivered = signals::explain(trace, &people, &timeline, &names, &mut draft, &mut unexplained);
-    let attributed: Vec<_> = attribution::attribute(&timeline, trace, &people, &delivered)
+    presence::requests(trace, &membership, &mut draft);
+    let delivered = signals::explain(trace, &membership, &timeline, &names, &mut draft, &mut unexplained);
+    let attributed: Vec<_> = attribution::attribute(&timeline, trace, &membership, &delivered)
         .into_iter()
         .filter_map(|(index, cause)| match &trace.entries[index].what {
             super::trace::What::Received(message) => Some((index, trace.entries[index].client, message, cause)),
             _ => None,
         })
         .collect();
-    presence::explain(&people, &timeline, &attributed, &mut draft, &mut unexplained);
-    let relays = application::explain(trace, &people, &timeline, &attributed, &mut draft, &mut unexplained);
+    presence::explain(&membership, &timeline, &attributed, &mut draft, &mut unexplained);
+    let relays = application::explain(trace, &membership, &timeline, &attributed, &mut draft, &mut unexplained);
     presence::note_others(&attributed, &mut unexplained);
-    presence::note_acknowledgements(trace, &people, &mut unexplained);
+    presence::note_acknowledgements(trace, &membership, &mut unexplained);
     for event in draft.remove_reserved() {
         note(&mut unexplained, &event, "a name that no rule can have", &[], 0);
     }

@@ -11,7 +11,7 @@ const SEPARATOR: char = '\u{1e}';
 /// Ends the length of a packet where it is written as bytes.
 const LENGTH_END: u8 = 0xff;
 
-/// The text packets of a payload, in order.
+/// Returns the text packets of a payload, in order.
 pub(super) fn packets(revision: Revision, body: &[u8]) -> Vec<String> {
     match revision {
         Revision::V4 => {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::infer::{Description, description};
 use super::trace::{Trace, What};
 
-/// Numbers below this say nothing about anybody: counts and flags.
+/// Numbers below this identify no person: they are counts and flags.
 const SMALL: u64 = 1_000;
 
 /// Returns the trace with placeholders.
@@ -28,7 +28,7 @@ pub(super) fn conceal(trace: &Trace) -> Trace {
             What::Connected | What::Disconnected => {}
         }
     }
-    // Keys that are ids can be told when all values are known.
+    // Keys that are ids are recognized when all values are known.
     for entry in &mut result.entries {
         match &mut entry.what {
             What::Sent(message) | What::Received(message) => {
@@ -87,7 +87,7 @@ impl Concealer {
         }
     }
 
-    /// The placeholder of a number; `None` if it stays. Times stay times.
+    /// Returns the placeholder of a number; `None` if it stays. Times stay times.
     fn number(&mut self, number: u64) -> Option<u64> {
         let next = self.numbers.len() as u64;
         let is_time = (1_000_000_000_000..4_000_000_000_000).contains(&number);
@@ -147,7 +147,7 @@ fn is_word(text: &str) -> bool {
     text.len() <= 24 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-' || byte == b'_')
 }
 
-/// A text of the same length and kinds of characters, which differs from those of other serial numbers.
+/// Returns a text of the same length and kinds of characters, which differs from those of other serial numbers.
 fn shape(text: &str, serial: usize) -> String {
     let mut rest = serial;
     let mut letters: Vec<char> = Vec::with_capacity(text.len());

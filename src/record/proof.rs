@@ -52,7 +52,7 @@ fn with_sources(error: &StartError) -> String {
     text
 }
 
-/// What the play has shown.
+/// The result of a play.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Proof {
     /// Number of events and acknowledgements of the recorded server.
@@ -71,20 +71,20 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    /// Whether the play reproduced no less than another, and repeated no more. Events of names that the recorded server never
+    /// Returns whether the play reproduced no less than another, and repeated no more. Events of names that the recorded server never
     /// sends do not count: its pages do not listen to them.
     pub(super) fn is_as_good_as(&self, other: &Self) -> bool {
         let score = |proof: &Self| (proof.connects(), proof.reproduced.saturating_sub(proof.repeated));
         score(self) >= score(other) && self.refused.len() <= other.refused.len()
     }
 
-    /// Whether every offer and answer was delivered.
+    /// Returns whether every offer and answer was delivered.
     pub(super) fn connects(&self) -> bool {
         self.descriptions.1 > 1 && self.descriptions.0 == self.descriptions.1
     }
 }
 
-/// What one client should receive, and in which event's acknowledgement.
+/// An event that one client should receive, or an acknowledgement.
 struct Expected {
     message: Message,
     is_acknowledgement: bool,
@@ -141,8 +141,8 @@ impl<'t> Play<'t> {
         let mut pending: BTreeMap<(usize, u64), &str> = BTreeMap::new();
         let mut sent = 0;
         // What the last disconnections cause is not in the trace any more.
-        let is_told = |entry: &Entry| !matches!(entry.what, What::Connected | What::Disconnected);
-        let end = self.trace.entries.iter().rposition(is_told).map_or(0, |last| last + 1);
+        let is_event = |entry: &Entry| !matches!(entry.what, What::Connected | What::Disconnected);
+        let end = self.trace.entries.iter().rposition(is_event).map_or(0, |last| last + 1);
         for entry in &self.trace.entries[..end] {
             let client = entry.client;
             match &entry.what {

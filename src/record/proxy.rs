@@ -1,6 +1,6 @@
 //! A transparent reverse proxy in front of the server that is recorded.
 //!
-//! - requests of Engine.IO are told from others by their query; their bodies are decoded before they pass, so that a cause is
+//! - requests of Engine.IO are distinguished by their query; their bodies are decoded before they pass, so that a cause is
 //!   recorded before its effects;
 //! - a WebSocket is a tunnel: bytes pass unchanged in both directions, and a copy is decoded;
 //! - everything else passes as it is.
@@ -173,7 +173,7 @@ impl Proxy {
         Ok(Response::from_parts(parts, Full::new(bytes).map_err(|never| match never {}).boxed()))
     }
 
-    /// The session of a request, a new one if it names none.
+    /// Returns the session of a request, a new one if it names none.
     fn session(&self, engine: &EngineRequest) -> Option<SessionId> {
         match &engine.sid {
             Some(sid) => self.recorder.find(sid),
@@ -277,7 +277,7 @@ impl Copy<'_> {
         _ = to.shutdown().await;
     }
 
-    /// Records that the client ended the connection, before the server is told and tells others.
+    /// Records that the client ended the connection, before the server notices and notifies others.
     fn close(&self) {
         if let Some(session) = self.session.filter(|_| self.has_moved && self.direction == Direction::ToServer) {
             self.recorder.closed(session);
@@ -302,7 +302,7 @@ async fn whole(body: Incoming) -> io::Result<Bytes> {
     Ok(collected.map_err(io::Error::other)?.to_bytes())
 }
 
-/// Whether a request is one that the page's code makes, rather than one for the page itself, a script or an image.
+/// Returns whether a request is one that the page's code makes, rather than one for the page itself, a script or an image.
 fn is_call(request: &Request<Incoming>) -> bool {
     const ASSETS: [&str; 16] = [
         "js", "mjs", "css", "html", "map", "png", "jpg", "jpeg", "gif", "svg", "ico", "webp", "woff", "woff2", "mp3",

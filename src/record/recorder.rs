@@ -126,7 +126,7 @@ impl Recorder {
         self.state.lock().omit(what);
     }
 
-    /// Whether the trace has reached its maximum size.
+    /// Returns whether the trace has reached its maximum size.
     pub(super) fn is_full(&self) -> bool {
         self.state.lock().is_full
     }
@@ -273,7 +273,7 @@ fn arguments(data: &str) -> Option<Vec<Value>> {
     serde_json::from_str(data).ok()
 }
 
-/// The members of an object that are strings.
+/// Returns the members of an object that are strings.
 fn strings(data: &str) -> BTreeMap<String, String> {
     let members: BTreeMap<String, Value> = serde_json::from_str(data).unwrap_or_default();
     let text = |value: &Value| value.as_str().map(str::to_owned);

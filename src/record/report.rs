@@ -14,7 +14,7 @@ const DEFAULT_PATH: &str = "/socket.io/";
 /// The longest example in a summary, in characters.
 const MAX_EXAMPLE: usize = 100;
 
-/// One line: how much is reproduced, whether the call connects, and what is not reproduced.
+/// Returns one line: how much is reproduced, whether the call connects, and what is not reproduced.
 pub(super) fn headline(inferred: &Inferred, proof: &Proof) -> String {
     let call = if proof.connects() { "the call connects" } else { "the call does NOT connect" };
     let mut line = format!("{} of {} server events reproduced, {call}", proof.reproduced, proof.expected);
@@ -78,7 +78,7 @@ fn summarize(trace: &Trace, inferred: &Inferred, listed: &[Unexplained], proof: 
     out
 }
 
-/// The settings with which Parlor stands in for the recorded server.
+/// Returns the settings with which Parlor stands in for the recorded server.
 pub(super) fn settings(trace: &Trace, relay_events: Option<&str>, profiles: &str) -> String {
     let mut settings = format!("SOCKETIO_PROFILES='{profiles}'");
     if let Some(relay_events) = relay_events {

@@ -17,17 +17,17 @@ pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 /// Maximum size of the JSON of all recorded events, in bytes; a recording ends there.
 pub const MAX_TRACE_BYTES: usize = 32 * 1024 * 1024;
 
-/// What the clients of one server sent and received.
+/// The events that the clients of one server sent and received.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
     /// The Socket.IO connections, in the order in which they opened.
     pub clients: Vec<RecordedClient>,
-    /// What happened, in order. A cause precedes its effects.
+    /// Everything that happened, in order. A cause precedes its effects.
     pub entries: Vec<Entry>,
     /// Requests that are not Socket.IO's, as `GET /path`, each once.
     #[serde(default)]
     pub requests: Vec<String>,
-    /// What was not recorded and why, a sentence each.
+    /// Everything that was not recorded and why, a sentence each.
     #[serde(default)]
     pub omissions: Vec<String>,
 }
@@ -35,7 +35,7 @@ pub struct Trace {
 /// One Socket.IO connection: a transport connection and a namespace.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RecordedClient {
-    /// The id that the server gave it, the client's `socket.id`; empty if it was not told.
+    /// The id that the server gave it, the client's `socket.id`; empty if it did not say.
     pub id: String,
     /// The namespace, `/` by default.
     pub namespace: String,
@@ -55,12 +55,12 @@ pub struct Entry {
     pub at: u64,
     /// Index of the client.
     pub client: usize,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub what: What,
 }
 
-/// What happened to a client.
+/// An event of a client's connection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum What {
@@ -109,7 +109,7 @@ pub enum TraceError {
     Format {
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The mistake in it.
         reason: String,
     },
     /// An entry names a client that is not listed.
@@ -155,7 +155,7 @@ impl Trace {
         )
     }
 
-    /// The events that clients sent, with their position and client.
+    /// Returns the events that clients sent, with their position and client.
     pub fn sent(&self) -> impl Iterator<Item = (usize, usize, &Message)> {
         self.entries.iter().enumerate().filter_map(|(index, entry)| match &entry.what {
             What::Sent(message) => Some((index, entry.client, message)),
@@ -163,7 +163,7 @@ impl Trace {
         })
     }
 
-    /// The events that clients received, with their position and client.
+    /// Returns the events that clients received, with their position and client.
     pub fn received(&self) -> impl Iterator<Item = (usize, usize, &Message)> {
         self.entries.iter().enumerate().filter_map(|(index, entry)| match &entry.what {
             What::Received(message) => Some((index, entry.client, message)),
@@ -171,7 +171,7 @@ impl Trace {
         })
     }
 
-    /// Number of clients that sent at least one event.
+    /// Returns the number of clients that sent at least one event.
     pub fn active_clients(&self) -> usize {
         let mut clients: Vec<usize> = self.sent().map(|(_, client, _)| client).collect();
         clients.sort_unstable();

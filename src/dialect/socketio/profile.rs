@@ -42,7 +42,7 @@ pub struct Profile {
     outgoing: [Vec<OutRule>; On::COUNT],
 }
 
-/// What a profile makes of a client's event.
+/// A client's event as a profile understands it.
 #[derive(Debug)]
 pub enum Recognized<'p, 'a> {
     /// No rule names the event.
@@ -59,28 +59,28 @@ impl Profile {
         file::read(file, text)
     }
 
-    /// The name by which the profile is chosen, logged and counted.
+    /// Returns the name by which the profile is chosen, logged and counted.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the profile is for, in a sentence.
+    /// Returns the purpose of the profile, in a sentence.
     pub fn about(&self) -> &str {
         &self.about
     }
 
-    /// Whether the profile serves connections that no other one claims.
+    /// Returns whether the profile serves connections that no other one claims.
     pub fn is_default(&self) -> bool {
         self.is_default
     }
 
-    /// The names of the events by which the profile is chosen.
+    /// Returns the names of the events by which the profile is chosen.
     pub fn deciding_events(&self) -> impl Iterator<Item = &str> {
         let decides = |(_, rules): &(&String, &Vec<InRule>)| rules.iter().any(|rule| rule.decides);
         self.incoming.iter().filter(decides).map(|(event, _)| event.as_str())
     }
 
-    /// The names of the events that the server sends, other than relayed ones.
+    /// Returns the names of the events that the server sends, other than relayed ones.
     pub fn outgoing(&self) -> impl Iterator<Item = &str> {
         let rules = On::NAMES.iter().filter(|(_, on)| *on != On::Relay).flat_map(|(_, on)| self.rules(*on));
         rules.filter_map(|rule| match &rule.event {
@@ -125,25 +125,25 @@ impl Profile {
         Some((packets, keep))
     }
 
-    /// Whether an event of the profile needs the sender's object with the server's fields set.
+    /// Returns whether an event of the profile needs the sender's object with the server's fields set.
     pub fn needs_data(&self, on: On) -> bool {
         self.rules(on).iter().any(|rule| rule.uses(template::Variable::is_data))
     }
 
-    /// Whether clients of this profile believe that an event comes from the server, so that none may be relayed to them
+    /// Returns whether clients of this profile believe that an event comes from the server, so that none may be relayed to them
     /// under its name.
     pub fn reserves(&self, event: &str) -> bool {
         message::is_reserved(event) || self.sends(event)
     }
 
-    /// Whether the server sends an event of this name, other than a relayed one.
+    /// Returns whether the server sends an event of this name, other than a relayed one.
     pub fn sends(&self, event: &str) -> bool {
         self.outgoing().any(|name| name == event)
     }
 }
 
 impl Profile {
-    /// The profiles that are built in, in the order in which they are tried; `standard` is first.
+    /// Returns the profiles that are built in, in the order in which they are tried; `standard` is first.
     pub fn builtin() -> &'static [Arc<Self>] {
         static BUILTIN: LazyLock<Vec<Arc<Profile>>> = LazyLock::new(|| {
             let read = |(name, text): &(&str, &str)| {
@@ -154,12 +154,12 @@ impl Profile {
         &BUILTIN
     }
 
-    /// The profile of [the dialect](super) itself.
+    /// Returns the profile of [the dialect](super) itself.
     pub fn standard() -> Arc<Self> {
         Arc::clone(&Self::builtin()[0])
     }
 
-    /// The file of a built-in profile.
+    /// Returns the file of a built-in profile.
     pub fn source(name: &str) -> Option<&'static str> {
         SOURCES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::draft::{Draft, InRule, OutRule};
-use super::people::People;
+use super::membership::Membership;
 use super::shape::{self, Path, Step, last_key};
 use super::template::{Context, MAX_SAMPLES, Sample, is_unsaid, unify};
 use super::timeline::{Action, Cause, Timeline};
@@ -34,13 +34,13 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// The entry of `RELAY_EVENTS`.
+    /// Returns the entry of `RELAY_EVENTS`.
     pub(super) fn setting(&self) -> String {
         let renamed = self.renamed.as_ref().map(|name| format!(">{name}")).unwrap_or_default();
         format!("{}{renamed}{}", self.event, if self.is_echoed { "!" } else { "" })
     }
 
-    /// Whether Parlor relays it like this without being told.
+    /// Returns whether Parlor relays it like this by default.
     pub(super) fn is_plain(&self) -> bool {
         self.renamed.is_none() && !self.is_echoed
     }
@@ -49,7 +49,7 @@ impl Relay {
 /// Finds the relayed events; those without effect are ignored by a rule.
 pub(super) fn explain(
     trace: &Trace,
-    people: &People,
+    membership: &Membership,
     timeline: &Timeline,
     attributed: &[Seen<'_>],
     draft: &mut Draft,
@@ -76,7 +76,7 @@ pub(super) fn explain(
                 let reason = format!("answers `{name}` to its sender, with what the server knows");
                 note(unexplained, &message.event, &reason, &message.args, 1);
             }
-            // With nobody else in the room, a relay would not have shown.
+            // Without another client in the room, a relay leaves no trace.
             if !effects.is_empty() || causes.iter().any(|cause| cause.has_company) {
                 let rule = InRule {
                     events: vec![name.to_owned()],
@@ -90,14 +90,14 @@ pub(super) fn explain(
             }
             continue;
         }
-        relays.extend(relay(trace, people, name, &effects, &taken, draft, unexplained));
+        relays.extend(relay(trace, membership, name, &effects, &taken, draft, unexplained));
     }
     relays
 }
 
 fn relay(
     trace: &Trace,
-    people: &People,
+    membership: &Membership,
     name: &str,
     effects: &[Seen<'_>],
     taken: &BTreeSet<String>,
@@ -115,20 +115,20 @@ fn relay(
     }
     let effects: Vec<&Seen<'_>> = effects.iter().filter(|(_, _, message, _)| message.event == other).collect();
     if Profile::standard().reserves(other) || other.starts_with('$') || taken.contains(other) {
-        let reason = format!("relayed from `{name}`, but clients believe that it comes from the server: reserved");
+        let reason = format!("relayed from `{name}`, but its name is reserved for the server");
         note(unexplained, other, &reason, &effects[0].2.args, effects.len());
         return None;
     }
     let is_echoed = effects.iter().any(|(_, receiver, _, cause)| *receiver == cause.client);
-    note_targets(trace, people, name, &effects, unexplained);
-    if !is_echoed && let Some(rule) = rule(trace, people, name, other, &effects, unexplained) {
+    note_targets(trace, membership, name, &effects, unexplained);
+    if !is_echoed && let Some(rule) = rule(trace, membership, name, other, &effects, unexplained) {
         draft.outs.push(rule);
         return None;
     }
     let mut noted = BTreeSet::new();
     for (_, _, message, cause) in effects.iter().take(32) {
         let What::Sent(sent) = &trace.entries[cause.index].what else { continue };
-        for (place, reason, value) in differences(people, cause.client, sent, message) {
+        for (place, reason, value) in differences(membership, cause.client, sent, message) {
             if noted.insert(place.clone()) {
                 note(unexplained, &format!("{other}: {place}"), reason, std::slice::from_ref(value), 0);
             }
@@ -144,10 +144,10 @@ fn relay(
     Some(Relay { event: name.to_owned(), renamed, is_echoed })
 }
 
-/// The rule for an event that arrives in another shape than it was sent; `None` if Parlor's relay does without.
+/// Returns the rule for an event that arrives in another shape than it was sent; `None` if Parlor's relay does without.
 fn rule(
     trace: &Trace,
-    people: &People,
+    membership: &Membership,
     name: &str,
     other: &str,
     effects: &[&Seen<'_>],
@@ -161,10 +161,10 @@ fn rule(
     let mut samples: Vec<Sample<'_>> = Vec::new();
     for (_, receiver, message, cause) in effects.iter().take(MAX_SAMPLES) {
         let sent = sent(cause)?;
-        is_same = is_same && differences(people, cause.client, sent, message).is_empty();
+        is_same = is_same && differences(membership, cause.client, sent, message).is_empty();
         let context = Context {
-            people,
-            room: cause.room.as_deref().unwrap_or(&people.room),
+            membership,
+            room: cause.room.as_deref().unwrap_or(&membership.room),
             me: *receiver,
             other: Some(cause.client),
             other_name: "from",
@@ -189,21 +189,27 @@ fn rule(
 }
 
 /// Notes events that only one client gets, where Parlor's relay does not see whom they name.
-fn note_targets(trace: &Trace, people: &People, name: &str, effects: &[&Seen<'_>], unexplained: &mut Vec<Unexplained>) {
-    let mut receivers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+fn note_targets(
+    trace: &Trace,
+    membership: &Membership,
+    name: &str,
+    effects: &[&Seen<'_>],
+    unexplained: &mut Vec<Unexplained>,
+) {
+    let mut by_cause: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (_, receiver, _, cause) in effects.iter().filter(|(_, receiver, _, cause)| *receiver != cause.client) {
-        receivers.entry(cause.index).or_default().push(*receiver);
+        by_cause.entry(cause.index).or_default().push(*receiver);
     }
     for (_, _, message, cause) in effects {
         let others = cause.members.iter().filter(|member| **member != cause.client).count();
-        let told = receivers.get(&cause.index).map(Vec::as_slice).unwrap_or_default();
+        let receivers = by_cause.get(&cause.index).map(Vec::as_slice).unwrap_or_default();
         let What::Sent(sent) = &trace.entries[cause.index].what else { continue };
-        if told.len() >= others {
+        if receivers.len() >= others {
             continue;
         }
         let mut key: Option<Path> = None;
         shape::scalars(&sent.args, false, &mut |path, value| {
-            let is_named = told.iter().any(|receiver| people.all[*receiver].is_named(value));
+            let is_named = receivers.iter().any(|receiver| membership.identities[*receiver].is_named(value));
             if is_named && key.is_none() {
                 key = Some(path.clone());
             }
@@ -219,15 +225,15 @@ fn note_targets(trace: &Trace, people: &People, name: &str, effects: &[&Seen<'_>
     }
 }
 
-/// Where a relayed event differs from what was sent, beyond the sender's keys.
+/// Returns where a relayed event differs from what was sent, beyond the sender's keys.
 fn differences<'m>(
-    people: &People,
+    membership: &Membership,
     sender: usize,
     sent: &Message,
     received: &'m Message,
 ) -> Vec<(String, &'static str, &'m Value)> {
     let mut found = Vec::new();
-    let sender = &people.all[sender];
+    let sender = &membership.identities[sender];
     for (index, value) in received.args.iter().enumerate() {
         match (sent.args.get(index), value) {
             (Some(given), value) if given == value => {}

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::people::People;
+use super::membership::Membership;
 use super::shape;
 use super::timeline::{Action, Cause, Timeline};
 use crate::record::trace::{Message, Trace, What};
@@ -37,11 +37,11 @@ struct Effect<'t> {
 pub(super) fn attribute<'a>(
     timeline: &'a Timeline,
     trace: &Trace,
-    people: &People,
+    membership: &Membership,
     is_signal: &BTreeSet<usize>,
 ) -> Vec<(usize, &'a Cause)> {
-    let texts = Texts::collect(trace, people);
-    let sent = sent_arguments(timeline, trace, people);
+    let texts = Texts::collect(trace, membership);
+    let sent = sent_arguments(timeline, trace, membership);
     let effects: Vec<Effect<'_>> = trace
         .received()
         .filter(|(index, _, _)| !is_signal.contains(index))
@@ -49,7 +49,7 @@ pub(super) fn attribute<'a>(
             index,
             receiver,
             message,
-            names_room: names_room(people, message),
+            names_room: names_room(membership, message),
             same_arguments: sent.get(&json(&message.args)).map(Vec::as_slice).unwrap_or_default(),
         })
         .collect();
@@ -113,19 +113,19 @@ fn likeness(texts: &Texts<'_>, cause: &Cause, effect: &Effect<'_>) -> usize {
     }
 }
 
-fn names_room(people: &People, message: &Message) -> bool {
+fn names_room(membership: &Membership, message: &Message) -> bool {
     let mut is_named = false;
-    shape::scalars(&message.args, false, &mut |_, value| is_named |= people.is_room(value));
+    shape::scalars(&message.args, false, &mut |_, value| is_named |= membership.is_room(value));
     is_named
 }
 
 /// Returns the causes by the arguments that they sent, as JSON. Arguments without a text are left out: that two flags are equal
 /// is no evidence.
-fn sent_arguments(timeline: &Timeline, trace: &Trace, people: &People) -> HashMap<String, Vec<usize>> {
+fn sent_arguments(timeline: &Timeline, trace: &Trace, membership: &Membership) -> HashMap<String, Vec<usize>> {
     let mut sent: HashMap<String, Vec<usize>> = HashMap::new();
     for (position, cause) in timeline.causes.iter().enumerate() {
         if let (Action::Application(_), What::Sent(message)) = (&cause.action, &trace.entries[cause.index].what)
-            && !strings(people, message).is_empty()
+            && !strings(membership, message).is_empty()
         {
             sent.entry(json(&message.args)).or_default().push(position);
         }
@@ -141,9 +141,9 @@ fn json(args: &[Value]) -> String {
 struct Texts<'t>(HashMap<usize, HashSet<&'t str>>);
 
 impl<'t> Texts<'t> {
-    fn collect(trace: &'t Trace, people: &People) -> Self {
+    fn collect(trace: &'t Trace, membership: &Membership) -> Self {
         let events = trace.sent().chain(trace.received());
-        Self(events.map(|(index, _, message)| (index, strings(people, message))).collect())
+        Self(events.map(|(index, _, message)| (index, strings(membership, message))).collect())
     }
 
     fn of(&self, index: usize) -> &HashSet<&'t str> {
@@ -153,10 +153,10 @@ impl<'t> Texts<'t> {
 }
 
 /// Returns the strings in the arguments of an event. The name of the room is in events of every kind, and no evidence.
-fn strings<'t>(people: &People, message: &'t Message) -> HashSet<&'t str> {
+fn strings<'t>(membership: &Membership, message: &'t Message) -> HashSet<&'t str> {
     let mut found = HashSet::new();
     shape::scalars(&message.args, true, &mut |_, value| {
-        let text = value.as_str().filter(|text| !text.is_empty() && *text != people.room);
+        let text = value.as_str().filter(|text| !text.is_empty() && *text != membership.room);
         if let Some(text) = text.filter(|_| found.len() < MAX_STRINGS) {
             found.insert(text);
         }

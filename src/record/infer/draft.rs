@@ -56,9 +56,9 @@ pub(super) struct Draft {
 impl Draft {
     /// Adds rules that keep Parlor from sending what the recorded server does not.
     pub(super) fn silence(&mut self) {
-        let is_told = |on: &str| self.outs.iter().any(|rule| rule.on.contains(&on));
+        let is_sent = |on: &str| self.outs.iter().any(|rule| rule.on.contains(&on));
         let silent: Vec<&'static str> =
-            ["joined", "peer-joined", "peer-left"].into_iter().filter(|on| !is_told(on)).collect();
+            ["joined", "peer-joined", "peer-left"].into_iter().filter(|on| !is_sent(on)).collect();
         if !silent.is_empty() {
             self.outs.push(OutRule {
                 on: silent,

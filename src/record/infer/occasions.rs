@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::people::People;
+use super::membership::Membership;
 use super::presence::Seen;
 use super::shape;
 use super::timeline::{Action, Cause, Timeline};
@@ -24,7 +24,7 @@ pub(super) enum Occasion {
 type Found = (Occasion, Option<&'static str>);
 
 /// Returns when the client that joins is sent an event.
-pub(super) fn of_joiner(people: &People, timeline: &Timeline, seen: &[Seen<'_>]) -> Found {
+pub(super) fn of_joiner(membership: &Membership, timeline: &Timeline, seen: &[Seen<'_>]) -> Found {
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
     for (_, _, _, cause) in seen {
         *counts.entry(cause.index).or_default() += 1;
@@ -41,7 +41,7 @@ pub(super) fn of_joiner(people: &People, timeline: &Timeline, seen: &[Seen<'_>])
     if joins(timeline).all(|cause| count(cause) == cause.members.len().saturating_sub(1)) {
         return (Occasion::EachPeer, None);
     }
-    if seen.iter().all(|(_, receiver, message, cause)| named_peer(people, message, *receiver, cause).is_some()) {
+    if seen.iter().all(|(_, receiver, message, cause)| named_peer(membership, message, *receiver, cause).is_some()) {
         return (Occasion::EachPeer, Some("sent for some of the other peers only, Parlor sends it for each"));
     }
     match sizes(timeline, |cause| count(cause) == 1, |cause| count(cause) == 0) {
@@ -92,11 +92,11 @@ fn sizes(
 }
 
 /// Returns the other peer that an event to a joining client names.
-pub(super) fn named_peer(people: &People, message: &Message, receiver: usize, cause: &Cause) -> Option<usize> {
+pub(super) fn named_peer(membership: &Membership, message: &Message, receiver: usize, cause: &Cause) -> Option<usize> {
     let others: Vec<usize> = cause.members.iter().copied().filter(|member| *member != receiver).collect();
     let mut found = None;
     shape::scalars(&message.args, false, &mut |_, value| {
-        found = found.or_else(|| people.named_among(value, &others));
+        found = found.or_else(|| membership.named_among(value, &others));
     });
     found
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::{Draft, InRule, OutRule, pattern};
+use super::membership::Membership;
 use super::occasions::{self, Occasion};
-use super::people::People;
 use super::shape::{self, Path};
 use super::template::{Context, Sample, Template, is_unsaid, unify};
 use super::timeline::{Action, Cause, Timeline};
@@ -14,7 +14,7 @@ use crate::record::trace::{Message, Trace, What};
 /// An occurrence of a server event: its position, receiver and message, and its cause.
 pub(super) type Seen<'t> = (usize, usize, &'t Message, &'t Cause);
 
-/// What the occurrences of one server event have in common.
+/// The part that a receiver has in a join or a leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
     /// To the joiner.
@@ -28,9 +28,9 @@ enum Role {
 }
 
 /// Adds the rules for the events that join and leave.
-pub(super) fn requests(trace: &Trace, people: &People, draft: &mut Draft) {
+pub(super) fn requests(trace: &Trace, membership: &Membership, draft: &mut Draft) {
     let count = |name: &String| trace.sent().filter(|(_, _, message)| message.event == *name).count();
-    for (name, shape) in &people.joins {
+    for (name, shape) in &membership.joins {
         let variable = |name: String| Template::Variable(name);
         let mut bindings: Vec<(Path, Template)> = Vec::new();
         bindings.extend(shape.room.iter().map(|path| (path.clone(), variable("$room".to_owned()))));
@@ -42,19 +42,19 @@ pub(super) fn requests(trace: &Trace, people: &People, draft: &mut Draft) {
         draft.ins.push(InRule {
             events: vec![name.clone()],
             does: "join",
-            room: shape.room.is_none().then(|| people.room.clone()),
+            room: shape.room.is_none().then(|| membership.room.clone()),
             rename: None,
             args: pattern(&bindings),
             seen: count(name),
         });
     }
-    for name in &people.leaves {
+    for name in &membership.leaves {
         let mut room = None;
         let mut has_args = false;
         for (_, _, message) in trace.sent().filter(|(_, _, message)| message.event == *name) {
             has_args |= !message.args.is_empty();
             shape::scalars(&message.args, false, &mut |path, value| {
-                if people.is_room(value) {
+                if membership.is_room(value) {
                     room.get_or_insert(path.clone());
                 }
             });
@@ -78,7 +78,7 @@ pub(super) fn requests(trace: &Trace, people: &People, draft: &mut Draft) {
 
 /// Adds the rules for what the server tells after joins and leaves.
 pub(super) fn explain(
-    people: &People,
+    membership: &Membership,
     timeline: &Timeline,
     attributed: &[Seen<'_>],
     draft: &mut Draft,
@@ -105,12 +105,12 @@ pub(super) fn explain(
         if let Some(seen) = roles.remove(&Role::Leaver) {
             note(unexplained, name, "sent to the client that leaves", &seen[0].2.args, seen.len());
         }
-        rules(people, timeline, name, &roles, draft, unexplained);
+        rules(membership, timeline, name, &roles, draft, unexplained);
     }
 }
 
 fn rules(
-    people: &People,
+    membership: &Membership,
     timeline: &Timeline,
     name: &str,
     roles: &BTreeMap<Role, Vec<Seen<'_>>>,
@@ -123,23 +123,23 @@ fn rules(
         let is_same = Same::of(all());
         let all = all().collect::<Vec<_>>();
         if is_same && has(Role::Left) {
-            push_rules(people, name, "users-changed", &all, &Occasion::Each, draft, unexplained);
+            push_rules(membership, name, "users-changed", &all, &Occasion::Each, draft, unexplained);
             return;
         }
         if is_same && let Some(size) = full_size(timeline, roles) {
             let occasion = Occasion::Sizes(BTreeSet::from([size]), false);
-            push_rules(people, name, "full", &all, &occasion, draft, unexplained);
+            push_rules(membership, name, "full", &all, &occasion, draft, unexplained);
             return;
         }
     }
     for (role, seen) in roles {
         let (on, (occasion, reason)) = match role {
-            Role::Joiner => ("joined", occasions::of_joiner(people, timeline, seen)),
+            Role::Joiner => ("joined", occasions::of_joiner(membership, timeline, seen)),
             Role::Joined => ("peer-joined", occasions::of_others(timeline, seen)),
             Role::Left => ("peer-left", (Occasion::Each, None)),
             Role::Leaver => continue,
         };
-        if push_rules(people, name, on, seen, &occasion, draft, unexplained)
+        if push_rules(membership, name, on, seen, &occasion, draft, unexplained)
             && let Some(reason) = reason
         {
             note(unexplained, name, reason, &seen[0].2.args, 0);
@@ -147,17 +147,17 @@ fn rules(
     }
 }
 
-/// Whether all receivers of each cause are told the same.
+/// Tells whether all receivers of each cause get the same arguments.
 struct Same;
 
 impl Same {
     fn of<'t>(seen: impl Iterator<Item = Seen<'t>>) -> bool {
-        let mut told: BTreeMap<usize, &Message> = BTreeMap::new();
-        seen.into_iter().all(|(_, _, message, cause)| told.entry(cause.index).or_insert(message).args == message.args)
+        let mut sent: BTreeMap<usize, &Message> = BTreeMap::new();
+        seen.into_iter().all(|(_, _, message, cause)| sent.entry(cause.index).or_insert(message).args == message.args)
     }
 }
 
-/// The number of members at which everyone is told, if it is told at that number only.
+/// Returns the room size at which everyone is notified, if that is the only one.
 fn full_size(timeline: &Timeline, roles: &BTreeMap<Role, Vec<Seen<'_>>>) -> Option<usize> {
     let seen: Vec<&Seen<'_>> = roles.values().flatten().collect();
     let size = seen.first()?.3.members.len();
@@ -169,7 +169,7 @@ fn full_size(timeline: &Timeline, roles: &BTreeMap<Role, Vec<Seen<'_>>>) -> Opti
 /// Adds the rules for one event: one, or one for each size of the room at which it is sent. Returns `false` if no rule says
 /// anything of the event.
 fn push_rules(
-    people: &People,
+    membership: &Membership,
     name: &str,
     on: &'static str,
     seen: &[Seen<'_>],
@@ -183,13 +183,13 @@ fn push_rules(
         .iter()
         .map(|(_, receiver, message, cause)| {
             let other = if each {
-                occasions::named_peer(people, message, *receiver, cause)
+                occasions::named_peer(membership, message, *receiver, cause)
             } else {
                 has_peer.then_some(cause.client)
             };
             let context = Context {
-                people,
-                room: cause.room.as_deref().unwrap_or(&people.room),
+                membership,
+                room: cause.room.as_deref().unwrap_or(&membership.room),
                 me: *receiver,
                 other,
                 other_name: "peer",
@@ -246,7 +246,7 @@ pub(super) fn note_others(attributed: &[Seen<'_>], unexplained: &mut Vec<Unexpla
 }
 
 /// Notes the acknowledgements that say more than Parlor's.
-pub(super) fn note_acknowledgements(trace: &Trace, people: &People, unexplained: &mut Vec<Unexplained>) {
+pub(super) fn note_acknowledgements(trace: &Trace, membership: &Membership, unexplained: &mut Vec<Unexplained>) {
     let mut pending: BTreeMap<(usize, u64), &Message> = BTreeMap::new();
     for entry in &trace.entries {
         match &entry.what {
@@ -255,7 +255,7 @@ pub(super) fn note_acknowledgements(trace: &Trace, people: &People, unexplained:
             }
             What::Acknowledged { ack, args } => {
                 let Some(message) = pending.remove(&(entry.client, *ack)) else { continue };
-                let is_join = people.joins.contains_key(&message.event);
+                let is_join = membership.joins.contains_key(&message.event);
                 if !is_own_acknowledgement(args, is_join) {
                     let name = format!("acknowledgement of {}", message.event);
                     note(

@@ -7,7 +7,7 @@ use serde_json::Value;
 /// Maximum depth at which values are looked for.
 const MAX_DEPTH: usize = 5;
 
-/// What kind of signal a value is.
+/// The kind of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     /// A session description of type `offer`.
@@ -46,7 +46,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The last key of a path.
+/// Returns the last key of a path.
 pub(super) fn last_key(path: &[Step]) -> Option<&str> {
     path.iter().rev().find_map(|step| match step {
         Step::Key(key) => Some(key.as_str()),
@@ -54,7 +54,7 @@ pub(super) fn last_key(path: &[Step]) -> Option<&str> {
     })
 }
 
-/// The value at a path.
+/// Returns the value at a path.
 pub(super) fn at<'a>(args: &'a [Value], path: &[Step]) -> Option<&'a Value> {
     let (Step::Index(first), rest) = path.split_first()? else { return None };
     rest.iter().try_fold(args.get(*first)?, |value, step| match step {
@@ -97,7 +97,7 @@ fn descend<'a>(value: &'a Value, arrays: bool, path: &mut Path, visit: &mut impl
     }
 }
 
-/// The kind of signal that a value itself is. For a bare string of SDP, which does not name its type, an offer.
+/// Returns the kind of signal that a value itself is. For a bare string of SDP, which does not name its type, an offer.
 pub(super) fn signal(value: &Value) -> Option<Kind> {
     match value {
         Value::String(text) if text.starts_with("v=0") => Some(Kind::Offer),
@@ -119,7 +119,7 @@ pub(super) fn signal(value: &Value) -> Option<Kind> {
     }
 }
 
-/// The outermost value in the arguments that is a signal itself.
+/// Returns the outermost value in the arguments that is a signal itself.
 pub(super) fn find_signal(args: &[Value]) -> Option<(Path, Kind)> {
     fn search(value: &Value, path: &mut Path) -> Option<Kind> {
         if let Some(kind) = signal(value) {
@@ -144,7 +144,7 @@ pub(super) fn find_signal(args: &[Value]) -> Option<(Path, Kind)> {
     })
 }
 
-/// The path of the first value in the arguments that equals `wanted`.
+/// Returns the path of the first value in the arguments that equals `wanted`.
 pub(super) fn find_value(args: &[Value], wanted: &Value) -> Option<Path> {
     fn search(value: &Value, wanted: &Value, path: &mut Path) -> bool {
         if value == wanted {
@@ -169,12 +169,12 @@ pub(super) fn find_value(args: &[Value], wanted: &Value) -> Option<Path> {
     })
 }
 
-/// Whether a value is or has an array.
+/// Returns whether a value is or has an array.
 pub(super) fn has_list(value: &Value) -> bool {
     value.is_array() || value.as_object().is_some_and(|members| members.values().any(Value::is_array))
 }
 
-/// A value that can be an id: a non-empty string, or a number, as text.
+/// Returns a value that can be an id: a non-empty string, or a number, as text.
 pub(super) fn id(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() && text.len() <= 256 => Some(text.clone()),
@@ -183,7 +183,7 @@ pub(super) fn id(value: &Value) -> Option<String> {
     }
 }
 
-/// Whether a value is a time in ISO 8601.
+/// Returns whether a value is a time in ISO 8601.
 pub(super) fn is_iso_time(value: &Value) -> bool {
     let Some(text) = value.as_str() else { return false };
     let bytes = text.as_bytes();
@@ -192,7 +192,7 @@ pub(super) fn is_iso_time(value: &Value) -> bool {
     is_date && bytes.get(4) == Some(&b'-') && bytes.get(7) == Some(&b'-') && bytes.get(10) == Some(&b'T')
 }
 
-/// Whether a value is a time as JavaScript's `Date.now()` writes it.
+/// Returns whether a value is a time as JavaScript's `Date.now()` writes it.
 pub(super) fn is_epoch_time(value: &Value) -> bool {
     value.as_f64().is_some_and(|number| (1.0e12..4.0e12).contains(&number))
 }
@@ -210,7 +210,7 @@ pub(super) fn describe(value: &Value) -> &'static str {
     }
 }
 
-/// The JSON of a value, cut to what fits into one line of a comment.
+/// Returns the JSON of a value, cut to what fits into one line of a comment.
 pub(super) fn example(value: &Value) -> String {
     const MAX: usize = 100;
     let text = value.to_string();

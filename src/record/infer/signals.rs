@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::Value;
 
 use super::draft::{Draft, InRule, OutRule, pattern};
-use super::people::People;
+use super::membership::Membership;
 use super::shape::{self, Kind, Path, last_key};
 use super::template::{Context, Gap, Sample, Template, unify};
 use super::timeline::Timeline;
@@ -37,7 +37,7 @@ struct Variant {
     deliveries: Vec<Delivery>,
 }
 
-/// The names of the events all of whose occurrences carry a description or candidate, or the null that ends candidates.
+/// Returns the names of the events all of whose occurrences carry a description or candidate, or the null that ends candidates.
 pub(super) fn names(trace: &Trace) -> BTreeSet<String> {
     let mut paths: BTreeMap<&str, BTreeSet<Path>> = BTreeMap::new();
     for (_, _, message) in trace.sent() {
@@ -54,7 +54,7 @@ pub(super) fn names(trace: &Trace) -> BTreeSet<String> {
     paths.into_keys().map(str::to_owned).collect()
 }
 
-/// The path at which a signal has no body, which ends candidates.
+/// Returns the path at which a signal has no body, which ends candidates.
 fn empty_body(args: &[Value], paths: &BTreeSet<Path>) -> Option<Path> {
     let is_empty = |path: &&Path| match shape::at(args, path) {
         None | Some(Value::Null) => true,
@@ -68,7 +68,7 @@ fn empty_body(args: &[Value], paths: &BTreeSet<Path>) -> Option<Path> {
 /// Finds the rules for signals; returns the positions of the server events that deliver them.
 pub(super) fn explain(
     trace: &Trace,
-    people: &People,
+    membership: &Membership,
     timeline: &Timeline,
     names: &BTreeSet<String>,
     draft: &mut Draft,
@@ -77,7 +77,7 @@ pub(super) fn explain(
     let variants = variants(trace, names);
     let mut outs: BTreeMap<(Kind, String), Vec<Pair>> = BTreeMap::new();
     for variant in &variants {
-        draft.ins.push(in_rule(trace, people, &variants, variant));
+        draft.ins.push(in_rule(trace, membership, &variants, variant));
         for delivery in &variant.deliveries {
             let Some(kind) = kind_of(trace, variant, delivery.sent) else { continue };
             for received in &delivery.received {
@@ -101,9 +101,9 @@ pub(super) fn explain(
                 note(unexplained, name, &reason, &message(trace, pairs[0].1).args, pairs.len());
                 continue;
             }
-            let (args, gaps) = template(trace, people, timeline, pairs);
+            let (args, gaps) = template(trace, membership, timeline, pairs);
             unexplained.extend(gaps.into_iter().map(|gap| Unexplained::of_gap(name, gap, 0)));
-            // Events of different names are told apart by that of the sender.
+            // Events of different names are distinguished by the sender's name for them.
             let of =
                 if groups.len() > 1 { origins[index].iter().map(|of| (*of).to_owned()).collect() } else { Vec::new() };
             let (on, event) = (vec![word(kind)], Some((*name).clone()));
@@ -134,7 +134,7 @@ fn word(kind: Kind) -> &'static str {
     }
 }
 
-/// The event at a position, which is one.
+/// Returns the event at a position, which is one.
 fn message(trace: &Trace, index: usize) -> &Message {
     static NONE: Message = Message { event: String::new(), args: Vec::new(), ack: None, attachments: 0 };
     match &trace.entries[index].what {
@@ -189,17 +189,17 @@ fn variants(trace: &Trace, names: &BTreeSet<String>) -> Vec<Variant> {
     variants
 }
 
-/// Whether a description that is a text is an answer, by what is around it.
+/// Returns whether a description that is a text is an answer, by what is around it.
 fn text_kind(message: &Message) -> Kind {
-    let mut said = message.event.to_lowercase();
+    let mut words = message.event.to_lowercase();
     shape::scalars(&message.args, false, &mut |path, value| {
         if last_key(path).is_some_and(|key| key.contains("type"))
             && let Some(text) = value.as_str().filter(|text| text.len() < 32)
         {
-            said.push_str(&text.to_lowercase());
+            words.push_str(&text.to_lowercase());
         }
     });
-    let is_answer = ["answer", "accept", "return", "response", "reply"].iter().any(|word| said.contains(word));
+    let is_answer = ["answer", "accept", "return", "response", "reply"].iter().any(|word| words.contains(word));
     if is_answer { Kind::Answer } else { Kind::Offer }
 }
 
@@ -264,7 +264,7 @@ fn kind_of(trace: &Trace, variant: &Variant, sent: usize) -> Option<Kind> {
     body.and_then(shape::signal)
 }
 
-fn in_rule(trace: &Trace, people: &People, variants: &[Variant], variant: &Variant) -> InRule {
+fn in_rule(trace: &Trace, membership: &Membership, variants: &[Variant], variant: &Variant) -> InRule {
     let does = match variant.kinds.iter().collect::<Vec<_>>()[..] {
         [Kind::Offer] => "offer",
         [Kind::Answer] => "answer",
@@ -273,18 +273,18 @@ fn in_rule(trace: &Trace, people: &People, variants: &[Variant], variant: &Varia
     };
     let variable = |name: &str| Template::Variable(name.to_owned());
     let mut bindings = vec![(variant.body.clone(), variable("$body"))];
-    if let Some(path) = target(trace, people, variant) {
+    if let Some(path) = target(trace, membership, variant) {
         bindings.push((path, variable("$target")));
     }
     let sent: Vec<&Message> = variant.deliveries.iter().map(|delivery| message(trace, delivery.sent)).collect();
     for path in common_paths(&sent).into_iter().filter(|path| !path.starts_with(&variant.body)) {
         let values = || sent.iter().filter_map(|message| shape::at(&message.args, &path));
-        if values().all(|value| people.is_room(value)) {
+        if values().all(|value| membership.is_room(value)) {
             bindings.push((path, variable("$room")));
             break;
         }
     }
-    // Texts of different types under one name are told apart by what is beside them.
+    // Texts of different types under one name are distinguished by the keys beside them.
     let siblings = variants.iter().filter(|other| other.event == variant.event && other.body == variant.body);
     if siblings.count() > 1 {
         let parent = &variant.body[..variant.body.len() - 1];
@@ -308,7 +308,7 @@ fn in_rule(trace: &Trace, people: &People, variants: &[Variant], variant: &Varia
     }
 }
 
-/// The paths of scalars that all of these events have.
+/// Returns the paths of scalars that all of these events have.
 fn common_paths(messages: &[&Message]) -> Vec<Path> {
     let mut paths = Vec::new();
     if let Some(first) = messages.first() {
@@ -318,8 +318,8 @@ fn common_paths(messages: &[&Message]) -> Vec<Path> {
     paths
 }
 
-/// Where the signals name their receiver.
-fn target(trace: &Trace, people: &People, variant: &Variant) -> Option<Path> {
+/// Returns where the signals name their receiver.
+fn target(trace: &Trace, membership: &Membership, variant: &Variant) -> Option<Path> {
     let targeted: Vec<(&Message, usize)> = variant
         .deliveries
         .iter()
@@ -329,7 +329,7 @@ fn target(trace: &Trace, people: &People, variant: &Variant) -> Option<Path> {
     let messages: Vec<&Message> = targeted.iter().map(|(message, _)| *message).collect();
     let names_receiver = |path: &Path| {
         targeted.iter().all(|(message, receiver)| {
-            shape::at(&message.args, path).is_some_and(|value| people.all[*receiver].is_named(value))
+            shape::at(&message.args, path).is_some_and(|value| membership.identities[*receiver].is_named(value))
         })
     };
     let mut paths = common_paths(&messages);
@@ -337,14 +337,14 @@ fn target(trace: &Trace, people: &People, variant: &Variant) -> Option<Path> {
     paths.into_iter().find(names_receiver)
 }
 
-/// The template of a delivered signal, and what it cannot say.
-fn template(trace: &Trace, people: &People, timeline: &Timeline, pairs: &[Pair]) -> (Vec<Template>, Vec<Gap>) {
-    let room = people.room.as_str();
+/// Returns the template of a delivered signal, and what it cannot say.
+fn template(trace: &Trace, membership: &Membership, timeline: &Timeline, pairs: &[Pair]) -> (Vec<Template>, Vec<Gap>) {
+    let room = membership.room.as_str();
     let samples: Vec<Sample<'_>> = pairs
         .iter()
         .map(|(sent, received, body)| {
             let context = Context {
-                people,
+                membership,
                 room: timeline.at(*sent).and_then(|cause| cause.room.as_deref()).unwrap_or(room),
                 me: trace.entries[*received].client,
                 other: Some(trace.entries[*sent].client),
@@ -358,21 +358,21 @@ fn template(trace: &Trace, people: &People, timeline: &Timeline, pairs: &[Pair])
         .collect();
     let mut gaps = Vec::new();
     let args = unify(&samples, &mut gaps);
-    if !gaps.is_empty() && pairs.iter().all(|(sent, received, _)| is_data(people, trace, *sent, *received)) {
+    if !gaps.is_empty() && pairs.iter().all(|(sent, received, _)| is_data(membership, trace, *sent, *received)) {
         return (vec![Template::Variable("$data".to_owned())], Vec::new());
     }
     (args, gaps)
 }
 
-/// Whether a delivered object is the sender's, with no more than the sender's ids set.
-fn is_data(people: &People, trace: &Trace, sent: usize, received: usize) -> bool {
+/// Returns whether a delivered object is the sender's, with no more than the sender's ids set.
+fn is_data(membership: &Membership, trace: &Trace, sent: usize, received: usize) -> bool {
     const SET: [&str; 9] =
         ["from", "userId", "socketId", "roomId", "fromId", "senderId", "fromSocketId", "senderSocketId", "fromUserId"];
     let [Value::Object(received)] = message(trace, received).args.as_slice() else { return false };
     let Some(Value::Object(given)) = message(trace, sent).args.first() else { return false };
-    let sender = &people.all[trace.entries[sent].client];
+    let sender = &membership.identities[trace.entries[sent].client];
     received.iter().all(|(key, value)| {
-        let is_set = SET.contains(&key.as_str()) && (sender.is_named(value) || people.is_room(value));
+        let is_set = SET.contains(&key.as_str()) && (sender.is_named(value) || membership.is_room(value));
         is_set || given.get(key) == Some(value)
     })
 }

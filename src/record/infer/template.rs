@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::people::People;
+use super::membership::Membership;
 use super::shape::{self, Path, Shown, Step};
 
 /// Maximum number of occurrences that are compared: more of the same say nothing new.
@@ -26,10 +26,10 @@ pub(super) enum Template {
     Array(Vec<Template>),
 }
 
-/// What one occurrence of a server event is explained from.
+/// The values from which one occurrence of a server event is explained.
 #[derive(Debug, Clone)]
 pub(super) struct Context<'t> {
-    pub(super) people: &'t People,
+    pub(super) membership: &'t Membership,
     pub(super) room: &'t str,
     /// The receiver.
     pub(super) me: usize,
@@ -50,9 +50,9 @@ pub(super) struct Context<'t> {
 pub(super) struct Gap {
     /// Where it is.
     pub(super) place: String,
-    /// Why it cannot be said.
+    /// The reason why no variable expresses it.
     pub(super) reason: String,
-    /// What was seen.
+    /// An example from the trace.
     pub(super) example: String,
     /// Whether it is an argument, rather than a part of one.
     pub(super) is_whole: bool,
@@ -69,19 +69,19 @@ pub(super) fn unify(samples: &[Sample<'_>], gaps: &mut Vec<Gap>) -> Vec<Template
         .map(|index| {
             let values: Vec<_> = samples.iter().map(|(args, context)| (args.get(index), context)).collect();
             let mut path = vec![Step::Index(index)];
-            // An argument that cannot be said keeps its position.
+            // An argument that cannot be expressed keeps its position.
             value(&values, &mut path, gaps).unwrap_or_else(null)
         })
         .collect()
 }
 
-/// Whether a template says nothing of what was seen: each argument is a gap.
+/// Returns whether a template says nothing of what was seen: each argument is a gap.
 pub(super) fn is_unsaid(args: &[Template], gaps: &[Gap]) -> bool {
     let is_whole = |gap: &Gap| gap.is_whole;
     !args.is_empty() && gaps.iter().filter(|gap| is_whole(gap)).count() == args.len()
 }
 
-/// TOML has no null: metadata that no peer has expands to it.
+/// Returns a template for null, which TOML does not have: metadata that no peer has expands to it.
 fn null() -> Template {
     Template::Variable("$me.null".to_owned())
 }
@@ -121,7 +121,7 @@ fn value(samples: &Values<'_, '_>, path: &mut Path, gaps: &mut Vec<Gap>) -> Opti
     // One occurrence of a long text says nothing about the next.
     let is_plain = present.len() > 1 || first.as_str().is_none_or(|text| text.len() <= MAX_LITERAL);
     // The id of a recorded client means nothing to the next.
-    let names_client = present.iter().any(|(_, context)| context.people.names_socket(first));
+    let names_client = present.iter().any(|(_, context)| context.membership.names_socket(first));
     if is_fixed && is_plain && !names_client {
         return Some(Template::Literal(first.clone()));
     }
@@ -138,7 +138,7 @@ fn gap(path: &Path, reason: &str, value: &Value, gaps: &mut Vec<Gap>) {
     });
 }
 
-/// The key of the sender's object whose value is passed on as it is.
+/// Returns the key of the sender's object whose value is passed on as it is.
 fn copied<'s>(present: &[(&Value, &Context<'s>)]) -> Option<&'s String> {
     let (first, context) = present.first()?;
     let mut keys = context.data?.as_object()?.iter().filter(|(key, value)| value == first && is_plain_key(key));
@@ -148,7 +148,7 @@ fn copied<'s>(present: &[(&Value, &Context<'s>)]) -> Option<&'s String> {
     keys.find(|(key, _)| is_copied(key)).map(|(key, _)| key)
 }
 
-/// Whether a key can be written in the name of a variable.
+/// Returns whether a key can be written in the name of a variable.
 fn is_plain_key(key: &str) -> bool {
     !key.is_empty() && key.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-')
 }
@@ -168,7 +168,7 @@ fn object(present: &[(&Value, &Context<'_>)], path: &mut Path, gaps: &mut Vec<Ga
     Template::Object(members)
 }
 
-/// The most telling variable that equals the value in every occurrence.
+/// Returns the most telling variable that equals the value in every occurrence.
 fn variable(samples: &[(&Value, &Context<'_>)], key: Option<&str>) -> Option<String> {
     let (first, rest) = samples.split_first()?;
     let mut candidates = variables(first.0, first.1, key);
@@ -201,24 +201,24 @@ fn is_count_key(key: &str) -> bool {
         .any(|word| key.contains(word))
 }
 
-/// The variables that equal a scalar, the most telling first.
+/// Returns the variables that equal a scalar, the most telling first.
 fn variables(value: &Value, context: &Context<'_>, key: Option<&str>) -> Vec<String> {
     let mut found = Vec::new();
-    let people = context.people;
+    let membership = context.membership;
     let parties = context.other.map(|other| (context.other_name, other)).into_iter().chain([("me", context.me)]);
     for (name, client) in parties {
-        let person = &people.all[client];
-        let is_socket = value.as_str().is_some_and(|text| !text.is_empty() && text == person.socket_id);
+        let identity = &membership.identities[client];
+        let is_socket = value.as_str().is_some_and(|text| !text.is_empty() && text == identity.socket_id);
         if is_socket {
             found.push(format!("${name}.socketId"));
         }
-        if person.user.as_ref() == Some(value) {
+        if identity.user.as_ref() == Some(value) {
             found.push(format!("${name}.userId"));
         }
-        for (meta, said) in &person.meta {
+        for (meta, stated) in &identity.meta {
             // That two flags or small numbers are equal is no evidence, unless their keys are, too.
             let is_telling = value.is_string() || Some(meta.as_str()) == key;
-            if said == value && is_telling && !value.as_str().is_some_and(str::is_empty) {
+            if stated == value && is_telling && !value.as_str().is_some_and(str::is_empty) {
                 found.extend(is_plain_key(meta).then(|| format!("${name}.{meta}")));
             }
         }
@@ -234,9 +234,9 @@ fn variables(value: &Value, context: &Context<'_>, key: Option<&str>) -> Vec<Str
             found.push("$first".to_owned());
         }
     }
-    for (name, said) in context.data.and_then(Value::as_object).into_iter().flatten() {
+    for (name, sent) in context.data.and_then(Value::as_object).into_iter().flatten() {
         let is_telling = (value.is_string() && value.as_str() != Some("")) || Some(name.as_str()) == key;
-        if said == value && is_telling && is_plain_key(name) {
+        if sent == value && is_telling && is_plain_key(name) {
             found.push(format!("$data.{name}"));
         }
     }
@@ -246,7 +246,7 @@ fn variables(value: &Value, context: &Context<'_>, key: Option<&str>) -> Vec<Str
     found
 }
 
-/// A list of peers, or an array whose elements are said one by one.
+/// Returns a list of peers, or an array whose elements are expressed one by one.
 fn list(present: &[(&Value, &Context<'_>)], path: &mut Path, gaps: &mut Vec<Gap>) -> Option<Template> {
     let all = |variable: &str, matches: &dyn Fn(&[Value], &Context<'_>) -> bool| {
         let is_match =
@@ -255,22 +255,24 @@ fn list(present: &[(&Value, &Context<'_>)], path: &mut Path, gaps: &mut Vec<Gap>
     };
     let has_elements = present.iter().any(|(value, _)| value.as_array().is_some_and(|list| !list.is_empty()));
     if !has_elements {
-        // Nobody was ever listed: the first joiner's empty list, rather than a list that is always empty.
+        // No list had an element: the first joiner's empty list, rather than a list that is always empty.
         return present[0]
             .1
             .members
             .map(|_| Template::Variable("$peers".to_owned()))
             .or(Some(Template::Array(Vec::new())));
     }
-    let by_id = |variable: &str, id: &dyn Fn(&People, usize) -> Option<Value>| {
+    let by_id = |variable: &str, id: &dyn Fn(&Membership, usize) -> Option<Value>| {
         all(variable, &|list, context| {
             let others = others(context);
             list.len() == others.len()
-                && others.iter().all(|other| id(context.people, *other).is_some_and(|id| list.contains(&id)))
+                && others.iter().all(|other| id(context.membership, *other).is_some_and(|id| list.contains(&id)))
         })
     };
-    let ids = by_id("$peers.socketIds", &|people, client| Some(Value::from(people.all[client].socket_id.as_str())))
-        .or_else(|| by_id("$peers.userIds", &|people, client| people.all[client].user.clone()));
+    let ids = by_id("$peers.socketIds", &|membership, client| {
+        Some(Value::from(membership.identities[client].socket_id.as_str()))
+    })
+    .or_else(|| by_id("$peers.userIds", &|membership, client| membership.identities[client].user.clone()));
     if ids.is_some() {
         return ids;
     }
@@ -302,38 +304,39 @@ fn others(context: &Context<'_>) -> Vec<usize> {
     members.iter().copied().filter(|member| *member != context.me).collect()
 }
 
-/// Whether a list has one object for each peer, each with something that names the peer.
+/// Returns whether a list has one object for each peer, each with something that names the peer.
 fn lists(list: &[Value], context: &Context<'_>, includes_me: bool) -> bool {
     let Some(members) = context.members else { return false };
     let wanted = if includes_me { members.to_vec() } else { others(context) };
     let is_of = |element: &Value, client: usize| {
         let values = element.as_object().into_iter().flat_map(|members| members.values());
-        let person = &context.people.all[client];
-        let mut values = values.filter(|value| !context.people.is_room(value));
-        values
-            .any(|value| person.is_named(value) || person.meta.values().any(|meta| meta == value && value.is_string()))
+        let identity = &context.membership.identities[client];
+        let mut values = values.filter(|value| !context.membership.is_room(value));
+        values.any(|value| {
+            identity.is_named(value) || identity.meta.values().any(|meta| meta == value && value.is_string())
+        })
     };
     list.len() == wanted.len() && wanted.iter().all(|client| list.iter().any(|element| is_of(element, *client)))
 }
 
-/// The keys of an element that the peer object does not have with that value.
+/// Returns the keys of an element that the peer object does not have with that value.
 fn unsaid_keys<'v>(element: &'v Value, context: &Context<'_>, missing: &mut BTreeMap<String, &'v Value>) {
     let Some(members) = element.as_object() else { return };
     let clients = context.members.unwrap_or_default();
-    let client = members.values().find_map(|value| context.people.named_among(value, clients));
+    let client = members.values().find_map(|value| context.membership.named_among(value, clients));
     for (key, value) in members {
-        let person = client.map(|client| &context.people.all[client]);
-        let id = |person: &super::people::Person| {
-            person.user.clone().unwrap_or_else(|| Value::from(person.socket_id.as_str()))
+        let identity = client.map(|client| &context.membership.identities[client]);
+        let id = |identity: &super::membership::Identity| {
+            identity.user.clone().unwrap_or_else(|| Value::from(identity.socket_id.as_str()))
         };
-        let is_said = match key.as_str() {
-            "id" | "userId" => person.is_some_and(|person| id(person) == *value),
-            "socketId" => person.is_some_and(|person| value.as_str() == Some(person.socket_id.as_str())),
-            "roomId" => context.people.is_room(value),
+        let is_expressed = match key.as_str() {
+            "id" | "userId" => identity.is_some_and(|identity| id(identity) == *value),
+            "socketId" => identity.is_some_and(|identity| value.as_str() == Some(identity.socket_id.as_str())),
+            "roomId" => context.membership.is_room(value),
             "joinedAt" => shape::is_iso_time(value),
-            key => person.is_some_and(|person| person.meta.get(key) == Some(value)),
+            key => identity.is_some_and(|identity| identity.meta.get(key) == Some(value)),
         };
-        if !is_said {
+        if !is_expressed {
             missing.entry(key.clone()).or_insert(value);
         }
     }

@@ -53,7 +53,7 @@ fn inferred(script: &str) -> (Inferred, String) {
     (inferred, format!("{}\n", rules.join("\n")))
 }
 
-/// The same body in both lines of a delivery.
+/// Writes one candidate into both lines of a delivery.
 fn delivery(sent: &str, received: &str) -> String {
     let candidate = r#"{"candidate":"candidate:1 1 udp","sdpMid":"0"}"#;
     format!("{}\n{}\n", sent.replace("CANDIDATE", candidate), received.replace("CANDIDATE", candidate))
@@ -135,7 +135,7 @@ on = "joined"
 }
 
 #[test]
-fn both_sides_are_told_of_each_other() {
+fn both_sides_are_notified_of_each_other() {
     let script = format!(
         r#"
         A +
@@ -296,7 +296,7 @@ fn what_no_rule_says_is_listed_with_an_example() {
 }
 
 #[test]
-fn text_descriptions_are_told_apart_by_their_type() {
+fn text_descriptions_are_distinguished_by_their_type() {
     let (_, rules) = inferred(
         r#"
         A +
@@ -317,7 +317,7 @@ fn text_descriptions_are_told_apart_by_their_type() {
 }
 
 #[test]
-fn people_who_name_no_room_meet_in_one() {
+fn clients_that_name_no_room_share_one() {
     let (inferred, rules) = inferred(
         r#"
         A +
@@ -340,7 +340,7 @@ fn people_who_name_no_room_meet_in_one() {
 }
 
 #[test]
-fn names_that_follow_the_senders_are_told_apart() {
+fn names_that_follow_the_senders_become_rules_with_of() {
     let script = format!(
         r#"
         A +

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::people::People;
+use super::membership::Membership;
 use crate::record::trace::{Trace, What};
 
 /// Maximum number of members of a room that are followed.
 const MAX_MEMBERS: usize = 64;
 
-/// What a client did.
+/// An action of a client.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Action {
     /// Joined a room.
@@ -45,7 +45,7 @@ pub(super) struct Timeline {
 
 impl Timeline {
     /// Follows the clients through their rooms.
-    pub(super) fn follow(trace: &Trace, people: &People, signals: &BTreeSet<String>) -> Self {
+    pub(super) fn follow(trace: &Trace, membership: &Membership, signals: &BTreeSet<String>) -> Self {
         let mut rooms: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut room_of: HashMap<usize, String> = HashMap::new();
         let mut causes = Vec::new();
@@ -55,7 +55,7 @@ impl Timeline {
                 What::Received(_) | What::Acknowledged { .. } => continue,
                 What::Disconnected if room_of.contains_key(&client) => Action::Leave,
                 What::Connected | What::Disconnected => Action::Connection,
-                What::Sent(message) => match people.joined_room(message) {
+                What::Sent(message) => match membership.joined_room(message) {
                     Some(room) => {
                         leave(&mut rooms, &mut room_of, client);
                         let members = rooms.entry(room.clone()).or_default();
@@ -65,7 +65,9 @@ impl Timeline {
                         room_of.insert(client, room);
                         Action::Join
                     }
-                    None if people.leaves.contains(&message.event) && room_of.contains_key(&client) => Action::Leave,
+                    None if membership.leaves.contains(&message.event) && room_of.contains_key(&client) => {
+                        Action::Leave
+                    }
                     None if signals.contains(&message.event) => Action::Signal(message.event.clone()),
                     None => Action::Application(message.event.clone()),
                 },
@@ -81,7 +83,7 @@ impl Timeline {
         Self { causes }
     }
 
-    /// The action at a position of the trace.
+    /// Returns the action at a position of the trace.
     pub(super) fn at(&self, index: usize) -> Option<&Cause> {
         self.causes.binary_search_by_key(&index, |cause| cause.index).ok().map(|found| &self.causes[found])
     }

@@ -23,7 +23,7 @@ pub(super) fn translate(value: &Value, ids: &Ids) -> Value {
     }
 }
 
-/// Whether the arguments say what is expected. More arguments and more keys do no harm; lists may be in another order, and
+/// Returns whether the arguments say what is expected. More arguments and more keys do no harm; lists may be in another order, and
 /// times differ.
 pub(super) fn are_alike(expected: &[Value], actual: &[Value]) -> bool {
     expected.iter().enumerate().all(|(index, value)| is_alike(value, actual.get(index).unwrap_or(&Value::Null)))

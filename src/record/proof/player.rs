@@ -18,7 +18,7 @@ use crate::record::trace::{Message, RecordedClient};
 /// How long Parlor may take for one answer.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// An event that clients cannot send, so that it is refused and nobody is told.
+/// An event that clients cannot send, so that it is refused and reaches no client.
 const REFUSED_EVENT: &str = "error";
 
 /// A recorded client that is played.
@@ -29,7 +29,7 @@ pub(super) struct Player {
     next_ack: u64,
     /// The id by which other clients know the connection.
     pub(super) id: String,
-    /// What it has received.
+    /// The events that it has received.
     pub(super) received: Vec<Message>,
     acknowledged: HashMap<u64, Vec<Value>>,
 }
@@ -97,7 +97,7 @@ impl Player {
         self.emit(&refused).await.map(drop)
     }
 
-    /// Leaves, and waits until Parlor has seen it.
+    /// Disconnects and waits until Parlor has noticed.
     pub(super) async fn close(mut self) -> io::Result<Vec<Message>> {
         self.drain().await?;
         let mut packet = String::new();

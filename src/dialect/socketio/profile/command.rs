@@ -1,4 +1,4 @@
-//! What an `[[in]]` rule makes of an event: the command, with what the arguments have bound.
+//! Commands from `[[in]]` rules: an event, with the values that its arguments have bound.
 
 use super::{Bindings, Does, InRule};
 use crate::dialect::DecodeError;
@@ -50,7 +50,7 @@ pub(in crate::dialect::socketio) fn command(
     }))
 }
 
-/// The standard event with the same effect.
+/// Returns the standard event with the same effect.
 fn standard_event(does: Does, arguments: &Arguments<'_>) -> ClientEvent {
     match does {
         Does::Join => ClientEvent::JoinRoom,
@@ -65,11 +65,11 @@ fn standard_event(does: Does, arguments: &Arguments<'_>) -> ClientEvent {
     }
 }
 
-/// Keys of the body of a signal whose kind is told from the body.
+/// Keys of the body of a signal whose kind follows from the body.
 const BODY_KEYS: [&str; 8] =
     ["signal", "offer", "answer", "candidate", "sdp", "description", "sessionDescription", "iceCandidate"];
 
-/// The kind of a signal: an SDP says its type, anything else is a candidate.
+/// Returns the kind of a signal: an SDP says its type, anything else is a candidate.
 fn kind_of(does: Does, body: JsonText<'_>) -> SignalKind {
     match does {
         Does::Offer => SignalKind::Offer,
@@ -103,7 +103,7 @@ fn metadata(bindings: &Bindings<'_>) -> Metadata {
     Metadata::new(&text)
 }
 
-/// A signal in the form of a profile: the sender's object, or the body alone where the arguments are positions.
+/// Returns a signal in the form of a profile: the sender's object, or the body alone where the arguments are positions.
 fn signal(kind: SignalKind, body: JsonText<'_>, arguments: &Arguments<'_>) -> Signal {
     let (text, content, fields) = match &arguments.first {
         Some(Argument::Object(members)) if holder(members, body).is_some() => {
@@ -130,12 +130,12 @@ fn signal(kind: SignalKind, body: JsonText<'_>, arguments: &Arguments<'_>) -> Si
     }
 }
 
-/// The member of an object in whose value the body stands.
+/// Returns the member of an object in whose value the body stands.
 fn holder<'a, 'b>(members: &'b Members<'a>, body: JsonText<'_>) -> Option<(&'b str, JsonText<'a>)> {
     members.iter().find(|(_, value)| offset(*value, body).is_some())
 }
 
-/// Where the text of the body stands in that of a value, if it does.
+/// Returns where the text of the body stands in that of a value, if it does.
 fn offset(value: JsonText<'_>, body: JsonText<'_>) -> Option<usize> {
     let (value, body) = (value.get().as_bytes().as_ptr_range(), body.get().as_bytes().as_ptr_range());
     (value.start <= body.start && body.end <= value.end).then(|| body.start as usize - value.start as usize)

@@ -1,5 +1,4 @@
-//! What a profile's clients are told of an event: the packets of its `[[out]]` rules, and those of `standard` where no rule
-//! replaces them.
+//! Events in the form of a profile: the packets of its `[[out]]` rules, and those of `standard` where no rule replaces them.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use crate::room::{Event, Peer, RemovalReason, SignalKind, Snapshot};
 pub(in crate::dialect::socketio) enum Form {
     /// As for clients of `standard`.
     Standard,
-    /// The same for all clients of the profile.
+    /// One form for all clients of the profile.
     Shared,
     /// For each client in a form of its own.
     Personal,
@@ -25,7 +24,7 @@ pub(in crate::dialect::socketio) enum Form {
 
 const JOINED: [On; 3] = [On::Joined, On::UsersChanged, On::Full];
 
-/// What happened, in the words of `on`; the first decides whether the standard event is sent.
+/// Returns the words of `on` for an event; the first decides whether the standard event is sent.
 fn words(event: &Event) -> &'static [On] {
     match event {
         Event::Joined(_) => &JOINED,
@@ -117,7 +116,7 @@ impl Profile {
         }
     }
 
-    /// Writes what a joiner is told.
+    /// Writes the answer to a join.
     pub(in crate::dialect::socketio) fn welcome(
         &self,
         snapshot: &Snapshot,

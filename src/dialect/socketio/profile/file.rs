@@ -20,7 +20,7 @@ pub struct ProfileError {
     pub file: String,
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong, and what is accepted.
+    /// The mistake, and what is accepted.
     pub message: String,
 }
 
@@ -267,7 +267,7 @@ fn word<T: Copy>(name: &str, names: &[(&'static str, T)]) -> Result<T, String> {
     })
 }
 
-/// serde says: unknown field `evnt`, expected one of `event`, `does`.
+/// Adds a suggestion to serde's message, such as: unknown field `evnt`, expected one of `event`, `does`.
 fn with_key_suggestion(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     match quoted.split_first() {

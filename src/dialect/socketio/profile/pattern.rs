@@ -11,7 +11,7 @@ use crate::json::JsonText;
 /// The key that binds the rest of an object: `"..." = "$meta"`.
 pub(super) const REST: &str = "...";
 
-/// What one argument, or one value in an object, must look like.
+/// The shape of one argument, or of one value in an object.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Pattern {
     /// `$_`
@@ -97,7 +97,7 @@ impl Pattern {
         })
     }
 
-    /// Whether a variable is bound somewhere in the pattern.
+    /// Returns whether a variable is bound somewhere in the pattern.
     pub(super) fn binds(&self, wanted: &Variable) -> bool {
         match self {
             Self::Bind { variable, .. } => variable == wanted,

@@ -9,7 +9,7 @@ use crate::dialect::socketio::packet::{Kind, ROOT, push_head};
 use crate::id::RoomId;
 use crate::json::JsonText;
 
-/// What an event of a client does.
+/// The effect of a client's event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Does {
     /// Joins a room.
@@ -22,7 +22,7 @@ pub enum Does {
     Answer,
     /// Relays a candidate.
     Candidate,
-    /// Relays an offer, an answer or a candidate, told from the body.
+    /// Relays an offer, an answer or a candidate, depending on the body.
     Signal,
     /// Relays the event itself.
     Relay,
@@ -43,13 +43,13 @@ impl Does {
         ("ignore", Self::Ignore),
     ];
 
-    /// Whether the event carries a description or a candidate.
+    /// Returns whether the event carries a description or a candidate.
     pub(super) fn is_signal(self) -> bool {
         matches!(self, Self::Offer | Self::Answer | Self::Candidate | Self::Signal)
     }
 }
 
-/// What the server tells a client.
+/// The occasion on which the server sends an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum On {
     /// The receiver has joined.
@@ -62,9 +62,9 @@ pub enum On {
     PeerAway,
     /// Another peer has resumed.
     PeerBack,
-    /// The room's peers have changed; everyone is told.
+    /// The room's peers have changed; sent to everyone.
     UsersChanged,
-    /// The room has reached the rule's size; everyone is told.
+    /// The room has reached the rule's size; sent to everyone.
     Full,
     /// An offer.
     Offer,
@@ -129,7 +129,7 @@ impl fmt::Display for On {
 /// An `[[in]]` rule for one event name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InRule {
-    /// What the event does.
+    /// The effect of the event.
     pub does: Does,
     /// The shape of the arguments; `None` means key aliases and positions as in `standard`.
     pub(super) args: Option<Vec<Pattern>>,
@@ -144,7 +144,7 @@ pub struct InRule {
 }
 
 impl InRule {
-    /// The shape of the arguments, as in the file.
+    /// Returns the shape of the arguments, as in the file.
     pub fn shape(&self) -> &str {
         &self.shape
     }

@@ -2,15 +2,16 @@
 //!
 //! A template is compiled once from TOML. Literals are kept as JSON text; bodies and metadata are copied as text.
 
+mod variable;
+
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use humantime::format_rfc3339_millis;
-
+pub(super) use self::variable::Variable;
+use self::variable::available;
 use super::rule::On;
-use crate::dialect::json::{Members, push_string};
-use crate::dialect::socketio::encode;
+use crate::dialect::json::push_string;
 use crate::id::RoomId;
 use crate::room::Peer;
 
@@ -29,67 +30,7 @@ pub(super) enum Template {
     Array(Vec<Template>),
 }
 
-/// A variable of a template.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Variable {
-    Room,
-    Me(Field),
-    Peer(Field),
-    From(Field),
-    /// The other peers.
-    Peers,
-    PeersUserIds,
-    PeersSocketIds,
-    /// The other peers and the receiver.
-    Users,
-    Count,
-    Body,
-    Data,
-    /// A key of the sender's object.
-    DataKey(String),
-    Event,
-    Reason,
-    Code,
-    Message,
-    First,
-    Now,
-}
-
-/// What of a peer is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Field {
-    /// The peer object.
-    Whole,
-    UserId,
-    SocketId,
-    JoinedAt,
-    /// A key of its metadata.
-    Meta(String),
-}
-
-/// The names that a template may use, for suggestions.
-const VARIABLES: [&str; 18] = [
-    "room",
-    "me",
-    "peer",
-    "from",
-    "peers",
-    "peers.userIds",
-    "peers.socketIds",
-    "users",
-    "count",
-    "body",
-    "data",
-    "args…",
-    "event",
-    "reason",
-    "code",
-    "message",
-    "first",
-    "now",
-];
-
-/// What templates expand from: one event and its receiver.
+/// One event and its receiver, from which templates expand.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// The room, where the event belongs to one.
@@ -123,7 +64,7 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// A context in which nothing but the time is known.
+    /// Returns a context in which nothing but the time is known.
     pub fn new(now: SystemTime, list: &'a OnceCell<String>) -> Self {
         Self {
             room: None,
@@ -147,7 +88,7 @@ impl<'a> Context<'a> {
         self.me.is_some_and(|me| me.connection == peer.connection)
     }
 
-    /// The peers of the room other than the receiver.
+    /// Returns the peers of the room other than the receiver.
     pub(super) fn others(&self) -> impl Iterator<Item = &'a Arc<Peer>> {
         let context = *self;
         self.peers.iter().filter(move |peer| !context.is_me(peer))
@@ -187,7 +128,7 @@ impl Template {
         })
     }
 
-    /// Whether a variable of some kind is used somewhere in the template.
+    /// Returns whether a variable of some kind is used somewhere in the template.
     pub(super) fn uses(&self, wanted: fn(&Variable) -> bool) -> bool {
         match self {
             Self::Variable { variable, .. } => wanted(variable),
@@ -250,161 +191,8 @@ pub(super) fn expand_list(values: &[Template], context: &Context<'_>, out: &mut 
     }
 }
 
-impl Variable {
-    /// Whether the value differs between the receivers of one event.
-    pub(super) fn is_personal(&self) -> bool {
-        matches!(self, Self::Me(_) | Self::Peers | Self::PeersUserIds | Self::PeersSocketIds | Self::First)
-    }
-
-    /// Whether the value is a list of peers.
-    pub(super) fn is_list(&self) -> bool {
-        matches!(self, Self::Peers | Self::PeersUserIds | Self::PeersSocketIds | Self::Users)
-    }
-
-    /// Whether the value comes from the sender's object.
-    pub(super) fn is_data(&self) -> bool {
-        matches!(self, Self::Data | Self::DataKey(_))
-    }
-
-    fn parse(name: &str, on: &[On], is_each: bool) -> Result<Self, String> {
-        let (base, field) = name.split_once('.').map_or((name, None), |(base, field)| (base, Some(field)));
-        let of_list = |variable: Self| available(name, on, &On::WITH_PEERS).map(|()| variable);
-        let variable = match (base, field) {
-            ("me", field) => available(name, on, &On::IN_ROOM).map(|()| Self::Me(Field::parse(field)))?,
-            ("peer", field) => {
-                if !is_each {
-                    available(name, on, &On::WITH_PEER)?;
-                }
-                Self::Peer(Field::parse(field))
-            }
-            ("from", field) => available(name, on, &On::WITH_SENDER).map(|()| Self::From(Field::parse(field)))?,
-            ("peers", Some("userIds")) => of_list(Self::PeersUserIds)?,
-            ("peers", Some("socketIds")) => of_list(Self::PeersSocketIds)?,
-            ("peers", None) => of_list(Self::Peers)?,
-            ("users", None) => of_list(Self::Users)?,
-            ("count", None) => of_list(Self::Count)?,
-            ("first", None) => of_list(Self::First)?,
-            ("room", None) => Self::Room,
-            ("now", None) => Self::Now,
-            ("body", None) => available(name, on, &On::SIGNALS).map(|()| Self::Body)?,
-            ("data", key) => {
-                available(name, on, &On::WITH_SENDER)?;
-                key.map_or(Self::Data, |key| Self::DataKey(key.to_owned()))
-            }
-            ("event", None) => available(name, on, &[On::Relay, On::Error]).map(|()| Self::Event)?,
-            ("reason", None) => available(name, on, &[On::PeerLeft, On::Removed]).map(|()| Self::Reason)?,
-            ("code", None) => available(name, on, &[On::Error, On::Removed]).map(|()| Self::Code)?,
-            ("message", None) => available(name, on, &[On::Error, On::Removed]).map(|()| Self::Message)?,
-            _ => return Err(super::unknown_variable(name, &VARIABLES)),
-        };
-        Ok(variable)
-    }
-
-    /// Appends the value as JSON; `false`, with nothing appended, if there is none.
-    fn expand(&self, context: &Context<'_>, out: &mut String) -> bool {
-        let text = |out: &mut String, text: Option<&str>| text.map(|text| push_string(out, text)).is_some();
-        let raw = |out: &mut String, text: Option<&str>| text.map(|text| out.push_str(text)).is_some();
-        match self {
-            Self::Room => text(out, context.room.map(RoomId::as_str)),
-            Self::Me(field) => context.me.is_some_and(|peer| field.expand(context, peer, out)),
-            Self::Peer(field) => context.peer.is_some_and(|peer| field.expand(context, peer, out)),
-            Self::From(field) => context.from.is_some_and(|peer| field.expand(context, peer, out)),
-            Self::Peers => {
-                out.push_str(context.list.get_or_init(|| {
-                    let mut text = String::with_capacity(256 * context.peers.len());
-                    list(&mut text, context.others(), |out, peer| _ = Field::Whole.expand(context, peer, out));
-                    text
-                }));
-                true
-            }
-            Self::Users => list(out, context.peers, |out, peer| _ = Field::Whole.expand(context, peer, out)),
-            Self::PeersUserIds => list(out, context.others(), |out, peer| push_string(out, peer.id.as_str())),
-            Self::PeersSocketIds => {
-                list(out, context.others(), |out, peer| push_string(out, &peer.connection.to_string()))
-            }
-            Self::Count => {
-                out.push_str(&context.peers.len().to_string());
-                true
-            }
-            Self::First => {
-                out.push_str(if context.peers.first().is_some_and(|first| context.is_me(first)) {
-                    "true"
-                } else {
-                    "false"
-                });
-                true
-            }
-            Self::Now => text(out, Some(&format_rfc3339_millis(context.now).to_string())),
-            Self::Body => raw(out, context.body),
-            Self::Data => raw(out, context.data),
-            Self::DataKey(key) => context.data.is_some_and(|data| push_key_of(out, data, key)),
-            Self::Event => text(out, context.event),
-            Self::Reason => text(out, context.reason),
-            Self::Code => text(out, context.code),
-            Self::Message => text(out, context.message),
-        }
-    }
-}
-
-impl Field {
-    fn parse(name: Option<&str>) -> Self {
-        match name {
-            None => Self::Whole,
-            Some("id" | "userId") => Self::UserId,
-            Some("socketId") => Self::SocketId,
-            Some("joinedAt") => Self::JoinedAt,
-            Some(key) => Self::Meta(key.to_owned()),
-        }
-    }
-
-    fn expand(&self, context: &Context<'_>, peer: &Peer, out: &mut String) -> bool {
-        match self {
-            Self::Whole => match context.room {
-                Some(room) => encode::push_peer(out, room, peer, None),
-                None => return false,
-            },
-            Self::UserId => push_string(out, peer.id.as_str()),
-            Self::SocketId => push_string(out, &peer.connection.to_string()),
-            Self::JoinedAt => push_string(out, &format_rfc3339_millis(peer.joined_at).to_string()),
-            Self::Meta(key) => return push_key_of(out, &format!("{{{}}}", peer.metadata.as_str()), key),
-        }
-        true
-    }
-}
-
-fn list<'a>(
-    out: &mut String,
-    peers: impl IntoIterator<Item = &'a Arc<Peer>>,
-    push: impl Fn(&mut String, &Peer),
-) -> bool {
-    out.push('[');
-    for peer in peers {
-        if !out.ends_with('[') {
-            out.push(',');
-        }
-        push(out, peer);
-    }
-    out.push(']');
-    true
-}
-
-/// Appends the value of a key of an object; `false` if there is none.
-fn push_key_of(out: &mut String, object: &str, key: &str) -> bool {
-    let members = Members::parse(object);
-    let value = members.and_then(|members| members.get(key)).filter(|value| !value.is_null());
-    value.map(|value| out.push_str(value.get())).is_some()
-}
-
 fn quoted(text: &str) -> String {
     let mut out = String::new();
     push_string(&mut out, text);
     out
-}
-
-/// Checks that every event of a rule has a value for the variable.
-fn available(name: &str, on: &[On], wherever: &[On]) -> Result<(), String> {
-    match on.iter().find(|on| !wherever.contains(on)) {
-        None => Ok(()),
-        Some(on) => Err(format!("`${name}` has no value in a rule on `{on}`")),
-    }
 }

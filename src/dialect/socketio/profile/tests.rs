@@ -20,13 +20,13 @@ fn error(rules: &str) -> String {
     Profile::read("test.toml", &format!("name = \"test\"\n{rules}")).unwrap_err().to_string()
 }
 
-/// The text of an event.
+/// Returns the text of an event.
 fn event(name: &str, values: &Value) -> String {
     let values = std::iter::once(json!(name)).chain(values.as_array().unwrap().clone());
     values.collect::<Value>().to_string()
 }
 
-/// What a rule has bound, as JSON; `None` for a mismatch.
+/// Returns the values that a rule has bound, as JSON; `None` for a mismatch.
 fn bound(profile: &Profile, name: &str, values: &Value) -> Option<(Does, Value)> {
     let text = event(name, values);
     match profile.recognize(&Arguments::read(&text).unwrap(), &text) {
@@ -59,7 +59,7 @@ fn peer(number: u128, id: &str, metadata: &str) -> Arc<Peer> {
     })
 }
 
-/// The arrays of the events.
+/// Returns the arrays of the events.
 fn texts(profile: &Profile, on: On, context: &Context<'_>) -> Vec<String> {
     let (packets, _) = profile.expand(on, context).unwrap();
     packets.iter().map(|packet| packet.strip_prefix("42").unwrap().to_owned()).collect()
@@ -177,7 +177,7 @@ fn relayed_events_keep_name_and_arguments() {
 }
 
 #[test]
-fn full_is_told_at_its_size_only() {
+fn full_is_sent_at_its_size_only() {
     let profile = profile("[[out]]\non = \"full\"\nsize = 2\nevent = \"ready\"");
     let peers = [peer(1, "a", ""), peer(2, "b", ""), peer(3, "c", "")];
     let count = |number: usize| {
