@@ -40,19 +40,19 @@ use crate::config::record::{Infer, Order, Record};
 use crate::dialect::socketio::profile::Profile;
 use crate::lifecycle::Lifecycle;
 
-/// How often the guidance is brought up to date.
+/// Interval at which the guidance is updated.
 const SHOW_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long nothing may happen, once everything has been seen, before the recording ends by itself.
+/// Time without events, once everything has been seen, after which the recording ends by itself.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// How long open connections may take to end.
+/// Time limit for open connections to end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The name of the profiles that are learned, where the file gives none.
 const NAME: &str = "recorded";
 
-/// Why nothing was learned.
+/// An error of a recording or an inference.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The upstream is no address of a server.
@@ -63,7 +63,7 @@ pub enum RecordError {
     Unreachable {
         /// The address of the server.
         url: String,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
     /// The server ended during the recording.
@@ -79,31 +79,31 @@ pub enum RecordError {
         "no Socket.IO connection came through: open the page at {listening}, or point it there; is {url} a Socket.IO server?"
     )]
     NotSocketIo {
-        /// Where the recorder listens.
+        /// The address of the recorder.
         listening: String,
         /// The address of the server.
         url: String,
     },
-    /// The port cannot be had.
+    /// The port cannot be bound.
     #[error("cannot listen on port {port}")]
     Bind {
-        /// Which one.
+        /// The port.
         port: u16,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// A file cannot be read or written.
     #[error("{}", path.display())]
     File {
-        /// Which one.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The file is no trace.
     #[error("{}", path.display())]
     Trace {
-        /// Which one.
+        /// The path of the file.
         path: PathBuf,
         /// The mistake in it.
         source: TraceError,

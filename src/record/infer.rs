@@ -49,15 +49,15 @@ pub struct Inferred {
 pub struct Unexplained {
     /// The event, or a part of it.
     pub event: String,
-    /// Why it cannot be expressed.
+    /// The reason why it cannot be expressed.
     pub reason: String,
     /// An example from the trace.
     pub example: String,
-    /// How many server events are not reproduced for that reason; 0 if they are, but for a part.
+    /// Number of server events that are not reproduced for that reason; 0 if they are, but for a part.
     pub count: usize,
 }
 
-/// Why a trace yields no profile.
+/// An error that prevents an inference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InferError {
     /// No client sent anything.

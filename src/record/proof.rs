@@ -23,7 +23,7 @@ const DRAIN_INTERVAL: usize = 24;
 /// Maximum size of a message in the played Parlor, above that of recorded events.
 const MAX_MESSAGE_BYTES: &str = "1048576";
 
-/// Why nothing was proven.
+/// An error that prevents a proof.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProofError {
     /// The settings are not valid.
@@ -35,9 +35,9 @@ pub(super) enum ProofError {
     /// A client cannot be played.
     #[error("client {client} cannot be played: {source}")]
     Played {
-        /// Which one, from 1.
+        /// The number of the client, from 1.
         client: usize,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }

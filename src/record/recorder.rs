@@ -17,7 +17,7 @@ const MAX_SESSIONS: usize = 1_024;
 /// Maximum number of different requests and omissions that are listed.
 const MAX_LISTED: usize = 100;
 
-/// Which way a packet goes.
+/// The direction of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     /// From a client to the server.
@@ -30,7 +30,7 @@ pub(super) enum Direction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SessionId(usize);
 
-/// How an Engine.IO session was opened.
+/// The handshake of an Engine.IO session.
 #[derive(Debug, Clone)]
 pub(super) struct Opening {
     pub(super) revision: Revision,

@@ -22,12 +22,12 @@ pub const MAX_TRACE_BYTES: usize = 32 * 1024 * 1024;
 pub struct Trace {
     /// The Socket.IO connections, in the order in which they opened.
     pub clients: Vec<RecordedClient>,
-    /// Everything that happened, in order. A cause precedes its effects.
+    /// The events in order. A cause precedes its effects.
     pub entries: Vec<Entry>,
     /// Requests that are not Socket.IO's, as `GET /path`, each once.
     #[serde(default)]
     pub requests: Vec<String>,
-    /// Everything that was not recorded and why, a sentence each.
+    /// The parts that were not recorded, with the reason, a sentence each.
     #[serde(default)]
     pub omissions: Vec<String>,
 }
@@ -101,7 +101,7 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// Why a text is not a trace.
+/// An error in the text of a trace.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// It is not the JSON that `--save-trace` writes.

@@ -11,10 +11,10 @@ use tokio::time::timeout;
 
 use crate::tls;
 
-/// How long a connection to the server may take to open.
+/// Time limit for opening a connection to the server.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why an address is not an upstream.
+/// An error in the address of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{url:?} is not the address of a server; it takes http://HOST:PORT or https://HOST:PORT, without a path")]
 pub(super) struct InvalidUrl {

@@ -18,6 +18,7 @@ mod corpus;
 mod docs;
 mod drain;
 mod drops;
+mod fanout;
 mod history_model;
 mod ice;
 mod language;

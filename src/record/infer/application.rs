@@ -23,7 +23,7 @@ const SENDER_KEYS: [&str; 9] =
 /// An occurrence of a server event: its position, receiver and message, and its cause.
 type Seen<'t> = (usize, usize, &'t Message, &'t Cause);
 
-/// How an application event is relayed.
+/// An application event that the server relays.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Relay {
     pub(super) event: String,

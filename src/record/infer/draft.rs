@@ -25,7 +25,7 @@ pub(super) struct InRule {
     /// The name under which the event is relayed, if that is another.
     pub(super) rename: Option<String>,
     pub(super) args: Vec<Template>,
-    /// How often the event was seen.
+    /// Number of times that the event was seen.
     pub(super) seen: usize,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct OutRule {
     /// Whether larger rooms were not recorded, so that the rule may be for those, too.
     pub(super) is_largest: bool,
     pub(super) args: Vec<Template>,
-    /// How often the event was seen.
+    /// Number of times that the event was seen.
     pub(super) seen: usize,
 }
 

@@ -14,7 +14,7 @@ use crate::record::trace::{Message, Trace};
 /// The room where the clients name none.
 const ONLY_ROOM: &str = "everyone";
 
-/// How the arguments of a join are read.
+/// The meaning of the arguments of a join.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct JoinShape {
     /// `None` if the clients name no room, so that all of them are in the same one.

@@ -8,15 +8,15 @@ use super::shape;
 use super::timeline::{Action, Cause, Timeline};
 use crate::record::trace::Message;
 
-/// When an event is sent.
+/// The joins after which an event is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Occasion {
     /// After each join, once.
     Each,
     /// After each join, once for each other peer.
     EachPeer,
-    /// When the room reaches one of these sizes. The flag says whether the largest recorded room is among them, so that the
-    /// recording does not show what larger rooms get.
+    /// After joins to rooms that reach one of these sizes. The flag says whether the largest recorded room is among them, so
+    /// that the recording does not show what the server sends in larger rooms.
     Sizes(BTreeSet<usize>, bool),
 }
 

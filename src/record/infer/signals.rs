@@ -12,10 +12,10 @@ use super::timeline::Timeline;
 use super::{Unexplained, note};
 use crate::record::trace::{Message, Trace, What};
 
-/// How many earlier events with the same body are considered as the origin of a delivery.
+/// Maximum number of earlier events with the same body that are considered as the origin of a delivery.
 const MAX_ORIGINS: usize = 16;
 
-/// How many server events after a signal are considered as its delivery, where its body is empty.
+/// Maximum number of server events after a signal with an empty body that are considered as its delivery.
 const MAX_DISTANCE: usize = 24;
 
 /// A signal and its deliveries, by position in the trace.

@@ -48,7 +48,7 @@ pub(super) struct Context<'t> {
 /// A part of a server event that no template says.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Gap {
-    /// Where it is.
+    /// The place of the part, as JavaScript would write it.
     pub(super) place: String,
     /// The reason why no variable expresses it.
     pub(super) reason: String,

@@ -15,7 +15,7 @@ use tungstenite::Message as Frame;
 use crate::dialect::socketio::packet::{Kind, Packet, ROOT, push_head};
 use crate::record::trace::{Message, RecordedClient};
 
-/// How long Parlor may take for one answer.
+/// Time limit for one answer of Parlor.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// An event that clients cannot send, so that it is refused and reaches no client.

@@ -11,7 +11,7 @@ use crate::id::{ConnectionId, RoomId};
 use crate::room::state::Room;
 use crate::room::{Event, Peer, RemovalReason, SignalKind, Snapshot};
 
-/// How an event is written for the clients of a profile.
+/// The form of an event for the clients of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::dialect::socketio) enum Form {
     /// As for clients of `standard`.

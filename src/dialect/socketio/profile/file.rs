@@ -12,7 +12,7 @@ use super::{Profile, is_socketio_name, suggestion};
 use crate::dialect::message;
 use crate::id::RoomId;
 
-/// Why a file is not a profile.
+/// An error in the file of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {message}")]
 pub struct ProfileError {

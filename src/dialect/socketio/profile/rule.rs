@@ -81,7 +81,7 @@ pub enum On {
 }
 
 impl On {
-    /// How many there are.
+    /// Number of occasions.
     pub(super) const COUNT: usize = Self::NAMES.len();
     /// The words of the file.
     pub(super) const NAMES: [(&str, Self); 13] = [

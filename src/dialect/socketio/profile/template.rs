@@ -53,7 +53,7 @@ pub struct Context<'a> {
     pub arguments: Option<&'a str>,
     /// The name of a relayed event, or of the request that an error answers.
     pub event: Option<&'a str>,
-    /// Why a peer left, or why the receiver was removed.
+    /// The reason for which a peer left, or for which the receiver was removed.
     pub reason: Option<&'a str>,
     /// The code of an error or a removal.
     pub code: Option<&'a str>,
