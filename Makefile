@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run dev check test test-long test-night
 .PHONY: test-rust test-compat test-record test-wires test-browser test-media test-restart
-.PHONY: test-attacks test-soak test-drops test-browser-long test-schemathesis test-fuzz test-bench test-release
+.PHONY: test-attacks test-soak test-drops test-browser-long test-media-long test-schemathesis test-fuzz test-bench test-release
 .PHONY: soak drops fuzz bench bench-quick bench-media bench-instructions bench-record bench-build
 .PHONY: program program-release python cargo-deny cargo-fuzz
 
@@ -62,8 +62,8 @@ test: program python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil \
 	scripts/suites test-rust test-compat,test-record,test-wires test-browser test-media,test-restart
 
 test-long: program program-release python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil /usr/bin/valgrind \
-		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules
-	scripts/suites test-attacks test-soak,test-drops test-browser-long,test-schemathesis test-bench test-release,test-fuzz
+		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules tests/media/node_modules
+	scripts/suites test-attacks test-soak,test-drops test-browser-long,test-schemathesis test-media-long test-bench test-release,test-fuzz
 
 test-night: program program-release
 	scripts/suites soak drops fuzz
@@ -90,6 +90,10 @@ test-browser: program client-demo/node_modules tests/browser/node_modules $(CHRO
 
 test-media: program tests/media/node_modules
 	npm test --prefix tests/media
+
+# All versions of mediasoup-client.
+test-media-long: program tests/media/node_modules
+	npm run test:long --prefix tests/media
 
 # A dozen calls with drops, and a restart of two nodes.
 test-restart: program tests/drops/node_modules python

@@ -12,6 +12,9 @@ const PREFERENCES = {
   "media.navigator.streams.fake": true,
   "media.navigator.permission.disabled": true,
   "media.autoplay.default": 0,
+  // Kilobits per second. On a busy machine it measures too little.
+  "media.peerconnection.video.start_bitrate": 1000,
+  "media.peerconnection.video.min_bitrate_estimate": 600,
   "media.peerconnection.ice.obfuscate_host_addresses": false,
   // Nothing is fetched from anywhere.
   "media.gmp-manager.updateEnabled": false,

@@ -17,6 +17,9 @@ class Refused extends Error {
   }
 }
 
+/** A sender of layers begins with enough bandwidth for all of them, and keeps to it. On a busy machine it measures too little. */
+const CODEC_OPTIONS = { videoGoogleStartBitrate: 1000, videoGoogleMinBitrate: 600 }
+
 /** The newest version, with its handler for current Chromium. */
 export const NEWEST = { client: 'mediasoup-client', handlerName: 'Chrome111' }
 
@@ -116,8 +119,8 @@ export class Member {
   async films(colour, encodings) {
     const camera = new Camera(colour, encodings && [640, 360])
     this.#stops.push(camera)
-    const appData = { colour }
-    return { camera, producer: await this.sending.produce({ track: camera.track, stopTracks: false, appData, encodings }) }
+    const options = { track: camera.track, stopTracks: false, appData: { colour }, encodings, codecOptions: encodings && CODEC_OPTIONS }
+    return { camera, producer: await this.sending.produce(options) }
   }
 
   /** Has a producer's media sent to it: the consumer, and who watches or listens. It is paused. */

@@ -6,7 +6,7 @@ import { within } from './within.js'
 
 const { RTCAudioSink, RTCAudioSource, RTCVideoSink, RTCVideoSource } = wrtc.nonstandard
 
-const [WIDTH, HEIGHT] = [160, 120]
+const SIZE = [160, 120]
 const FRAME_MS = 50
 const SAMPLE_RATE = 48_000
 /** An audio source takes ten milliseconds at a time. */
@@ -44,15 +44,15 @@ class Clock {
 export class Camera {
   #source = new RTCVideoSource()
 
-  constructor(colour) {
+  constructor(colour, [width, height] = SIZE) {
     this.colour = colour
     this.track = this.#source.createTrack()
-    const [luma, chroma] = [WIDTH * HEIGHT, WIDTH * HEIGHT / 4]
+    const [luma, chroma] = [width * height, width * height / 4]
     const data = new Uint8ClampedArray(luma + 2 * chroma).fill(120, 0, luma)
     this.#clock = new Clock(FRAME_MS, () => {
       const [blue, red] = COLOURS[this.colour]
       data.fill(blue, luma, luma + chroma).fill(red, luma + chroma)
-      this.#source.onFrame({ width: WIDTH, height: HEIGHT, data })
+      this.#source.onFrame({ width, height, data })
     })
   }
 
@@ -125,6 +125,8 @@ class Spectator {
 /** Names the colour of each decoded frame. */
 export class Watcher extends Spectator {
   #sink
+  /** Counts frames by their width. */
+  widths = new Spectator()
 
   constructor(track) {
     super()
@@ -136,6 +138,7 @@ export class Watcher extends Spectator {
       const red = mean(data.subarray(luma + chroma, luma + 2 * chroma))
       const near = ([, [wantedBlue, wantedRed]]) => Math.abs(blue - wantedBlue) < SHADE && Math.abs(red - wantedRed) < SHADE
       this.note(Object.entries(COLOURS).find(near)?.[0] ?? 'other')
+      this.widths.note(width)
     }
   }
 
