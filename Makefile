@@ -4,7 +4,7 @@
 .PHONY: help run dev check test test-long test-night
 .PHONY: test-rust test-compat test-record test-wires test-browser test-media test-restart
 .PHONY: test-attacks test-soak test-drops test-browser-long test-media-long test-schemathesis test-fuzz test-bench test-release
-.PHONY: soak drops fuzz bench bench-quick bench-media bench-instructions bench-record bench-build
+.PHONY: soak drops fuzz sim test-sim bench bench-quick bench-media bench-instructions bench-record bench-build
 .PHONY: program program-release python cargo-deny cargo-fuzz
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -25,9 +25,11 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 ifeq ($(NEXTEST),yes)
 RUST_TESTS := cargo nextest run $(QUICK) --workspace
 ALONE := --test-threads 1 -E 'test(attacks::)'
+SIMULATION := --no-capture -E 'test(cluster_sim::)'
 else
 RUST_TESTS := cargo test $(QUICK) --workspace --no-fail-fast --
 ALONE := --test-threads 1 attacks::
+SIMULATION := --nocapture cluster_sim::
 endif
 
 help:
@@ -39,6 +41,7 @@ help:
 	@echo 'make test-night  the same for hours'
 	@echo 'make bench       measure beside other servers, into docs/performance.md'
 	@echo 'make fuzz        each fuzz target for a minute'
+	@echo 'make sim         random seeds of the simulated cluster for an hour'
 
 run: client-demo/node_modules
 	cargo run --profile quick $(QUICK)
@@ -63,7 +66,7 @@ test: program python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil \
 
 test-long: program program-release python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil /usr/bin/valgrind \
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules tests/media/node_modules
-	scripts/suites test-attacks test-soak,test-drops test-browser-long,test-schemathesis test-media-long test-bench test-release,test-fuzz
+	scripts/suites test-attacks test-sim test-soak,test-drops test-browser-long,test-schemathesis test-media-long test-bench test-release,test-fuzz
 
 test-night: program program-release
 	scripts/suites soak drops fuzz
@@ -108,6 +111,13 @@ test-schemathesis: program python
 # Every fuzz target, over its corpus and for some seconds more.
 test-fuzz:
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
+
+# Random seeds of the simulated cluster: see tests/it/cluster_sim.rs.
+test-sim:
+	PARLOR_SIM_SEEDS=200 $(RUST_TESTS) $(SIMULATION)
+
+sim:
+	PARLOR_SIM_SECONDS=3600 $(RUST_TESTS) $(SIMULATION)
 
 test-soak: program-release
 	target/release/parlor-soak --minutes 2

@@ -13,11 +13,12 @@
 //! 6. [`transport`] writes it.
 //!
 //! Around that: [`auth`] says who may do so, [`ice`] where media may meet, [`server`] wires everything, [`config`] reads
-//! the settings, [`http`] has the routes, [`tls`] the certificate, [`lifecycle`] the tasks. Who may know whom is told in
+//! the settings, [`cluster`] makes several nodes one, [`http`] has the routes, [`tls`] the certificate, [`lifecycle`] the tasks. Who may know whom is told in
 //! `ARCHITECTURE.md`, and tested.
 
 pub mod auth;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod dialect;
 pub mod health;

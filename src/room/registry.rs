@@ -4,10 +4,11 @@
 //! of the two maps or their order. Two rooms are never locked at once.
 
 mod order;
+mod replica;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -15,6 +16,7 @@ use indexmap::IndexSet;
 use parking_lot::{ArcMutexGuard, Mutex, RawMutex};
 
 use self::order::Order;
+pub use self::replica::{Admitted, Founding};
 use super::command::{Command, Metadata, MetadataPatch, RoomKind, Signal, Target};
 use super::error::RoomError;
 use super::event::{Answer, Delivery, LeaveReason};
@@ -412,8 +414,8 @@ impl Rooms {
         self.lock(id).map(|kept| kept.room.paired().to_vec()).unwrap_or_default()
     }
 
-    /// The capacity of a room that is created with a maximum of its own, or without one.
-    fn capacity(&self, chosen: Option<usize>) -> Capacity {
+    /// Returns the capacity of a room that a join creates, with a maximum of its own or without one.
+    pub fn capacity(&self, chosen: Option<usize>) -> Capacity {
         let most = self.limits.room_size;
         Capacity { peers: chosen.map_or(most, |chosen| chosen.min(most)), is_chosen: chosen.is_some() }
     }
@@ -464,14 +466,26 @@ impl Rooms {
         kind: RoomKind,
         keep: Keep,
     ) -> Result<(Listed, bool), RoomError> {
+        self.list(now.time, id, capacity, kind, keep, self.limits.rooms.unwrap_or(usize::MAX))
+    }
+
+    /// Puts a room into the map if there are fewer than `max`, or finds the one that is there.
+    fn list(
+        &self,
+        created_at: SystemTime,
+        id: RoomId,
+        capacity: Capacity,
+        kind: RoomKind,
+        keep: Keep,
+        max: usize,
+    ) -> Result<(Listed, bool), RoomError> {
         match self.by_id.entry(id) {
             Entry::Occupied(entry) => Ok((entry.get().clone(), false)),
             Entry::Vacant(entry) => {
-                let max = self.limits.rooms.unwrap_or(usize::MAX);
                 self.room_count
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < max).then_some(count + 1))
                     .map_err(|_| RoomError::TooManyRooms { max })?;
-                let room = Room::new(entry.key().clone(), now.time, capacity, kind != RoomKind::Group);
+                let room = Room::new(entry.key().clone(), created_at, capacity, kind != RoomKind::Group);
                 let serial = self.order.lock().push(entry.key().clone(), keep.until());
                 let listed = Listed { serial, room: Arc::new(Mutex::new(Kept { room, serial, keep })) };
                 entry.insert(listed.clone());

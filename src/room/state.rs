@@ -129,9 +129,7 @@ impl Room {
         limits: &SessionLimits,
     ) -> Result<Joined, RoomError> {
         if let Some(me) = self.peers.get(&connection) {
-            let snapshot = self.snapshot(Arc::clone(me));
-            let deliveries = vec![Self::welcome(&snapshot)];
-            return Ok(Joined { snapshot, deliveries, change: Change::None });
+            return Ok(self.welcome_again(Arc::clone(me)));
         }
         let peer = peer.unwrap_or_else(|| connection.into());
         let holder = self.connections.get(&peer).copied();
@@ -145,15 +143,31 @@ impl Room {
             return Err(RoomError::RoomFull { capacity });
         }
 
+        let me = Peer { id: peer, connection, joined_at: now.time, metadata };
+        Ok(self.admit(now.instant, me, joins_pair, limits))
+    }
+
+    /// Shows the room to a peer that is in it already.
+    pub fn welcome_again(&self, me: Arc<Peer>) -> Joined {
+        let snapshot = self.snapshot(me);
+        let deliveries = vec![Self::welcome(&snapshot)];
+        Joined { snapshot, deliveries, change: Change::None }
+    }
+
+    /// Makes a peer a member without asking whether it fits: a join that was admitted, here or by the cluster. A peer with
+    /// the same peer id is removed first.
+    pub fn admit(&mut self, now: Instant, peer: Peer, joins_pair: bool, limits: &SessionLimits) -> Joined {
+        let connection = peer.connection;
+        let holder = self.connections.get(&peer.id).copied();
         let mut deliveries = Vec::with_capacity(4);
         if let Some(older) = holder {
             let event = Event::Removed { room: self.id.clone(), reason: RemovalReason::Replaced };
             deliveries.push(Delivery { to: Recipients::One(older), event });
             deliveries.extend(self.remove(older, LeaveReason::Replaced));
         }
-        let me = Arc::new(Peer { id: peer.clone(), connection, joined_at: now.time, metadata });
+        let me = Arc::new(peer);
         let others = self.everyone();
-        self.connections.insert(peer, connection);
+        self.connections.insert(me.id.clone(), connection);
         self.peers.insert(connection, Arc::clone(&me));
         if joins_pair {
             self.paired.push(connection);
@@ -161,12 +175,12 @@ impl Room {
         let snapshot = self.snapshot(Arc::clone(&me));
         deliveries.push(Self::welcome(&snapshot));
         deliveries.push(Delivery { to: others, event: Event::PeerJoined { room: self.id.clone(), peer: me } });
-        let waited = self.waiting.as_mut().map(|waiting| waiting.take(now.instant, limits)).unwrap_or_default();
+        let waited = self.waiting.as_mut().map(|waiting| waiting.take(now, limits)).unwrap_or_default();
         deliveries.extend(waited.into_iter().map(|(from, signal)| Delivery {
             to: Recipients::One(connection),
             event: Event::SignalRelayed { room: self.id.clone(), from, found_by: FoundBy::PeerId, signal },
         }));
-        Ok(Joined { snapshot, deliveries, change: holder.map_or(Change::Added, Change::Replaced) })
+        Joined { snapshot, deliveries, change: holder.map_or(Change::Added, Change::Replaced) }
     }
 
     /// Takes a peer out: the one path by which that happens. `None` where the connection is not in the room, so that

@@ -11,6 +11,8 @@ mod attacks;
 mod auth;
 mod auth_keys;
 mod client_ids;
+mod cluster;
+mod cluster_sim;
 mod connections;
 mod containment;
 mod conversations;

@@ -1,6 +1,7 @@
 //! The rules of rooms as transcripts: who does what, and what each one is told. No runtime, no wire.
 
 mod messages;
+mod replica;
 
 use std::time::{Duration, SystemTime};
 

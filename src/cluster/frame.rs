@@ -1,0 +1,236 @@
+//! Messages that arrive in an inbox, to bytes and back.
+//!
+//! Pure. Messages are decoded as hostile input: no bytes make [`decode`] panic, and it allocates no more than a small multiple
+//! of their length.
+
+mod entry;
+mod fields;
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+pub use self::entry::{LogEntry, RoomChange, encode_entry};
+use self::fields::{Fields, Writer, membership};
+use super::SignalFailure;
+use super::record::{Incarnation, Membership};
+use crate::id::RoomId;
+use crate::room::{FoundBy, Signal, SignalKind};
+
+/// A message that arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InboxMessage {
+    /// A change of a room.
+    Entry(LogEntry),
+    /// A message from another node.
+    Frame(LinkFrame),
+}
+
+/// A message from one node to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkFrame {
+    /// The sender.
+    pub from: Incarnation,
+    /// Number on the link; 0 for frames that are not numbered.
+    pub number: u64,
+    /// Contents.
+    pub body: Body,
+}
+
+/// The contents of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// A signal.
+    Signal(RemoteSignal),
+    /// A signal that could not be delivered, back to the node of its sender.
+    Bounce(Bounce),
+    /// A frame that its sender has withdrawn.
+    Withdrawn,
+    /// Not numbered: the sender expects this number next, and will itself send `sent` next. A frame that the receiver misses
+    /// is requested by it.
+    Have {
+        /// Number of the frame that the sender expects next from the receiver.
+        next: u64,
+        /// Number that the sender gives to its next frame to the receiver.
+        sent: u64,
+    },
+    /// Not numbered: frames before this number are not kept any more.
+    Gap {
+        /// Number of the first frame that the sender keeps.
+        first: u64,
+    },
+    /// Not numbered: a message of a node to itself, to see that it receives.
+    Echo,
+}
+
+/// A signal on its way to another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteSignal {
+    /// The room.
+    pub room: RoomId,
+    /// The sender.
+    pub from: Membership,
+    /// The recipients, all of them on one node.
+    pub to: Vec<Membership>,
+    /// How the sender named the recipient.
+    pub found_by: FoundBy,
+    /// The kind of the signal.
+    pub kind: SignalKind,
+    /// Name of an application message.
+    pub name: Option<Box<str>>,
+    /// Name of the dialect in which it was sent.
+    pub origin: Box<str>,
+    /// The message of the sender.
+    pub body: Box<str>,
+    /// Range in `body`, see [`Signal::content`].
+    pub content: Range<usize>,
+    /// See [`Signal::note`].
+    pub note: u64,
+    /// Binary parts.
+    pub attachments: Vec<Bytes>,
+}
+
+impl RemoteSignal {
+    /// Returns the signal for the rooms of this node, in a dialect that it knows by the same name.
+    pub fn signal(&self, origin: &'static str) -> Signal {
+        let Self { kind, name, body, content, note, attachments, .. } = self.clone();
+        Signal { kind, name, origin, body, content, note, echo: false, attachments }
+    }
+}
+
+/// A signal that could not be delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bounce {
+    /// The room.
+    pub room: RoomId,
+    /// The sender, which is to be informed.
+    pub from: Membership,
+    /// The recipient.
+    pub to: Membership,
+    /// Why it was not delivered.
+    pub failure: SignalFailure,
+    /// The note of the signal.
+    pub note: u64,
+}
+
+/// Bytes that are no message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed message")]
+pub struct Malformed;
+
+const SIGNAL: u8 = b's';
+const BOUNCE: u8 = b'b';
+const WITHDRAWN: u8 = b'w';
+const HAVE: u8 = b'n';
+const GAP: u8 = b'g';
+const ECHO: u8 = b'e';
+
+const SENDER: u8 = 1;
+const NUMBER: u8 = 2;
+const ROOM: u8 = 3;
+const FROM: u8 = 4;
+const TO: u8 = 5;
+const SIGNAL_KIND: u8 = 6;
+const NAME: u8 = 7;
+const ORIGIN: u8 = 8;
+const TEXT: u8 = 9;
+const CONTENT_START: u8 = 10;
+const CONTENT_END: u8 = 11;
+const NOTE: u8 = 12;
+const ATTACHMENT: u8 = 13;
+const BY_CONNECTION: u8 = 14;
+const FAILURE: u8 = 15;
+const NEXT: u8 = 16;
+const SENT: u8 = 17;
+
+const KINDS: [SignalKind; 4] = [SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate, SignalKind::Message];
+
+/// Writes a frame.
+pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
+    let mut writer = Writer::message(match body {
+        Body::Signal(_) => SIGNAL,
+        Body::Bounce(_) => BOUNCE,
+        Body::Withdrawn => WITHDRAWN,
+        Body::Have { .. } => HAVE,
+        Body::Gap { .. } => GAP,
+        Body::Echo => ECHO,
+    });
+    writer.number(SENDER, from.0).number(NUMBER, *number);
+    match body {
+        Body::Signal(signal) => encode_signal(&mut writer, signal),
+        Body::Bounce(Bounce { room, from, to, failure, note }) => {
+            writer.text(ROOM, room.as_str()).membership(FROM, *from).membership(TO, *to);
+            writer.number(FAILURE, u64::from(*failure == SignalFailure::NotDelivered)).number(NOTE, *note);
+        }
+        Body::Have { next, sent } => _ = writer.number(NEXT, *next).number(SENT, *sent),
+        Body::Gap { first } => _ = writer.number(NEXT, *first),
+        Body::Withdrawn | Body::Echo => {}
+    }
+    writer.finish().into()
+}
+
+/// Reads a message. Returns `None` if it is of a kind that this version does not know.
+pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
+    let (kind, fields) = Fields::of_message(message)?;
+    if [entry::SNAPSHOT, entry::JOIN, entry::LEAVE, entry::MOVE, entry::UPDATE].contains(&kind) {
+        return entry::decode_entry(kind, &fields).map(InboxMessage::Entry).map(Some);
+    }
+    let body = match kind {
+        SIGNAL => Body::Signal(decode_signal(&fields)?),
+        BOUNCE => {
+            let failure =
+                if fields.number(FAILURE)? == 0 { SignalFailure::TargetNotFound } else { SignalFailure::NotDelivered };
+            let (room, note) = (fields.room(ROOM)?, fields.number(NOTE)?);
+            Body::Bounce(Bounce { room, from: fields.membership(FROM)?, to: fields.membership(TO)?, failure, note })
+        }
+        WITHDRAWN => Body::Withdrawn,
+        HAVE => Body::Have { next: fields.number(NEXT)?, sent: fields.number(SENT)? },
+        GAP => Body::Gap { first: fields.number(NEXT)? },
+        ECHO => Body::Echo,
+        _ => return Ok(None),
+    };
+    let (from, number) = (fields.incarnation(SENDER)?, fields.number(NUMBER)?);
+    Ok(Some(InboxMessage::Frame(LinkFrame { from, number, body })))
+}
+
+fn encode_signal(writer: &mut Writer, signal: &RemoteSignal) {
+    let RemoteSignal { room, from, to, found_by, kind, name, origin, body, content, note, attachments } = signal;
+    writer.text(ROOM, room.as_str()).membership(FROM, *from);
+    for to in to {
+        writer.membership(TO, *to);
+    }
+    let kind = KINDS.iter().position(|known| known == kind).unwrap_or_default();
+    writer.number(SIGNAL_KIND, u64::try_from(kind).unwrap_or_default());
+    writer.number(BY_CONNECTION, u64::from(*found_by == FoundBy::ConnectionId));
+    if let Some(name) = name {
+        writer.text(NAME, name);
+    }
+    let position = |position: usize| u64::try_from(position).unwrap_or(u64::MAX);
+    writer.text(ORIGIN, origin).text(TEXT, body).number(NOTE, *note);
+    writer.number(CONTENT_START, position(content.start)).number(CONTENT_END, position(content.end));
+    for attachment in attachments {
+        writer.bytes(ATTACHMENT, attachment);
+    }
+}
+
+fn decode_signal(fields: &Fields) -> Result<RemoteSignal, Malformed> {
+    let kind = usize::try_from(fields.number(SIGNAL_KIND)?).ok().and_then(|kind| KINDS.get(kind)).ok_or(Malformed)?;
+    let position = |tag| usize::try_from(fields.number(tag)?).map_err(|_| Malformed);
+    let (body, content) = (fields.text(TEXT)?, position(CONTENT_START)?..position(CONTENT_END)?);
+    body.get(content.clone()).ok_or(Malformed)?;
+    let is_by_connection = fields.number(BY_CONNECTION)? != 0;
+    let to: Vec<Membership> = fields.all(TO).map(membership).collect::<Result<_, _>>()?;
+    Ok(RemoteSignal {
+        room: fields.room(ROOM)?,
+        from: fields.membership(FROM)?,
+        to,
+        found_by: if is_by_connection { FoundBy::ConnectionId } else { FoundBy::PeerId },
+        kind: *kind,
+        name: fields.find(NAME).map(|_| fields.text(NAME)).transpose()?.map(Into::into),
+        origin: fields.text(ORIGIN)?.into(),
+        body: body.into(),
+        content,
+        note: fields.number(NOTE)?,
+        attachments: fields.all(ATTACHMENT).map(Bytes::copy_from_slice).collect(),
+    })
+}

@@ -1,0 +1,171 @@
+//! The form of all messages: a version, a kind, then fields, each a tag, a length and a value. Unknown tags are skipped, so
+//! that two neighbouring versions understand each other.
+
+use super::Malformed;
+use crate::cluster::record::{Incarnation, Membership, Nonce};
+use crate::id::{ConnectionId, RoomId};
+
+/// Version of the form.
+const VERSION: u8 = 1;
+
+/// Writes one message.
+pub(super) struct Writer(Vec<u8>);
+
+impl Writer {
+    /// Begins a message.
+    pub(super) fn message(kind: u8) -> Self {
+        Self(vec![VERSION, kind])
+    }
+
+    /// Begins the value of a field that has fields itself.
+    pub(super) fn nested() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Returns the bytes.
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// Adds a field.
+    pub(super) fn bytes(&mut self, tag: u8, value: &[u8]) -> &mut Self {
+        self.0.push(tag);
+        self.varint(u64::try_from(value.len()).unwrap_or(u64::MAX));
+        self.0.extend_from_slice(value);
+        self
+    }
+
+    /// Adds a number, in as many bytes as it needs.
+    pub(super) fn number(&mut self, tag: u8, value: u64) -> &mut Self {
+        let bytes = value.to_be_bytes();
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        self.bytes(tag, &bytes[zeros..])
+    }
+
+    /// Adds a text.
+    pub(super) fn text(&mut self, tag: u8, value: &str) -> &mut Self {
+        self.bytes(tag, value.as_bytes())
+    }
+
+    /// Adds a connection.
+    pub(super) fn connection(&mut self, tag: u8, value: ConnectionId) -> &mut Self {
+        self.bytes(tag, &value.to_u128().to_be_bytes())
+    }
+
+    /// Adds a membership.
+    pub(super) fn membership(&mut self, tag: u8, Membership { connection, nonce }: Membership) -> &mut Self {
+        let mut value = [0; 24];
+        value[..16].copy_from_slice(&connection.to_u128().to_be_bytes());
+        value[16..].copy_from_slice(&nonce.0.to_be_bytes());
+        self.bytes(tag, &value)
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value.to_le_bytes()[0]);
+    }
+}
+
+/// The fields of a message.
+#[derive(Clone)]
+pub(super) struct Fields<'a>(Vec<(u8, &'a [u8])>);
+
+impl<'a> Fields<'a> {
+    /// Reads a message; its kind is the first of the pair.
+    pub(super) fn of_message(message: &'a [u8]) -> Result<(u8, Self), Malformed> {
+        match message {
+            [VERSION, kind, fields @ ..] => Ok((*kind, Self::of(fields)?)),
+            _ => Err(Malformed),
+        }
+    }
+
+    /// Reads the value of a field that has fields itself.
+    pub(super) fn of(mut bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut fields = Vec::new();
+        while let Some((tag, rest)) = bytes.split_first() {
+            let (length, rest) = varint(rest)?;
+            let length = usize::try_from(length).map_err(|_| Malformed)?;
+            let (value, rest) = rest.split_at_checked(length).ok_or(Malformed)?;
+            fields.push((*tag, value));
+            bytes = rest;
+        }
+        Ok(Self(fields))
+    }
+
+    /// Returns the values of a field that may be repeated.
+    pub(super) fn all(&self, tag: u8) -> impl Iterator<Item = &'a [u8]> + use<'_, 'a> {
+        self.0.iter().filter(move |(found, _)| *found == tag).map(|(_, value)| *value)
+    }
+
+    /// Returns the value of a field that may be absent.
+    pub(super) fn find(&self, tag: u8) -> Option<&'a [u8]> {
+        self.all(tag).next()
+    }
+
+    /// Returns the value of a field.
+    pub(super) fn bytes(&self, tag: u8) -> Result<&'a [u8], Malformed> {
+        self.find(tag).ok_or(Malformed)
+    }
+
+    /// Returns a number.
+    pub(super) fn number(&self, tag: u8) -> Result<u64, Malformed> {
+        number(self.bytes(tag)?)
+    }
+
+    /// Returns a text.
+    pub(super) fn text(&self, tag: u8) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.bytes(tag)?).map_err(|_| Malformed)
+    }
+
+    /// Returns the id of a room.
+    pub(super) fn room(&self, tag: u8) -> Result<RoomId, Malformed> {
+        RoomId::exact(self.text(tag)?).map_err(|_| Malformed)
+    }
+
+    /// Returns an incarnation.
+    pub(super) fn incarnation(&self, tag: u8) -> Result<Incarnation, Malformed> {
+        self.number(tag).map(Incarnation)
+    }
+
+    /// Returns a connection.
+    pub(super) fn connection(&self, tag: u8) -> Result<ConnectionId, Malformed> {
+        connection(self.bytes(tag)?)
+    }
+
+    /// Returns a membership.
+    pub(super) fn membership(&self, tag: u8) -> Result<Membership, Malformed> {
+        membership(self.bytes(tag)?)
+    }
+}
+
+fn number(value: &[u8]) -> Result<u64, Malformed> {
+    let start = 8_usize.checked_sub(value.len()).ok_or(Malformed)?;
+    let mut bytes = [0; 8];
+    bytes[start..].copy_from_slice(value);
+    Ok(u64::from_be_bytes(bytes))
+}
+
+fn connection(value: &[u8]) -> Result<ConnectionId, Malformed> {
+    let value = value.try_into().map_err(|_| Malformed)?;
+    Ok(ConnectionId::from_u128(u128::from_be_bytes(value)))
+}
+
+/// Reads a membership.
+pub(super) fn membership(value: &[u8]) -> Result<Membership, Malformed> {
+    let (id, nonce) = value.split_at_checked(16).filter(|(_, nonce)| nonce.len() == 8).ok_or(Malformed)?;
+    Ok(Membership { connection: connection(id)?, nonce: Nonce(number(nonce)?) })
+}
+
+fn varint(bytes: &[u8]) -> Result<(u64, &[u8]), Malformed> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().enumerate().take(9) {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Ok((value, &bytes[index + 1..]));
+        }
+    }
+    Err(Malformed)
+}

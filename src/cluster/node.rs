@@ -1,0 +1,372 @@
+//! One node's part in the cluster, for one engine: joins, leaves and signals of its peers, and the messages of the engine.
+//!
+//! - [`repair`]: a new connection to the engine, from the first call until the node is ready;
+//! - [`log`]: entries and snapshots, which change the replicas and the rooms of this node;
+//! - [`frames`]: signals to and from other nodes;
+//! - [`lease`]: beats, the removal of dead nodes, and what this node does when it was declared dead itself.
+
+mod frames;
+mod lease;
+mod log;
+mod repair;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use self::frames::OutgoingSignal;
+use self::lease::Beat;
+use self::repair::Phase;
+use super::frame::Body;
+use super::link::{ReceivingLink, SendingLink};
+use super::node_list::NodeList;
+use super::record::{Incarnation, Member, Membership, Nonce, milliseconds};
+use super::replica::Replica;
+use super::script::{Call, CallId, Join, Refusal, ScriptReply};
+use super::{Engine, Host};
+use crate::clock::Moment;
+use crate::id::{ConnectionId, PeerId, RoomId};
+use crate::room::{
+    Answer, Applied, Command, Event, Founding, JoinBounds, LeaveReason, Metadata, MetadataPatch, RoomError, RoomKind,
+};
+
+/// How long a join waits for the engine before this node admits it alone.
+pub const PROVISIONAL: Duration = Duration::from_secs(2);
+
+/// The time limits of a node.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// A node whose last beat is older is dead.
+    pub lease: Duration,
+    /// Maximum size of the frames that are kept to be sent again, in bytes.
+    pub kept_bytes: usize,
+}
+
+/// A request to join a shared room.
+#[derive(Debug, Clone)]
+pub struct JoinRequest {
+    /// The room.
+    pub room: RoomId,
+    /// The connection that joins.
+    pub connection: ConnectionId,
+    /// The peer id.
+    pub peer: PeerId,
+    /// The metadata of the peer.
+    pub metadata: Metadata,
+    /// The kind of room.
+    pub kind: RoomKind,
+    /// Bounds that the session adds.
+    pub bounds: JoinBounds,
+}
+
+/// A join that is not answered yet.
+#[derive(Debug)]
+struct Waiting {
+    request: JoinRequest,
+    nonce: Nonce,
+    since: Moment,
+}
+
+/// Events of a node since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections to the engine that were made.
+    pub connects: u64,
+    /// Times that this node was declared dead.
+    pub fenced: u64,
+    /// Dead nodes that this node began to remove.
+    pub reaped: u64,
+    /// Joins that this node admitted alone.
+    pub provisional: u64,
+    /// Frames that were published again.
+    pub resent: u64,
+    /// Frames that arrived again.
+    pub repeated: u64,
+    /// Gaps between frames that could not be filled.
+    pub gaps: u64,
+    /// Signals that were returned to their senders.
+    pub bounced: u64,
+    /// Messages that could not be decoded.
+    pub malformed: u64,
+}
+
+/// A node, as one engine knows it.
+pub struct Node {
+    host: Arc<dyn Host>,
+    engine: Box<dyn Engine>,
+    settings: Settings,
+    me: Incarnation,
+    generation: u64,
+    epoch: Option<u64>,
+    phase: Phase,
+    calls: BTreeMap<CallId, (Call, Instant)>,
+    last_call: CallId,
+    replicas: BTreeMap<RoomId, Replica>,
+    joins: BTreeMap<(RoomId, ConnectionId), Waiting>,
+    /// Rooms of which the engine may count a member that this node does not have: they are synced with the next connection.
+    unsettled: BTreeSet<RoomId>,
+    outgoing: BTreeMap<Incarnation, SendingLink>,
+    /// Bytes of the frames that all outgoing links keep.
+    kept_bytes: usize,
+    incoming: BTreeMap<Incarnation, ReceivingLink>,
+    /// Frames that were received while rooms were being synced. They count as received: they outlive a lost connection.
+    aside: VecDeque<(Incarnation, Body)>,
+    members: NodeList,
+    beat: Beat,
+    counters: Counters,
+}
+
+impl Node {
+    /// Creates a node that is not connected.
+    pub fn new(host: Arc<dyn Host>, engine: Box<dyn Engine>, settings: Settings) -> Self {
+        let me = Incarnation(host.random());
+        Self {
+            host,
+            engine,
+            settings,
+            me,
+            generation: 0,
+            epoch: None,
+            phase: Phase::Away { retry_at: None, attempts: 0 },
+            calls: BTreeMap::new(),
+            last_call: 0,
+            replicas: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
+            outgoing: BTreeMap::new(),
+            kept_bytes: 0,
+            incoming: BTreeMap::new(),
+            aside: VecDeque::new(),
+            members: NodeList::default(),
+            beat: Beat::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Returns the present incarnation.
+    pub fn incarnation(&self) -> Incarnation {
+        self.me
+    }
+
+    /// Returns whether the repair procedure on the present connection is complete.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+    }
+
+    /// Returns what has happened to this node.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Returns the replica of a room.
+    pub fn replica(&self, room: &RoomId) -> Option<&Replica> {
+        self.replicas.get(room)
+    }
+
+    /// Returns the rooms of which this node has replicas.
+    pub fn rooms(&self) -> impl Iterator<Item = &RoomId> {
+        self.replicas.keys()
+    }
+
+    /// Returns the number of joins that are not answered yet.
+    pub fn waiting_joins(&self) -> usize {
+        self.joins.len()
+    }
+
+    /// Asks for a place in a room. The outcome is reported by [`Host::joined`].
+    pub fn join(&mut self, now: Moment, request: JoinRequest) {
+        let key = (request.room.clone(), request.connection);
+        let nonce = Nonce(self.host.random());
+        let waiting = Waiting { request, nonce, since: now };
+        if self.is_ready() {
+            let call = Call::Join(self.join_call(&waiting));
+            self.call(now.instant, call);
+        }
+        self.joins.insert(key, waiting);
+    }
+
+    /// Tells the cluster that a peer of this node has left a room, which the session layer has applied already.
+    pub fn left(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, reason: LeaveReason) {
+        self.joins.remove(&(room.clone(), connection));
+        if let Some(replica) = self.replicas.get_mut(room)
+            && replica.members.get(&connection).is_some_and(|member| member.holder == self.me)
+        {
+            replica.members.shift_remove(&connection);
+            replica.provisional.retain(|membership| membership.connection != connection);
+        }
+        if self.can_call() {
+            self.call(now.instant, Call::Leave { room: room.clone(), connection, reason });
+        } else {
+            self.unsettled.insert(room.clone());
+        }
+        self.drop_unused(now, room);
+    }
+
+    /// Tells the cluster that a peer of this node has other metadata, which the session layer has applied already.
+    pub fn updated(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, metadata: Metadata) {
+        let member = self.replicas.get_mut(room).and_then(|replica| replica.members.get_mut(&connection));
+        let Some(member) = member.filter(|member| member.holder == self.me) else { return };
+        member.metadata = metadata.clone();
+        let membership = member.membership;
+        // If the call is not possible now, the room is synced before it is: a sync carries the metadata.
+        if self.can_call() {
+            self.call(now.instant, Call::Update { room: room.clone(), membership, metadata });
+        }
+    }
+
+    /// Reports the result of a call.
+    pub fn replied(&mut self, now: Moment, id: CallId, reply: ScriptReply) {
+        let Some((call, called)) = self.calls.remove(&id) else { return };
+        match (call, reply) {
+            (_, ScriptReply::Fenced) => self.fence(now),
+            (_, ScriptReply::Stale) => self.reconnect(now),
+            (Call::Hello { .. }, ScriptReply::Welcome { epoch, living }) => self.welcomed(now, epoch, living),
+            (Call::Beat, ScriptReply::Alive { living, expired }) => {
+                self.beat_answered(now, called, living, &expired);
+            }
+            (Call::Join(join), ScriptReply::Denied(denial)) => self.denied(now, &join, denial),
+            (Call::Sync(sync), ScriptReply::Synced { record, out }) => self.synced(now, &sync, record.as_ref(), &out),
+            (Call::Reap { dead }, ScriptReply::Reaped { is_over: false }) => {
+                self.call(now.instant, Call::Reap { dead });
+            }
+            (Call::Leave { room, .. }, _) => self.drop_unused(now, &room),
+            _ => {}
+        }
+    }
+
+    /// Does what is due. Call it several times a second.
+    pub fn tick(&mut self, now: Moment) {
+        self.tend_connection(now);
+        self.admit_provisionally(now);
+        let age = self.settings.lease * 2;
+        for link in self.outgoing.values_mut() {
+            link.prune(now.instant, age);
+        }
+        self.kept_bytes = self.outgoing.values().map(SendingLink::bytes).sum();
+    }
+
+    fn call(&mut self, now: Instant, call: Call) {
+        self.last_call += 1;
+        self.engine.call(self.last_call, &call);
+        self.calls.insert(self.last_call, (call, now));
+    }
+
+    /// Returns the member that a join is to become.
+    fn member_of(&self, Waiting { request, nonce, since }: &Waiting) -> Member {
+        Member {
+            membership: Membership { connection: request.connection, nonce: *nonce },
+            holder: self.me,
+            since: 0,
+            joined_at: milliseconds(since.time),
+            is_paired: request.kind != RoomKind::Group,
+            peer: request.peer.clone(),
+            metadata: request.metadata.clone(),
+        }
+    }
+
+    fn join_call(&self, waiting: &Waiting) -> Join {
+        Join {
+            founding: self.founding_of(waiting),
+            may_create: self.host.rooms().limits().auto_create,
+            unless_ended: waiting.request.kind == RoomKind::PairUnlessEnded,
+            member: self.member_of(waiting),
+        }
+    }
+
+    /// Returns the properties of a room that a join creates.
+    fn founding_of(&self, waiting: &Waiting) -> Founding {
+        let JoinRequest { room, kind, bounds, .. } = &waiting.request;
+        Founding {
+            room: room.clone(),
+            created_at: waiting.since.time,
+            capacity: self.host.rooms().capacity(bounds.size),
+            is_pair: *kind != RoomKind::Group,
+        }
+    }
+
+    fn denied(&mut self, now: Moment, join: &Join, denial: Refusal) {
+        let key = (join.founding.room.clone(), join.member.connection());
+        let is_current = |waiting: &Waiting| waiting.nonce == join.member.membership.nonce;
+        if self.joins.get(&key).is_some_and(is_current) {
+            self.joins.remove(&key);
+            self.host.joined(&key.0, key.1, Err(denial), now);
+            self.drop_unused(now, &key.0);
+        }
+    }
+
+    /// Admits joins that have waited too long for an engine that does not answer.
+    fn admit_provisionally(&mut self, now: Moment) {
+        if self.is_ready() {
+            return;
+        }
+        let is_due = |waiting: &Waiting| now.instant.duration_since(waiting.since.instant) >= PROVISIONAL;
+        let due: Vec<_> =
+            self.joins.iter().filter(|(_, waiting)| is_due(waiting)).map(|(key, _)| key.clone()).collect();
+        for (room, connection) in due {
+            let Some(waiting) = self.joins.remove(&(room.clone(), connection)) else { continue };
+            let JoinRequest { peer, metadata, kind, bounds, .. } = waiting.request.clone();
+            let command = Command::Join { room: room.clone(), peer: Some(peer), metadata, kind };
+            match self.host.rooms().apply_bounded(now, connection, command, bounds) {
+                Ok(applied) => self.admitted_provisionally(now, &room, &waiting, applied),
+                Err(error) => {
+                    // Whatever became of the call, the next sync says that there is no such member.
+                    self.unsettled.insert(room.clone());
+                    self.host.joined(&room, connection, Err(denial_of(error)), now);
+                    self.drop_unused(now, &room);
+                }
+            }
+        }
+    }
+
+    fn admitted_provisionally(&mut self, now: Moment, room: &RoomId, waiting: &Waiting, applied: Applied) {
+        self.counters.provisional += 1;
+        let member = self.member_of(waiting);
+        let founding = self.founding_of(waiting);
+        let replica = self.replicas.entry(room.clone()).or_insert_with(|| Replica::new(founding));
+        follow_departures(replica, &applied);
+        replica.is_synced = false;
+        replica.provisional.insert(member.membership);
+        replica.members.insert(member.connection(), member);
+        self.host.joined(room, waiting.request.connection, Ok(applied), now);
+    }
+
+    /// Drops the replica of a room that the engine counts no member of this node in, and with it the members of other nodes.
+    fn drop_unused(&mut self, now: Moment, room: &RoomId) {
+        let is_waiting = self.joins.range((room.clone(), ConnectionId::from_u128(0))..).next();
+        let is_waiting = is_waiting.is_some_and(|((waiting, _), _)| waiting == room);
+        let is_unused = self.replicas.get(room).is_some_and(|replica| replica.held_by(self.me).next().is_none());
+        if !is_unused || is_waiting {
+            return;
+        }
+        let Some(replica) = self.replicas.remove(room) else { return };
+        let leaving: Vec<_> =
+            replica.members.keys().map(|connection| (*connection, LeaveReason::Disconnected)).collect();
+        let applied = self.host.rooms().adopt(now, &replica.founding, &leaving, Vec::new());
+        self.host.deliver(&applied, now);
+    }
+}
+
+/// Removes the members from a replica that a change of the room has removed.
+fn follow_departures(replica: &mut Replica, applied: &Applied) {
+    for delivery in &applied.deliveries {
+        if let Event::PeerLeft { peer, .. } = &delivery.event {
+            replica.members.shift_remove(&peer.connection);
+            replica.provisional.retain(|membership| membership.connection != peer.connection);
+        }
+    }
+}
+
+/// Returns the change to metadata that another node has made.
+fn replacement(metadata: &Metadata) -> MetadataPatch {
+    MetadataPatch { text: metadata.as_str().into(), merge: |_, new| new.to_owned() }
+}
+
+fn denial_of(error: RoomError) -> Refusal {
+    match error {
+        RoomError::RoomFull { capacity } => Refusal::Full { capacity },
+        RoomError::SessionEnded => Refusal::Ended,
+        RoomError::NotForPairs => Refusal::NotForPairs,
+        RoomError::RoomNotFound => Refusal::NotFound,
+        _ => Refusal::Closed,
+    }
+}

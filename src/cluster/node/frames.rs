@@ -1,0 +1,253 @@
+//! Signals to and from other nodes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::{ConnectionId, Incarnation, Member, Membership, Node, ReceivingLink, RoomId};
+use crate::clock::Moment;
+use crate::cluster::frame::{Body, Bounce, InboxMessage, LinkFrame, RemoteSignal, decode, encode_frame};
+use crate::cluster::link::Receipt;
+use crate::cluster::{SignalFailure, Undelivered};
+use crate::room::{FoundBy, Signal};
+
+/// How many frames wait for one node while they cannot be sent.
+const MAX_WAITING: usize = 256;
+
+/// A signal of a local peer to peers on other nodes.
+#[derive(Debug, Clone)]
+pub struct OutgoingSignal {
+    /// The room.
+    pub room: RoomId,
+    /// The sender.
+    pub from: ConnectionId,
+    /// The recipients.
+    pub to: Vec<ConnectionId>,
+    /// How the sender named the recipient.
+    pub found_by: FoundBy,
+    /// The signal.
+    pub signal: Arc<Signal>,
+}
+
+impl Node {
+    /// Sends a signal to other nodes. Recipients that it cannot be sent to are reported by
+    /// [`Host::undelivered`](crate::cluster::Host::undelivered).
+    pub fn send(&mut self, now: Moment, outgoing: &OutgoingSignal) {
+        let OutgoingSignal { room, from, to, found_by, signal } = outgoing;
+        let member = |connection: &ConnectionId| self.replicas.get(room)?.members.get(connection);
+        let Some(sender) = member(from).map(|member| member.membership) else { return };
+        let mut nodes: BTreeMap<Incarnation, Vec<Membership>> = BTreeMap::new();
+        let mut failed = Vec::new();
+        for connection in to {
+            match member(connection) {
+                Some(Member { holder, membership, .. }) if self.has_capacity(now, *holder) => {
+                    nodes.entry(*holder).or_default().push(*membership);
+                }
+                Some(_) => failed.push((*connection, SignalFailure::NotDelivered)),
+                None => failed.push((*connection, SignalFailure::TargetNotFound)),
+            }
+        }
+        for (connection, failure) in failed {
+            let (room, note) = (room.clone(), signal.note);
+            self.host.undelivered(&Undelivered { room, from: *from, to: connection, failure, note });
+        }
+        for (node, to) in nodes {
+            let signal = RemoteSignal {
+                room: room.clone(),
+                from: sender,
+                to,
+                found_by: *found_by,
+                kind: signal.kind,
+                name: signal.name.clone(),
+                origin: signal.origin.into(),
+                body: signal.body.clone(),
+                content: signal.content.clone(),
+                note: signal.note,
+                attachments: signal.attachments.clone(),
+            };
+            self.push(now, node, Body::Signal(signal));
+        }
+    }
+
+    /// Returns whether another frame may be sent to a node, or wait for it.
+    fn has_capacity(&self, now: Moment, node: Incarnation) -> bool {
+        if self.is_ready() {
+            return true;
+        }
+        let (count, oldest) = self.outgoing.get(&node).map(|link| link.waiting(now.instant)).unwrap_or_default();
+        count < MAX_WAITING && oldest < self.settings.lease && self.kept_bytes < self.settings.kept_bytes
+    }
+
+    /// Adds a frame to the link to a node, and publishes it if the connection is ready.
+    fn push(&mut self, now: Moment, node: Incarnation, body: Body) {
+        let from = self.me;
+        let link = self.outgoing.entry(node).or_default();
+        let before = link.bytes();
+        link.push(now.instant, |number| encode_frame(&LinkFrame { from, number, body }));
+        self.kept_bytes += link.bytes() - before;
+        while self.kept_bytes > self.settings.kept_bytes && self.evict_frame() {}
+        self.publish_frames(node);
+    }
+
+    /// Forgets the frame that is kept longest. A reader that still misses it learns of the gap.
+    fn evict_frame(&mut self) -> bool {
+        let links = self.outgoing.values_mut().filter_map(|link| Some((link.oldest()?, link)));
+        let Some((_, link)) = links.min_by_key(|(since, _)| *since) else { return false };
+        self.kept_bytes -= link.evict();
+        true
+    }
+
+    /// Publishes the frames that wait for a node.
+    pub(super) fn publish_frames(&mut self, node: Incarnation) {
+        if !self.is_ready() {
+            return;
+        }
+        let Some(link) = self.outgoing.get_mut(&node) else { return };
+        for (number, frame) in link.publish() {
+            self.engine.publish(node, Some(number), frame);
+        }
+    }
+
+    /// Publishes a frame that is not numbered.
+    pub(super) fn publish_unnumbered(&mut self, node: Incarnation, body: Body) {
+        let frame = encode_frame(&LinkFrame { from: self.me, number: 0, body });
+        self.engine.publish(node, None, frame);
+    }
+
+    /// Reports that the engine has taken a frame.
+    pub fn published(&mut self, to: Incarnation, number: u64) {
+        if let Some(link) = self.outgoing.get_mut(&to) {
+            link.confirm(number);
+        }
+    }
+
+    /// Reports a message in the inbox.
+    pub fn received(&mut self, now: Moment, message: &[u8]) {
+        match decode(message) {
+            Ok(Some(InboxMessage::Entry(entry))) => self.entry(now, entry),
+            Ok(Some(InboxMessage::Frame(frame))) => self.frame(now, frame),
+            Ok(None) => {}
+            Err(malformed) => {
+                self.counters.malformed += 1;
+                warn!(%malformed, bytes = message.len(), "ignoring a message from the engine");
+            }
+        }
+    }
+
+    fn frame(&mut self, now: Moment, LinkFrame { from, number, body }: LinkFrame) {
+        match body {
+            Body::Echo if from == self.me => self.echoed(),
+            Body::Have { next, sent } => {
+                self.resend(from, next);
+                if self.incoming.get(&from).map_or(1, ReceivingLink::next) < sent {
+                    self.request_missing(now, from);
+                }
+            }
+            Body::Gap { first } => self.skip_gap(from, first),
+            body if number > 0 => match self.incoming.entry(from).or_default().receive(number) {
+                Receipt::Deliver if self.is_settled() && self.aside.is_empty() => self.process(now, from, body),
+                Receipt::Deliver => self.aside.push_back((from, body)),
+                Receipt::Missing => self.request_missing(now, from),
+                Receipt::Repeated => self.counters.repeated += 1,
+            },
+            _ => {}
+        }
+    }
+
+    /// Skips frames that the sender does not keep any more.
+    fn skip_gap(&mut self, from: Incarnation, first: u64) {
+        if self.incoming.entry(from).or_default().skip_to(first) {
+            self.counters.gaps += 1;
+            warn!(node = %from, "frames of another node are lost, ending the sessions that share rooms with it");
+            self.end_sessions_with(from);
+        }
+    }
+
+    fn request_missing(&mut self, now: Moment, node: Incarnation) {
+        if self.incoming.entry(node).or_default().request(now.instant) {
+            self.request_frames(node);
+        }
+    }
+
+    /// Sends frames again that a node has not received.
+    fn resend(&mut self, node: Incarnation, next: u64) {
+        let Some(link) = self.outgoing.get_mut(&node) else { return };
+        let resent = link.resend(next);
+        if let Some(first) = resent.gap {
+            self.publish_unnumbered(node, Body::Gap { first });
+        }
+        for (number, frame) in resent.frames {
+            self.counters.resent += 1;
+            self.engine.publish(node, Some(number), frame);
+        }
+    }
+
+    /// Ends the local sessions that share a room with a node.
+    fn end_sessions_with(&mut self, node: Incarnation) {
+        for replica in self.replicas.values().filter(|replica| replica.held_by(node).next().is_some()) {
+            replica.held_by(self.me).for_each(|member| self.host.end(member.connection()));
+        }
+    }
+
+    /// Processes the frames that were put aside.
+    pub(super) fn process_aside(&mut self, now: Moment) {
+        while self.is_settled()
+            && let Some((from, body)) = self.aside.pop_front()
+        {
+            self.process(now, from, body);
+        }
+    }
+
+    fn process(&mut self, now: Moment, from: Incarnation, body: Body) {
+        match body {
+            Body::Signal(signal) => self.deliver(now, from, &signal),
+            Body::Bounce(bounce) => self.bounced(now, bounce),
+            _ => {}
+        }
+    }
+
+    /// Delivers a signal to local peers; for those that are not here, it bounces.
+    fn deliver(&mut self, now: Moment, node: Incarnation, remote: &RemoteSignal) {
+        let replica = self.replicas.get(&remote.room);
+        let knows_sender = replica.is_some_and(|replica| replica.member(remote.from).is_some());
+        let is_here = |to: &Membership| {
+            let member = replica.and_then(|replica| replica.member(*to));
+            knows_sender && member.is_some_and(|member| member.holder == self.me)
+        };
+        let (here, elsewhere): (Vec<Membership>, Vec<Membership>) = remote.to.iter().partition(|to| is_here(to));
+        let to: Vec<ConnectionId> = here.iter().map(|membership| membership.connection).collect();
+        let origin = self.host.dialect(&remote.origin);
+        let applied = origin.filter(|_| !to.is_empty()).and_then(|origin| {
+            let signal = remote.signal(origin);
+            self.host.rooms().deliver_signal(&remote.room, remote.from.connection, &to, remote.found_by, signal)
+        });
+        let failed = if let Some(applied) = applied {
+            self.host.deliver(&applied, now);
+            elsewhere.into_iter().map(|to| (to, SignalFailure::TargetNotFound)).collect()
+        } else {
+            let unknown = elsewhere.into_iter().map(|to| (to, SignalFailure::TargetNotFound));
+            unknown.chain(here.into_iter().map(|to| (to, SignalFailure::NotDelivered))).collect::<Vec<_>>()
+        };
+        for (to, failure) in failed {
+            self.counters.bounced += 1;
+            let (room, from) = (remote.room.clone(), remote.from);
+            self.push(now, node, Body::Bounce(Bounce { room, from, to, failure, note: remote.note }));
+        }
+    }
+
+    /// Tells the sender of a signal that it was not delivered.
+    fn bounced(&mut self, now: Moment, bounce: Bounce) {
+        let sender = self.replicas.get(&bounce.room).and_then(|replica| replica.member(bounce.from));
+        match sender.map(|sender| sender.holder) {
+            Some(holder) if holder == self.me => {
+                let Bounce { room, from, to, failure, note } = bounce;
+                let (from, to) = (from.connection, to.connection);
+                self.host.undelivered(&Undelivered { room, from, to, failure, note });
+            }
+            // The session of the sender has moved.
+            Some(holder) => self.push(now, holder, Body::Bounce(bounce)),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Entries and snapshots of rooms, which change the replicas and the rooms of this node.
+
+use super::{
+    Answer, Command, ConnectionId, LeaveReason, Member, Node, Refusal, Replica, RoomId, follow_departures, replacement,
+};
+use crate::clock::Moment;
+use crate::cluster::frame::{LogEntry, RoomChange};
+use crate::cluster::record::{Membership, Nonce, RoomRecord};
+use crate::cluster::replica::{Position, Standing};
+use crate::cluster::script::{Call, Sync};
+
+impl Node {
+    /// Applies an entry of the log of a room.
+    pub(super) fn entry(&mut self, now: Moment, entry: LogEntry) {
+        let LogEntry { room, serial, version, change } = entry;
+        let is_being_synced = |(call, _): &(Call, _)| matches!(call, Call::Sync(sync) if sync.founding.room == room);
+        // The answer to the sync will say what this entry says.
+        if !self.can_call() || self.calls.values().any(is_being_synced) {
+            return;
+        }
+        let Some(replica) = self.replicas.get_mut(&room) else {
+            self.entry_without_replica(now, &room, &change);
+            return;
+        };
+        if !replica.is_synced {
+            return;
+        }
+        if let RoomChange::Snapshot(record) = &change {
+            if replica.is_before(record) {
+                self.adopt(now, record, Some(Refusal::Replaced));
+            }
+            return;
+        }
+        match replica.position(serial, version) {
+            Position::Past => {}
+            Position::Ahead => self.lost_messages(now, &room),
+            Position::Next => {
+                replica.version = version;
+                self.apply(now, &room, change);
+                self.drop_unused(now, &room);
+            }
+        }
+    }
+
+    /// Completes a join with the first snapshot of a room. Syncs the room for any other entry: the engine counts a member
+    /// that this node does not have, unless a call that removes it is on its way.
+    fn entry_without_replica(&mut self, now: Moment, room: &RoomId, change: &RoomChange) {
+        if let RoomChange::Snapshot(record) = change
+            && record.members.iter().any(|member| self.standing(room, member) == Standing::Waiting)
+        {
+            self.adopt(now, record, None);
+            return;
+        }
+        let is_leaving = |call: &Call| matches!(call, Call::Leave { room: leaving, .. } if leaving == room);
+        if !self.calls.values().any(|(call, _)| is_leaving(call)) {
+            self.sync(now, room);
+        }
+    }
+
+    fn apply(&mut self, now: Moment, room: &RoomId, change: RoomChange) {
+        match change {
+            RoomChange::Join { member, replaced } => {
+                if member.holder != self.me {
+                    self.admit(now, room, &[member.connection()], &[member]);
+                } else if self.standing(room, &member) == Standing::Waiting {
+                    self.complete(now, room, member);
+                }
+                // It is gone already, unless the join is one that this node does not have any more.
+                if let Some(replaced) = replaced {
+                    self.replaced(now, room, replaced);
+                }
+            }
+            RoomChange::Leave { connection, reason } => {
+                let member = self.replicas.get(room).and_then(|replica| replica.members.get(&connection));
+                if member.is_some_and(|member| member.holder != self.me) {
+                    self.take_out(now, room, &[(connection, reason)]);
+                }
+            }
+            RoomChange::Update { membership, metadata } => {
+                let member =
+                    self.replicas.get_mut(room).and_then(|replica| replica.members.get_mut(&membership.connection));
+                if let Some(member) =
+                    member.filter(|member| member.membership == membership && member.holder != self.me)
+                {
+                    member.metadata = metadata;
+                    let member = member.clone();
+                    self.show_metadata(now, room, &member);
+                }
+            }
+            // Sessions do not move yet, so that no node publishes this.
+            RoomChange::Snapshot(_) | RoomChange::Move { .. } => {}
+        }
+    }
+
+    fn replaced(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
+        let member = self.replicas.get(room).and_then(|replica| replica.members.get(&connection));
+        match member.map(|member| (member.holder == self.me, member.membership)) {
+            Some((true, membership)) => self.lose(now, room, membership, Refusal::Replaced),
+            Some((false, _)) => self.take_out(now, room, &[(connection, LeaveReason::Replaced)]),
+            None => {}
+        }
+    }
+
+    /// Changes the replica and the rooms of this node to a record of the room. Members of this node that are missing in it are
+    /// removed for the given reason; without one they stay, and the room is synced again.
+    pub(super) fn adopt(&mut self, now: Moment, record: &RoomRecord, why_lost: Option<Refusal>) {
+        let room = record.room();
+        let replica = self.replicas.remove(room).unwrap_or_else(|| Replica::new(record.founding.clone()));
+        let diff = replica.diff(record, self.me, |member| self.standing(room, member));
+        let replica = self.replicas.entry(room.clone()).or_insert(replica);
+        replica.founding = record.founding.clone();
+        (replica.serial, replica.version) = (record.serial, record.version);
+        replica.is_synced = diff.lost.is_empty() || why_lost.is_some();
+        replica.provisional.retain(|membership| diff.lost.contains(membership));
+        let me = self.me;
+        let shown: Vec<Member> = diff.changed.iter().filter(|member| member.holder != me).cloned().collect();
+        for member in diff.changed {
+            if let Some(known) = replica.members.get_mut(&member.connection()) {
+                known.since = member.since;
+                if known.holder != me {
+                    *known = member;
+                }
+            }
+        }
+        for member in &shown {
+            self.show_metadata(now, room, member);
+        }
+        self.admit(now, room, &diff.gone, &diff.new);
+        if let Some(why) = why_lost {
+            diff.lost.into_iter().for_each(|membership| self.lose(now, room, membership, why));
+        }
+        for member in diff.completed {
+            self.complete(now, room, member);
+        }
+    }
+
+    /// Applies the answer to a sync.
+    pub(super) fn synced(
+        &mut self,
+        now: Moment,
+        sync: &Sync,
+        record: Option<&RoomRecord>,
+        out: &[(ConnectionId, Nonce, Refusal)],
+    ) {
+        let room = &sync.founding.room;
+        for (connection, nonce, why) in out {
+            let membership = Membership { connection: *connection, nonce: *nonce };
+            let key = (room.clone(), *connection);
+            if self.joins.get(&key).is_some_and(|waiting| waiting.nonce == *nonce) {
+                self.joins.remove(&key);
+                self.host.joined(room, *connection, Err(*why), now);
+            } else if self.replicas.get(room).is_some_and(|replica| replica.member(membership).is_some()) {
+                self.lose(now, room, membership, *why);
+            }
+        }
+        let nothing = RoomRecord { founding: sync.founding.clone(), serial: 0, version: 0, members: Vec::new() };
+        if record.is_some() || self.replicas.contains_key(room) {
+            self.adopt(now, record.unwrap_or(&nothing), None);
+        }
+        self.drop_unused(now, room);
+        self.settle(now);
+    }
+
+    /// Returns what this node has of a member that a record says it holds.
+    fn standing(&self, room: &RoomId, member: &Member) -> Standing {
+        if self.replicas.get(room).is_some_and(|replica| replica.member(member.membership).is_some()) {
+            return Standing::Member;
+        }
+        let waiting = self.joins.get(&(room.clone(), member.connection()));
+        let is_waiting = waiting.is_some_and(|waiting| waiting.nonce == member.membership.nonce);
+        if is_waiting { Standing::Waiting } else { Standing::Gone }
+    }
+
+    /// Answers a join: its member is in the log.
+    fn complete(&mut self, now: Moment, room: &RoomId, member: Member) {
+        self.joins.remove(&(room.clone(), member.connection()));
+        let Some(replica) = self.replicas.get_mut(room) else { return };
+        let applied = self.host.rooms().admit(now, &replica.founding, member.admitted());
+        follow_departures(replica, &applied);
+        let connection = member.connection();
+        replica.members.insert(connection, member);
+        debug_assert!(matches!(applied.answer, Answer::Joined(_)));
+        self.host.joined(room, connection, Ok(applied), now);
+    }
+
+    /// Takes members out and lets members of other nodes in.
+    fn admit(&mut self, now: Moment, room: &RoomId, gone: &[ConnectionId], new: &[Member]) {
+        let Some(replica) = self.replicas.get_mut(room) else { return };
+        let gone: Vec<_> = gone.iter().map(|connection| (*connection, LeaveReason::Disconnected)).collect();
+        if gone.is_empty() && new.is_empty() {
+            return;
+        }
+        let admitted = new.iter().map(Member::admitted).collect();
+        let applied = self.host.rooms().adopt(now, &replica.founding, &gone, admitted);
+        follow_departures(replica, &applied);
+        for member in new {
+            replica.members.insert(member.connection(), member.clone());
+        }
+        self.host.deliver(&applied, now);
+    }
+
+    fn take_out(&mut self, now: Moment, room: &RoomId, leaving: &[(ConnectionId, LeaveReason)]) {
+        let Some(replica) = self.replicas.get_mut(room) else { return };
+        let applied = self.host.rooms().adopt(now, &replica.founding, leaving, Vec::new());
+        follow_departures(replica, &applied);
+        self.host.deliver(&applied, now);
+    }
+
+    /// Removes a member of this node that has no place in the room, and tells its client.
+    fn lose(&mut self, now: Moment, room: &RoomId, membership: Membership, why: Refusal) {
+        let reason = match why {
+            Refusal::Replaced => LeaveReason::Replaced,
+            Refusal::Closed | Refusal::Ended => LeaveReason::Closed,
+            Refusal::Full { .. } | Refusal::NotFound | Refusal::NotForPairs => LeaveReason::Kicked,
+        };
+        self.take_out(now, room, &[(membership.connection, reason)]);
+        self.host.removed(room, membership.connection, why);
+    }
+
+    /// Shows the local peers other metadata of a member.
+    fn show_metadata(&mut self, now: Moment, room: &RoomId, member: &Member) {
+        let patch = replacement(&member.metadata);
+        let command = Command::Update { room: Some(room.clone()), patch };
+        if let Ok(applied) = self.host.rooms().apply(now, member.connection(), command) {
+            self.host.deliver(&applied, now);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! This node's copy of a shared room: its members, their holders, and the version that the copy is at.
+//!
+//! Pure. A node alone decides which local members it has: records of others and of the engine cannot add one, and
+//! remove one only in a snapshot that is later than its join.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+
+use super::record::{Incarnation, Member, Membership, RoomRecord};
+use crate::id::ConnectionId;
+use crate::room::Founding;
+
+/// A copy of a room.
+#[derive(Debug)]
+pub struct Replica {
+    /// The properties of the room.
+    pub founding: Founding,
+    /// Which of the rooms of this name it is; 0 while it is only provisional.
+    pub serial: u64,
+    /// Version of the room.
+    pub version: u64,
+    /// The members, in the order in which this node learned of them.
+    pub members: IndexMap<ConnectionId, Member>,
+    /// Members of this node that it admitted alone.
+    pub provisional: BTreeSet<Membership>,
+    /// Whether the copy is known to be that of the engine, since the connection was made. Entries are applied only then.
+    pub is_synced: bool,
+}
+
+/// How an entry relates to a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// It is the next change.
+    Next,
+    /// The replica has it already.
+    Past,
+    /// Entries before it are missing.
+    Ahead,
+}
+
+/// The state of a member on its own node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A member in this node's rooms.
+    Member,
+    /// A join that waits for the log.
+    Waiting,
+    /// Nothing: the peer has left, and the engine is about to learn of it.
+    Gone,
+}
+
+/// The steps from a replica to a record.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// Members of other nodes that are not in the record.
+    pub gone: Vec<ConnectionId>,
+    /// Members of this node that are not in the record.
+    pub lost: Vec<Membership>,
+    /// New members of other nodes.
+    pub new: Vec<Member>,
+    /// Joins of this node that the record completes.
+    pub completed: Vec<Member>,
+    /// Members with another record than the replica has of them.
+    pub changed: Vec<Member>,
+}
+
+impl Replica {
+    /// Creates a replica without members.
+    pub fn new(founding: Founding) -> Self {
+        let (members, provisional) = (IndexMap::new(), BTreeSet::new());
+        Self { founding, serial: 0, version: 0, members, provisional, is_synced: false }
+    }
+
+    /// Returns the position of an entry that is no snapshot.
+    pub fn position(&self, serial: u64, version: u64) -> Position {
+        match (serial.cmp(&self.serial), version.cmp(&(self.version + 1))) {
+            (Ordering::Less, _) | (Ordering::Equal, Ordering::Less) => Position::Past,
+            (Ordering::Equal, Ordering::Equal) => Position::Next,
+            (Ordering::Greater, _) | (Ordering::Equal, Ordering::Greater) => Position::Ahead,
+        }
+    }
+
+    /// Returns whether a snapshot is later than the replica.
+    pub fn is_before(&self, record: &RoomRecord) -> bool {
+        (self.serial, self.version) < (record.serial, record.version)
+    }
+
+    /// Returns the member of a connection, if it is this membership.
+    pub fn member(&self, membership: Membership) -> Option<&Member> {
+        self.members.get(&membership.connection).filter(|member| member.membership == membership)
+    }
+
+    /// Returns the members of a node.
+    pub fn held_by(&self, holder: Incarnation) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(move |member| member.holder == holder)
+    }
+
+    /// Returns whether members of other nodes are in the room.
+    pub fn is_shared(&self, me: Incarnation) -> bool {
+        self.members.values().any(|member| member.holder != me)
+    }
+
+    /// Compares the replica with a record of the room.
+    pub fn diff(&self, record: &RoomRecord, me: Incarnation, standing: impl Fn(&Member) -> Standing) -> Diff {
+        let mut diff = Diff::default();
+        let listed: BTreeSet<Membership> = record.members.iter().map(|member| member.membership).collect();
+        for known in self.members.values().filter(|known| !listed.contains(&known.membership)) {
+            if known.holder == me {
+                diff.lost.push(known.membership);
+            } else {
+                diff.gone.push(known.connection());
+            }
+        }
+        for member in &record.members {
+            match self.member(member.membership) {
+                // The later record is right: an engine that has lost some seconds is about to learn of it.
+                Some(known) if known != member && member.since >= known.since => diff.changed.push(member.clone()),
+                None if member.holder != me => diff.new.push(member.clone()),
+                None if standing(member) == Standing::Waiting => diff.completed.push(member.clone()),
+                Some(_) | None => {}
+            }
+        }
+        diff
+    }
+}

@@ -1,0 +1,156 @@
+//! Requests to the engine. Each is one script, which the engine runs as one step, and which begins by checking the caller's
+//! incarnation and generation.
+
+use super::record::{Incarnation, Member, Membership, Nonce, RoomRecord};
+use crate::id::{ConnectionId, RoomId};
+use crate::room::{Founding, LeaveReason, Metadata};
+
+/// Number of a call, to match its reply.
+pub type CallId = u64;
+
+/// A script and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// Registers this incarnation with its generation; always the first call of a connection.
+    Hello {
+        /// The epoch of the engine that this node was connected to last.
+        known_epoch: Option<u64>,
+    },
+    /// Renews the lease.
+    Beat,
+    /// Admits a member, unless the room is full.
+    Join(Join),
+    /// Removes a member of this node.
+    Leave {
+        /// The room.
+        room: RoomId,
+        /// The member.
+        connection: ConnectionId,
+        /// The reason for the other peers.
+        reason: LeaveReason,
+    },
+    /// Replaces the metadata of a member of this node.
+    Update {
+        /// The room.
+        room: RoomId,
+        /// The member.
+        membership: Membership,
+        /// The metadata.
+        metadata: Metadata,
+    },
+    /// Makes the engine's record of a room and this node's replica agree.
+    Sync(Sync),
+    /// Removes the members of a dead incarnation, some rooms at a time.
+    Reap {
+        /// The incarnation.
+        dead: Incarnation,
+    },
+}
+
+impl Call {
+    /// Returns the room that the call may change.
+    pub fn room(&self) -> Option<&RoomId> {
+        match self {
+            Self::Join(join) => Some(&join.founding.room),
+            Self::Leave { room, .. } | Self::Update { room, .. } => Some(room),
+            Self::Sync(sync) => Some(&sync.founding.room),
+            Self::Hello { .. } | Self::Beat | Self::Reap { .. } => None,
+        }
+    }
+}
+
+/// A join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// The room, and its properties if this join creates it.
+    pub founding: Founding,
+    /// Whether the room may be created.
+    pub may_create: bool,
+    /// Whether the join is refused if the pair session has ended.
+    pub unless_ended: bool,
+    /// The member; `since` is filled in by the script.
+    pub member: Member,
+}
+
+/// One member of this node in a [`Call::Sync`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The member.
+    pub member: Member,
+    /// Whether the cluster has admitted it. A join that waits and a provisional one are admitted by the script.
+    pub is_admitted: bool,
+}
+
+/// This node's view of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sync {
+    /// The room, and its properties if the engine does not have it.
+    pub founding: Founding,
+    /// Whether a join that waits may create the room.
+    pub may_create: bool,
+    /// The serial of the replica, 0 if there is none or the room is only provisional.
+    pub serial: u64,
+    /// The version of the replica.
+    pub version: u64,
+    /// The members of this node: admitted members first, then by the time of the join.
+    pub members: Vec<Listed>,
+}
+
+/// Why a member is refused or removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// The room is full.
+    Full {
+        /// Maximum number of peers.
+        capacity: usize,
+    },
+    /// The room does not exist and joining does not create it.
+    NotFound,
+    /// The pair session has ended.
+    Ended,
+    /// The room takes no peers over `/signal`.
+    NotForPairs,
+    /// The room was closed.
+    Closed,
+    /// A later join has the same peer id.
+    Replaced,
+}
+
+/// The result of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScriptReply {
+    /// The incarnation was declared dead.
+    Fenced,
+    /// Another connection of this incarnation has a later generation.
+    Stale,
+    /// To [`Call::Hello`].
+    Welcome {
+        /// Identifies the engine's data: another one after it was wiped.
+        epoch: u64,
+        /// All incarnations with a lease.
+        living: Vec<Incarnation>,
+    },
+    /// To [`Call::Beat`].
+    Alive {
+        /// All incarnations with a lease.
+        living: Vec<Incarnation>,
+        /// Those whose lease is over.
+        expired: Vec<Incarnation>,
+    },
+    /// To calls whose effect arrives as a log entry.
+    Done,
+    /// To [`Call::Join`]: nothing has changed.
+    Denied(Refusal),
+    /// To [`Call::Sync`].
+    Synced {
+        /// The room as it is now; `None` if no member is left.
+        record: Option<RoomRecord>,
+        /// The members of this node that are not in it.
+        out: Vec<(ConnectionId, Nonce, Refusal)>,
+    },
+    /// To [`Call::Reap`].
+    Reaped {
+        /// Whether nothing of the incarnation is left.
+        is_over: bool,
+    },
+}

@@ -1,0 +1,120 @@
+//! Rooms that several nodes share: a node changes its copy of such a room as the log of the room says. The log has decided
+//! already, so that nothing here is refused.
+
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use super::{Keep, RoomGuard, Rooms};
+use crate::clock::Moment;
+use crate::id::{ConnectionId, RoomId};
+use crate::room::command::{RoomKind, Signal};
+use crate::room::event::{Answer, Delivery, Event, FoundBy, LeaveReason, Peer, Recipients};
+use crate::room::registry::Applied;
+use crate::room::state::{Capacity, Change, Joined};
+
+/// The properties of a shared room, which its first join decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Founding {
+    /// Id of the room.
+    pub room: RoomId,
+    /// When the room was created.
+    pub created_at: SystemTime,
+    /// Maximum number of peers.
+    pub capacity: Capacity,
+    /// Whether it is a pair session.
+    pub is_pair: bool,
+}
+
+/// A peer that the log admits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// The peer.
+    pub peer: Peer,
+    /// Whether it joined over `/signal`.
+    pub is_paired: bool,
+}
+
+impl Rooms {
+    /// Makes a peer a member of a shared room, which is created if this node has none. Neither the capacity of the room nor
+    /// the limits of this node are checked. A peer that is a member already is shown the room.
+    pub fn admit(&self, now: Moment, founding: &Founding, admitted: Admitted) -> Applied {
+        let mut kept = self.lock_or_create(founding);
+        let joined = self.admit_to(now, &mut kept, admitted);
+        Applied { deliveries: joined.deliveries, answer: Answer::Joined(joined.snapshot), room: kept }
+    }
+
+    /// Changes a shared room to another state: takes peers out, then admits others. A room that is empty then is removed; it
+    /// has not ended, since other nodes may still have it.
+    pub fn adopt(
+        &self,
+        now: Moment,
+        founding: &Founding,
+        leaving: &[(ConnectionId, LeaveReason)],
+        admitted: Vec<Admitted>,
+    ) -> Applied {
+        let mut kept = self.lock_or_create(founding);
+        let mut deliveries = Vec::new();
+        for (connection, reason) in leaving {
+            if let Some(left) = kept.room.remove(*connection, *reason) {
+                self.peer_count.fetch_sub(1, Ordering::Relaxed);
+                self.forget_membership(*connection, &founding.room);
+                deliveries.push(left);
+            }
+        }
+        for admitted in admitted {
+            deliveries.extend(self.admit_to(now, &mut kept, admitted).deliveries);
+        }
+        self.remove_if_empty(&mut kept);
+        Applied { deliveries, answer: Answer::Left, room: kept }
+    }
+
+    /// Delivers a signal from a peer of a shared room to other peers of it, as the sender's node has addressed it. Returns
+    /// `None` if the sender is not in the room. Recipients that are not are left out.
+    pub fn deliver_signal(
+        &self,
+        room: &RoomId,
+        from: ConnectionId,
+        to: &[ConnectionId],
+        found_by: FoundBy,
+        signal: Signal,
+    ) -> Option<Applied> {
+        let kept = self.lock(room)?;
+        let from = kept.room.peer(from)?.clone();
+        let to = to.iter().copied().filter(|to| kept.room.contains(*to)).collect();
+        let event = Event::SignalRelayed { room: room.clone(), from, found_by, signal: signal.into() };
+        let deliveries = vec![Delivery { to: Recipients::Many(to), event }];
+        Some(Applied { deliveries, answer: Answer::Relayed, room: kept })
+    }
+
+    fn admit_to(&self, now: Moment, kept: &mut RoomGuard, Admitted { peer, is_paired }: Admitted) -> Joined {
+        let connection = peer.connection;
+        if let Some(me) = kept.room.peer(connection) {
+            return kept.room.welcome_again(me.clone());
+        }
+        let id = kept.room.id().clone();
+        // Connections of other nodes have no list of rooms here.
+        if let Some(mut rooms) = self.memberships.get_mut(&connection) {
+            rooms.push(id.clone());
+        }
+        let joined = kept.room.admit(now.instant, peer, is_paired, &self.limits.session);
+        match joined.change {
+            Change::None => {}
+            Change::Added => _ = self.peer_count.fetch_add(1, Ordering::Relaxed),
+            Change::Replaced(older) => self.forget_membership(older, &id),
+        }
+        kept.keep = Keep::WhileInUse;
+        joined
+    }
+
+    fn lock_or_create(&self, Founding { room, created_at, capacity, is_pair }: &Founding) -> RoomGuard {
+        let kind = if *is_pair { RoomKind::Pair } else { RoomKind::Group };
+        self.ended.lock().shift_remove(room);
+        loop {
+            let listed = self.list(*created_at, room.clone(), *capacity, kind, Keep::WhileInUse, usize::MAX);
+            let kept = listed.expect("there is no limit").0.room.lock_arc();
+            if kept.keep != Keep::Forgotten {
+                return kept;
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Messages of the cluster: round trips, hostile bytes, and messages of other versions.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use parlor::cluster::frame::{
+    Body, Bounce, InboxMessage, LinkFrame, LogEntry, RemoteSignal, RoomChange, decode, encode_entry, encode_frame,
+};
+use parlor::cluster::{Incarnation, SignalFailure};
+use parlor::id::ConnectionId;
+use parlor::room::{FoundBy, LeaveReason, Metadata, SignalKind};
+use proptest::prelude::*;
+
+use super::{member, membership, record, room};
+
+/// One message of each kind.
+static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
+    let connection = ConnectionId::from_u128(7);
+    let changes = [
+        RoomChange::Snapshot(record(3, &[member(1, 11, 5, 1), member(2, 12, 6, u64::MAX)])),
+        RoomChange::Join { member: member(3, 13, 5, 4), replaced: Some(connection) },
+        RoomChange::Join { member: member(3, 13, 5, 4), replaced: None },
+        RoomChange::Leave { connection, reason: LeaveReason::Kicked },
+        RoomChange::Move { connection, holder: Incarnation(9) },
+        RoomChange::Update { membership: membership(7, 8), metadata: Metadata::new("\"a\":1") },
+    ];
+    let signal = RemoteSignal {
+        room: room(),
+        from: membership(1, 11),
+        to: vec![membership(2, 12), membership(3, 13)],
+        found_by: FoundBy::ConnectionId,
+        kind: SignalKind::Message,
+        name: Some("chat".into()),
+        origin: "socketio".into(),
+        body: "{\"text\":\"é\"}".into(),
+        content: 8..12,
+        note: u64::MAX,
+        attachments: vec![Bytes::new(), Bytes::from_static(b"\0\xff")],
+    };
+    let bounce = Bounce {
+        room: room(),
+        from: membership(1, 11),
+        to: membership(2, 12),
+        failure: SignalFailure::NotDelivered,
+        note: 5,
+    };
+    let bodies = [
+        Body::Signal(signal),
+        Body::Bounce(bounce),
+        Body::Withdrawn,
+        Body::Have { next: 3, sent: 1 << 40 },
+        Body::Gap { first: 300 },
+        Body::Echo,
+    ];
+    let entries = changes.map(|change| encode_entry(&LogEntry { room: room(), serial: 1, version: 3, change }).into());
+    let frames = bodies.map(|body| encode_frame(&LinkFrame { from: Incarnation(u64::MAX), number: 77, body }));
+    entries.into_iter().chain(frames).collect()
+});
+
+fn encode(message: &InboxMessage) -> Bytes {
+    match message {
+        InboxMessage::Entry(entry) => encode_entry(entry).into(),
+        InboxMessage::Frame(frame) => encode_frame(frame),
+    }
+}
+
+#[test]
+fn every_message_is_decoded_as_it_was_encoded() {
+    for bytes in MESSAGES.iter() {
+        let message = decode(bytes).unwrap().expect("the kind is known");
+        assert_eq!(encode(&message), bytes, "{message:?}");
+    }
+    assert_eq!(MESSAGES.len(), 12);
+}
+
+#[test]
+fn truncated_message_is_malformed_or_lacks_a_field() {
+    for bytes in MESSAGES.iter() {
+        for length in 0..bytes.len() {
+            // A repeated field at the end may be missing as a whole.
+            if let Ok(Some(message)) = decode(&bytes[..length]) {
+                assert_ne!(&encode(&message), bytes);
+            }
+        }
+    }
+}
+
+#[test]
+fn unknown_field_and_unknown_kind_are_skipped() {
+    for bytes in MESSAGES.iter() {
+        let mut later = bytes.to_vec();
+        later.extend([200, 3, 1, 2, 3]);
+        assert_eq!(decode(&later), decode(bytes));
+        later[1] = b'?';
+        assert_eq!(decode(&later), Ok(None));
+        later[0] = 9;
+        assert!(decode(&later).is_err(), "another version of the form");
+    }
+}
+
+#[test]
+fn range_outside_the_body_of_a_signal_is_malformed() {
+    let Some(InboxMessage::Frame(LinkFrame { body: Body::Signal(signal), .. })) = decode(&MESSAGES[6]).unwrap() else {
+        panic!("the seventh message is a signal");
+    };
+    let frame = |content| {
+        let signal = RemoteSignal { content, ..signal.clone() };
+        encode_frame(&LinkFrame { from: Incarnation(1), number: 1, body: Body::Signal(signal) })
+    };
+    assert!(decode(&frame(0..14)).is_err(), "beyond the end");
+    assert!(decode(&frame(10..11)).is_err(), "within a character");
+}
+
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let changed = (0..MESSAGES.len(), prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4));
+    let changed = changed.prop_map(|(message, changes)| {
+        let mut bytes = MESSAGES[message].to_vec();
+        for (index, byte) in changes {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
+        }
+        bytes
+    });
+    prop_oneof![prop::collection::vec(any::<u8>(), 0..200), changed]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn hostile_bytes_do_not_panic(bytes in hostile()) {
+        if let Ok(Some(message)) = decode(&bytes) {
+            prop_assert_eq!(decode(&encode(&message)), Ok(Some(message)));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Replicas: how entries and records relate to them.
+
+use parlor::cluster::Incarnation;
+use parlor::cluster::replica::{Position, Replica, Standing};
+use parlor::id::ConnectionId;
+
+use super::{founding, member, membership, record};
+
+const ME: Incarnation = Incarnation(1);
+
+/// A replica at version 5 of the room with serial 1.
+fn replica(members: &[parlor::cluster::Member]) -> Replica {
+    let mut replica = Replica::new(founding());
+    (replica.serial, replica.version) = (1, 5);
+    replica.members = members.iter().map(|member| (member.connection(), member.clone())).collect();
+    replica
+}
+
+#[test]
+fn only_the_next_entry_is_applied() {
+    let replica = replica(&[]);
+    for (serial, version, expected) in [
+        (1, 5, Position::Past),
+        (1, 6, Position::Next),
+        (1, 7, Position::Ahead),
+        (0, 6, Position::Past),
+        (2, 6, Position::Ahead),
+    ] {
+        assert_eq!(replica.position(serial, version), expected, "{serial} {version}");
+    }
+    assert!(replica.is_before(&record(6, &[])));
+    assert!(!replica.is_before(&record(5, &[])));
+}
+
+#[test]
+fn record_adds_and_removes_members_of_other_nodes() {
+    let (gone, stays, new) = (member(1, 11, 2, 1), member(2, 12, 2, 2), member(3, 13, 2, 6));
+    let diff = replica(&[gone, stays.clone()]).diff(&record(6, &[stays, new.clone()]), ME, |_| Standing::Gone);
+    assert_eq!((diff.gone, diff.new), (vec![ConnectionId::from_u128(1)], vec![new]));
+    assert!(diff.lost.is_empty() && diff.completed.is_empty() && diff.changed.is_empty());
+}
+
+#[test]
+fn another_join_of_a_connection_is_another_member() {
+    let diff = replica(&[member(1, 11, 2, 1)]).diff(&record(6, &[member(1, 12, 2, 6)]), ME, |_| Standing::Gone);
+    assert_eq!((diff.gone, diff.new), (vec![ConnectionId::from_u128(1)], vec![member(1, 12, 2, 6)]));
+}
+
+#[test]
+fn record_does_not_bring_a_local_member_back() {
+    let mine = [member(1, 11, 1, 6)];
+    let diff = |standing| replica(&[]).diff(&record(6, &mine), ME, |_| standing);
+    assert_eq!(diff(Standing::Waiting).completed, mine);
+    assert_eq!(diff(Standing::Gone), parlor::cluster::replica::Diff::default(), "its leave is on the way");
+}
+
+#[test]
+fn local_member_that_the_record_lacks_is_lost() {
+    let diff = replica(&[member(1, 11, 1, 1)]).diff(&record(6, &[]), ME, |_| Standing::Member);
+    assert_eq!((diff.lost, diff.gone), (vec![membership(1, 11)], vec![]));
+}
+
+#[test]
+fn older_record_of_a_member_does_not_replace_the_later() {
+    let known = [member(1, 11, 2, 5)];
+    let old = member(1, 11, 3, 4);
+    let later = member(1, 11, 3, 6);
+    let diff = |member| replica(&known).diff(&record(6, &[member]), ME, |_| Standing::Gone);
+    assert!(diff(old).changed.is_empty(), "an engine that lost some seconds");
+    assert_eq!(diff(later.clone()).changed, [later]);
+}

@@ -1,0 +1,81 @@
+//! A deterministic simulation of a cluster: real nodes, with their rooms, links and replicas, under simulated time, over a
+//! model of the engine. Clients join, leave and send signals while nodes, connections and the engine fail.
+//!
+//! A seed is a run. The seeds are 1 to 10, or those that the environment asks for:
+//!
+//! - `PARLOR_SIM_SEED=n`: this seed alone, with a log of everything that happens;
+//! - `PARLOR_SIM_SEEDS=n`: so many random seeds;
+//! - `PARLOR_SIM_SECONDS=n`: random seeds for so many seconds.
+//!
+//! A seed that fails is run again with its log, of which the end is printed.
+
+mod actions;
+mod checks;
+mod client;
+mod faults;
+mod host;
+mod model;
+mod network;
+
+mod random;
+mod stats;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Instant, UNIX_EPOCH};
+
+use self::random::Random;
+use self::stats::Stats;
+use self::world::World;
+
+/// Runs a seed. If it fails, runs it again to print the log.
+fn run(seed: u64) -> Stats {
+    let mut world = World::new(seed, 0);
+    if catch_unwind(AssertUnwindSafe(|| world.run())).is_ok() {
+        return world.stats;
+    }
+    print_log(seed, 4_000);
+    panic!("seed {seed} failed: run it alone with PARLOR_SIM_SEED={seed}");
+}
+
+/// Runs a seed, and prints the last lines of its log.
+fn print_log(seed: u64, lines: usize) {
+    let mut world = World::new(seed, lines);
+    let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
+    for line in &world.log {
+        println!("{line}");
+    }
+    println!("seed {seed}: {:?}, passed: {}", world.stats, outcome.is_ok());
+}
+
+fn number_of(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+}
+
+fn seeds() -> Box<dyn Iterator<Item = u64>> {
+    let start = Instant::now();
+    let mut random = Random(u64::try_from(UNIX_EPOCH.elapsed().unwrap().as_nanos()).unwrap());
+    let seeds = std::iter::repeat_with(move || random.next());
+    match (number_of("PARLOR_SIM_SEEDS"), number_of("PARLOR_SIM_SECONDS")) {
+        (Some(count), _) => Box::new(seeds.take(usize::try_from(count).unwrap())),
+        (None, Some(limit)) => Box::new(seeds.take_while(move |_| start.elapsed().as_secs() < limit)),
+        (None, None) => Box::new(1..=10),
+    }
+}
+
+#[test]
+fn cluster_heals_after_faults() {
+    if let Some(seed) = number_of("PARLOR_SIM_SEED") {
+        print_log(seed, usize::MAX);
+        return;
+    }
+    let (mut count, mut sum) = (0, Stats::default());
+    for seed in seeds() {
+        sum.add(&run(seed));
+        count += 1;
+    }
+    println!("{count} seeds: {sum:?}");
+    // The faults are there, and so is what heals them.
+    assert!(sum.counters.provisional > 0 && sum.counters.resent > 0 && sum.counters.reaped > 0, "{sum:?}");
+}

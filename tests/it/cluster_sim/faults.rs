@@ -1,0 +1,130 @@
+//! Faults of nodes, connections and the engine, and their end.
+
+use std::time::Duration;
+
+use super::model::Model;
+use super::world::{Fault, Happening, NODES, World};
+
+impl World {
+    /// Begins a random fault.
+    pub(crate) fn fault(&mut self) {
+        if self.are_faults_over() {
+            return;
+        }
+        let next = self.random.millis(200, 6000);
+        self.after(next, Happening::Fault);
+        self.stats.faults += 1;
+        let node = self.random.index(NODES);
+        match self.random.below(100) {
+            0..35 => {
+                let is_noticed = self.random.percent(50);
+                self.cut(node, is_noticed);
+            }
+            35..45 => self.stop_node(node),
+            45..55 => self.crash_node(node),
+            55..65 => self.cut_node_off(node),
+            65..75 => self.stop_engine(),
+            75..83 => self.slow_engine(),
+            _ => self.crash_engine(),
+        }
+    }
+
+    fn stop_node(&mut self, node: usize) {
+        let life = self.machines[node].life;
+        let Some(process) = self.machines[node].process.as_mut().filter(|process| !process.is_stopped) else { return };
+        process.is_stopped = true;
+        self.note(|| format!("node {node} is stopped"));
+        let time = self.random.millis(500, 18_000);
+        self.after(time, Happening::EndOfFault(Fault::NodeStopped { node, life }));
+    }
+
+    fn crash_node(&mut self, node: usize) {
+        if self.machines[node].process.is_none() {
+            return;
+        }
+        self.note(|| format!("node {node} is killed"));
+        self.kill_node(node);
+        let time = self.random.millis(500, 15_000);
+        self.after(time, Happening::EndOfFault(Fault::NodeDead { node }));
+    }
+
+    fn cut_node_off(&mut self, node: usize) {
+        if std::mem::replace(&mut self.machines[node].is_cut_off, true) {
+            return;
+        }
+        let is_noticed = self.random.percent(50);
+        self.cut(node, is_noticed);
+        let time = self.random.millis(500, 18_000);
+        self.after(time, Happening::EndOfFault(Fault::NodeCutOff { node }));
+    }
+
+    fn stop_engine(&mut self) {
+        if self.engine.is_stopped || self.engine.is_dead {
+            return;
+        }
+        self.engine.is_stopped = true;
+        self.note(|| "the engine is stopped".to_owned());
+        let time = self.random.millis(200, 16_000);
+        self.after(time, Happening::EndOfFault(Fault::EngineStopped));
+    }
+
+    fn slow_engine(&mut self) {
+        if !self.engine.delay.is_zero() {
+            return;
+        }
+        self.engine.delay = Duration::from_millis(300);
+        self.note(|| "the engine is slow".to_owned());
+        let time = self.random.millis(1000, 10_000);
+        self.after(time, Happening::EndOfFault(Fault::EngineSlow));
+    }
+
+    fn crash_engine(&mut self) {
+        if self.engine.is_dead {
+            return;
+        }
+        self.note(|| "the engine is killed".to_owned());
+        self.kill_engine();
+        let time = self.random.millis(100, 14_000);
+        self.after(time, Happening::EndOfFault(Fault::EngineDead));
+    }
+
+    /// A fault is over.
+    pub(crate) fn end_fault(&mut self, fault: Fault) {
+        self.note(|| format!("over: {fault:?}"));
+        match fault {
+            Fault::NodeStopped { node, life } => self.continue_node(node, life),
+            Fault::NodeDead { node } => self.start_node(node),
+            Fault::NodeCutOff { node } => self.machines[node].is_cut_off = false,
+            Fault::EngineStopped => self.continue_engine(),
+            Fault::EngineSlow => self.engine.delay = Duration::ZERO,
+            Fault::EngineDead => self.restart_engine(),
+        }
+    }
+
+    fn continue_node(&mut self, node: usize, life: u64) {
+        let machine = &mut self.machines[node];
+        let Some(process) = machine.process.as_mut().filter(|_| machine.life == life) else { return };
+        process.is_stopped = false;
+        for (connection, packet) in std::mem::take(&mut machine.unread) {
+            self.at_node(connection, packet);
+        }
+    }
+
+    /// The engine comes back: with its data, with none, or with data of some seconds ago.
+    fn restart_engine(&mut self) {
+        self.engine.is_dead = false;
+        match self.random.below(3) {
+            0 => {}
+            1 => {
+                self.has_lost_data = true;
+                let epoch = self.random.next();
+                self.engine.data = Model::new(epoch);
+            }
+            _ => {
+                self.has_lost_data = true;
+                let age = self.random.index(10);
+                self.engine.data = self.engine.old(age);
+            }
+        }
+    }
+}

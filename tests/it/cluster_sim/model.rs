@@ -1,0 +1,315 @@
+//! The engine's scripts as a model: the same effects, replies and publications, without an engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use parlor::cluster::frame::{LogEntry, RoomChange};
+use parlor::cluster::script::{Join, Listed, Sync};
+use parlor::cluster::{Call, Incarnation, Member, Nonce, Refusal, RoomRecord, ScriptReply};
+use parlor::id::{ConnectionId, RoomId};
+use parlor::room::LeaveReason;
+
+/// How many rooms one `reap` empties.
+const REAPED_ROOMS: usize = 64;
+
+/// The data of an engine.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Model {
+    pub(crate) epoch: u64,
+    serial: u64,
+    /// The nodes with a lease, and the time of their last beat in milliseconds.
+    pub(crate) alive: BTreeMap<Incarnation, u64>,
+    generations: BTreeMap<Incarnation, u64>,
+    pub(crate) rooms: BTreeMap<RoomId, RoomRecord>,
+    /// Rooms that ended, and the serial that they had.
+    ended: BTreeMap<RoomId, u64>,
+}
+
+/// A script that runs.
+struct Run<'a> {
+    data: &'a mut Model,
+    me: Incarnation,
+    published: Vec<(Incarnation, LogEntry)>,
+}
+
+/// The caller of a script.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    pub(crate) me: Incarnation,
+    pub(crate) generation: u64,
+}
+
+impl Model {
+    /// Returns the data of an engine that was wiped.
+    pub(crate) fn new(epoch: u64) -> Self {
+        Self { epoch, ..Self::default() }
+    }
+
+    /// Runs a script at a time in milliseconds. Returns its reply, and what it published to whose inbox.
+    pub(crate) fn run(
+        &mut self,
+        now: u64,
+        lease: u64,
+        caller: Caller,
+        call: &Call,
+    ) -> (ScriptReply, Vec<(Incarnation, LogEntry)>) {
+        let Caller { me, generation } = caller;
+        let mut run = Run { data: self, me, published: Vec::new() };
+        let reply = match call {
+            Call::Hello { known_epoch } => run.hello(now, generation, *known_epoch),
+            _ if !run.data.alive.contains_key(&me) => ScriptReply::Fenced,
+            _ if run.data.generations.get(&me) != Some(&generation) => ScriptReply::Stale,
+            Call::Beat => run.beat(now, lease),
+            Call::Join(join) => run.join(join),
+            Call::Leave { room, connection, reason } => {
+                run.leave(room, *connection, *reason);
+                ScriptReply::Done
+            }
+            Call::Update { room, membership, metadata } => {
+                run.update(room, |member| {
+                    if member.membership == *membership {
+                        member.metadata = metadata.clone();
+                    }
+                    (member.membership == *membership)
+                        .then(|| RoomChange::Update { membership: *membership, metadata: metadata.clone() })
+                });
+                ScriptReply::Done
+            }
+            Call::Sync(sync) => run.sync(sync),
+            Call::Reap { dead } => run.reap(now, lease, *dead),
+        };
+        (reply, run.published)
+    }
+}
+
+/// The nodes with a member in a room.
+fn holders(record: Option<&RoomRecord>) -> BTreeSet<Incarnation> {
+    record.into_iter().flat_map(|record| record.members.iter().map(|member| member.holder)).collect()
+}
+
+impl Run<'_> {
+    fn hello(&mut self, now: u64, generation: u64, known_epoch: Option<u64>) -> ScriptReply {
+        let recorded = self.data.generations.get(&self.me).copied().unwrap_or_default();
+        if known_epoch == Some(self.data.epoch) && !self.data.alive.contains_key(&self.me) {
+            return ScriptReply::Fenced;
+        }
+        if recorded > generation {
+            return ScriptReply::Stale;
+        }
+        self.data.generations.insert(self.me, generation);
+        self.data.alive.insert(self.me, now);
+        ScriptReply::Welcome { epoch: self.data.epoch, living: self.data.alive.keys().copied().collect() }
+    }
+
+    fn beat(&mut self, now: u64, lease: u64) -> ScriptReply {
+        self.data.alive.insert(self.me, now);
+        let is_expired = |beat: u64| now.saturating_sub(beat) > lease;
+        let expired = self.data.alive.iter().filter(|(_, beat)| is_expired(**beat)).map(|(node, _)| *node).collect();
+        ScriptReply::Alive { living: self.data.alive.keys().copied().collect(), expired }
+    }
+
+    fn join(&mut self, join: &Join) -> ScriptReply {
+        let room = &join.founding.room;
+        let Some(record) = self.data.rooms.get(room) else {
+            if !join.may_create {
+                return ScriptReply::Denied(Refusal::NotFound);
+            }
+            if join.unless_ended && self.data.ended.contains_key(room) {
+                return ScriptReply::Denied(Refusal::Ended);
+            }
+            self.create(join);
+            return self.admit(join);
+        };
+        let connection = join.member.connection();
+        if record.member(connection).is_some_and(|member| member.membership == join.member.membership) {
+            return ScriptReply::Done;
+        }
+        self.admit(join)
+    }
+
+    fn create(&mut self, join: &Join) {
+        self.data.serial += 1;
+        let record =
+            RoomRecord { founding: join.founding.clone(), serial: self.data.serial, version: 0, members: Vec::new() };
+        self.data.rooms.insert(join.founding.room.clone(), record);
+    }
+
+    fn admit(&mut self, join: &Join) -> ScriptReply {
+        let room = &join.founding.room;
+        let record = self.data.rooms.get_mut(room).unwrap();
+        if join.member.is_paired && !record.founding.is_pair && record.founding.capacity.is_chosen {
+            return ScriptReply::Denied(Refusal::NotForPairs);
+        }
+        let (connection, peer) = (join.member.connection(), &join.member.peer);
+        let old = record.members.iter().position(|member| member.connection() == connection || member.peer == *peer);
+        let capacity = record.capacity(join.member.is_paired);
+        if record.members.len() - usize::from(old.is_some()) >= capacity {
+            return ScriptReply::Denied(Refusal::Full { capacity });
+        }
+        let before = holders(Some(record));
+        let replaced = old.map(|old| record.members.remove(old).connection());
+        record.version += 1;
+        let member = Member { since: record.version, ..join.member.clone() };
+        record.members.push(member.clone());
+        self.publish(room, &before, RoomChange::Join { member, replaced });
+        if !before.contains(&self.me) {
+            self.publish_snapshot(room, &BTreeSet::from([self.me]));
+        }
+        ScriptReply::Done
+    }
+
+    fn leave(&mut self, room: &RoomId, connection: ConnectionId, reason: LeaveReason) {
+        let Some(record) = self.data.rooms.get_mut(room) else { return };
+        if record.member(connection).is_some_and(|member| member.holder == self.me) {
+            self.remove(room, connection, reason);
+        }
+    }
+
+    fn remove(&mut self, room: &RoomId, connection: ConnectionId, reason: LeaveReason) {
+        let record = self.data.rooms.get_mut(room).unwrap();
+        let before = holders(Some(record));
+        record.members.retain(|member| member.connection() != connection);
+        record.version += 1;
+        self.publish(room, &before, RoomChange::Leave { connection, reason });
+        self.delete_if_empty(room);
+    }
+
+    fn delete_if_empty(&mut self, room: &RoomId) {
+        if self.data.rooms.get(room).is_some_and(|record| record.members.is_empty()) {
+            let record = self.data.rooms.remove(room).unwrap();
+            if record.founding.is_pair {
+                self.data.ended.insert(room.clone(), record.serial);
+            }
+        }
+    }
+
+    /// Changes members of the calling node.
+    fn update(&mut self, room: &RoomId, mut change: impl FnMut(&mut Member) -> Option<RoomChange>) {
+        let Some(record) = self.data.rooms.get_mut(room) else { return };
+        let before = holders(Some(record));
+        let own = record.members.iter_mut().filter(|member| member.holder == self.me);
+        let changes: Vec<RoomChange> = own.filter_map(&mut change).collect();
+        for change in changes {
+            self.data.rooms.get_mut(room).unwrap().version += 1;
+            self.publish(room, &before, change);
+        }
+    }
+
+    fn reap(&mut self, now: u64, lease: u64, dead: Incarnation) -> ScriptReply {
+        let Some(beat) = self.data.alive.get(&dead) else { return ScriptReply::Reaped { is_over: true } };
+        if now.saturating_sub(*beat) <= lease {
+            return ScriptReply::Reaped { is_over: true };
+        }
+        let has_member = |record: &RoomRecord| record.members.iter().any(|member| member.holder == dead);
+        let rooms = self.data.rooms.iter().filter(|(_, record)| has_member(record)).map(|(room, _)| room.clone());
+        let rooms: Vec<RoomId> = rooms.take(REAPED_ROOMS + 1).collect();
+        for room in rooms.iter().take(REAPED_ROOMS) {
+            let members = &self.data.rooms[room].members;
+            let own = members.iter().filter(|member| member.holder == dead).map(Member::connection);
+            for connection in own.collect::<Vec<_>>() {
+                self.remove(room, connection, LeaveReason::Disconnected);
+            }
+        }
+        let is_over = rooms.len() <= REAPED_ROOMS;
+        if is_over {
+            self.data.alive.remove(&dead);
+            self.data.generations.remove(&dead);
+        }
+        ScriptReply::Reaped { is_over }
+    }
+
+    fn sync(&mut self, sync: &Sync) -> ScriptReply {
+        let room = &sync.founding.room;
+        let before = holders(self.data.rooms.get(room));
+        let is_over = sync.serial > 0 && self.data.ended.get(room).is_some_and(|ended| *ended >= sync.serial);
+        let mut out: Vec<(ConnectionId, Nonce, Refusal)> = Vec::new();
+        let refuse = |listed: &Listed, why| (listed.member.connection(), listed.member.membership.nonce, why);
+        let mut record = self.data.rooms.remove(room);
+        let mut has_changed = false;
+        if let Some(record) = &mut record {
+            let count = record.members.len();
+            let is_listed = |member: &Member| sync.members.iter().any(|l| l.member.membership == member.membership);
+            record.members.retain(|member| member.holder != self.me || is_listed(member));
+            has_changed = record.members.len() != count;
+        }
+        for listed in &sync.members {
+            if listed.is_admitted && is_over {
+                out.push(refuse(listed, Refusal::Closed));
+                continue;
+            }
+            if record.is_none() && !listed.is_admitted && !sync.may_create {
+                out.push(refuse(listed, Refusal::NotFound));
+                continue;
+            }
+            let record = record.get_or_insert_with(|| {
+                has_changed = true;
+                let founding = sync.founding.clone();
+                RoomRecord { founding, serial: sync.serial, version: sync.version, members: Vec::new() }
+            });
+            match self.put_back(record, listed) {
+                Ok(changed) => has_changed |= changed,
+                Err(why) => out.push(refuse(listed, why)),
+            }
+        }
+        if let Some(record) = &mut record {
+            let serial = record.serial.max(sync.serial);
+            has_changed |= serial != record.serial || record.serial == 0 || record.version < sync.version;
+            record.serial = if serial == 0 { self.data.serial + 1 } else { serial };
+            self.data.serial = self.data.serial.max(record.serial);
+            if has_changed {
+                record.version = record.version.max(sync.version) + 1;
+                let version = record.version;
+                record.members.iter_mut().filter(|member| member.since == u64::MAX).for_each(|new| new.since = version);
+            }
+            self.data.rooms.insert(room.clone(), record.clone());
+        }
+        if has_changed && let Some(record) = self.data.rooms.get(room) {
+            let mut nodes = holders(Some(record));
+            nodes.extend(before);
+            nodes.remove(&self.me);
+            self.publish_snapshot(room, &nodes);
+        }
+        self.delete_if_empty(room);
+        ScriptReply::Synced { record: self.data.rooms.get(room).cloned(), out }
+    }
+
+    /// Puts a member of the calling node into a record. Returns whether that changed it.
+    fn put_back(&self, record: &mut RoomRecord, listed: &Listed) -> Result<bool, Refusal> {
+        let Listed { member, is_admitted } = listed;
+        if let Some(known) = record.members.iter_mut().find(|known| known.membership == member.membership) {
+            if known.holder != self.me && known.since > member.since {
+                return Err(Refusal::Replaced);
+            }
+            let since = known.since.max(member.since);
+            let has_changed = (known.holder, &known.metadata) != (member.holder, &member.metadata);
+            *known = Member { since, ..member.clone() };
+            return Ok(has_changed);
+        }
+        let is_same = |other: &&Member| other.peer == member.peer || other.connection() == member.connection();
+        if let Some(other) = record.members.iter().find(is_same) {
+            if other.joined_at > member.joined_at {
+                return Err(Refusal::Replaced);
+            }
+        } else if !is_admitted {
+            let capacity = record.capacity(member.is_paired);
+            if record.members.len() >= capacity {
+                return Err(Refusal::Full { capacity });
+            }
+        }
+        record.members.retain(|other| !is_same(&other));
+        // A new member gets the version that this change results in.
+        let since = if *is_admitted { member.since } else { u64::MAX };
+        record.members.push(Member { since, ..member.clone() });
+        Ok(true)
+    }
+
+    fn publish(&mut self, room: &RoomId, to: &BTreeSet<Incarnation>, change: RoomChange) {
+        let RoomRecord { serial, version, .. } = self.data.rooms[room];
+        let entry = LogEntry { room: room.clone(), serial, version, change };
+        self.published.extend(to.iter().map(|node| (*node, entry.clone())));
+    }
+
+    fn publish_snapshot(&mut self, room: &RoomId, to: &BTreeSet<Incarnation>) {
+        let record = self.data.rooms[room].clone();
+        self.publish(room, to, RoomChange::Snapshot(record));
+    }
+}

@@ -1,0 +1,260 @@
+//! Connections between nodes and the engine, and the engine itself.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parlor::cluster::frame::encode_entry;
+use parlor::cluster::{Call, CallId, Incarnation, ScriptReply};
+
+use super::host::Request;
+use super::model::{Caller, Model};
+use super::world::{Happening, LEASE, World};
+
+/// A message on a connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Packet {
+    Open,
+    Opened,
+    Call { id: CallId, call: Call },
+    Reply { id: CallId, reply: ScriptReply },
+    Publish { to: Incarnation, number: Option<u64>, message: Bytes },
+    Published { to: Incarnation, number: u64 },
+    Message(Bytes),
+}
+
+/// A connection of a node to the engine.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) node: usize,
+    life: u64,
+    caller: Caller,
+    /// Whether each side believes that it is open. What is in flight to a side that is closed is lost.
+    pub(crate) is_open_at_engine: bool,
+    pub(crate) is_open_at_node: bool,
+    is_subscribed: bool,
+    last_to_engine: Duration,
+    last_to_node: Duration,
+}
+
+/// The engine as a process.
+pub(crate) struct EngineState {
+    pub(crate) data: Model,
+    pub(crate) is_dead: bool,
+    pub(crate) is_stopped: bool,
+    pub(crate) delay: Duration,
+    unread: VecDeque<(usize, Packet)>,
+    /// The data of the last five seconds.
+    history: VecDeque<Model>,
+}
+
+impl EngineState {
+    pub(crate) fn new(data: Model) -> Self {
+        let (unread, history) = (VecDeque::new(), VecDeque::new());
+        Self { data, is_dead: false, is_stopped: false, delay: Duration::ZERO, unread, history }
+    }
+
+    pub(crate) fn remember(&mut self) {
+        self.history.push_back(self.data.clone());
+        if self.history.len() > 10 {
+            self.history.pop_front();
+        }
+    }
+
+    /// Returns the data that an engine had some seconds ago.
+    pub(crate) fn old(&self, age: usize) -> Model {
+        self.history[age % self.history.len()].clone()
+    }
+}
+
+impl World {
+    /// A node asks something of its engine.
+    pub(crate) fn request(&mut self, node: usize, request: Request) {
+        match request {
+            Request::Connect { me, generation } => self.open(node, Caller { me, generation }),
+            Request::Call { id, call } => self.send_to_engine(node, Packet::Call { id, call }),
+            Request::Publish { to, number, message } => {
+                self.send_to_engine(node, Packet::Publish { to, number, message });
+            }
+        }
+    }
+
+    fn open(&mut self, node: usize, caller: Caller) {
+        if let Some(former) = self.machines[node].connection.take() {
+            self.connections[former].is_open_at_node = false;
+            // The engine learns of it some time, and still reads what was sent.
+            if self.random.percent(50) {
+                self.connections[former].is_open_at_engine = false;
+            }
+        }
+        let connection = self.connections.len();
+        let life = self.machines[node].life;
+        self.connections.push(Connection {
+            node,
+            life,
+            caller,
+            is_open_at_engine: true,
+            is_open_at_node: true,
+            is_subscribed: false,
+            last_to_engine: self.now,
+            last_to_node: self.now,
+        });
+        self.machines[node].connection = Some(connection);
+        self.note(|| format!("node {node} connects: connection {connection}, {caller:?}"));
+        if self.machines[node].is_cut_off {
+            self.connections[connection].is_open_at_engine = false;
+            if self.random.percent(50) {
+                self.after(Duration::from_millis(1), Happening::Closed { connection });
+            }
+            return;
+        }
+        self.send_to_engine(node, Packet::Open);
+    }
+
+    fn send_to_engine(&mut self, node: usize, packet: Packet) {
+        let Some(connection) = self.machines[node].connection else { return };
+        let delay = self.random.micros(50, 2000) + self.engine.delay;
+        let open = &mut self.connections[connection];
+        if !open.is_open_at_engine {
+            return;
+        }
+        open.last_to_engine = open.last_to_engine.max(self.now + delay);
+        let time = open.last_to_engine;
+        self.at(time, Happening::AtEngine { connection, packet });
+    }
+
+    fn send_to_node(&mut self, connection: usize, packet: Packet) {
+        let delay = self.random.micros(50, 2000);
+        let open = &mut self.connections[connection];
+        open.last_to_node = open.last_to_node.max(self.now + delay);
+        let time = open.last_to_node;
+        self.at(time, Happening::AtNode { connection, packet });
+    }
+
+    /// A packet arrives at the engine.
+    pub(crate) fn at_engine(&mut self, connection: usize, packet: Packet) {
+        if self.engine.is_dead {
+            // A connection that was closed by the death was closed then; a new one is refused.
+            if matches!(packet, Packet::Open) {
+                self.connections[connection].is_open_at_engine = false;
+                self.after(Duration::from_millis(1), Happening::Closed { connection });
+            }
+            return;
+        }
+        if self.engine.is_stopped {
+            self.engine.unread.push_back((connection, packet));
+            return;
+        }
+        if self.connections[connection].is_open_at_engine {
+            self.execute(connection, packet);
+        }
+    }
+
+    fn execute(&mut self, connection: usize, packet: Packet) {
+        match packet {
+            Packet::Open => {
+                self.connections[connection].is_subscribed = true;
+                self.send_to_node(connection, Packet::Opened);
+            }
+            Packet::Call { id, call } => {
+                let caller = self.connections[connection].caller;
+                let lease = u64::try_from(LEASE.as_millis()).unwrap();
+                let now = self.millis();
+                let (reply, published) = self.engine.data.run(now, lease, caller, &call);
+                self.note(|| format!("engine: {:?} {call:?} -> {reply:?}", caller.me));
+                // Some versions answer the caller before its subscriptions get what the script published.
+                let is_reply_first = self.random.percent(50);
+                if is_reply_first {
+                    self.send_to_node(connection, Packet::Reply { id, reply: reply.clone() });
+                }
+                for (to, entry) in published {
+                    self.publish(to, &encode_entry(&entry).into());
+                }
+                if !is_reply_first {
+                    self.send_to_node(connection, Packet::Reply { id, reply });
+                }
+            }
+            Packet::Publish { to, number, message } => {
+                self.publish(to, &message);
+                if let Some(number) = number {
+                    self.send_to_node(connection, Packet::Published { to, number });
+                }
+            }
+            Packet::Opened | Packet::Reply { .. } | Packet::Published { .. } | Packet::Message(_) => unreachable!(),
+        }
+    }
+
+    fn publish(&mut self, to: Incarnation, message: &Bytes) {
+        let is_reader = |open: &Connection| open.is_subscribed && open.is_open_at_engine && open.caller.me == to;
+        let readers = (0..self.connections.len()).filter(|index| is_reader(&self.connections[*index]));
+        for reader in readers.collect::<Vec<_>>() {
+            self.send_to_node(reader, Packet::Message(message.clone()));
+        }
+    }
+
+    /// A packet, or the end of the connection, arrives at a node.
+    pub(crate) fn at_node(&mut self, connection: usize, packet: Option<Packet>) {
+        let open = &mut self.connections[connection];
+        let (node, life) = (open.node, open.life);
+        if packet.is_none() {
+            open.is_open_at_engine = false;
+        }
+        let machine = &mut self.machines[node];
+        let Some(process) = machine.process.as_ref().filter(|_| machine.life == life) else { return };
+        if process.is_stopped {
+            machine.unread.push_back((connection, packet));
+            return;
+        }
+        if !self.connections[connection].is_open_at_node {
+            return;
+        }
+        if packet.is_none() {
+            self.connections[connection].is_open_at_node = false;
+            machine.connection = None;
+            self.note(|| format!("node {node} loses connection {connection}"));
+        }
+        self.with_node(node, |process, now| match packet {
+            None => process.node.disconnected(now),
+            Some(Packet::Opened) => process.node.connected(now),
+            Some(Packet::Reply { id, reply }) => process.node.replied(now, id, reply),
+            Some(Packet::Published { to, number }) => process.node.published(to, number),
+            Some(Packet::Message(message)) => process.node.received(now, &message),
+            Some(Packet::Open | Packet::Call { .. } | Packet::Publish { .. }) => unreachable!(),
+        });
+    }
+
+    /// Closes the present connection of a node. What is on its way to the engine is still executed, or not; the node notices
+    /// at once, or after some time.
+    pub(crate) fn cut(&mut self, node: usize, is_noticed: bool) {
+        let Some(connection) = self.machines[node].connection else { return };
+        self.note(|| format!("connection {connection} of node {node} is cut, noticed: {is_noticed}"));
+        let delay = if is_noticed { self.random.millis(0, 2) } else { self.random.millis(0, 4000) };
+        self.connections[connection].is_subscribed = false;
+        if self.random.percent(50) {
+            self.connections[connection].is_open_at_engine = false;
+        }
+        self.after(delay, Happening::Closed { connection });
+    }
+
+    /// The engine reads what arrived while it was stopped.
+    pub(crate) fn continue_engine(&mut self) {
+        self.engine.is_stopped = false;
+        for (connection, packet) in std::mem::take(&mut self.engine.unread) {
+            self.at_engine(connection, packet);
+        }
+    }
+
+    /// The engine dies: all connections close, and what it had not read is lost.
+    pub(crate) fn kill_engine(&mut self) {
+        self.engine.is_dead = true;
+        self.engine.is_stopped = false;
+        self.engine.unread.clear();
+        for connection in 0..self.connections.len() {
+            if self.connections[connection].is_open_at_engine {
+                self.connections[connection].is_open_at_engine = false;
+                let delay = self.random.millis(0, 10);
+                self.after(delay, Happening::Closed { connection });
+            }
+        }
+    }
+}

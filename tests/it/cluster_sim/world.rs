@@ -1,0 +1,281 @@
+//! The simulated world: time, processes, clients and the engine. Everything that happens is decided by the seed.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::time::{Duration, Instant, SystemTime};
+
+use parlor::clock::Moment;
+use parlor::cluster::node::Settings;
+use parlor::id::{PeerId, RoomId};
+use parlor::room::Limits;
+
+use super::client::{Client, Ledger};
+use super::host::{Notice, Process};
+use super::model::Model;
+use super::network::{Connection, EngineState, Packet};
+use super::random::Random;
+use super::stats::Stats;
+
+pub(crate) const NODES: usize = 4;
+pub(crate) const CLIENTS: usize = 14;
+pub(crate) const ROOMS: usize = 3;
+pub(crate) const CAPACITY: usize = 6;
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
+
+/// How long faults happen, and how long the cluster has to heal after the last.
+const FAULTS: Duration = Duration::from_secs(64);
+const HEALING: Duration = Duration::from_secs(44);
+
+/// How long clients do nothing at the end, so that nothing is in flight.
+const QUIET: Duration = Duration::from_secs(4);
+
+/// Something that happens at a time.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// A packet arrives at the engine.
+    AtEngine {
+        connection: usize,
+        packet: Packet,
+    },
+    /// A packet arrives at a node.
+    AtNode {
+        connection: usize,
+        packet: Packet,
+    },
+    /// A node notices that its connection is closed.
+    Closed {
+        connection: usize,
+    },
+    Tick {
+        node: usize,
+        life: u64,
+    },
+    Client {
+        client: usize,
+    },
+    Fault,
+    EndOfFault(Fault),
+    Snapshot,
+}
+
+/// A fault that lasts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    NodeStopped { node: usize, life: u64 },
+    NodeDead { node: usize },
+    NodeCutOff { node: usize },
+    EngineStopped,
+    EngineSlow,
+    EngineDead,
+}
+
+/// A node of the simulation over all its lives.
+pub(crate) struct Machine {
+    pub(crate) process: Option<Process>,
+    /// Number of starts.
+    pub(crate) life: u64,
+    /// Index of the present connection.
+    pub(crate) connection: Option<usize>,
+    pub(crate) is_cut_off: bool,
+    is_busy: bool,
+    /// Packets that arrived while the process was stopped.
+    pub(crate) unread: VecDeque<(usize, Option<Packet>)>,
+}
+
+/// The simulated world.
+pub(crate) struct World {
+    pub(crate) random: Random,
+    pub(crate) now: Duration,
+    start: Moment,
+    happenings: BinaryHeap<Reverse<(Duration, u64)>>,
+    contents: BTreeMap<u64, Happening>,
+    count: u64,
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) connections: Vec<Connection>,
+    pub(crate) engine: EngineState,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) ledger: Ledger,
+    pub(crate) sessions: u128,
+    /// How much each node keeps for retransmission.
+    kept_bytes: usize,
+    /// Whether the engine has lost data, so that rooms may exceed their capacity.
+    pub(crate) has_lost_data: bool,
+    /// The last lines of the log.
+    pub(crate) log: VecDeque<String>,
+    log_lines: usize,
+    pub(crate) stats: Stats,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, log_lines: usize) -> Self {
+        let mut random = Random(seed);
+        let name =
+            |index: usize| PeerId::new(&format!("client {}", if index < 4 { index / 2 } else { index })).unwrap();
+        let clients = (0..CLIENTS).map(|index| Client { name: name(index), session: None }).collect();
+        let machine = |_| Machine {
+            process: None,
+            life: 0,
+            connection: None,
+            is_cut_off: false,
+            is_busy: false,
+            unread: VecDeque::new(),
+        };
+        let epoch = random.next();
+        // In some runs so little that frames are missing.
+        let kept_bytes = if random.percent(20) { 3_000 } else { 16 << 20 };
+        let start =
+            Moment { instant: Instant::now(), time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) };
+        let mut world = Self {
+            random,
+            now: Duration::ZERO,
+            start,
+            happenings: BinaryHeap::new(),
+            contents: BTreeMap::new(),
+            count: 0,
+            machines: (0..NODES).map(machine).collect(),
+            connections: Vec::new(),
+            engine: EngineState::new(Model::new(epoch)),
+            clients,
+            ledger: Ledger::default(),
+            sessions: 0,
+            kept_bytes,
+            has_lost_data: false,
+            log: VecDeque::new(),
+            log_lines,
+            stats: Stats::default(),
+        };
+        for node in 0..NODES {
+            world.start_node(node);
+        }
+        for client in 0..CLIENTS {
+            let soon = world.random.millis(0, 2000);
+            world.after(soon, Happening::Client { client });
+        }
+        world.after(Duration::from_secs(3), Happening::Fault);
+        world.after(Duration::ZERO, Happening::Snapshot);
+        world
+    }
+
+    /// Runs to the end; panics if something is wrong.
+    pub(crate) fn run(&mut self) {
+        while let Some(Reverse((time, number))) = self.happenings.pop() {
+            if time > FAULTS + HEALING {
+                break;
+            }
+            self.now = time;
+            let happening = self.contents.remove(&number).unwrap();
+            self.happen(happening);
+        }
+        self.finish();
+    }
+
+    pub(crate) fn are_faults_over(&self) -> bool {
+        self.now >= FAULTS
+    }
+
+    /// Whether clients do nothing any more.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.now + QUIET >= FAULTS + HEALING
+    }
+
+    /// Adds something that happens after a time.
+    pub(crate) fn after(&mut self, delay: Duration, happening: Happening) {
+        self.at(self.now + delay, happening);
+    }
+
+    pub(crate) fn at(&mut self, time: Duration, happening: Happening) {
+        self.count += 1;
+        self.happenings.push(Reverse((time, self.count)));
+        self.contents.insert(self.count, happening);
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        self.start + self.now
+    }
+
+    /// Returns the time in milliseconds.
+    pub(crate) fn millis(&self) -> u64 {
+        u64::try_from(self.now.as_millis()).unwrap()
+    }
+
+    pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
+        if self.log_lines == 0 {
+            return;
+        }
+        self.log.push_back(format!("{:>12.6} {}", self.now.as_secs_f64(), text()));
+        if self.log.len() > self.log_lines {
+            self.log.pop_front();
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::AtEngine { connection, packet } => self.at_engine(connection, packet),
+            Happening::AtNode { connection, packet } => self.at_node(connection, Some(packet)),
+            Happening::Closed { connection } => self.at_node(connection, None),
+            Happening::Tick { node, life } => {
+                let machine = &mut self.machines[node];
+                if machine.life != life {
+                    return;
+                }
+                self.after(Duration::from_millis(100), Happening::Tick { node, life });
+                if !self.machines[node].process.as_ref().unwrap().is_stopped {
+                    self.with_node(node, |process, now| process.node.tick(now));
+                }
+            }
+            Happening::Client { client } => self.client_acts(client),
+            Happening::Fault => self.fault(),
+            Happening::EndOfFault(fault) => self.end_fault(fault),
+            Happening::Snapshot => {
+                self.engine.remember();
+                self.after(Duration::from_millis(500), Happening::Snapshot);
+            }
+        }
+    }
+
+    pub(crate) fn start_node(&mut self, node: usize) {
+        let settings = Settings { lease: LEASE, kept_bytes: self.kept_bytes };
+        let limits = Limits { room_size: CAPACITY, rooms_per_connection: 8, ..Limits::default() };
+        let random = self.random.next();
+        let machine = &mut self.machines[node];
+        machine.life += 1;
+        let life = machine.life;
+        machine.process = Some(Process::start(settings, limits, random));
+        self.note(|| format!("node {node} starts"));
+        self.after(Duration::ZERO, Happening::Tick { node, life });
+    }
+
+    /// Does something with a process, then what results from it: requests to the engine, and notices to its sessions, in
+    /// order. Sessions that are to end do so last, as they end by actions of their own.
+    pub(crate) fn with_node(&mut self, node: usize, act: impl FnOnce(&mut Process, Moment)) {
+        let now = self.moment();
+        let machine = &mut self.machines[node];
+        let Some(process) = machine.process.as_mut() else { return };
+        act(process, now);
+        if std::mem::replace(&mut machine.is_busy, true) {
+            return;
+        }
+        let (mut notices, mut ending) = (VecDeque::new(), VecDeque::new());
+        loop {
+            let process = self.machines[node].process.as_mut().expect("a process that acts runs");
+            notices.extend(process.sessions.take());
+            for request in process.requests.take() {
+                self.request(node, request);
+            }
+            match notices.pop_front() {
+                Some(Notice::End { connection }) => ending.push_back(connection),
+                Some(notice) => self.notice(node, notice),
+                None => match ending.pop_front() {
+                    Some(connection) => self.is_ended(node, connection),
+                    None => break,
+                },
+            }
+        }
+        self.machines[node].is_busy = false;
+    }
+}
+
+/// Returns the id of a room.
+pub(crate) fn room_id(room: usize) -> RoomId {
+    RoomId::new(&format!("room {room}")).unwrap()
+}
