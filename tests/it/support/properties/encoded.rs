@@ -298,7 +298,9 @@ pub(crate) fn payload(told: &str, kind: &str) -> Object {
 fn as_sent(sent: &Sent) -> Object {
     let object = &sent.object;
     match sent.wire {
-        Wire::SocketIo => object.less(|key| SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key)),
+        Wire::SocketIo => object.less(|key| {
+            SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key) || counterparts(sent).any(|field| field == key)
+        }),
         Wire::Session => object.less(|key| key == "type" || key == "sessionId"),
         Wire::Envelope => {
             let payload = object.less(|key| ["fromUserId", "roomId", "sentAt"].contains(&key));
