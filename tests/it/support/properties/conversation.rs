@@ -351,7 +351,8 @@ impl Talk {
             Command::Relay { room, target, signal } => {
                 let target = target.as_ref().map(Target::to_string);
                 let expected = match self.wire {
-                    Wire::Topic => object.get("to").map(id_text),
+                    // Null counts as absent.
+                    Wire::Topic => object.get("to").filter(|to| *to != "null").map(id_text),
                     Wire::Envelope => object.get("targetUserId").map(id_text),
                     _ => None,
                 };
