@@ -24,14 +24,16 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Instant, UNIX_EPOCH};
 
+use parlor::cluster::node::Counters;
+
 use self::random::Random;
 use self::stats::Stats;
-use self::world::World;
+use self::world::{NODES, World};
 
 /// Runs a seed. If it fails, runs it again to print the log.
 fn run(seed: u64) -> Stats {
     let mut world = World::new(seed, 0);
-    if catch_unwind(AssertUnwindSafe(|| world.run())).is_ok() {
+    if catch_unwind(AssertUnwindSafe(|| world.run_with_faults())).is_ok() {
         return world.stats;
     }
     print_log(seed, 4_000);
@@ -41,7 +43,7 @@ fn run(seed: u64) -> Stats {
 /// Runs a seed, and prints the last lines of its log.
 fn print_log(seed: u64, lines: usize) {
     let mut world = World::new(seed, lines);
-    let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let outcome = catch_unwind(AssertUnwindSafe(|| world.run_with_faults()));
     for line in &world.log {
         println!("{line}");
     }
@@ -78,4 +80,17 @@ fn cluster_heals_after_faults() {
     println!("{count} seeds: {sum:?}");
     // The faults are there, and so is what heals them.
     assert!(sum.counters.provisional > 0 && sum.counters.resent > 0 && sum.counters.reaped > 0, "{sum:?}");
+}
+
+#[test]
+fn without_faults_nothing_is_repaired() {
+    for seed in 1..=3 {
+        let mut world = World::new(seed, 0);
+        world.run();
+        let Stats { signals, delivered, counters, .. } = world.stats;
+        let expected = Counters { connects: NODES as u64, bounced: counters.bounced, ..Counters::default() };
+        assert_eq!(counters, expected, "seed {seed}");
+        // The others were sent to peers that were just leaving.
+        assert!(signals > 5_000 && delivered * 100 > signals * 95, "seed {seed}: {delivered} of {signals}");
+    }
 }

@@ -151,9 +151,14 @@ impl World {
             let soon = world.random.millis(0, 2000);
             world.after(soon, Happening::Client { client });
         }
-        world.after(Duration::from_secs(3), Happening::Fault);
         world.after(Duration::ZERO, Happening::Snapshot);
         world
+    }
+
+    /// Runs to the end with faults; panics if something is wrong.
+    pub(crate) fn run_with_faults(&mut self) {
+        self.after(Duration::from_secs(3), Happening::Fault);
+        self.run();
     }
 
     /// Runs to the end; panics if something is wrong.
