@@ -1,11 +1,12 @@
-//! The boundary between wire protocols and rooms.
+//! The boundary between protocols and rooms.
 //!
 //! A dialect is pure: text in, [`Command`] out (`decode`); [`Event`] in, text out (`encode`). It
 //! does no I/O and keeps no state, so that recorded frames test it completely.
 //!
 //! - `decode` checks everything that can be checked without a room; a [`DecodeError`] names the wrong field;
 //! - the bodies of signals stay the text that was received, and are never parsed into a tree;
-//! - a transport registers its connection with the [`Dialect`] of its client, and asks a [`Conversation`] what to do.
+//! - a transport registers its connection with the [`Dialect`] of its client, and executes the steps of a
+//!   [`Conversation`].
 //!
 //! The guarantee that is easy to break: no input makes `decode` panic.
 
@@ -56,7 +57,7 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    /// Whether its clients meet in pair sessions, not in rooms.
+    /// Returns whether clients of this protocol meet in pair sessions, not in rooms.
     pub fn has_pair_sessions(&self) -> bool {
         self.names == Names::Unspoken
     }

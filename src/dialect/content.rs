@@ -1,8 +1,8 @@
-//! What a signal says, for a wire that it was not sent on.
+//! Converts signals between protocols.
 //!
-//! Within a dialect a signal's body passes as it came. Between dialects only the frame around it changes: an SDP stands as
-//! text or as `{type, sdp}`, a candidate as text or as an `RTCIceCandidateInit`, and null is the end of candidates. Nothing
-//! of a description or a candidate is parsed: its members are found, and their text is copied.
+//! Within a dialect a signal's body is relayed unchanged. Between dialects only the frame around it changes: an SDP is
+//! text or `{type, sdp}`, a candidate is text or an `RTCIceCandidateInit`, and null is the end of candidates.
+//! Descriptions and candidates are not parsed: their members are located, and their text is copied.
 
 use std::borrow::Cow;
 
@@ -10,12 +10,12 @@ use super::json::{self, Members, push_raw};
 use crate::json::JsonText;
 use crate::room::{Signal, SignalKind};
 
-/// The description or candidate as it stands in the body.
+/// Returns the description or candidate as it is in the body.
 fn raw(signal: &Signal) -> &str {
     signal.body.get(signal.content.clone()).filter(|text| !text.is_empty()).unwrap_or("null")
 }
 
-/// The type of a description as a JSON string, where the sender did not say it.
+/// Returns the type of a description as a JSON string, for senders that do not state it.
 fn type_of(kind: SignalKind) -> &'static str {
     match kind {
         SignalKind::Offer => r#""offer""#,
@@ -24,12 +24,12 @@ fn type_of(kind: SignalKind) -> &'static str {
     }
 }
 
-/// The data of an application message: one JSON value.
+/// Returns the data of an application message: one JSON value.
 pub fn data(signal: &Signal) -> &str {
     raw(signal)
 }
 
-/// The text of the SDP and its type, each as JSON.
+/// Returns the text of the SDP and its type, each as JSON.
 pub fn sdp(signal: &Signal) -> (Cow<'_, str>, Cow<'_, str>) {
     let text = raw(signal);
     let read = Members::parse(text);
@@ -43,7 +43,7 @@ pub fn sdp(signal: &Signal) -> (Cow<'_, str>, Cow<'_, str>) {
     }
 }
 
-/// A JSON value that is no text, as one: a typed client is never handed anything else.
+/// Converts a JSON value to a JSON string: a typed client never receives any other type.
 fn as_text(value: &str) -> Cow<'_, str> {
     if value.starts_with('"') {
         return value.into();
@@ -53,11 +53,11 @@ fn as_text(value: &str) -> Cow<'_, str> {
     text.into()
 }
 
-/// A description as `{type, sdp}`.
+/// Returns a description as `{type, sdp}`.
 pub fn description(signal: &Signal) -> Cow<'_, str> {
     let text = raw(signal);
     if Members::parse(text).is_some_and(|members| members.get("sdp").is_none()) {
-        // No description that we know: it is handed on as it is.
+        // Not a description that the server knows: relayed unchanged.
         return text.into();
     }
     let (sdp, kind) = sdp(signal);
@@ -69,14 +69,14 @@ pub fn description(signal: &Signal) -> Cow<'_, str> {
     out.into()
 }
 
-/// The members of an `RTCIceCandidateInit` that every wire carries.
+/// The members of an `RTCIceCandidateInit` that every protocol carries.
 pub const CANDIDATE_MEMBERS: [&str; 4] = ["candidate", "sdpMid", "sdpMLineIndex", "usernameFragment"];
 
-/// A candidate as an `RTCIceCandidateInit`, or null for the end of candidates.
+/// Returns a candidate as an `RTCIceCandidateInit`, or null for the end of candidates.
 pub fn candidate(signal: &Signal) -> Cow<'_, str> {
     let text = raw(signal);
     if text.starts_with('"') {
-        // Without a media line a browser takes none: with bundling, the first is that of all.
+        // A browser rejects a candidate without a media line; with bundling, the first line applies to all.
         return format!(r#"{{"candidate":{text},"sdpMid":null,"sdpMLineIndex":0}}"#).into();
     }
     match Members::parse(text) {
@@ -86,7 +86,7 @@ pub fn candidate(signal: &Signal) -> Cow<'_, str> {
     }
 }
 
-/// The members of a candidate, each as JSON: the text and the place. Null is the end of candidates.
+/// Returns the members of a candidate, each as JSON: the text and its media line. A null text is the end of candidates.
 pub fn candidate_members(signal: &Signal) -> [(&'static str, Cow<'_, str>); 3] {
     let text = raw(signal);
     let read = Members::parse(text);

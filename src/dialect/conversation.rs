@@ -62,7 +62,7 @@ pub struct Hello<'a> {
     pub heartbeat: Duration,
     /// Whether the client has to authenticate before it may do anything.
     pub needs_token: bool,
-    /// The ICE servers that a joining peer is told.
+    /// The ICE servers for a joining peer.
     pub ice_servers: Option<&'a Arc<IceServers>>,
 }
 
@@ -130,10 +130,10 @@ pub enum Ending {
 ///
 /// A connection has one session, or several that [`channel`](Conversation::channel) distinguishes.
 pub trait Conversation: Send {
-    /// The dialect of a new session.
+    /// Returns the dialect of a new session.
     fn dialect(&self) -> &'static Dialect;
 
-    /// The dialect after the messages so far: the first one may choose a variant of it.
+    /// Returns the dialect after the messages so far: the first one may choose a variant of it.
     fn speaks(&self) -> &'static Dialect {
         self.dialect()
     }
@@ -141,7 +141,7 @@ pub trait Conversation: Send {
     /// Returns the actions for a new connection.
     fn open(&mut self) -> Vec<Step>;
 
-    /// Whether a text frame counts as a message for the rate limit, not as a frame of a lower protocol.
+    /// Returns whether a text frame counts as a message for the rate limit, not as a frame of a lower protocol.
     fn is_message(&self, _text: &str) -> bool {
         true
     }
@@ -162,12 +162,12 @@ pub trait Conversation: Send {
         Some(Step::Tell(Frame::Close(1003, "binary messages are not accepted")))
     }
 
-    /// The number of the session to which the last message belongs.
+    /// Returns the number of the session to which the last message belongs.
     fn channel(&self) -> usize {
         0
     }
 
-    /// Whether sessions are opened by [`Step::Connect`] rather than with the connection.
+    /// Returns whether sessions are opened by [`Step::Connect`] rather than with the connection.
     fn connects_later(&self) -> bool {
         false
     }
@@ -182,12 +182,12 @@ pub trait Conversation: Send {
         Box::new(Unframed)
     }
 
-    /// How a dead connection is detected.
+    /// Returns how a dead connection is detected.
     fn heartbeat(&self) -> Heartbeat {
         Heartbeat::Frames
     }
 
-    /// Whether a close of the WebSocket without a status code ends the session.
+    /// Returns whether a close of the WebSocket without a status code ends the session.
     fn bare_close_is_leave(&self) -> bool {
         true
     }
@@ -203,7 +203,7 @@ pub trait Conversation: Send {
         Frame::Close(1011, "this protocol has no such request")
     }
 
-    /// The correlation id of the last request, if it has one.
+    /// Returns the correlation id of the last request, if it has one.
     fn correlation(&self) -> Option<&str> {
         None
     }
@@ -218,12 +218,12 @@ pub trait Conversation: Send {
         None
     }
 
-    /// Whether the client may send its token after the handshake.
+    /// Returns whether the client may send its token after the handshake.
     fn takes_tokens(&self) -> bool {
         false
     }
 
-    /// Whether the client has connected to a session, and no message is incomplete.
+    /// Returns whether the client has connected to a session, and no message is incomplete.
     fn is_settled(&self) -> bool {
         true
     }

@@ -1,9 +1,9 @@
 //! The envelope dialect, `/ws`: typed JSON envelopes with request/response correlation.
 //!
-//! `{ "type", "payload", "timestamp", "correlationId"? }`. Where a request carries a correlation id, exactly one answer
-//! carries it back. Types are written with colons; a client that begins with dots is answered with dots. A signal's
-//! payload passes as it came, less the sender's fields; read as a signal of another wire, the payload itself is the
-//! description or the candidate.
+//! `{ "type", "payload", "timestamp", "correlationId"? }`. A request with a correlation id gets exactly one response,
+//! which carries the same id. Types are written with colons; a client whose first message uses dots gets responses with
+//! dots. A signal's payload is relayed unchanged except for the sender's fields; for other protocols the payload itself
+//! is the description or the candidate.
 
 pub mod checker;
 pub mod decode;
@@ -29,9 +29,9 @@ use crate::room::{Answer, Code, Command, Snapshot};
 
 const NAME: &str = "envelope";
 
-/// How events are written for envelope clients.
+/// Encodes events for envelope clients.
 pub static DIALECT: Dialect = dialect(Style::Colons);
-/// The same, for those that began with dots.
+/// Encodes events for clients that write types with dots.
 static WITH_DOTS: Dialect = dialect(Style::Dots);
 
 const fn dialect(style: Style) -> Dialect {
@@ -83,33 +83,33 @@ pub struct Typed {
     connection: ConnectionId,
     heartbeat: Duration,
     now: SystemTime,
-    /// Unknown until the first message.
+    /// `None` until the first message.
     style: Option<Style>,
     is_settled: bool,
-    /// Whether nothing but a token is of use yet.
+    /// Whether the client must authenticate first.
     needs_token: bool,
-    /// What the `auth:request` in hand says for later joins.
-    asked: Defaults,
-    /// What the last successful `auth:request` said for them.
+    /// Defaults for joins in the current `auth:request`.
+    requested: Defaults,
+    /// Defaults for joins in the last successful `auth:request`.
     defaults: Defaults,
-    /// The place that the request in hand comes back to.
+    /// The session that the current request resumes.
     resumption: Option<Resumption>,
-    /// Who the client is, by its token; else its connection.
+    /// The subject of the client's token; `None` without one.
     user: Option<PeerId>,
-    /// Until when.
+    /// When the token expires.
     expires_at: Option<SystemTime>,
     ice_servers: Option<Arc<IceServers>>,
-    /// The correlation id of the request in hand.
+    /// The correlation id of the current request.
     correlation: Option<String>,
-    /// What the client must know to come back after a drop.
+    /// The token with which the client may resume its session.
     resume_token: Option<String>,
-    /// Whether a `room:state` has told it already.
-    has_told_token: bool,
-    /// The room that the request in hand leaves.
+    /// Whether a `room:state` has carried the resume token.
+    is_token_sent: bool,
+    /// The room that the current request leaves.
     leaving: Option<RoomId>,
 }
 
-/// Begins.
+/// Begins a conversation.
 pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
     Ok(Box::new(Typed {
         connection: hello.connection,
@@ -118,7 +118,7 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
         style: None,
         is_settled: false,
         needs_token: hello.needs_token,
-        asked: Defaults::default(),
+        requested: Defaults::default(),
         defaults: Defaults::default(),
         resumption: None,
         user: None,
@@ -126,7 +126,7 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
         ice_servers: hello.ice_servers.cloned(),
         correlation: None,
         resume_token: None,
-        has_told_token: false,
+        is_token_sent: false,
         leaving: None,
     }))
 }
@@ -144,7 +144,7 @@ impl Conversation for Typed {
         match self.read(text, now) {
             Err(problems) => Some(self.invalid(&problems)),
             Ok(Request::Authenticate { token, defaults, resumption }) => {
-                (self.asked, self.resumption) = (defaults, resumption);
+                (self.requested, self.resumption) = (defaults, resumption);
                 Some(Step::Authenticate(token))
             }
             Ok(Request::Ping(payload)) => Some(self.tell("pong", |out| out.push_str(&payload))),
@@ -164,7 +164,7 @@ impl Conversation for Typed {
     }
 
     fn refuse(&mut self, text: &str, error: RequestError, now: SystemTime) -> Option<Step> {
-        // Read for its correlation id alone.
+        // Only the correlation id is used.
         _ = self.read(text, now);
         self.answer(Err(error), now)
     }
@@ -180,10 +180,10 @@ impl Conversation for Typed {
         self.resume_token = key;
     }
 
-    fn resumed(&mut self, place: Option<ConnectionId>, now: SystemTime) -> Frame {
+    fn resumed(&mut self, resumed: Option<ConnectionId>, now: SystemTime) -> Frame {
         self.now = now;
-        self.connection = place.unwrap_or(self.connection);
-        let identity = Identity { role: None, expires_at: self.expires_at, recovered: Some(place.is_some()) };
+        self.connection = resumed.unwrap_or(self.connection);
+        let identity = Identity { role: None, expires_at: self.expires_at, recovered: Some(resumed.is_some()) };
         self.identified(&identity)
     }
 
@@ -192,7 +192,7 @@ impl Conversation for Typed {
     }
 
     fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<Frame> {
-        let token = self.resume_token.as_deref().filter(|_| !self.has_told_token);
+        let token = self.resume_token.as_deref().filter(|_| !self.is_token_sent);
         Some(self.envelope("room:state", now).with_token(token, |out| {
             let ice_servers = self.ice_servers.as_ref().map(|servers| servers.for_peer(&snapshot.me.id, now));
             encode::room_state(out, snapshot, ice_servers.as_deref());
@@ -202,9 +202,9 @@ impl Conversation for Typed {
     fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step> {
         self.now = now;
         match result {
-            // Told already, before anything else of the room: see `welcome`.
+            // Sent before all other events of the room: see `welcome`.
             Ok(Answer::Joined(_)) => {
-                self.has_told_token = true;
+                self.is_token_sent = true;
                 None
             }
             Ok(Answer::Inspected(snapshot)) => {
@@ -245,10 +245,10 @@ impl Conversation for Typed {
 
     fn authenticated(&mut self, result: Result<Option<&Grant>, RequestError>, now: SystemTime) -> Option<Step> {
         self.now = now;
-        let asked = std::mem::take(&mut self.asked);
+        let requested = std::mem::take(&mut self.requested);
         match result {
             Ok(grant) => {
-                let Defaults { room, role } = asked;
+                let Defaults { room, role } = requested;
                 self.defaults =
                     Defaults { room: room.or(self.defaults.room.take()), role: role.or(self.defaults.role.take()) };
                 (self.is_settled, self.needs_token) = (true, false);
@@ -278,7 +278,7 @@ impl Conversation for Typed {
 }
 
 impl Typed {
-    /// Reads a message, and keeps what its answer needs.
+    /// Reads a message, and stores the data for its response.
     fn read(&mut self, text: &str, now: SystemTime) -> Result<Request, Vec<Problem>> {
         let decode::Read { style, correlation, request } = decode::read(text, &self.defaults);
         self.style = self.style.or(style);

@@ -1,4 +1,4 @@
-//! Errors of requests, from decoding to delivery, with the codes of the wire protocols.
+//! Errors of requests, from decoding to delivery, with their error codes.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::sfu::{ErrorScope, SfuError};
 /// An error as all protocols report it.
 #[derive(Debug)]
 pub struct Failure<'a> {
-    /// The error code of the wire protocol.
+    /// The error code that clients receive.
     pub code: Code,
     /// The message for people.
     pub message: Cow<'a, str>,
@@ -20,7 +20,7 @@ pub struct Failure<'a> {
 }
 
 impl<'a> Failure<'a> {
-    /// An error without further fields.
+    /// Creates an error without further fields.
     pub fn new(code: Code, message: &'a str) -> Self {
         Self { code, message: message.into(), retry_after_ms: None }
     }
@@ -75,7 +75,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// The error code of the wire protocol.
+    /// Returns the error code that clients receive.
     pub fn code(&self) -> Code {
         match self {
             Self::TooLarge { .. } => Code::PayloadTooLarge,
@@ -99,7 +99,7 @@ pub enum RequestError {
     #[error(transparent)]
     Room(#[from] RoomError),
     /// The send queues of recipients were full.
-    #[error("not delivered to {failed} of {recipients}: too much waits for them already")]
+    #[error("not delivered to {failed} of {recipients} recipients: send queue full")]
     DeliveryFailed {
         /// Number of recipients that do not get it.
         failed: usize,
@@ -124,13 +124,13 @@ pub enum RequestError {
     /// The connection's token does not permit it, or there is none.
     #[error(transparent)]
     Denied(#[from] Denial),
-    /// A defect of the server.
+    /// A bug of the server.
     #[error("internal error")]
     Internal,
 }
 
 impl RequestError {
-    /// The error code of the wire protocol.
+    /// Returns the error code that clients receive.
     pub fn code(&self) -> Code {
         match self {
             Self::Decode(error) => error.code(),
@@ -149,7 +149,7 @@ impl RequestError {
         }
     }
 
-    /// Milliseconds until the next attempt, at least one, if known.
+    /// Returns the milliseconds until the next attempt, at least one, if known.
     pub fn retry_after_ms(&self) -> Option<u128> {
         match self {
             Self::RateLimited { retry_after } => Some(retry_after.as_micros().div_ceil(1000).max(1)),

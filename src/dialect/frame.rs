@@ -30,19 +30,19 @@ pub struct TokenMessage {
 }
 
 impl TokenMessage {
-    /// Length of the whole message, in bytes.
+    /// Returns the length of the whole message, in bytes.
     pub fn length(&self) -> usize {
         self.before.len() + self.token.len() + self.after.len()
     }
 
-    /// The whole message.
+    /// Returns the whole message.
     pub fn text(&self) -> String {
         [self.before.as_str(), &self.token, &self.after].concat()
     }
 }
 
 impl Frame {
-    /// Length of all its messages, in bytes.
+    /// Returns the length of all its messages, in bytes.
     pub fn length(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),

@@ -25,7 +25,7 @@ pub trait Framing: Any + Send + Sync {
         data
     }
 
-    /// Whether the client receives the numbers of its frames, so that it can resume its session.
+    /// Returns whether the client receives the numbers of its frames, so that it can resume its session.
     fn is_numbered(&self) -> bool {
         false
     }
@@ -40,7 +40,8 @@ pub trait Framing: Any + Send + Sync {
         None
     }
 
-    /// Whether an application message of this name is withheld from this session, beside those that its dialect withholds.
+    /// Returns whether an application message of this name is withheld from this session, in addition to those that its
+    /// dialect withholds.
     fn reserves(&self, _name: &str) -> bool {
         false
     }
@@ -49,11 +50,11 @@ pub trait Framing: Any + Send + Sync {
 /// How an event is encoded for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// As for all sessions of its dialect.
+    /// The default form of its dialect.
     Dialect,
-    /// The same for all sessions of its dialect that have this number.
+    /// A form that all sessions of its dialect with this number share.
     Variant(u8),
-    /// In a form of this session only.
+    /// A form of this session only.
     Own,
 }
 

@@ -1,4 +1,4 @@
-//! The JSON of messages: [`crate::json`], and what names the errors of a dialect.
+//! The JSON of messages: [`crate::json`], and helpers for the errors of dialects.
 
 use super::{DecodeError, Failure};
 use crate::id::IdError;
@@ -13,7 +13,7 @@ pub fn id<T>(
     let text = value.get();
     let id = match text.as_bytes().first() {
         Some(b'"') => {
-            // Only a lone surrogate, which Rust's text cannot hold, makes this fail.
+            // This fails for a lone surrogate only, which Rust strings cannot hold.
             let text = string(value).ok_or(DecodeError::WrongType { field, expected: "valid Unicode" })?;
             new(&text)
         }
@@ -23,14 +23,14 @@ pub fn id<T>(
     id.map_err(|problem| DecodeError::BadId { field, problem })
 }
 
-/// Appends the members that tell an error.
+/// Appends the members of an error.
 pub fn push_failure(out: &mut String, failure: &Failure<'_>) {
     push_member(out, "code", failure.code.as_str());
     push_member(out, "message", &failure.message);
     push_retry(out, failure);
 }
 
-/// Appends the time after which to try again, where it is known.
+/// Appends the time until the next attempt, if known.
 pub fn push_retry(out: &mut String, failure: &Failure<'_>) {
     if let Some(milliseconds) = failure.retry_after_ms {
         push_raw(out, "retryAfterMs", &milliseconds.to_string());

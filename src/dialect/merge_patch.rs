@@ -39,7 +39,7 @@ fn read_members(object: &str) -> Members<'_> {
     Members::parse(object).unwrap_or_default()
 }
 
-/// Values by key, in the order of the keys. The last value of a key counts.
+/// Returns the values by key, in the order of the keys. The last value of a key counts.
 fn by_key<'a>(members: &'a Members<'_>) -> IndexMap<&'a str, JsonText<'a>> {
     members.iter().collect()
 }

@@ -1,6 +1,6 @@
-//! Application messages: the names that they may have.
+//! Valid names of application messages.
 //!
-//! A name becomes the name of an event at Socket.IO clients, where the server's own events have names too. Those are
+//! For Socket.IO clients the name becomes the name of an event. Names of the server's own events are
 //! [reserved](is_reserved), so that no client can forge a server event.
 
 use crate::dialect::DecodeError;
@@ -30,7 +30,7 @@ const SERVER_EVENTS: [&str; 18] = [
     "error",
 ];
 
-/// The events that a Socket.IO client emits to its own page.
+/// The events that a Socket.IO client emits to its own application.
 const CLIENT_EVENTS: [&str; 13] = [
     "connect",
     "connecting",
@@ -47,7 +47,7 @@ const CLIENT_EVENTS: [&str; 13] = [
     "removeListener",
 ];
 
-/// Whether an event of this name at a Socket.IO client comes from the server or the client itself.
+/// Returns whether the server or the Socket.IO client library emits events of this name.
 pub fn is_reserved(name: &str) -> bool {
     SERVER_EVENTS.contains(&name) || CLIENT_EVENTS.contains(&name)
 }

@@ -1,8 +1,8 @@
 //! The session dialect, `/signal`: one-to-one calls over a shared link.
 //!
-//! A pair session is a room for two peers with a queue. Peers have no names: other protocols know a peer by its connection
-//! id, and no message here carries an id. A message is relayed with all its keys; for other protocols its `sdp` is a
-//! description (text or an object) and its `candidate` a candidate.
+//! A pair session is a two-peer room with a queue. Peers have no names: other protocols identify a peer by its
+//! connection id, and messages of this protocol carry no ids. A message is relayed with all its keys; for other
+//! protocols its `sdp` is a description (text or an object) and its `candidate` a candidate.
 
 mod language;
 
@@ -18,7 +18,7 @@ use crate::room::{
 
 const NAME: &str = "session";
 
-/// How events are written for session clients.
+/// Encodes events for session clients.
 pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| encode(event),
@@ -34,16 +34,16 @@ pub static DIALECT: Dialect = Dialect {
 /// One client of a pair session.
 pub struct Session {
     language: Language,
-    /// The session it is in, or was in last.
+    /// The session that the client is in, or was in last.
     current: Option<RoomId>,
     is_settled: bool,
-    /// The session that the message in hand names.
+    /// The session that the current message names.
     named: Option<RoomId>,
-    /// A signal that waits for its sender to be let in.
+    /// The first signal, which is relayed once the client has joined.
     first: Option<Command>,
 }
 
-/// Begins; with a session in the query, in it.
+/// Begins a conversation; the client joins the session of the query, if there is one.
 pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
     let bad = |problem| DecodeError::BadId { field: "sessionId", problem };
     let named = hello.query("sessionId").map(RoomId::new).transpose().map_err(bad)?;
@@ -89,13 +89,13 @@ impl Conversation for Session {
             Ok(_) => None,
             Err(RequestError::Room(error @ RoomError::RoomFull { .. })) => {
                 self.first = None;
-                // Both: what is wrong, and the end of it.
+                // The error, followed by the close frame.
                 Some(Step::Last(self.error_text(&Failure::from(&RequestError::Room(error))), 1008, "ROOM_FULL"))
             }
             Err(error) => {
                 self.first = None;
                 let code = match error.code() {
-                    // One that is not, and never was, this socket's own.
+                    // A session that this connection has never joined.
                     Code::SessionEnded if self.current.is_some() && self.current != self.named => Code::SessionNotFound,
                     code => code,
                 };
@@ -142,7 +142,7 @@ impl Session {
         if self.current.is_some() {
             return Ok(Step::Do(relay));
         }
-        // The first signal joins too, unless the session that it speaks of is over.
+        // The first signal also joins, unless its session has ended.
         self.first = Some(relay);
         Ok(join(session, RoomKind::PairUnlessEnded))
     }
@@ -188,7 +188,7 @@ fn signal(kind: SignalKind, members: &Members<'_>) -> Result<Signal, DecodeError
 fn encode(event: &Event) -> Option<Frame> {
     let mut out = String::new();
     match event {
-        // Of a hang-up, the hang-up is told.
+        // A hang-up has an event of its own.
         Event::Joined(_)
         | Event::PeerLeft { reason: LeaveReason::HungUp, .. }
         | Event::PeerAway { .. }
@@ -226,7 +226,7 @@ fn begin_message(out: &mut String, kind: &str, session: &RoomId) {
     push_member(out, "sessionId", session.as_str());
 }
 
-/// The type of a signal; `None` for application messages, which this protocol does not have.
+/// Returns the type of a signal; `None` for application messages, which this protocol does not have.
 fn kind_name(kind: SignalKind) -> Option<&'static str> {
     match kind {
         SignalKind::Offer => Some("offer"),

@@ -4,11 +4,12 @@
 //! - [`packet`] decodes and encodes the packets of Engine.IO and Socket.IO;
 //! - [`Request::read`] finds the name and the arguments of an event, [`Request::command`] checks them;
 //! - [`session_id`] keeps the session id of a 2.x client out of what it sends;
-//! - [`DIALECT`] writes events for clients, [`encode`] also their acknowledgements and errors;
-//! - [`Numbering`] follows each event by its offset, for clients that can resume their session.
+//! - [`DIALECT`] encodes events for clients, [`encode`] also acknowledgements and errors;
+//! - [`Numbering`] sends the offset of each event after it, for clients that can resume their session.
 //!
-//! A signal's body is the sender's object as it came, less the fields that name the sender: those the server writes.
-//! Which of them is told by what the sender wrote (`sender`), so that a frontend reads the names that it sends.
+//! A signal's body is the sender's object, unchanged except for the fields that name the sender, which the server
+//! writes. The fields are those that the sender's own keys suggest (`sender`), so that a frontend receives the names
+//! that it sends.
 
 mod application;
 pub mod choice;
@@ -43,7 +44,7 @@ use crate::id::ConnectionId;
 use crate::room::state::Room;
 use crate::room::{Code, Event, SignalKind};
 
-/// Writes events for Socket.IO clients.
+/// Encodes events for Socket.IO clients.
 pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| encode::event(event),
@@ -58,13 +59,13 @@ pub static DIALECT: Dialect = Dialect {
 
 const NAME: &str = "socketio";
 
-/// What an official client keeps of the last event that it has seen, and gives back when it comes again.
+/// The offset of the last event that an official client has received, which it sends when it reconnects.
 ///
-/// It names the place, too: a client whose place was gone goes on with the offset of the old one until the new one tells
-/// it an event.
+/// The offset identifies the session as well: after a failed resumption, a client keeps the offset of the former
+/// session until the new one sends it an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offset {
-    /// Whose events are numbered.
+    /// The connection whose events are numbered.
     pub connection: ConnectionId,
     /// The number of the event.
     pub number: u64,
@@ -72,12 +73,12 @@ pub struct Offset {
 
 impl Offset {
     fn tag(connection: ConnectionId) -> u32 {
-        // Enough to tell two places of one client from each other.
+        // Long enough to tell the sessions of one client apart.
         u32::try_from(connection.to_u128() & 0xff_ffff).expect("24 bits")
     }
 
-    /// Up to which number a client has seen the events of a connection, by the offset that it gives back. `None` where
-    /// that is no offset of ours.
+    /// Returns the number of the last event of a connection that a client has received, by the offset that the client
+    /// sends. `None` if the offset is not one of this server.
     pub fn seen(connection: ConnectionId, offset: Option<&str>) -> Option<u64> {
         let Some(offset) = offset else { return Some(0) };
         let (tag, number) = offset.split_once('-')?;
@@ -92,9 +93,9 @@ impl std::fmt::Display for Offset {
     }
 }
 
-/// Addresses the events of one session to its namespace, and follows each by another whose only content is its offset.
-/// Official clients take the offset from any event that ends with a string, so that listeners get the documented arguments
-/// and nothing else.
+/// Addresses the events of one session to its namespace, and sends after each event another whose only content is the
+/// offset. Official clients take the offset from any event that ends with a string, so that listeners get the
+/// documented arguments and nothing else.
 #[derive(Debug)]
 pub struct Numbering {
     /// `None` is the default namespace.
@@ -105,13 +106,13 @@ pub struct Numbering {
 }
 
 impl Numbering {
-    /// The numbering of a session in a namespace.
+    /// Creates the numbering of a session in a namespace.
     pub fn new(namespace: &str, revision: Revision, choice: Arc<Choice>) -> Self {
         let connection = choice.connection();
         Self { namespace: (namespace != ROOT).then(|| namespace.into()), connection, revision, choice }
     }
 
-    /// The event profile of the session.
+    /// Returns the event profile of the session.
     pub fn choice(&self) -> &Arc<Choice> {
         &self.choice
     }
@@ -120,7 +121,7 @@ impl Numbering {
 impl Framing for Numbering {
     fn complete(&self, frame: &mut String, _: u64) {
         let Some(namespace) = &self.namespace else { return };
-        // Events are written for the default namespace, whose head is two characters.
+        // Events are encoded for the default namespace, whose head is two characters.
         let mut address = String::with_capacity(namespace.len() + 1);
         push_namespace(&mut address, namespace);
         // The number of attachments is part of the head.
@@ -173,7 +174,7 @@ impl Framing for Numbering {
     }
 }
 
-/// Whether an application event has a name that clients of a profile believe to be the server's.
+/// Returns whether an application event has a name that clients of a profile take for the server's.
 fn is_withheld(event: &Event, profile: &Profile) -> bool {
     match event {
         Event::SignalRelayed { signal, .. } if signal.kind == SignalKind::Message => {
@@ -183,5 +184,5 @@ fn is_withheld(event: &Event, profile: &Profile) -> bool {
     }
 }
 
-/// The length of the head of an event in the default namespace.
+/// Length of the head of an event in the default namespace.
 const EVENT_HEAD: usize = 2;

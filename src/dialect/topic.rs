@@ -1,7 +1,7 @@
 //! The topic dialect, `/ws/{topic}`: peer discovery and relay, nothing else.
 //!
-//! Connecting joins, closing leaves. A peer is named by a ULID that the server makes; its metadata is what it says of
-//! itself. A signal's `payload` passes as it came, with its `msgId`; read as a signal of another wire it is a
+//! A client joins by connecting and leaves by closing. The server names a peer by a ULID; its metadata is the query
+//! parameter `metadata`. A signal's `payload` is relayed unchanged, with its `msgId`; for other protocols it is a
 //! description or a candidate.
 
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::room::{Answer, Code, Command, Event, Metadata, Peer, RoomKind, Signal
 
 const NAME: &str = "topic";
 
-/// How events are written for topic clients. Best effort: a slow reader loses news of who comes and goes.
+/// Encodes events for topic clients. Presence is best effort: a slow consumer may miss joins and leaves.
 pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| encode(event),
@@ -29,7 +29,7 @@ pub static DIALECT: Dialect = Dialect {
     presence_is_vital: false,
 };
 
-/// The kinds of messages, the same in both directions.
+/// The types of messages, the same in both directions.
 const KINDS: [(&str, SignalKind); 4] = [
     ("offer", SignalKind::Offer),
     ("answer", SignalKind::Answer),
@@ -45,13 +45,13 @@ pub struct Topic {
     room: RoomId,
     peer: PeerId,
     metadata: Metadata,
-    /// What it is told of ICE servers, as JSON.
+    /// The ICE servers for the client, as JSON.
     ice_servers: Option<String>,
-    /// The `msgId` of the message in hand, as JSON.
+    /// The `msgId` of the current message, as JSON.
     message: Option<String>,
 }
 
-/// Begins with the topic of the path and the metadata of the query.
+/// Begins a conversation with the topic of the path and the metadata of the query.
 pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
     let bad = |problem| DecodeError::BadId { field: "topic", problem };
     let room = RoomId::new(hello.segment.unwrap_or_default()).map_err(bad)?;
@@ -63,7 +63,7 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
     Ok(Box::new(Topic { room, peer, metadata, ice_servers, message: None }))
 }
 
-/// A ULID of the time of the handshake and the random bits of the connection's id.
+/// Creates a ULID from the time of the handshake and the random bits of the connection's id.
 fn ulid(hello: &Hello<'_>) -> PeerId {
     let since_epoch = hello.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let milliseconds = u64::try_from(since_epoch.as_millis()).unwrap_or_default();
@@ -93,11 +93,11 @@ impl Conversation for Topic {
         match self.decode(text) {
             Ok(command) => Some(Step::Do(command)),
             Err((code, message)) => {
-                let told = match code {
+                let code_sent = match code {
                     "target_not_found" => Code::TargetNotFound,
                     _ => Code::InvalidMessage,
                 };
-                Some(Step::Refuse(told, self.error(code, message, None)))
+                Some(Step::Refuse(code_sent, self.error(code, message, None)))
             }
         }
     }
@@ -117,7 +117,7 @@ impl Conversation for Topic {
                 let failure = Failure::from(&error);
                 Step::Tell(self.error("dropped", &failure.message, Some(&failure)))
             }
-            // What is left refuses the join itself: there is nothing to be here for.
+            // Any other error refuses the join, so that the connection is of no use.
             code => Step::Tell(Frame::Close(1008, code.as_str())),
         })
     }
@@ -135,7 +135,7 @@ impl Topic {
             None if kind == SignalKind::Message => None,
             Some(to) if kind == SignalKind::Message && to.is_null() => None,
             Some(to) if to.is_string() => {
-                // An id that nobody can have is one that nobody has.
+                // A peer with an invalid id does not exist.
                 let to = json::id("to", to, PeerId::new).map_err(|_| ("target_not_found", "peer not found"))?;
                 Some(Target::new(to))
             }
@@ -144,15 +144,15 @@ impl Topic {
         let (body, content) = if members.has("payload") {
             members.object_without(|key| !["payload", "msgId"].contains(&key), "payload")
         } else {
-            self.nothing()
+            self.null_payload()
         };
         let name = (kind == SignalKind::Message).then(|| MESSAGE.into());
         let signal = Signal { kind, name, origin: NAME, body, content, note: 0, echo: false, attachments: Vec::new() };
         Ok(Command::Relay { room: Some(self.room.clone()), target, signal })
     }
 
-    /// A body without a payload says so: others read null.
-    fn nothing(&self) -> (Box<str>, Range<usize>) {
+    /// Returns a body with a null payload, which clients of other protocols receive.
+    fn null_payload(&self) -> (Box<str>, Range<usize>) {
         let mut body = String::from(r#"{"payload":null"#);
         let content = body.len() - "null".len()..body.len();
         if let Some(message) = &self.message {
@@ -185,10 +185,10 @@ fn encode(event: &Event) -> Option<Frame> {
         Event::PeerAway { .. } | Event::PeerBack { .. } | Event::PeerUpdated { .. } | Event::HungUp { .. } => {
             return None;
         }
-        // There is no form for binary attachments.
+        // There is no encoding for binary attachments.
         Event::SignalRelayed { signal, .. } if !signal.attachments.is_empty() => return None,
         Event::SignalRelayed { from, signal, .. } => relayed(from, signal),
-        // Leaving is closing: who is out of the topic has nothing to stay for.
+        // Membership of the topic is the purpose of the connection, so that a removed peer is disconnected.
         Event::Removed { .. } => return Some(Frame::Close(1008, Code::RoomClosed.as_str())),
     };
     Some(Frame::Text(text))

@@ -75,7 +75,7 @@ impl<'a> Checker<'a> {
         self.id(path, new)
     }
 
-    /// A field that is a string, where it is there.
+    /// Returns the value of a string field, if it is present and valid.
     pub(super) fn text(&mut self, path: &'static str) -> Option<String> {
         let value = self.members.get(field(path))?;
         let text = json::string(value);
@@ -99,7 +99,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// The last part of a path.
+/// Returns the last part of a path.
 pub(super) fn field(path: &'static str) -> &'static str {
     path.rsplit('.').next().unwrap_or(path)
 }

@@ -1,4 +1,4 @@
-//! Envelopes in, requests out; every field is checked before anything happens.
+//! Decodes envelopes to requests; all fields are checked before a request is executed.
 
 use std::ops::Range;
 
@@ -14,56 +14,56 @@ use crate::json::JsonText;
 use crate::room::{Command, Metadata, RoomKind, Signal, SignalKind, Target};
 use crate::sfu;
 
-/// What a client brings that comes back after a drop.
+/// The data for the resumption of a session.
 #[derive(Debug)]
 pub struct Resumption {
-    /// The token that it was told last.
+    /// The resume token that the client received last.
     pub token: String,
-    /// The number of the last envelope that it has seen.
+    /// The number of the last envelope that the client has received.
     pub seen: u64,
 }
 
-/// What `auth:request` says for each `room:join` that does not say it.
+/// Values of `auth:request` for each `room:join` that does not state its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Defaults {
     /// The room to join.
     pub room: Option<RoomId>,
-    /// The role that other peers are shown.
+    /// The role to show to other peers.
     pub role: Option<String>,
 }
 
-/// What is asked.
+/// A decoded request.
 #[derive(Debug)]
 pub enum Request {
     /// `auth:request`
     Authenticate {
         /// The token.
         token: Option<String>,
-        /// What a `room:join` on this connection takes if it does not name its own.
+        /// Defaults for each `room:join` of this connection.
         defaults: Defaults,
-        /// The place that the client comes back to.
+        /// The session to resume.
         resumption: Option<Resumption>,
     },
-    /// `ping`, with its payload as it came.
+    /// `ping`, with its payload unchanged.
     Ping(String),
-    /// Something for the media server, in a room if one is named.
+    /// A request to the media server, in a room if one is named.
     Media(Option<RoomId>, sfu::MediaRequest),
-    /// Anything for the rooms.
+    /// A command for the rooms.
     Command(Command),
 }
 
-/// What could be read of a message.
+/// The result of reading a message.
 #[derive(Debug)]
 pub struct Read {
-    /// How its type was written, where that can be told.
+    /// The spelling of its type, if it can be determined.
     pub style: Option<Style>,
-    /// Its correlation id, if it has a good one.
+    /// The correlation id, if it is valid.
     pub correlation: Option<String>,
-    /// What is asked, or what is wrong with it.
+    /// The request, or the problems of the message.
     pub request: Result<Request, Vec<Problem>>,
 }
 
-/// What the server says of a sender: a client cannot say it of itself.
+/// Fields of a relayed payload that the server writes; a client cannot set them.
 const SENDER_FIELDS: [&str; 3] = ["fromUserId", "roomId", "sentAt"];
 
 /// Reads a message.
@@ -77,7 +77,7 @@ pub fn read(text: &str, defaults: &Defaults) -> Read {
         return nothing(if JsonText::parse(text).is_some() { "must be an object" } else { "not JSON" });
     };
     let mut envelope = Checker::new(members);
-    // Serializers of typed languages write null for what is left out.
+    // Serializers of typed languages write null for absent fields.
     let is_given = |key| envelope.members.get(key).is_some_and(|value| !value.is_null());
     let (has_correlation, has_timestamp) = (is_given("correlationId"), is_given("timestamp"));
     let correlation = if has_correlation { envelope.text("correlationId") } else { None };
@@ -101,7 +101,7 @@ pub fn read(text: &str, defaults: &Defaults) -> Read {
     Read { style, correlation, request }
 }
 
-/// The requests to rooms and to the connection itself; signals and requests to the media server are not among them.
+/// Requests to rooms and to the connection itself, without signals and requests to the media server.
 const REQUESTS: [&str; 6] = ["auth:request", "room:join", "room:leave", "room:state", "room:message", "room:update"];
 
 fn request(kind: &str, envelope: &Members<'_>, defaults: &Defaults) -> Result<Request, Vec<Problem>> {
@@ -142,7 +142,7 @@ fn request(kind: &str, envelope: &Members<'_>, defaults: &Defaults) -> Result<Re
             if last.as_ref().is_some_and(Result::is_err) {
                 payload.wrong("payload.lastSequence", "must be a whole number");
             }
-            // Who names no number has seen nothing.
+            // A client that names no number has received nothing.
             let seen = last.and_then(Result::ok).unwrap_or_default();
             let resumption = payload.text("payload.resumeToken").map(|token| Resumption { token, seen });
             payload.done(|| Request::Authenticate { token, defaults: Defaults { room, role }, resumption })
@@ -235,7 +235,7 @@ fn relay(kind: SignalKind, mut payload: Checker<'_>, timestamp: Option<JsonText<
     payload.done(|| Request::Command(Command::Relay { room, target, signal }))
 }
 
-/// What is relayed of a payload, and the range in it of the value of `key`.
+/// Returns the relayed form of a payload, and the range in it of the value of `key`.
 fn relayed_payload(payload: &Members<'_>, key: &str, timestamp: Option<JsonText<'_>>) -> (Box<str>, Range<usize>) {
     let (object, range) = payload.object_without(|key| SENDER_FIELDS.contains(&key), key);
     let Some(timestamp) = timestamp else { return (object, range) };

@@ -1,4 +1,4 @@
-//! Events and answers out, as envelopes.
+//! Encodes events and responses as envelopes.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,18 +15,18 @@ use crate::room::{Code, Event, Peer, RemovalReason, Signal, SignalKind, Snapshot
 /// The head of an envelope.
 #[derive(Debug)]
 pub struct Envelope<'a> {
-    /// How its type is written.
+    /// The spelling of the type.
     pub style: Style,
-    /// Its type, with colons.
+    /// The type, with colons.
     pub kind: &'a str,
-    /// When it is sent.
+    /// The time of sending.
     pub now: SystemTime,
-    /// What it answers.
+    /// The correlation id of the request that it answers.
     pub correlation: Option<&'a str>,
 }
 
 impl Envelope<'_> {
-    /// Writes it around a payload.
+    /// Encodes the envelope with a payload.
     pub fn with(&self, payload: impl FnOnce(&mut String)) -> String {
         let mut out = String::with_capacity(256);
         out.push_str(r#"{"type":"#);
@@ -45,7 +45,8 @@ impl Envelope<'_> {
         out
     }
 
-    /// Writes it around a payload, an object, that ends with the session's resume token where there is one.
+    /// Encodes the envelope with a payload, an object, to which the session's resume token is appended, if there is
+    /// one.
     pub fn with_token(&self, token: Option<&str>, payload: impl FnOnce(&mut String)) -> Frame {
         let Some(token) = token else { return Frame::Text(self.with(payload)) };
         let mut end_of_before = 0;
@@ -68,7 +69,7 @@ pub fn number(text: &mut String, number: u64) {
     text.push('}');
 }
 
-/// `connection:ack`, the first word of the server.
+/// Encodes `connection:ack`, the first message of the server.
 pub fn acknowledged(connection: ConnectionId, heartbeat: Duration, now: SystemTime) -> Frame {
     let envelope = Envelope { style: Style::Colons, kind: "connection:ack", now, correlation: None };
     Frame::Text(envelope.with(|out| {
@@ -79,18 +80,18 @@ pub fn acknowledged(connection: ConnectionId, heartbeat: Duration, now: SystemTi
     }))
 }
 
-/// Who a client is.
+/// The identity of a client, as the response to `auth:request` reports it.
 #[derive(Debug, Default)]
 pub struct Identity {
-    /// The role that it gave itself.
+    /// The role that the client has chosen.
     pub role: Option<String>,
-    /// Until when its token is good.
+    /// When the client's token expires.
     pub expires_at: Option<SystemTime>,
-    /// Whether it has its place again, if it asked for that.
+    /// Whether the session was resumed; `None` if the client did not request it.
     pub recovered: Option<bool>,
 }
 
-/// The payload of an `auth:response` that lets the client in.
+/// Appends the payload of a successful `auth:response`.
 pub fn authenticated(out: &mut String, user: &PeerId, identity: &Identity) {
     out.push_str(r#"{"success":true"#);
     push_member(out, "userId", user.as_str());
@@ -106,14 +107,14 @@ pub fn authenticated(out: &mut String, user: &PeerId, identity: &Identity) {
     out.push('}');
 }
 
-/// The payload of an `auth:response` that does not.
+/// Appends the payload of a failed `auth:response`.
 pub fn not_authenticated(out: &mut String, failure: &Failure<'_>) {
     out.push_str(r#"{"success":false,"error":{"#);
     push_failure(out, failure);
     out.push_str("}}");
 }
 
-/// The payload of an `error`; of a room where it is told unasked.
+/// Appends the payload of an `error`; `room` is for errors that do not answer a request.
 pub fn error(out: &mut String, failure: &Failure<'_>, room: Option<&RoomId>, problems: &[Problem]) {
     out.push('{');
     push_failure(out, failure);
@@ -133,7 +134,7 @@ pub fn error(out: &mut String, failure: &Failure<'_>, room: Option<&RoomId>, pro
     out.push('}');
 }
 
-/// The payload of a `room:state`; a joiner's has the ICE servers, as JSON.
+/// Appends the payload of a `room:state`; for a joining peer with the ICE servers, as JSON.
 pub fn room_state(out: &mut String, snapshot: &Snapshot, ice_servers: Option<&str>) {
     out.push('{');
     push_member(out, "roomId", snapshot.room.as_str());
@@ -154,18 +155,18 @@ pub fn room_state(out: &mut String, snapshot: &Snapshot, ice_servers: Option<&st
     out.push('}');
 }
 
-/// The payload of the `room:state` of someone who has left.
+/// Appends the payload of the `room:state` for a peer that has left.
 pub fn room_left(out: &mut String, room: &RoomId) {
     out.push('{');
     push_member(out, "roomId", room.as_str());
     out.push_str(r#","participants":[]}"#);
 }
 
-/// What is not said is the peer's id for a name, and the role of everyone else.
+/// Appends a participant. The display name defaults to the peer's id, the role to `participant`.
 fn participant(out: &mut String, peer: &Peer) {
     let metadata = format!("{{{}}}", peer.metadata.as_str());
-    let said = Members::parse(&metadata).unwrap_or_default();
-    let text = |key| said.get(key).and_then(json::string);
+    let members = Members::parse(&metadata).unwrap_or_default();
+    let text = |key| members.get(key).and_then(json::string);
     let name = text("displayName").or_else(|| text("name")).unwrap_or(peer.id.as_str().into());
     out.push('{');
     push_member(out, "userId", peer.id.as_str());
@@ -176,7 +177,7 @@ fn participant(out: &mut String, peer: &Peer) {
     out.push('}');
 }
 
-/// Writes an event.
+/// Encodes an event.
 pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
     let write = |kind, payload: &dyn Fn(&mut String)| {
         Some(Frame::Text(Envelope { style, kind, now, correlation: None }.with(payload)))
@@ -199,7 +200,7 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
         Event::PeerUpdated { room, peer } => {
             write("room:participant-updated", &|out| room_and_participant(out, room, peer))
         }
-        // There is no form for binary attachments.
+        // There is no encoding for binary attachments.
         Event::SignalRelayed { signal, .. } if !signal.attachments.is_empty() => None,
         Event::SignalRelayed { room, from, signal, .. } => {
             let kind = match signal.kind {

@@ -18,7 +18,7 @@ use crate::json::JsonText;
 use crate::sfu::parameters::{RtpCapabilities, TrackKind};
 use crate::sfu::{ConsumerAction, Direction, MediaEvent, MediaRequest, MediaResponse, ProducerAction, ProducerInfo};
 
-/// Every message to the media server.
+/// The types of all requests to the media server.
 pub(super) const KINDS: [&str; 16] = [
     "router:capabilities",
     "transport:create",
@@ -38,7 +38,7 @@ pub(super) const KINDS: [&str; 16] = [
     "producers:list",
 ];
 
-/// What a client asks of the media server, and in which room, if it says that.
+/// Decodes a request to the media server, and the room if the request names one.
 pub(super) fn request(kind: &str, mut payload: Checker<'_>) -> Result<(Option<RoomId>, MediaRequest), Vec<Problem>> {
     let room = payload.id("payload.roomId", RoomId::new);
     let request = match kind {
@@ -76,12 +76,12 @@ pub(super) fn request(kind: &str, mut payload: Checker<'_>) -> Result<(Option<Ro
     }
 }
 
-/// A field that is a string, and must be there.
+/// Returns the value of a required string field.
 fn name(payload: &mut Checker<'_>, path: &'static str) -> Option<String> {
     typed(payload, path, true)
 }
 
-/// A field of any shape that is known. One that may be left out may be null.
+/// Returns the value of a field of a known type. An optional field may be null.
 fn typed<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_needed: bool) -> Option<T> {
     let value = payload.value(field(path)).filter(|value| is_needed || !value.is_null());
     let Some(value) = value else {
@@ -92,14 +92,15 @@ fn typed<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_
     };
     match shape::read(value) {
         Ok(value) => Some(value),
-        Err(Mismatch { place, problem }) => {
-            payload.wrong(format!("{path}{place}"), problem);
+        Err(Mismatch { path: subpath, problem }) => {
+            payload.wrong(format!("{path}{subpath}"), problem);
             None
         }
     }
 }
 
-/// A field that is an object of a shape that is known. The library would take an array of its values as well.
+/// Returns the value of a field that is an object of a known type. Serde alone would accept an array of its values as
+/// well.
 fn object<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_needed: bool) -> Option<T> {
     if payload.value(field(path)).is_some_and(|value| !value.is_null() && !value.is_object()) {
         payload.wrong(path, "must be an object");
@@ -108,21 +109,21 @@ fn object<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is
     typed(payload, path, is_needed)
 }
 
-/// A field that is one of two words.
+/// Returns the value of a field that is one of two words.
 fn either<T>(payload: &mut Checker<'_>, path: &'static str, words: [(&str, T); 2]) -> Option<T> {
-    let said = name(payload, path)?;
+    let word = name(payload, path)?;
     let problem = format!("must be \"{}\" or \"{}\"", words[0].0, words[1].0);
-    let meant = words.into_iter().find(|(word, _)| *word == said).map(|(_, meant)| meant);
-    if meant.is_none() {
+    let value = words.into_iter().find(|(known, _)| *known == word).map(|(_, value)| value);
+    if value.is_none() {
         payload.wrong(path, problem);
     }
-    meant
+    value
 }
 
 fn create(payload: &mut Checker<'_>) -> Option<MediaRequest> {
     let directions = [("send", Direction::Send), ("recv", Direction::Receive)];
     let direction = either(payload, "payload.direction", directions);
-    // A hint that the media server does not need, since `produce` names the same numbers.
+    // The media server does not need this hint, since `produce` names the same numbers.
     let _: Option<RtpCapabilities> = object(payload, "payload.rtpCapabilities", false);
     Some(MediaRequest::CreateTransport { direction: direction? })
 }
@@ -160,7 +161,7 @@ fn consumer(payload: &mut Checker<'_>, action: ConsumerAction) -> Option<MediaRe
     name(payload, "payload.consumerId").map(|id| MediaRequest::Consumer(id, action))
 }
 
-/// The type and the payload of an answer.
+/// Returns the type and the payload of a response.
 pub(super) fn answer(answer: &MediaResponse) -> (&'static str, String) {
     match answer {
         MediaResponse::Capabilities(capabilities) => {
@@ -186,7 +187,7 @@ pub(super) fn answer(answer: &MediaResponse) -> (&'static str, String) {
             let ProducerInfo { id: producer, peer, kind, is_paused, app_data } = &consuming.producer;
             let mut out = String::from("{");
             let id = consuming.id.to_string();
-            // Clients in the field read either name.
+            // Existing clients read either name.
             push_member(&mut out, "id", &id);
             push_member(&mut out, "consumerId", &id);
             push_member(&mut out, "producerId", &producer.to_string());
@@ -232,13 +233,13 @@ pub(super) fn answer(answer: &MediaResponse) -> (&'static str, String) {
     }
 }
 
-/// Writes what the media server tells.
+/// Encodes an event of the media server.
 pub(super) fn event(style: Style, event: &MediaEvent, now: SystemTime) -> Frame {
     let (kind, payload) = match event {
         MediaEvent::ProducerAdded(producer) => {
             let mut out = String::from("{");
             listed(&mut out, producer);
-            // Clients in the field read either name.
+            // Existing clients read either name.
             push_member(&mut out, "peerId", producer.peer.as_str());
             out.push('}');
             ("new:producer", out)
@@ -269,7 +270,7 @@ fn changed(action: ProducerAction) -> &'static str {
     }
 }
 
-/// The members that say which producer it is.
+/// Appends the members that identify a producer.
 fn listed(out: &mut String, producer: &ProducerInfo) {
     push_member(out, "producerId", &producer.id.to_string());
     push_member(out, "userId", producer.peer.as_str());

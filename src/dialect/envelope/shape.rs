@@ -1,11 +1,10 @@
-//! Values of a shape that is known, such as RTP parameters; and what is wrong with those that are not of it: where, and in
-//! words that whoever wrote them knows.
+//! Reads values of a known type, such as RTP parameters, and reports problems with their path.
 //!
-//! - [`read`] reads one with serde, which stops at the first thing that is wrong;
-//! - what serde says of that names types of ours: [`plain`] says it as the other checks do.
+//! - [`read`] reads a value with serde, which stops at the first problem;
+//! - serde's messages name Rust types: [`plain`] rewrites them in the style of the other checks.
 //!
-//! The guarantee that is easy to break: of the value itself nothing is said, only where it stands. What serde says has
-//! parts of it.
+//! The guarantee that is easy to break: a problem never quotes the value, only its path. Serde's messages quote parts
+//! of it.
 
 use std::fmt::Write as _;
 
@@ -13,10 +12,10 @@ use crate::json::JsonText;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
-/// What is wrong, and where within the value, such as `.codecs[0].payloadType`; empty for the value as a whole.
+/// A problem, and its path within the value, such as `.codecs[0].payloadType`; empty for the value as a whole.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mismatch {
-    pub(super) place: String,
+    pub(super) path: String,
     pub(super) problem: String,
 }
 
@@ -24,32 +23,32 @@ pub(super) struct Mismatch {
 pub(super) fn read<T: DeserializeOwned>(value: JsonText<'_>) -> Result<T, Mismatch> {
     let mut deserializer = serde_json::Deserializer::from_str(value.get());
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let mut place = String::new();
+        let mut path = String::new();
         for segment in error.path() {
             match segment {
                 // Writing to a string cannot fail.
-                Segment::Seq { index } => _ = write!(place, "[{index}]"),
-                Segment::Map { key } => _ = write!(place, ".{key}"),
+                Segment::Seq { index } => _ = write!(path, "[{index}]"),
+                Segment::Map { key } => _ = write!(path, ".{key}"),
                 Segment::Enum { .. } | Segment::Unknown => {}
             }
         }
-        let said = error.into_inner().to_string();
-        // Where in the text it stands helps nobody who made it with a library.
-        let said = said.rsplit_once(" at line ").map_or(&*said, |(said, _)| said);
-        for (start, problem) in [("missing field `", "missing"), ("duplicate field `", "there twice")] {
-            if let Some(field) = said.strip_prefix(start) {
-                place.push('.');
-                place.push_str(field.trim_end_matches('`'));
-                return Mismatch { place, problem: problem.to_owned() };
+        let message = error.into_inner().to_string();
+        // The position in the text does not help clients that use a JSON library.
+        let message = message.rsplit_once(" at line ").map_or(&*message, |(message, _)| message);
+        for (start, problem) in [("missing field `", "missing"), ("duplicate field `", "duplicate")] {
+            if let Some(field) = message.strip_prefix(start) {
+                path.push('.');
+                path.push_str(field.trim_end_matches('`'));
+                return Mismatch { path, problem: problem.to_owned() };
             }
         }
-        Mismatch { place, problem: plain(said) }
+        Mismatch { path, problem: plain(message) }
     })
 }
 
-/// What serde says, as others say it. What it expects is the last that it says.
-fn plain(said: &str) -> String {
-    let expected = said.rsplit_once(", expected ").map_or("", |(_, expected)| expected);
+/// Rewrites a message of serde, which ends with the expected type.
+fn plain(message: &str) -> String {
+    let expected = message.rsplit_once(", expected ").map_or("", |(_, expected)| expected);
     let number = |max: u32| format!("must be an integer from 0 to {max}");
     match expected {
         "u8" => number(u8::MAX.into()),
@@ -57,19 +56,19 @@ fn plain(said: &str) -> String {
         "u32" => number(u32::MAX),
         "i64" => "must be an integer".to_owned(),
         "a string" | "unit" => "must be a string".to_owned(),
-        // Of an enum: since it is JSON, it can be nothing else.
-        _ if said == "expected value" => "must be a string".to_owned(),
+        // An enum: in valid JSON, only the wrong type causes this message.
+        _ if message == "expected value" => "must be a string".to_owned(),
         "a boolean" => "must be true or false".to_owned(),
         "a sequence" => "must be an array".to_owned(),
         "a map" => "must be an object".to_owned(),
         _ if expected.starts_with("struct ") => "must be an object".to_owned(),
-        // Words that a field may be: `x` or `y`; one of `x`, `y`, `z`.
+        // Accepted words: `x` or `y`; one of `x`, `y`, `z`.
         _ if expected.contains('`') => {
             let words = expected.trim_start_matches("one of ").replace('`', "\"");
             let words = words.rsplit_once(", ").map(|(some, last)| format!("{some} or {last}")).unwrap_or(words);
             format!("must be {words}")
         }
-        // Such as a number that is too large for any type.
+        // For example, a number that is too large for any type.
         _ => "cannot be read".to_owned(),
     }
 }
@@ -80,22 +79,22 @@ mod tests {
     use crate::sfu::parameters::{DtlsParameters, RtpParameters};
 
     fn wrong<T: DeserializeOwned + std::fmt::Debug>(text: &str) -> (String, String) {
-        let Mismatch { place, problem } = read::<T>(JsonText::parse(text).unwrap()).unwrap_err();
-        (place, problem)
+        let Mismatch { path, problem } = read::<T>(JsonText::parse(text).unwrap()).unwrap_err();
+        (path, problem)
     }
 
     #[test]
-    fn what_serde_says_is_said_in_plain_words() {
-        let said = |place: &str, problem: &str| (place.to_owned(), problem.to_owned());
+    fn serde_messages_are_rewritten() {
+        let problem = |path: &str, problem: &str| (path.to_owned(), problem.to_owned());
         for role in ["null", "true", "[]", "{}", r#"{"auto":7}"#] {
             let text = format!(r#"{{"role":{role},"fingerprints":[]}}"#);
-            assert_eq!(wrong::<DtlsParameters>(&text), said(".role", "must be a string"), "{role}");
+            assert_eq!(wrong::<DtlsParameters>(&text), problem(".role", "must be a string"), "{role}");
         }
         let lies = r#"{"codecs":[{"mimeType":"a","payloadType":"1 at line 1, expected u16","clockRate":1}]}"#;
-        assert_eq!(wrong::<RtpParameters>(lies), said(".codecs[0].payloadType", "must be an integer"));
-        assert_eq!(wrong::<RtpParameters>(r#"{"codecs":[],"codecs":[]}"#), said(".codecs", "there twice"));
-        assert_eq!(wrong::<RtpParameters>(r#"{"codecs":[["a"]]}"#), said(".codecs[0]", "must be an object"));
+        assert_eq!(wrong::<RtpParameters>(lies), problem(".codecs[0].payloadType", "must be an integer"));
+        assert_eq!(wrong::<RtpParameters>(r#"{"codecs":[],"codecs":[]}"#), problem(".codecs", "duplicate"));
+        assert_eq!(wrong::<RtpParameters>(r#"{"codecs":[["a"]]}"#), problem(".codecs[0]", "must be an object"));
         let huge = r#"{"codecs":[{"mimeType":"a","payloadType":1,"clockRate":1,"parameters":{"a":{"b":1e999}}}]}"#;
-        assert_eq!(wrong::<RtpParameters>(huge), said(".codecs[0].parameters.a.b", "cannot be read"));
+        assert_eq!(wrong::<RtpParameters>(huge), problem(".codecs[0].parameters.a.b", "cannot be read"));
     }
 }

@@ -10,7 +10,7 @@ pub enum Style {
 }
 
 impl Style {
-    /// The style of a type; `None` if it is a single word.
+    /// Returns the style of a type; `None` if it is a single word.
     pub fn of(kind: &str) -> Option<Self> {
         if kind.contains(':') { Some(Self::Colons) } else { kind.contains('.').then_some(Self::Dots) }
     }

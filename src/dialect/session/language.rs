@@ -1,6 +1,6 @@
-//! The language of the error texts that a `/signal` client may show to its user.
+//! The language of error texts that a `/signal` frontend may show to its user.
 
-/// A language that texts are written in.
+/// A supported language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
     English,
@@ -8,8 +8,8 @@ pub(super) enum Language {
 }
 
 impl Language {
-    /// Chooses the language of an `Accept-Language` header (RFC 9110, section 12.5.4): of those known here, the one that
-    /// the client prefers; without one, English.
+    /// Chooses the language of an `Accept-Language` header (RFC 9110, section 12.5.4): the supported one that the
+    /// client prefers; English if there is none.
     pub(super) fn preferred(header: &str) -> Self {
         let mut best = (0.0, Self::English);
         for range in header.split(',') {
@@ -23,7 +23,7 @@ impl Language {
             };
             let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
             let quality: f32 = quality.map_or(1.0, |quality| quality.trim().parse().unwrap_or(0.0));
-            // The first of equals.
+            // The first of equal qualities wins.
             if quality > best.0 {
                 best = (quality, language);
             }
@@ -31,7 +31,7 @@ impl Language {
         best.1
     }
 
-    /// The text of `SESSION_ENDED`.
+    /// Returns the text of `SESSION_ENDED`.
     pub(super) fn session_ended(self) -> &'static str {
         match self {
             Self::English => "session ended",
@@ -39,7 +39,7 @@ impl Language {
         }
     }
 
-    /// The text of `SESSION_NOT_FOUND`.
+    /// Returns the text of `SESSION_NOT_FOUND`.
     pub(super) fn session_not_found(self) -> &'static str {
         match self {
             Self::English => "session not found",

@@ -1,4 +1,4 @@
-//! Application events in: events that are no commands, which are relayed under their own name.
+//! Decodes application events: events that are not commands and are relayed under their own name.
 
 use bytes::Bytes;
 
@@ -11,20 +11,20 @@ use crate::dialect::{DecodeError, message};
 use crate::id::RoomId;
 use crate::room::{Command, Signal, SignalKind, Target};
 
-/// Keys that name a room in an application event. Other aliases are words of the page there.
+/// Keys that name a room in an application event. Applications use the other aliases for data of their own.
 const ROOM_KEYS: [&str; 3] = ["roomId", "room", "meetingId"];
 const TARGET_KEYS: [&str; 4] = ["targetId", "targetUserId", "targetSocketId", "to"];
-/// Values of `to` that mean everyone.
+/// Values of `to` that mean all peers.
 const EVERYONE: [&str; 2] = ["all", "everyone"];
 
 /// One event of a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call<'a, 'm> {
-    /// Its name and arguments.
+    /// The name and the arguments.
     pub(super) arguments: &'a Arguments<'m>,
-    /// The key under which the connection named its room when it joined; it names a room in application events, too.
+    /// The key that named the room when the connection joined it; it names a room in application events, too.
     pub(super) join_key: Option<&'static str>,
-    /// Its binary attachments.
+    /// The binary attachments.
     pub(super) attachments: &'a [Bytes],
 }
 
@@ -43,8 +43,8 @@ pub(super) fn command(call: Call<'_, '_>, Relayed { name, echo }: Relayed<'_>) -
     Ok(Command::Relay { room, target, signal })
 }
 
-/// The message that an application event carries: its arguments as a JSON array, the first without what the server says
-/// of the sender.
+/// Creates the signal of an application event: its arguments as a JSON array, the first without the fields that the
+/// server writes.
 fn signal(arguments: &Arguments<'_>, name: &str, echo: bool, attachments: Vec<Bytes>) -> Signal {
     let rest = arguments.rest;
     let (first, fields) = match &arguments.first {
@@ -72,7 +72,7 @@ fn signal(arguments: &Arguments<'_>, name: &str, echo: bool, attachments: Vec<By
         (false, false) => 0..body.len(),
     };
     let object = match &arguments.first {
-        // An attachment is no object of the page's.
+        // An attachment is not an object of the application.
         Some(Argument::Object(members)) if attachments.is_empty() || !is_placeholder(members) => first.len(),
         _ => 0,
     };

@@ -1,8 +1,8 @@
-//! Which event profile a session speaks.
+//! Chooses the event profile of each session.
 //!
-//! - [`Profiles`] holds the candidates of this server, in order of preference, and the settings that concern events;
-//! - [`Choice`] is that of one session: undecided at first, and decided once, by what its client sends or by the first
-//!   signal that it is sent.
+//! - [`Profiles`] holds the candidates of this server, in order of preference, and the settings for events;
+//! - [`Choice`] is the choice of one session. It is decided once, by an event of its client or by the first signal that
+//!   the client receives.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -17,28 +17,28 @@ use super::relay_events::RelayEvents;
 use crate::dialect::json::Arguments;
 use crate::id::ConnectionId;
 
-/// Maximum number of candidates: a signal notes that of its sender in 8 bits.
+/// Maximum number of candidates: a signal notes the candidate of its sender in 8 bits.
 pub const MAX_PROFILES: usize = 100;
 
 /// Maximum number of event names for which the log suggests a rule.
 const MAX_SUGGESTIONS: usize = 256;
 
-/// Maximum length of such a name, in bytes: the log repeats it.
+/// Maximum length of such a name, in bytes, since the log repeats it.
 const MAX_SUGGESTED_BYTES: usize = 128;
 
-/// The event profiles of a server, and which application events it relays.
+/// The event profiles of a server, and the application events that it relays.
 pub struct Profiles {
     candidates: Vec<Arc<Profile>>,
     /// The candidate that serves undecided sessions.
     default: usize,
-    /// The candidates that an event may decide for, by its name.
+    /// The candidates that an event may choose, by its name.
     claims: HashMap<String, Vec<usize>>,
     relay: RelayEvents,
-    /// The namespaces that clients may connect to; `None` is any.
+    /// The namespaces that clients may connect to; `None` means any.
     namespaces: Option<Vec<String>>,
-    /// Names of relayed events that the log has suggested a rule for; `None` where it does not.
+    /// Names of relayed events for which the log has suggested a rule; `None` if suggestions are disabled.
     suggested: Option<Mutex<HashSet<Box<str>>>>,
-    /// Counts a choice, by the profile's name.
+    /// Counts a choice, by the name of the profile.
     count: Box<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -52,7 +52,8 @@ impl fmt::Debug for Profiles {
 }
 
 impl Profiles {
-    /// The candidates in order of preference. `standard` serves undecided sessions unless a candidate is a default.
+    /// Creates the profiles from candidates in order of preference. `standard` serves undecided sessions unless a
+    /// candidate is a default.
     pub fn new(mut candidates: Vec<Arc<Profile>>, relay: RelayEvents) -> Self {
         candidates.truncate(MAX_PROFILES);
         let default = candidates.iter().position(|candidate| candidate.is_default());
@@ -76,29 +77,29 @@ impl Profiles {
         Self { namespaces, ..self }
     }
 
-    /// Has choices counted, by the profile's name.
+    /// Counts choices, by the name of the profile.
     #[must_use]
     pub fn with_count(self, count: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self { count: Box::new(count), ..self }
     }
 
-    /// Has the log suggest a rule for each relayed event that no rule names.
+    /// Makes the log suggest a rule for each relayed event that no rule names.
     #[must_use]
     pub fn with_suggestions(self) -> Self {
         Self { suggested: Some(Mutex::default()), ..self }
     }
 
-    /// Which application events are relayed.
+    /// Returns the application events that are relayed.
     pub fn relay(&self) -> &RelayEvents {
         &self.relay
     }
 
-    /// Whether clients may connect to a namespace.
+    /// Returns whether clients may connect to a namespace.
     pub fn serves_namespace(&self, namespace: &str) -> bool {
         self.namespaces.as_ref().is_none_or(|served| served.iter().any(|served| served == namespace))
     }
 
-    /// Notes that an event is relayed as it is, so that the log suggests once what would rename it.
+    /// Suggests a rule once, in the log, for an event that is relayed unchanged.
     pub(super) fn suggest(&self, event: &str) {
         let Some(suggested) = &self.suggested else { return };
         if event.len() > MAX_SUGGESTED_BYTES || self.relay.names(event) {
@@ -113,7 +114,7 @@ impl Profiles {
 }
 
 impl Default for Profiles {
-    /// All built-in profiles.
+    /// Returns all built-in profiles.
     fn default() -> Self {
         Self::new(Profile::builtin().to_vec(), RelayEvents::default())
     }
@@ -124,39 +125,40 @@ impl Default for Profiles {
 pub struct Choice {
     profiles: Arc<Profiles>,
     connection: ConnectionId,
-    /// The number of the candidate, from 1; 0 while it is undecided.
+    /// The number of the candidate, from 1; 0 while the choice is undecided.
     chosen: AtomicU8,
-    /// Whether the client has signaled in the words of undecided sessions. Only its own events may decide from then on.
+    /// Whether the client has signaled with the events of undecided sessions. From then on only its own events may
+    /// decide.
     has_signaled: AtomicBool,
 }
 
 impl Choice {
-    /// An undecided session.
+    /// Creates an undecided choice.
     pub fn new(profiles: Arc<Profiles>, connection: ConnectionId) -> Self {
         Self { profiles, connection, chosen: AtomicU8::new(0), has_signaled: AtomicBool::new(false) }
     }
 
-    /// The connection whose choice it is.
+    /// Returns the connection that chooses.
     pub fn connection(&self) -> ConnectionId {
         self.connection
     }
 
-    /// The profiles to choose from.
+    /// Returns the profiles to choose from.
     pub fn profiles(&self) -> &Profiles {
         &self.profiles
     }
 
-    /// The number of the chosen candidate.
+    /// Returns the number of the chosen candidate.
     pub(super) fn chosen(&self) -> Option<u8> {
         self.chosen.load(Ordering::Relaxed).checked_sub(1)
     }
 
-    /// The profile in force: the chosen one, or that of undecided sessions.
+    /// Returns the current profile: the chosen one, or the one of undecided sessions.
     pub fn profile(&self) -> &Profile {
         &self.profiles.candidates[self.chosen().map_or(self.profiles.default, usize::from)]
     }
 
-    /// Decides for the first candidate that has a rule for an event of the client.
+    /// Chooses the first candidate that has a rule for an event of the client.
     pub(super) fn claim<'a>(&self, arguments: &Arguments<'a>, text: &'a str) {
         if self.chosen().is_some() {
             return;
@@ -166,19 +168,19 @@ impl Choice {
             let recognized = self.profiles.candidates[**index].recognize(arguments, text);
             matches!(recognized, Recognized::Rule(rule, _) if rule.decides())
         };
-        // An event that the profile in force knows does not decide for one after it.
+        // An event that the current profile knows does not choose a candidate after it.
         if let Some(index) = claims.iter().find(matches).filter(|index| **index != self.profiles.default) {
             self.decide(*index);
         }
     }
 
-    /// Notes that the client has sent a signal.
+    /// Records that the client has sent a signal.
     pub(super) fn note_signal(&self) {
         self.has_signaled.store(true, Ordering::Relaxed);
     }
 
-    /// Takes the profile of a signal's sender, if this session is undecided, its client has not shown yet in which words
-    /// it signals, and the sender has a profile of its own.
+    /// Takes the profile of a signal's sender, if this session is undecided, its client has not sent a signal, and the
+    /// sender has a profile of its own.
     pub(super) fn adopt(&self, sender: Option<u8>) {
         if let (None, Some(index)) = (self.chosen(), sender.map(usize::from))
             && !self.has_signaled.load(Ordering::Relaxed)

@@ -1,11 +1,11 @@
 //! The conversation with one Socket.IO client.
 //!
-//! - a WebSocket's frames come through [`receive`](Conversation::receive) and
-//!   [`receive_binary`](Conversation::receive_binary), the packets of a polling client likewise;
+//! - WebSocket frames arrive through [`receive`](Conversation::receive) and
+//!   [`receive_binary`](Conversation::receive_binary), and so do the packets of a polling client;
 //! - each namespace that the client connects to is a session of its own, numbered by its channel;
-//! - a binary event is handled once its attachments have come.
+//! - a binary event is handled once its attachments have arrived.
 //!
-//! The guarantee that is easy to break: the confirmation of a CONNECT comes before anything else in its namespace.
+//! The guarantee that is easy to break: the confirmation of a CONNECT precedes all other packets of its namespace.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -30,38 +30,38 @@ use crate::ice::IceServers;
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{Answer, Snapshot};
 
-/// The most namespaces that one connection may use at a time.
+/// Maximum number of namespaces that one connection may use at a time.
 const MAX_NAMESPACES: usize = 4;
 
-/// The most CONNECT packets of one connection: some are refused, and some follow a DISCONNECT.
+/// Maximum number of CONNECT packets of one connection: some are refused, and some follow a DISCONNECT.
 const MAX_CONNECTS: u8 = 16;
 
-/// The most bytes of a namespace's name.
+/// Maximum length of a namespace's name, in bytes.
 const MAX_NAMESPACE_BYTES: usize = 256;
 
-/// The most attachments of one event.
+/// Maximum number of attachments of one event.
 const MAX_ATTACHMENTS: usize = 8;
 
-/// What a conversation begins with.
+/// The parameters of a conversation.
 #[derive(Debug)]
 pub struct Setup {
-    /// The revision that the client speaks.
+    /// The client's protocol revision.
     pub revision: Revision,
     /// The Engine.IO session id.
     pub sid: Box<str>,
-    /// Whether the client has been told it already, as a polling client has.
+    /// Whether the client has received the handshake packet, as a polling client has.
     pub is_opened: bool,
-    /// The token of the handshake, for namespaces that are connected to without one.
+    /// The token of the handshake, for CONNECT packets without one.
     pub token: Option<String>,
     /// Time between two heartbeats.
     pub ping_interval: Duration,
-    /// Time for the answer to a heartbeat.
+    /// Time for the response to a heartbeat.
     pub ping_timeout: Duration,
-    /// The most bytes of one message.
+    /// Maximum size of one message, in bytes.
     pub max_message_bytes: usize,
-    /// What a joiner is told of ICE servers.
+    /// The ICE servers for a joining peer.
     pub ice_servers: Option<Arc<IceServers>>,
-    /// The event profiles that the client may speak.
+    /// The event profiles that the client may use.
     pub profiles: Arc<Profiles>,
 }
 
@@ -70,11 +70,11 @@ pub struct Client {
     setup: Setup,
     /// The namespaces that the client is connected to, by channel.
     namespaces: Vec<Option<Namespace>>,
-    /// The channel of the packet in hand.
+    /// The channel of the current packet.
     current: usize,
-    /// The namespace of the CONNECT in hand.
+    /// The namespace of the current CONNECT.
     connecting: Option<Box<str>>,
-    /// How many CONNECT packets have come.
+    /// Number of CONNECT packets received.
     connects: u8,
     asked: Pending,
     partial: Option<Box<Partial>>,
@@ -83,13 +83,13 @@ pub struct Client {
 /// A namespace that the client is connected to.
 struct Namespace {
     name: Box<str>,
-    /// The event profile that its client speaks there.
+    /// The event profile of the client in this namespace.
     choice: Arc<Choice>,
-    /// The key under which it named the room that it joined last.
+    /// The key that named the room when the client last joined one.
     join_key: Option<&'static str>,
 }
 
-/// What the answer to an event needs.
+/// The data for the response to the current event.
 #[derive(Debug, Default)]
 struct Pending {
     id: Option<u64>,
@@ -98,7 +98,7 @@ struct Pending {
 }
 
 impl Client {
-    /// Begins the conversation.
+    /// Begins a conversation.
     pub fn new(setup: Setup) -> Self {
         let (namespaces, current, connecting) = (Vec::new(), 0, None);
         Self { setup, namespaces, current, connecting, connects: 0, asked: Pending::default(), partial: None }
@@ -128,7 +128,7 @@ impl Client {
                 self.partial = (missing > 0).then(|| Box::new(Partial::new(text, missing, refusal)));
                 None
             }
-            // The server asks for no acknowledgement.
+            // The server does not request acknowledgements.
             Kind::Ack => None,
             Kind::ConnectError => VIOLATION,
         }
@@ -141,7 +141,7 @@ impl Client {
             return Some(Step::End(Ending::TooManyConnects));
         }
         if self.channel_of(namespace).is_some() {
-            // The reference server ignores it too.
+            // The reference server ignores it, too.
             return None;
         }
         let refuse = |message: &str| Some(Step::Answer(refused(namespace, message)));
@@ -156,7 +156,7 @@ impl Client {
             return refuse(&format!("LIMIT_REACHED: too many namespaces, at most {MAX_NAMESPACES}"));
         }
         (self.current, self.connecting) = (free, Some(namespace.into()));
-        // Pages put there what they like: what cannot be read counts as absent.
+        // Applications send arbitrary data here: invalid values count as absent.
         let auth = Members::parse(packet.data).unwrap_or_default();
         let text = |key| auth.get(key).and_then(json::string).filter(|text| !text.is_empty());
         let token = text("token").map(Cow::into_owned);
@@ -176,7 +176,7 @@ impl Client {
 
     fn event(&mut self, packet: &Packet<'_>, attachments: &[Bytes], refusal: Option<RequestError>) -> Option<Step> {
         let Some(channel) = self.channel_of(packet.namespace) else {
-            // A client that is connected to nothing has nothing to say.
+            // A client that has not connected to any namespace must not send events.
             return if self.namespaces.iter().any(Option::is_some) { None } else { VIOLATION };
         };
         self.current = channel;
@@ -184,7 +184,7 @@ impl Client {
         let Self { setup, namespaces, .. } = self;
         let Namespace { choice, join_key, .. } = namespaces.get_mut(channel).and_then(Option::as_mut)?;
         let data = match setup.revision {
-            // Its client knows no other id of itself, and no other client may know this one.
+            // The client knows no other id of itself, and no other client may learn this one.
             Revision::V3 => session_id::replace(packet.data, &setup.sid, choice.connection()),
             Revision::V4 => Cow::Borrowed(packet.data),
         };
@@ -222,13 +222,13 @@ impl Client {
         }
     }
 
-    /// The acknowledgement of the event in hand, if it asked for one.
+    /// Returns the acknowledgement that the current event requests, if any.
     fn asked(&mut self) -> Option<Asked<'_>> {
         let id = self.asked.id.take()?;
         Some(Asked { namespace: self.namespace(), id })
     }
 
-    /// The undecided choice of a new session.
+    /// Creates the undecided choice of a new session.
     fn choice(&self, connection: ConnectionId) -> Arc<Choice> {
         Arc::new(Choice::new(Arc::clone(&self.setup.profiles), connection))
     }
@@ -240,7 +240,7 @@ impl Client {
 
 const VIOLATION: Option<Step> = Some(Step::End(Ending::Violation));
 
-/// The name of an event, without an allocation where that is a standard one.
+/// Returns the name of an event, without an allocation for standard names.
 fn event_name(name: &str) -> Cow<'static, str> {
     ClientEvent::from_name(name).map_or_else(|| Cow::Owned(name.to_owned()), |event| Cow::Borrowed(event.name()))
 }
@@ -258,7 +258,7 @@ impl Conversation for Client {
             steps.push(Step::Answer(open(&Opening { sid, ping_interval, ping_timeout, max_payload })));
         }
         if revision == Revision::V3 {
-            // Every client of this revision is connected to the default namespace without asking for it.
+            // Clients of this revision are connected to the default namespace without a CONNECT.
             self.connecting = Some(ROOT.into());
             steps.push(Step::Connect { token: self.setup.token.clone(), resume: None });
         }
@@ -270,14 +270,14 @@ impl Conversation for Client {
             Ok(EnginePacket::Message(message)) => self.message(message, None),
             Ok(EnginePacket::Ping) if self.setup.revision == Revision::V3 => Some(Step::Answer("3".to_owned())),
             Ok(EnginePacket::Close) => Some(Step::End(Ending::Closed)),
-            // A heartbeat needs no response, whatever it is.
+            // A heartbeat needs no response.
             Ok(_) => None,
             Err(_) => VIOLATION,
         }
     }
 
     fn is_message(&self, text: &str) -> bool {
-        // An event, with attachments or without.
+        // An event, with or without attachments.
         text.starts_with("42") || text.starts_with("45")
     }
 
@@ -324,7 +324,7 @@ impl Conversation for Client {
                     self.namespaces.reserve_exact(1);
                     self.namespaces.push(None);
                 }
-                // A session that is resumed keeps its profile.
+                // A resumed session keeps its profile.
                 let numbering = (framing as &dyn Any).downcast_ref::<Numbering>();
                 let choice = numbering.map(|numbering| Arc::clone(numbering.choice()));
                 let choice = choice.unwrap_or_else(|| self.choice(connection));
@@ -349,7 +349,7 @@ impl Conversation for Client {
     }
 
     fn bare_close_is_leave(&self) -> bool {
-        // Official clients close so when they miss a heartbeat, and come back; a page that is left sends a status code.
+        // Official clients close without a code when they miss a heartbeat, and reconnect; a closed page sends a code.
         false
     }
 

@@ -1,4 +1,4 @@
-//! The events of `standard` in, commands out. Rules of event profiles that give no shape are decoded the same way.
+//! Decodes the events of `standard`, and those of profile rules that give no shape.
 
 use std::borrow::Cow;
 
@@ -36,7 +36,7 @@ impl ClientEvent {
         })
     }
 
-    /// Its name on the wire.
+    /// Returns the name of the event.
     pub fn name(self) -> &'static str {
         match self {
             Self::JoinRoom => "join-room",
@@ -47,7 +47,7 @@ impl ClientEvent {
     }
 }
 
-/// The event that carries a signal, the same in both directions. An application message has a name of its own.
+/// Returns the event that carries a signal, the same in both directions. An application message has a name of its own.
 pub(super) fn signal_name(kind: SignalKind) -> &'static str {
     match kind {
         SignalKind::Offer => "offer",
@@ -57,17 +57,17 @@ pub(super) fn signal_name(kind: SignalKind) -> &'static str {
     }
 }
 
-/// Keys of the room, the first that is present counts.
+/// Keys of the room; the first that is present counts.
 pub(super) const ROOM_KEYS: [&str; 8] =
     ["roomId", "room", "meetingId", "roomCode", "code", "room_id", "roomName", "roomToken"];
 const PEER_KEYS: [&str; 3] = ["userId", "peerId", "participantId"];
 const TARGET_KEYS: [&str; 9] =
     ["targetId", "target", "to", "targetUserId", "targetSocketId", "receiverId", "userToSignal", "calleeId", "peerID"];
-/// What the server says of a peer: a client cannot say it of itself.
+/// The fields of a peer that the server writes; a client cannot set them.
 pub(super) const PEER_FIELDS: [&str; 6] = ["id", "userId", "socketId", "roomId", "joinedAt", "reason"];
 
-/// The keys under which frontends send the body of a signal. The first is that of the specification; the body is relayed
-/// under the key that it came with.
+/// Returns the keys that frontends use for the body of a signal. The first is the documented one; the body is relayed
+/// under the key that the sender used.
 fn body_keys(kind: SignalKind) -> &'static [&'static str] {
     match kind {
         SignalKind::Offer => &["offer", "sdp", "description", "signal", "sessionDescription", "ans"],
@@ -77,13 +77,13 @@ fn body_keys(kind: SignalKind) -> &'static [&'static str] {
     }
 }
 
-/// The token in what a client brings along with its CONNECT packet, a JSON object.
+/// Returns the token in the payload of a CONNECT packet, a JSON object.
 pub fn token(auth: &str) -> Option<String> {
     let members = Members::parse(auth)?;
     json::string(members.get("token")?).map(Cow::into_owned).filter(|token| !token.is_empty())
 }
 
-/// The name of the event with a newer token.
+/// The name of the event that carries a newer token.
 pub const RENEWAL: &str = "auth";
 
 /// Reads the token of the event `auth`.
@@ -93,35 +93,35 @@ pub(super) fn renewal(arguments: &Arguments<'_>) -> Result<String, DecodeError> 
     token.map(Cow::into_owned).ok_or(DecodeError::WrongType { field: "token", expected: "a string" })
 }
 
-/// One event of a client that is a command, its arguments still unchecked.
+/// A client's event that is a command; its arguments are not checked yet.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// Which event.
+    /// The kind of event.
     pub event: ClientEvent,
     first: Option<&'a Argument<'a>>,
     second: Option<JsonText<'a>>,
 }
 
 impl<'a> Request<'a> {
-    /// The request that a standard event is; `None` for any other event.
+    /// Reads a standard event; `None` for any other event.
     pub fn read(arguments: &'a Arguments<'a>) -> Option<Self> {
         ClientEvent::from_name(&arguments.name).map(|event| Self::new(event, arguments))
     }
 
-    /// The request that an event is, whatever its name.
+    /// Reads an event as a command of this kind, regardless of its name.
     pub fn new(event: ClientEvent, arguments: &'a Arguments<'a>) -> Self {
-        // A JavaScript client writes an argument that it left undefined as null.
+        // JavaScript clients send null for an undefined argument.
         let is_given = |first: &&Argument<'_>| !matches!(first, Argument::Other(value) if value.is_null());
         let first = arguments.first.as_ref().filter(is_given);
         Self { event, first, second: arguments.second.filter(|value| !value.is_null()) }
     }
 
-    /// The room that the request names, if it names one well: for error messages.
+    /// Returns the room that the request names, if its id is valid, for error messages.
     pub fn room(&self) -> Option<RoomId> {
         named_room(self.first?)
     }
 
-    /// The key under which the request names its room, if its first argument is an object.
+    /// Returns the key under which the request names its room, if its first argument is an object.
     pub(super) fn room_key(&self) -> Option<&'static str> {
         match self.first? {
             Argument::Object(members) => members.first_of(&ROOM_KEYS).map(|(key, _)| key),
@@ -182,7 +182,7 @@ impl<'a> Request<'a> {
         let (key, value) = members.first_of(keys).ok_or(DecodeError::Missing(keys[0]))?;
         let fields = SenderFields::of(kind, members.keys());
         let (body, mut content) = members.object_without(|key| fields.contains(key), key);
-        // The fields of a candidate sent beside each other: the object itself is the candidate.
+        // The fields of a candidate are members of the object itself.
         let is_flat = key == "candidate" && (members.has("sdpMid") || members.has("sdpMLineIndex"));
         if kind == SignalKind::Candidate && value.is_string() && is_flat {
             content = 0..body.len();
@@ -194,7 +194,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The target that an object names, by the first of some keys that is present.
+/// Returns the target that an object names, by the first of some keys that is present.
 pub(super) fn target_of(members: &Members<'_>, keys: &[&'static str]) -> Result<Option<Target>, DecodeError> {
     let named = members.first_of(keys).map(|(key, value)| {
         let new = if key == "targetSocketId" { Target::connection } else { Target::new };
@@ -203,7 +203,7 @@ pub(super) fn target_of(members: &Members<'_>, keys: &[&'static str]) -> Result<
     named.transpose()
 }
 
-/// The room that an event names, if it names one well: for error messages.
+/// Returns the room that an event names, if its id is valid, for error messages.
 pub(super) fn named_room(first: &Argument<'_>) -> Option<RoomId> {
     let value = match first {
         Argument::Object(members) => members.first_of(&ROOM_KEYS)?.1,

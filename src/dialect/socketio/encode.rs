@@ -1,6 +1,6 @@
-//! Events, acknowledgements and errors out, as the packets of a Socket.IO client.
+//! Encodes events, acknowledgements and errors as packets for a Socket.IO client.
 //!
-//! An event is written for the default namespace; [`Numbering`](super::Numbering) addresses it to another.
+//! Events are encoded for the default namespace; [`Numbering`](super::Numbering) addresses them to another.
 
 use std::borrow::Cow;
 
@@ -16,25 +16,25 @@ use crate::id::RoomId;
 use crate::json::JsonText;
 use crate::room::{Code, Event, FoundBy, LeaveReason, Peer, RemovalReason, Signal, SignalKind, Snapshot};
 
-/// What most frames other than signals fit into, in bytes.
+/// Capacity for frames other than signals, in bytes: most fit into it.
 const SMALL: usize = 512;
 
-/// The longest list of peers, in bytes, that `room-joined` repeats under every name that frontends read.
+/// Maximum length of a list of peers, in bytes, that `room-joined` repeats under every name that frontends read.
 const MAX_REPEATED: usize = 16 * 1024;
 
-/// Which event an acknowledgement answers.
+/// The event that an acknowledgement answers.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     /// The namespace of the event.
     pub namespace: &'a str,
-    /// Its acknowledgement id.
+    /// The acknowledgement id.
     pub id: u64,
 }
 
-/// Writes an event as packets of the default namespace; `None` for an event that clients are not told of.
+/// Encodes an event as packets of the default namespace; `None` for an event that clients do not receive.
 pub fn event(event: &Event) -> Option<Frame> {
     Some(Frame::Text(match event {
-        // A leave follows it.
+        // A leave follows.
         Event::HungUp { .. } => return None,
         Event::Joined(snapshot) => return Some(joined(snapshot, None)),
         Event::PeerJoined { room, peer } => peer_event("user-joined", room, peer, None),
@@ -57,7 +57,7 @@ pub fn event(event: &Event) -> Option<Frame> {
     }))
 }
 
-/// What a peer is told that was removed from a room.
+/// Returns the error for a peer that was removed from a room.
 pub(super) fn removal(reason: RemovalReason) -> Failure<'static> {
     let (code, message) = match reason {
         RemovalReason::Replaced => (Code::Replaced, "the same user joined from a newer connection"),
@@ -67,7 +67,7 @@ pub(super) fn removal(reason: RemovalReason) -> Failure<'static> {
     Failure::new(code, message)
 }
 
-/// Writes the `error` event; `event` is the request that failed.
+/// Encodes the `error` event; `event` is the request that failed.
 pub fn error(namespace: &str, failure: &Failure<'_>, event: Option<&str>, room: Option<&RoomId>) -> String {
     let mut out = String::with_capacity(SMALL);
     push_head(&mut out, Kind::Event, namespace, None);
@@ -89,7 +89,7 @@ fn begin_ack(asked: Asked<'_>, capacity: usize) -> String {
     out
 }
 
-/// Writes the acknowledgement of a request that failed.
+/// Encodes the acknowledgement of a request that failed.
 pub fn ack_error(asked: Asked<'_>, failure: &Failure<'_>) -> String {
     let mut out = begin_ack(asked, SMALL);
     out.push_str(r#"[{"ok":false,"success":false"#);
@@ -100,14 +100,14 @@ pub fn ack_error(asked: Asked<'_>, failure: &Failure<'_>) -> String {
     out
 }
 
-/// Writes the acknowledgement of a request that succeeded and has nothing to tell.
+/// Encodes the acknowledgement of a request that succeeded without a result.
 pub fn ack(asked: Asked<'_>) -> String {
     let mut out = begin_ack(asked, 64);
     out.push_str(r#"[{"ok":true,"success":true}]"#);
     out
 }
 
-/// Writes the acknowledgement of a join, with the ICE servers as JSON.
+/// Encodes the acknowledgement of a join, with the ICE servers as JSON.
 pub fn ack_joined(asked: Asked<'_>, snapshot: &Snapshot, ice_servers: Option<&str>) -> String {
     let mut out = begin_ack(asked, SMALL * snapshot.peers.len());
     out.push_str(r#"[{"ok":true,"success":true"#);
@@ -119,7 +119,7 @@ pub fn ack_joined(asked: Asked<'_>, snapshot: &Snapshot, ice_servers: Option<&st
     out
 }
 
-/// Writes the events `room-users` and `room-joined`, with the ICE servers as JSON.
+/// Encodes the events `room-users` and `room-joined`, with the ICE servers as JSON.
 pub fn joined(snapshot: &Snapshot, ice_servers: Option<&str>) -> Frame {
     let mut users = String::with_capacity(SMALL * snapshot.peers.len());
     push_head(&mut users, Kind::Event, ROOT, None);
@@ -142,7 +142,7 @@ pub fn joined(snapshot: &Snapshot, ice_servers: Option<&str>) -> Frame {
     Frame::Several(vec![users, joined])
 }
 
-/// The names under which frontends read the list of peers; the first is the contract's.
+/// The names under which frontends read the list of peers; the first is the documented one.
 const LIST_NAMES: [&str; 4] = ["users", "participants", "existingUsers", "peers"];
 
 fn push_me(out: &mut String, snapshot: &Snapshot) {
@@ -193,7 +193,7 @@ pub(super) fn push_peer(out: &mut String, room: &RoomId, peer: &Peer, reason: Op
     if let Some(reason) = reason {
         push_member(out, "reason", reason.as_str());
     }
-    // Other wires let their clients say anything of themselves, but here these names are the server's.
+    // In other protocols clients may use any key in their metadata, but here these keys are the server's.
     let metadata = without(peer.metadata.as_str(), &PEER_FIELDS);
     if !metadata.is_empty() {
         out.push(',');
@@ -202,7 +202,8 @@ pub(super) fn push_peer(out: &mut String, room: &RoomId, peer: &Peer, reason: Op
     out.push('}');
 }
 
-/// Writes an application message as the event of its name. An object that is the first argument gets the sender's fields.
+/// Encodes an application message as the event of its name. If the first argument is an object, the sender's fields are
+/// added.
 fn application_event(name: &str, room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> String {
     let mut out = String::with_capacity(signal.body.len() + SMALL);
     match signal.attachments.len() {
@@ -257,7 +258,7 @@ fn relayed(room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> St
     out
 }
 
-/// Appends a signal as the object of the standard events: the sender's, or one with the body alone.
+/// Appends a signal as the object of the standard events: the sender's object, or one with the body alone.
 fn push_signal(out: &mut String, room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) {
     let note = Note::of(signal);
     let fields = if signal.origin == NAME && !note.is_in_form_of_profile {
@@ -277,7 +278,8 @@ fn push_signal(out: &mut String, room: &RoomId, from: &Peer, found_by: FoundBy, 
     out.push('}');
 }
 
-/// The body of a signal: unchanged within Socket.IO, in the form that browsers take where another protocol brought it.
+/// Returns the body of a signal: unchanged within Socket.IO, and in the form of browsers for signals from other
+/// protocols.
 pub(super) fn body(signal: &Signal) -> Cow<'_, str> {
     match signal.kind {
         _ if signal.origin == NAME => signal.body.get(signal.content.clone()).unwrap_or("null").into(),
@@ -286,12 +288,12 @@ pub(super) fn body(signal: &Signal) -> Cow<'_, str> {
     }
 }
 
-/// The sender's object with the server's fields set, as JSON.
+/// Returns the sender's object with the server's fields set, as JSON.
 pub(super) fn data(room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> String {
     let mut out = String::with_capacity(signal.body.len() + SMALL);
     let note = Note::of(signal);
     if signal.kind == SignalKind::Message {
-        // The first argument, if that is an object.
+        // The first argument, if it is an object.
         push_arguments(&mut out, room, from, found_by, signal);
         let arguments = out.strip_prefix(',').unwrap_or_default();
         return JsonText::first(arguments).map(|first| first.get().to_owned()).unwrap_or_default();

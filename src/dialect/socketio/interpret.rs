@@ -1,5 +1,5 @@
-//! What an event of a client is: a command, by a rule of its session's profile or as in `standard`, or an application event
-//! that is relayed.
+//! Interprets an event of a client: as a command, by a rule of the session's profile or as in `standard`, or as an
+//! application event to relay.
 
 use bytes::Bytes;
 
@@ -12,18 +12,18 @@ use crate::dialect::json::Arguments;
 use crate::dialect::{DecodeError, message};
 use crate::room::{Command, SignalKind};
 
-/// What a client's event asks for.
+/// The meaning of a client's event.
 #[derive(Debug)]
 pub enum Interpreted {
     /// A command.
     Command(Command),
     /// A newer token.
     Renewal(String),
-    /// Nothing, by a rule of the profile.
+    /// No action, by a rule of the profile.
     Nothing,
 }
 
-/// Finds out what an event is. `text` is what `arguments` were read from.
+/// Interprets an event; `arguments` were read from `text`.
 pub fn interpret<'a>(
     choice: &Choice,
     arguments: &Arguments<'a>,
@@ -67,7 +67,7 @@ pub fn interpret<'a>(
     })
 }
 
-/// An application event that no rule names.
+/// Decodes an application event that no rule names.
 fn relay(choice: &Choice, call: Call<'_, '_>) -> Result<Command, DecodeError> {
     let name = &*call.arguments.name;
     message::check_name("event", name)?;

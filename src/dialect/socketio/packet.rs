@@ -2,7 +2,7 @@
 //!
 //! - [`EnginePacket`] is the content of one WebSocket text frame, or one packet of a polling payload: Engine.IO 3 and 4;
 //! - [`Packet`] is the content of an Engine.IO message: Socket.IO protocol 4 (over Engine.IO 3) and 5 (over Engine.IO 4);
-//! - [`push_head`] and the functions below it write the packets that a server sends.
+//! - [`push_head`] and the functions after it encode the server's packets.
 //!
 //! Decoding borrows from the message and never looks into a packet's JSON: that is read once, by
 //! [`decode`](super::decode). The specifications are <https://socket.io/docs/v4/engine-io-protocol/> and
@@ -20,13 +20,13 @@ use crate::dialect::json::push_string;
 /// The default namespace.
 pub const ROOT: &str = "/";
 
-/// The most digits of an acknowledgement id, which clients count from 0: any such number fits 64 bits.
+/// Maximum number of digits of an acknowledgement id: clients count from 0, and any such number fits 64 bits.
 const MAX_ID_DIGITS: usize = 19;
 
-/// The most digits of a number of attachments.
+/// Maximum number of digits of a number of attachments.
 const MAX_COUNT_DIGITS: usize = 9;
 
-/// The content of a probe, which asks whether a transport works before a connection is upgraded to it.
+/// The content of a probe, which tests a transport before the connection is upgraded to it.
 const PROBE: &str = "probe";
 
 /// A revision of the Engine.IO protocol, with the revision of Socket.IO that runs over it.
@@ -65,9 +65,9 @@ pub enum EnginePacket<'a> {
     Close,
     /// The heartbeat of an Engine.IO 3 client.
     Ping,
-    /// The answer of an Engine.IO 4 client to a heartbeat.
+    /// The response of an Engine.IO 4 client to a heartbeat.
     Pong,
-    /// Asks whether this transport works.
+    /// Tests whether this transport works.
     Probe,
     /// Carries a Socket.IO packet.
     Message(&'a str),
@@ -87,7 +87,7 @@ impl<'a> EnginePacket<'a> {
             ('4', _) => Ok(Self::Message(rest)),
             ('1', "") => Ok(Self::Close),
             ('2', PROBE) => Ok(Self::Probe),
-            // A heartbeat may carry anything.
+            // A heartbeat may carry any data.
             ('2', _) => Ok(Self::Ping),
             ('3', _) => Ok(Self::Pong),
             ('5', "") => Ok(Self::Upgrade),
@@ -98,7 +98,7 @@ impl<'a> EnginePacket<'a> {
     }
 }
 
-/// A binary message of the server as a polling client reads it: in base64.
+/// Encodes a binary message of the server in base64, for a polling client.
 pub fn base64_packet(revision: Revision, frame: &[u8]) -> String {
     let (head, data) = match revision {
         Revision::V3 => ("b4", frame.strip_prefix(&[4]).unwrap_or(frame)),
@@ -109,10 +109,10 @@ pub fn base64_packet(revision: Revision, frame: &[u8]) -> String {
     packet
 }
 
-/// The attachment in a WebSocket binary frame, or `None` where the frame carries none.
+/// Returns the attachment in a WebSocket binary frame, or `None` if the frame carries none.
 pub fn attachment(revision: Revision, frame: &[u8]) -> Option<&[u8]> {
     match revision {
-        // Here a binary frame is a packet, with its type as a byte.
+        // In this revision a binary frame is a packet, with its type as a byte.
         Revision::V3 => frame.strip_prefix(&[4]),
         Revision::V4 => Some(frame),
     }
@@ -121,7 +121,7 @@ pub fn attachment(revision: Revision, frame: &[u8]) -> Option<&[u8]> {
 /// The type of a Socket.IO packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Joins a namespace, or confirms that.
+    /// Joins a namespace, or confirms the join.
     Connect,
     /// Leaves a namespace.
     Disconnect,
@@ -167,15 +167,15 @@ impl Kind {
 /// A Socket.IO packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet<'a> {
-    /// Its type.
+    /// The type.
     pub kind: Kind,
-    /// How many binary attachments follow; zero for packets of other types.
+    /// Number of binary attachments that follow; zero for packets of other types.
     pub attachments: usize,
     /// The namespace, with its leading slash.
     pub namespace: &'a str,
     /// The acknowledgement id.
     pub id: Option<u64>,
-    /// The JSON of the packet, unread; empty where there is none.
+    /// The JSON of the packet, unread; empty if there is none.
     pub data: &'a str,
 }
 
@@ -199,13 +199,13 @@ impl<'a> Packet<'a> {
         packet.has_valid_data().then_some(packet).ok_or(PacketError::Payload)
     }
 
-    /// Whether the data can be what the type needs, by its first character.
+    /// Returns whether the first character of the data is valid for the type.
     fn has_valid_data(&self) -> bool {
         match self.kind {
             Kind::Connect => self.data.is_empty() || self.data.starts_with('{'),
             Kind::Disconnect => self.data.is_empty(),
             Kind::Event | Kind::Ack | Kind::BinaryEvent | Kind::BinaryAck => self.data.starts_with('['),
-            // Servers send it, clients do not.
+            // Only servers send it.
             Kind::ConnectError => false,
         }
     }
@@ -220,7 +220,7 @@ fn attachments(text: &str) -> Result<(usize, &str), PacketError> {
 }
 
 /// Splits off the namespace and the comma after it, which may be missing at the end of a packet. Clients of Socket.IO 2
-/// append a query to it, which is not part of its name.
+/// append a query to the namespace, which is not part of its name.
 fn namespace(text: &str) -> (&str, &str) {
     if !text.starts_with('/') {
         return (ROOT, text);
@@ -229,7 +229,7 @@ fn namespace(text: &str) -> (&str, &str) {
     (namespace.split('?').next().unwrap_or(namespace), rest)
 }
 
-/// Appends what comes before the JSON of a packet, beginning with the type of an Engine.IO message.
+/// Appends the head of a packet, up to its JSON, beginning with the type of an Engine.IO message.
 pub fn push_head(out: &mut String, kind: Kind, namespace: &str, id: Option<u64>) {
     out.push('4');
     out.push(kind.digit());
@@ -246,20 +246,20 @@ pub(super) fn push_namespace(out: &mut String, namespace: &str) {
     }
 }
 
-/// What a client is told when its connection opens.
+/// The data of the Engine.IO handshake packet.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening<'a> {
     /// The Engine.IO session id.
     pub sid: &'a str,
     /// Time between two heartbeats.
     pub ping_interval: Duration,
-    /// Time for the answer to a heartbeat.
+    /// Time for the response to a heartbeat.
     pub ping_timeout: Duration,
-    /// The most bytes of a polling payload.
+    /// Maximum size of a polling payload, in bytes.
     pub max_payload: usize,
 }
 
-/// Writes the Engine.IO handshake packet of a WebSocket.
+/// Encodes the Engine.IO handshake packet of a WebSocket.
 pub fn open(opening: &Opening<'_>) -> String {
     let Opening { sid, ping_interval, ping_timeout, max_payload } = opening;
     let (interval, timeout) = (ping_interval.as_millis(), ping_timeout.as_millis());
@@ -268,8 +268,8 @@ pub fn open(opening: &Opening<'_>) -> String {
     )
 }
 
-/// Writes the confirmation of a CONNECT: the id by which other peers know the connection, and the secret with which its
-/// client may resume the session. Socket.IO 4 has neither.
+/// Encodes the confirmation of a CONNECT: the id by which other peers know the connection, and the secret with which
+/// its client may resume the session. Socket.IO 4 has neither.
 pub fn connected(revision: Revision, namespace: &str, id: &str, key: Option<&str>) -> String {
     let mut out = String::with_capacity(128);
     push_head(&mut out, Kind::Connect, namespace, None);
@@ -285,7 +285,7 @@ pub fn connected(revision: Revision, namespace: &str, id: &str, key: Option<&str
     out
 }
 
-/// Writes the refusal of a CONNECT.
+/// Encodes the refusal of a CONNECT.
 pub fn refused(namespace: &str, message: &str) -> String {
     let mut out = String::with_capacity(128);
     push_head(&mut out, Kind::ConnectError, namespace, None);
@@ -295,7 +295,7 @@ pub fn refused(namespace: &str, message: &str) -> String {
     out
 }
 
-/// Writes the packet that takes a client out of a namespace.
+/// Encodes the packet that disconnects a client from a namespace.
 pub fn disconnect(namespace: &str) -> String {
     let mut out = String::with_capacity(namespace.len() + 3);
     push_head(&mut out, Kind::Disconnect, namespace, None);

@@ -1,11 +1,11 @@
-//! A binary packet whose attachments are still to arrive.
+//! A binary packet with missing attachments.
 
 use bytes::Bytes;
 
 use super::packet::Packet;
 use crate::dialect::{DecodeError, RequestError};
 
-/// A binary packet, and those of its attachments that have arrived.
+/// A binary packet, and the attachments that have arrived.
 #[derive(Debug)]
 pub(super) struct Partial {
     /// The packet as text.
@@ -13,9 +13,9 @@ pub(super) struct Partial {
     /// Number of attachments that are missing.
     missing: usize,
     attachments: Vec<Bytes>,
-    /// Length of what has arrived, in bytes.
+    /// Length of the received data, in bytes.
     bytes: usize,
-    /// The error with which it is refused once it is complete.
+    /// The error with which the packet is refused once it is complete.
     refusal: Option<RequestError>,
 }
 
@@ -24,12 +24,12 @@ pub(super) struct Partial {
 pub(super) struct Oversized;
 
 impl Partial {
-    /// A packet that is valid as text, of which all attachments are missing.
+    /// Creates a packet that is valid as text, and whose attachments are all missing.
     pub(super) fn new(text: &str, missing: usize, refusal: Option<RequestError>) -> Self {
         Self { text: text.to_owned(), missing, attachments: Vec::new(), bytes: text.len(), refusal }
     }
 
-    /// Adds an attachment. If the message becomes longer than `max` bytes, it is going to be refused.
+    /// Adds an attachment. A message that becomes longer than `max` bytes is refused once it is complete.
     pub(super) fn add(&mut self, attachment: &[u8], max: usize) -> Result<(), Oversized> {
         self.missing -= 1;
         self.bytes += attachment.len();
@@ -43,22 +43,22 @@ impl Partial {
         Ok(())
     }
 
-    /// Whether all attachments have arrived.
+    /// Returns whether all attachments have arrived.
     pub(super) fn is_complete(&self) -> bool {
         self.missing == 0
     }
 
-    /// The packet.
+    /// Returns the packet.
     pub(super) fn packet(&self) -> Packet<'_> {
         Packet::decode(&self.text).expect("the text was decoded before")
     }
 
-    /// The attachments that have arrived, in order.
+    /// Returns the attachments that have arrived, in order.
     pub(super) fn attachments(&self) -> &[Bytes] {
         &self.attachments
     }
 
-    /// The error with which the packet is refused.
+    /// Returns the error with which the packet is refused.
     pub(super) fn refusal(&self) -> Option<RequestError> {
         self.refusal.clone()
     }

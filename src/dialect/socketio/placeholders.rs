@@ -7,30 +7,30 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use crate::dialect::json::Members;
 
-/// Whether an object stands for an attachment.
+/// Returns whether an object is a placeholder of an attachment.
 pub(super) fn is_placeholder(members: &Members<'_>) -> bool {
     members.get("_placeholder").is_some_and(|value| value.get() == "true")
 }
 
-/// Whether each placeholder in some JSON stands for one of `count` attachments. Clients disconnect at any other.
+/// Returns whether each placeholder in some JSON refers to one of `count` attachments. Clients disconnect at any other.
 pub(super) fn are_valid(json: &str, count: usize) -> bool {
     let mut reader = serde_json::Deserializer::from_str(json);
     matches!(Placeholders { count }.deserialize(&mut reader), Ok(value) if value != Value::Invalid)
 }
 
-/// Reads any JSON, as deep as the library allows.
+/// Reads any JSON, up to the depth that the library allows.
 #[derive(Debug, Clone, Copy)]
 struct Placeholders {
     count: usize,
 }
 
-/// As much as is needed of a value.
+/// The parts of a value that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Value {
     True,
     Number(u64),
     Other,
-    /// A placeholder in it stands for no attachment.
+    /// Contains a placeholder that refers to no attachment.
     Invalid,
 }
 
@@ -88,7 +88,7 @@ impl<'de> Visitor<'de> for Placeholders {
         while let Some(key) = members.next_key::<Cow<'de, str>>()? {
             let value = members.next_value_seed(self)?;
             is_valid &= value != Value::Invalid;
-            // Where a key stands twice the last one counts, as in JavaScript.
+            // The last of duplicate keys counts, as in JavaScript.
             match &*key {
                 "_placeholder" => is_placeholder = value == Value::True,
                 "num" => number = Some(value),

@@ -1,4 +1,5 @@
-//! `RELAY_EVENTS`: which application events are relayed, under which name, and whether their sender gets them, too.
+//! `RELAY_EVENTS`: the application events that are relayed, their names for recipients, and whether their sender
+//! receives them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,28 +7,28 @@ use std::str::FromStr;
 
 use crate::dialect::message;
 
-/// Which application events are relayed.
+/// The application events that are relayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelayEvents {
-    /// Whether events that have no rule are relayed.
+    /// Whether events without a rule are relayed.
     is_open: bool,
     rules: HashMap<String, Rule>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rule {
-    /// The name under which the event is delivered, if that is another.
+    /// The name for recipients, if it differs.
     name: Option<String>,
-    /// Whether the sender gets it, too.
+    /// Whether the sender receives the event, too.
     echo: bool,
 }
 
 /// How an application event is relayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Relayed<'a> {
-    /// The name under which it is delivered.
+    /// The name for recipients.
     pub name: &'a str,
-    /// Whether the sender gets it, too.
+    /// Whether the sender receives the event, too.
     pub echo: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The fields by which a relayed event names its sender. The server writes them, over whatever the client wrote there.
+//! The fields of a relayed event that name its sender. The server overwrites values that the client has set.
 
 use super::NAME;
 use crate::dialect::json::push_member;
@@ -12,7 +12,7 @@ pub(super) struct SenderFields(u16);
 /// The value of a sender field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Value {
-    /// The sender's id, of the kind by which the target was found.
+    /// The sender's id, of the kind by which the sender addressed its target.
     Reply,
     /// The sender's connection id.
     Connection,
@@ -41,9 +41,10 @@ const FIELDS: [(&str, Value); 15] = [
     ("peerID", Value::Reply),
 ];
 
-/// The fields that every signal has.
+/// The fields of every signal.
 const ALWAYS: u16 = 0b1111;
-/// The fields that the server writes wherever a client wrote them. The others are words that pages use for other things.
+/// The number of fields that the server overwrites if a client wrote them. Applications use the other names for data of
+/// their own.
 const PROTECTED: usize = 9;
 
 /// Returns the fields that a signal has because its sender wrote a key.
@@ -54,9 +55,9 @@ fn fields_for(key: &str, kind: SignalKind) -> u16 {
         "receiverId" => bit("senderId"),
         "targetSocketId" => bit("fromSocketId") | bit("senderSocketId"),
         "targetUserId" => bit("fromUserId"),
-        // What the client wrote there itself is overwritten.
+        // The server overwrites the client's value.
         "fromId" | "senderId" | "fromSocketId" | "senderSocketId" | "fromUserId" => bit(key),
-        // In application events these are words of the page.
+        // In application events these keys are data of the application.
         _ if kind == SignalKind::Message => 0,
         "target" if kind == SignalKind::Offer => bit("sender") | bit("caller"),
         "target" if kind == SignalKind::Answer => bit("sender") | bit("responder"),
@@ -112,16 +113,16 @@ impl SenderFields {
     }
 }
 
-/// What decoding notes about a signal for encoding; a [`Signal::note`] in its unpacked form.
+/// Data about a signal that decoding passes to encoding; a [`Signal::note`] in its unpacked form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Note {
     /// The sender fields.
     pub(super) fields: SenderFields,
     /// The candidate number of the sender's event profile, if it has one of its own.
     pub(super) profile: Option<u8>,
-    /// Whether the sender's object has the form of that profile, so that only its content means something to others.
+    /// Whether the sender's object has the form of that profile, so that other profiles can use only its content.
     pub(super) is_in_form_of_profile: bool,
-    /// Length in bytes of the object that is the first argument of an application event; 0 if it is no object.
+    /// Length in bytes of the object that is the first argument of an application event; 0 if it is not an object.
     pub(super) object: u32,
 }
 
@@ -134,7 +135,7 @@ impl Note {
             | u64::from(self.object) << 32
     }
 
-    /// Returns the note of a signal; of one of another protocol, the note of a signal without any keys.
+    /// Returns the note of a signal; a signal of another protocol has the note of a signal without keys.
     #[expect(clippy::cast_possible_truncation, reason = "each part is cut out of the whole")]
     pub(super) fn of(signal: &Signal) -> Self {
         if signal.origin != NAME {

@@ -1,8 +1,8 @@
-//! The Engine.IO session id of a 2.x client, which must not reach other clients.
+//! Hides the Engine.IO session id of a 2.x client from other clients.
 //!
-//! A 2.x client reads its `socket.id` from the Engine.IO session id, and many frontends send it: as a user id, as a sender,
-//! in a chat message. Whoever knows that id may speak as its owner. So it is replaced by the sender's connection id,
-//! which the other peers know the client by, before anything else reads the event.
+//! A 2.x client reads its `socket.id` from the Engine.IO session id, and many frontends send it: as a user id, as a
+//! sender, in a chat message. A client that knows that id can impersonate its owner. Therefore it is replaced by the
+//! sender's connection id, which other peers know, before the event is interpreted.
 
 use std::borrow::Cow;
 
@@ -10,9 +10,9 @@ use crate::id::ConnectionId;
 
 /// Replaces a session id in the text of an event by the id of its connection.
 ///
-/// A JSON string that is the session id alone, with a namespace before it (`/chat#id`), or with a node's suffix after it
-/// (`id.node`) becomes the connection id. Anywhere else within a string, and in a key, the session id itself is replaced. Texts without it
-/// are returned as they are, after one search.
+/// A JSON string that consists of the session id, optionally after a namespace (`/chat#id`) or before a node's suffix
+/// (`id.node`), becomes the connection id. Within longer strings, and in keys, only the session id itself is replaced.
+/// A text without the session id is returned unchanged, after one search.
 pub fn replace<'a>(text: &'a str, session_id: &str, connection: ConnectionId) -> Cow<'a, str> {
     if session_id.is_empty() || !text.contains(session_id) {
         return Cow::Borrowed(text);
@@ -23,7 +23,7 @@ pub fn replace<'a>(text: &'a str, session_id: &str, connection: ConnectionId) ->
     while let Some((before, after)) = rest.split_once(session_id) {
         let prefix = namespace(before);
         let suffix = node(after);
-        // Only a whole string is such a form: between two quotes.
+        // Only a whole string, between two quotes, can have such a form.
         let (before, after) = match (before.strip_suffix(prefix), after.strip_prefix(suffix)) {
             (Some(start), Some(end)) if opens(start) && end.starts_with('"') => (start, end),
             _ => (before, after),
@@ -36,20 +36,21 @@ pub fn replace<'a>(text: &'a str, session_id: &str, connection: ConnectionId) ->
     Cow::Owned(out)
 }
 
-/// Whether a text ends with the quote that opens a string, and not with one that is part of it.
+/// Returns whether a text ends with the quote that opens a string, not with an escaped quote.
 fn opens(before: &str) -> bool {
     before.ends_with('"') && !before.ends_with("\\\"")
 }
 
-/// A namespace and its number sign at the end of a text, back to the quote before it: `/chat#`. Empty where there is none.
+/// Returns a namespace and its number sign at the end of a text, back to the quote before it: `/chat#`. Empty if there
+/// is none.
 fn namespace(before: &str) -> &str {
     let string = before.rsplit('"').next().unwrap_or_default();
     let is_namespace = string.ends_with('#') && !string.contains('\\');
     if is_namespace { string } else { "" }
 }
 
-/// The suffix by which a cluster names a node at the beginning of a text, up to the quote after it: `.node-1`. Empty where
-/// there is none.
+/// Returns the suffix that names a cluster node at the beginning of a text, up to the quote after it: `.node-1`. Empty
+/// if there is none.
 fn node(after: &str) -> &str {
     let string = after.split('"').next().unwrap_or_default();
     let is_node =

@@ -1,4 +1,4 @@
-//! What holds between every two built-in profiles: no event of the server can be forged, and nothing is multiplied.
+//! Properties of every two built-in profiles: server events cannot be forged, and signals are not multiplied.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -19,7 +19,7 @@ use crate::room::limits::SessionLimits;
 use crate::room::state::{Capacity, Room};
 use crate::room::{Command, Event, FoundBy, Metadata, RoomKind, Signal, SignalKind};
 
-/// A room with ann and bob, whose connections have the numbers 1 and 2.
+/// Returns a room with ann and bob, whose connections have the numbers 1 and 2.
 fn room() -> Room {
     let mut room =
         Room::new(RoomId::new("r").unwrap(), SystemTime::UNIX_EPOCH, Capacity { peers: 2, is_chosen: false }, false);
@@ -32,7 +32,7 @@ fn room() -> Room {
     room
 }
 
-/// A session of one of the built-in profiles.
+/// Returns a session of one of the built-in profiles.
 fn session(number: u128, profile: usize) -> Arc<Choice> {
     let choice = Choice::new(Arc::default(), ConnectionId::from_u128(number));
     choice.adopt(u8::try_from(profile).ok());
@@ -56,8 +56,8 @@ fn signal(command: Command) -> Option<Signal> {
     }
 }
 
-/// What bob is told of a signal of ann's.
-fn told(receiver: &Arc<Choice>, signal: Signal) -> Option<Frame> {
+/// Returns the message that bob receives for a signal of ann's.
+fn received(receiver: &Arc<Choice>, signal: Signal) -> Option<Frame> {
     let room = room();
     let from = Arc::clone(room.peer(ConnectionId::from_u128(1)).unwrap());
     let event = Event::SignalRelayed {
@@ -85,7 +85,7 @@ fn no_event_of_a_profile_can_be_forged_between_any_two() {
                     let Some(signal) = signal(command).filter(|signal| signal.kind == SignalKind::Message) else {
                         continue;
                     };
-                    let frame = told(&session(2, victim), signal);
+                    let frame = received(&session(2, victim), signal);
                     assert_eq!(frame, None, "{name} from {} to {}", profiles[attacker].name(), profile.name());
                 }
             }
@@ -104,7 +104,12 @@ fn no_event_of_a_profile_can_be_forged_by_a_plain_protocol() {
                 let content = content.clone();
                 let signal = Signal { kind, name, origin, body, content, note: 0, echo: false, attachments };
                 let event = signal.name.clone();
-                assert_eq!(told(&session(2, victim), signal), None, "{event:?} from {origin} to {}", profile.name());
+                assert_eq!(
+                    received(&session(2, victim), signal),
+                    None,
+                    "{event:?} from {origin} to {}",
+                    profile.name()
+                );
             }
         }
     }
@@ -134,7 +139,7 @@ fn a_signal_is_one_event_of_about_its_size_between_any_two() {
                 let Some(signal) = signal(command) else { continue };
                 let case = format!("{} from {} to {}", event[0], profiles[attacker].name(), profile.name());
                 let kind = signal.kind;
-                let Some(frame) = told(&session(2, victim), signal) else {
+                let Some(frame) = received(&session(2, victim), signal) else {
                     assert_eq!(kind, SignalKind::Message, "{case}: nothing");
                     continue;
                 };
@@ -153,11 +158,11 @@ fn an_undecided_callee_takes_the_profile_of_its_caller() {
     let bob = Arc::new(Choice::new(Arc::default(), ConnectionId::from_u128(2)));
     let ann = Choice::new(Arc::default(), ConnectionId::from_u128(1));
     let chat = signal(command(&ann, &json!(["chat", 1]), &[]).unwrap()).unwrap();
-    assert!(told(&bob, chat).is_some());
+    assert!(received(&bob, chat).is_some());
     assert_eq!((bob.profile().name(), ann.profile().name()), ("standard", "standard"));
     let event = json!(["relay-sdp", { "peerID": "bob", "sessionDescription": { "type": "offer" } }]);
     let offer = signal(command(&ann, &event, &[]).unwrap()).unwrap();
-    let packets = told(&bob, offer).unwrap().into_texts();
+    let packets = received(&bob, offer).unwrap().into_texts();
     let sender = ConnectionId::from_u128(1);
     let expected =
         format!(r#"42["session-description",{{"peerID":"{sender}","sessionDescription":{{"type":"offer"}}}}]"#);
@@ -181,13 +186,13 @@ fn a_signal_of_another_profile_arrives_in_the_form_of_the_receiver() {
     assert_eq!(&signal.body[signal.content.clone()], body, "for the other protocols");
     let sender = ConnectionId::from_u128(1);
     let expected = format!(r#"42["user joined",{{"signal":{body},"callerID":"{sender}"}}]"#);
-    assert_eq!(told(&session(2, 3), signal.clone()).unwrap().into_texts(), [expected]);
+    assert_eq!(received(&session(2, 3), signal.clone()).unwrap().into_texts(), [expected]);
     let documented = Arc::new(Profiles::new(
         vec![Arc::new(Profile::read("test.toml", "name = \"documented\"\ndefault = true").unwrap())],
         "none".parse().unwrap(),
     ));
     let standard = Arc::new(Choice::new(documented, ConnectionId::from_u128(2)));
-    let packets = told(&standard, signal).unwrap().into_texts();
+    let packets = received(&standard, signal).unwrap().into_texts();
     let expected = format!(
         r#"42["offer",{{"offer":{body},"from":"{sender}","userId":"ann","socketId":"{sender}","roomId":"r"}}]"#
     );
@@ -198,12 +203,12 @@ fn a_signal_of_another_profile_arrives_in_the_form_of_the_receiver() {
 fn attachments_are_relayed_with_an_application_event_only() {
     let sender = Choice::new(Arc::default(), ConnectionId::from_u128(1));
     let data = [Bytes::from_static(b"\0\x01")];
-    let place = json!({ "_placeholder": true, "num": 0 });
-    assert_eq!(command(&sender, &json!(["offer", { "offer": place }]), &data).unwrap_err(), DecodeError::Binary);
-    let file = signal(command(&sender, &json!(["file", "a.txt", place]), &data).unwrap()).unwrap();
+    let placeholder = json!({ "_placeholder": true, "num": 0 });
+    assert_eq!(command(&sender, &json!(["offer", { "offer": placeholder }]), &data).unwrap_err(), DecodeError::Binary);
+    let file = signal(command(&sender, &json!(["file", "a.txt", placeholder]), &data).unwrap()).unwrap();
     let receiver = Arc::new(Choice::new(Arc::default(), ConnectionId::from_u128(2)));
     let expected = r#"451-["file","a.txt",{"_placeholder":true,"num":0}]"#.to_owned();
-    assert_eq!(told(&receiver, file), Some(Frame::WithAttachments(expected.clone(), data.to_vec())));
+    assert_eq!(received(&receiver, file), Some(Frame::WithAttachments(expected.clone(), data.to_vec())));
     let numbering = Numbering::new("/chat", Revision::V3, receiver);
     let mut packet = expected;
     numbering.complete(&mut packet, 1);

@@ -1,4 +1,4 @@
-//! Profiles without a server: what rules match, and what they write.
+//! Tests of profiles without a server: matching and encoding.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
