@@ -176,7 +176,7 @@ fuzz: cargo-fuzz
 	@set -e; for target in $(FUZZ_TARGETS); do \
 		mkdir -p fuzz/corpus/$$target; \
 		RUSTC_BOOTSTRAP=1 cargo fuzz run $(FUZZ_FLAGS) $$target fuzz/corpus/$$target $$(ls -d tests/fixtures/corpus/$$target 2>/dev/null) -- \
-			-dict=fuzz/wires.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
+			-dict=fuzz/protocols.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
 	done
 
 cargo-fuzz:

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::clients::{Clients, Waiting};
-use crate::gathering::disperse;
+use crate::joining::disconnect_all;
 use crate::pinning::Cores;
 use crate::results::{Record, Results};
 use crate::server::{
@@ -18,8 +18,8 @@ use crate::server::{
 };
 use crate::work::call;
 use crate::work::cores;
-use crate::work::crowd::Crowd;
 use crate::work::idle::Idle;
+use crate::work::many_rooms::ManyRooms;
 use crate::work::media::{self, MEETINGS, TURNS};
 use crate::work::relay::{self, CANDIDATE, OFFER, Pairs, Payload};
 use crate::work::rooms::{Rooms, Work};
@@ -34,9 +34,9 @@ pub(crate) struct Plan {
     user: Window,
     call: Window,
     rooms: Window,
-    crowd: Window,
-    /// Numbers of pairs of the work `crowd`.
-    pub(crate) crowds: &'static [usize],
+    many_rooms: Window,
+    /// Numbers of pairs of the work `many-rooms`.
+    pub(crate) room_pairs: &'static [usize],
     cores: Window,
     media: Window,
     beside: Window,
@@ -58,8 +58,8 @@ impl Plan {
         user: window(1000, 20_000),
         call: window(700, 2000),
         rooms: window(200, 600),
-        crowd: window(300, 1000),
-        crowds: &[50, 500, 5000],
+        many_rooms: window(300, 1000),
+        room_pairs: &[50, 500, 5000],
         cores: window(300, 1500),
         media: window(1000, 3000),
         beside: window(500, 3000),
@@ -76,8 +76,8 @@ impl Plan {
         user: window(100, 500),
         call: window(300, 400),
         rooms: window(100, 150),
-        crowd: window(100, 300),
-        crowds: &[50, 500],
+        many_rooms: window(100, 300),
+        room_pairs: &[50, 500],
         cores: window(150, 400),
         media: window(500, 1000),
         beside: window(200, 1000),
@@ -90,14 +90,14 @@ impl Plan {
 /// Pairs and signals in flight of each, as relays are measured.
 pub(crate) const RELAYS: [(usize, usize); 4] = [(1, 1), (1, 8), (50, 1), (50, 8)];
 
-/// Rooms per pair of the work `crowd`.
+/// Rooms per pair of the work `many-rooms`.
 pub(crate) const ROOMS_EACH: usize = 20;
 
 /// Room sizes, and the number of rooms of each.
 pub(crate) const ROOMS: [(usize, usize); 3] = [(2, 250), (50, 10), (500, 1)];
 
-/// Signals in flight of the work `crowd`, and concurrent calls.
-const CROWD_IN_FLIGHT: usize = 50;
+/// Signals in flight of the work `many-rooms`, and concurrent calls.
+const MANY_ROOMS_IN_FLIGHT: usize = 50;
 const CALLS: usize = 16;
 
 /// Signals in flight per pair when throughput on several cores is measured.
@@ -111,15 +111,15 @@ pub(crate) const CORES: [(usize, usize); 4] =
 const RELAYING: [Contestant; 6] = [EXPRESS, BUN, PARLOR, WS, PEERJS, FLOOR];
 const RELAYING_CANDIDATES: [Contestant; 5] = [PARLOR_WITHOUT_RECOVERY, TOPIC, SESSION, ENVELOPE, MATCHBOX];
 const CALLING: [Contestant; 7] = [EXPRESS, BUN, PARLOR, WS, PEERJS, TOPIC, MATCHBOX];
-const GATHERING: [Contestant; 4] = [EXPRESS, BUN, PARLOR, WS];
-const CROWDING: [Contestant; 4] = [EXPRESS, BUN, PARLOR, FLOOR];
-const IDLING_CLOSELY: [Contestant; 3] = [EXPRESS, BUN, PARLOR];
-const IDLING: [Contestant; 7] = [PARLOR_WITHOUT_RECOVERY, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
+const WITH_ROOMS: [Contestant; 4] = [EXPRESS, BUN, PARLOR, WS];
+const WITH_MANY_ROOMS: [Contestant; 4] = [EXPRESS, BUN, PARLOR, FLOOR];
+const IDLE_WITH_REST: [Contestant; 3] = [EXPRESS, BUN, PARLOR];
+const IDLE: [Contestant; 7] = [PARLOR_WITHOUT_RECOVERY, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
 
 /// Servers whose throughput is measured on one core and on two.
-pub(crate) const GROWING: [Contestant; 2] = [PARLOR, FLOOR];
+pub(crate) const SCALING: [Contestant; 2] = [PARLOR, FLOOR];
 
-pub(crate) const WORKS: [&str; 8] = ["relay", "user", "call", "rooms", "crowd", "cores", "idle", "media"];
+pub(crate) const WORKS: [&str; 8] = ["relay", "user", "call", "rooms", "many-rooms", "cores", "idle", "media"];
 
 pub(crate) struct Campaign<'a> {
     pub(crate) plan: Plan,
@@ -159,19 +159,19 @@ impl Campaign<'_> {
             "user" if self.round > 0 => Ok(()),
             "user" => self.each(&[EXPRESS, BUN, PARLOR, ENVELOPE], Self::user),
             "call" => self.each(&CALLING, Self::calls),
-            "rooms" => self.each(&GATHERING, Self::rooms),
-            "crowd" => self.plan.crowds.iter().try_for_each(|pairs| {
-                self.each(&CROWDING, |this, contestant, server| this.crowd(contestant, server, *pairs))
+            "rooms" => self.each(&WITH_ROOMS, Self::rooms),
+            "many-rooms" => self.plan.room_pairs.iter().try_for_each(|pairs| {
+                self.each(&WITH_MANY_ROOMS, |this, contestant, server| this.many_rooms(contestant, server, *pairs))
             }),
             "cores" => self.cores(),
             "idle" => {
                 // Memory is the same from round to round, and heartbeats take their time.
                 let rest = if self.round == 0 { self.plan.rest } else { Duration::ZERO };
-                self.each(&IDLING_CLOSELY, |this, contestant, server| this.idle(contestant, server, rest))?;
+                self.each(&IDLE_WITH_REST, |this, contestant, server| this.idle(contestant, server, rest))?;
                 if self.round > 0 {
                     return Ok(());
                 }
-                self.each(&IDLING, |this, contestant, server| this.idle(contestant, server, Duration::ZERO))
+                self.each(&IDLE, |this, contestant, server| this.idle(contestant, server, Duration::ZERO))
             }
             "media" => self.media(),
             other => anyhow::bail!("no work is called {other}; there are {}", WORKS.join(", ")),
@@ -216,8 +216,8 @@ impl Campaign<'_> {
         // Gives JIT compilers time to compile.
         let mut clients = Self::clients(contestant, server)?;
         let warm_up = Window { length: self.plan.call.warm_up, ..self.plan.relay };
-        Pairs::gather(&mut clients, 50, CANDIDATE)?.relay(&mut clients, server, 1, relay::Mode::Closed(warm_up))?;
-        disperse(&mut clients)?;
+        Pairs::join(&mut clients, 50, CANDIDATE)?.relay(&mut clients, server, 1, relay::Mode::Closed(warm_up))?;
+        disconnect_all(&mut clients)?;
         for payload in payloads {
             for (pairs, in_flight) in RELAYS {
                 if pairs < least_pairs {
@@ -225,12 +225,12 @@ impl Campaign<'_> {
                 }
                 let case = relay_case(*payload, pairs, in_flight);
                 let mut clients = Self::clients(contestant, server)?;
-                let mut pairs = Pairs::gather(&mut clients, pairs, *payload)?;
+                let mut pairs = Pairs::join(&mut clients, pairs, *payload)?;
                 let closed = pairs.relay(&mut clients, server, in_flight, relay::Mode::Closed(self.plan.relay))?;
                 let pace = self.pace(&case, &closed);
                 let mode = relay::Mode::Paced(self.plan.relay, pace);
                 let paced = pairs.relay(&mut clients, server, in_flight, mode)?;
-                disperse(&mut clients)?;
+                disconnect_all(&mut clients)?;
                 self.note("relay", &case, contestant, &figures(&closed, &paced, pace));
             }
         }
@@ -239,9 +239,9 @@ impl Campaign<'_> {
 
     fn user(&mut self, contestant: &Contestant, server: &Server) -> anyhow::Result<()> {
         let mut clients = Self::clients(contestant, server)?;
-        let mut pairs = Pairs::gather(&mut clients, 50, CANDIDATE)?;
+        let mut pairs = Pairs::join(&mut clients, 50, CANDIDATE)?;
         let outcome = pairs.relay(&mut clients, server, 1, relay::Mode::Closed(self.plan.user))?;
-        disperse(&mut clients)?;
+        disconnect_all(&mut clients)?;
         let user = outcome.span.user.as_secs_f64() * 1e6 / outcome.count as f64;
         self.note(
             "user",
@@ -264,29 +264,29 @@ impl Campaign<'_> {
     fn rooms(&mut self, contestant: &Contestant, server: &Server) -> anyhow::Result<()> {
         for (size, rooms) in ROOMS {
             let mut clients = Self::clients(contestant, server)?;
-            let rooms = Rooms::gather(&mut clients, rooms, size)?;
+            let rooms = Rooms::join(&mut clients, rooms, size)?;
             for (name, work) in [("join", Work::Join), ("broadcast", Work::Broadcast)] {
                 let outcome = rooms.run(&mut clients, server, work, self.plan.rooms)?;
                 let figures = [("cpu_us", outcome.cpu_micros()), ("per_second", outcome.per_second())];
                 self.note("rooms", &format!("{name}/{size}"), contestant, &figures);
             }
-            disperse(&mut clients)?;
+            disconnect_all(&mut clients)?;
         }
         Ok(())
     }
 
-    fn crowd(&mut self, contestant: &Contestant, server: &Server, pairs: usize) -> anyhow::Result<()> {
+    fn many_rooms(&mut self, contestant: &Contestant, server: &Server, pairs: usize) -> anyhow::Result<()> {
         let mut clients = Self::clients(contestant, server)?;
-        let mut crowd = Crowd::gather(&mut clients, pairs, rooms_each(contestant), CANDIDATE)?;
-        let outcome = crowd.relay(&mut clients, server, CROWD_IN_FLIGHT, self.plan.crowd)?;
+        let mut many_rooms = ManyRooms::join(&mut clients, pairs, rooms_each(contestant), CANDIDATE)?;
+        let outcome = many_rooms.relay(&mut clients, server, MANY_ROOMS_IN_FLIGHT, self.plan.many_rooms)?;
         let figures = [("cpu_us", outcome.cpu_micros()), ("per_second", outcome.per_second())];
-        self.note("crowd", &pairs.to_string(), contestant, &figures);
+        self.note("many-rooms", &pairs.to_string(), contestant, &figures);
         Ok(())
     }
 
     fn cores(&mut self) -> anyhow::Result<()> {
         let both = [self.cores.server, self.cores.load];
-        for contestant in GROWING {
+        for contestant in SCALING {
             for (in_flight, used) in CORES {
                 let throughput =
                     cores::run(&contestant, self.programs, self.cores, &both[..used], in_flight, self.plan.cores)?;
@@ -344,7 +344,7 @@ impl Campaign<'_> {
             ("after_kib", outcome.after as f64),
             ("each_kib", (outcome.with_all as f64 - outcome.before as f64) / connections),
             ("after_ratio", outcome.after as f64 / outcome.before as f64),
-            ("entrance_us", outcome.entrance.as_secs_f64() * 1e6 / connections),
+            ("entrance_us", outcome.join_cpu.as_secs_f64() * 1e6 / connections),
             ("rush_s", outcome.rush.as_secs_f64()),
         ];
         if !rest.is_zero() {
@@ -356,7 +356,7 @@ impl Campaign<'_> {
     }
 }
 
-/// Returns the rooms per pair of the work `crowd`: the floor has no rooms.
+/// Returns the rooms per pair of the work `many-rooms`: the floor has no rooms.
 pub(crate) fn rooms_each(contestant: &Contestant) -> usize {
     if contestant.dialect.join("").is_some() { ROOMS_EACH } else { 1 }
 }

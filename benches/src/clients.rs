@@ -6,7 +6,7 @@
 //!
 //! - [`Clients`] owns the connections. It performs handshakes, answers heartbeats, joins clients to their rooms, and
 //!   passes everything else to [`Load`].
-//! - [`Load`] is a piece of work: it receives messages, sends others through [`Clients::say`], and is asked in each
+//! - [`Load`] is a piece of work: it receives messages, sends others through [`Clients::send_text`], and is asked in each
 //!   round what is due.
 //! - [`Clients::run`] loops until the load is done, or its time is over.
 //!
@@ -25,7 +25,7 @@ use parlor_testing::frame::handshake;
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::dialect::{Dialect, Heard, Seat, excerpt};
+use crate::dialect::{Dialect, Received, Seat, excerpt};
 use crate::frame::{self, Frame};
 
 /// Identifies an open connection. Reused after the connection has closed.
@@ -37,7 +37,14 @@ pub(crate) trait Load {
     fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due>;
 
     /// Handles a received message, except heartbeats.
-    fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, text: &[u8], at: Instant) -> anyhow::Result<()>;
+    fn received(
+        &mut self,
+        clients: &mut Clients,
+        id: Id,
+        message: Received,
+        text: &[u8],
+        at: Instant,
+    ) -> anyhow::Result<()>;
 
     /// Handles the end of a connection: it failed, or either side closed it.
     fn ended(&mut self, _: &mut Clients, _: Id, error: Option<io::Error>) -> anyhow::Result<()> {
@@ -74,7 +81,7 @@ pub(crate) struct Clients {
     server: SocketAddr,
     waiting: Waiting,
     /// Connections with data to send.
-    talkers: Vec<Id>,
+    writers: Vec<Id>,
     /// Number of connections opened.
     opened: u32,
     idle: Duration,
@@ -106,13 +113,13 @@ const READ: usize = 128 * 1024;
 const SOURCES: u32 = 16;
 
 /// Timeout of a poll without a deadline.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 
 impl Clients {
     pub(crate) fn new(dialect: &'static dyn Dialect, server: SocketAddr, waiting: Waiting) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
-        let (connections, talkers) = (Slab::new(), Vec::new());
-        Ok(Self { poll, connections, dialect, server, waiting, talkers, opened: 0, idle: Duration::ZERO })
+        let (connections, writers) = (Slab::new(), Vec::new());
+        Ok(Self { poll, connections, dialect, server, waiting, writers, opened: 0, idle: Duration::ZERO })
     }
 
     pub(crate) fn dialect(&self) -> &'static dyn Dialect {
@@ -146,7 +153,7 @@ impl Clients {
     }
 
     /// Sends a text.
-    pub(crate) fn say(&mut self, id: Id, text: &str) {
+    pub(crate) fn send_text(&mut self, id: Id, text: &str) {
         self.put(id, |out| {
             frame::write_text(text.as_bytes(), out);
         });
@@ -159,10 +166,10 @@ impl Clients {
 
     /// Closes a connection like a closed page. The load is notified of its end.
     pub(crate) fn close(&mut self, id: Id) {
-        if let Some(goodbye) = self.dialect.goodbye() {
-            self.say(id, &goodbye);
+        if let Some(last_message) = self.dialect.last_message() {
+            self.send_text(id, &last_message);
         }
-        self.send(id, &frame::GOODBYE);
+        self.send(id, &frame::CLOSE_FRAME);
         self.connections[id].stage = Stage::Closing;
     }
 
@@ -184,7 +191,7 @@ impl Clients {
         write(&mut connection.out);
         if !connection.is_talking {
             connection.is_talking = true;
-            self.talkers.push(id);
+            self.writers.push(id);
         }
     }
 
@@ -200,8 +207,8 @@ impl Clients {
             let wait = match due {
                 Due::Done => return Ok(()),
                 _ if self.waiting == Waiting::Spins => Duration::ZERO,
-                Due::At(time) => time.saturating_duration_since(now).min(LOOK_AGAIN),
-                Due::Nothing => LOOK_AGAIN,
+                Due::At(time) => time.saturating_duration_since(now).min(POLL_TIMEOUT),
+                Due::Nothing => POLL_TIMEOUT,
             };
             let asked = Instant::now();
             match self.poll.poll(&mut events, Some(wait)) {
@@ -259,11 +266,11 @@ impl Clients {
     fn opened(&mut self, load: &mut impl Load, id: Id) -> anyhow::Result<()> {
         let connection = &mut self.connections[id];
         connection.stage = Stage::Open;
-        if let Some(greeting) = self.dialect.greeting(&connection.seat) {
-            self.say(id, &greeting);
+        if let Some(greeting) = self.dialect.first_message(&connection.seat) {
+            self.send_text(id, &greeting);
         }
-        if self.dialect.is_in_once_open() {
-            load.heard(self, id, Heard::Entered, b"", Instant::now())?;
+        if self.dialect.joins_on_connect() {
+            load.received(self, id, Received::JoinedRoom, b"", Instant::now())?;
         }
         Ok(())
     }
@@ -315,7 +322,7 @@ impl Clients {
         while let Some((frame, length)) = frame::read(&bytes[used..])? {
             used += length;
             match frame {
-                Frame::Text(text) => self.hear(load, id, text, at)?,
+                Frame::Text(text) => self.handle_text(load, id, text, at)?,
                 Frame::Ping(payload) => self.put(id, |out| frame::write_pong(payload, out)),
                 Frame::Pong => {}
                 Frame::Close => {
@@ -327,19 +334,19 @@ impl Clients {
         Ok(used)
     }
 
-    fn hear(&mut self, load: &mut impl Load, id: Id, text: &[u8], at: Instant) -> anyhow::Result<()> {
+    fn handle_text(&mut self, load: &mut impl Load, id: Id, text: &[u8], at: Instant) -> anyhow::Result<()> {
         let connection = &self.connections[id];
         if connection.stage == Stage::Closing {
             return Ok(());
         }
-        match self.dialect.hear(&connection.seat, text)? {
-            Heard::Wants(answer) => self.say(id, &answer),
-            Heard::Other => {}
-            heard => {
-                if let Heard::Id { say, .. } = &heard {
-                    self.say(id, say);
+        match self.dialect.decode(&connection.seat, text)? {
+            Received::Expects(answer) => self.send_text(id, &answer),
+            Received::Other => {}
+            message => {
+                if let Received::Id { join, .. } = &message {
+                    self.send_text(id, join);
                 }
-                load.heard(self, id, heard, text, at)?;
+                load.received(self, id, message, text, at)?;
             }
         }
         Ok(())
@@ -351,7 +358,7 @@ impl Clients {
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
-        while let Some(id) = self.talkers.pop() {
+        while let Some(id) = self.writers.pop() {
             self.write(id)?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! - [`Dialect`]: one per protocol, without state.
 //! - [`Seat`]: the room and name of a client.
-//! - [`Heard`]: the meaning of a received message. Signals are recognized by their first bytes, since a load reads a
+//! - [`Received`]: the meaning of a received message. Signals are recognized by their first bytes, since a load reads a
 //!   hundred thousand of them per second; others are decoded as JSON. The decoder of the shared test client would parse
 //!   each.
 //! - [`Kind`], [`body`]: the signals. Each holds a [`MARK`], a number that identifies it.
@@ -27,21 +27,21 @@ pub(crate) struct Seat {
 
 /// A received message.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum Received {
     /// An offer, answer or candidate.
     Signal,
     /// The client has joined its room with this id.
     Joined { id: String },
-    /// The client has an id, and must send this to join its room.
-    Id { id: String, say: String },
+    /// The client has an id, and must send `join` to join its room.
+    Id { id: String, join: String },
     /// The client has joined the requested room.
-    Entered,
+    JoinedRoom,
     /// Another client has joined.
-    Came,
+    PeerJoined,
     /// Another client has left.
-    Went,
+    PeerLeft,
     /// The server expects this reply: a heartbeat, or the next step of joining.
-    Wants(String),
+    Expects(String),
     /// A message without meaning for loads.
     Other,
 }
@@ -53,22 +53,22 @@ pub(crate) trait Dialect: Sync {
     fn path(&self, seat: &Seat) -> Option<String>;
 
     /// Returns the first message of a client.
-    fn greeting(&self, _seat: &Seat) -> Option<String> {
+    fn first_message(&self, _seat: &Seat) -> Option<String> {
         None
     }
 
     /// Returns whether an open connection has joined its room without a confirmation.
-    fn is_in_once_open(&self) -> bool {
+    fn joins_on_connect(&self) -> bool {
         false
     }
 
     /// Returns whether joins and leaves are announced.
-    fn tells_who_comes(&self) -> bool {
+    fn announces_peers(&self) -> bool {
         true
     }
 
     /// Decodes a received text.
-    fn hear(&self, seat: &Seat, text: &[u8]) -> anyhow::Result<Heard>;
+    fn decode(&self, seat: &Seat, text: &[u8]) -> anyhow::Result<Received>;
 
     /// Returns the message to join a further room, if the protocol allows it.
     fn join(&self, _room: &str) -> Option<String> {
@@ -81,7 +81,7 @@ pub(crate) trait Dialect: Sync {
     }
 
     /// Returns the last message before a client closes its connection.
-    fn goodbye(&self) -> Option<String> {
+    fn last_message(&self) -> Option<String> {
         None
     }
 

@@ -5,7 +5,7 @@ use anyhow::{bail, ensure};
 use parlor_testing::frame::{CLOSE, FIN, PING, PONG, TEXT, ZERO_KEY, read_head, write_unchanged};
 
 /// The close frame of a page that is closed (code 1000).
-pub(crate) const GOODBYE: [u8; 8] = [FIN | CLOSE, 0x80 | 2, 0, 0, 0, 0, 0x03, 0xe8];
+pub(crate) const CLOSE_FRAME: [u8; 8] = [FIN | CLOSE, 0x80 | 2, 0, 0, 0, 0, 0x03, 0xe8];
 
 /// A received frame.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,9 +59,9 @@ mod tests {
                 assert_eq!(read(&out[..out.len() - missing]).unwrap(), None);
             }
             let whole = out.len();
-            out.extend(GOODBYE);
+            out.extend(CLOSE_FRAME);
             assert_eq!(read(&out).unwrap(), Some((Frame::Text(&text), whole)));
-            assert_eq!(read(&out[whole..]).unwrap(), Some((Frame::Close, GOODBYE.len())));
+            assert_eq!(read(&out[whole..]).unwrap(), Some((Frame::Close, CLOSE_FRAME.len())));
         }
     }
 

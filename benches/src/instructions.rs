@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 
 use crate::clients::{Clients, Waiting};
-use crate::gathering::disperse;
+use crate::joining::disconnect_all;
 use crate::pinning::Cores;
 use crate::report;
 use crate::server::{Contestant, ENVELOPE, PARLOR, Programs, SESSION, Server, TOPIC, root};
@@ -80,9 +80,9 @@ fn count(
     let under = ["valgrind", "--quiet", "--tool=callgrind", &format!("--callgrind-out-file={}", out.display())];
     let server = Server::start(contestant, programs, &[cores.server], &under.map(str::to_owned))?;
     let mut clients = Clients::new(contestant.dialect, server.address, Waiting::Sleeps)?;
-    let mut pairs = Pairs::gather(&mut clients, 1, payload)?;
+    let mut pairs = Pairs::join(&mut clients, 1, payload)?;
     pairs.relay(&mut clients, &server, in_flight, Mode::Counted(signals))?;
-    disperse(&mut clients)?;
+    disconnect_all(&mut clients)?;
     server.stop()?;
     let profile = fs::read_to_string(&out).context("callgrind writes a profile")?;
     let line = profile.lines().find_map(|line| line.strip_prefix("summary: ")).context("a profile has a summary")?;

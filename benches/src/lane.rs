@@ -8,7 +8,7 @@ use anyhow::Context;
 use crate::clients::{Clients, Id};
 use crate::dialect::{Dialect, MARK, body, excerpt};
 use crate::frame;
-use crate::gathering::Member;
+use crate::joining::Member;
 use crate::work::relay::Payload;
 
 /// Numbered signals from one client to another.
@@ -18,9 +18,9 @@ pub(crate) struct Lane {
     /// Offset of the number's digits in the frame.
     digits: usize,
     sent: u64,
-    heard: u64,
+    received: u64,
     /// Offset of the mark in received signals, the same in all.
-    told_at: usize,
+    mark_at: usize,
     /// When each signal in flight was sent, or scheduled.
     in_flight: VecDeque<Instant>,
 }
@@ -32,7 +32,7 @@ impl Lane {
         let mut frame = Vec::new();
         frame::write_text(text.as_bytes(), &mut frame);
         let digits = memchr::memmem::find(&frame, MARK.as_bytes()).expect("a body has a mark") + 1;
-        Self { from: from.id, frame, digits, sent: 0, heard: 0, told_at: 0, in_flight: VecDeque::new() }
+        Self { from: from.id, frame, digits, sent: 0, received: 0, mark_at: 0, in_flight: VecDeque::new() }
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -58,13 +58,13 @@ impl Lane {
     }
 
     /// Checks that a received signal is the next, and returns its scheduled time.
-    pub(crate) fn hear(&mut self, text: &[u8]) -> anyhow::Result<Instant> {
-        self.heard += 1;
+    pub(crate) fn check(&mut self, text: &[u8]) -> anyhow::Result<Instant> {
+        self.received += 1;
         let mut mark = [b'#'; MARK.len()];
-        write_digits(self.heard, &mut mark[1..]);
-        if text.get(self.told_at..self.told_at + mark.len()) != Some(&mark) {
+        write_digits(self.received, &mut mark[1..]);
+        if text.get(self.mark_at..self.mark_at + mark.len()) != Some(&mark) {
             let found = memchr::memmem::find(text, &mark);
-            self.told_at = found.with_context(|| format!("number {} is next, not {}", self.heard, excerpt(text)))?;
+            self.mark_at = found.with_context(|| format!("number {} is next, not {}", self.received, excerpt(text)))?;
         }
         self.in_flight.pop_front().context("nothing was sent")
     }

@@ -1,4 +1,4 @@
-//! What Parlor costs, beside others that do the same: `make bench`, and `docs/performance.md` for what came of it.
+//! Measures the costs of Parlor and of comparable servers: `make bench`, with results in `docs/performance.md`.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,69 +17,69 @@ mod campaign;
 mod clients;
 mod conference;
 mod dialect;
+mod environment;
 mod frame;
-mod gathering;
 mod instructions;
+mod joining;
 mod lane;
 mod pinning;
 mod report;
 mod results;
 mod server;
 mod single;
-mod surroundings;
 mod work;
 
-/// Measures Parlor and its peers
+/// Measures Parlor and comparable servers
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
-    command: What,
-    /// Parlor's program [default: target/release/parlor]
+    command: Action,
+    /// The Parlor binary [default: target/release/parlor]
     #[arg(long, global = true)]
     parlor: Option<PathBuf>,
-    /// The other server from crates.io [default: the one that `make bench` installs]
+    /// The matchbox_server binary [default: the one that `make bench` installs]
     #[arg(long, global = true)]
     matchbox: Option<PathBuf>,
-    /// The core that servers run on [default: the first]
+    /// The core for servers [default: the first]
     #[arg(long, global = true)]
     server_core: Option<usize>,
-    /// The core that the load runs on [default: the second]
+    /// The core for the load [default: the second]
     #[arg(long, global = true)]
     load_core: Option<usize>,
 }
 
 #[derive(Subcommand)]
-enum What {
-    /// All servers at all works, in rounds: the results go into a file
+enum Action {
+    /// Runs all works on all servers, in rounds, and writes a results file
     Run {
-        /// One short round
+        /// Runs one short round
         #[arg(long)]
         quick: bool,
-        /// Of all works only these
+        /// Works to run
         #[arg(long, value_delimiter = ',', default_values = WORKS)]
         works: Vec<String>,
-        /// How often each server has its turn [default: as the plan has it]
+        /// Number of rounds [default: depends on the work]
         #[arg(long)]
         rounds: Option<usize>,
-        /// Where the results go
+        /// The results file
         #[arg(long, default_value = "target/bench.json")]
         results: PathBuf,
     },
-    /// Writes what was measured into docs/performance.md and README.md; the rest of them stays
+    /// Updates the tables and plots in docs/performance.md and README.md
     Report {
-        /// Where the results are
+        /// The results file
         #[arg(long, default_value = "target/bench.json")]
         results: PathBuf,
     },
-    /// Prints where Parlor must get, and whether it does
+    /// Prints the performance targets, and whether the results meet them
     Targets {
-        /// Where the results are
+        /// The results file
         #[arg(long, default_value = "target/bench.json")]
         results: PathBuf,
     },
-    /// Counts the instructions that a signal takes
+    /// Counts the instructions per signal
     Instructions {
-        /// Keeps them, to be compared with later
+        /// Records the counts for later comparison
         #[arg(long)]
         record: bool,
     },
@@ -105,24 +105,24 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let cores = Cores::choose(arguments.server_core, arguments.load_core)?;
     match arguments.command {
-        What::Run { quick, works, rounds, results: path } => {
+        Action::Run { quick, works, rounds, results: path } => {
             let mut plan = if quick { Plan::QUICK } else { Plan::FULL };
             plan.rounds = rounds.unwrap_or(plan.rounds);
             ensure!(plan.rounds > 0, "at least one round");
             cores.apart()?;
             let has_peers = works.iter().any(|work| work != "media");
-            let mut results = Results { surroundings: surroundings::all(&programs, has_peers)?, records: Vec::new() };
+            let mut results = Results { environment: environment::all(&programs, has_peers)?, records: Vec::new() };
             let (paces, results_of) = (HashMap::new(), &mut results);
             Campaign { plan, programs: &programs, cores, results: results_of, paces, round: 0 }.run(&works)?;
             results.write(&path)
         }
-        What::Report { results } => report::write(&Results::read(&results)?, server::root()),
-        What::Targets { results } => {
+        Action::Report { results } => report::write(&Results::read(&results)?, server::root()),
+        Action::Targets { results } => {
             print!("{}", report::targets(&Results::read(&results)?));
             Ok(())
         }
-        What::Instructions { record } => instructions::run(&programs, cores, record),
-        What::Single(single) => {
+        Action::Instructions { record } => instructions::run(&programs, cores, record),
+        Action::Single(single) => {
             cores.apart()?;
             single.run(&programs, cores)
         }

@@ -33,7 +33,7 @@ pub(crate) fn write(results: &Results, root: &Path) -> anyhow::Result<()> {
     let has = |work: &str| has(results, work);
     // The work of each part.
     let parts = [
-        ("relay", "surroundings", tables::surroundings(results)),
+        ("relay", "environment", tables::environment(results)),
         ("relay", "targets", targets::signaling(results)),
         ("relay", "candidate", tables::relay(results, "candidate")),
         ("relay", "offer", tables::relay(results, "offer")),
@@ -41,12 +41,12 @@ pub(crate) fn write(results: &Results, root: &Path) -> anyhow::Result<()> {
         ("call", "call", tables::calls(results)),
         ("rooms", "rooms", tables::rooms(results)),
         ("idle", "idle", tables::idle(results)),
-        ("crowd", "crowd", tables::crowd(results)),
+        ("many-rooms", "many-rooms", tables::many_rooms(results)),
         ("cores", "cores", tables::cores(results)),
         ("media", "media", tables::media(results)),
         ("media", "beside", tables::beside(results)),
         ("media", "media-targets", targets::media(results)),
-        ("media", "media-surroundings", tables::surroundings_of_media(results)),
+        ("media", "media-environment", tables::media_environment(results)),
     ];
     let measured = parts.into_iter().filter(|(work, ..)| has(work)).map(|(_, name, text)| (name, text));
     put(&root.join(DOCUMENT), &measured.collect::<Vec<_>>())?;
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_filled_again_and_again_and_the_rest_stays() {
+    fn marked_text_is_replaced_and_the_rest_is_unchanged() {
         let document = "a\n<!-- bench:x -->\nold\n<!-- /bench:x -->\nb\n";
         let once = replace(document, "x", "new\n").unwrap();
         assert_eq!(once, "a\n<!-- bench:x -->\nnew\n<!-- /bench:x -->\nb\n");
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_three_digits_that_count() {
+    fn numbers_have_three_significant_digits() {
         for (value, text) in [
             (0.123, "0.12"),
             (9.994, "9.99"),

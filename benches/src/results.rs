@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 /// The results of a run, stored in a file between measuring and reporting.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
-    /// Names and values of the environment: machine, versions, command.
-    pub(crate) surroundings: Vec<(String, String)>,
+    /// Names and values that describe the environment: machine, versions, command.
+    #[serde(alias = "surroundings")]
+    pub(crate) environment: Vec<(String, String)>,
     pub(crate) records: Vec<Record>,
 }
 

@@ -15,9 +15,9 @@ use crate::dialect::{self, Dialect};
 /// A server and one of its protocols.
 #[derive(Clone, Copy)]
 pub(crate) struct Contestant {
-    /// Its name on the command line and in the results.
+    /// The name on the command line and in the results.
     pub(crate) key: &'static str,
-    /// Its name in reports.
+    /// The name in reports.
     pub(crate) label: &'static str,
     pub(crate) dialect: &'static dyn Dialect,
     program: Program,
@@ -35,7 +35,7 @@ enum Program {
     Floor,
 }
 
-/// Lifts the limits that a load would exceed. The rate limiter still runs, but refuses nothing.
+/// Raises the limits that a load would exceed. The rate limiter still runs, but refuses nothing.
 pub(crate) const FLAGS: [&str; 7] = [
     "--node-env=production",
     // `/signal` would refuse a load without TLS in production.
@@ -183,7 +183,7 @@ impl Server {
     /// Returns the user time of all its threads, in steps of 10 ms.
     pub(crate) fn user_cpu(&self) -> anyhow::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).context("the server has ended")?;
-        // Behind the name, which may hold spaces, stands field 3 of proc_pid_stat(5); `utime` is field 14.
+        // After the name, which may contain spaces, comes field 3 of proc_pid_stat(5); `utime` is field 14.
         let (_, fields) = stat.rsplit_once(')').context("stat names its process")?;
         let ticks: u64 = fields.split_ascii_whitespace().nth(11).context("stat has user time")?.parse()?;
         Ok(Duration::from_millis(ticks * 10))
@@ -192,7 +192,7 @@ impl Server {
     /// Returns its resident memory, in KiB.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).context("the server has ended")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS is told")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS is missing")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
@@ -243,7 +243,7 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-#[expect(clippy::disallowed_methods, reason = "where programs are is the one thing that children are told of it")]
+#[expect(clippy::disallowed_methods, reason = "child processes inherit the search path only")]
 fn path() -> String {
     std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned())
 }

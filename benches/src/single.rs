@@ -1,4 +1,4 @@
-//! One server at one work, for as long as a profiler wants.
+//! One server with one work, for any time, such as for profiling.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::campaign::{relay_case, rooms_each};
 use crate::clients::{Clients, Waiting};
 use crate::conference::Meeting;
 use crate::dialect::Kind;
-use crate::gathering::disperse;
+use crate::joining::disconnect_all;
 use crate::pinning::Cores;
 use crate::server::{self, Contestant, Programs, Server};
-use crate::work::crowd::Crowd;
 use crate::work::idle::Idle;
+use crate::work::many_rooms::ManyRooms;
 use crate::work::media;
 use crate::work::relay::{self, CANDIDATE, Pairs, Payload};
 use crate::work::rooms::{Rooms, Work};
@@ -21,7 +21,7 @@ use crate::work::{Outcome, Window, call};
 
 #[derive(Subcommand)]
 pub(crate) enum Single {
-    /// Pairs relay signals
+    /// Pairs of clients relay signals
     Relay {
         #[command(flatten)]
         target: Target,
@@ -29,7 +29,7 @@ pub(crate) enum Single {
         pairs: usize,
         #[arg(long, default_value = "1")]
         in_flight: usize,
-        /// Bytes of an offer [default: no offer, a candidate of 200]
+        /// Size of an offer in bytes [default: a candidate of 200 bytes instead of an offer]
         #[arg(long)]
         offer: Option<usize>,
     },
@@ -37,11 +37,11 @@ pub(crate) enum Single {
     Call {
         #[command(flatten)]
         target: Target,
-        /// How many at a time
+        /// Number of concurrent calls
         #[arg(long, default_value = "16")]
         at_a_time: usize,
     },
-    /// Rooms in which one leaves and joins, or says something to all
+    /// Large rooms in which a member rejoins or broadcasts
     Rooms {
         #[command(flatten)]
         target: Target,
@@ -53,13 +53,13 @@ pub(crate) enum Single {
         broadcast: bool,
     },
     /// Candidates among many rooms
-    Crowd {
+    ManyRooms {
         #[command(flatten)]
         target: Target,
         #[arg(long, default_value = "500")]
         pairs: usize,
     },
-    /// Meetings through the media server
+    /// Conferences through the media server
     Meeting {
         #[command(flatten)]
         target: Target,
@@ -67,11 +67,11 @@ pub(crate) enum Single {
         rooms: usize,
         #[arg(long, default_value = "51")]
         people: usize,
-        /// How many of those in a room speak
+        /// Number of senders in each room
         #[arg(long, default_value = "1")]
         speakers: usize,
     },
-    /// Connections that do nothing
+    /// Idle connections
     Idle {
         #[command(flatten)]
         target: Target,
@@ -80,19 +80,19 @@ pub(crate) enum Single {
     },
 }
 
-/// What is measured, and for how long.
+/// The target and the duration of a measurement.
 #[derive(Args)]
 pub(crate) struct Target {
-    /// Which server and wire
+    /// The server and its protocol
     #[arg(default_value = "parlor")]
     server: String,
-    /// How long, a second of warm-up apart
+    /// Duration in seconds, after a second of warm-up
     #[arg(long, default_value = "5")]
     seconds: f64,
-    /// How many a second, by a timetable [default: as many as go]
+    /// Rate per second, on a schedule [default: as fast as possible]
     #[arg(long)]
     rate: Option<f64>,
-    /// A server that runs already, and its process
+    /// The address and process id of a running server
     #[arg(long, num_args = 2, value_names = ["ADDRESS", "PID"])]
     attach: Option<Vec<String>>,
 }
@@ -118,7 +118,7 @@ impl Single {
         let (Self::Relay { target, .. }
         | Self::Call { target, .. }
         | Self::Rooms { target, .. }
-        | Self::Crowd { target, .. }
+        | Self::ManyRooms { target, .. }
         | Self::Meeting { target, .. }
         | Self::Idle { target, .. }) = self;
         let window = target.window();
@@ -128,7 +128,7 @@ impl Single {
                 let payload = offer.map_or(CANDIDATE, |bytes| Payload { kind: Kind::Offer, bytes });
                 let mode = target.rate.map_or(relay::Mode::Closed(window), |rate| relay::Mode::Paced(window, rate));
                 let case = relay_case(payload, *pairs, *in_flight);
-                let mut pairs = Pairs::gather(&mut clients, *pairs, payload)?;
+                let mut pairs = Pairs::join(&mut clients, *pairs, payload)?;
                 tell(&contestant, &case, &pairs.relay(&mut clients, &server, *in_flight, mode)?);
             }
             Self::Call { at_a_time, .. } => {
@@ -137,19 +137,19 @@ impl Single {
             }
             Self::Rooms { size, rooms, broadcast, .. } => {
                 let work = if *broadcast { Work::Broadcast } else { Work::Join };
-                let rooms = Rooms::gather(&mut clients, *rooms, *size)?;
+                let rooms = Rooms::join(&mut clients, *rooms, *size)?;
                 tell(&contestant, "deliveries", &rooms.run(&mut clients, &server, work, window)?);
             }
-            Self::Crowd { pairs, .. } => {
-                let mut crowd = Crowd::gather(&mut clients, *pairs, rooms_each(&contestant), CANDIDATE)?;
-                tell(&contestant, "candidates", &crowd.relay(&mut clients, &server, 50, window)?);
+            Self::ManyRooms { pairs, .. } => {
+                let mut many_rooms = ManyRooms::join(&mut clients, *pairs, rooms_each(&contestant), CANDIDATE)?;
+                tell(&contestant, "candidates", &many_rooms.relay(&mut clients, &server, 50, window)?);
             }
             Self::Meeting { rooms, people, speakers, .. } => {
                 let meeting = Meeting { rooms: *rooms, people: *people, speakers: *speakers };
                 let figures = media::meet(meeting, &server, window)?;
                 println!(
                     "{}: {:.2} µs CPU a packet, {:.0} packets a second, server {:.0} % busy, \
-                     {:.0} KiB a transport, {:.0} when one has spoken",
+                     {:.0} KiB a transport, {:.0} after media was sent",
                     meeting.name(),
                     figures.cpu_micros,
                     figures.per_second,
@@ -164,18 +164,18 @@ impl Single {
                 let each = (outcome.with_all as f64 - outcome.before as f64) / outcome.connections as f64;
                 println!(
                     "{}: {each:.1} KiB a connection; {} KiB before, {} with all, {} after; \
-                     {:.1} µs CPU to come in, {:.2} µs a second at rest; {:.2} s until all are in who come at once",
+                     {:.1} µs CPU per join, {:.2} µs a second while idle; {:.2} s to join all at once",
                     contestant.key,
                     outcome.before,
                     outcome.with_all,
                     outcome.after,
-                    outcome.entrance.as_secs_f64() * 1e6 / outcome.connections as f64,
+                    outcome.join_cpu.as_secs_f64() * 1e6 / outcome.connections as f64,
                     outcome.rest_cpu.as_secs_f64() * 1e6 / outcome.rest.as_secs_f64() / outcome.connections as f64,
                     outcome.rush.as_secs_f64(),
                 );
             }
         }
-        disperse(&mut clients)?;
+        disconnect_all(&mut clients)?;
         server.stop()
     }
 }

@@ -10,8 +10,8 @@ use crate::server::Server;
 
 pub(crate) mod call;
 pub(crate) mod cores;
-pub(crate) mod crowd;
 pub(crate) mod idle;
+pub(crate) mod many_rooms;
 pub(crate) mod media;
 pub(crate) mod relay;
 pub(crate) mod rooms;
@@ -48,7 +48,7 @@ pub(crate) struct Span {
     pub(crate) time: Duration,
     /// CPU time of the server.
     pub(crate) cpu: Duration,
-    /// Its user time, in steps of 10 ms.
+    /// The user time of the server, in steps of 10 ms.
     pub(crate) user: Duration,
     pub(crate) load_cpu: Duration,
     /// Share of time in which the load was busy.

@@ -1,10 +1,10 @@
-//! Any sequence of what can happen to a peer that drops and comes back, against a naive model of what is held for it.
+//! Any sequence of events of a peer that drops and resumes, compared with a naive model of its replay buffer.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-#[allow(dead_code, reason = "here the fuzzer makes the scenarios")]
+#[allow(dead_code, reason = "the fuzzer generates the scenarios")]
 #[path = "../../tests/it/support/history.rs"]
 mod history;
 

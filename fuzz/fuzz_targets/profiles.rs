@@ -1,4 +1,4 @@
-//! An event profile, as TOML, and events after it, one a line, that are read and written by its rules.
+//! An event profile as TOML, and after it events, one per line, that its rules match and encode.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any trace of events: inference must not panic, and what it writes must be a profile.
+//! Any trace of events: inference must not panic, and must write a valid profile.
 
 #![no_main]
 

@@ -1,10 +1,10 @@
-//! Any sequence of what can happen to rooms, against a naive model of them.
+//! Any sequence of operations on rooms, compared with a naive model.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-#[allow(dead_code, unused_imports, reason = "here the fuzzer makes the scenarios")]
+#[allow(dead_code, unused_imports, reason = "the fuzzer generates the scenarios")]
 #[path = "../../tests/it/support/model.rs"]
 mod model;
 

@@ -1,13 +1,13 @@
-//! A conversation on `/signal`: the query, then a message a line.
+//! A conversation on `/signal`: the query, then one message per line.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-#[allow(dead_code, reason = "each target checks one wire")]
+#[allow(dead_code, reason = "each target checks one protocol")]
 #[path = "../../tests/it/support/properties.rs"]
 mod properties;
 
-use properties::Wire;
+use properties::Wire as Protocol;
 
-fuzz_target!(|data: &[u8]| Wire::Session.check(data));
+fuzz_target!(|data: &[u8]| Protocol::Session.check(data));

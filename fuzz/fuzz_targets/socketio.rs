@@ -4,10 +4,10 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[allow(dead_code, reason = "each target checks one wire")]
+#[allow(dead_code, reason = "each target checks one protocol")]
 #[path = "../../tests/it/support/properties.rs"]
 mod properties;
 
-use properties::Wire;
+use properties::Wire as Protocol;
 
-fuzz_target!(|data: &[u8]| Wire::SocketIo.check(data));
+fuzz_target!(|data: &[u8]| Protocol::SocketIo.check(data));

@@ -13,7 +13,7 @@ mod hostile;
 mod hostile_media;
 mod media;
 mod rest;
-mod returns;
+mod resumptions;
 mod rooms;
 mod stalls;
 
@@ -27,7 +27,7 @@ const ROOMS: usize = 4;
 const MEETINGS: usize = 2;
 
 /// Concurrent pairs with a client that drops and resumes.
-const RETURNS: usize = 4;
+const RESUMPTIONS: usize = 4;
 
 /// Concurrent slow consumers.
 const STALLS: usize = 2;
@@ -42,8 +42,8 @@ pub(crate) async fn all(world: &Arc<World>, phase: &Phase) {
     for lane in 0..ROOMS {
         actors.spawn(rooms::run(Arc::clone(world), phase.clone(), lane));
     }
-    for lane in 0..RETURNS {
-        actors.spawn(returns::run(Arc::clone(world), phase.clone(), lane));
+    for lane in 0..RESUMPTIONS {
+        actors.spawn(resumptions::run(Arc::clone(world), phase.clone(), lane));
     }
     for lane in 0..STALLS {
         actors.spawn(stalls::run(Arc::clone(world), phase.clone(), lane));

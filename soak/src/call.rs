@@ -47,8 +47,8 @@ impl Label {
     }
 }
 
-/// Both peers of a room learn about each other, as far as their protocols announce peers.
-pub(crate) async fn acquaint(first: &mut Peer, second: &mut Peer) -> anyhow::Result<()> {
+/// Waits until both peers of a room have received the join of each other, if their protocols announce joins.
+pub(crate) async fn await_joins(first: &mut Peer, second: &mut Peer) -> anyhow::Result<()> {
     if first.route.protocol().announces_peers() {
         let id = joined(first).await?;
         learn(&mut second.id, &id)?;
@@ -68,15 +68,15 @@ pub(crate) async fn acquaint(first: &mut Peer, second: &mut Peer) -> anyhow::Res
 async fn joined(peer: &mut Peer) -> anyhow::Result<String> {
     match peer.next().await?.1 {
         Event::Joined(id) => Ok(id),
-        heard => bail!("{:?} expected a join of the other peer, and received {heard:?}", peer.route),
+        event => bail!("{:?} expected a join of the other peer, and received {event:?}", peer.route),
     }
 }
 
-fn learn(id: &mut String, told: &str) -> anyhow::Result<()> {
+fn learn(id: &mut String, announced: &str) -> anyhow::Result<()> {
     if id.is_empty() {
-        told.clone_into(id);
+        announced.clone_into(id);
     }
-    ensure!(*id == told, "{id} is announced as {told}");
+    ensure!(*id == announced, "{id} is announced as {announced}");
     Ok(())
 }
 
@@ -108,7 +108,7 @@ struct Side<'a> {
 }
 
 impl Side<'_> {
-    async fn say(&mut self, kind: SignalKind, bytes: usize) -> anyhow::Result<()> {
+    async fn send(&mut self, kind: SignalKind, bytes: usize) -> anyhow::Result<()> {
         let label = Label::new(self.stream.as_str(), self.sent.len() as u64 + 1);
         let text = if kind == SignalKind::Candidate { label.candidate() } else { label.description(bytes) };
         self.sent.push(Instant::now());
@@ -116,21 +116,21 @@ impl Side<'_> {
     }
 
     /// Expects this signal next; returns its latency.
-    async fn hear(&mut self, said_by: &Side<'_>, kind: SignalKind, sequence: u64) -> anyhow::Result<Duration> {
-        let (came, heard) = self.peer.next().await?;
-        let Some((heard_kind, from, text)) = heard.signal() else {
-            bail!("{:?} expected number {sequence} of {}, and received {heard:?}", self.peer.route, said_by.stream);
+    async fn expect(&mut self, sender: &Side<'_>, kind: SignalKind, sequence: u64) -> anyhow::Result<Duration> {
+        let (came, event) = self.peer.next().await?;
+        let Some((received_kind, from, text)) = event.signal() else {
+            bail!("{:?} expected number {sequence} of {}, and received {event:?}", self.peer.route, sender.stream);
         };
         let label = Label::read(text)?;
         ensure!(
-            (heard_kind, &label) == (kind, &Label::new(said_by.stream.as_str(), sequence)),
-            "{:?} expected {kind:?} number {sequence} of {}, and received {heard_kind:?} {label:?}",
+            (received_kind, &label) == (kind, &Label::new(sender.stream.as_str(), sequence)),
+            "{:?} expected {kind:?} number {sequence} of {}, and received {received_kind:?} {label:?}",
             self.peer.route,
-            said_by.stream
+            sender.stream
         );
         let expected = if self.peer.route.protocol().announces_peers() { self.other.as_str() } else { "" };
         ensure!(from == expected, "{:?} received a signal of {expected} with the sender {from}", self.peer.route);
-        Ok(came - said_by.sent[usize::try_from(sequence - 1)?])
+        Ok(came - sender.sent[usize::try_from(sequence - 1)?])
     }
 }
 
@@ -141,18 +141,18 @@ pub(crate) async fn talk(first: &mut Peer, second: &mut Peer, talk: Talk) -> any
     let mut answerer = Side { peer: first, other: second_id, stream: format!("{room}/answerer"), sent: Vec::new() };
     let mut offerer = Side { peer: second, other: first_id, stream: format!("{room}/offerer"), sent: Vec::new() };
     let mut times = Vec::new();
-    offerer.say(SignalKind::Offer, talk.description_bytes).await?;
-    times.push(answerer.hear(&offerer, SignalKind::Offer, 1).await?);
-    answerer.say(SignalKind::Answer, talk.description_bytes).await?;
-    times.push(offerer.hear(&answerer, SignalKind::Answer, 1).await?);
+    offerer.send(SignalKind::Offer, talk.description_bytes).await?;
+    times.push(answerer.expect(&offerer, SignalKind::Offer, 1).await?);
+    answerer.send(SignalKind::Answer, talk.description_bytes).await?;
+    times.push(offerer.expect(&answerer, SignalKind::Answer, 1).await?);
     for _ in 0..talk.candidates {
-        answerer.say(SignalKind::Candidate, 0).await?;
-        offerer.say(SignalKind::Candidate, 0).await?;
+        answerer.send(SignalKind::Candidate, 0).await?;
+        offerer.send(SignalKind::Candidate, 0).await?;
         sleep(talk.pause).await;
     }
     for sequence in 2..=talk.candidates + 1 {
-        times.push(answerer.hear(&offerer, SignalKind::Candidate, sequence).await?);
-        times.push(offerer.hear(&answerer, SignalKind::Candidate, sequence).await?);
+        times.push(answerer.expect(&offerer, SignalKind::Candidate, sequence).await?);
+        times.push(offerer.expect(&answerer, SignalKind::Candidate, sequence).await?);
     }
     Ok(times)
 }
@@ -168,25 +168,25 @@ pub(crate) enum Parting {
     TooLate,
 }
 
-/// Expects the announcement that the other peer has left: of one that could have resumed, first that it is away, then that
-/// it left when its session expired.
-pub(crate) async fn told_of_end(world: &World, stays: &mut Peer, gone: &str, parting: Parting) -> anyhow::Result<()> {
+/// Expects the announcement that the other peer has left. A peer that could have resumed is announced as away first, and
+/// as left when its session expires.
+pub(crate) async fn expect_leave(world: &World, stays: &mut Peer, gone: &str, parting: Parting) -> anyhow::Result<()> {
     let mut away = None;
     let left = if stays.route.protocol().announces_peers() {
-        let (mut came, mut heard) = stays.next().await?;
+        let (mut came, mut event) = stays.next().await?;
         if stays.route.protocol().resumes() && parting != Parting::Final {
-            match heard {
+            match event {
                 Event::Away(id) if id == gone => {
                     away = Some(came);
-                    (came, heard) = stays.next().await?;
+                    (came, event) = stays.next().await?;
                 }
                 Event::Left(_) if parting == Parting::TooLate => {}
-                heard => bail!("{:?} expected that {gone} is away, and received {heard:?}", stays.route),
+                event => bail!("{:?} expected that {gone} is away, and received {event:?}", stays.route),
             }
         }
         ensure!(
-            heard == Event::Left(gone.to_owned()),
-            "{:?} expected that {gone} left, and received {heard:?}",
+            event == Event::Left(gone.to_owned()),
+            "{:?} expected that {gone} left, and received {event:?}",
             stays.route
         );
         came
@@ -211,11 +211,11 @@ pub(crate) async fn whole(
     mut second: Peer,
     how_much: Talk,
 ) -> anyhow::Result<Vec<Duration>> {
-    acquaint(&mut first, &mut second).await?;
+    await_joins(&mut first, &mut second).await?;
     let times = talk(&mut first, &mut second, how_much).await?;
     let gone = second.id.clone();
     second.finish(Disconnect::Leave).await?;
-    told_of_end(world, &mut first, &gone, Parting::Final).await?;
+    expect_leave(world, &mut first, &gone, Parting::Final).await?;
     first.finish(Disconnect::Close).await?;
     world.tally.add(Count::Calls);
     Ok(times)

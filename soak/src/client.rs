@@ -31,7 +31,7 @@ const SMALL_BUFFER: u32 = 4096;
 pub(crate) struct Peer {
     pub(crate) route: Route,
     pub(crate) room: String,
-    /// Its id among peers. A session client does not know its own: empty until another peer learns it.
+    /// The id among peers. A session client does not know its own: empty until another peer learns it.
     pub(crate) id: String,
     /// The peers that were in the room when it joined.
     pub(crate) list: Vec<String>,
@@ -119,7 +119,7 @@ impl Peer {
         self.next_within(LIMIT).await?.with_context(|| format!("{:?} received nothing in time", self.route))
     }
 
-    /// The same; `None` if there is none in that time.
+    /// Returns the next event, and when it arrived; `None` if there is none in that time.
     pub(crate) async fn next_within(&mut self, limit: Duration) -> anyhow::Result<Option<(Instant, Event)>> {
         let event = match self.early.pop_front() {
             Some(event) => event,

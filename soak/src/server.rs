@@ -1,4 +1,4 @@
-//! The server under test, a process of its own, and what it is judged by.
+//! The server under test, a process of its own, and its resource usage.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::world::World;
 
-/// Its settings: short timeouts, so that the run does not wait long for abandoned connections.
+/// The settings of the server: short timeouts, so that the run does not wait long for abandoned connections.
 const FLAGS: [&str; 9] = [
     "--host=127.0.0.1",
     "--port=0",
@@ -125,7 +125,7 @@ fn errors(out: BufReader<ChildStdout>) -> Vec<String> {
     lines.inspect(|line| eprintln!("server: {line}")).filter(|line| line.contains("ERROR")).collect()
 }
 
-/// What the server holds for clients, according to `/health`, `/metrics` and the kernel.
+/// The resources that the server holds for clients, according to `/health`, `/metrics` and the kernel.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     health: [(&'static str, u64); 3],
@@ -216,7 +216,7 @@ impl Metrics {
         of_name.map(|(_, labels, value)| (labels.as_str(), *value))
     }
 
-    /// Their sum; `None` if there are none.
+    /// Returns the sum of the values; `None` if there are none.
     pub(crate) fn sum(&self, name: &str, label: &str) -> Option<f64> {
         self.series(name, label).map(|(_, value)| value).reduce(|sum, value| sum + value)
     }

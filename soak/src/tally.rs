@@ -38,38 +38,38 @@ pub(crate) enum Count {
     /// Messages of floods that were refused.
     FloodRefused,
     /// Connections that the server closed: slow consumers and floods.
-    ThrownOut,
+    Evicted,
     Hostile,
     Rest,
     /// Steps of conferences through the media server.
     MediaSteps,
     /// Media packets that a consumer waited for, and received.
-    MediaHeard,
+    MediaReceived,
 }
 
 impl Count {
     const ALL: [(Self, &'static str); 21] = [
         (Self::Calls, "calls"),
         (Self::BystanderCalls, "bystander calls"),
-        (Self::RoomSteps, "changes of rooms"),
+        (Self::RoomSteps, "room steps"),
         (Self::Sent, "signals sent"),
         (Self::Delivered, "signals delivered"),
         (Self::Drops, "drops"),
-        (Self::Vanished, "silent ends"),
-        (Self::Resumed, "places taken again"),
-        (Self::Missed, "signals missed, told"),
-        (Self::Expired, "places given up"),
-        (Self::TooLate, "returns too late"),
+        (Self::Vanished, "silent connections"),
+        (Self::Resumed, "sessions resumed"),
+        (Self::Missed, "signals replayed"),
+        (Self::Expired, "sessions expired"),
+        (Self::TooLate, "resumptions too late"),
         (Self::Stalls, "stalls"),
-        (Self::RefusedForStall, "refused for a stall"),
+        (Self::RefusedForStall, "signals refused for a full queue"),
         (Self::Floods, "floods"),
-        (Self::FloodSent, "messages of floods"),
-        (Self::FloodRefused, "refused of floods"),
-        (Self::ThrownOut, "thrown out"),
-        (Self::Hostile, "hostile acts"),
-        (Self::Rest, "rooms by REST"),
-        (Self::MediaSteps, "steps of meetings"),
-        (Self::MediaHeard, "packets waited for"),
+        (Self::FloodSent, "flood messages sent"),
+        (Self::FloodRefused, "flood messages refused"),
+        (Self::Evicted, "clients disconnected by the server"),
+        (Self::Hostile, "hostile clients"),
+        (Self::Rest, "rooms over REST"),
+        (Self::MediaSteps, "conference steps"),
+        (Self::MediaReceived, "media packets received"),
     ];
 }
 

@@ -6,7 +6,7 @@ use crate::tally::{Count, Tally};
 /// Maximum growth of memory between two idle moments after the same load, in percent.
 const GROWTH: u64 = 10;
 
-/// What must have happened for the run to be meaningful.
+/// Events that must have happened for the run to be meaningful.
 const EXERCISED: [Count; 17] = [
     Count::Calls,
     Count::BystanderCalls,
@@ -20,11 +20,11 @@ const EXERCISED: [Count; 17] = [
     Count::RefusedForStall,
     Count::Floods,
     Count::FloodRefused,
-    Count::ThrownOut,
+    Count::Evicted,
     Count::Hostile,
     Count::Rest,
     Count::MediaSteps,
-    Count::MediaHeard,
+    Count::MediaReceived,
 ];
 
 /// The protocols, as the metrics name them.
@@ -64,7 +64,7 @@ pub(crate) fn noted(tally: &Tally, held: &Held) {
             tally.violation(format!("{name}{{{label}}} counts nothing"));
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 returns")]
+    #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 resumptions")]
     let (resumed, late) = (tally.of(Count::Resumed) as f64, tally.of(Count::TooLate) as f64);
     let resumptions = |outcome| held.metrics.sum("parlor_resumptions_total", &format!("outcome=\"{outcome}\""));
     if resumptions("recovered") != Some(resumed) || resumptions("refused").is_none_or(|refused| refused < late) {

@@ -1,4 +1,4 @@
-//! What the actors share, and the phases of the run.
+//! The shared state of the actors, and the phases of the run.
 
 use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};

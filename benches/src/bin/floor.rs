@@ -21,7 +21,7 @@ const HEAD: usize = 6;
 fn main() -> anyhow::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "a program of its own, with one setting")]
     let port: u16 = std::env::var("PORT").context("PORT says where to listen")?.parse()?;
-    // On one core, no thread has to wake another; on more, as the servers that are measured beside it.
+    // On one core, a single-threaded runtime avoids wake-ups; on more, all cores are used, like the other servers do.
     let mut runtime = match std::thread::available_parallelism()?.get() {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<()> {
     runtime.enable_io().build()?.block_on(serve(port))
 }
 
-#[expect(clippy::disallowed_methods, reason = "nobody waits for the tasks of this program")]
+#[expect(clippy::disallowed_methods, reason = "the tasks of this program have no owner")]
 async fn serve(port: u16) -> anyhow::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let waiting = Waiting::default();
@@ -37,7 +37,7 @@ async fn serve(port: u16) -> anyhow::Result<()> {
         let (stream, _) = listener.accept().await?;
         let waiting = Arc::clone(&waiting);
         tokio::spawn(async move {
-            // One who goes before being of a pair is nobody's loss.
+            // A client that disconnects before it has a counterpart is not an error.
             _ = pair(stream, &waiting).await;
         });
     }

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use parlor_testing::protocol::Protocol;
 
-use super::{Dialect, Heard, Kind, Seat, excerpt, json, text_of};
+use super::{Dialect, Kind, Received, Seat, excerpt, json, text_of};
 
 /// `/ws/{topic}`
 pub(crate) struct Topic;
@@ -13,14 +13,14 @@ impl Dialect for Topic {
         Some(Protocol::Topic.path(&seat.room))
     }
 
-    fn hear(&self, _: &Seat, text: &[u8]) -> anyhow::Result<Heard> {
+    fn decode(&self, _: &Seat, text: &[u8]) -> anyhow::Result<Received> {
         let Some(kind) = text.strip_prefix(b"{\"type\":\"") else { bail!("not expected: {}", excerpt(text)) };
         Ok(match kind {
-            [b'o' | b'a' | b'i', ..] => Heard::Signal,
-            [b'w', ..] => Heard::Joined { id: text_of(&json(text)?["selfId"])? },
-            kind if kind.starts_with(b"peer-list\"") => Heard::Other,
-            kind if kind.starts_with(b"peer-joined\"") => Heard::Came,
-            kind if kind.starts_with(b"peer-left\"") => Heard::Went,
+            [b'o' | b'a' | b'i', ..] => Received::Signal,
+            [b'w', ..] => Received::Joined { id: text_of(&json(text)?["selfId"])? },
+            kind if kind.starts_with(b"peer-list\"") => Received::Other,
+            kind if kind.starts_with(b"peer-joined\"") => Received::PeerJoined,
+            kind if kind.starts_with(b"peer-left\"") => Received::PeerLeft,
             _ => bail!("not expected: {}", excerpt(text)),
         })
     }
@@ -38,19 +38,19 @@ impl Dialect for Session {
         Some(Protocol::Session.path(&seat.room))
     }
 
-    fn is_in_once_open(&self) -> bool {
+    fn joins_on_connect(&self) -> bool {
         true
     }
 
-    fn tells_who_comes(&self) -> bool {
+    fn announces_peers(&self) -> bool {
         false
     }
 
-    fn hear(&self, _: &Seat, text: &[u8]) -> anyhow::Result<Heard> {
+    fn decode(&self, _: &Seat, text: &[u8]) -> anyhow::Result<Received> {
         match text.strip_prefix(b"{\"type\":\"") {
-            Some([b'o' | b'a' | b'c', ..]) => Ok(Heard::Signal),
+            Some([b'o' | b'a' | b'c', ..]) => Ok(Received::Signal),
             // `peer-joined` and `peer-left`
-            Some([b'p', ..]) => Ok(Heard::Other),
+            Some([b'p', ..]) => Ok(Received::Other),
             _ => bail!("not expected: {}", excerpt(text)),
         }
     }
@@ -68,25 +68,25 @@ impl Dialect for Envelope {
         Some(Protocol::Envelope.path(&seat.room))
     }
 
-    fn greeting(&self, seat: &Seat) -> Option<String> {
+    fn first_message(&self, seat: &Seat) -> Option<String> {
         let Seat { room, name } = seat;
         Some(format!(r#"{{"type":"room:join","payload":{{"roomId":"{room}","user":{{"id":"{name}"}}}}}}"#))
     }
 
-    fn hear(&self, seat: &Seat, text: &[u8]) -> anyhow::Result<Heard> {
+    fn decode(&self, seat: &Seat, text: &[u8]) -> anyhow::Result<Received> {
         let Some(kind) = text.strip_prefix(b"{\"type\":\"") else { bail!("not expected: {}", excerpt(text)) };
         Ok(match kind {
-            [b's', b'd', ..] | [b'i', b'c', ..] => Heard::Signal,
-            [b'c', b'o', ..] => Heard::Other,
-            kind if kind.starts_with(b"room:state\"") => Heard::Joined { id: seat.name.clone() },
-            kind if kind.starts_with(b"room:participant-joined\"") => Heard::Came,
-            kind if kind.starts_with(b"room:participant-left\"") => Heard::Went,
+            [b's', b'd', ..] | [b'i', b'c', ..] => Received::Signal,
+            [b'c', b'o', ..] => Received::Other,
+            kind if kind.starts_with(b"room:state\"") => Received::Joined { id: seat.name.clone() },
+            kind if kind.starts_with(b"room:participant-joined\"") => Received::PeerJoined,
+            kind if kind.starts_with(b"room:participant-left\"") => Received::PeerLeft,
             _ => bail!("not expected: {}", excerpt(text)),
         })
     }
 
     fn signal(&self, kind: Kind, room: &str, to: Option<&str>, body: &str) -> String {
-        // Clients of this protocol stamp their messages.
+        // Clients of this protocol add timestamps.
         let signal = Protocol::Envelope.signal_with(kind, room, to, body);
         signal.replacen(r#","payload":"#, r#","timestamp":1765843200000,"payload":"#, 1)
     }

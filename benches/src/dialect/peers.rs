@@ -1,8 +1,8 @@
-//! What the servers speak that Parlor is measured against, Express and Socket.IO apart.
+//! The protocols of the servers other than Parlor, except for Express with Socket.IO.
 
 use anyhow::bail;
 
-use super::{Dialect, Heard, Kind, Seat, excerpt, json, text_of};
+use super::{Dialect, Kind, Received, Seat, excerpt, json, text_of};
 
 /// `peers/ws.js`
 pub(crate) struct Ws;
@@ -12,17 +12,17 @@ impl Dialect for Ws {
         Some("/".to_owned())
     }
 
-    fn greeting(&self, seat: &Seat) -> Option<String> {
+    fn first_message(&self, seat: &Seat) -> Option<String> {
         self.join(&seat.room)
     }
 
-    fn hear(&self, _: &Seat, text: &[u8]) -> anyhow::Result<Heard> {
+    fn decode(&self, _: &Seat, text: &[u8]) -> anyhow::Result<Received> {
         let Some(kind) = text.strip_prefix(b"{\"type\":\"") else { bail!("not expected: {}", excerpt(text)) };
         Ok(match kind {
-            [b'o' | b'a' | b'c', ..] => Heard::Signal,
-            [b'r', ..] => Heard::Joined { id: text_of(&json(text)?["id"])? },
-            kind if kind.starts_with(b"user-joined\"") => Heard::Came,
-            kind if kind.starts_with(b"user-left\"") => Heard::Went,
+            [b'o' | b'a' | b'c', ..] => Received::Signal,
+            [b'r', ..] => Received::Joined { id: text_of(&json(text)?["id"])? },
+            kind if kind.starts_with(b"user-joined\"") => Received::PeerJoined,
+            kind if kind.starts_with(b"user-left\"") => Received::PeerLeft,
             _ => bail!("not expected: {}", excerpt(text)),
         })
     }
@@ -46,7 +46,7 @@ impl Dialect for Ws {
     }
 }
 
-/// The server of `PeerJS`: it knows no rooms, and clients give themselves their ids.
+/// The `PeerJS` server: it has no rooms, and clients choose their ids.
 pub(crate) struct PeerJs;
 
 impl Dialect for PeerJs {
@@ -54,16 +54,16 @@ impl Dialect for PeerJs {
         Some(format!("/peerjs?key=peerjs&id={room}-{name}&token=secret&version=1.5.4"))
     }
 
-    fn tells_who_comes(&self) -> bool {
+    fn announces_peers(&self) -> bool {
         false
     }
 
-    fn hear(&self, seat: &Seat, text: &[u8]) -> anyhow::Result<Heard> {
+    fn decode(&self, seat: &Seat, text: &[u8]) -> anyhow::Result<Received> {
         let Some(kind) = text.strip_prefix(b"{\"type\":\"") else { bail!("not expected: {}", excerpt(text)) };
         Ok(match kind {
-            [b'O', b'F', ..] | [b'A' | b'C', ..] => Heard::Signal,
-            [b'O', b'P', ..] => Heard::Joined { id: format!("{}-{}", seat.room, seat.name) },
-            [b'L', ..] => Heard::Went,
+            [b'O', b'F', ..] | [b'A' | b'C', ..] => Received::Signal,
+            [b'O', b'P', ..] => Received::Joined { id: format!("{}-{}", seat.room, seat.name) },
+            [b'L', ..] => Received::PeerLeft,
             _ => bail!("not expected: {}", excerpt(text)),
         })
     }
@@ -90,13 +90,13 @@ impl Dialect for Matchbox {
         Some(format!("/{}", seat.room))
     }
 
-    fn hear(&self, _: &Seat, text: &[u8]) -> anyhow::Result<Heard> {
+    fn decode(&self, _: &Seat, text: &[u8]) -> anyhow::Result<Received> {
         let Some(event) = text.strip_prefix(b"{\"") else { bail!("not expected: {}", excerpt(text)) };
         Ok(match event {
-            [b'S', ..] => Heard::Signal,
-            [b'I', ..] => Heard::Joined { id: text_of(&json(text)?["IdAssigned"])? },
-            [b'N', ..] => Heard::Came,
-            [b'P', ..] => Heard::Went,
+            [b'S', ..] => Received::Signal,
+            [b'I', ..] => Received::Joined { id: text_of(&json(text)?["IdAssigned"])? },
+            [b'N', ..] => Received::PeerJoined,
+            [b'P', ..] => Received::PeerLeft,
             _ => bail!("not expected: {}", excerpt(text)),
         })
     }
@@ -111,7 +111,7 @@ impl Dialect for Matchbox {
     }
 }
 
-/// The floor: the first text names the pair, and then bytes are copied from one to the other.
+/// The floor: the first text names the pair; all bytes after it are copied from one client to the other.
 pub(crate) struct Copying;
 
 impl Dialect for Copying {
@@ -119,23 +119,23 @@ impl Dialect for Copying {
         None
     }
 
-    fn greeting(&self, seat: &Seat) -> Option<String> {
+    fn first_message(&self, seat: &Seat) -> Option<String> {
         Some(seat.room.clone())
     }
 
-    fn is_in_once_open(&self) -> bool {
+    fn joins_on_connect(&self) -> bool {
         true
     }
 
-    fn tells_who_comes(&self) -> bool {
+    fn announces_peers(&self) -> bool {
         false
     }
 
-    fn hear(&self, _: &Seat, _: &[u8]) -> anyhow::Result<Heard> {
-        Ok(Heard::Signal)
+    fn decode(&self, _: &Seat, _: &[u8]) -> anyhow::Result<Received> {
+        Ok(Received::Signal)
     }
 
-    /// As long as what a Socket.IO client sends, so that the same bytes are copied.
+    /// As long as the message of a Socket.IO client, so that the same number of bytes is copied.
     fn signal(&self, kind: Kind, room: &str, _: Option<&str>, body: &str) -> String {
         super::SocketIo.signal(kind, room, Some("0123456789abcdefghij"), body)
     }

@@ -1,17 +1,17 @@
-//! Bars and lines as SVG, for light pages and dark ones.
+//! Bar and line charts as SVG, for light and dark pages.
 //!
-//! The pictures have no background of their own, and ask the reader's browser which colours to use.
+//! The charts have a transparent background, and their colours follow the browser's colour scheme.
 
 use std::fmt::Write;
 
 use super::number;
 use crate::results::Figure;
 
-/// Bars that lie on their side, a group for each server.
+/// Horizontal bars, a group for each server.
 pub(super) struct Bars {
     pub(super) title: String,
     pub(super) unit: String,
-    /// What the bars of a group are, where there is more than one.
+    /// The names of the bars in a group, if there are several.
     pub(super) series: Vec<String>,
     pub(super) groups: Vec<Bar>,
 }
@@ -52,9 +52,9 @@ text{fill:#ddd}.small{fill:#aaa}\
 .line.ours{stroke:#35b5ae}}";
 
 const WIDTH: f64 = 760.0;
-/// Where bars begin: the labels stand before it.
+/// Left end of the bars; their labels are left of it.
 const LEFT: f64 = 210.0;
-/// What is free behind the longest bar, for its number.
+/// Space right of the longest bar, for its number.
 const RIGHT: f64 = 70.0;
 const TOP: f64 = 44.0;
 const BAR: f64 = 14.0;
@@ -138,7 +138,7 @@ pub(super) fn lines(plot: &Lines) -> String {
     picture(&plot.title, BOTTOM + 30.0, &body)
 }
 
-/// A step of 1, 2 or 5 times a power of ten.
+/// Rounds a step up to 1, 2 or 5 times a power of ten.
 fn nice(step: f64) -> f64 {
     let power = 10_f64.powf(step.log10().floor());
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|nice| *nice >= step).unwrap_or(step)

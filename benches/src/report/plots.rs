@@ -1,4 +1,4 @@
-//! The plots: which figures are drawn, and how they are called.
+//! The plots: their figures and titles.
 
 use super::contestants;
 use super::plot::{Bar, Bars, Line, Lines, bars, lines};
@@ -6,7 +6,7 @@ use crate::campaign::{Plan, ROOMS_EACH};
 use crate::results::Results;
 use crate::server::{BUN, EXPRESS, FLOOR, PARLOR};
 
-/// Which work each tells of, names of files, and what is in them. What was not measured is not drawn.
+/// Returns the work, file name and content of each plot. Works without results have no plot.
 pub(super) fn all(results: &Results) -> Vec<(&'static str, &'static str, String)> {
     let candidate = [("candidate/50/1", "one in flight"), ("candidate/50/8", "eight in flight")];
     let memory = "Resident memory of an idle connection, two to a room";
@@ -19,7 +19,7 @@ pub(super) fn all(results: &Results) -> Vec<(&'static str, &'static str, String)
         ("relay", "latency.svg", latency(results)),
         ("call", "call.svg", of_case(results, "CPU time of a whole call", ["call", "whole"], "cpu_us", "µs")),
         ("idle", "memory.svg", of_case(results, memory, ["idle", "all"], "each_kib", "KiB")),
-        ("crowd", "crowd.svg", crowd(results)),
+        ("many-rooms", "many-rooms.svg", many_rooms(results)),
     ]
 }
 
@@ -62,10 +62,10 @@ fn latency(results: &Results) -> String {
     bars(&Bars { title, unit: "µs".to_owned(), series, groups: servers.collect() })
 }
 
-fn crowd(results: &Results) -> String {
+fn many_rooms(results: &Results) -> String {
     let servers = [EXPRESS, BUN, PARLOR, FLOOR].into_iter().map(|contestant| {
-        let points = Plan::FULL.crowds.iter().filter_map(|pairs| {
-            let figure = results.figure("crowd", &pairs.to_string(), contestant.key, "cpu_us")?;
+        let points = Plan::FULL.room_pairs.iter().filter_map(|pairs| {
+            let figure = results.figure("many-rooms", &pairs.to_string(), contestant.key, "cpu_us")?;
             Some(((pairs * ROOMS_EACH) as f64, figure))
         });
         Line { label: plain(contestant.label), is_ours: contestant.key == PARLOR.key, points: points.collect() }

@@ -1,16 +1,16 @@
 //! The tables, one for each work.
 
 use super::{contestants, median, number, spread, table};
-use crate::campaign::{CORES, GROWING, Plan, RELAYS, ROOMS, ROOMS_EACH, cores_case};
+use crate::campaign::{CORES, Plan, RELAYS, ROOMS, ROOMS_EACH, SCALING, cores_case};
 use crate::results::{Figure, Results};
 use crate::server::{BUN, Contestant, ENVELOPE, EXPRESS, PARLOR};
 use crate::work::media::MEETINGS;
 
-pub(super) fn surroundings(results: &Results) -> String {
-    table(&["what", "which"], results.surroundings.iter().map(|(name, value)| vec![name.clone(), value.clone()]))
+pub(super) fn environment(results: &Results) -> String {
+    table(&["what", "which"], results.environment.iter().map(|(name, value)| vec![name.clone(), value.clone()]))
 }
 
-/// The table of the README: Parlor beside the servers that it replaces.
+/// Returns the table of the README: Parlor and the servers that it replaces.
 pub(super) fn headline(results: &Results) -> String {
     let lines = [
         ("CPU time to relay a candidate, 50 calls at once", "µs", ["relay", "candidate/50/1"], "cpu_us"),
@@ -68,7 +68,7 @@ pub(super) fn user(results: &Results) -> String {
     table(&["server", "user CPU µs", "CPU µs"], rows)
 }
 
-/// A mark for a throughput that is the load's, not the server's.
+/// Returns a mark for a throughput that the load limits, not the server.
 fn limited_by_load(busy: Option<Figure>) -> &'static str {
     if busy.is_some_and(|busy| busy.median > 0.9) { " ¹" } else { "" }
 }
@@ -148,11 +148,11 @@ pub(super) fn idle(results: &Results) -> String {
     )
 }
 
-pub(super) fn crowd(results: &Results) -> String {
-    let rows = Plan::FULL.crowds.iter().flat_map(|pairs| {
+pub(super) fn many_rooms(results: &Results) -> String {
+    let rows = Plan::FULL.room_pairs.iter().flat_map(|pairs| {
         let case = pairs.to_string();
-        contestants(results, "crowd", &case).into_iter().map(move |contestant| {
-            let figure = |name: &str| results.figure("crowd", &case, contestant.key, name);
+        contestants(results, "many-rooms", &case).into_iter().map(move |contestant| {
+            let figure = |name: &str| results.figure("many-rooms", &case, contestant.key, name);
             let rooms = if contestant.key == crate::server::FLOOR.key {
                 "–".to_owned()
             } else {
@@ -171,7 +171,7 @@ pub(super) fn crowd(results: &Results) -> String {
 }
 
 pub(super) fn cores(results: &Results) -> String {
-    let rows = GROWING.iter().flat_map(|contestant| {
+    let rows = SCALING.iter().flat_map(|contestant| {
         CORES.into_iter().map(move |(in_flight, cores)| {
             let case = cores_case(in_flight, cores);
             let figure = |name: &str| results.figure("cores", &case, contestant.key, name);
@@ -231,14 +231,14 @@ pub(super) fn beside(results: &Results) -> String {
     table(&["the meeting", "p50 µs", "p99 µs", "p99, times that of silence"], rows)
 }
 
-/// What media was measured on, which may be another time than the rest.
-pub(super) fn surroundings_of_media(results: &Results) -> String {
+/// Returns the environment in which media was measured, which may be at another time than the rest.
+pub(super) fn media_environment(results: &Results) -> String {
     let telling = ["date", "machine", "its load before", "system", "Parlor"];
-    let rows = results.surroundings.iter().filter(|(name, _)| telling.contains(&name.as_str()));
+    let rows = results.environment.iter().filter(|(name, _)| telling.contains(&name.as_str()));
     table(&["what", "which"], rows.map(|(name, value)| vec![name.clone(), value.clone()]))
 }
 
-/// How many times as much is relayed on two cores as on one.
+/// Returns the ratio of the throughput on two cores to that on one.
 pub(super) fn growth(results: &Results, contestant: &Contestant, in_flight: usize) -> Option<f64> {
     let per_second = |cores: usize| {
         results.figure("cores", &cores_case(in_flight, cores), contestant.key, "per_second").map(|figure| figure.median)

@@ -1,4 +1,4 @@
-//! Where Parlor must get, and where it is.
+//! Performance targets, and the results for them.
 
 use super::{number, tables};
 use crate::campaign::CORES_IN_FLIGHT;
@@ -6,13 +6,13 @@ use crate::results::Results;
 use crate::server::{BUN, ENVELOPE, EXPRESS, FLOOR, PARLOR, SESSION, TOPIC};
 use crate::work::media::MEETINGS;
 
-/// The most or the least that a figure may be.
+/// A bound of a figure.
 enum Bound {
     AtMost(f64),
     AtLeast(f64),
 }
 
-/// What is looked at, what it is, and what it may be.
+/// The description of a figure, its value, and its bound.
 type Line = (String, Option<f64>, Bound);
 
 pub(super) fn signaling(results: &Results) -> String {
@@ -86,7 +86,7 @@ fn table(lines: impl IntoIterator<Item = Line>) -> String {
     super::table(&["what", "wanted", "is", ""], rows)
 }
 
-/// A part of a whole is told as one.
+/// Formats a value below one as a fraction.
 fn part(value: f64) -> String {
     if value < 1.0 { format!("1/{}", number(1.0 / value)) } else { number(value) }
 }

@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::{Moment, Outcome, SLACK, Stage, Window, latencies, note};
 use crate::clients::{Clients, Due, Id, Load};
-use crate::dialect::{Heard, Kind, MARK, Seat, body, excerpt};
+use crate::dialect::{Kind, MARK, Received, Seat, body, excerpt};
 use crate::server::Server;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -96,7 +96,7 @@ impl Calls<'_> {
     fn begin(&mut self, clients: &mut Clients, at: Instant) -> anyhow::Result<()> {
         let room = format!("call-{}", self.begun);
         self.begun += 1;
-        let has_met = !clients.dialect().tells_who_comes();
+        let has_met = !clients.dialect().announces_peers();
         let call = self.under_way.insert(Call {
             began: at,
             room,
@@ -127,7 +127,7 @@ impl Calls<'_> {
         let (kind, body) = &self.script[call.hops];
         let to = call.names[1 - from].as_str();
         let text = clients.dialect().signal(*kind, &call.room, (!to.is_empty()).then_some(to), body);
-        clients.say(call.ids[from].context("both are connected")?, &text);
+        clients.send_text(call.ids[from].context("both are connected")?, &text);
         Ok(())
     }
 
@@ -135,7 +135,7 @@ impl Calls<'_> {
         let call = &mut self.under_way[call];
         let id = call.ids[side].context("one who leaves is connected")?;
         if let Some(leave) = clients.dialect().leave(&call.room, Some(&call.names[1 - side])) {
-            clients.say(id, &leave);
+            clients.send_text(id, &leave);
         }
         clients.close(id);
         Ok(())
@@ -187,23 +187,30 @@ impl Load for Calls<'_> {
         Ok(Due::At(next))
     }
 
-    fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, text: &[u8], at: Instant) -> anyhow::Result<()> {
+    fn received(
+        &mut self,
+        clients: &mut Clients,
+        id: Id,
+        message: Received,
+        text: &[u8],
+        at: Instant,
+    ) -> anyhow::Result<()> {
         let (index, side) = self.sides[id].context("everyone is in a call")?;
         let call = &mut self.under_way[index];
-        match heard {
-            Heard::Signal => return self.signal_arrived(clients, index, side, text),
-            Heard::Went => {
-                ensure!(side == FIRST && call.hops == self.script.len(), "the second leaves when all is said");
+        match message {
+            Received::Signal => return self.signal_arrived(clients, index, side, text),
+            Received::PeerLeft => {
+                ensure!(side == FIRST && call.hops == self.script.len(), "the second leaves after the last signal");
                 return self.over(clients, index, at);
             }
-            Heard::Id { id, .. } => call.names[side] = id,
-            Heard::Joined { id } => {
+            Received::Id { id, .. } => call.names[side] = id,
+            Received::Joined { id } => {
                 call.names[side] = id;
                 call.is_in[side] = true;
             }
-            Heard::Entered => call.is_in[side] = true,
-            Heard::Came => call.has_met = true,
-            Heard::Wants(_) | Heard::Other => return Ok(()),
+            Received::JoinedRoom => call.is_in[side] = true,
+            Received::PeerJoined => call.has_met = true,
+            Received::Expects(_) | Received::Other => return Ok(()),
         }
         let is_new = call.hops == 0;
         if call.is_in == [true, false] && call.ids[SECOND].is_none() {

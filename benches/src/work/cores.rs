@@ -36,7 +36,7 @@ pub(crate) fn run(
     let measured = (|| {
         let server = Server::start(contestant, programs, used, &[])?;
         let mut clients = Clients::new(contestant.dialect, server.address, Waiting::Sleeps)?;
-        let mut pairs = Pairs::gather(&mut clients, PAIRS, CANDIDATE)?;
+        let mut pairs = Pairs::join(&mut clients, PAIRS, CANDIDATE)?;
         // Warmed up first, so that idle time is that of the window only.
         pairs.relay(&mut clients, &server, in_flight, Mode::Closed(Window { length: window.warm_up, ..window }))?;
         let before = idle(used)?;

@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use super::relay::seats;
 use super::{Moment, SLACK};
 use crate::clients::{Clients, Due, Id, Load};
-use crate::dialect::Heard;
-use crate::gathering::{Rush, disperse, gather};
+use crate::dialect::Received;
+use crate::joining::{Rush, disconnect_all, join_all};
 use crate::server::Server;
 
 pub(crate) struct Idle {
@@ -28,7 +28,7 @@ pub(crate) struct Outcome {
     pub(crate) with_all: u64,
     pub(crate) after: u64,
     /// The server's CPU time for all joins.
-    pub(crate) entrance: Duration,
+    pub(crate) join_cpu: Duration,
     /// The server's CPU time while all were idle, and the length of that phase.
     pub(crate) rest_cpu: Duration,
     pub(crate) rest: Duration,
@@ -45,29 +45,29 @@ const IDLE_BEFORE_READING: Duration = Duration::from_secs(1);
 impl Idle {
     /// Runs the work. The server must have just been started.
     pub(crate) fn run(&self, clients: &mut Clients, server: &Server) -> anyhow::Result<Outcome> {
-        gather(clients, seats(FIRST / 2), Rush::Some)?;
-        disperse(clients)?;
+        join_all(clients, seats(FIRST / 2), Rush::Some)?;
+        disconnect_all(clients)?;
         rest(clients, IDLE_BEFORE_READING)?;
         let before = server.memory()?;
 
         let start = Moment::now(server, clients)?;
-        gather(clients, seats(self.connections / 2), Rush::Some)?;
-        let entrance = Moment::now(server, clients)?.since(start).cpu;
+        join_all(clients, seats(self.connections / 2), Rush::Some)?;
+        let join_cpu = Moment::now(server, clients)?.since(start).cpu;
         rest(clients, IDLE_BEFORE_READING)?;
         let with_all = server.memory()?;
         let start = Moment::now(server, clients)?;
         rest(clients, self.rest)?;
         let resting = Moment::now(server, clients)?.since(start);
 
-        disperse(clients).context("closing all connections")?;
+        disconnect_all(clients).context("closing all connections")?;
         rest(clients, self.settling)?;
         let after = server.memory()?;
 
         let begin = Instant::now();
-        gather(clients, seats(self.connections / 2), Rush::All).context("connecting all at once")?;
+        join_all(clients, seats(self.connections / 2), Rush::All).context("connecting all at once")?;
         let rush = begin.elapsed();
         let connections = self.connections;
-        Ok(Outcome { connections, before, with_all, after, entrance, rest_cpu: resting.cpu, rest: resting.time, rush })
+        Ok(Outcome { connections, before, with_all, after, join_cpu, rest_cpu: resting.cpu, rest: resting.time, rush })
     }
 }
 
@@ -80,8 +80,8 @@ fn rest(clients: &mut Clients, time: Duration) -> anyhow::Result<()> {
             Ok(if now >= self.0 { Due::Done } else { Due::At(self.0) })
         }
 
-        fn heard(&mut self, _: &mut Clients, _: Id, heard: Heard, _: &[u8], _: Instant) -> anyhow::Result<()> {
-            bail!("unexpected {heard:?} while idle");
+        fn received(&mut self, _: &mut Clients, _: Id, message: Received, _: &[u8], _: Instant) -> anyhow::Result<()> {
+            bail!("unexpected {message:?} while idle");
         }
     }
 

@@ -10,7 +10,7 @@ use super::relay::{CANDIDATE, Mode, Pairs};
 use super::{Outcome, Window};
 use crate::clients::{Clients, Waiting};
 use crate::conference::Meeting;
-use crate::gathering::disperse;
+use crate::joining::disconnect_all;
 use crate::server::{Contestant, Server};
 
 pub(crate) const MEETINGS: [Meeting; 4] = [
@@ -70,7 +70,7 @@ pub(crate) fn beside(
     let conference = BESIDE.join(server.address)?.connect()?;
     // Both loads share one core.
     let mut clients = Clients::new(contestant.dialect, server.address, Waiting::Sleeps)?;
-    let mut pairs = Pairs::gather(&mut clients, PAIRS, CANDIDATE)?;
+    let mut pairs = Pairs::join(&mut clients, PAIRS, CANDIDATE)?;
     let mut turns = Vec::new();
     for _ in 0..TURNS {
         let mode = Mode::Paced(window, SIGNALS);
@@ -80,6 +80,6 @@ pub(crate) fn beside(
         conference.stop()?;
         turns.push((silent, forwarding));
     }
-    disperse(&mut clients)?;
+    disconnect_all(&mut clients)?;
     Ok(turns)
 }

@@ -16,8 +16,8 @@ use hdrhistogram::Histogram;
 
 use super::{Moment, Outcome, SLACK, Stage, Window, latencies, note};
 use crate::clients::{Clients, Due, Id, Load};
-use crate::dialect::{Heard, Kind, Seat};
-use crate::gathering::{Rush, gather};
+use crate::dialect::{Kind, Received, Seat};
+use crate::joining::{Rush, join_all};
 use crate::lane::Lane;
 use crate::server::Server;
 
@@ -56,8 +56,8 @@ pub(crate) fn seats(pairs: usize) -> Vec<Seat> {
 }
 
 impl Pairs {
-    pub(crate) fn gather(clients: &mut Clients, pairs: usize, payload: Payload) -> anyhow::Result<Self> {
-        let members = gather(clients, seats(pairs), Rush::Some)?;
+    pub(crate) fn join_all(clients: &mut Clients, pairs: usize, payload: Payload) -> anyhow::Result<Self> {
+        let members = join_all(clients, seats(pairs), Rush::Some)?;
         let mut lane_to = vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
         let mut lanes = Vec::new();
         for pair in members.chunks_exact(2) {
@@ -91,7 +91,7 @@ impl Pairs {
         }
         let (pairs, latency) = (self, latencies()?);
         let mut relay =
-            Relay { pairs, server, in_flight, mode, began, timetable: 0, heard: 0, counted: 0, stage, latency };
+            Relay { pairs, server, in_flight, mode, began, timetable: 0, received: 0, counted: 0, stage, latency };
         clients.run(&mut relay, limit).with_context(|| format!("{} are in flight", relay.in_flight()))?;
         stage = relay.stage;
         let Stage::Ending(span) = stage else { bail!("a relay ends when its time is over") };
@@ -107,7 +107,7 @@ struct Relay<'a> {
     began: Instant,
     /// Number of scheduled bursts that were sent.
     timetable: usize,
-    heard: u64,
+    received: u64,
     counted: u64,
     stage: Stage,
     latency: Histogram<u64>,
@@ -144,7 +144,7 @@ impl Load for Relay<'_> {
             Mode::Closed(window) | Mode::Paced(window, _) => self.stage.next(self.began, window, now, moment)?,
             Mode::Counted(signals) => {
                 if let Stage::Counting(start) = self.stage
-                    && self.heard >= signals
+                    && self.received >= signals
                 {
                     self.stage = Stage::Ending(moment()?.since(start));
                 }
@@ -163,11 +163,18 @@ impl Load for Relay<'_> {
         Ok(next.map_or(Due::Nothing, Due::At))
     }
 
-    fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, text: &[u8], at: Instant) -> anyhow::Result<()> {
-        ensure!(heard == Heard::Signal, "{heard:?} is told in the middle of the work");
+    fn received(
+        &mut self,
+        clients: &mut Clients,
+        id: Id,
+        message: Received,
+        text: &[u8],
+        at: Instant,
+    ) -> anyhow::Result<()> {
+        ensure!(message == Received::Signal, "unexpected {message:?} during the work");
         let index = self.pairs.lane_to[id];
-        let sent = self.pairs.lanes[index].hear(text)?;
-        self.heard += 1;
+        let sent = self.pairs.lanes[index].check(text)?;
+        self.received += 1;
         if self.stage.counts() {
             self.counted += 1;
             note(&mut self.latency, sent, at);
@@ -176,7 +183,7 @@ impl Load for Relay<'_> {
             Mode::Closed(_) => !self.stage.is_ending(),
             Mode::Paced(..) => false,
             // Signals in flight will arrive, too.
-            Mode::Counted(signals) => self.heard + (self.in_flight() as u64) < signals,
+            Mode::Counted(signals) => self.received + (self.in_flight() as u64) < signals,
         };
         if goes_on {
             self.pairs.lanes[index ^ 1].send(clients, at);

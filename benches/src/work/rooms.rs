@@ -13,8 +13,8 @@ use anyhow::{Context, bail, ensure};
 use super::relay::CANDIDATE;
 use super::{Moment, Outcome, SLACK, Stage, Window, latencies};
 use crate::clients::{Clients, Due, Id, Load};
-use crate::dialect::{Heard, Seat, body};
-use crate::gathering::{Member, Rush, gather};
+use crate::dialect::{Received, Seat, body};
+use crate::joining::{Member, Rush, join_all};
 use crate::server::Server;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +32,10 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    pub(crate) fn gather(clients: &mut Clients, rooms: usize, size: usize) -> anyhow::Result<Self> {
+    pub(crate) fn join_all(clients: &mut Clients, rooms: usize, size: usize) -> anyhow::Result<Self> {
         let seat = |room: usize, name: usize| Seat { room: format!("room-{room}"), name: format!("peer-{name}") };
         let seats = (0..rooms).flat_map(|room| (0..size).map(move |name| seat(room, name))).collect();
-        let members = gather(clients, seats, Rush::Some)?;
+        let members = join_all(clients, seats, Rush::Some)?;
         let mut room_of = vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
         for (index, member) in members.iter().enumerate() {
             room_of[member.id] = index / size;
@@ -88,13 +88,13 @@ impl Running<'_> {
         let dialect = clients.dialect();
         match self.work {
             Work::Join => {
-                clients.say(member.id, &dialect.leave(&member.room, None).context("rooms can be left")?);
-                clients.say(member.id, &dialect.join(&member.room).context("rooms can be joined")?);
+                clients.send_text(member.id, &dialect.leave(&member.room, None).context("rooms can be left")?);
+                clients.send_text(member.id, &dialect.join(&member.room).context("rooms can be joined")?);
                 self.missing[room] = 2 * (size - 1) + 1;
             }
             Work::Broadcast => {
                 let body = body(CANDIDATE.kind, CANDIDATE.bytes);
-                clients.say(member.id, &dialect.signal(CANDIDATE.kind, &member.room, None, &body));
+                clients.send_text(member.id, &dialect.signal(CANDIDATE.kind, &member.room, None, &body));
                 self.missing[room] = size - 1;
             }
         }
@@ -112,13 +112,23 @@ impl Load for Running<'_> {
         Ok(next.map_or(Due::Nothing, Due::At))
     }
 
-    fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, _: &[u8], _: Instant) -> anyhow::Result<()> {
+    fn received(
+        &mut self,
+        clients: &mut Clients,
+        id: Id,
+        message: Received,
+        _: &[u8],
+        _: Instant,
+    ) -> anyhow::Result<()> {
         let is_expected = match self.work {
             // Some protocols repeat the id in the list.
-            Work::Join => matches!(heard, Heard::Came | Heard::Went | Heard::Entered | Heard::Joined { .. }),
-            Work::Broadcast => heard == Heard::Signal,
+            Work::Join => matches!(
+                message,
+                Received::PeerJoined | Received::PeerLeft | Received::JoinedRoom | Received::Joined { .. }
+            ),
+            Work::Broadcast => message == Received::Signal,
         };
-        ensure!(is_expected, "unexpected {heard:?} during {:?}", self.work);
+        ensure!(is_expected, "unexpected {message:?} during {:?}", self.work);
         let room = self.rooms.room_of[id];
         let missing = self.missing[room].checked_sub(1).context("more deliveries than expected")?;
         self.missing[room] = missing;

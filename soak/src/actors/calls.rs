@@ -69,7 +69,7 @@ async fn meet(
     for call in 1..=calls {
         let (talk, way) = (Talk::choose(choices), *choose(choices, &WAYS));
         let mut comes = Peer::join(world, second, &room, &offerer).await?;
-        call::acquaint(&mut stays, &mut comes).await.with_context(|| format!("meeting for call {call}"))?;
+        call::await_joins(&mut stays, &mut comes).await.with_context(|| format!("meeting for call {call}"))?;
         call::talk(&mut stays, &mut comes, talk).await.with_context(|| format!("call {call}"))?;
         let gone = comes.id.clone();
         let is_final = !second.protocol().resumes() || matches!(way, Way::Says(Disconnect::Leave | Disconnect::Close));
@@ -86,8 +86,8 @@ async fn meet(
                 None
             }
         };
-        let told = call::told_of_end(world, &mut stays, &gone, parting).await;
-        told.with_context(|| format!("after call {call}, {way:?}"))?;
+        let outcome = call::expect_leave(world, &mut stays, &gone, parting).await;
+        outcome.with_context(|| format!("after call {call}, {way:?}"))?;
         drop(vanished);
         world.tally.add(Count::Calls);
         if !phase.has_time_for(CALL) {

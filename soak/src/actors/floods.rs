@@ -37,7 +37,7 @@ async fn flood(world: &Arc<World>, floods: Route, listens: Route) -> anyhow::Res
     let room = world.name("flood");
     let mut listener = Peer::join(world, listens, &room, &world.name("listener")).await?;
     let mut flooder = Peer::join(world, floods, &room, &world.name("flooder")).await?;
-    call::acquaint(&mut listener, &mut flooder).await?;
+    call::await_joins(&mut listener, &mut flooder).await?;
     world.tally.add(Count::Floods);
     let (begin, mut pace) = (Instant::now(), Pace::new());
     let (mut sent, mut refused, mut last) = (0, 0, 0);
@@ -54,20 +54,20 @@ async fn flood(world: &Arc<World>, floods: Route, listens: Route) -> anyhow::Res
         flooder.send(wave.collect()).await?;
         sent += WAVE;
         pace.keep(INTERVAL).await;
-        while let Some((_, heard)) = flooder.next_within(Duration::ZERO).await? {
-            match heard {
+        while let Some((_, event)) = flooder.next_within(Duration::ZERO).await? {
+            match event {
                 Event::Error(code) if code == "RATE_LIMITED" || code == "dropped" => refused += 1,
                 Event::Closed(code) => break 'flood code,
                 other => bail!("the flooding client received {other:?}"),
             }
         }
-        while let Some((_, heard)) = listener.next_within(Duration::ZERO).await? {
-            is_gone |= listen(heard, &mut last)?;
+        while let Some((_, event)) = listener.next_within(Duration::ZERO).await? {
+            is_gone |= listen(event, &mut last)?;
         }
     };
     world.tally.add_many(Count::FloodSent, sent);
     world.tally.add_many(Count::FloodRefused, refused);
-    world.tally.add(Count::ThrownOut);
+    world.tally.add(Count::Evicted);
     ensure!(refused > 0, "no message was refused before the disconnect");
     // A close frame may be lost with unread messages of the client.
     if Route::PLAIN.contains(&floods) {
@@ -80,8 +80,8 @@ async fn flood(world: &Arc<World>, floods: Route, listens: Route) -> anyhow::Res
 }
 
 /// Checks that relayed signals arrive in order, with gaps. Returns whether the flooding client has left.
-fn listen(heard: Event, last: &mut u64) -> anyhow::Result<bool> {
-    match heard {
+fn listen(event: Event, last: &mut u64) -> anyhow::Result<bool> {
+    match event {
         Event::Candidate { candidate: Some(text), .. } => {
             let sequence = Label::read(&text)?.sequence;
             ensure!(sequence > *last, "number {sequence} of a flood follows {last}");

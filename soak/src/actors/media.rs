@@ -30,7 +30,7 @@ const MOST_SENT: usize = 3;
 /// Packets that must arrive of a consumer.
 const PACKETS: u64 = 3;
 
-/// What each producer sends.
+/// The packets of each producer.
 const SOURCE: Source = Source { interval: Duration::from_millis(80), packets: 1, bytes: 600, layers: 2 };
 
 pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
@@ -299,7 +299,7 @@ impl Member {
         self.requester.request("consumer:resume", json!({ "consumerId": consumer.id })).await?;
         if plays {
             self.receiving.receives(consumer.stream, PACKETS).await?;
-            world.tally.add_many(Count::MediaHeard, PACKETS);
+            world.tally.add_many(Count::MediaReceived, PACKETS);
         }
         Ok(())
     }

@@ -62,13 +62,13 @@ struct Room {
 struct Member {
     peer: Peer,
     /// The number of its broadcasts.
-    said: Arc<AtomicU64>,
+    sent: Arc<AtomicU64>,
     /// The peers that it knows to be present.
     others: BTreeSet<String>,
     /// Those of them that are away.
     away: BTreeSet<String>,
     /// The number of the last broadcast received of each peer.
-    heard: HashMap<String, u64>,
+    received: HashMap<String, u64>,
     /// The number of broadcasts of each peer before this one had joined: later ones must arrive.
     missed_at_most: HashMap<String, u64>,
 }
@@ -114,14 +114,14 @@ impl Room {
         talkers.truncate(choices.random_range(1..=3));
         let lengths: Vec<u64> = talkers.iter().map(|_| choices.random_range(1..=3)).collect();
 
-        let saids: Vec<(String, Arc<AtomicU64>)> = self
+        let sent_counts: Vec<(String, Arc<AtomicU64>)> = self
             .members
             .iter()
             .chain(&roaming)
-            .map(|member| (member.peer.id.clone(), Arc::clone(&member.said)))
+            .map(|member| (member.peer.id.clone(), Arc::clone(&member.sent)))
             .collect();
         let talking = talkers.iter().zip(&lengths).map(|(member, length)| member.talk(*length));
-        let coming = joining.into_iter().map(|route| Member::join(world, route, &self.id, &saids));
+        let coming = joining.into_iter().map(|route| Member::join(world, route, &self.id, &sent_counts));
         let going = leaving.into_iter().map(|(peer, disconnect)| peer.end(disconnect));
         let roaming: Vec<_> =
             roaming.into_iter().map(|member| member.roam(SmallRng::seed_from_u64(choices.random()))).collect();
@@ -133,12 +133,12 @@ impl Room {
 
         self.members.extend(back.into_iter().flatten().chain(come));
         let present: BTreeSet<String> = self.members.iter().map(|member| member.peer.id.clone()).collect();
-        let said: Vec<(String, u64)> = saids
+        let sent: Vec<(String, u64)> = sent_counts
             .into_iter()
-            .map(|(id, said)| (id, said.load(Ordering::SeqCst)))
-            .filter(|(_, said)| *said > 0)
+            .map(|(id, sent)| (id, sent.load(Ordering::SeqCst)))
+            .filter(|(_, sent)| *sent > 0)
             .collect();
-        try_join_all(self.members.iter_mut().map(|member| member.catch_up(&present, &said))).await?;
+        try_join_all(self.members.iter_mut().map(|member| member.catch_up(&present, &sent))).await?;
         Ok(())
     }
 }
@@ -148,28 +148,28 @@ impl Member {
         world: &Arc<World>,
         route: Route,
         room: &str,
-        saids: &[(String, Arc<AtomicU64>)],
+        sent_counts: &[(String, Arc<AtomicU64>)],
     ) -> anyhow::Result<Self> {
         let peer = Peer::join(world, route, room, &world.name("member")).await?;
-        let missed_at_most = saids.iter().map(|(id, said)| (id.clone(), said.load(Ordering::SeqCst))).collect();
+        let missed_at_most = sent_counts.iter().map(|(id, sent)| (id.clone(), sent.load(Ordering::SeqCst))).collect();
         let others = peer.list.iter().cloned().collect();
-        Ok(Self { peer, said: Arc::default(), others, away: BTreeSet::new(), heard: HashMap::new(), missed_at_most })
+        Ok(Self { peer, sent: Arc::default(), others, away: BTreeSet::new(), received: HashMap::new(), missed_at_most })
     }
 
     /// Loses its connection and resumes. `None` if the session had expired.
     async fn roam(self, mut choices: SmallRng) -> anyhow::Result<Option<Self>> {
-        let Self { peer, said, others, away, heard, missed_at_most } = self;
+        let Self { peer, sent, others, away, received, missed_at_most } = self;
         let dropped = peer.lose(if choices.random() { Disconnect::Drop } else { Disconnect::Reset }).await?;
         sleep(ABSENCE.mul_f64(choices.random())).await;
         let back = dropped.resume().await?;
-        Ok(back.map(|peer| Self { peer, said, others, away, heard, missed_at_most }))
+        Ok(back.map(|peer| Self { peer, sent, others, away, received, missed_at_most }))
     }
 
     /// Broadcasts `length` signals.
     async fn talk(&self, length: u64) -> anyhow::Result<()> {
         for _ in 0..length {
             // Counted before sending: peers that join later need not receive it.
-            let sequence = self.said.fetch_add(1, Ordering::SeqCst) + 1;
+            let sequence = self.sent.fetch_add(1, Ordering::SeqCst) + 1;
             let text = Label::new(self.peer.id.as_str(), sequence).description(DESCRIPTION_BYTES);
             self.peer.signal(None, SignalKind::Offer, &text).await?;
             sleep(PAUSE).await;
@@ -178,28 +178,28 @@ impl Member {
     }
 
     /// Receives until it knows all present peers and has received all broadcasts.
-    async fn catch_up(&mut self, present: &BTreeSet<String>, said: &[(String, u64)]) -> anyhow::Result<()> {
+    async fn catch_up(&mut self, present: &BTreeSet<String>, sent: &[(String, u64)]) -> anyhow::Result<()> {
         let me = self.peer.id.clone();
         let mut expected = present.clone();
         expected.remove(&me);
         // It cannot have received anything from peers that have not sent since it joined.
-        let is_behind = |heard: &HashMap<String, u64>, missed: &HashMap<String, u64>| {
-            let due = said.iter().filter(|(id, said)| *id != me && missed.get(id).is_none_or(|missed| missed < said));
-            due.into_iter().any(|(id, said)| heard.get(id) != Some(said))
+        let is_behind = |received: &HashMap<String, u64>, missed: &HashMap<String, u64>| {
+            let due = sent.iter().filter(|(id, sent)| *id != me && missed.get(id).is_none_or(|missed| missed < sent));
+            due.into_iter().any(|(id, sent)| received.get(id) != Some(sent))
         };
-        while self.others != expected || is_behind(&self.heard, &self.missed_at_most) {
-            let (_, heard) = self.peer.next().await.with_context(|| {
-                let (others, heard) = (&self.others, &self.heard);
-                format!("{me} knows {others:?}, expected {expected:?}; received {heard:?}, expected {said:?}")
+        while self.others != expected || is_behind(&self.received, &self.missed_at_most) {
+            let (_, event) = self.peer.next().await.with_context(|| {
+                let (others, received) = (&self.others, &self.received);
+                format!("{me} knows {others:?}, expected {expected:?}; received {received:?}, expected {sent:?}")
             })?;
-            self.note(heard)?;
+            self.note(event)?;
         }
         Ok(())
     }
 
-    fn note(&mut self, heard: Event) -> anyhow::Result<()> {
+    fn note(&mut self, event: Event) -> anyhow::Result<()> {
         let route = self.peer.route;
-        match heard {
+        match event {
             Event::Joined(id) => ensure!(self.others.insert(id.clone()), "{route:?} received twice that {id} joined"),
             Event::Left(id) => {
                 self.away.remove(&id);
@@ -218,11 +218,11 @@ impl Member {
                 let Label { stream, sequence } = Label::read(&text)?;
                 ensure!(from == stream, "{route:?} received a signal of {stream} with the sender {from}");
                 let missed = self.missed_at_most.get(&stream).copied().unwrap_or_default();
-                let is_next = match self.heard.get(&stream) {
+                let is_next = match self.received.get(&stream) {
                     Some(last) => sequence == last + 1,
                     None => sequence <= missed + 1,
                 };
-                let last = self.heard.insert(stream, sequence);
+                let last = self.received.insert(stream, sequence);
                 ensure!(
                     is_next,
                     "{route:?} received number {sequence} of {from} after {last:?}, {missed} before its join"

@@ -21,7 +21,7 @@ const STALL: Duration = Duration::from_secs(14);
 /// Time between two signals: within the rate limit, and short enough to fill every send queue in seconds.
 const INTERVAL: Duration = Duration::from_millis(12);
 
-/// The same after the first refusal.
+/// Time between two signals after the first refusal.
 const SLOW_INTERVAL: Duration = Duration::from_millis(250);
 
 const DESCRIPTION_BYTES: usize = 6000;
@@ -41,7 +41,7 @@ async fn stall(world: &Arc<World>, talks: Route, stalls: Route) -> anyhow::Resul
     let room = world.name("stall");
     let mut talker = Peer::join(world, talks, &room, &world.name("talker")).await?;
     let mut staller = Peer::join_to_stall(world, stalls, &room, &world.name("staller")).await?;
-    call::acquaint(&mut talker, &mut staller).await?;
+    call::await_joins(&mut talker, &mut staller).await?;
     staller.stall().await?;
     world.tally.add(Count::Stalls);
     let (begin, mut pace, mut interval) = (Instant::now(), Pace::new(), INTERVAL);
@@ -52,8 +52,8 @@ async fn stall(world: &Arc<World>, talks: Route, stalls: Route) -> anyhow::Resul
         let text = Label::new(room.as_str(), sequence).description(DESCRIPTION_BYTES);
         talker.signal(Some(&staller.id), SignalKind::Offer, &text).await?;
         pace.keep(interval).await;
-        while let Some((_, heard)) = talker.next_within(Duration::ZERO).await? {
-            match heard {
+        while let Some((_, event)) = talker.next_within(Duration::ZERO).await? {
+            match event {
                 Event::Error(code) if code == "DELIVERY_FAILED" || code == "dropped" => {
                     world.tally.add(Count::RefusedForStall);
                     interval = SLOW_INTERVAL;
@@ -61,11 +61,11 @@ async fn stall(world: &Arc<World>, talks: Route, stalls: Route) -> anyhow::Resul
                 // It could resume, but does not.
                 Event::Away(id) if id == staller.id => {}
                 Event::Left(id) if id == staller.id => {
-                    world.tally.add(Count::ThrownOut);
+                    world.tally.add(Count::Evicted);
                     drop(staller);
                     // Signals in flight at the disconnect have no target.
                     let late = talker.end(Disconnect::Close).await?;
-                    let is_refusal = |heard: &Event| matches!(heard, Event::Error(code) if code.eq_ignore_ascii_case("target_not_found"));
+                    let is_refusal = |event: &Event| matches!(event, Event::Error(code) if code.eq_ignore_ascii_case("target_not_found"));
                     ensure!(late.iter().all(is_refusal), "received at the end: {late:?}");
                     return Ok(());
                 }

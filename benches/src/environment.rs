@@ -64,7 +64,7 @@ fn machine() -> anyhow::Result<String> {
     let model = field(&processors, "model name").unwrap_or_else(|| "processor not known".to_owned());
     // This process may be pinned to fewer.
     let cores = processors.lines().filter(|line| line.starts_with("processor")).count();
-    let memory = field(&fs::read_to_string("/proc/meminfo")?, "MemTotal").context("MemTotal is told")?;
+    let memory = field(&fs::read_to_string("/proc/meminfo")?, "MemTotal").context("MemTotal is missing")?;
     let memory: f64 = memory.trim_end_matches(" kB").parse()?;
     Ok(format!("{model}, {cores} cores, {:.0} GiB", memory / 1024.0 / 1024.0))
 }

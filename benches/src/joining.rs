@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::clients::{Clients, Due, Id, Load};
-use crate::dialect::{Heard, Seat};
+use crate::dialect::{Received, Seat};
 
 /// A member of a room.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub(crate) struct Member {
     pub(crate) room: String,
     /// The id that others send to; empty if the protocol has no ids.
     pub(crate) name: String,
-    is_in: bool,
+    has_joined: bool,
 }
 
 /// How many connections are opened at a time.
@@ -32,12 +32,12 @@ pub(crate) enum Rush {
 const AT_A_TIME: usize = 64;
 
 /// Time until a failed client reconnects: the initial delay of the Socket.IO client.
-const AGAIN: Duration = Duration::from_secs(1);
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// Time limit for all clients.
 const LIMIT: Duration = Duration::from_mins(2);
 
-struct Gathering {
+struct Joining {
     seats: Vec<Seat>,
     members: Vec<Option<Member>>,
     /// The seat of each connection.
@@ -46,56 +46,58 @@ struct Gathering {
     opened: usize,
     entered: usize,
     /// Seats whose connections failed, and when to reconnect.
-    again: VecDeque<(Instant, usize)>,
+    reconnects: VecDeque<(Instant, usize)>,
     /// Received and expected join announcements.
-    told: usize,
-    to_be_told: usize,
+    announced: usize,
+    expected: usize,
 }
 
 /// Opens a connection for every seat, and waits until all have joined and received the announcements of each other.
-pub(crate) fn gather(clients: &mut Clients, seats: Vec<Seat>, rush: Rush) -> anyhow::Result<Vec<Member>> {
+pub(crate) fn join_all(clients: &mut Clients, seats: Vec<Seat>, rush: Rush) -> anyhow::Result<Vec<Member>> {
     // If all connect at once, a client that fails after its announcement is announced again.
-    let is_told = rush == Rush::Some && clients.dialect().tells_who_comes();
-    let to_be_told = if is_told { acquaintances(&seats) } else { 0 };
-    let mut gathering = Gathering {
+    let are_announced = rush == Rush::Some && clients.dialect().announces_peers();
+    let expected = if are_announced { announcement_count(&seats) } else { 0 };
+    let mut joining = Joining {
         members: vec![None; seats.len()],
         seats,
         seat_of: HashMap::new(),
         rush,
         opened: 0,
         entered: 0,
-        again: VecDeque::new(),
-        told: 0,
-        to_be_told,
+        reconnects: VecDeque::new(),
+        announced: 0,
+        expected,
     };
-    let done = clients.run(&mut gathering, LIMIT);
-    let Gathering { members, entered, told, .. } = gathering;
-    done.with_context(|| format!("{entered} of {} are in, {told} of {to_be_told} times told", members.len()))?;
+    let done = clients.run(&mut joining, LIMIT);
+    let Joining { members, entered, announced, .. } = joining;
+    done.with_context(|| {
+        format!("{entered} of {} have joined, {announced} of {expected} joins announced", members.len())
+    })?;
     members.into_iter().collect::<Option<_>>().context("all clients have joined")
 }
 
 /// Returns the number of announcements: each joining client is announced to those in its room.
-fn acquaintances(seats: &[Seat]) -> usize {
+fn announcement_count(seats: &[Seat]) -> usize {
     let mut present: HashMap<&str, usize> = HashMap::new();
-    let mut met = 0;
+    let mut count = 0;
     for seat in seats {
         let present = present.entry(&seat.room).or_default();
-        met += *present;
+        count += *present;
         *present += 1;
     }
-    met
+    count
 }
 
 /// Closes all connections like closed pages, and waits until the server has closed them too.
-pub(crate) fn disperse(clients: &mut Clients) -> anyhow::Result<()> {
-    struct Dispersing;
+pub(crate) fn disconnect_all(clients: &mut Clients) -> anyhow::Result<()> {
+    struct Disconnecting;
 
-    impl Load for Dispersing {
+    impl Load for Disconnecting {
         fn due(&mut self, clients: &mut Clients, _: Instant) -> anyhow::Result<Due> {
             Ok(if clients.is_empty() { Due::Done } else { Due::Nothing })
         }
 
-        fn heard(&mut self, _: &mut Clients, _: Id, _: Heard, _: &[u8], _: Instant) -> anyhow::Result<()> {
+        fn received(&mut self, _: &mut Clients, _: Id, _: Received, _: &[u8], _: Instant) -> anyhow::Result<()> {
             Ok(())
         }
 
@@ -105,59 +107,59 @@ pub(crate) fn disperse(clients: &mut Clients) -> anyhow::Result<()> {
     }
 
     clients.close_all();
-    clients.run(&mut Dispersing, LIMIT).context("not all connections closed")
+    clients.run(&mut Disconnecting, LIMIT).context("not all connections closed")
 }
 
-impl Load for Gathering {
+impl Load for Joining {
     fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
         let at_a_time = if self.rush == Rush::All { usize::MAX } else { AT_A_TIME };
         while self.opened < self.seats.len() && self.opened - self.entered < at_a_time {
             self.open(clients, self.opened)?;
             self.opened += 1;
         }
-        while let Some((time, seat)) = self.again.front().copied() {
+        while let Some((time, seat)) = self.reconnects.front().copied() {
             if time > now {
                 return Ok(Due::At(time));
             }
-            self.again.pop_front();
+            self.reconnects.pop_front();
             self.open(clients, seat)?;
         }
-        let is_done = self.entered == self.seats.len() && self.told >= self.to_be_told;
+        let is_done = self.entered == self.seats.len() && self.announced >= self.expected;
         Ok(if is_done { Due::Done } else { Due::Nothing })
     }
 
     /// If all connect at once, the kernel's accept queue may overflow. Clients reconnect.
     fn ended(&mut self, _: &mut Clients, id: Id, error: Option<io::Error>) -> anyhow::Result<()> {
         let seat = self.seat_of.remove(&id).context("every connection has a seat")?;
-        if self.rush != Rush::All || self.members[seat].as_ref().is_some_and(|member| member.is_in) {
+        if self.rush != Rush::All || self.members[seat].as_ref().is_some_and(|member| member.has_joined) {
             bail!("a connection ended: {error:?}");
         }
         self.members[seat] = None;
-        self.again.push_back((Instant::now() + AGAIN, seat));
+        self.reconnects.push_back((Instant::now() + RECONNECT_DELAY, seat));
         Ok(())
     }
 
-    fn heard(&mut self, _: &mut Clients, id: Id, heard: Heard, _: &[u8], _: Instant) -> anyhow::Result<()> {
-        let (name, is_in) = match heard {
-            Heard::Id { id, .. } => (id, false),
-            Heard::Joined { id } => (id, true),
-            Heard::Entered => (String::new(), true),
-            Heard::Came => {
-                self.told += 1;
+    fn received(&mut self, _: &mut Clients, id: Id, message: Received, _: &[u8], _: Instant) -> anyhow::Result<()> {
+        let (name, has_joined) = match message {
+            Received::Id { id, .. } => (id, false),
+            Received::Joined { id } => (id, true),
+            Received::JoinedRoom => (String::new(), true),
+            Received::PeerJoined => {
+                self.announced += 1;
                 return Ok(());
             }
             _ => return Ok(()),
         };
         let index = *self.seat_of.get(&id).context("every connection has a seat")?;
         let room = self.seats[index].room.clone();
-        let member = self.members[index].get_or_insert(Member { id, room, name, is_in });
-        member.is_in = is_in;
-        self.entered += usize::from(is_in);
+        let member = self.members[index].get_or_insert(Member { id, room, name, has_joined });
+        member.has_joined = has_joined;
+        self.entered += usize::from(has_joined);
         Ok(())
     }
 }
 
-impl Gathering {
+impl Joining {
     fn open(&mut self, clients: &mut Clients, seat: usize) -> anyhow::Result<()> {
         let id = clients.open(self.seats[seat].clone())?;
         self.seat_of.insert(id, seat);

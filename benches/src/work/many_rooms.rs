@@ -10,15 +10,15 @@ use anyhow::{Context, bail, ensure};
 use super::relay::{Payload, seats};
 use super::{Moment, Outcome, SLACK, Stage, Window, latencies};
 use crate::clients::{Clients, Due, Id, Load};
-use crate::dialect::Heard;
-use crate::gathering::{Member, Rush, gather};
+use crate::dialect::Received;
+use crate::joining::{Member, Rush, join_all};
 use crate::lane::Lane;
 use crate::server::Server;
 
 /// Number of digits of a room number in its id.
 const DIGITS: usize = 7;
 
-pub(crate) struct Crowd {
+pub(crate) struct ManyRooms {
     lanes: Vec<Lane>,
     lane_to: Vec<usize>,
     /// Offset of the room number in each lane's frame.
@@ -26,15 +26,15 @@ pub(crate) struct Crowd {
     rooms_each: usize,
 }
 
-impl Crowd {
+impl ManyRooms {
     /// Joins pairs to their rooms, `rooms_each` per pair.
-    pub(crate) fn gather(
+    pub(crate) fn join(
         clients: &mut Clients,
         pairs: usize,
         rooms_each: usize,
         payload: Payload,
     ) -> anyhow::Result<Self> {
-        let members = gather(clients, seats(pairs), Rush::Some)?;
+        let members = join_all(clients, seats(pairs), Rush::Some)?;
         if rooms_each > 1 {
             let mut further = Further::new(members.clone(), pairs, rooms_each);
             clients.run(&mut further, SLACK * 3).context("joining further rooms")?;
@@ -62,7 +62,7 @@ impl Crowd {
     ) -> anyhow::Result<Outcome> {
         let began = Instant::now();
         let mut relay =
-            Relay { crowd: self, server, window, began, turn: 0, in_flight: 0, counted: 0, stage: Stage::WarmUp };
+            Relay { many_rooms: self, server, window, began, turn: 0, in_flight: 0, counted: 0, stage: Stage::WarmUp };
         for _ in 0..in_flight {
             relay.send(clients, began)?;
         }
@@ -106,7 +106,7 @@ impl Further {
         if self.joined[member] < self.rooms_each {
             let room = format!("room-{:0DIGITS$}", room(member / 2, self.pairs, self.joined[member]));
             let join = clients.dialect().join(&room).context("this protocol allows one room per connection")?;
-            clients.say(self.members[member].id, &join);
+            clients.send_text(self.members[member].id, &join);
             self.joined[member] += 1;
         }
         Ok(())
@@ -124,23 +124,30 @@ impl Load for Further {
         Ok(if self.entered == 2 * rooms && self.came == rooms { Due::Done } else { Due::Nothing })
     }
 
-    fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, _: &[u8], _: Instant) -> anyhow::Result<()> {
-        match heard {
-            Heard::Entered => {
+    fn received(
+        &mut self,
+        clients: &mut Clients,
+        id: Id,
+        message: Received,
+        _: &[u8],
+        _: Instant,
+    ) -> anyhow::Result<()> {
+        match message {
+            Received::JoinedRoom => {
                 self.entered += 1;
                 self.join(clients, self.member_of[id])
             }
-            Heard::Came => {
+            Received::PeerJoined => {
                 self.came += 1;
                 Ok(())
             }
-            heard => bail!("unexpected {heard:?} while joining a room"),
+            message => bail!("unexpected {message:?} while joining a room"),
         }
     }
 }
 
 struct Relay<'a> {
-    crowd: &'a mut Crowd,
+    many_rooms: &'a mut ManyRooms,
     server: &'a Server,
     window: Window,
     began: Instant,
@@ -153,12 +160,12 @@ struct Relay<'a> {
 impl Relay<'_> {
     /// Sends through the next pair; after all pairs through their next room, then in the other direction.
     fn send(&mut self, clients: &mut Clients, at: Instant) -> anyhow::Result<()> {
-        let (pairs, rooms_each) = (self.crowd.lanes.len() / 2, self.crowd.rooms_each);
+        let (pairs, rooms_each) = (self.many_rooms.lanes.len() / 2, self.many_rooms.rooms_each);
         let (pair, index, way) =
             (self.turn % pairs, self.turn / pairs % rooms_each, self.turn / pairs / rooms_each % 2);
-        let lane = &mut self.crowd.lanes[pair * 2 + way];
+        let lane = &mut self.many_rooms.lanes[pair * 2 + way];
         if rooms_each > 1 {
-            let at = self.crowd.room_at[pair * 2 + way].context("signals name their room")?;
+            let at = self.many_rooms.room_at[pair * 2 + way].context("signals name their room")?;
             lane.write(at, u64::try_from(room(pair, pairs, index))?, DIGITS);
         }
         lane.send(clients, at);
@@ -177,9 +184,16 @@ impl Load for Relay<'_> {
         Ok(next.map_or(Due::Nothing, Due::At))
     }
 
-    fn heard(&mut self, clients: &mut Clients, id: Id, heard: Heard, text: &[u8], at: Instant) -> anyhow::Result<()> {
-        ensure!(heard == Heard::Signal, "unexpected {heard:?} during the work");
-        self.crowd.lanes[self.crowd.lane_to[id]].hear(text)?;
+    fn received(
+        &mut self,
+        clients: &mut Clients,
+        id: Id,
+        message: Received,
+        text: &[u8],
+        at: Instant,
+    ) -> anyhow::Result<()> {
+        ensure!(message == Received::Signal, "unexpected {message:?} during the work");
+        self.many_rooms.lanes[self.many_rooms.lane_to[id]].check(text)?;
         self.in_flight -= 1;
         self.counted += u64::from(self.stage.counts());
         if !self.stage.is_ending() {

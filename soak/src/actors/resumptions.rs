@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(15);
 const DESCRIPTION_BYTES: usize = 700;
 
 pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
-    let who = format!("returns {lane}, {}", phase.name);
+    let who = format!("resumptions {lane}, {}", phase.name);
     let mut choices = world.choices(&who);
     while phase.has_time_for(TIME) {
         let stays = Route::ALL[choices.random_range(0..Route::ALL.len())];
@@ -49,68 +49,70 @@ pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
 /// The peer that stays connected, and the number of signals it has sent.
 struct Talker {
     peer: Peer,
-    said: u64,
+    sent: u64,
 }
 
 impl Talker {
     async fn talk(&mut self, to: &str, length: u64) -> anyhow::Result<()> {
         for _ in 0..length {
-            self.said += 1;
-            let text = Label::new(self.peer.room.as_str(), self.said).description(DESCRIPTION_BYTES);
+            self.sent += 1;
+            let text = Label::new(self.peer.room.as_str(), self.sent).description(DESCRIPTION_BYTES);
             self.peer.signal(Some(to), SignalKind::Offer, &text).await?;
             sleep(PAUSE).await;
         }
         Ok(())
     }
 
-    /// Expects the other's next signal, and before it at most that it was away and is back.
-    async fn hears_of(&mut self, id: &str, next: &Label) -> anyhow::Result<()> {
+    /// Expects the next signal of the other peer; it may be away and back before the signal arrives.
+    async fn expect_signal_of(&mut self, id: &str, next: &Label) -> anyhow::Result<()> {
         let mut is_away = false;
         loop {
             match self.peer.next().await?.1 {
                 Event::Away(gone) if gone == id && !is_away => is_away = true,
                 Event::Back(back) if back == id && is_away => is_away = false,
                 Event::Offer { sdp: text, .. } if !is_away && Label::read(&text)? == *next => return Ok(()),
-                heard => bail!("the staying peer received {heard:?} of {id}, away: {is_away}"),
+                event => bail!("the staying peer received {event:?} of {id}, away: {is_away}"),
             }
         }
     }
 }
 
 async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Route, roams: Route) -> anyhow::Result<()> {
-    let room = world.name("returns");
+    let room = world.name("resumptions");
     let mut peer = Peer::join(world, stays, &room, &world.name("stays")).await?;
     let mut roamer = Peer::join(world, roams, &room, &world.name("roams")).await?;
-    call::acquaint(&mut peer, &mut roamer).await?;
+    call::await_joins(&mut peer, &mut roamer).await?;
     let id = roamer.id.clone();
-    let mut talker = Talker { peer, said: 0 };
-    let mut heard = 0;
+    let mut talker = Talker { peer, sent: 0 };
+    let mut received = 0;
     for nth in 1..=choices.random_range(1..=4_u64) {
         // Some signals are in flight when the connection is lost.
         talker.talk(&id, choices.random_range(0..=6)).await?;
-        let before = talker.said;
+        let before = talker.sent;
         let (dropped, silent) = match choices.random_range(0..5) {
             0 => roamer.fall_silent().await.map(|(dropped, silent)| (dropped, Some(silent)))?,
             1 | 2 => (roamer.lose(Disconnect::Drop).await?, None),
             _ => (roamer.lose(Disconnect::Reset).await?, None),
         };
         talker.talk(&id, choices.random_range(0..=12)).await?;
-        let missed = talker.said - before;
+        let missed = talker.sent - before;
         let is_late = choices.random_ratio(1, 8);
         sleep(if is_late { LONG } else { SHORT.mul_f64(choices.random()) }).await;
-        let back = dropped.resume().await.with_context(|| format!("return {nth}, {stays:?} stays"))?;
+        let back = dropped.resume().await.with_context(|| format!("resumption {nth}, {stays:?} stays"))?;
         let Some(back) = back else { return is_gone(world, talker, &id, Parting::TooLate).await };
         roamer = back;
         drop(silent);
         talker.talk(&id, 1).await?;
-        while heard < talker.said {
-            heard += 1;
-            hears(&mut roamer, &Label::new(room.as_str(), heard)).await.with_context(|| format!("return {nth}"))?;
+        while received < talker.sent {
+            received += 1;
+            expect_signal(&mut roamer, &Label::new(room.as_str(), received))
+                .await
+                .with_context(|| format!("resumption {nth}"))?;
         }
         world.tally.add_many(Count::Missed, missed);
         let hello = Label::new(id.as_str(), nth);
         roamer.signal(Some(&talker.peer.id), SignalKind::Offer, &hello.description(0)).await?;
-        talker.hears_of(&id, &hello).await?;
+        talker.expect_signal_of(&id, &hello).await?;
     }
     if choices.random_bool(0.5) {
         roamer.finish(Disconnect::Close).await?;
@@ -123,18 +125,18 @@ async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Route, roams: R
 }
 
 /// Expects this signal next.
-async fn hears(roamer: &mut Peer, expected: &Label) -> anyhow::Result<()> {
+async fn expect_signal(roamer: &mut Peer, expected: &Label) -> anyhow::Result<()> {
     match roamer.next().await?.1 {
         Event::Offer { sdp: text, .. } => {
             let label = Label::read(&text)?;
             ensure!(label == *expected, "{:?} expects {expected:?} and received {label:?}", roamer.route);
             Ok(())
         }
-        heard => bail!("{:?} expects {expected:?} and received {heard:?}", roamer.route),
+        event => bail!("{:?} expects {expected:?} and received {event:?}", roamer.route),
     }
 }
 
 async fn is_gone(world: &World, mut talker: Talker, id: &str, parting: Parting) -> anyhow::Result<()> {
-    call::told_of_end(world, &mut talker.peer, id, parting).await?;
+    call::expect_leave(world, &mut talker.peer, id, parting).await?;
     talker.peer.finish(Disconnect::Close).await
 }
