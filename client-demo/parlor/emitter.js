@@ -1,5 +1,5 @@
 /**
- * An EventTarget that knows its events.
+ * An EventTarget with typed events.
  *
  * @module emitter
  */
@@ -10,11 +10,11 @@
  */
 
 /**
- * Every event is a `CustomEvent`; `Details` says what its `detail` is, by the event's name.
+ * Every event is a `CustomEvent`; `Details` maps the event's name to the type of its `detail`.
  * @template {object} Details
  */
 export class Emitter extends EventTarget {
-  // The two overrides are there for their types.
+  // These methods are overridden for their types only.
 
   /**
    * @template {keyof Details & string} Name

@@ -1,14 +1,14 @@
 /**
- * A mesh call: everybody in the room, and one {@link Peer} to each. This is where the wire and the connections meet.
+ * A mesh call: all peers in the room, and one {@link Peer} for each. Connects signaling to the peer connections.
  *
- * - the newcomer offers to everyone in `room-users`; those who were there wait for that offer after `user-joined`
- * - a signal carries a `link`, naming the RTCPeerConnection at each end, so that a page that was reloaded is not mistaken for the
- *   connection its predecessor had, and one that only lost the server goes on as it was. Where a wire, or the way from one wire to
- *   another, does not carry it, the certificate's fingerprint in the description tells the same, a moment later
- * - media does not need the server. Who is away has lost it, and the server keeps their place: they stay, whatever becomes of the
- *   connection to them meanwhile. Who is off the list stays as long as that connection lives
+ * - a joining peer sends an offer to each peer in `room-users`; the others receive `user-joined` and wait for that offer
+ * - a signal carries a `link`, which names the RTCPeerConnection at each end. It distinguishes a reloaded page, which needs a new
+ *   connection, from a peer that lost only its connection to the server. Protocols that do not carry it rely on the certificate's
+ *   fingerprint in the description
+ * - media does not need the server. A member that is away has lost its connection to the server and may resume: it remains a member,
+ *   whatever the state of its peer connection. A member that has left the room remains until its peer connection ends
  *
- * No DOM.
+ * This module does not use the DOM.
  *
  * @module mesh
  */
@@ -21,37 +21,37 @@ import { Peer } from "./peer.js";
 /** @typedef {Record<import("./peer.js").Kind, MediaStreamTrack | null>} Tracks */
 
 /**
- * What someone says they send.
+ * The tracks that a member announces.
  * @typedef {{ audio: boolean, video: boolean, screen: boolean }} Sends
  */
 
-/** How long to wait before a signal that the server refused is made up for. */
+/** Delay in milliseconds before a refused signal is repeated. */
 const RETRY_MS = 1500;
 
-/** Refusals after which there is nothing to make up for: a re-join does, or whoever it was for is gone, or the call is over. */
+/** Error codes after which a signal is not repeated: the room is joined again, the target has left, or the call has ended. */
 const BESIDE_THE_POINT = new Set(["OFFLINE", "TARGET_NOT_FOUND", "ROOM_CLOSED", "HUNG_UP"]);
 
-/** Longest name taken from someone whom the server does not name, in characters; the lobby's own limit. */
+/** Maximum length of a name that a peer sends by itself, in characters; the same as in the lobby. */
 const NAME_LIMIT = 40;
 
 /**
- * Someone in the call.
+ * A member of the call.
  * @typedef {object} Member
  * @property {string} id the `userId`
  * @property {string} name
  * @property {Peer | null} peer null until the first offer
- * @property {boolean} away lost the server, may come back; media may well flow
- * @property {boolean} listed in the room, as far as the server knows
- * @property {Sends | null} sends null: has not said
- * @property {boolean} unnamed the server knows no name of theirs, so they may say it themselves
- * @property {boolean} anonymous the server does not even say whether they are here: the connection to them is all there is
- * @property {boolean} [elsewhere] in the room, and in no mesh: their media goes through the media server, and there is no connection to them
- * @property {boolean} expected called, and not heard of yet; such a one is not shown
+ * @property {boolean} away lost its connection to the server and may resume; media may still flow
+ * @property {boolean} listed in the room, according to the server
+ * @property {Sends | null} sends null: not announced
+ * @property {boolean} unnamed the server reports no name, so the peer may send one
+ * @property {boolean} anonymous the server does not report presence: only the peer connection shows it
+ * @property {boolean} [elsewhere] in the room, but not in the mesh: uses the media server, and there is no connection
+ * @property {boolean} expected called, without any response so far; not shown
  */
 
 /**
- * The events of a {@link Mesh}. `changed`: the state of the connection, the name, whether they are away, what they send; `stream`: the
- * tracks in `peer.stream`.
+ * The events of a {@link Mesh}. `changed`: the connection's state, the name, `away` or `sends` has changed; `stream`: the tracks of
+ * `peer.stream` have changed.
  * @typedef {{
  *   "joined": Member,
  *   "changed": Member,
@@ -63,20 +63,20 @@ const NAME_LIMIT = 40;
 
 /**
  * @typedef {object} MeshOptions
- * @property {import("./signaling.js").Signaling} signaling any of the wires
- * @property {string} [name] told to those to whom the server names nobody
- * @property {RTCIceServer[]} [iceServers] in place of those the server names
+ * @property {import("./signaling.js").Signaling} signaling over any protocol
+ * @property {string} [name] sent to peers whose protocol carries no names
+ * @property {RTCIceServer[]} [iceServers] used instead of the server's
  */
 
 /** @extends {Emitter<MeshEvents>} */
 export class Mesh extends Emitter {
   #signaling;
   #name;
-  /** With those who are only expected. @type {Map<string, Member>} */
+  /** Including expected members. @type {Map<string, Member>} */
   #members = new Map();
-  /** What the others last knew this page by, on a wire where the server chooses. @type {string | undefined} */
+  /** The last `userId` of this page, if the server assigns it. @type {string | undefined} */
   #selfId;
-  /** Ties our sound and picture together on the other side. */
+  /** The stream that synchronizes audio and video at the receivers. */
   #outgoing = new MediaStream();
   /** @type {Tracks} */
   #tracks = { audio: null, video: null };
@@ -85,11 +85,11 @@ export class Mesh extends Emitter {
   /** @type {RTCIceServer[] | undefined} */
   #iceServers;
   #fixedIceServers;
-  /** @type {Set<Peer>} whose lost signals are about to be made up for */
+  /** @type {Set<Peer>} peers whose lost signals are going to be repeated */
   #makingUp = new Set();
   #abort = new AbortController();
 
-  /** @param {MeshOptions} options made before joining, so that no event of the room is missed */
+  /** @param {MeshOptions} options create the mesh before joining, so that no event of the room is missed */
   constructor({ signaling, name, iceServers }) {
     super();
     this.#signaling = signaling;
@@ -98,15 +98,15 @@ export class Mesh extends Emitter {
     this.#listen();
   }
 
-  /** Who is in the call. @returns {Map<string, Member>} a copy */
+  /** The members of the call. @returns {Map<string, Member>} a copy */
   get members() {
     return new Map([...this.#members].filter(([, member]) => !member.expected));
   }
 
   /**
-   * What everybody gets from now on.
-   * @param {Partial<Tracks>} tracks a kind that is left out is sent no more
-   * @param {Partial<Sends>} [sends] what to say of them; by default, that what is there is sent, and is no screen
+   * Sets the tracks that all members receive.
+   * @param {Partial<Tracks>} tracks a kind that is missing is no longer sent
+   * @param {Partial<Sends>} [sends] what to announce; by default, the given tracks, and no screen
    */
   send({ audio = null, video = null }, sends = {}) {
     this.#tracks = { audio, video };
@@ -121,13 +121,13 @@ export class Mesh extends Emitter {
 
   /**
    * @param {string} text
-   * @returns {number} how many will read it
+   * @returns {number} number of recipients
    */
   chat(text) {
     return [...this.members.values()].filter(({ peer }) => peer?.send({ type: "chat", text })).length;
   }
 
-  /** Ends every connection. The signaling is left alone. */
+  /** Closes all peer connections. The signaling is unaffected. */
   close() {
     this.#abort.abort();
     for (const member of this.#members.values()) member.peer?.close();
@@ -145,13 +145,13 @@ export class Mesh extends Emitter {
 
     on("room-users", ({ users, iceServers, userId }) => {
       this.#iceServers = this.#fixedIceServers ?? iceServers;
-      // Someone new to the others, who know nothing of the connections there were under the old id.
+      // The other members know this page by a new id, and drop the connections to the old one.
       const renamed = !!this.#selfId && this.#selfId !== userId;
       this.#selfId = userId;
       const listed = new Set(users.map((user) => user.userId));
       for (const member of [...this.#members.values()]) {
         if (listed.has(member.id)) continue;
-        // After a restart of the server the list begins empty, and the others are about to come back to it.
+        // After a restart of the server the list is empty at first, and the other peers rejoin.
         this.#lose(member, "timeout");
       }
       for (const user of users) {
@@ -162,7 +162,7 @@ export class Mesh extends Emitter {
     });
 
     on("online", ({ recovered }) => {
-      // Else `room-users` has come. What was to be said meanwhile has just been said; what broke meanwhile is for us to mend.
+      // Otherwise `room-users` has arrived. Pending signals have been sent; broken connections are restarted here.
       if (recovered) for (const { peer } of this.#members.values()) peer?.resume();
     });
     on("user-joined", (user) => this.#admit(user).peer?.resume());
@@ -176,7 +176,7 @@ export class Mesh extends Emitter {
     on("offer", ({ from, user, offer, link }) => this.#receiveOffer(user ? this.#admit(user) : this.#members.get(from), offer, link));
     on("answer", ({ from, answer, link }) =>
       this.#deliver(from, link, (peer, member) => {
-        // It was given by a page that was reloaded, to an offer meant for its predecessor.
+        // An answer from a reloaded page, to an offer that was meant for the page before the reload.
         if (!link && peer.isStranger(answer)) return this.#connect(member).call();
         return peer.receiveDescription(answer);
       }));
@@ -184,7 +184,7 @@ export class Mesh extends Emitter {
   }
 
   /**
-   * Someone is on the server's list: new, or still there, or back. On a wire without a list, someone who is expected, or calls.
+   * A peer is listed: it is new, still present, or back. In protocols without a list, it is expected or calls.
    * @param {User} user
    */
   #admit(user) {
@@ -192,7 +192,7 @@ export class Mesh extends Emitter {
     const name = nameOf(user);
     if (known) {
       if (!user.expected) this.#meet(known);
-      // Not everything that says who also says how.
+      // Some events name a peer without its metadata.
       known.elsewhere ||= user.media === "sfu";
       if (known.elsewhere) known.peer = known.peer?.close() ?? null;
       this.#update(user.userId, { away: false, listed: true, ...(name && { name }) });
@@ -218,7 +218,7 @@ export class Mesh extends Emitter {
     return member;
   }
 
-  /** Something was heard of someone. @param {Member} member */
+  /** A signal or message of a member has arrived. @param {Member} member */
   #meet(member) {
     if (!member.expected) return;
     member.expected = false;
@@ -239,7 +239,7 @@ export class Mesh extends Emitter {
   }
 
   /**
-   * Someone is off the list. Who said goodbye is gone; who only lost the server stays while the connection lives.
+   * A member has left the room. If it left by itself, it is removed; if it lost the server, it remains while its peer connection lives.
    * @param {Member} member
    * @param {string} reason
    */
@@ -258,7 +258,7 @@ export class Mesh extends Emitter {
     this.#spread();
   }
 
-  /** A new connection to a member, in place of the one there may be. @param {Member} member */
+  /** Creates a new connection to a member, and replaces the former one. @param {Member} member */
   #connect(member) {
     member.peer?.close();
     const peer = new Peer({
@@ -290,12 +290,12 @@ export class Mesh extends Emitter {
       this.#signaling.candidate(member.id, candidate, link()).catch((error) => this.#makeUp(peer, error));
     });
     on("state", (state) => {
-      // Off the list and without media: nothing is left of them.
+      // Neither listed nor connected: remove the member.
       if (!member.listed && (state === "failed" || state === "disconnected")) this.#remove(member, "timeout");
       else this.#changed(member);
     });
     on("closed", () => {
-      // The other page hung up. Whether that person is still here is for the server to say, if it (still) speaks of them.
+      // The other page has closed the connection. Whether the peer is still present is decided by the server's list, if it is listed.
       if (member.away || member.anonymous) this.#remove(member, "left");
     });
     on("stream", () => this.tell("stream", member));
@@ -310,18 +310,18 @@ export class Mesh extends Emitter {
   /**
    * @param {Member | undefined} member
    * @param {RTCSessionDescriptionInit} offer
-   * @param {Link | undefined} link absent where the other side is not this page, or on another wire
+   * @param {Link | undefined} link missing if the peer runs another client or uses another protocol
    */
   async #receiveOffer(member, offer, link) {
     if (!member) return;
     this.#meet(member);
     const { peer } = member;
     if (link?.to && link.to !== peer?.id) {
-      // They go on with a connection of which this side is gone, so it has to be a new one. It may be on its way already.
+      // The peer continues a connection that this side has closed, so a new one is needed. Its offer may be on its way already.
       if (!peer?.calling) this.#connect(member).call();
       return;
     }
-    // They began anew: a reloaded page, most likely.
+    // The peer has started a new connection, most likely after a reload.
     const stale = !peer || (link ? peer.remoteId && peer.remoteId !== link.from : peer.isStranger(offer));
     const receiver = stale ? this.#connect(member) : peer;
     receiver.remoteId = link?.from ?? null;
@@ -333,7 +333,7 @@ export class Mesh extends Emitter {
   }
 
   /**
-   * Answers and candidates, which mean something to one connection only.
+   * Handles answers and candidates, which belong to one connection.
    * @param {string} from
    * @param {Link | undefined} link
    * @param {(peer: Peer, member: Member) => unknown} handle
@@ -366,7 +366,7 @@ export class Mesh extends Emitter {
   }
 
   /**
-   * A signal did not get through. Offline, the re-join makes up for it; someone who is gone needs nothing.
+   * A signal was not delivered. After a reconnection the room is joined again; for a peer that has left, nothing is repeated.
    * @param {Peer} peer
    * @param {SignalingError} error
    */
@@ -387,7 +387,9 @@ export class Mesh extends Emitter {
     }
   }
 
-  /** In a mesh every pixel is encoded and sent once per member, so the more there are, the smaller the picture; a screen must be read. */
+  /**
+   * In a mesh every track is encoded and sent once per member, so the resolution shrinks with their number; a screen must stay readable.
+   */
   #spread() {
     const count = this.#members.size;
     const scale = this.#sends.screen || count < 2 ? 1 : count < 4 ? 2 : 3;
@@ -395,7 +397,7 @@ export class Mesh extends Emitter {
   }
 }
 
-/** The name the server gives someone, or an empty string. @param {User} user */
+/** The name that the server reports, or an empty string. @param {User} user */
 function nameOf(user) {
   return typeof user.name === "string" ? user.name.trim() : "";
 }

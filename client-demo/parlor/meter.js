@@ -1,16 +1,16 @@
 /**
- * What a connection's statistics say, in the few figures that a person may want to see.
+ * Reduces a connection's statistics to a few figures for users.
  *
  * @module meter
  */
 
 /**
- * What went over a connection since the last time it was asked.
+ * The traffic of a connection since the last call.
  * @typedef {object} PeerStats
  * @property {number} bitrateIn bits per second
  * @property {number} bitrateOut bits per second
  * @property {number | null} roundTripTime in seconds
- * @property {"direct" | "relayed" | "forwarded" | ""} path the last: through the media server
+ * @property {"direct" | "relayed" | "forwarded" | ""} path `forwarded`: through the media server
  * @property {number} [width]
  * @property {number} [height]
  * @property {number} [framesPerSecond]
@@ -25,7 +25,7 @@ export class Meter {
    * @returns {PeerStats}
    */
   read(report) {
-    // What is in it depends on the browser; the specification's names are used here, and what is missing is left out.
+    // Available statistics differ between browsers; missing ones are omitted.
     const all = [.../** @type {Map<string, any>} */ (/** @type {unknown} */ (report)).values()];
     const sum = (/** @type {string} */ type, /** @type {string} */ key) =>
       all.filter((one) => one.type === type).reduce((total, one) => total + (one[key] ?? 0), 0);

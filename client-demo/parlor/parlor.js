@@ -1,12 +1,12 @@
 /**
- * A call of everybody in a room, over Parlor: copy this folder, and import this file.
+ * A call between all peers in a room, over Parlor: copy this folder, and import this file.
  *
- * - {@link Mesh} the call: a connection to each, and what to send to them
- * - {@link SocketIoSignaling} the way to the server. The other wires are in `signaling-envelope.js`, `signaling-topic.js` and
- *   `signaling-session.js`, and take its place
- * - {@link Peer} one connection, for those who want to decide themselves whom to call
+ * - {@link Mesh} the call: a connection to each peer, and the tracks to send
+ * - {@link SocketIoSignaling} the connection to the server. For the other protocols use `signaling-envelope.js`, `signaling-topic.js` or
+ *   `signaling-session.js` instead
+ * - {@link Peer} one peer connection, for applications that decide themselves which peers to call
  *
- * No DOM. The types beside each file are made of what its comments say.
+ * This module does not use the DOM. The type declarations are generated from the comments.
  *
  * @module parlor
  */

@@ -1,13 +1,12 @@
 /**
- * One RTCPeerConnection to one other person: perfect negotiation, ICE restart, a data channel, statistics.
+ * One RTCPeerConnection to one other peer: perfect negotiation, ICE restart, a data channel, statistics.
  *
- * Knows nothing of the DOM and nothing of the wire: it hands out descriptions and candidates as events, and whoever holds it brings
- * them to the other side.
+ * Uses neither the DOM nor signaling: it emits descriptions and candidates as events, and the owner sends them to the other side.
  *
- * - {@link Peer#call} makes the first offer; the side that waits just gives what arrives to {@link Peer#receiveDescription}
- * - either side may renegotiate at any time; when both do, the impolite one's offer wins and the polite one rolls back
- * - what arrives is taken in the order in which it arrived, one after the other
- * - a connection that fails restarts ICE by itself; {@link Peer#resume} helps when signaling had been away
+ * - {@link Peer#call} makes the first offer; the waiting side passes what it receives to {@link Peer#receiveDescription}
+ * - either side may renegotiate at any time; if both do, the impolite peer's offer wins and the polite peer rolls back
+ * - descriptions and candidates are processed one at a time, in order of arrival
+ * - a failed connection restarts ICE by itself; {@link Peer#resume} helps after a loss of signaling
  *
  * @module peer
  */
@@ -19,24 +18,24 @@ import { Meter } from "./meter.js";
 /** @type {Kind[]} */
 const KINDS = ["audio", "video"];
 
-/** How long `disconnected` may last before ICE is restarted: short losses heal alone, and a restart would only add to the noise. */
+/** Time in state `disconnected` before ICE is restarted, in milliseconds: most short losses recover without a restart. */
 const DISCONNECTED_GRACE_MS = 2500;
 
-/** How long an offer that won over the other side's may stay without an answer before it is repeated: it may never have arrived. */
+/** Time before an unanswered offer that won a collision is repeated, in milliseconds: it may have been lost. */
 const REPEAT_MS = 1500;
 
-/** How long to wait at most for the first candidate of an offer that gives way, in milliseconds. */
+/** Maximum time to wait for the first candidate of an offer before its rollback, in milliseconds. */
 const GATHERING_MS = 1000;
 
-/** How long a restart of ICE waits for newer credentials, in milliseconds: those that there are may well be good still. */
+/** Maximum time to wait for new credentials before an ICE restart, in milliseconds: the current ones may still be valid. */
 const RENEWAL_MS = 1000;
 
-/** Longest data channel message taken from the other side, in characters. */
+/** Maximum length of a data channel message that is processed, in characters. */
 const MESSAGE_LIMIT = 16384;
 
 /**
- * The events of a {@link Peer}: a description and a candidate to send (`null` at the end), the connection's state, {@link Peer#stream}
- * whose tracks have changed, the data channel that opened or that the other side closed, and what it has given to {@link Peer#send}.
+ * The events of a {@link Peer}: a description or candidate to send (`null` at the end), the connection's state, {@link Peer#stream} when
+ * its tracks have changed, the data channel has opened or was closed by the other side, a message of its {@link Peer#send}.
  * @typedef {{
  *   "description": RTCSessionDescription,
  *   "candidate": RTCIceCandidateInit | null,
@@ -50,21 +49,21 @@ const MESSAGE_LIMIT = 16384;
 
 /**
  * @typedef {object} PeerOptions
- * @property {boolean} [polite] exactly one of the two sides is; left out on both, it is the one whose certificate has the smaller
- *   fingerprint, which both know once their offers have met
+ * @property {boolean} [polite] exactly one of the two sides is polite; if omitted on both, it is the side whose certificate has the smaller
+ *   fingerprint, which both know after a collision of their offers
  * @property {RTCIceServer[]} [iceServers]
- * @property {() => Promise<RTCIceServer[] | undefined>} [renewIceServers] asked before each restart of ICE, if there are credentials to
- *   renew: those of a TURN server are good for a time
- * @property {MediaStream} outgoing only ties sound and picture together for lip-sync, its tracks are not read
+ * @property {() => Promise<RTCIceServer[] | undefined>} [renewIceServers] called before each ICE restart if there are credentials to renew,
+ *   since TURN credentials expire
+ * @property {MediaStream} outgoing synchronizes audio and video; its tracks are not used
  */
 
 /** @extends {Emitter<PeerEvents>} */
 export class Peer extends Emitter {
-  /** Names this end of the connection, so that a signal meant for an earlier one can be told apart. */
+  /** Identifies this end of the connection, so that signals for an earlier one can be told apart. */
   id = Math.random().toString(36).slice(2, 10);
   /** The other end's {@link Peer#id}, once known. @type {string | null} */
   remoteId = null;
-  /** What is received. */
+  /** The received tracks. */
   stream = new MediaStream();
 
   /** @type {RTCPeerConnection} */
@@ -72,19 +71,19 @@ export class Peer extends Emitter {
   #polite;
   #outgoing;
   #renewIceServers;
-  /** What is sent. @type {Record<Kind, MediaStreamTrack | null>} */
+  /** The sent tracks. @type {Record<Kind, MediaStreamTrack | null>} */
   #tracks = { audio: null, video: null };
-  /** Where it is sent. @type {Partial<Record<Kind, RTCRtpTransceiver>>} */
+  /** The transceivers of the sent tracks. @type {Partial<Record<Kind, RTCRtpTransceiver>>} */
   #transceivers = {};
   /** @type {RTCDataChannel | null} */
   #channel = null;
   #called = false;
-  /** Ends when no offer is being made; never fails. @type {Promise<unknown>} */
+  /** Resolves when no offer is being made; never rejects. @type {Promise<unknown>} */
   #offering = Promise.resolve();
-  /** Ends when all that has arrived is taken; never fails. @type {Promise<unknown>} */
+  /** Resolves when all received signals are processed; never rejects. @type {Promise<unknown>} */
   #taking = Promise.resolve();
   #videoScale = 1;
-  /** Ends with the first local candidate. @type {Promise<unknown>} */
+  /** Resolves with the first local candidate. @type {Promise<unknown>} */
   #gathered;
   /** @type {number | undefined} */
   #restartTimer;
@@ -103,7 +102,7 @@ export class Peer extends Emitter {
     this.#listen();
   }
 
-  /** The connection itself, to look at. */
+  /** The underlying connection, for inspection. */
   get connection() {
     return this.#connection;
   }
@@ -112,13 +111,13 @@ export class Peer extends Emitter {
     return this.#connection.connectionState;
   }
 
-  /** Whether the other side can be told to be there without asking the server. */
+  /** Whether the data channel is open, so that the other side is reachable without the server. */
   get alive() {
     return this.state === "connected" && this.#channel?.readyState !== "closed";
   }
 
   /**
-   * Whether a description comes from another RTCPeerConnection than the one at the other end of this: each has a certificate of its own.
+   * Whether a description comes from a different RTCPeerConnection than the current one: each has a certificate of its own.
    * @param {RTCSessionDescriptionInit} description
    */
   isStranger(description) {
@@ -126,18 +125,18 @@ export class Peer extends Emitter {
     return !!known && !!given && known !== given;
   }
 
-  /** True from {@link Peer#call} until the other side has answered for the first time. */
+  /** True from {@link Peer#call} until the first answer of the other side. */
   get calling() {
     return this.#called && !this.#connection.currentRemoteDescription;
   }
 
-  /** Starts the connection from this side: everything it needs is added, and the offer follows by itself. */
+  /** Starts the connection from this side: adds tracks and the data channel, which triggers the offer. */
   call() {
     this.#called = true;
     this.#openChannel();
     for (const kind of KINDS) {
       const track = this.#tracks[kind];
-      // addTrack and not addTransceiver: only what addTrack made is matched with the other side's offer when ours is rolled back.
+      // addTrack instead of addTransceiver: after a rollback, only its transceivers are matched with the other side's offer.
       if (track) {
         const sender = this.#connection.addTrack(track, this.#outgoing);
         this.#transceivers[kind] = this.#connection.getTransceivers().find((one) => one.sender === sender);
@@ -148,7 +147,7 @@ export class Peer extends Emitter {
   }
 
   /**
-   * An offer or an answer from the other side. An answer to what has been answered is let go.
+   * Processes an offer or answer of the other side. An answer to an offer that is already answered is ignored.
    * @param {RTCSessionDescriptionInit} description
    */
   receiveDescription(description) {
@@ -156,8 +155,8 @@ export class Peer extends Emitter {
   }
 
   /**
-   * A candidate from the other side; null or empty is the end of candidates. One that belongs to no description taken here is let go:
-   * its offer lost against ours, or its connection is no more.
+   * Processes a candidate of the other side; null or empty is the end of candidates. A candidate that belongs to no accepted description is
+   * ignored: its offer lost a collision, or its connection is closed.
    * @param {RTCIceCandidateInit | null} candidate
    */
   receiveCandidate(candidate) {
@@ -170,7 +169,7 @@ export class Peer extends Emitter {
   }
 
   /**
-   * Sends this track from now on, or nothing. Renegotiates only when a kind is sent for the first time.
+   * Sends this track, or nothing. Renegotiates only when a kind is sent for the first time.
    * @param {Kind} kind
    * @param {MediaStreamTrack | null} track
    */
@@ -181,7 +180,7 @@ export class Peer extends Emitter {
   }
 
   /**
-   * Sends the video smaller by this factor.
+   * Scales the sent video down by this factor.
    * @param {number} factor 1 or more
    */
   setVideoScale(factor) {
@@ -190,8 +189,8 @@ export class Peer extends Emitter {
   }
 
   /**
-   * Signaling is back, or the other side is: repeats an offer that may be lost, and restarts ICE where media does not flow.
-   * @param {RTCIceServer[]} [iceServers] newer ones: the credentials of a TURN server are good for a limited time
+   * To be called when signaling or the other side is back: repeats an offer that may be lost, and restarts ICE if media does not flow.
+   * @param {RTCIceServer[]} [iceServers] new ones, since TURN credentials expire
    */
   resume(iceServers) {
     if (iceServers) this.#connection.setConfiguration({ iceServers });
@@ -199,8 +198,8 @@ export class Peer extends Emitter {
   }
 
   /**
-   * @param {unknown} message anything JSON can carry
-   * @returns {boolean} whether the data channel took it
+   * @param {unknown} message any JSON value
+   * @returns {boolean} whether the data channel accepted it
    */
   send(message) {
     if (this.#channel?.readyState !== "open") return false;
@@ -208,20 +207,20 @@ export class Peer extends Emitter {
     return true;
   }
 
-  /** What went over the connection since the last call. */
+  /** The traffic of the connection since the last call. */
   async stats() {
     return this.#meter.read(await this.#connection.getStats());
   }
 
-  /** How loud the other side is right now, 0 to 1. */
+  /** The current audio level of the other side, 0 to 1. */
   get audioLevel() {
     const source = this.#transceivers.audio?.receiver.getSynchronizationSources?.()[0];
-    // A source that fell silent keeps its last level; its timestamp gives it away.
+    // A silent source keeps its last level; only its timestamp shows that.
     if (!source || performance.timeOrigin + performance.now() - source.timestamp > 1000) return 0;
     return source.audioLevel ?? 0;
   }
 
-  /** Ends it; the other side's data channel closes at once. */
+  /** Closes the connection; the other side's data channel closes at once. */
   close() {
     clearTimeout(this.#restartTimer);
     clearTimeout(this.#repeatTimer);
@@ -260,20 +259,20 @@ export class Peer extends Emitter {
     return this.state === "failed" || this.state === "disconnected";
   }
 
-  /** Looks for a way anew, while what is sent goes on. */
+  /** Restarts ICE, while media continues. */
   async #restart() {
     const connection = this.#connection;
     clearTimeout(this.#restartTimer);
     if (this.#renewIceServers && connection.getConfiguration().iceServers?.some(({ credential }) => credential)) {
       const iceServers = await Promise.race([this.#renewIceServers().catch(() => undefined), pause(RENEWAL_MS)]);
-      // It may have healed, or been closed, while they were asked for.
+      // The connection may have recovered or been closed during the request.
       if (!this.#isBroken) return;
       if (iceServers) connection.setConfiguration({ iceServers });
     }
     connection.restartIce();
   }
 
-  /** Tells an offer again that has no answer. @returns {boolean} whether there is one */
+  /** Emits an unanswered offer again. @returns {boolean} whether there is one */
   #repeatOffer() {
     const { signalingState, localDescription } = this.#connection;
     const isOpen = signalingState === "have-local-offer" && !!localDescription;
@@ -285,7 +284,7 @@ export class Peer extends Emitter {
     const connection = this.#connection;
     try {
       await connection.setLocalDescription();
-      // The other side's offer may have come in between; then this would be an answer, and is told elsewhere.
+      // An offer of the other side may have arrived meanwhile; then the description is an answer, which is emitted elsewhere.
       if (connection.localDescription?.type === "offer") this.tell("description", connection.localDescription);
     } catch (error) {
       if (!this.#isClosed) console.warn("negotiation failed", error);
@@ -295,11 +294,11 @@ export class Peer extends Emitter {
   /** @param {RTCSessionDescriptionInit} offer */
   async #takeOffer(offer) {
     const connection = this.#connection;
-    // Both offers have to be there to be compared.
+    // Both offers are needed for the comparison.
     await this.#offering;
     if (connection.signalingState === "have-local-offer") {
       if (!this.#isPoliteTo(offer)) return this.#repeatLater();
-      // Chromium: rolled back before it has found the first network, a new connection never finds any.
+      // Chromium: a new connection that is rolled back before it has found the first network never finds any.
       await Promise.race([this.#gathered, pause(GATHERING_MS)]);
       if (this.#isClosed) return;
     }
@@ -313,13 +312,13 @@ export class Peer extends Emitter {
 
   /** @param {RTCSessionDescriptionInit} answer */
   async #takeAnswer(answer) {
-    // An offer that was repeated is answered twice.
+    // A repeated offer is answered twice.
     if (this.#connection.signalingState !== "have-local-offer") return;
     await this.#connection.setRemoteDescription(answer);
     this.#applyVideoScale();
   }
 
-  /** Both sides made an offer: whether ours gives way. @param {RTCSessionDescriptionInit} offer */
+  /** Whether our offer yields in a collision. @param {RTCSessionDescriptionInit} offer */
   #isPoliteTo(offer) {
     return this.#polite ?? fingerprint(this.#connection.localDescription) < fingerprint(offer);
   }
@@ -329,7 +328,7 @@ export class Peer extends Emitter {
     this.#repeatTimer = setTimeout(() => this.#repeatOffer(), REPEAT_MS);
   }
 
-  /** One thing after the other, so that a candidate finds its description taken. @param {() => Promise<void>} take */
+  /** Processes signals one at a time, so that a candidate follows its description. @param {() => Promise<void>} take */
   #inTurn(take) {
     const taken = this.#taking.then(() => {
       if (!this.#isClosed) return take();
@@ -349,12 +348,12 @@ export class Peer extends Emitter {
       try {
         this.tell("message", JSON.parse(data));
       } catch {
-        // Not ours; another client may use the channel in its own way.
+        // Another client may use the channel for messages of its own.
       }
     });
   }
 
-  /** After an offer: answers into the transceivers it brought, and lets go of those that a roll-back has left over. */
+  /** After an offer: uses the transceivers that it created, and drops those left over from a rollback. */
   #adoptTransceivers() {
     const all = this.#connection.getTransceivers();
     for (const one of all) if (one.mid === null) one.stop();
@@ -381,7 +380,7 @@ export class Peer extends Emitter {
     const parameters = sender?.getParameters();
     if (!sender || !parameters?.encodings?.length || (parameters.encodings[0].scaleResolutionDownBy ?? 1) === this.#videoScale) return;
     parameters.encodings[0].scaleResolutionDownBy = this.#videoScale;
-    // Refused while a negotiation is under way; it is applied again at its end.
+    // Fails during a negotiation; applied again at its end.
     sender.setParameters(parameters).catch(() => {});
   }
 }
@@ -392,7 +391,7 @@ function pause(milliseconds) {
 }
 
 /**
- * The fingerprint of the certificate with which a description's connection will prove who it is; empty if there is none.
+ * The fingerprint of the certificate in a description; empty if there is none.
  * @param {RTCSessionDescriptionInit | null} description
  */
 function fingerprint(description) {

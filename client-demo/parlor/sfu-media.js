@@ -1,11 +1,10 @@
 /**
- * A connection to the media server: a transport to send by and one to receive by, and what goes over them. It knows of producers and
- * consumers, and of nobody whose they are.
+ * The transports of a connection to the media server, one to send and one to receive, and their producers and consumers, without their
+ * users.
  *
- * - made anew for each place in the room: the server has ended what belonged to the one before
- * - a transport through which nothing comes gets new ICE credentials; where that does not help, it is `broken`, and whoever holds it
- *   makes another
- * - sound is sent first, and one thing after the other
+ * - created again for each membership in the room: the server has ended the producers and consumers of the former one
+ * - a transport that fails gets new ICE credentials; if that does not help, `broken` is emitted, and the owner creates new transports
+ * - audio is sent first, and tracks are produced one at a time
  *
  * @module sfu-media
  */
@@ -18,27 +17,27 @@ import { Emitter } from "./emitter.js";
 /** @typedef {import("./signaling-error.js").SignalingError} SignalingError */
 /** @typedef {(type: string, payload?: object) => Promise<any>} Ask */
 
-/** What is sent, and what to say of it. @typedef {import("./mesh.js").Tracks & { sends: import("./mesh.js").Sends }} Outgoing */
+/** The tracks to send, and their announcement. @typedef {import("./mesh.js").Tracks & { sends: import("./mesh.js").Sends }} Outgoing */
 
-/** How long a restart of ICE has to help, in milliseconds: a failure after that is a new one. */
+/** Time in which an ICE restart must succeed, in milliseconds: a failure after it is a new one. */
 const RESTART_MS = 20_000;
 
-/** Below these many pixels browsers send fewer layers, whatever is asked of them; so the best of those must be the whole picture. */
+/** Minimum pixels for this many layers: browsers send fewer layers for smaller videos, and the best remaining layer must be unscaled. */
 const THREE_LAYERS = 960 * 540;
 const TWO_LAYERS = 480 * 270;
 
-/** The layers of a camera, best last. */
+/** The simulcast layers of a camera, the best last. */
 const LAYERS = [
   { rid: "r0", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
   { rid: "r1", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
   { rid: "r2", scaleResolutionDownBy: 1, maxBitrate: 1_500_000 },
 ];
 
-/** A screen must be read: one layer, of all its pixels. */
+/** A screen must stay readable: one layer in full resolution. */
 const SCREEN = [{ maxBitrate: 2_500_000 }];
 
 /**
- * `state`: of the receiving transport; `broken`: there has to be another one; `failed`: something could not be sent.
+ * `state`: of the receiving transport; `broken`: new transports are needed; `failed`: a track could not be sent.
  * @typedef {{ "state": ConnectionState, "broken": undefined, "failed": SignalingError }} SfuMediaEvents
  */
 
@@ -54,30 +53,30 @@ export class SfuMedia extends Emitter {
   #producers = {};
   /** @type {Outgoing} */
   #outgoing = { audio: null, video: null, sends: { audio: false, video: false, screen: false } };
-  /** Ends when all that is to be sent is; never fails. @type {Promise<unknown>} */
+  /** Resolves when all tracks are sent; never rejects. @type {Promise<unknown>} */
   #applying = Promise.resolve();
-  /** When ICE was restarted last, by transport. @type {Map<string, number>} */
+  /** Time of the last ICE restart, by transport. @type {Map<string, number>} */
   #restarts = new Map();
   #isClosed = false;
 
-  /** @param {{ ask: Ask, device: Device }} options `device`: a new one */
+  /** @param {{ ask: Ask, device: Device }} options `device`: not used before */
   constructor({ ask, device }) {
     super();
     this.#ask = ask;
     this.#device = device;
   }
 
-  /** Of what is received. @returns {ConnectionState} */
+  /** The state of the receiving transport. @returns {ConnectionState} */
   get state() {
     return this.#receiving?.connectionState ?? "new";
   }
 
-  /** Whether something can be received. */
+  /** Whether tracks can be received. */
   get isOpen() {
     return !!this.#receiving && !this.#isClosed;
   }
 
-  /** Makes the two transports. Rejects with a {@link SignalingError}. */
+  /** Creates the two transports. Rejects with a {@link SignalingError}. */
   async open() {
     const { rtpCapabilities: routerRtpCapabilities } = await this.#ask("router:capabilities");
     await this.#device.load({ routerRtpCapabilities });
@@ -95,7 +94,7 @@ export class SfuMedia extends Emitter {
   }
 
   /**
-   * What is sent from now on.
+   * Sets the tracks to send.
    * @param {Outgoing} outgoing
    */
   send(outgoing) {
@@ -104,7 +103,7 @@ export class SfuMedia extends Emitter {
   }
 
   /**
-   * A consumer of what a producer sends; nothing comes before `consumer:resume`. Rejects with a {@link SignalingError}.
+   * Creates a paused consumer of a producer; `consumer:resume` starts it. Rejects with a {@link SignalingError}.
    * @param {string} producerId
    */
   async consume(producerId) {
@@ -115,24 +114,24 @@ export class SfuMedia extends Emitter {
   }
 
   /**
-   * Ends a consumer that is not wanted: closed here alone, it would stay at the server.
+   * Closes a consumer, at the server as well.
    * @param {import("mediasoup-client").types.Consumer} consumer
    */
   dismiss(consumer) {
     consumer.close();
-    // Its source may have ended, and it with that.
+    // The consumer may have ended with its producer.
     if (!this.#isClosed) this.#ask("consumer:close", { consumerId: consumer.id }).catch(() => {});
   }
 
   /**
-   * A transport through which nothing comes any more: new credentials for it, or, if that does not help, all anew.
+   * Handles a failed transport: renews its ICE credentials or, if that did not help, requests new transports.
    * @param {string} transportId
    */
   async restart(transportId) {
     const transport = [this.#sending, this.#receiving].find((one) => one?.id === transportId);
     if (!transport || this.#isClosed) return;
     const last = this.#restarts.get(transportId) ?? -Infinity;
-    // The server and the browser both tell of it, and not at the same time.
+    // The server and the browser both report the failure, at different times.
     if (performance.now() - last < RESTART_MS / 4) return;
     if (performance.now() - last < RESTART_MS) return this.#broken();
     this.#restarts.set(transportId, performance.now());
@@ -144,13 +143,13 @@ export class SfuMedia extends Emitter {
     }
   }
 
-  /** Ends it here, and at the server if it is still there. */
+  /** Closes the transports, at the server as well if they still exist. */
   close() {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const transport of [this.#sending, this.#receiving]) {
       transport?.close();
-      // Where the place is gone, so is the transport.
+      // The transport has ended with the membership.
       if (transport) this.#ask("transport:close", { transportId: transport.id }).catch(() => {});
     }
   }
@@ -198,7 +197,7 @@ export class SfuMedia extends Emitter {
 
   /** @param {import("mediasoup-client").types.ProducerOptions} options */
   async #produce(options) {
-    // Devices are not ours to stop, and whether a microphone is muted is said by whoever has it.
+    // Tracks belong to the caller, and muting is announced by the sender.
     return this.#sending?.produce({ ...options, stopTracks: false, disableTrackOnPause: false });
   }
 
@@ -216,7 +215,7 @@ export class SfuMedia extends Emitter {
   }
 }
 
-/** As many layers as the browser will send of it. @param {MediaStreamTrack} track */
+/** Returns as many layers as the browser is going to send. @param {MediaStreamTrack} track */
 function layersOf(track) {
   const { width = 0, height = 0 } = track.getSettings();
   const count = width * height >= THREE_LAYERS ? 3 : width * height >= TWO_LAYERS ? 2 : 1;

@@ -1,5 +1,5 @@
 /**
- * What comes from one person through the media server, put together: one stream, as {@link Peer} has one, and its statistics.
+ * The media of one peer through the media server: one stream, like that of {@link Peer}, and its statistics.
  *
  * @module sfu-peer
  */
@@ -9,15 +9,14 @@ import { Meter } from "./meter.js";
 /** @typedef {import("mediasoup-client").types.ConnectionState} ConnectionState */
 
 /**
- * The layers of a picture: `count` that are sent, `current` which the server forwards (null: it has not said), `wanted` the best asked
- * for. The lowest is 0.
+ * The layers of a video: `count` sent, `current` the forwarded one (null: not reported), `wanted` the best requested. The lowest is 0.
  * @typedef {{ count: number, current: number | null, wanted: number }} Layers
  */
 
 export class SfuPeer {
-  /** What is received. */
+  /** The received tracks. */
   stream = new MediaStream();
-  /** Of the picture; null while there is none. @type {Layers | null} */
+  /** The layers of the video; null while there is none. @type {Layers | null} */
   layers = null;
 
   /** @type {Map<"audio" | "video", Consumer>} */
@@ -25,12 +24,12 @@ export class SfuPeer {
   #meter = new Meter();
   #stateOfLine;
 
-  /** @param {() => ConnectionState} stateOfLine of the one connection that all of them come over */
+  /** @param {() => ConnectionState} stateOfLine state of the connection to the media server, which all peers share */
   constructor(stateOfLine) {
     this.#stateOfLine = stateOfLine;
   }
 
-  /** That of the connection; while nothing is sent there is nothing to wait for. @returns {ConnectionState} */
+  /** The state of the connection; `connected` if nothing is received. @returns {ConnectionState} */
   get state() {
     const state = this.#stateOfLine();
     return state === "new" && !this.#consumers.size ? "connected" : state;
@@ -41,7 +40,7 @@ export class SfuPeer {
     return this.#consumers.get(kind);
   }
 
-  /** @param {Consumer} consumer @param {number} layers how many there are of it */
+  /** @param {Consumer} consumer @param {number} layers number of layers */
   add(consumer, layers) {
     this.remove(consumer.kind);
     this.#consumers.set(consumer.kind, consumer);
@@ -64,20 +63,20 @@ export class SfuPeer {
     this.remove("video");
   }
 
-  /** Of what comes from this person alone. @returns {Promise<RTCStatsReport>} */
+  /** The statistics of this peer's media. @returns {Promise<RTCStatsReport>} */
   async getStats() {
     const reports = await Promise.all([...this.#consumers.values()].map((consumer) => consumer.getStats()));
     const all = new Map(reports.flatMap((report) => [.../** @type {Map<string, any>} */ (/** @type {unknown} */ (report))]));
     return /** @type {RTCStatsReport} */ (/** @type {unknown} */ (all));
   }
 
-  /** What came since the last call. */
+  /** The traffic since the last call. */
   async stats() {
     const stats = this.#meter.read(await this.getStats());
     return { ...stats, path: stats.path && /** @type {const} */ ("forwarded") };
   }
 
-  /** How loud they are right now, 0 to 1. */
+  /** The current audio level, 0 to 1. */
   get audioLevel() {
     return this.#consumers.get("audio")?.rtpReceiver?.getSynchronizationSources?.()[0]?.audioLevel ?? 0;
   }

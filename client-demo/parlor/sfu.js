@@ -1,12 +1,12 @@
 /**
- * A call through Parlor's media server: each sends one copy of each of its tracks, however many there are. It stands in for {@link Mesh},
- * over the envelope wire; those who are in the room in another way are shown, and cannot be heard.
+ * A call through Parlor's media server: each client sends one copy of each of its tracks. It replaces {@link Mesh}, over the envelope
+ * protocol; members that use a mesh are listed, but their media is not received.
  *
- * - a dropped line to the server does not touch the media: what is asked for meanwhile waits, and goes out when the line is back
- * - where the place in the room is lost, so is all that belonged to it, and everything is built again
- * - whoever leaves is gone at once: the server ends what they sent
+ * - a lost connection to the server does not affect the media: requests wait, and are sent after the reconnection
+ * - if the membership in the room is lost, all transports, producers and consumers are created again
+ * - a member that leaves is removed at once: the server ends its media
  *
- * No DOM.
+ * This module does not use the DOM.
  *
  * @module sfu
  */
@@ -18,34 +18,37 @@ import { SignalingError } from "./signaling-error.js";
 /** @typedef {import("./signaling.js").User} User */
 /** @typedef {import("./mesh.js").Sends} Sends */
 
-/** How long to wait before what did not come about is tried again, in milliseconds. */
+/** Delay in milliseconds before a failed operation is repeated. */
 const RETRY_MS = 1000;
 
-/** How often a request is sent again that came too soon after others. */
+/** Maximum repetitions of a request that exceeds the rate limit. */
 const ATTEMPTS = 5;
 
-/** What may be asked twice where the answer to the first time was lost. */
+/** Requests that may be repeated if the response was lost. */
 const REPEATABLE = new Set([
   "router:capabilities", "producers:list", "producer:pause", "producer:resume", "producer:close", "consumer:resume", "consumer:layers",
   "consumer:close", "transport:restart-ice", "transport:close",
 ]);
 
-/** What someone sends. @typedef {{ producerId: string, userId: string, kind: "audio" | "video", paused?: boolean, appData: any }} Source */
+/**
+ * A track that a member sends.
+ * @typedef {{ producerId: string, userId: string, kind: "audio" | "video", paused?: boolean, appData: any }} Source
+ */
 
 /**
- * Someone in the room.
+ * A member of the room.
  * @typedef {object} SfuMember
  * @property {string} id the `userId`
  * @property {string} name
- * @property {boolean} elsewhere in the room without the media server: there is no way to them
- * @property {SfuPeer | null} peer null for those
- * @property {boolean} away lost the server, may come back; media may well flow
+ * @property {boolean} elsewhere in the room without the media server: there is no media
+ * @property {SfuPeer | null} peer null for members elsewhere
+ * @property {boolean} away lost its connection to the server and may resume; media may still flow
  * @property {Sends | null} sends
  */
 
 /**
- * The events of an {@link Sfu}. `joined`, `changed`, `stream` and `left` are as with a mesh; `speaker`: whose voice is the loudest now,
- * perhaps one's own; `failed`: something could not be sent or received.
+ * The events of an {@link Sfu}. `joined`, `changed`, `stream` and `left` are those of a mesh; `speaker`: the active speaker has changed,
+ * and may be this client; `failed`: a track could not be sent or received.
  * @typedef {{
  *   "joined": SfuMember,
  *   "changed": SfuMember,
@@ -58,8 +61,9 @@ const REPEATABLE = new Set([
 
 /**
  * @typedef {object} SfuOptions
- * @property {import("./signaling-envelope.js").EnvelopeSignaling} signaling with `media: "sfu"` in its `metadata`, for the others
- * @property {new () => import("mediasoup-client").types.Device} Device that of mediasoup-client
+ * @property {import("./signaling-envelope.js").EnvelopeSignaling} signaling with `media: "sfu"` in its `metadata`, which informs the other
+ *   members
+ * @property {new () => import("mediasoup-client").types.Device} Device from mediasoup-client
  */
 
 /** @extends {Emitter<SfuEvents>} */
@@ -68,19 +72,19 @@ export class Sfu extends Emitter {
   #Device;
   /** @type {Map<string, SfuMember>} */
   #members = new Map();
-  /** By their id. @type {Map<string, Source>} */
+  /** By producer id. @type {Map<string, Source>} */
   #sources = new Map();
   /** @type {SfuMedia | null} */
   #media = null;
   /** @type {import("./sfu-media.js").Outgoing} */
   #outgoing = { audio: null, video: null, sends: { audio: false, video: false, screen: false } };
-  /** Those who wait for the line. @type {(() => void)[]} */
+  /** Callbacks that wait for the connection. @type {(() => void)[]} */
   #waiting = [];
   /** @type {number | undefined} */
   #retryTimer;
   #abort = new AbortController();
 
-  /** @param {SfuOptions} options made before joining, so that no event of the room is missed */
+  /** @param {SfuOptions} options create it before joining, so that no event of the room is missed */
   constructor({ signaling, Device }) {
     super();
     this.#signaling = signaling;
@@ -88,15 +92,15 @@ export class Sfu extends Emitter {
     this.#listen();
   }
 
-  /** Who is in the call. @returns {Map<string, SfuMember>} a copy */
+  /** The members of the call. @returns {Map<string, SfuMember>} a copy */
   get members() {
     return new Map(this.#members);
   }
 
   /**
-   * What everybody gets from now on.
-   * @param {Partial<import("./mesh.js").Tracks>} tracks a kind that is left out is sent no more
-   * @param {Partial<Sends>} [sends] what to say of them: without `audio` the microphone is muted; a `screen` is sent in one layer
+   * Sets the tracks that all members receive.
+   * @param {Partial<import("./mesh.js").Tracks>} tracks a kind that is missing is no longer sent
+   * @param {Partial<Sends>} [sends] what to announce: without `audio` the microphone is muted; a `screen` is sent in one layer
    */
   send({ audio = null, video = null }, sends = {}) {
     this.#outgoing = { audio, video, sends: { audio: !!audio, video: !!video, screen: false, ...sends } };
@@ -104,8 +108,8 @@ export class Sfu extends Emitter {
   }
 
   /**
-   * Asks for no better layer of someone's picture than this one.
-   * @param {string} id whose
+   * Limits the video of a member to this layer.
+   * @param {string} id the member
    * @param {number} spatialLayer from 0, the lowest
    */
   async preferLayer(id, spatialLayer) {
@@ -117,7 +121,7 @@ export class Sfu extends Emitter {
     this.tell("changed", member);
   }
 
-  /** Ends the media. The signaling is left alone. */
+  /** Ends the media. The signaling is unaffected. */
   close() {
     this.#abort.abort();
     clearTimeout(this.#retryTimer);
@@ -145,7 +149,7 @@ export class Sfu extends Emitter {
     });
     on("online", () => this.#goOn());
     on("user-joined", (user) => this.#admit(user));
-    // It says who, and no more.
+    // The event names the user only.
     on("user-back", ({ userId }) => this.#update(userId, { away: false }));
     on("user-away", ({ userId }) => this.#update(userId, { away: true }));
     on("user-left", ({ userId, reason }) => {
@@ -176,7 +180,7 @@ export class Sfu extends Emitter {
     }
   }
 
-  /** Everything anew, in place of what there may be. */
+  /** Creates everything again, and replaces what exists. */
   async #build() {
     clearTimeout(this.#retryTimer);
     this.#media?.close();
@@ -195,7 +199,7 @@ export class Sfu extends Emitter {
       if (!current()) return;
       media.send(this.#outgoing);
       const { producers } = await this.#ask("producers:list");
-      // Those who came in the meantime are known already.
+      // Members that joined meanwhile are known already.
       if (current()) for (const source of producers) this.#receive(source);
     } catch (error) {
       if (current()) this.#trouble(/** @type {SignalingError} */ (error));
@@ -226,7 +230,7 @@ export class Sfu extends Emitter {
       this.tell("stream", member);
       await this.#ask("consumer:resume", { consumerId: consumer.id });
     } catch (error) {
-      // It may have ended while it was asked for.
+      // The producer may have ended during the request.
       if (wanted()) this.#trouble(/** @type {SignalingError} */ (error));
     }
   }
@@ -262,7 +266,7 @@ export class Sfu extends Emitter {
     this.tell("changed", member);
   }
 
-  /** What someone sends has changed. @param {string} userId */
+  /** The sources of a member have changed. @param {string} userId */
   #say(userId) {
     const theirs = [...this.#sources.values()].filter((source) => source.userId === userId && !source.paused);
     const video = theirs.find(({ kind }) => kind === "video");
@@ -319,7 +323,7 @@ export class Sfu extends Emitter {
   }
 
   /**
-   * Asks once the line is up. Fails with `OFFLINE` if it breaks in the middle of what must not be asked twice.
+   * Sends a request once the client is online. Fails with `OFFLINE` if the connection is lost during a request that must not be repeated.
    * @param {string} type
    * @param {object} [payload]
    * @returns {Promise<any>}

@@ -1,29 +1,29 @@
 /**
- * The envelope wire, `/ws`: typed messages, and an answer to each.
+ * The envelope protocol, `/ws`: typed messages with request/response correlation.
  *
- * What the server sends is numbered, and it has given us a token: after a dropped connection the two take our place again, and what was
- * missed follows. Where the place is gone, the room is joined again under the same `userId`.
+ * The server numbers its messages and issues a resume token: after a lost connection both resume the session, and missed messages are
+ * replayed. If the session has expired, the room is joined again under the same `userId`.
  *
- * The guarantee that is easy to break: the number is that of the last message of the place, not of the connection that asks for it.
+ * The guarantee that is easy to break: the number is that of the last message of the session, not of the connection that resumes it.
  *
  * @module signaling-envelope
  */
-import { asUser } from "./signaling.js";
+import { asUser } from "./signaling-user.js";
 import { SignalingError } from "./signaling-error.js";
 import { asDescription, WebSocketSignaling } from "./signaling-websocket.js";
 import { uuid } from "./uuid.js";
 
 /** @typedef {import("./signaling.js").SignalingOptions & { userId: string, name: string, metadata?: object }} EnvelopeOptions */
 
-/** The messages that carry a resume token. */
+/** Messages that carry a resume token. */
 const TOKEN_TYPES = ["auth:response", "room:state"];
 
-/** What the signals are called. */
+/** The message types of signals. */
 const TYPES = { offer: "sdp:offer", answer: "sdp:answer", candidate: "ice:candidate" };
 
 /**
- * How often to ask whether the server is still there, and how long to wait for the answer, in milliseconds: browsers do not tell of a
- * connection that has died in silence, and what was missed is held for ten seconds.
+ * Heartbeat interval and timeout in milliseconds: browsers do not report a silent connection, and the server keeps the replay buffer for
+ * ten seconds.
  */
 const PING_MS = 5000;
 const PONG_MS = 4000;
@@ -32,20 +32,20 @@ export class EnvelopeSignaling extends WebSocketSignaling {
   #userId;
   #name;
   #metadata;
-  /** What our place is taken again with. @type {string | undefined} */
+  /** The resume token. @type {string | undefined} */
   #resumeToken;
-  /** The last number seen. */
+  /** The number of the last message received. */
   #sequence = 0;
-  /** Whether that place is one in the room. */
+  /** Whether the session is in a room. */
   #isMember = false;
-  /** The place has been asked for, and the answer is not there: what comes until then is not of it. */
+  /** A resumption is in progress: messages received before its response do not belong to the session. */
   #isResuming = false;
   /** @type {number | undefined} */
   #pingTimer;
 
   /**
-   * @param {EnvelopeOptions} options `userId` makes the place in the room one's own: whoever joins with it again, from another
-   *   connection, takes that place back; `metadata` is shown to the others beside the name
+   * @param {EnvelopeOptions} options `userId` identifies the member: joining with it from another connection replaces the former one;
+   *   `metadata` is shown to the other peers, with the name
    */
   constructor({ url, userId, name, metadata, token }) {
     super({ url, token });
@@ -60,10 +60,10 @@ export class EnvelopeSignaling extends WebSocketSignaling {
   }
 
   /**
-   * Asks the server for something that is no signal: its media server, mostly.
+   * Sends a request other than a signal, such as to the media server.
    * @param {string} type
    * @param {object} [payload]
-   * @returns {Promise<any>} the answer's payload; rejects with a {@link SignalingError}, `OFFLINE` while one is not in the room
+   * @returns {Promise<any>} the payload of the response; rejects with a {@link SignalingError}, `OFFLINE` while not in the room
    */
   async ask(type, payload = {}) {
     if (!this.online) throw new SignalingError("OFFLINE");
@@ -121,7 +121,7 @@ export class EnvelopeSignaling extends WebSocketSignaling {
    * @param {import("./signaling.js").SignalKind} kind
    * @param {string} targetUserId
    * @param {any} body
-   * @param {object} [extra] travels within this wire alone
+   * @param {object} [extra] carried within this protocol only
    * @protected
    * @override
    */
@@ -140,7 +140,7 @@ export class EnvelopeSignaling extends WebSocketSignaling {
     this.entered(users.filter(({ userId }) => userId !== this.#userId), this.#userId, iceServers);
   }
 
-  /** Takes our place again, if we have had one. @returns {Promise<boolean>} */
+  /** Resumes the session, if there was one. @returns {Promise<boolean>} */
   async #resume() {
     if (this.#resumeToken === undefined) return false;
     const asked = { resumeToken: this.#resumeToken, lastSequence: this.#sequence };
@@ -148,7 +148,7 @@ export class EnvelopeSignaling extends WebSocketSignaling {
     try {
       return (await this.#request("auth:request", asked)).recovered === true;
     } catch (error) {
-      // Without an answer there may be another time.
+      // Without a response, the resumption may be tried again.
       if (["OFFLINE", "TIMEOUT"].includes(/** @type {SignalingError} */ (error).code)) throw error;
       return false;
     } finally {
@@ -156,7 +156,7 @@ export class EnvelopeSignaling extends WebSocketSignaling {
     }
   }
 
-  /** Asks from time to time whether the server is still there. */
+  /** Sends heartbeats. */
   #watch() {
     clearTimeout(this.#pingTimer);
     this.#pingTimer = setTimeout(async () => {
@@ -171,11 +171,11 @@ export class EnvelopeSignaling extends WebSocketSignaling {
   }
 
   /**
-   * One message, one answer.
+   * Sends a message and waits for its response.
    * @param {string} type
    * @param {object} payload
    * @param {number} [within] in milliseconds
-   * @returns {Promise<any>} the answer's payload
+   * @returns {Promise<any>} the payload of the response
    */
   #request(type, payload, within) {
     const correlationId = uuid();
@@ -186,7 +186,7 @@ export class EnvelopeSignaling extends WebSocketSignaling {
   /** @param {{ type: string, payload?: any, correlationId?: string, sequence?: number }} message @protected @override */
   receive({ type, payload = {}, correlationId, sequence }) {
     if (sequence !== undefined && (!this.#isResuming || payload.recovered === false)) this.#sequence = sequence;
-    // The server's own messages alone carry the token: what is relayed holds whatever its sender wrote.
+    // Only the server's own messages carry the token: relayed ones contain arbitrary data of their sender.
     if (TOKEN_TYPES.includes(type)) this.#resumeToken = payload.resumeToken ?? this.#resumeToken;
     if (type === "error") {
       const { code = "INTERNAL", message, retryAfterMs } = payload;
@@ -199,7 +199,7 @@ export class EnvelopeSignaling extends WebSocketSignaling {
 
   /** @param {string} type @param {any} payload */
   #hear(type, payload) {
-    // Who the sender is, lists say; a relayed payload does not.
+    // The sender is known from the list; relayed payloads do not describe it.
     const { fromUserId: from, targetUserId: _, user: __, sdp, candidate, sdpMid, sdpMLineIndex, usernameFragment, ...rest } = payload;
     const sender = { ...rest, from, userId: from };
     switch (type) {
@@ -227,7 +227,7 @@ export class EnvelopeSignaling extends WebSocketSignaling {
 
   /** @param {any} participant @returns {import("./signaling.js").User} */
   #user({ userId, displayName, joinedAt, metadata }) {
-    // The server shows the id of someone who gave no name: that is none.
+    // The server reports the id as the name of a peer without a name.
     const name = displayName === userId ? undefined : displayName;
     return asUser({ userId, joinedAt, roomId: this.roomId }, { ...metadata, name });
   }

@@ -1,16 +1,16 @@
 /**
- * What can be wrong, and whether there is any use in trying again.
+ * Errors of signaling, and whether a retry can succeed.
  *
  * @module signaling-error
  */
 
-/** Refusals that may well pass by themselves. */
+/** Error codes that may be temporary. */
 const PASSING = new Set(["TIMEOUT", "OFFLINE", "UNREACHABLE", "RATE_LIMITED", "LIMIT_REACHED", "SHUTTING_DOWN", "INTERNAL"]);
 
-/** Errors after which coming back would be wrong or useless, however the connection ended. */
+/** Error codes after which reconnecting is wrong or useless, however the connection ended. */
 const FINAL = new Set(["REPLACED", "ROOM_CLOSED", "UNAUTHORIZED", "FORBIDDEN"]);
 
-/** A request that was refused. `code` is one of the server's, or `TIMEOUT`, `OFFLINE`, `UNREACHABLE`, `REFUSED`, `HUNG_UP` made here. */
+/** A refused request. `code` is a code of the server, or one of this module: `TIMEOUT`, `OFFLINE`, `UNREACHABLE`, `REFUSED`, `HUNG_UP`. */
 export class SignalingError extends Error {
   /**
    * @param {string} code
@@ -32,7 +32,7 @@ export const mayPass = ({ code }) => PASSING.has(code);
 export const isFinal = ({ code }) => FINAL.has(code);
 
 /**
- * The code with which a text of the server begins, if it does.
+ * Returns the code at the beginning of a text of the server, if there is one.
  * @param {string | undefined} text
  * @returns {string | undefined}
  */

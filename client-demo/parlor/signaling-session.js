@@ -1,13 +1,14 @@
 /**
- * The session wire, `/signal`: a call for two over a shared link. No list, no names, no ids: there is one other person, or nobody yet.
+ * The session protocol, `/signal`: a call for two over a shared link, without list, names or ids.
  *
- * What is different from the others:
+ * Differences from the other protocols:
  *
- * - whoever is alone is not told so. What one sends waits at the server for the other, so one calls at once, unless a call was
- *   waiting. {@link OTHER} is therefore listed in `room-users` with `expected` (call them, and show them once they answer) or with
- *   `calling` (their offer is the next event)
- * - nobody is told that the other's connection dropped; it is for the connection between the two to notice
- * - `hangUp` ends the call for both, and the other one gets `ended` with the code `HUNG_UP`; `leave` keeps it open for coming back
+ * - a client is not notified that it is alone. The server queues its signals for the other peer, so the client calls at once unless a call
+ *   was waiting. {@link OTHER} is therefore listed in `room-users` with `expected` (call this peer, and show it once it answers) or with
+ *   `calling` (its offer is the next event)
+ * - a lost connection of the other peer is not announced; the peer connection detects it
+ * - `hangUp` ends the call for both, and the other peer receives `ended` with the code `HUNG_UP`; `leave` keeps the session open for a
+ *   later join
  *
  * @module signaling-session
  */
@@ -15,40 +16,40 @@ import { SignalingError } from "./signaling-error.js";
 import { asDescription, WebSocketSignaling } from "./signaling-websocket.js";
 
 /**
- * How long to listen before calling, in milliseconds. What waited for us comes at once; a longer pause only delays the call, a shorter
- * one has both call at the same time more often, which does no harm.
+ * Time to wait for a call before calling, in milliseconds. A queued call arrives at once; a longer wait delays the call, and a shorter one
+ * makes collisions more frequent, which is harmless.
  */
 const LISTEN_MS = 300;
 
-/** How long a refusal of a signal may take, in milliseconds. */
+/** Time in which a refusal of a signal arrives, in milliseconds. */
 const CONSENT_MS = 1500;
 
-/** The one other person, as the other wires would describe them. `anonymous`: this wire knows nothing of them. */
+/** The other peer, described as in the other protocols. `anonymous`: this protocol reports nothing about it. */
 export const OTHER = Object.freeze({ id: "other", userId: "other", anonymous: true });
 
-/** Error codes of a session that has ended: joining it would start another one. */
+/** Error codes of a session that has ended: a join would start a new one. */
 const OVER = ["SESSION_ENDED", "SESSION_NOT_FOUND"];
 
-/** Every `targetId` means the other. */
+/** Every `targetId` means the other peer. */
 export class SessionSignaling extends WebSocketSignaling {
   /** @type {number | undefined} */
   #listenTimer;
   #signals = 0;
-  /** Those sent of which nothing was heard yet. @type {Set<string>} */
+  /** Sent signals without a result so far. @type {Set<string>} */
   #unsure = new Set();
   /** @type {RTCIceServer[] | undefined} */
   #iceServers;
 
-  /** Ends the call for both. Safe while a page is being closed: nothing is awaited. */
+  /** Ends the call for both peers. Safe while a page is being closed: nothing is awaited. */
   hangUp() {
     if (this.connected) this.send({ type: "hangup", sessionId: this.roomId });
     this.close();
   }
 
-  /** No answer of this wire has room for the ICE servers, so they are asked for. @protected @override */
+  /** Requests the ICE servers, which no message of this protocol carries. @protected @override */
   async prepare() {
     const asked = this.iceServers().then((iceServers) => (this.#iceServers = iceServers ?? this.#iceServers));
-    // Coming back need not wait for newer ones.
+    // A rejoin does not wait for new ones.
     if (!this.#iceServers) await asked;
   }
 
@@ -87,11 +88,11 @@ export class SessionSignaling extends WebSocketSignaling {
   }
 
   /**
-   * Rejects if the server refused a signal at about that time: its errors do not say which.
+   * Rejects if the server reports an error at about that time: its errors do not name the signal.
    * @param {import("./signaling.js").SignalKind} kind
    * @param {string} _other
    * @param {import("./signaling.js").SignalBody} body
-   * @param {object} [extra] travels within this wire alone
+   * @param {object} [extra] carried within this protocol only
    * @protected
    * @override
    */
@@ -142,7 +143,7 @@ export class SessionSignaling extends WebSocketSignaling {
 }
 
 /**
- * A candidate as WebRTC takes it; a bare text belongs to the first section, in which all of them travel.
+ * Returns a candidate as WebRTC expects it; a bare text belongs to the first media section, which carries all candidates.
  * @param {string | RTCIceCandidateInit | null} candidate
  * @returns {RTCIceCandidateInit | null}
  */

@@ -1,32 +1,33 @@
 /**
- * The Socket.IO wire: one connection, one room.
+ * The Socket.IO protocol: one connection, one room.
  *
- * Guarantee: after a dropped connection one is in the room under the same `userId` before `online` is told: because the server has kept the
- * place, or because it is joined again.
+ * Guarantee: after a lost connection the client is in the room under the same `userId` before `online` is emitted: the session was resumed,
+ * or the room was joined again.
  *
  * @module signaling-socketio
  */
-// The one line to change where Parlor does not serve this page: "https://signal.example.com/socket.io/socket.io.esm.min.js", or
-// "socket.io-client" where a bundler finds the package.
+// Change this line if Parlor does not serve this page: "https://signal.example.com/socket.io/socket.io.esm.min.js", or\n//
+// "socket.io-client" with a bundler.
 import { io } from "/socket.io/socket.io.esm.min.js";
 import { codeIn, SignalingError } from "./signaling-error.js";
-import { ANSWER_TIMEOUT_MS, asUser, RETRY, Signaling } from "./signaling.js";
+import { RETRY } from "./retry.js";
+import { ANSWER_TIMEOUT_MS, Signaling } from "./signaling.js";
+import { asUser } from "./signaling-user.js";
 
 /** @typedef {import("./signaling.js").SignalingOptions & { userId: string, name: string }} SocketIoOptions */
 
-/** What the events are called. */
+/** The event names of signals. */
 const EVENTS = { offer: "offer", answer: "answer", candidate: "ice-candidate" };
 
 export class SocketIoSignaling extends Signaling {
   #socket;
   #userId;
   #name;
-  /** In the room, as far as this connection goes, or the one that it has recovered. */
+  /** Whether this connection, or the one that it has recovered, is in the room. */
   #in = false;
 
   /**
-   * @param {SocketIoOptions} options `userId` makes the place in the room one's own: whoever joins with it again, from another
-   *   connection, takes that place back
+   * @param {SocketIoOptions} options `userId` identifies the member: joining with it from another connection replaces the former one
    */
   constructor({ url = "/", userId, name, token }) {
     super({ url, token });
@@ -34,15 +35,15 @@ export class SocketIoSignaling extends Signaling {
     this.#name = name;
     this.#socket = io(url, {
       autoConnect: false,
-      // A connection for each: a shared one would carry the handlers of an earlier call.
+      // A connection of its own: a shared one would carry the handlers of an earlier call.
       forceNew: true,
-      // A WebSocket at once, and polling where there is none to be had: a goodbye over a WebSocket arrives even from a closing tab.
+      // WebSocket first, polling as the fallback: over a WebSocket the leave of a closing tab is delivered.
       transports: ["websocket", "polling"],
       tryAllTransports: true,
       reconnectionDelay: RETRY.firstMs,
       reconnectionDelayMax: RETRY.longestMs,
       randomizationFactor: RETRY.chance,
-      // Asked at each connection: the token may be a newer one by then.
+      // Evaluated for each connection, since the token may be newer by then.
       auth: (give) => give(this.token ? { token: this.token } : {}),
     });
     this.#listen();
@@ -89,26 +90,26 @@ export class SocketIoSignaling extends Signaling {
    * @override
    */
   async transmit(kind, targetId, body, extra) {
-    // Until one is in the room again it would be a stranger's.
+    // Before the rejoin, the signal would have another sender.
     if (!this.online) throw new SignalingError("OFFLINE");
     return this.#request(EVENTS[kind], { ...extra, targetId, [kind]: body, roomId: this.roomId });
   }
 
   /** @protected @override */
   async comeBack() {
-    // What comes of it is for `connect` and `connect_error` to say.
+    // `connect` and `connect_error` handle the result.
     if (!this.#socket.connected) return void this.#socket.connect();
     try {
       await this.#join();
     } catch (error) {
-      // A connection that has broken is taken up by Socket.IO itself.
+      // Socket.IO itself reconnects a lost connection.
       if (this.#socket.connected) this.refused(/** @type {SignalingError} */ (error));
     }
   }
 
   /** @protected @override */
   networkBack() {
-    // Not `connect` alone: while Socket.IO waits for its own next attempt, that does nothing.
+    // Not `connect` alone: it has no effect while Socket.IO waits for its next attempt.
     if (this.joined && !this.#socket.connected) this.#socket.disconnect().connect();
   }
 
@@ -119,12 +120,12 @@ export class SocketIoSignaling extends Signaling {
   }
 
   /**
-   * One event, one acknowledgement.
+   * Emits an event and waits for its acknowledgement.
    * @param {string} event
    * @param {object} body
    */
   async #request(event, body) {
-    // Socket.IO would keep it for the next connection, where it would arrive before the re-join.
+    // Socket.IO would queue it for the next connection, where it would arrive before the rejoin.
     if (!this.#socket.connected) throw new SignalingError("OFFLINE");
     let answer;
     try {
@@ -136,7 +137,7 @@ export class SocketIoSignaling extends Signaling {
     throw new SignalingError(answer?.code ?? "INTERNAL", answer?.error, answer?.retryAfterMs);
   }
 
-  /** The first connection. Later ones are Socket.IO's own affair. @returns {Promise<void>} */
+  /** Waits for the first connection; Socket.IO handles later ones. @returns {Promise<void>} */
   #connect() {
     const socket = this.#socket;
     if (socket.connected) return Promise.resolve();
@@ -157,7 +158,7 @@ export class SocketIoSignaling extends Signaling {
     const socket = this.#socket;
     let lastCode = "OFFLINE";
 
-    // Comes right after Parlor's `room-users`, with the same list and one's own ids.
+    // Follows Parlor's `room-users`, with the same list and the client's own ids.
     socket.on("room-joined", ({ users, userId, iceServers }) => {
       this.#in = true;
       this.tell("room-users", { users: users.map(member), userId, iceServers });
@@ -167,7 +168,7 @@ export class SocketIoSignaling extends Signaling {
     }
     socket.on("user-left", (peer) => this.tell("user-left", { ...member(peer), reason: peer.reason }));
     for (const event of /** @type {const} */ (["offer", "answer", "ice-candidate"])) {
-      // Who the sender is, lists say; a relayed signal does not.
+      // The sender is known from the list; a relayed signal does not describe it.
       socket.on(event, ({ user: _, ...detail }) => this.tell(event, /** @type {any} */ (detail)));
     }
 
@@ -184,25 +185,25 @@ export class SocketIoSignaling extends Signaling {
     });
 
     socket.on("connect_error", (error) => {
-      // `active`: Socket.IO goes on trying. After a refusal by the server it does not.
+      // `active`: Socket.IO keeps trying. After a refusal by the server it does not.
       if (this.joined && !socket.active) this.refused(refusal(error));
     });
 
     socket.on("disconnect", (reason) => {
       this.dropped(reason, lastCode);
-      // The one reason after which Socket.IO stays away: the server ended it. It is back soon, or another one is.
+      // Socket.IO does not reconnect after the server has disconnected it. The server, or another one, is going to be available again.
       if (this.joined && reason === "io server disconnect") this.retryLater();
     });
   }
 }
 
-/** A peer as the server describes it: its own fields, and those of the peer beside them. @param {any} peer */
+/** A peer as the server describes it: server fields, and its metadata beside them. @param {any} peer */
 function member(peer) {
   return asUser(peer, peer);
 }
 
 /**
- * A refused connection: the server begins its message with the code, a dead network has none.
+ * The error of a refused connection: the server begins its message with the code; a network error has none.
  * @param {Error} error
  */
 function refusal(error) {

@@ -1,30 +1,30 @@
 /**
- * The topic wire, `/ws/{topic}`: connecting joins, closing leaves, and the server gives the ids.
+ * The topic protocol, `/ws/{topic}`: connecting joins, closing leaves, and the server assigns the ids.
  *
- * What is different from the others:
+ * Differences from the other protocols:
  *
- * - one's `userId` is the server's choice, and another one after each reconnect: to the others, somebody left and somebody came
- * - success is silent, so a signal counts as delivered when nothing was heard of it for {@link CONSENT_MS}
- * - `user-left` has no `reason`, and `extra` keys of a signal do not travel
+ * - the server assigns the `userId`, and another one after each reconnection: the other peers see a leave and a join
+ * - success is silent, so a signal counts as delivered if no error arrives within {@link CONSENT_MS}
+ * - `user-left` has no `reason`, and `extra` keys of a signal are not carried
  *
  * @module signaling-topic
  */
-import { asUser } from "./signaling.js";
+import { asUser } from "./signaling-user.js";
 import { SignalingError } from "./signaling-error.js";
 import { asDescription, WebSocketSignaling } from "./signaling-websocket.js";
 
 /** @typedef {import("./signaling.js").SignalingOptions & { name: string }} TopicOptions */
 
-/** How long a refusal of a signal may take, in milliseconds. The server itself gives up on a full queue after 100. */
+/** Time in which a refusal of a signal arrives, in milliseconds. The server gives up on a full send queue after 100. */
 const CONSENT_MS = 1500;
 
 /**
- * This wire has codes of its own.
+ * The error codes of this protocol, and the general ones.
  * @type {Record<string, string>}
  */
 const CODES = { target_not_found: "TARGET_NOT_FOUND", dropped: "DELIVERY_FAILED", missing_target: "INVALID_MESSAGE", invalid_type: "INVALID_MESSAGE" };
 
-/** What the signals are called. */
+/** The message types of signals. */
 const TYPES = { offer: "offer", answer: "answer", candidate: "ice-candidate" };
 
 export class TopicSignaling extends WebSocketSignaling {
@@ -33,7 +33,7 @@ export class TopicSignaling extends WebSocketSignaling {
   #selfId;
   /** @type {RTCIceServer[] | undefined} */
   #iceServers;
-  /** One's own ids of before; the server may go on listing one for a while, when it has not noticed the loss yet. @type {Set<string>} */
+  /** Former ids of this client; the server may list one until it detects the lost connection. @type {Set<string>} */
   #formerIds = new Set();
   #messages = 0;
 

@@ -1,41 +1,41 @@
 /**
- * What the wires over a plain WebSocket have in common: one connection, JSON both ways, and answers that are waited for.
+ * The common part of the protocols over a plain WebSocket: one connection, JSON messages, and pending responses.
  *
- * Guarantee: nothing is sent between a dropped connection and being in the room again but what it takes to get there.
+ * Guarantee: between a lost connection and the rejoin, only messages that rejoin are sent.
  *
  * @module signaling-websocket
  */
 import { codeIn, SignalingError } from "./signaling-error.js";
 import { ANSWER_TIMEOUT_MS, Signaling } from "./signaling.js";
 
-/** How long one's own lost connection may go on holding the last free place in the room, in milliseconds. */
+/** How long the client's own lost connection may occupy the last free slot of the room, in milliseconds. */
 const GHOST_MS = 60_000;
 
 /**
- * What a close code says where no error was told before.
+ * Error codes for close codes, if no error message preceded the close.
  * @type {Record<number, string>}
  */
 const CLOSED = { 1000: "ROOM_CLOSED", 1008: "REFUSED", 1009: "PAYLOAD_TOO_LARGE", 1011: "INTERNAL", 1012: "SHUTTING_DOWN" };
 
-/** The key of the request to be let in. */
+/** The key of the pending request to join. */
 const ENTRY = "entry";
 
 /** @typedef {{ resolve: (value: any) => void, reject: (error: Error) => void, timer: number }} Expectation */
 
 /**
- * A wire says where to connect ({@link WebSocketSignaling#place}), how to get in ({@link WebSocketSignaling#open}, which ends in
- * {@link WebSocketSignaling#entered}), and what a message means ({@link WebSocketSignaling#receive}).
+ * A protocol implements where to connect ({@link WebSocketSignaling#place}), how to join ({@link WebSocketSignaling#open}, which ends in
+ * {@link WebSocketSignaling#entered}), and the meaning of messages ({@link WebSocketSignaling#receive}).
  * @abstract
  */
 export class WebSocketSignaling extends Signaling {
   /** @type {WebSocket | null} */
   #socket = null;
-  /** Given up for lost, and not closed as long as its place may be taken again: that would be a goodbye. @type {WebSocket | null} */
+  /** A lost connection, kept open while its session may be resumed: a close would end the session. @type {WebSocket | null} */
   #abandoned = null;
-  /** In the room at this moment. */
+  /** Whether the client is in the room. */
   #in = false;
   #offlineSince = 0;
-  /** @type {SignalingError | null} the last one that answered no request */
+  /** @type {SignalingError | null} the last error that answered no request */
   #trouble = null;
   /** @type {Map<string, Expectation>} */
   #expected = new Map();
@@ -46,7 +46,7 @@ export class WebSocketSignaling extends Signaling {
   }
 
   /**
-   * One connection, from the handshake until one is in the room.
+   * Opens a connection and joins the room.
    * @param {string} roomId
    * @protected
    * @override
@@ -72,7 +72,7 @@ export class WebSocketSignaling extends Signaling {
       await this.enter(this.roomId);
     } catch (given) {
       const error = /** @type {SignalingError} */ (given);
-      // A connection that has closed sees to its successor itself. One that is still up was refused, or left without an answer.
+      // A closed connection starts its own reconnection. An open one was refused, or got no response.
       if (!this.#socket) return;
       this.#drop();
       if (this.#isGhost(error)) this.retryLater(error.retryAfterMs);
@@ -80,35 +80,35 @@ export class WebSocketSignaling extends Signaling {
     }
   }
 
-  // For the wires.
+  // For protocols.
 
-  /** What is to be had before connecting. @protected */
+  /** Prepares a connection. @protected */
   async prepare() {}
 
   /**
-   * Where to connect.
+   * Returns the address to connect to.
    * @param {string} _roomId
    * @returns {URL}
    * @abstract
    * @protected
    */
   place(_roomId) {
-    throw new Error("a wire says where");
+    throw new Error("not implemented by this protocol");
   }
 
-  /** The connection is up: ask to be let in, where connecting is not enough. @param {string} _roomId @protected */
+  /** Called when the connection is open: joins, if connecting does not. @param {string} _roomId @protected */
   open(_roomId) {}
 
-  /** @param {any} _message any JSON object the server has sent @abstract @protected */
+  /** @param {any} _message any JSON object from the server @abstract @protected */
   receive(_message) {}
 
-  /** Whether the server may keep our place for another connection. @protected */
+  /** Whether the server may keep the session for another connection. @protected */
   get canResume() {
     return false;
   }
 
   /**
-   * An address at the server, `ws:` or `wss:` as it is `http:` or `https:`.
+   * Returns an address of the server, `ws:` or `wss:` for `http:` or `https:`.
    * @param {string} path
    * @param {Record<string, string>} [query]
    * @protected
@@ -121,16 +121,16 @@ export class WebSocketSignaling extends Signaling {
     return address;
   }
 
-  /** Whether there is a connection, be one in the room or not yet. @protected */
+  /** Whether there is an open connection, in the room or not. @protected */
   get connected() {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
   /**
-   * One is in.
-   * @param {import("./signaling.js").User[]} users who else is
-   * @param {string} [userId] one's own
-   * @param {RTCIceServer[]} [iceServers] those the server names
+   * The client is in the room.
+   * @param {import("./signaling.js").User[]} users the other members
+   * @param {string} [userId] the client's own
+   * @param {RTCIceServer[]} [iceServers] those that the server reports
    * @protected
    */
   entered(users, userId, iceServers) {
@@ -139,13 +139,13 @@ export class WebSocketSignaling extends Signaling {
     this.#settled({ recovered: false }, { roomId: this.roomId, userId, users, iceServers });
   }
 
-  /** One is still in. @protected */
+  /** The client is still in the room. @protected */
   resumed() {
     this.#in = true;
     this.#settled({ recovered: true });
   }
 
-  /** The connection is of no use any more, whatever the browser thinks of it. @param {string} reason @protected */
+  /** The connection is lost, whatever its state in the browser. @param {string} reason @protected */
   lost(reason) {
     const socket = this.#socket;
     if (!socket) return;
@@ -167,8 +167,8 @@ export class WebSocketSignaling extends Signaling {
   /**
    * Waits for {@link WebSocketSignaling#settle} or {@link WebSocketSignaling#fail} of this key.
    * @param {string} key
-   * @param {{ within?: number, silenceIsConsent?: boolean }} [options] `within` is in milliseconds; when they are over it fails with
-   *   `TIMEOUT`, or succeeds where the wire tells of failures only
+   * @param {{ within?: number, silenceIsConsent?: boolean }} [options] `within`: timeout in milliseconds, after which the request fails
+   *   with `TIMEOUT`, or succeeds if the protocol reports failures only
    * @returns {Promise<any>}
    * @protected
    */
@@ -179,26 +179,30 @@ export class WebSocketSignaling extends Signaling {
     });
   }
 
-  /** @param {string | undefined} key @param {unknown} [value] @returns {boolean} whether anybody waited for it @protected */
+  /** @param {string | undefined} key @param {unknown} [value] @returns {boolean} whether the key was pending @protected */
   settle(key, value) {
     const one = this.#take(key);
     one?.resolve(value);
     return !!one;
   }
 
-  /** @param {string | undefined} key @param {SignalingError} error @returns {boolean} whether anybody waited for it @protected */
+  /** @param {string | undefined} key @param {SignalingError} error @returns {boolean} whether the key was pending @protected */
   fail(key, error) {
     const one = this.#take(key);
     one?.reject(error);
     return !!one;
   }
 
-  /** One is not let in. @param {SignalingError} error @protected */
+  /** The join was refused. @param {SignalingError} error @protected */
   notEntered(error) {
     this.fail(ENTRY, error);
   }
 
-  /** An error that answers no request: a reason to be refused, or to be out of the room. @param {SignalingError} error @protected */
+  /**
+   * Handles an error that answers no request: the join was refused, or the client was removed from the room.
+   * @param {SignalingError} error
+   * @protected
+   */
   trouble(error) {
     this.#trouble = error;
     if (!this.#in) this.notEntered(error);
@@ -212,7 +216,7 @@ export class WebSocketSignaling extends Signaling {
     this.#socket = socket;
     this.#trouble = null;
     let isOpen = false;
-    // What comes of a connection that has been given up is nobody's affair.
+    // Events of an abandoned connection are ignored.
     const current = () => this.#socket === socket;
     socket.addEventListener("open", () => {
       isOpen = true;
@@ -242,7 +246,7 @@ export class WebSocketSignaling extends Signaling {
     );
     this.notEntered(error);
     this.#failAll();
-    // Not let in at all: whoever asked to join has just been told.
+    // The join failed: its promise has been rejected.
     if (!this.joined) return;
     if (wasIn) {
       this.#offlineSince = Date.now();
@@ -253,7 +257,7 @@ export class WebSocketSignaling extends Signaling {
     else if (!this.endIfFinal(error)) this.retryLater(error.retryAfterMs);
   }
 
-  /** The server may not have noticed yet that our last connection is gone, and keep its place for it. @param {SignalingError} error */
+  /** The server may not have detected the loss of our last connection, which still occupies its slot. @param {SignalingError} error */
   #isGhost(error) {
     return error.code === "ROOM_FULL" && Date.now() - this.#offlineSince < GHOST_MS;
   }
@@ -263,7 +267,7 @@ export class WebSocketSignaling extends Signaling {
    * @param {object} [answer]
    */
   #settled(how, answer) {
-    // Its place was taken, by its own successor.
+    // Another connection of this client has taken over the session.
     this.#abandoned?.close(1000);
     this.#abandoned = null;
     this.settle(ENTRY, answer);
@@ -291,7 +295,7 @@ export class WebSocketSignaling extends Signaling {
 }
 
 /**
- * A description as WebRTC takes it, from a wire where it may be a bare text.
+ * Returns a description as WebRTC expects it, from a protocol in which it may be a bare text.
  * @param {RTCSdpType} type
  * @param {string | RTCSessionDescriptionInit} sdp
  * @returns {RTCSessionDescriptionInit}
@@ -301,7 +305,7 @@ export function asDescription(type, sdp) {
 }
 
 /**
- * The JSON object in a text frame, or null; what else a server may send is not for us.
+ * Returns the JSON object in a text frame, or null; other messages are ignored.
  * @param {unknown} data
  */
 function parsed(data) {

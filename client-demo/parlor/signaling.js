@@ -1,34 +1,31 @@
 /**
- * What all wires have in common: being in a room, coming back to it, and signals that wait while one is away from it.
+ * The common part of all protocols: joining a room, reconnecting to it, and signals that wait for the reconnection.
  *
- * Knows nothing of the DOM, of WebRTC, or of sockets. The wires are `signaling-socketio.js`, which is the one to begin with, and over a
- * plain WebSocket `signaling-envelope.js`, `signaling-topic.js` and `signaling-session.js`: one stands in for another.
+ * Uses neither the DOM, WebRTC nor sockets. The protocols are `signaling-socketio.js`, the default, and over a plain WebSocket
+ * `signaling-envelope.js`, `signaling-topic.js` and `signaling-session.js`; they are interchangeable.
  *
- * - {@link Signaling#join} connects and joins; from then on a dropped connection is taken up again, after a pause that grows and has
- *   some chance in it, until {@link Signaling#leave}, or an `ended` that says why not
- * - where the server has kept our place, it is as if nothing had been: `online` says `recovered`, what was missed follows, and signals
- *   that had no answer yet are sent again. Where it has not, the room is joined anew, and `room-users` comes before `online`
- *
+ * - {@link Signaling#join} connects and joins; a lost connection is then reestablished, with exponential backoff and jitter, until {@link
+ *   Signaling#leave}, or an `ended` with the reason
+ * - if the server has kept the session, it is resumed: `online` has `recovered` set, missed messages follow, and signals without a response
+ *   are sent again. Otherwise the room is joined again, and `room-users` precedes `online`
  * @module signaling
  */
 import { Emitter } from "./emitter.js";
+import { Retry } from "./retry.js";
 import { isFinal, mayPass, SignalingError } from "./signaling-error.js";
 
-/** How long a request may take before it fails with the code `TIMEOUT`, in milliseconds. */
+export { RETRY } from "./retry.js";
+export { asUser } from "./signaling-user.js";
+
+/** Timeout of a request in milliseconds, after which it fails with the code `TIMEOUT`. */
 export const ANSWER_TIMEOUT_MS = 8000;
 
-/**
- * The pause before the first attempt to come back and the longest there is, in milliseconds, and the part of a pause that is left to
- * chance: quick first, then patient, and not everybody in the instant in which a server is up again.
- */
-export const RETRY = Object.freeze({ firstMs: 500, longestMs: 4000, chance: 0.5 });
-
-/** How long to wait for a list of ICE servers: a call can begin without, and often work. */
+/** Timeout of a request for ICE servers, in milliseconds: a call can begin, and often succeed, without them. */
 const ICE_SERVERS_TIMEOUT_MS = 3000;
 
 /**
- * A member of the room as the server describes it. Of what peers say about themselves, only `name` and `media` are here: other fields of
- * their metadata are ignored, since these names are the module's own.
+ * A member of the room as the server describes it. Of its metadata only `name` and `media` are included, so that other fields cannot
+ * collide with those of this module.
  * @typedef {object} User
  * @property {string} id the same as `userId`
  * @property {string} userId
@@ -36,30 +33,30 @@ const ICE_SERVERS_TIMEOUT_MS = 3000;
  * @property {string} [socketId]
  * @property {string} [joinedAt] ISO 8601
  * @property {string} [name]
- * @property {boolean} [anonymous] the wire tells nothing of them
- * @property {boolean} [expected] they may not be here yet: call them, and show them once they answer
- * @property {boolean} [calling] their offer is the next event
- * @property {"sfu"} [media] theirs goes through the media server: they are in no mesh
+ * @property {boolean} [anonymous] the protocol reports nothing about this peer
+ * @property {boolean} [expected] may not be present yet: call this peer, and show it once it answers
+ * @property {boolean} [calling] its offer is the next event
+ * @property {"sfu"} [media] the peer uses the media server, not the mesh
  */
 
 /**
- * Names the two ends of a connection: `mesh.js` sends it along.
+ * Identifies the two ends of a peer connection; sent by `mesh.js`.
  * @typedef {{ from: string, to: string | null }} Link
  */
 
 /**
- * What every relayed signal has; other keys are the sender's.
- * @typedef {{ from: string, user?: User, link?: Link }} Relayed `user`: the sender, where no list has named them
+ * The common part of relayed signals; other keys are the sender's.
+ * @typedef {{ from: string, user?: User, link?: Link }} Relayed `user`: the sender, if no list has described it
  */
 
 /**
- * What a join is answered.
- * @typedef {{ roomId: string, userId?: string, users: User[], iceServers?: RTCIceServer[] }} Joined `userId`: one's own
+ * The result of a join.
+ * @typedef {{ roomId: string, userId?: string, users: User[], iceServers?: RTCIceServer[] }} Joined `userId`: the client's own
  */
 
 /**
- * The events of a {@link Signaling}, by name. `room-users` comes at every join and re-join; after `ended` one is out of the room, and does
- * not come back by oneself; `message` is what a wire tells besides.
+ * The events of a {@link Signaling}, by name. `room-users` follows every join and rejoin; after `ended` the client is not in the room and
+ * does not reconnect; `message` is any other message of the protocol.
  * @typedef {{
  *   "room-users": Omit<Joined, "roomId">,
  *   "user-joined": User, "user-away": User, "user-back": User,
@@ -76,19 +73,18 @@ const ICE_SERVERS_TIMEOUT_MS = 3000;
 
 /**
  * @typedef {object} SignalingOptions
- * @property {string} [url] where Parlor is; by default, where the page came from
- * @property {string} [token] where the server asks for one
+ * @property {string} [url] the server; by default, the server of the page
+ * @property {string} [token] the access token, if the server requires one
  */
 
 /** @typedef {"offer" | "answer" | "candidate"} SignalKind */
 /** @typedef {RTCSessionDescriptionInit | RTCIceCandidateInit | null} SignalBody */
 
 /**
- * A place in a room, over whichever wire.
+ * The membership in a room, over any protocol.
  *
- * A wire says how to get in ({@link Signaling#enter}), how to send ({@link Signaling#transmit}), how to come back
- * ({@link Signaling#comeBack}), how to hang up ({@link Signaling#disconnect}), and calls {@link Signaling#arrived} and
- * {@link Signaling#dropped}.
+ * A protocol implements how to join ({@link Signaling#enter}), send ({@link Signaling#transmit}), reconnect ({@link Signaling#comeBack})
+ * and disconnect ({@link Signaling#disconnect}), and calls {@link Signaling#arrived} and {@link Signaling#dropped}.
  * @extends {Emitter<SignalingEvents>}
  * @abstract
  */
@@ -99,13 +95,11 @@ export class Signaling extends Emitter {
   /** @type {string | null} */
   #roomId = null;
   #joined = false;
-  #attempts = 0;
-  /** @type {number | undefined} */
-  #retryTimer;
-  /** Signals without an answer, in the order in which they were given. @type {{ send: () => void, fail: (error: Error) => void }[]} */
-  #held = [];
-  /** Ends with the time in the room. */
-  #stay = new AbortController();
+  #retry = new Retry(() => this.comeBack());
+  /** Signals without a response, in the order of sending. @type {{ send: () => void, fail: (error: Error) => void }[]} */
+  #pending = [];
+  /** Aborted when the client leaves the room. */
+  #membership = new AbortController();
 
   /** @param {SignalingOptions} [options] */
   constructor({ url = "/", token } = {}) {
@@ -114,32 +108,32 @@ export class Signaling extends Emitter {
     this.#token = token;
   }
 
-  /** By which the others know one; undefined where nobody has one, or there is none yet. @type {string | undefined} */
+  /** The id by which other peers know this client; undefined if there is none (yet). @type {string | undefined} */
   get userId() {
     return undefined;
   }
 
-  /** Whether one is in the room, over a connection that is up, at this moment. */
+  /** Whether the client is in the room, over an open connection. */
   get online() {
     return false;
   }
 
-  /** The room to be in, or null. It survives a dropped connection. */
+  /** The joined room, or null. Kept while the connection is lost. */
   get roomId() {
     return this.#roomId;
   }
 
   /**
-   * Connects and joins. Rejects with a {@link SignalingError}, and then nothing is left running.
+   * Connects and joins. Rejects with a {@link SignalingError}, after which nothing is left running.
    * @param {string} roomId
    * @returns {Promise<Joined>}
    */
   async join(roomId) {
     this.#roomId = roomId;
-    this.#stay.abort();
-    this.#stay = new AbortController();
-    const { signal } = this.#stay;
-    // Not everywhere is there a browser to say so.
+    this.#membership.abort();
+    this.#membership = new AbortController();
+    const { signal } = this.#membership;
+    // These events exist in browsers only.
     globalThis.addEventListener?.("offline", () => this.networkLost(), { signal });
     globalThis.addEventListener?.("online", () => this.networkBack(), { signal });
     try {
@@ -150,30 +144,29 @@ export class Signaling extends Emitter {
     }
   }
 
-  /** Leaves the room and hangs up. Safe while a page is being closed: nothing is awaited. */
+  /** Leaves the room and disconnects. Safe while a page is being closed: nothing is awaited. */
   leave() {
     if (this.#roomId !== null && this.online) this.goodbye(this.#roomId);
     this.close();
   }
 
-  /** Hangs up. The server takes this as a goodbye. */
+  /** Disconnects. The server treats this as a leave. */
   close() {
-    this.#stay.abort();
-    clearTimeout(this.#retryTimer);
+    this.#membership.abort();
+    this.#retry.reset();
     this.#roomId = null;
     this.#joined = false;
-    this.#attempts = 0;
     this.disconnect();
     this.#discard();
   }
 
   /**
-   * Each resolves once the signal is in the target's queue, and rejects with a {@link SignalingError} otherwise. While the connection is
-   * down they wait, and fail with `OFFLINE` if the place in the room is lost. One whose answer was lost is sent again, so that the target
-   * may hear it twice.
+   * Sends a signal. Resolves once it is in the target's send queue, and rejects with a {@link SignalingError} otherwise. While the
+   * connection is lost, signals wait, and fail with `OFFLINE` if the session cannot be resumed. A signal whose response was lost is sent
+   * again, so that the target may receive it twice.
    * @param {string} targetId the peer's `userId`
    * @param {RTCSessionDescriptionInit} offer
-   * @param {object} [extra] more keys for the receiver, where the wire carries them
+   * @param {object} [extra] additional keys for the receiver, if the protocol carries them
    * @returns {Promise<void>}
    */
   offer(targetId, offer, extra) {
@@ -201,8 +194,8 @@ export class Signaling extends Emitter {
   }
 
   /**
-   * The STUN and TURN servers that the server names at this moment. The credentials of those that a join has brought are good for a time.
-   * @returns {Promise<RTCIceServer[] | undefined>} undefined if they cannot be had
+   * Requests the server's STUN and TURN servers, since the credentials of those received at the join expire.
+   * @returns {Promise<RTCIceServer[] | undefined>} undefined if the request failed
    */
   async iceServers() {
     try {
@@ -215,29 +208,30 @@ export class Signaling extends Emitter {
   }
 
   /**
-   * Brings a newer token of the same person: to the connection there is, where the wire can, and to all that follow.
+   * Replaces the token by a newer one of the same subject, for the current connection, if the protocol supports that, and for all later
+   * ones.
    * @param {string} token
-   * @returns {Promise<void>} rejects with a {@link SignalingError}; the one before stays in force then
+   * @returns {Promise<void>} rejects with a {@link SignalingError}; the former token then stays in use
    */
   async renew(token) {
     if (this.online) await this.authenticate(token);
     this.#token = token;
   }
 
-  // For the wires.
+  // For protocols.
 
   /** @protected */
   get token() {
     return this.#token;
   }
 
-  /** Has been in the room, so that a dropped connection is one to come back from. @protected */
+  /** Whether the client has joined the room, so that a lost connection is reestablished. @protected */
   get joined() {
     return this.#joined;
   }
 
   /**
-   * An address at the server.
+   * Returns an address of the server.
    * @param {string} path
    * @protected
    */
@@ -246,18 +240,18 @@ export class Signaling extends Emitter {
   }
 
   /**
-   * Connects, and gets into the room.
+   * Connects and joins the room.
    * @param {string} _roomId
    * @returns {Promise<Joined>}
    * @abstract
    * @protected
    */
   enter(_roomId) {
-    throw new Error("a wire says how");
+    throw new Error("not implemented by this protocol");
   }
 
   /**
-   * Sends a signal; fails with `OFFLINE` where there is no connection, or it breaks before there is an answer.
+   * Sends a signal; fails with `OFFLINE` if there is no connection, or if it is lost before the response.
    * @param {SignalKind} _kind
    * @param {string} _targetId
    * @param {any} _body a {@link SignalBody}
@@ -267,41 +261,40 @@ export class Signaling extends Emitter {
    * @protected
    */
   transmit(_kind, _targetId, _body, _extra) {
-    throw new Error("a wire says how");
+    throw new Error("not implemented by this protocol");
   }
 
-  /** One attempt to be in the room again; calls {@link Signaling#arrived} or {@link Signaling#refused}. @abstract @protected */
+  /** Makes one attempt to rejoin; calls {@link Signaling#arrived} or {@link Signaling#refused}. @abstract @protected */
   comeBack() {}
 
-  /** The browser says that there is no network. @protected */
+  /** The browser reports that there is no network. @protected */
   networkLost() {}
 
-  /** The browser says that there is a network again: no reason to wait any longer. @protected */
+  /** The browser reports that the network is back: reconnects at once. @protected */
   networkBack() {
-    if (this.#retryTimer === undefined) return;
-    this.#stopWaiting();
+    if (!this.#retry.isWaiting) return;
+    this.#retry.cancel();
     this.comeBack();
   }
 
-  /** Ends the connection. @abstract @protected */
+  /** Closes the connection. @abstract @protected */
   disconnect() {}
 
-  /** The last thing to say before closing, where closing is not enough. @param {string} _roomId @protected */
+  /** Sends the last message before closing, if closing alone is not a leave. @param {string} _roomId @protected */
   goodbye(_roomId) {}
 
-  /** Shows the server a newer token, where the wire has a word for that. @param {string} _token @returns {Promise<unknown>} @protected */
+  /** Sends a newer token, if the protocol supports that. @param {string} _token @returns {Promise<unknown>} @protected */
   authenticate(_token) {
     return Promise.resolve();
   }
 
   /**
-   * One is in the room: for the first time, again, or still.
+   * The client is in the room: for the first time, again, or still.
    * @param {{ recovered: boolean }} how
    * @protected
    */
   arrived({ recovered }) {
-    this.#stopWaiting();
-    this.#attempts = 0;
+    this.#retry.reset();
     const isBack = this.#joined;
     this.#joined = true;
     if (recovered) this.#resend();
@@ -310,7 +303,7 @@ export class Signaling extends Emitter {
   }
 
   /**
-   * The connection is gone.
+   * The connection is lost.
    * @param {string} reason
    * @param {string} code
    * @protected
@@ -320,7 +313,7 @@ export class Signaling extends Emitter {
   }
 
   /**
-   * An attempt to come back came to nothing: there is another one if it may, and an end if it will not.
+   * An attempt to rejoin has failed: tries again, or ends if that cannot succeed.
    * @param {SignalingError} error
    * @protected
    */
@@ -330,21 +323,15 @@ export class Signaling extends Emitter {
     else this.end(error);
   }
 
-  /** @param {number} [atLeast] in milliseconds @protected */
+  /** Schedules an attempt to rejoin. @param {number} [atLeast] the minimum delay in milliseconds @protected */
   retryLater(atLeast = 0) {
-    const full = Math.min(RETRY.longestMs, RETRY.firstMs * 2 ** this.#attempts++);
-    const pause = Math.max(full * (1 - RETRY.chance * Math.random()), atLeast * (1 + RETRY.chance * Math.random()));
-    this.#stopWaiting();
-    this.#retryTimer = setTimeout(() => {
-      this.#retryTimer = undefined;
-      this.comeBack();
-    }, pause);
+    this.#retry.schedule(atLeast);
   }
 
   /**
-   * The server told an error that answers no request.
+   * Handles an error that answers no request.
    * @param {SignalingError} error
-   * @returns {boolean} whether that was the end
+   * @returns {boolean} whether it ended the membership
    * @protected
    */
   endIfFinal(error) {
@@ -353,7 +340,7 @@ export class Signaling extends Emitter {
     return isTheEnd;
   }
 
-  /** Out of the room, and not coming back. @param {SignalingError} error @protected */
+  /** The client is out of the room, and does not rejoin. @param {SignalingError} error @protected */
   end(error) {
     if (this.#roomId === null) return;
     this.close();
@@ -373,7 +360,7 @@ export class Signaling extends Emitter {
         this.transmit(kind, targetId, body, extra).then(
           () => resolve(),
           (error) => {
-            if (error.code === "OFFLINE" && this.#joined) this.#held.push({ send, fail });
+            if (error.code === "OFFLINE" && this.#joined) this.#pending.push({ send, fail });
             else fail(error);
           },
         );
@@ -383,33 +370,10 @@ export class Signaling extends Emitter {
   }
 
   #resend() {
-    for (const { send } of this.#held.splice(0)) send();
+    for (const { send } of this.#pending.splice(0)) send();
   }
 
   #discard() {
-    for (const { fail } of this.#held.splice(0)) fail(new SignalingError("OFFLINE"));
+    for (const { fail } of this.#pending.splice(0)) fail(new SignalingError("OFFLINE"));
   }
-
-  #stopWaiting() {
-    clearTimeout(this.#retryTimer);
-    this.#retryTimer = undefined;
-  }
-}
-
-/**
- * A user by what the server says of it, and by the known fields of what the peer says about itself.
- * @param {{ userId: string, socketId?: string, roomId?: string | null, joinedAt?: string }} peer
- * @param {any} [metadata] whatever the peer has written there
- * @returns {User}
- */
-export function asUser({ userId, socketId, roomId, joinedAt }, metadata) {
-  return {
-    id: userId,
-    userId,
-    ...(roomId && { roomId }),
-    ...(socketId && { socketId }),
-    ...(joinedAt && { joinedAt }),
-    ...(typeof metadata?.name === "string" && { name: metadata.name }),
-    ...(metadata?.media === "sfu" && { media: /** @type {const} */ ("sfu") }),
-  };
 }

@@ -1,10 +1,10 @@
 /**
- * Ids that nobody else has.
+ * Unique ids.
  *
  * @module uuid
  */
 
-/** `crypto.randomUUID` is kept from pages that did not come over https; this is not. */
+/** Works on pages without HTTPS, where `crypto.randomUUID` is not available. */
 export function uuid() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
