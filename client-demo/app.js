@@ -1,10 +1,10 @@
 /**
- * The page: lobby → call → lobby, or farewell. Everything else is in a module of its own:
+ * The page: lobby → call → lobby or end screen. Modules:
  *
- * - `parlor/` the client module: the wires, the connections, everybody in a room; no DOM there, and meant to be copied
- * - `wires.js`, `modes.js` the wires on offer, and the ways in which media goes
- * - `media.js` this computer's devices
- * - `lobby.js`, `call.js`, `tiles.js`, `people.js`, `plot.js`, `chat.js`, `panel.js`, `quality.js` what one sees
+ * - `parlor/` the client module: protocols, connections, members of a room; without DOM, and meant to be copied
+ * - `protocols.js`, `modes.js` the available protocols and media modes
+ * - `media.js` the devices of this computer
+ * - `lobby.js`, `call.js`, `tiles.js`, `people.js`, `plot.js`, `chat.js`, `panel.js`, `quality.js` the user interface
  *
  * @module app
  */
@@ -16,7 +16,7 @@ import { Lobby } from "./lobby.js";
 import { LAYERED, LocalMedia } from "./media.js";
 import { loadDevice, MODES, modeOf } from "./modes.js";
 import { uuid } from "./parlor/uuid.js";
-import { WIRES, wireOf } from "./wires.js";
+import { PROTOCOLS, protocolOf } from "./protocols.js";
 
 const query = new URLSearchParams(location.search);
 readSessionLink();
@@ -25,15 +25,15 @@ const stun = query.get("stun");
 const token = query.get("token") ?? undefined;
 
 /**
- * Our `userId`. It belongs to the tab and outlives a reload, so that a reloaded page takes its own place back instead of being
- * another person. A token says itself whose it is.
+ * The `userId` of the tab. It survives a reload, so that a reloaded page replaces its former membership. A token determines the `userId`
+ * itself.
  */
 const userId = subjectOf(token) ?? remembered("session", "parlor.userId") ?? remember("session", "parlor.userId", uuid());
 
 /** @type {Call | null} */
 let call = null;
 let room = query.get("room")?.trim() ?? "";
-let wire = initialWire();
+let protocol = initialProtocol();
 let mode = modeOf(query.get("media")) ?? MODES[0];
 
 const lobby = new Lobby({
@@ -41,28 +41,28 @@ const lobby = new Lobby({
   name: remembered("local", "parlor.name") ?? "",
   room: room || inventRoom(),
   invited: !!room,
-  wire,
+  protocol,
   mode,
 });
-lobby.addEventListener("wire", ({ detail }) => chooseWire(detail));
+lobby.addEventListener("wire", ({ detail }) => chooseProtocol(detail));
 lobby.addEventListener("mode", ({ detail }) => chooseMode(detail));
 lobby.addEventListener("join", ({ detail }) => join(detail));
 media.addEventListener("change", () => call && rememberCall());
 
 /**
- * For tests and the console, and to be read only: who this page is, its connections by the others' `userId`, and its wire. Through the
- * media server there is one connection for all: what is in the map then has the `getStats()` of one, and a `state`.
+ * For tests and the console, read-only: the id of this page, its connections by the others' `userId`, and its signaling. With the media
+ * server one connection serves all peers: the values of the map then have the `getStats()` and the `state` of a connection.
  */
 window.parlor = Object.freeze({
-  /** The wire's own, where the server gives them; while there is none, the tab's. */
+  /** The id of the protocol, if the server assigns it; until then the tab's. */
   get userId() {
     return call?.userId ?? userId;
   },
-  /** @returns {string} the room one is in, or an empty string */
+  /** @returns {string} the current room, or an empty string */
   room: () => (call ? room : ""),
   /** @returns {Map<string, RTCPeerConnection | import("./parlor/sfu-peer.js").SfuPeer>} a copy */
   peers: () => call?.connections() ?? new Map(),
-  /** @returns {import("./parlor/parlor.js").Signaling | undefined} the way to the server, whose events tell what is going on */
+  /** @returns {import("./parlor/parlor.js").Signaling | undefined} the signaling of the current call, for its events */
   signaling: () => call?.signaling,
 });
 
@@ -80,7 +80,7 @@ async function start() {
   lobby.show();
   await sizeCamera();
   if (interrupted?.room !== room || !room) return media.open();
-  // This page was reloaded in the middle of a call: straight back, with what had been switched on.
+  // This page was reloaded during a call: rejoin with the same devices.
   lobby.busy(true);
   await media.open({ audio: interrupted.microphone, video: interrupted.camera });
   await join({ name: interrupted.name ?? "Guest", room });
@@ -103,7 +103,7 @@ async function join({ name, room: wanted }) {
   }
   call = joining;
   call.addEventListener("leave", leave);
-  call.addEventListener("ended", ({ detail }) => farewell(detail));
+  call.addEventListener("ended", ({ detail }) => showEnd(detail));
   call.addEventListener("mode", ({ detail }) => goOnIn(detail));
   lobby.hide();
   byId("farewell").hidden = true;
@@ -115,25 +115,25 @@ async function join({ name, room: wanted }) {
   announce(`You are in ${room}`);
 }
 
-/** A call to be joined. @param {string} name */
+/** Creates a call. @param {string} name */
 async function prepare(name) {
   const isSfu = mode.id === "sfu";
   const Device = isSfu ? await loadDevice() : undefined;
-  // The media server is spoken to over this wire alone.
-  const used = isSfu ? wireOf("envelope") : wire;
+  // The media server is available over this protocol only.
+  const used = isSfu ? protocolOf("envelope") : protocol;
   const signaling = new used.Signaling({ userId, name, token, metadata: isSfu ? { media: "sfu" } : undefined });
   const iceServers = stun ? [{ urls: stun.startsWith("stun:") ? stun : `stun:${stun}` }] : undefined;
-  return new Call({ signaling, media, self: { id: userId, name }, room, wire: used, link: roomLink(), iceServers, mode, Device });
+  return new Call({ signaling, media, self: { id: userId, name }, room, protocol: used, link: roomLink(), iceServers, mode, Device });
 }
 
-/** As the address has it (`camera=640x360@15`), or as it fits how media goes. */
+/** The camera size of the address (`camera=640x360@15`), or the one that fits the mode. */
 function sizeCamera() {
   const [, width, height, frameRate = "24"] = /^(\d+)x(\d+)(?:@(\d+))?$/.exec(query.get("camera") ?? "") ?? [];
   if (width) return media.resize({ width: Number(width), height: Number(height), frameRate: Number(frameRate) });
   return media.resize(mode.id === "sfu" ? LAYERED : null);
 }
 
-/** The same room in the other way. @param {import("./modes.js").Mode} chosen */
+/** Continues in the same room in another mode. @param {import("./modes.js").Mode} chosen */
 async function goOnIn(chosen) {
   call.close();
   call = null;
@@ -142,18 +142,18 @@ async function goOnIn(chosen) {
   await join({ name: byId("name").value.trim(), room });
 }
 
-/** The address says it; without a word there, the tab remembers. */
-function initialWire() {
-  const last = wireOf(remembered("session", "parlor.wire"));
-  // Someone who follows a link to a room does not mean to close it behind them.
+/** From the address, or from the tab's storage. */
+function initialProtocol() {
+  const last = protocolOf(remembered("session", "parlor.wire"));
+  // A visitor who follows a link to a room should be able to go back.
   const fits = last && !(room && last.forTwo);
-  return wireOf(query.get("wire")) ?? (fits ? last : WIRES[0]);
+  return protocolOf(query.get("wire")) ?? (fits ? last : PROTOCOLS[0]);
 }
 
-/** @param {import("./wires.js").Wire} chosen */
-function chooseWire(chosen) {
-  wire = chosen;
-  remember("session", "parlor.wire", wire.id);
+/** @param {import("./protocols.js").Protocol} chosen */
+function chooseProtocol(chosen) {
+  protocol = chosen;
+  remember("session", "parlor.wire", protocol.id);
   showAddress();
 }
 
@@ -164,24 +164,24 @@ function chooseMode(chosen) {
   return sizeCamera();
 }
 
-/** The page's own address: enough to come back to the same place in the same way. */
+/** The page's own address: enough to return to the same room with the same settings. */
 function showAddress() {
-  if (wire === WIRES[0]) query.delete("wire");
-  else query.set("wire", wire.id);
+  if (protocol === PROTOCOLS[0]) query.delete("wire");
+  else query.set("wire", protocol.id);
   if (mode === MODES[0]) query.delete("media");
   else query.set("media", mode.id);
   history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
 }
 
-/** Out of the call by one's own wish. */
+/** Leaves the call at the user's request. */
 function leave() {
   end();
   lobby.show();
   byId("join").focus();
 }
 
-/** Out of the call by someone else's. @param {import("./parlor/parlor.js").SignalingError} error */
-function farewell(error) {
+/** Leaves the call after it was ended by the server or another peer. @param {import("./parlor/parlor.js").SignalingError} error */
+function showEnd(error) {
   end();
   media.stop();
   byId("farewell-title").textContent = error.code === "REPLACED" ? "You are somewhere else now" : "The call has ended";
@@ -212,9 +212,9 @@ byId("farewell-lobby").addEventListener("click", () => {
   media.open();
 });
 
-// A closed or reloaded tab says goodbye, so that the others need not wait for a timeout to notice.
+// A closed or reloaded tab leaves, so that the others need not wait for a timeout.
 addEventListener("pagehide", () => call?.close({ mayComeBack: true }));
-// A page that the browser had kept and shows again finds itself hung up: it starts anew.
+// A page that the browser restores from its cache has left the call: it starts again.
 addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
 
 document.addEventListener("click", async ({ target }) => {
@@ -243,15 +243,15 @@ document.addEventListener("keydown", (event) => {
   if (known) event.preventDefault();
 });
 
-/** What others open to come here. Nothing of ours is in it but the room, that it is for two, and by which way media goes. */
+/** The link that invites others. It contains only the room, the protocol of two-peer calls, and the mode. */
 function roomLink() {
   const name = call ? room : byId("room").value.trim() || room;
-  const forTwo = wire.forTwo && mode.id === "mesh" ? `&wire=${wire.id}` : "";
+  const forTwo = protocol.forTwo && mode.id === "mesh" ? `&wire=${protocol.id}` : "";
   const how = mode.id === "mesh" ? "" : `&media=${mode.id}`;
   return `${location.origin}${location.pathname}?room=${encodeURIComponent(name)}${forTwo}${how}`;
 }
 
-/** For the page that comes after a reload. */
+/** Stores the state for a reload. */
 function rememberCall() {
   const state = { room, name: remembered("local", "parlor.name"), microphone: media.microphoneOn, camera: media.cameraOn };
   remember("session", "parlor.call", JSON.stringify(state));

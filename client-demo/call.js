@@ -1,5 +1,5 @@
 /**
- * The call on the page: what the mesh or the SFU, the media and the wire tell, shown; what is clicked, done.
+ * The user interface of a call: shows the state of mesh or SFU, media and signaling, and executes user actions.
  *
  * @module call
  */
@@ -18,32 +18,32 @@ const STATS_INTERVAL_MS = 1000;
 const SPEAKING_INTERVAL_MS = 200;
 const SPEAKING_LEVEL = 0.03;
 const NOTICE_MS = 6000;
-/** How long the server may be out of reach before more is made of it than a word in a corner: most drops are over by then. */
+/** Time without a connection to the server before a prominent notice is shown, in milliseconds: most losses are shorter. */
 const OUTAGE_MS = 2000;
-/** From this width on the panel does not cover the pictures, so it starts open. */
+/** Minimum width at which the panel does not cover the videos, so that it starts open. */
 const ROOMY = "(min-width: 1000px)";
 
-/** What to say to someone who waits alone in a call for two. */
+/** The notice for a user who is alone in a two-peer call. */
 const FOR_TWO = { title: "Nobody has come yet", text: "This call waits for the one person who opens its link." };
 
-/** Events: `leave`; `ended`, detail: the SignalingError that says why; `mode`, detail: the Mode to go on in. */
+/** Events: `leave`; `ended`, detail: the SignalingError with the reason; `mode`, detail: the Mode to continue in. */
 export class Call extends EventTarget {
   #signaling;
   #media;
   #self;
   #link;
-  #wire;
+  #protocol;
   #mode;
-  /** Everybody else. @type {Mesh | Sfu} */
+  /** The other members. @type {Mesh | Sfu} */
   #others;
   #tiles = new Tiles(byId("tiles"));
   #quality = new Quality();
   #people;
   #chat = new Chat();
   #panel;
-  /** The loudest voice, where the server says whose it is. */
+  /** The active speaker, if the server reports it. */
   #speaker = "";
-  /** The better mode that has been declined, with what was said of it. */
+  /** The recommended mode that the user has declined, with the text of the recommendation. */
   #declined = "";
   #selfStream = new MediaStream();
   #abort = new AbortController();
@@ -53,18 +53,18 @@ export class Call extends EventTarget {
   #unread = 0;
 
   /**
-   * Made before joining, so that no event of the room is missed.
+   * Create it before joining, so that no event of the room is missed.
    * @param {{ signaling: import("./parlor/parlor.js").Signaling, media: import("./media.js").LocalMedia,
-   *   self: { id: string, name: string }, room: string, wire: import("./wires.js").Wire, link: string, iceServers?: RTCIceServer[],
+   *   self: { id: string, name: string }, room: string, protocol: import("./protocols.js").Protocol, link: string, iceServers?: RTCIceServer[],
    *   mode: import("./modes.js").Mode, Device?: new () => import("mediasoup-client").types.Device }} options `Device`: for the SFU
    */
-  constructor({ signaling, media, self, room, wire, link, iceServers, mode, Device }) {
+  constructor({ signaling, media, self, room, protocol, link, iceServers, mode, Device }) {
     super();
     this.#signaling = signaling;
     this.#media = media;
     this.#self = self;
     this.#link = link;
-    this.#wire = wire;
+    this.#protocol = protocol;
     this.#mode = mode;
     this.#others = Device ? new Sfu({ signaling, Device }) : new Mesh({ signaling, name: self.name, iceServers });
     this.#people = new People(mode);
@@ -74,7 +74,7 @@ export class Call extends EventTarget {
     this.#drawSelf();
   }
 
-  /** By which the others know this page; undefined on a wire where nobody has an id. */
+  /** The id by which the other peers know this page; undefined in protocols without ids. */
   get userId() {
     return this.#signaling.userId;
   }
@@ -100,8 +100,8 @@ export class Call extends EventTarget {
   }
 
   /**
-   * Hangs up, and leaves the page as it was.
-   * @param {{ mayComeBack?: boolean }} [options] whether the other one of a call for two should wait
+   * Leaves the call, and resets the page.
+   * @param {{ mayComeBack?: boolean }} [options] whether the other peer of a two-peer call should wait
    */
   close({ mayComeBack = false } = {}) {
     this.#abort.abort();
@@ -119,7 +119,7 @@ export class Call extends EventTarget {
     byId("call").hidden = true;
   }
 
-  /** @param {string} key @returns {boolean} whether it meant something */
+  /** Handles a keyboard shortcut. @param {string} key @returns {boolean} whether the key is one */
   shortcut(key) {
     if (key === "escape") this.#panel.close();
     const button = { m: "mic", v: "camera", s: "screen", p: "people", c: "chat" }[key];
@@ -170,7 +170,7 @@ export class Call extends EventTarget {
     on(byId("tool-leave"), "click", () => this.dispatchEvent(new Event("leave")));
   }
 
-  /** Our own side has changed: to the others, to the tile, to the list, to the buttons. */
+  /** Applies a change of the local state to the other members, the tile, the list and the buttons. */
   #drawSelf() {
     const media = this.#media;
     const sends = { audio: media.microphoneOn, video: !!media.video, screen: !!media.screen };
@@ -200,7 +200,7 @@ export class Call extends EventTarget {
       name: member.name,
       self: false,
       stream,
-      // Who says what they send is believed; other clients do not say, and there the track itself tells.
+      // The announcement of a peer takes precedence; other clients do not announce, and the state of the track is shown.
       video: !!track && (member.sends ? member.sends.video : !track.muted),
       screen: !!track && !!member.sends?.screen,
       muted: !!member.sends && !member.sends.audio,
@@ -209,7 +209,7 @@ export class Call extends EventTarget {
     });
     if (this.#mode.id === "sfu") {
       this.#quality.show(this.#tiles.tile(member.id), member, member.sends?.video ? (member.peer?.layers ?? null) : null);
-      // Whoever is muted does not speak.
+      // A muted peer is not speaking.
       if (this.#speaker === member.id && !member.sends?.audio) this.#drawSpeaker("");
     }
     this.#people.show(member);
@@ -231,7 +231,7 @@ export class Call extends EventTarget {
       title: screen ? "Stop sharing your screen" : "Share your screen", key: "s", pressed: !!screen,
     });
     byId("tool-screen").hidden = !canShareScreen;
-    // It goes from browser to browser, and there is no such way.
+    // Chat uses data channels between browsers, which do not exist here.
     byId("tool-chat").hidden = this.#mode.id === "sfu";
     const { shown } = this.#panel;
     if (shown === "chat") this.#unread = 0;
@@ -246,13 +246,13 @@ export class Call extends EventTarget {
   }
 
   #drawInvite() {
-    this.#tiles.invite(this.#others.members.size ? "" : this.#link, this.#wire.forTwo ? FOR_TWO : undefined);
+    this.#tiles.invite(this.#others.members.size ? "" : this.#link, this.#protocol.forTwo ? FOR_TWO : undefined);
   }
 
-  /** Whether everybody hears everybody, and in the right way. */
+  /** Shows a notice if peers cannot receive each other, or if another mode is recommended. */
   #drawMode() {
     const place = byId("mode-notice");
-    const better = this.#wire.forTwo ? null : betterMode(this.#mode, [...this.#others.members.values()]);
+    const better = this.#protocol.forTwo ? null : betterMode(this.#mode, [...this.#others.members.values()]);
     if (!better || better.text === this.#declined) return say(place, "");
     if (place.firstChild?.textContent === better.text) return;
     say(place, better.text);
@@ -271,7 +271,7 @@ export class Call extends EventTarget {
     );
   }
 
-  /** @param {string} id empty: nobody */
+  /** @param {string} id empty for none */
   #drawSpeaker(id) {
     this.#tiles.speaking(this.#speaker, false);
     this.#speaker = id;
@@ -290,7 +290,7 @@ export class Call extends EventTarget {
   #drawServer(state) {
     const place = byId("server-state");
     place.dataset.state = state;
-    place.textContent = state === "online" ? `Connected over ${this.#wire.name}${this.#mode.id === "sfu" ? ", media by SFU" : ""}` : "Reconnecting…";
+    place.textContent = state === "online" ? `Connected over ${this.#protocol.name}${this.#mode.id === "sfu" ? ", media by SFU" : ""}` : "Reconnecting…";
     clearTimeout(this.#outageTimer);
     if (state === "online") return this.#notice("");
     const words = "The server is out of reach. Your call goes on; nobody new can join until it is back.";
@@ -332,7 +332,7 @@ export class Call extends EventTarget {
     announce(`${member.name} says: ${text}`);
   }
 
-  /** Autoplay with sound takes a click; after a reload there has not been one. */
+  /** Audible autoplay requires a user gesture, which is missing after a reload. */
   #offerSound() {
     const place = byId("call-notice");
     this.#notice("Your browser holds back the sound. ", { stays: true });

@@ -1,11 +1,11 @@
 /**
- * The messages. Where they come from and where they go is not known here.
+ * The list of chat messages and their input, independent of the transport.
  *
  * @module chat
  */
 import { byId } from "./dom.js";
 
-/** A second message within this time, from the same person, goes without a heading. */
+/** A message within this time after another of the same person has no heading, in milliseconds. */
 const SAME_BREATH_MS = 120_000;
 
 /** Event: `send`, detail: the text. */
@@ -29,7 +29,7 @@ export class Chat extends EventTarget {
     );
   }
 
-  /** @param {{ id: string, name: string, text: string, self: boolean, note?: string }} message `note`: what became of it */
+  /** @param {{ id: string, name: string, text: string, self: boolean, note?: string }} message `note`: its delivery state */
   add({ id, name, text, self, note = "" }) {
     const now = Date.now();
     const item = document.createElement("li");
@@ -55,7 +55,7 @@ export class Chat extends EventTarget {
       small.textContent = note;
       item.append(small);
     }
-    // Whoever has scrolled up is reading, and is left where they are.
+    // A user who has scrolled up is reading; the position is kept.
     const atEnd = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 60;
     this.#log.append(item);
     byId("chat-empty").hidden = true;
@@ -69,7 +69,7 @@ export class Chat extends EventTarget {
   }
 }
 
-/** The text as nodes, its web addresses as links. Never as markup: it was written by someone else. */
+/** Returns the text as nodes, with web addresses as links. Never as markup, since another user wrote it. */
 function withLinks(text) {
   return text.split(/(https?:\/\/[^\s<>"]+)/).map((part, index) => {
     if (index % 2 === 0) return part;

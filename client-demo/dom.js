@@ -1,5 +1,5 @@
 /**
- * The few things every part of the page does with the document.
+ * DOM helpers for all parts of the page.
  *
  * @module dom
  */
@@ -8,7 +8,7 @@
 export const byId = (id) => document.getElementById(id);
 
 /**
- * The one element in a template, copied.
+ * Returns a copy of the only element in a template.
  * @param {string} id
  */
 export const fromTemplate = (id) => byId(id).content.firstElementChild.cloneNode(true);
@@ -27,10 +27,10 @@ export function icon(name) {
 }
 
 /**
- * A button that is an icon, perhaps with a word under it.
+ * Sets up a button with an icon and an optional text.
  * @param {HTMLElement} button
  * @param {{ name: string, label: string, title: string, key?: string, pressed?: boolean, word?: string }} look
- *   `label` is for those who hear the page, `title` for those who point at it, `key` the shortcut
+ * `label` is for screen readers, `title` for the tooltip, `key` the keyboard shortcut
  */
 export function dress(button, { name, label, title, key, pressed, word }) {
   const children = [icon(name)];
@@ -47,13 +47,13 @@ export function dress(button, { name, label, title, key, pressed, word }) {
   if (pressed !== undefined) button.setAttribute("aria-pressed", String(pressed));
 }
 
-/** Says something to those who hear the page. @param {string} text */
+/** Announces a text to screen readers. @param {string} text */
 export function announce(text) {
   byId("announcer").textContent = text;
 }
 
 /**
- * Shows a text in its place, or hides the place.
+ * Shows a text in an element, or hides the element.
  * @param {HTMLElement} place
  * @param {string} text
  */
@@ -63,7 +63,7 @@ export function say(place, text) {
 }
 
 /**
- * A round picture of someone without a camera: initials, on a colour of their own.
+ * Shows an avatar with initials and a colour of its own, for a person without video.
  * @param {HTMLElement} element
  * @param {string} id
  * @param {string} name
@@ -78,7 +78,7 @@ export function drawFace(element, id, name) {
 }
 
 /**
- * Puts a text on the clipboard, also where the page did not come over https.
+ * Copies a text to the clipboard, also on pages without HTTPS.
  * @param {string} text
  * @returns {Promise<boolean>}
  */

@@ -1,5 +1,5 @@
 /**
- * Every way in which this can go wrong, in words for the person in front of it: what happened, and what can be done.
+ * Error messages for users: the problem, and what the user can do.
  *
  * @module errors
  */
@@ -61,7 +61,7 @@ function explainDevice(error, device) {
   }
 }
 
-/** Said after a device problem, wherever joining is still possible: it always is. */
+/** Appended to device problems, since joining without a device is always possible. */
 export const CAN_STILL_JOIN = "You can join all the same: you will see and hear the others.";
 
 const DEPARTURES = { timeout: "lost the connection", disconnected: "lost the connection", kicked: "was removed" };

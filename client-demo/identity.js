@@ -1,12 +1,12 @@
 /**
- * Who this tab is and what it remembers.
+ * The identity of this tab, and its stored settings.
  *
  * @module identity
  */
 
 /**
- * Storage may be switched off, and then even naming it throws. Nothing is remembered in that case, and everything else works.
- * @param {"session" | "local"} storage the tab's, which outlives a reload, or the browser's
+ * Returns a stored value. Storage may be disabled, and any access then throws; the page works without it.
+ * @param {"session" | "local"} storage of the tab, which survives a reload, or of the browser
  * @param {string} key
  * @returns {string | null}
  */
@@ -46,7 +46,7 @@ export function forget(storage, key) {
 }
 
 /**
- * Whom a token is for, unchecked: the server checks it.
+ * Returns the subject of a token, unverified: the server verifies it.
  * @param {string | undefined} token a JWT
  * @returns {string | undefined}
  */
@@ -62,7 +62,7 @@ export function subjectOf(token) {
 const FIRST = ["amber", "brass", "cedar", "coral", "ivory", "linen", "maple", "olive", "pearl", "slate", "umber", "walnut"];
 const SECOND = ["alcove", "atrium", "cabinet", "gallery", "hearth", "lantern", "mantel", "parquet", "settee", "veranda"];
 
-/** A room name that can be said over the telephone, and is one of some ten million. */
+/** Returns a random room name that is easy to say, one of about ten million. */
 export function inventRoom() {
   const below = (limit) => crypto.getRandomValues(new Uint32Array(1))[0] % limit;
   return `${FIRST[below(FIRST.length)]}-${SECOND[below(SECOND.length)]}-${10_000 + below(90_000)}`;

@@ -1,5 +1,5 @@
 /**
- * Before the call: who one is, which room, and what the others will see and hear.
+ * The lobby: name, room and devices before the call.
  *
  * @module lobby
  */
@@ -7,14 +7,14 @@ import { byId, dress, fromTemplate, say } from "./dom.js";
 import { CAN_STILL_JOIN, explainDevices } from "./errors.js";
 import { meter } from "./media.js";
 import { headcount, MODES, modeOf, SFU_FROM } from "./modes.js";
-import { WIRES, wireOf } from "./wires.js";
+import { PROTOCOLS, protocolOf } from "./protocols.js";
 
 const METER_BARS = 5;
 const METER_INTERVAL_MS = 100;
-/** How long nothing is typed before one looks into the room. */
+/** Time after the last keystroke before the room is looked up, in milliseconds. */
 const TYPING_MS = 400;
 
-/** What the form says, by what is on offer. */
+/** The texts of the form, by mode and protocol. */
 const WORDS = {
   room: { label: "Room", title: "Start a call", lead: "Everyone with the link to a room can join it. There is nothing to install and no account." },
   roomInvited: { label: "Room", title: "You are invited", lead: "Check your picture and your sound, then join the others in this room." },
@@ -22,7 +22,7 @@ const WORDS = {
   twoInvited: { label: "Call", title: "Someone calls you", lead: "Check your picture and your sound, then join. This call is for the two of you only." },
 };
 
-/** Events: `join`, detail `{ name, room }`; `wire` and `mode`, detail: the {@link import("./wires.js").Wire} or
+/** Events: `join`, detail `{ name, room }`; `wire` and `mode`, detail: the {@link import("./protocols.js").Protocol} or
  * {@link import("./modes.js").Mode} that was chosen. */
 export class Lobby extends EventTarget {
   #media;
@@ -30,25 +30,25 @@ export class Lobby extends EventTarget {
   #meterTimer = 0;
   #open = false;
   #invited;
-  #wire;
+  #protocol;
   #mode;
   #typingTimer = 0;
   #looking = new AbortController();
 
   /**
-   * @param {{ media: import("./media.js").LocalMedia, name: string, room: string, invited: boolean, wire: import("./wires.js").Wire,
+   * @param {{ media: import("./media.js").LocalMedia, name: string, room: string, invited: boolean, protocol: import("./protocols.js").Protocol,
    *   mode: import("./modes.js").Mode }} options
    *   `invited`: the room came with the link
    */
-  constructor({ media, name, room, invited, wire, mode }) {
+  constructor({ media, name, room, invited, protocol, mode }) {
     super();
     this.#media = media;
     this.#invited = invited;
-    this.#wire = wire;
+    this.#protocol = protocol;
     this.#mode = mode;
     byId("name").value = name;
     byId("room").value = room;
-    byId("wire-options").replaceChildren(...WIRES.map((one) => wireOption(one, one === wire)));
+    byId("wire-options").replaceChildren(...PROTOCOLS.map((one) => protocolOption(one, one === protocol)));
     byId("mode-options").replaceChildren(...MODES.map(modeOption));
     this.#drawTitle();
     byId("preview-meter").replaceChildren(...Array.from({ length: METER_BARS }, () => document.createElement("i")));
@@ -61,9 +61,9 @@ export class Lobby extends EventTarget {
     });
     byId("mode-options").addEventListener("change", ({ target }) => this.#chooseMode(modeOf(target.value)));
     byId("wire-options").addEventListener("change", ({ target }) => {
-      this.#wire = wireOf(target.value);
+      this.#protocol = protocolOf(target.value);
       this.#drawTitle();
-      this.dispatchEvent(new CustomEvent("wire", { detail: this.#wire }));
+      this.dispatchEvent(new CustomEvent("wire", { detail: this.#protocol }));
     });
     byId("join-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -78,7 +78,7 @@ export class Lobby extends EventTarget {
     navigator.mediaDevices?.addEventListener("devicechange", () => this.#open && this.#drawDevices());
   }
 
-  /** @param {string} [problem] why one is here and not in the call */
+  /** @param {string} [problem] the reason for returning to the lobby */
   show(problem = "") {
     this.#open = true;
     byId("lobby").hidden = false;
@@ -86,7 +86,7 @@ export class Lobby extends EventTarget {
     say(byId("lobby-error"), problem);
     this.#draw();
     this.#drawTitle();
-    // A room whose name was invented here has nobody in it.
+    // A room with a generated name is empty.
     if (this.#invited) this.#lookIntoRoom();
   }
 
@@ -99,7 +99,7 @@ export class Lobby extends EventTarget {
     this.#stopMeter();
   }
 
-  /** The way in which the media will go. @param {import("./modes.js").Mode} mode */
+  /** Shows the media mode. @param {import("./modes.js").Mode} mode */
   set mode(mode) {
     this.#mode = mode;
     this.#drawTitle();
@@ -112,7 +112,7 @@ export class Lobby extends EventTarget {
     if (joining) say(byId("lobby-error"), "");
   }
 
-  /** M and V, as in the call. @param {string} key @returns {boolean} whether it meant something */
+  /** M and V, as in the call. @param {string} key @returns {boolean} whether the key is a shortcut */
   shortcut(key) {
     const button = { m: "preview-mic", v: "preview-camera" }[key];
     if (button) byId(button).click();
@@ -133,9 +133,9 @@ export class Lobby extends EventTarget {
     this.dispatchEvent(new CustomEvent("join", { detail: { name, room } }));
   }
 
-  /** The media server is reached by a wire of its own, which has room for more than two. */
+  /** The media server requires a protocol of its own, with rooms for more than two peers. */
   get #isForTwo() {
-    return !!this.#wire.forTwo && this.#mode.id === "mesh";
+    return !!this.#protocol.forTwo && this.#mode.id === "mesh";
   }
 
   #chooseMode(mode) {
@@ -145,7 +145,7 @@ export class Lobby extends EventTarget {
     this.dispatchEvent(new CustomEvent("mode", { detail: mode }));
   }
 
-  /** Whoever is about to be one of many is told that there is a better way. */
+  /** Recommends another mode before joining a large room. */
   async #lookIntoRoom() {
     this.#looking.abort();
     this.#looking = new AbortController();
@@ -166,7 +166,7 @@ export class Lobby extends EventTarget {
     byId("lobby-title").textContent = words.title;
     byId("lobby-lead").textContent = words.lead;
     byId("room-label").textContent = words.label;
-    byId("wire-chosen").textContent = this.#wire.name;
+    byId("wire-chosen").textContent = this.#protocol.name;
   }
 
   #draw() {
@@ -203,7 +203,7 @@ export class Lobby extends EventTarget {
       byId(id).disabled = !options.length;
       any ||= options.length > 0;
     }
-    // With nothing to choose from, the room is better used.
+    // Without a choice of devices, the space is used otherwise.
     byId("devices").hidden = !any;
   }
 
@@ -233,7 +233,7 @@ function modeOption({ id, name }) {
   return option;
 }
 
-function wireOption({ id, name, line }, chosen) {
+function protocolOption({ id, name, line }, chosen) {
   const option = fromTemplate("wire-template");
   const input = option.querySelector("input");
   input.value = id;

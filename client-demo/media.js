@@ -1,18 +1,18 @@
 /**
- * The camera, the microphone and the screen of this computer. No DOM beyond `navigator.mediaDevices`, no network.
+ * The camera, the microphone and the screen of this computer, without DOM and network.
  *
- * A device that is missing or refused is not a failure of the call: its track stays null and {@link LocalMedia#problems} says why.
+ * A missing or refused device is not an error of the call: its track is null, and {@link LocalMedia#problems} has the reason.
  *
  * @module media
  */
 
 /** @typedef {"audio" | "video"} Kind */
 
-/** A mesh encodes the picture once for every other person; a small machine is better off beginning with a small one. */
+/** A mesh encodes the video once for every other peer, so that small machines should begin with a small size. */
 const SMALL = navigator.hardwareConcurrency <= 4;
 
 /**
- * What a picture that is encoded once, in three layers, should have: with fewer pixels browsers leave layers out.
+ * The size of a video in three simulcast layers: with fewer pixels browsers omit layers.
  * @type {Size}
  */
 export const LAYERED = SMALL ? { width: 960, height: 540, frameRate: 24 } : { width: 1280, height: 720, frameRate: 24 };
@@ -28,22 +28,22 @@ const WANTED = {
   },
 };
 
-/** Event: `change`, after anything here has become different; `lost` (detail: a {@link Kind}), when a device went away. */
+/** Event: `change`, after any change of the state; `lost` (detail: a {@link Kind}), when a device was removed. */
 export class LocalMedia extends EventTarget {
-  /** Null, or present and perhaps muted. @type {MediaStreamTrack | null} */
+  /** Null, or available and perhaps muted. @type {MediaStreamTrack | null} */
   microphone = null;
-  /** Null while the camera is off: the light beside it is off too. @type {MediaStreamTrack | null} */
+  /** Null while the camera is off, so that its light is off as well. @type {MediaStreamTrack | null} */
   camera = null;
   /** @type {MediaStreamTrack | null} */
   screen = null;
-  /** Why a device could not be opened. @type {Record<Kind, Error | null>} */
+  /** The reason why a device could not be opened. @type {Record<Kind, Error | null>} */
   problems = { audio: null, video: null };
 
   /** @type {Record<Kind, string>} */
   #deviceIds = { audio: "", video: "" };
   #video = WANTED.video;
 
-  /** What others are to see: the screen goes before the camera. */
+  /** The video to send: the screen takes precedence over the camera. */
   get video() {
     return this.screen ?? this.camera;
   }
@@ -56,13 +56,13 @@ export class LocalMedia extends EventTarget {
     return !!this.camera;
   }
 
-  /** Whether this browser can share a screen at all; most phones cannot. */
+  /** Whether this browser can share a screen; most phones cannot. */
   get canShareScreen() {
     return !!navigator.mediaDevices?.getDisplayMedia;
   }
 
   /**
-   * Asks for both at once, so that the browser asks its question once; then for each alone, where only one is there.
+   * Requests both devices at once, so that the browser asks once; if that fails, each device alone.
    * @param {{ audio?: boolean, video?: boolean }} [wanted]
    */
   async open({ audio = true, video = true } = {}) {
@@ -90,7 +90,7 @@ export class LocalMedia extends EventTarget {
   }
 
   /**
-   * Changes to another device, at once if its kind is in use.
+   * Selects another device, and switches to it if its kind is in use.
    * @param {Kind} kind
    * @param {string} deviceId
    */
@@ -105,20 +105,20 @@ export class LocalMedia extends EventTarget {
   }
 
   /**
-   * Asks for pictures of another size than usual, also of the camera that is on.
-   * @param {Size | null} size null: as usual
+   * Requests another video size, also for a running camera.
+   * @param {Size | null} size null for the default
    */
   async resize(size) {
     const ideals = size && Object.fromEntries(Object.entries(size).map(([key, ideal]) => [key, { ideal }]));
     this.#video = ideals ?? WANTED.video;
     if (!this.camera) return;
-    // Closed first: a camera that is in use keeps the size it has.
+    // Closed first: a camera in use keeps its size.
     this.#release("video");
     await this.#acquire(["video"]);
     this.#changed();
   }
 
-  /** @returns {Promise<boolean>} false if the person thought better of it */
+  /** @returns {Promise<boolean>} false if the user cancels */
   async startScreen() {
     try {
       const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { max: 15 } } });
@@ -127,7 +127,7 @@ export class LocalMedia extends EventTarget {
       if (error.name === "NotAllowedError") return false;
       throw error;
     }
-    // Text has to stay readable: rather fewer frames than fewer pixels.
+    // Text must stay readable: the frame rate is reduced before the resolution.
     this.screen.contentHint = "detail";
     this.screen.addEventListener("ended", () => this.stopScreen());
     this.#changed();
@@ -141,7 +141,7 @@ export class LocalMedia extends EventTarget {
   }
 
   /**
-   * What there is to choose from. Names come only with a permission.
+   * Returns the available devices. Their names require a permission.
    * @param {Kind} kind
    * @returns {Promise<{ id: string, label: string, chosen: boolean }[]>}
    */
@@ -153,7 +153,7 @@ export class LocalMedia extends EventTarget {
       .map((one) => ({ id: one.deviceId, label: one.label, chosen: one.deviceId === current }));
   }
 
-  /** Lets go of everything. */
+  /** Stops all tracks. */
   stop() {
     this.#release("audio");
     this.#release("video");
@@ -163,7 +163,7 @@ export class LocalMedia extends EventTarget {
 
   /**
    * @param {Kind[]} kinds
-   * @returns {Promise<Error | null>} why not
+   * @returns {Promise<Error | null>} the reason for a failure
    */
   async #acquire(kinds) {
     try {
@@ -189,7 +189,7 @@ export class LocalMedia extends EventTarget {
     this.problems[track.kind] = null;
     if (track.kind === "audio") this.microphone = track;
     else this.camera = track;
-    // Fires when the device is unplugged or the permission withdrawn, not when we stop the track.
+    // Fired when the device is unplugged or the permission is revoked, not when we stop the track.
     track.addEventListener("ended", () => {
       this.#release(track.kind);
       this.#changed();
@@ -213,7 +213,7 @@ export class LocalMedia extends EventTarget {
 }
 
 /**
- * How loud a microphone is.
+ * Measures the level of a microphone.
  * @param {MediaStreamTrack} track
  * @returns {{ level(): number, stop(): void }} `level` is 0 to 1
  */
@@ -222,14 +222,14 @@ export function meter(track) {
   const analyser = context.createAnalyser();
   analyser.fftSize = 512;
   context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
-  // Browsers hold it back until the first click or key.
+  // Browsers suspend it until the first click or key.
   context.resume().catch(() => {});
   const samples = new Float32Array(analyser.fftSize);
   return {
     level() {
       analyser.getFloatTimeDomainData(samples);
       const power = samples.reduce((total, sample) => total + sample * sample, 0) / samples.length;
-      // Decibels, as the ear has it: -60 dB and below is nothing, -10 dB is a lot.
+      // In decibels, to match perceived loudness: -60 dB is 0, -10 dB is 1.
       return power ? Math.min(1, Math.max(0, (10 * Math.log10(power) + 60) / 50)) : 0;
     },
     stop: () => context.close(),

@@ -1,13 +1,13 @@
 /**
- * The ways in which the media of a call may go, and what to say of each. Unlike the wire, all who want to hear each other must use the
- * same: who is in the room in the other way is seen, and not heard.
+ * The media modes of a call. Peers may use different protocols, but must use the same mode to receive each other's media: a peer in the
+ * other mode is listed only.
  *
  * @module modes
  */
 
 /**
  * @typedef {object} Mode
- * @property {"mesh" | "sfu"} id as it stands in the page's address
+ * @property {"mesh" | "sfu"} id as in the page's address
  * @property {string} name
  * @property {string} line
  */
@@ -18,7 +18,7 @@ export const MODES = [
   { id: "sfu", name: "SFU", line: "Each sends one copy, to the server. Best from five on." },
 ];
 
-/** From so many people on, a mesh is the wrong way: each sends as many copies less one. */
+/** Number of people from which a mesh is not recommended: each peer sends a copy to each other peer. */
 export const SFU_FROM = 5;
 
 const BUNDLE = "./vendor/mediasoup-client.js";
@@ -28,7 +28,7 @@ export function modeOf(id) {
   return MODES.find((mode) => mode.id === id);
 }
 
-/** mediasoup-client's Device; fails with the code `NO_BUNDLE` where nobody has built it. */
+/** Returns the Device of mediasoup-client; fails with the code `NO_BUNDLE` if the bundle was not built. */
 export async function loadDevice() {
   try {
     return (await import(BUNDLE)).default.Device;
@@ -38,7 +38,7 @@ export async function loadDevice() {
 }
 
 /**
- * How many people are in a room, or 0 where that cannot be known: the room is to be, or the server tells only operators.
+ * Returns the number of people in a room, or 0 if it is unknown: the room does not exist, or only operators may look it up.
  * @param {string} room
  * @param {AbortSignal} signal
  */
@@ -52,9 +52,9 @@ export async function headcount(room, signal) {
 }
 
 /**
- * Why another way would be better for someone in a call, if it would.
- * @param {Mode} mode the one they use
- * @param {{ name: string, elsewhere: boolean }[]} others who else is in the room
+ * Returns the reason why another mode is better for a call, if there is one.
+ * @param {Mode} mode the current mode
+ * @param {{ name: string, elsewhere: boolean }[]} others the other members
  * @returns {{ text: string, mode: Mode } | null}
  */
 export function betterMode(mode, others) {
@@ -72,12 +72,12 @@ export function betterMode(mode, others) {
   return null;
 }
 
-/** In the middle of a sentence. @param {Mode} mode */
+/** Returns the name for use within a sentence. @param {Mode} mode */
 function nameIn(mode) {
   return mode.id === "mesh" ? "mesh" : mode.name;
 }
 
-/** What to say of someone who is here in the other way. @param {Mode} mode one's own */
+/** Returns the notice about a peer in the other mode. @param {Mode} mode the current mode */
 export function elsewhereLine(mode) {
   return `Here by ${nameIn(MODES.find((one) => one !== mode))}, out of your hearing`;
 }

@@ -34,7 +34,7 @@ export class Panel extends EventTarget {
     );
   }
 
-  /** The tab that is on show, or an empty string. */
+  /** The shown tab, or an empty string. */
   get shown() {
     return byId("panel").hidden ? "" : this.#tab;
   }
@@ -45,7 +45,7 @@ export class Panel extends EventTarget {
     else {
       this.#opener = document.activeElement;
       this.open(tab);
-      // Ready to write, where there is a keyboard; on a phone it would cover half of the call.
+      // Focuses the input, if there is a keyboard; the virtual keyboard of a phone would cover half of the call.
       if (tab === "chat" && matchMedia("(hover: hover)").matches) byId("chat-text").focus();
     }
   }
@@ -67,12 +67,12 @@ export class Panel extends EventTarget {
     if (byId("panel").hidden) return;
     const inside = byId("panel").contains(document.activeElement);
     byId("panel").hidden = true;
-    // The focus goes back to where it came from, rather than to nowhere.
+    // Returns the focus to the element that had it before.
     if (inside) (this.#opener?.isConnected ? this.#opener : byId(`tool-${this.#tab}`)).focus();
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Lets go of the page. */
+  /** Removes the event listeners. */
   dispose() {
     this.#abort.abort();
     byId("panel").hidden = true;

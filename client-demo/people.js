@@ -1,5 +1,5 @@
 /**
- * The list of who is here, with the state of the connection to each and how it has been doing.
+ * The list of people, with the state and the history of each connection.
  *
  * @module people
  */
@@ -7,7 +7,7 @@ import { byId, drawFace, fromTemplate, icon } from "./dom.js";
 import { elsewhereLine } from "./modes.js";
 import { Plot } from "./plot.js";
 
-/** What `connectionState` means to someone who has not read the specification. */
+/** User-facing names of `connectionState`. */
 const STATES = {
   new: "Connecting…",
   connecting: "Connecting…",
@@ -19,7 +19,7 @@ const STATES = {
 
 /**
  * @param {import("./parlor/parlor.js").Member | import("./parlor/sfu.js").SfuMember} member
- * @param {import("./modes.js").Mode} mode one's own
+ * @param {import("./modes.js").Mode} mode the current mode
  */
 export function stateOf(member, mode) {
   if (member.elsewhere) return elsewhereLine(mode);

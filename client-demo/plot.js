@@ -1,17 +1,17 @@
 /**
- * A small plot of one figure over the last minute. SVG, drawn anew with every value.
+ * A small SVG plot of one figure over the last minute.
  *
  * @module plot
  */
 import { fromTemplate } from "./dom.js";
 
-/** Values kept; one a second makes a minute. */
+/** Number of values; with one per second, a minute. */
 const LENGTH = 60;
 const WIDTH = 120;
 const HEIGHT = 28;
 
 export class Plot {
-  /** The figure to put into the page. */
+  /** The element to insert into the page. */
   element = fromTemplate("plot-template");
 
   /** @type {(number | null)[]} */
@@ -22,7 +22,7 @@ export class Plot {
 
   /**
    * @param {{ label: string, kind: string, format: (value: number) => string, floor: number }} options
-   *   `kind` chooses the colour; `floor` is the least the top of the scale stands for, so that noise near zero looks like it
+   * `kind` selects the colour; `floor` is the minimum upper bound of the scale, so that noise near zero stays small
    */
   constructor({ label, kind, format, floor }) {
     this.#label = label;
@@ -33,7 +33,7 @@ export class Plot {
     this.push(null);
   }
 
-  /** @param {number | null} value null where there is nothing to measure: the line is broken there */
+  /** @param {number | null} value null if there is no measurement, which interrupts the line */
   push(value) {
     this.#values.push(value);
     if (this.#values.length > LENGTH) this.#values.shift();

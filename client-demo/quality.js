@@ -1,18 +1,18 @@
 /**
- * What a tile says of a picture that comes through the media server, and the choice of a better or a smaller one.
+ * The layer of a video from the media server, and the choice of another one.
  *
  * @module quality
  */
 
-/** What the layers are called, by how many there are; the best one first. */
+/** The names of the layers, by their number; the best one first. */
 const NAMES = [[], ["Best"], ["Best", "Low"], ["Best", "Middle", "Low"], ["Best", "High", "Middle", "Low"]];
 
-/** Event: `layer`, detail `{ id, layer }`: the best layer that is wanted of someone, from 0. */
+/** Event: `layer`, detail `{ id, layer }`: the maximum layer for a peer, from 0. */
 export class Quality extends EventTarget {
   /**
    * @param {HTMLElement} tile
    * @param {{ id: string, name: string }} member
-   * @param {import("./parlor/sfu-peer.js").Layers | null} layers of the picture that is shown, if there is one
+   * @param {import("./parlor/sfu-peer.js").Layers | null} layers of the shown video, if there is one
    */
   show(tile, { id, name }, layers) {
     const place = tile.querySelector(".tile-quality");

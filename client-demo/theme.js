@@ -1,6 +1,6 @@
 /**
- * Dark or light: what the system says, until someone says otherwise here. A classic script in the head, so that the first paint is
- * already in the right colours.
+ * The dark or light theme: the system's, until the user chooses one. A classic script in the head, so that the first paint has the right
+ * colours.
  */
 (() => {
   const KEY = "parlor.theme";
@@ -9,7 +9,7 @@
     try {
       return localStorage.getItem(KEY);
     } catch {
-      return null; // Storage is switched off: the system decides.
+      return null; // Storage is disabled: use the system's theme.
     }
   };
   const apply = () => {
@@ -21,11 +21,11 @@
     if (!target.closest("[data-toggle-theme]")) return;
     const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
     try {
-      // Back to what the system says is back to following it.
+      // Choosing the system's theme means following the system again.
       if ((next === "dark") === system.matches) localStorage.removeItem(KEY);
       else localStorage.setItem(KEY, next);
     } catch {
-      // It lasts as long as the page, then.
+      // The choice lasts until the page is closed.
     }
     document.documentElement.dataset.theme = next;
   });

@@ -1,33 +1,33 @@
 /**
- * The pictures: one tile per person, as large as fits, or one of them large and the others in a strip.
+ * The video tiles: one per person, as large as possible, or one large tile and the others in a strip.
  *
- * Tiles are placed by hand rather than by a CSS grid, because none of those finds the number of columns that wastes least.
+ * Tiles are positioned by this module rather than by a CSS grid, which cannot choose the number of columns that wastes the least space.
  *
  * @module tiles
  */
 import { drawFace, fromTemplate } from "./dom.js";
 
 const GAP = 10;
-/** Shapes a tile may take, width by height. Held upright, a phone has no use for wide ones; elsewhere cameras are wide. */
+/** Aspect ratios of a tile, width by height. Narrow ones are for phones in portrait mode; cameras elsewhere are wide. */
 const NARROWEST_UPRIGHT = 0.8;
 const NARROWEST = 1.2;
 const WIDEST = 16 / 9;
 
 /**
- * What a tile shows.
+ * The content of a tile.
  * @typedef {object} View
  * @property {string} id
  * @property {string} name
  * @property {boolean} self
  * @property {MediaStream | null} stream
- * @property {boolean} video whether there is a picture to show
- * @property {boolean} screen whether that picture is a screen
+ * @property {boolean} video whether there is video to show
+ * @property {boolean} screen whether the video is a screen
  * @property {boolean} muted
- * @property {boolean} [away] out of the server's reach, and expected back
- * @property {string} state said over the picture; empty when all is well
+ * @property {boolean} [away] lost its connection to the server, and may resume
+ * @property {string} state shown over the video; empty for a working connection
  */
 
-/** Event: `blocked`: the browser will not play sound until someone clicks. */
+/** Event: `blocked`: the browser requires a user gesture before it plays audio. */
 export class Tiles extends EventTarget {
   #list;
   /** @type {Map<string, { element: HTMLElement, view: View }>} */
@@ -99,7 +99,7 @@ export class Tiles extends EventTarget {
     return this.#tiles.get(id)?.element;
   }
 
-  /** The empty seat beside oneself. @param {string} link empty: nobody needs inviting */
+  /** Shows the empty tile with the invitation. @param {string} link empty to hide it */
   invite(link, words) {
     if (!!link === !!this.#invite) return;
     this.#invite?.remove();
@@ -116,7 +116,7 @@ export class Tiles extends EventTarget {
     this.#arrange();
   }
 
-  /** Tries again what the browser had refused; call it from a click. */
+  /** Retries playback that the browser has blocked; call it in a click handler. */
   play() {
     for (const { element } of this.#tiles.values()) this.#play(element.querySelector("video"));
   }
@@ -131,7 +131,7 @@ export class Tiles extends EventTarget {
     const element = fromTemplate("tile-template");
     element.dataset.userId = view.id;
     const video = element.querySelector("video");
-    // One's own voice would come back as an echo.
+    // Playing the own microphone would cause an echo.
     video.muted = view.self;
     const pin = () => {
       this.#pinned = this.#pinned === view.id ? "" : view.id;
@@ -151,7 +151,7 @@ export class Tiles extends EventTarget {
     });
   }
 
-  /** Whom to show large: whoever was pinned, else whoever shares a screen. */
+  /** Returns the large tile: the pinned one, or a shared screen. */
   #focus() {
     if (this.#tiles.has(this.#pinned)) return this.#pinned;
     const sharing = [...this.#tiles.values()].filter(({ view }) => view.screen);
@@ -174,7 +174,7 @@ export class Tiles extends EventTarget {
     if (!focus) return place(elements, grid(elements.length, width, height, narrowest));
 
     const others = elements.filter((element) => element !== focus);
-    // The strip beside it, or under it on a phone held upright.
+    // The strip is beside the large tile, or below it on a phone in portrait mode.
     const strip = wide ? Math.min(220, width * 0.24) : Math.min(130, height * 0.24);
     const large = wide ? [0, 0, width - strip - GAP, height] : [0, 0, width, height - strip - GAP];
     const small = grid(others.length, wide ? strip : width, wide ? height : strip, narrowest, wide ? 1 : others.length);
@@ -185,12 +185,12 @@ export class Tiles extends EventTarget {
 }
 
 /**
- * The arrangement of equal tiles that covers most of the space.
+ * Returns the arrangement of equal tiles that covers most of the space.
  * @param {number} count
  * @param {number} width
  * @param {number} height
- * @param {number} narrowest the least width of a tile, in heights
- * @param {number} [columns] as many as that, instead of the best
+ * @param {number} narrowest the minimum aspect ratio of a tile
+ * @param {number} [columns] a fixed number of columns
  * @returns {[x: number, y: number, width: number, height: number][]}
  */
 export function grid(count, width, height, narrowest, columns) {
@@ -208,7 +208,7 @@ export function grid(count, width, height, narrowest, columns) {
   const top = (height - rows * h - (rows - 1) * GAP) / 2;
   return Array.from({ length: count }, (_, index) => {
     const row = Math.floor(index / best.columns);
-    // The last row may be short; it is centred like the others.
+    // The last row may be incomplete; it is centred like the others.
     const inRow = row === rows - 1 ? count - row * best.columns : best.columns;
     const left = (width - inRow * w - (inRow - 1) * GAP) / 2;
     return [left + (index % best.columns) * (w + GAP), top + row * (h + GAP), w, h];

@@ -1,5 +1,5 @@
 /**
- * An EventTarget that knows its events.
+ * An EventTarget with typed events.
  *
  * @module emitter
  */
@@ -8,7 +8,7 @@
  * @typedef {((event: CustomEvent<Detail>) => void) | { handleEvent(event: CustomEvent<Detail>): void } | null} Listener
  */
 /**
- * Every event is a `CustomEvent`; `Details` says what its `detail` is, by the event's name.
+ * Every event is a `CustomEvent`; `Details` maps the event's name to the type of its `detail`.
  * @template {object} Details
  */
 export class Emitter<Details extends object> extends EventTarget {

@@ -1,20 +1,20 @@
 /**
- * Someone in the call.
+ * A member of the call.
  * @typedef {object} Member
  * @property {string} id the `userId`
  * @property {string} name
  * @property {Peer | null} peer null until the first offer
- * @property {boolean} away lost the server, may come back; media may well flow
- * @property {boolean} listed in the room, as far as the server knows
- * @property {Sends | null} sends null: has not said
- * @property {boolean} unnamed the server knows no name of theirs, so they may say it themselves
- * @property {boolean} anonymous the server does not even say whether they are here: the connection to them is all there is
- * @property {boolean} [elsewhere] in the room, and in no mesh: their media goes through the media server, and there is no connection to them
- * @property {boolean} expected called, and not heard of yet; such a one is not shown
+ * @property {boolean} away lost its connection to the server and may resume; media may still flow
+ * @property {boolean} listed in the room, according to the server
+ * @property {Sends | null} sends null: not announced
+ * @property {boolean} unnamed the server reports no name, so the peer may send one
+ * @property {boolean} anonymous the server does not report presence: only the peer connection shows it
+ * @property {boolean} [elsewhere] in the room, but not in the mesh: uses the media server, and there is no connection
+ * @property {boolean} expected called, without any response so far; not shown
  */
 /**
- * The events of a {@link Mesh}. `changed`: the state of the connection, the name, whether they are away, what they send; `stream`: the
- * tracks in `peer.stream`.
+ * The events of a {@link Mesh}. `changed`: the connection's state, the name, `away` or `sends` has changed; `stream`: the tracks of
+ * `peer.stream` have changed.
  * @typedef {{
  *   "joined": Member,
  *   "changed": Member,
@@ -25,28 +25,28 @@
  */
 /**
  * @typedef {object} MeshOptions
- * @property {import("./signaling.js").Signaling} signaling any of the wires
- * @property {string} [name] told to those to whom the server names nobody
- * @property {RTCIceServer[]} [iceServers] in place of those the server names
+ * @property {import("./signaling.js").Signaling} signaling over any protocol
+ * @property {string} [name] sent to peers whose protocol carries no names
+ * @property {RTCIceServer[]} [iceServers] used instead of the server's
  */
 /** @extends {Emitter<MeshEvents>} */
 export class Mesh extends Emitter<MeshEvents> {
-    /** @param {MeshOptions} options made before joining, so that no event of the room is missed */
+    /** @param {MeshOptions} options create the mesh before joining, so that no event of the room is missed */
     constructor({ signaling, name, iceServers }: MeshOptions);
-    /** Who is in the call. @returns {Map<string, Member>} a copy */
+    /** The members of the call. @returns {Map<string, Member>} a copy */
     get members(): Map<string, Member>;
     /**
-     * What everybody gets from now on.
-     * @param {Partial<Tracks>} tracks a kind that is left out is sent no more
-     * @param {Partial<Sends>} [sends] what to say of them; by default, that what is there is sent, and is no screen
+     * Sets the tracks that all members receive.
+     * @param {Partial<Tracks>} tracks a kind that is missing is no longer sent
+     * @param {Partial<Sends>} [sends] what to announce; by default, the given tracks, and no screen
      */
     send({ audio, video }: Partial<Tracks>, sends?: Partial<Sends>): void;
     /**
      * @param {string} text
-     * @returns {number} how many will read it
+     * @returns {number} number of recipients
      */
     chat(text: string): number;
-    /** Ends every connection. The signaling is left alone. */
+    /** Closes all peer connections. The signaling is unaffected. */
     close(): void;
     #private;
 }
@@ -55,7 +55,7 @@ export type SignalingError = import("./signaling-error.js").SignalingError;
 export type Link = import("./signaling.js").Link;
 export type Tracks = Record<import("./peer.js").Kind, MediaStreamTrack | null>;
 /**
- * What someone says they send.
+ * The tracks that a member announces.
  */
 export type Sends = {
     audio: boolean;
@@ -63,7 +63,7 @@ export type Sends = {
     screen: boolean;
 };
 /**
- * Someone in the call.
+ * A member of the call.
  */
 export type Member = {
     /**
@@ -76,37 +76,37 @@ export type Member = {
      */
     peer: Peer | null;
     /**
-     * lost the server, may come back; media may well flow
+     * lost its connection to the server and may resume; media may still flow
      */
     away: boolean;
     /**
-     * in the room, as far as the server knows
+     * in the room, according to the server
      */
     listed: boolean;
     /**
-     * null: has not said
+     * null: not announced
      */
     sends: Sends | null;
     /**
-     * the server knows no name of theirs, so they may say it themselves
+     * the server reports no name, so the peer may send one
      */
     unnamed: boolean;
     /**
-     * the server does not even say whether they are here: the connection to them is all there is
+     * the server does not report presence: only the peer connection shows it
      */
     anonymous: boolean;
     /**
-     * in the room, and in no mesh: their media goes through the media server, and there is no connection to them
+     * in the room, but not in the mesh: uses the media server, and there is no connection
      */
     elsewhere?: boolean | undefined;
     /**
-     * called, and not heard of yet; such a one is not shown
+     * called, without any response so far; not shown
      */
     expected: boolean;
 };
 /**
- * The events of a {@link Mesh}. `changed`: the state of the connection, the name, whether they are away, what they send; `stream`: the
- * tracks in `peer.stream`.
+ * The events of a {@link Mesh}. `changed`: the connection's state, the name, `away` or `sends` has changed; `stream`: the tracks of
+ * `peer.stream` have changed.
  */
 export type MeshEvents = {
     "joined": Member;
@@ -122,15 +122,15 @@ export type MeshEvents = {
 };
 export type MeshOptions = {
     /**
-     * any of the wires
+     * over any protocol
      */
     signaling: import("./signaling.js").Signaling;
     /**
-     * told to those to whom the server names nobody
+     * sent to peers whose protocol carries no names
      */
     name?: string | undefined;
     /**
-     * in place of those the server names
+     * used instead of the server's
      */
     iceServers?: RTCIceServer[] | undefined;
 };

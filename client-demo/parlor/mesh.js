@@ -8,8 +8,6 @@
  * - media does not need the server. A member that is away has lost its connection to the server and may resume: it remains a member,
  *   whatever the state of its peer connection. A member that has left the room remains until its peer connection ends
  *
- * This module does not use the DOM.
- *
  * @module mesh
  */
 import { Emitter } from "./emitter.js";
@@ -20,16 +18,13 @@ import { Peer } from "./peer.js";
 /** @typedef {import("./signaling.js").Link} Link */
 /** @typedef {Record<import("./peer.js").Kind, MediaStreamTrack | null>} Tracks */
 
-/**
- * The tracks that a member announces.
- * @typedef {{ audio: boolean, video: boolean, screen: boolean }} Sends
- */
+/** The tracks that a member announces. @typedef {{ audio: boolean, video: boolean, screen: boolean }} Sends */
 
 /** Delay in milliseconds before a refused signal is repeated. */
 const RETRY_MS = 1500;
 
 /** Error codes after which a signal is not repeated: the room is joined again, the target has left, or the call has ended. */
-const BESIDE_THE_POINT = new Set(["OFFLINE", "TARGET_NOT_FOUND", "ROOM_CLOSED", "HUNG_UP"]);
+const NOT_REPEATED = new Set(["OFFLINE", "TARGET_NOT_FOUND", "ROOM_CLOSED", "HUNG_UP"]);
 
 /** Maximum length of a name that a peer sends by itself, in characters; the same as in the lobby. */
 const NAME_LIMIT = 40;
@@ -371,7 +366,7 @@ export class Mesh extends Emitter {
    * @param {SignalingError} error
    */
   #makeUp(peer, error) {
-    if (BESIDE_THE_POINT.has(error.code) || this.#makingUp.has(peer)) return;
+    if (NOT_REPEATED.has(error.code) || this.#makingUp.has(peer)) return;
     console.warn("a signal was refused", error.code, error.message);
     this.#makingUp.add(peer);
     setTimeout(() => {

@@ -1,15 +1,15 @@
 /**
- * What a connection's statistics say, in the few figures that a person may want to see.
+ * Reduces a connection's statistics to a few figures for users.
  *
  * @module meter
  */
 /**
- * What went over a connection since the last time it was asked.
+ * The traffic of a connection since the last call.
  * @typedef {object} PeerStats
  * @property {number} bitrateIn bits per second
  * @property {number} bitrateOut bits per second
  * @property {number | null} roundTripTime in seconds
- * @property {"direct" | "relayed" | "forwarded" | ""} path the last: through the media server
+ * @property {"direct" | "relayed" | "forwarded" | ""} path `forwarded`: through the media server
  * @property {number} [width]
  * @property {number} [height]
  * @property {number} [framesPerSecond]
@@ -23,7 +23,7 @@ export class Meter {
     #private;
 }
 /**
- * What went over a connection since the last time it was asked.
+ * The traffic of a connection since the last call.
  */
 export type PeerStats = {
     /**
@@ -39,7 +39,7 @@ export type PeerStats = {
      */
     roundTripTime: number | null;
     /**
-     * the last: through the media server
+     * `forwarded`: through the media server
      */
     path: "direct" | "relayed" | "forwarded" | "";
     width?: number | undefined;

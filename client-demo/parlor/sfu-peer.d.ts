@@ -1,29 +1,28 @@
 /** @typedef {import("mediasoup-client").types.Consumer} Consumer */
 /** @typedef {import("mediasoup-client").types.ConnectionState} ConnectionState */
 /**
- * The layers of a picture: `count` that are sent, `current` which the server forwards (null: it has not said), `wanted` the best asked
- * for. The lowest is 0.
+ * The layers of a video: `count` sent, `current` the forwarded one (null: not reported), `wanted` the best requested. The lowest is 0.
  * @typedef {{ count: number, current: number | null, wanted: number }} Layers
  */
 export class SfuPeer {
-    /** @param {() => ConnectionState} stateOfLine of the one connection that all of them come over */
+    /** @param {() => ConnectionState} stateOfLine state of the connection to the media server, which all peers share */
     constructor(stateOfLine: () => ConnectionState);
-    /** What is received. */
+    /** The received tracks. */
     stream: MediaStream;
-    /** Of the picture; null while there is none. @type {Layers | null} */
+    /** The layers of the video; null while there is none. @type {Layers | null} */
     layers: Layers | null;
-    /** That of the connection; while nothing is sent there is nothing to wait for. @returns {ConnectionState} */
+    /** The state of the connection; `connected` if nothing is received. @returns {ConnectionState} */
     get state(): ConnectionState;
     /** @param {"audio" | "video"} kind */
     consumer(kind: "audio" | "video"): import("mediasoup-client/types").Consumer<import("mediasoup-client/types").AppData> | undefined;
-    /** @param {Consumer} consumer @param {number} layers how many there are of it */
+    /** @param {Consumer} consumer @param {number} layers number of layers */
     add(consumer: Consumer, layers: number): void;
     /** @param {"audio" | "video"} kind */
     remove(kind: "audio" | "video"): void;
     clear(): void;
-    /** Of what comes from this person alone. @returns {Promise<RTCStatsReport>} */
+    /** The statistics of this peer's media. @returns {Promise<RTCStatsReport>} */
     getStats(): Promise<RTCStatsReport>;
-    /** What came since the last call. */
+    /** The traffic since the last call. */
     stats(): Promise<{
         path: "" | "forwarded";
         /**
@@ -42,15 +41,14 @@ export class SfuPeer {
         height?: number | undefined;
         framesPerSecond?: number | undefined;
     }>;
-    /** How loud they are right now, 0 to 1. */
+    /** The current audio level, 0 to 1. */
     get audioLevel(): number;
     #private;
 }
 export type Consumer = import("mediasoup-client").types.Consumer;
 export type ConnectionState = import("mediasoup-client").types.ConnectionState;
 /**
- * The layers of a picture: `count` that are sent, `current` which the server forwards (null: it has not said), `wanted` the best asked
- * for. The lowest is 0.
+ * The layers of a video: `count` sent, `current` the forwarded one (null: not reported), `wanted` the best requested. The lowest is 0.
  */
 export type Layers = {
     count: number;

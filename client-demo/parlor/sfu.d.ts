@@ -1,17 +1,20 @@
-/** What someone sends. @typedef {{ producerId: string, userId: string, kind: "audio" | "video", paused?: boolean, appData: any }} Source */
 /**
- * Someone in the room.
+ * A track that a member sends.
+ * @typedef {{ producerId: string, userId: string, kind: "audio" | "video", paused?: boolean, appData: any }} Source
+ */
+/**
+ * A member of the room.
  * @typedef {object} SfuMember
  * @property {string} id the `userId`
  * @property {string} name
- * @property {boolean} elsewhere in the room without the media server: there is no way to them
- * @property {SfuPeer | null} peer null for those
- * @property {boolean} away lost the server, may come back; media may well flow
+ * @property {boolean} elsewhere in the room without the media server: there is no media
+ * @property {SfuPeer | null} peer null for members elsewhere
+ * @property {boolean} away lost its connection to the server and may resume; media may still flow
  * @property {Sends | null} sends
  */
 /**
- * The events of an {@link Sfu}. `joined`, `changed`, `stream` and `left` are as with a mesh; `speaker`: whose voice is the loudest now,
- * perhaps one's own; `failed`: something could not be sent or received.
+ * The events of an {@link Sfu}. `joined`, `changed`, `stream` and `left` are those of a mesh; `speaker`: the active speaker has changed,
+ * and may be this client; `failed`: a track could not be sent or received.
  * @typedef {{
  *   "joined": SfuMember,
  *   "changed": SfuMember,
@@ -23,35 +26,36 @@
  */
 /**
  * @typedef {object} SfuOptions
- * @property {import("./signaling-envelope.js").EnvelopeSignaling} signaling with `media: "sfu"` in its `metadata`, for the others
- * @property {new () => import("mediasoup-client").types.Device} Device that of mediasoup-client
+ * @property {import("./signaling-envelope.js").EnvelopeSignaling} signaling with `media: "sfu"` in its `metadata`, which informs the other
+ *   members
+ * @property {new () => import("mediasoup-client").types.Device} Device from mediasoup-client
  */
 /** @extends {Emitter<SfuEvents>} */
 export class Sfu extends Emitter<SfuEvents> {
-    /** @param {SfuOptions} options made before joining, so that no event of the room is missed */
+    /** @param {SfuOptions} options create it before joining, so that no event of the room is missed */
     constructor({ signaling, Device }: SfuOptions);
-    /** Who is in the call. @returns {Map<string, SfuMember>} a copy */
+    /** The members of the call. @returns {Map<string, SfuMember>} a copy */
     get members(): Map<string, SfuMember>;
     /**
-     * What everybody gets from now on.
-     * @param {Partial<import("./mesh.js").Tracks>} tracks a kind that is left out is sent no more
-     * @param {Partial<Sends>} [sends] what to say of them: without `audio` the microphone is muted; a `screen` is sent in one layer
+     * Sets the tracks that all members receive.
+     * @param {Partial<import("./mesh.js").Tracks>} tracks a kind that is missing is no longer sent
+     * @param {Partial<Sends>} [sends] what to announce: without `audio` the microphone is muted; a `screen` is sent in one layer
      */
     send({ audio, video }: Partial<import("./mesh.js").Tracks>, sends?: Partial<Sends>): void;
     /**
-     * Asks for no better layer of someone's picture than this one.
-     * @param {string} id whose
+     * Limits the video of a member to this layer.
+     * @param {string} id the member
      * @param {number} spatialLayer from 0, the lowest
      */
     preferLayer(id: string, spatialLayer: number): Promise<void>;
-    /** Ends the media. The signaling is left alone. */
+    /** Ends the media. The signaling is unaffected. */
     close(): void;
     #private;
 }
 export type User = import("./signaling.js").User;
 export type Sends = import("./mesh.js").Sends;
 /**
- * What someone sends.
+ * A track that a member sends.
  */
 export type Source = {
     producerId: string;
@@ -61,7 +65,7 @@ export type Source = {
     appData: any;
 };
 /**
- * Someone in the room.
+ * A member of the room.
  */
 export type SfuMember = {
     /**
@@ -70,22 +74,22 @@ export type SfuMember = {
     id: string;
     name: string;
     /**
-     * in the room without the media server: there is no way to them
+     * in the room without the media server: there is no media
      */
     elsewhere: boolean;
     /**
-     * null for those
+     * null for members elsewhere
      */
     peer: SfuPeer | null;
     /**
-     * lost the server, may come back; media may well flow
+     * lost its connection to the server and may resume; media may still flow
      */
     away: boolean;
     sends: Sends | null;
 };
 /**
- * The events of an {@link Sfu}. `joined`, `changed`, `stream` and `left` are as with a mesh; `speaker`: whose voice is the loudest now,
- * perhaps one's own; `failed`: something could not be sent or received.
+ * The events of an {@link Sfu}. `joined`, `changed`, `stream` and `left` are those of a mesh; `speaker`: the active speaker has changed,
+ * and may be this client; `failed`: a track could not be sent or received.
  */
 export type SfuEvents = {
     "joined": SfuMember;
@@ -102,11 +106,12 @@ export type SfuEvents = {
 };
 export type SfuOptions = {
     /**
-     * with `media: "sfu"` in its `metadata`, for the others
+     * with `media: "sfu"` in its `metadata`, which informs the other
+     * members
      */
     signaling: import("./signaling-envelope.js").EnvelopeSignaling;
     /**
-     * that of mediasoup-client
+     * from mediasoup-client
      */
     Device: new () => import("mediasoup-client").types.Device;
 };

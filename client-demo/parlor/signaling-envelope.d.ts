@@ -1,16 +1,16 @@
 export class EnvelopeSignaling extends WebSocketSignaling {
     /**
-     * @param {EnvelopeOptions} options `userId` makes the place in the room one's own: whoever joins with it again, from another
-     *   connection, takes that place back; `metadata` is shown to the others beside the name
+     * @param {EnvelopeOptions} options `userId` identifies the member: joining with it from another connection replaces the former one;
+     *   `metadata` is shown to the other peers, with the name
      */
     constructor({ url, userId, name, metadata, token }: EnvelopeOptions);
     /** @override */
     override get userId(): string;
     /**
-     * Asks the server for something that is no signal: its media server, mostly.
+     * Sends a request other than a signal, such as to the media server.
      * @param {string} type
      * @param {object} [payload]
-     * @returns {Promise<any>} the answer's payload; rejects with a {@link SignalingError}, `OFFLINE` while one is not in the room
+     * @returns {Promise<any>} the payload of the response; rejects with a {@link SignalingError}, `OFFLINE` while not in the room
      */
     ask(type: string, payload?: object): Promise<any>;
     /** @protected @override */
@@ -23,7 +23,7 @@ export class EnvelopeSignaling extends WebSocketSignaling {
      * @param {import("./signaling.js").SignalKind} kind
      * @param {string} targetUserId
      * @param {any} body
-     * @param {object} [extra] travels within this wire alone
+     * @param {object} [extra] carried within this protocol only
      * @protected
      * @override
      */

@@ -1,10 +1,10 @@
 /**
- * The code with which a text of the server begins, if it does.
+ * Returns the code at the beginning of a text of the server, if there is one.
  * @param {string | undefined} text
  * @returns {string | undefined}
  */
 export function codeIn(text: string | undefined): string | undefined;
-/** A request that was refused. `code` is one of the server's, or `TIMEOUT`, `OFFLINE`, `UNREACHABLE`, `REFUSED`, `HUNG_UP` made here. */
+/** A refused request. `code` is a code of the server, or one of this module: `TIMEOUT`, `OFFLINE`, `UNREACHABLE`, `REFUSED`, `HUNG_UP`. */
 export class SignalingError extends Error {
     /**
      * @param {string} code

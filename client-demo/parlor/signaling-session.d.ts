@@ -1,21 +1,21 @@
-/** The one other person, as the other wires would describe them. `anonymous`: this wire knows nothing of them. */
+/** The other peer, described as in the other protocols. `anonymous`: this protocol reports nothing about it. */
 export const OTHER: Readonly<{
     id: "other";
     userId: "other";
     anonymous: true;
 }>;
-/** Every `targetId` means the other. */
+/** Every `targetId` means the other peer. */
 export class SessionSignaling extends WebSocketSignaling {
-    /** Ends the call for both. Safe while a page is being closed: nothing is awaited. */
+    /** Ends the call for both peers. Safe while a page is being closed: nothing is awaited. */
     hangUp(): void;
     /** @protected @override */
     protected override place(): URL;
     /**
-     * Rejects if the server refused a signal at about that time: its errors do not say which.
+     * Rejects if the server reports an error at about that time: its errors do not name the signal.
      * @param {import("./signaling.js").SignalKind} kind
      * @param {string} _other
      * @param {import("./signaling.js").SignalBody} body
-     * @param {object} [extra] travels within this wire alone
+     * @param {object} [extra] carried within this protocol only
      * @protected
      * @override
      */

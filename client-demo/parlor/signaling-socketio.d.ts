@@ -1,7 +1,6 @@
 export class SocketIoSignaling extends Signaling {
     /**
-     * @param {SocketIoOptions} options `userId` makes the place in the room one's own: whoever joins with it again, from another
-     *   connection, takes that place back
+     * @param {SocketIoOptions} options `userId` identifies the member: joining with it from another connection replaces the former one
      */
     constructor({ url, userId, name, token }: SocketIoOptions);
     /** @override */

@@ -1,5 +1,5 @@
 /**
- * A description as WebRTC takes it, from a wire where it may be a bare text.
+ * Returns a description as WebRTC expects it, from a protocol in which it may be a bare text.
  * @param {RTCSdpType} type
  * @param {string | RTCSessionDescriptionInit} sdp
  * @returns {RTCSessionDescriptionInit}
@@ -7,49 +7,49 @@
 export function asDescription(type: RTCSdpType, sdp: string | RTCSessionDescriptionInit): RTCSessionDescriptionInit;
 /** @typedef {{ resolve: (value: any) => void, reject: (error: Error) => void, timer: number }} Expectation */
 /**
- * A wire says where to connect ({@link WebSocketSignaling#place}), how to get in ({@link WebSocketSignaling#open}, which ends in
- * {@link WebSocketSignaling#entered}), and what a message means ({@link WebSocketSignaling#receive}).
+ * A protocol implements where to connect ({@link WebSocketSignaling#place}), how to join ({@link WebSocketSignaling#open}, which ends in
+ * {@link WebSocketSignaling#entered}), and the meaning of messages ({@link WebSocketSignaling#receive}).
  * @abstract
  */
 export class WebSocketSignaling extends Signaling {
     /** @protected @override */
     protected override comeBack(): Promise<void>;
-    /** What is to be had before connecting. @protected */
+    /** Prepares a connection. @protected */
     protected prepare(): Promise<void>;
     /**
-     * Where to connect.
+     * Returns the address to connect to.
      * @param {string} _roomId
      * @returns {URL}
      * @abstract
      * @protected
      */
     protected place(_roomId: string): URL;
-    /** The connection is up: ask to be let in, where connecting is not enough. @param {string} _roomId @protected */
+    /** Called when the connection is open: joins, if connecting does not. @param {string} _roomId @protected */
     protected open(_roomId: string): void;
-    /** @param {any} _message any JSON object the server has sent @abstract @protected */
+    /** @param {any} _message any JSON object from the server @abstract @protected */
     protected receive(_message: any): void;
-    /** Whether the server may keep our place for another connection. @protected */
+    /** Whether the server may keep the session for another connection. @protected */
     protected get canResume(): boolean;
     /**
-     * An address at the server, `ws:` or `wss:` as it is `http:` or `https:`.
+     * Returns an address of the server, `ws:` or `wss:` for `http:` or `https:`.
      * @param {string} path
      * @param {Record<string, string>} [query]
      * @protected
      */
     protected endpoint(path: string, query?: Record<string, string>): URL;
-    /** Whether there is a connection, be one in the room or not yet. @protected */
+    /** Whether there is an open connection, in the room or not. @protected */
     protected get connected(): boolean;
     /**
-     * One is in.
-     * @param {import("./signaling.js").User[]} users who else is
-     * @param {string} [userId] one's own
-     * @param {RTCIceServer[]} [iceServers] those the server names
+     * The client is in the room.
+     * @param {import("./signaling.js").User[]} users the other members
+     * @param {string} [userId] the client's own
+     * @param {RTCIceServer[]} [iceServers] those that the server reports
      * @protected
      */
     protected entered(users: import("./signaling.js").User[], userId?: string, iceServers?: RTCIceServer[]): void;
-    /** One is still in. @protected */
+    /** The client is still in the room. @protected */
     protected resumed(): void;
-    /** The connection is of no use any more, whatever the browser thinks of it. @param {string} reason @protected */
+    /** The connection is lost, whatever its state in the browser. @param {string} reason @protected */
     protected lost(reason: string): void;
     /**
      * @param {object} message
@@ -60,8 +60,8 @@ export class WebSocketSignaling extends Signaling {
     /**
      * Waits for {@link WebSocketSignaling#settle} or {@link WebSocketSignaling#fail} of this key.
      * @param {string} key
-     * @param {{ within?: number, silenceIsConsent?: boolean }} [options] `within` is in milliseconds; when they are over it fails with
-     *   `TIMEOUT`, or succeeds where the wire tells of failures only
+     * @param {{ within?: number, silenceIsConsent?: boolean }} [options] `within`: timeout in milliseconds, after which the request fails
+     *   with `TIMEOUT`, or succeeds if the protocol reports failures only
      * @returns {Promise<any>}
      * @protected
      */
@@ -69,13 +69,17 @@ export class WebSocketSignaling extends Signaling {
         within?: number;
         silenceIsConsent?: boolean;
     }): Promise<any>;
-    /** @param {string | undefined} key @param {unknown} [value] @returns {boolean} whether anybody waited for it @protected */
+    /** @param {string | undefined} key @param {unknown} [value] @returns {boolean} whether the key was pending @protected */
     protected settle(key: string | undefined, value?: unknown): boolean;
-    /** @param {string | undefined} key @param {SignalingError} error @returns {boolean} whether anybody waited for it @protected */
+    /** @param {string | undefined} key @param {SignalingError} error @returns {boolean} whether the key was pending @protected */
     protected fail(key: string | undefined, error: SignalingError): boolean;
-    /** One is not let in. @param {SignalingError} error @protected */
+    /** The join was refused. @param {SignalingError} error @protected */
     protected notEntered(error: SignalingError): void;
-    /** An error that answers no request: a reason to be refused, or to be out of the room. @param {SignalingError} error @protected */
+    /**
+     * Handles an error that answers no request: the join was refused, or the client was removed from the room.
+     * @param {SignalingError} error
+     * @protected
+     */
     protected trouble(error: SignalingError): void;
     #private;
 }

@@ -1,29 +1,10 @@
-/**
- * A user by what the server says of it, and by the known fields of what the peer says about itself.
- * @param {{ userId: string, socketId?: string, roomId?: string | null, joinedAt?: string }} peer
- * @param {any} [metadata] whatever the peer has written there
- * @returns {User}
- */
-export function asUser({ userId, socketId, roomId, joinedAt }: {
-    userId: string;
-    socketId?: string;
-    roomId?: string | null;
-    joinedAt?: string;
-}, metadata?: any): User;
-/** How long a request may take before it fails with the code `TIMEOUT`, in milliseconds. */
+export { RETRY } from "./retry.js";
+export { asUser } from "./signaling-user.js";
+/** Timeout of a request in milliseconds, after which it fails with the code `TIMEOUT`. */
 export const ANSWER_TIMEOUT_MS: 8000;
 /**
- * The pause before the first attempt to come back and the longest there is, in milliseconds, and the part of a pause that is left to
- * chance: quick first, then patient, and not everybody in the instant in which a server is up again.
- */
-export const RETRY: Readonly<{
-    firstMs: 500;
-    longestMs: 4000;
-    chance: 0.5;
-}>;
-/**
- * A member of the room as the server describes it. Of what peers say about themselves, only `name` and `media` are here: other fields of
- * their metadata are ignored, since these names are the module's own.
+ * A member of the room as the server describes it. Of its metadata only `name` and `media` are included, so that other fields cannot
+ * collide with those of this module.
  * @typedef {object} User
  * @property {string} id the same as `userId`
  * @property {string} userId
@@ -31,26 +12,26 @@ export const RETRY: Readonly<{
  * @property {string} [socketId]
  * @property {string} [joinedAt] ISO 8601
  * @property {string} [name]
- * @property {boolean} [anonymous] the wire tells nothing of them
- * @property {boolean} [expected] they may not be here yet: call them, and show them once they answer
- * @property {boolean} [calling] their offer is the next event
- * @property {"sfu"} [media] theirs goes through the media server: they are in no mesh
+ * @property {boolean} [anonymous] the protocol reports nothing about this peer
+ * @property {boolean} [expected] may not be present yet: call this peer, and show it once it answers
+ * @property {boolean} [calling] its offer is the next event
+ * @property {"sfu"} [media] the peer uses the media server, not the mesh
  */
 /**
- * Names the two ends of a connection: `mesh.js` sends it along.
+ * Identifies the two ends of a peer connection; sent by `mesh.js`.
  * @typedef {{ from: string, to: string | null }} Link
  */
 /**
- * What every relayed signal has; other keys are the sender's.
- * @typedef {{ from: string, user?: User, link?: Link }} Relayed `user`: the sender, where no list has named them
+ * The common part of relayed signals; other keys are the sender's.
+ * @typedef {{ from: string, user?: User, link?: Link }} Relayed `user`: the sender, if no list has described it
  */
 /**
- * What a join is answered.
- * @typedef {{ roomId: string, userId?: string, users: User[], iceServers?: RTCIceServer[] }} Joined `userId`: one's own
+ * The result of a join.
+ * @typedef {{ roomId: string, userId?: string, users: User[], iceServers?: RTCIceServer[] }} Joined `userId`: the client's own
  */
 /**
- * The events of a {@link Signaling}, by name. `room-users` comes at every join and re-join; after `ended` one is out of the room, and does
- * not come back by oneself; `message` is what a wire tells besides.
+ * The events of a {@link Signaling}, by name. `room-users` follows every join and rejoin; after `ended` the client is not in the room and
+ * does not reconnect; `message` is any other message of the protocol.
  * @typedef {{
  *   "room-users": Omit<Joined, "roomId">,
  *   "user-joined": User, "user-away": User, "user-back": User,
@@ -66,46 +47,45 @@ export const RETRY: Readonly<{
  */
 /**
  * @typedef {object} SignalingOptions
- * @property {string} [url] where Parlor is; by default, where the page came from
- * @property {string} [token] where the server asks for one
+ * @property {string} [url] the server; by default, the server of the page
+ * @property {string} [token] the access token, if the server requires one
  */
 /** @typedef {"offer" | "answer" | "candidate"} SignalKind */
 /** @typedef {RTCSessionDescriptionInit | RTCIceCandidateInit | null} SignalBody */
 /**
- * A place in a room, over whichever wire.
+ * The membership in a room, over any protocol.
  *
- * A wire says how to get in ({@link Signaling#enter}), how to send ({@link Signaling#transmit}), how to come back
- * ({@link Signaling#comeBack}), how to hang up ({@link Signaling#disconnect}), and calls {@link Signaling#arrived} and
- * {@link Signaling#dropped}.
+ * A protocol implements how to join ({@link Signaling#enter}), send ({@link Signaling#transmit}), reconnect ({@link Signaling#comeBack})
+ * and disconnect ({@link Signaling#disconnect}), and calls {@link Signaling#arrived} and {@link Signaling#dropped}.
  * @extends {Emitter<SignalingEvents>}
  * @abstract
  */
 export class Signaling extends Emitter<SignalingEvents> {
     /** @param {SignalingOptions} [options] */
     constructor({ url, token }?: SignalingOptions);
-    /** By which the others know one; undefined where nobody has one, or there is none yet. @type {string | undefined} */
+    /** The id by which other peers know this client; undefined if there is none (yet). @type {string | undefined} */
     get userId(): string | undefined;
-    /** Whether one is in the room, over a connection that is up, at this moment. */
+    /** Whether the client is in the room, over an open connection. */
     get online(): boolean;
-    /** The room to be in, or null. It survives a dropped connection. */
+    /** The joined room, or null. Kept while the connection is lost. */
     get roomId(): string | null;
     /**
-     * Connects and joins. Rejects with a {@link SignalingError}, and then nothing is left running.
+     * Connects and joins. Rejects with a {@link SignalingError}, after which nothing is left running.
      * @param {string} roomId
      * @returns {Promise<Joined>}
      */
     join(roomId: string): Promise<Joined>;
-    /** Leaves the room and hangs up. Safe while a page is being closed: nothing is awaited. */
+    /** Leaves the room and disconnects. Safe while a page is being closed: nothing is awaited. */
     leave(): void;
-    /** Hangs up. The server takes this as a goodbye. */
+    /** Disconnects. The server treats this as a leave. */
     close(): void;
     /**
-     * Each resolves once the signal is in the target's queue, and rejects with a {@link SignalingError} otherwise. While the connection is
-     * down they wait, and fail with `OFFLINE` if the place in the room is lost. One whose answer was lost is sent again, so that the target
-     * may hear it twice.
+     * Sends a signal. Resolves once it is in the target's send queue, and rejects with a {@link SignalingError} otherwise. While the
+     * connection is lost, signals wait, and fail with `OFFLINE` if the session cannot be resumed. A signal whose response was lost is sent
+     * again, so that the target may receive it twice.
      * @param {string} targetId the peer's `userId`
      * @param {RTCSessionDescriptionInit} offer
-     * @param {object} [extra] more keys for the receiver, where the wire carries them
+     * @param {object} [extra] additional keys for the receiver, if the protocol carries them
      * @returns {Promise<void>}
      */
     offer(targetId: string, offer: RTCSessionDescriptionInit, extra?: object): Promise<void>;
@@ -124,28 +104,29 @@ export class Signaling extends Emitter<SignalingEvents> {
      */
     candidate(targetId: string, candidate: RTCIceCandidateInit | null, extra?: object): Promise<void>;
     /**
-     * The STUN and TURN servers that the server names at this moment. The credentials of those that a join has brought are good for a time.
-     * @returns {Promise<RTCIceServer[] | undefined>} undefined if they cannot be had
+     * Requests the server's STUN and TURN servers, since the credentials of those received at the join expire.
+     * @returns {Promise<RTCIceServer[] | undefined>} undefined if the request failed
      */
     iceServers(): Promise<RTCIceServer[] | undefined>;
     /**
-     * Brings a newer token of the same person: to the connection there is, where the wire can, and to all that follow.
+     * Replaces the token by a newer one of the same subject, for the current connection, if the protocol supports that, and for all later
+     * ones.
      * @param {string} token
-     * @returns {Promise<void>} rejects with a {@link SignalingError}; the one before stays in force then
+     * @returns {Promise<void>} rejects with a {@link SignalingError}; the former token then stays in use
      */
     renew(token: string): Promise<void>;
     /** @protected */
     protected get token(): string | undefined;
-    /** Has been in the room, so that a dropped connection is one to come back from. @protected */
+    /** Whether the client has joined the room, so that a lost connection is reestablished. @protected */
     protected get joined(): boolean;
     /**
-     * An address at the server.
+     * Returns an address of the server.
      * @param {string} path
      * @protected
      */
     protected address(path: string): URL;
     /**
-     * Connects, and gets into the room.
+     * Connects and joins the room.
      * @param {string} _roomId
      * @returns {Promise<Joined>}
      * @abstract
@@ -153,7 +134,7 @@ export class Signaling extends Emitter<SignalingEvents> {
      */
     protected enter(_roomId: string): Promise<Joined>;
     /**
-     * Sends a signal; fails with `OFFLINE` where there is no connection, or it breaks before there is an answer.
+     * Sends a signal; fails with `OFFLINE` if there is no connection, or if it is lost before the response.
      * @param {SignalKind} _kind
      * @param {string} _targetId
      * @param {any} _body a {@link SignalBody}
@@ -163,20 +144,20 @@ export class Signaling extends Emitter<SignalingEvents> {
      * @protected
      */
     protected transmit(_kind: SignalKind, _targetId: string, _body: any, _extra?: object): Promise<unknown>;
-    /** One attempt to be in the room again; calls {@link Signaling#arrived} or {@link Signaling#refused}. @abstract @protected */
+    /** Makes one attempt to rejoin; calls {@link Signaling#arrived} or {@link Signaling#refused}. @abstract @protected */
     protected comeBack(): void;
-    /** The browser says that there is no network. @protected */
+    /** The browser reports that there is no network. @protected */
     protected networkLost(): void;
-    /** The browser says that there is a network again: no reason to wait any longer. @protected */
+    /** The browser reports that the network is back: reconnects at once. @protected */
     protected networkBack(): void;
-    /** Ends the connection. @abstract @protected */
+    /** Closes the connection. @abstract @protected */
     protected disconnect(): void;
-    /** The last thing to say before closing, where closing is not enough. @param {string} _roomId @protected */
+    /** Sends the last message before closing, if closing alone is not a leave. @param {string} _roomId @protected */
     protected goodbye(_roomId: string): void;
-    /** Shows the server a newer token, where the wire has a word for that. @param {string} _token @returns {Promise<unknown>} @protected */
+    /** Sends a newer token, if the protocol supports that. @param {string} _token @returns {Promise<unknown>} @protected */
     protected authenticate(_token: string): Promise<unknown>;
     /**
-     * One is in the room: for the first time, again, or still.
+     * The client is in the room: for the first time, again, or still.
      * @param {{ recovered: boolean }} how
      * @protected
      */
@@ -184,34 +165,34 @@ export class Signaling extends Emitter<SignalingEvents> {
         recovered: boolean;
     }): void;
     /**
-     * The connection is gone.
+     * The connection is lost.
      * @param {string} reason
      * @param {string} code
      * @protected
      */
     protected dropped(reason: string, code: string): void;
     /**
-     * An attempt to come back came to nothing: there is another one if it may, and an end if it will not.
+     * An attempt to rejoin has failed: tries again, or ends if that cannot succeed.
      * @param {SignalingError} error
      * @protected
      */
     protected refused(error: SignalingError): void;
-    /** @param {number} [atLeast] in milliseconds @protected */
+    /** Schedules an attempt to rejoin. @param {number} [atLeast] the minimum delay in milliseconds @protected */
     protected retryLater(atLeast?: number): void;
     /**
-     * The server told an error that answers no request.
+     * Handles an error that answers no request.
      * @param {SignalingError} error
-     * @returns {boolean} whether that was the end
+     * @returns {boolean} whether it ended the membership
      * @protected
      */
     protected endIfFinal(error: SignalingError): boolean;
-    /** Out of the room, and not coming back. @param {SignalingError} error @protected */
+    /** The client is out of the room, and does not rejoin. @param {SignalingError} error @protected */
     protected end(error: SignalingError): void;
     #private;
 }
 /**
- * A member of the room as the server describes it. Of what peers say about themselves, only `name` and `media` are here: other fields of
- * their metadata are ignored, since these names are the module's own.
+ * A member of the room as the server describes it. Of its metadata only `name` and `media` are included, so that other fields cannot
+ * collide with those of this module.
  */
 export type User = {
     /**
@@ -227,31 +208,31 @@ export type User = {
     joinedAt?: string | undefined;
     name?: string | undefined;
     /**
-     * the wire tells nothing of them
+     * the protocol reports nothing about this peer
      */
     anonymous?: boolean | undefined;
     /**
-     * they may not be here yet: call them, and show them once they answer
+     * may not be present yet: call this peer, and show it once it answers
      */
     expected?: boolean | undefined;
     /**
-     * their offer is the next event
+     * its offer is the next event
      */
     calling?: boolean | undefined;
     /**
-     * theirs goes through the media server: they are in no mesh
+     * the peer uses the media server, not the mesh
      */
     media?: "sfu" | undefined;
 };
 /**
- * Names the two ends of a connection: `mesh.js` sends it along.
+ * Identifies the two ends of a peer connection; sent by `mesh.js`.
  */
 export type Link = {
     from: string;
     to: string | null;
 };
 /**
- * `user`: the sender, where no list has named them
+ * `user`: the sender, if no list has described it
  */
 export type Relayed = {
     from: string;
@@ -259,7 +240,7 @@ export type Relayed = {
     link?: Link;
 };
 /**
- * `userId`: one's own
+ * `userId`: the client's own
  */
 export type Joined = {
     roomId: string;
@@ -268,8 +249,8 @@ export type Joined = {
     iceServers?: RTCIceServer[];
 };
 /**
- * The events of a {@link Signaling}, by name. `room-users` comes at every join and re-join; after `ended` one is out of the room, and does
- * not come back by oneself; `message` is what a wire tells besides.
+ * The events of a {@link Signaling}, by name. `room-users` follows every join and rejoin; after `ended` the client is not in the room and
+ * does not reconnect; `message` is any other message of the protocol.
  */
 export type SignalingEvents = {
     "room-users": Omit<Joined, "roomId">;
@@ -303,11 +284,11 @@ export type SignalingEvents = {
 };
 export type SignalingOptions = {
     /**
-     * where Parlor is; by default, where the page came from
+     * the server; by default, the server of the page
      */
     url?: string | undefined;
     /**
-     * where the server asks for one
+     * the access token, if the server requires one
      */
     token?: string | undefined;
 };

@@ -1,7 +1,7 @@
 /**
- * Ids that nobody else has.
+ * Unique ids.
  *
  * @module uuid
  */
-/** `crypto.randomUUID` is kept from pages that did not come over https; this is not. */
+/** Works on pages without HTTPS, where `crypto.randomUUID` is not available. */
 export function uuid(): string;

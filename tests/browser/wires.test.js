@@ -114,7 +114,7 @@ describe("every wire meets every other", () => {
     await ada.page.goto(server.url);
     await ada.until("the tab remembers", (read) => document.getElementById("wire-chosen").textContent === read, "Topic");
     // With the keyboard alone: the next one is the arrow key away.
-    await ada.page.locator("summary", { hasText: "Wire" }).press("Enter");
+    await ada.page.locator("summary", { hasText: "Protocol" }).press("Enter");
     await ada.page.keyboard.press("Tab");
     await ada.page.keyboard.press("ArrowDown");
     await ada.page.keyboard.press("ArrowDown");

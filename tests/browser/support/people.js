@@ -122,8 +122,8 @@ export class Person {
   }
 
   async chooseWire(wire) {
-    const options = this.page.getByRole("group", { name: "Wire" });
-    if (!(await options.isVisible())) await this.page.locator("summary", { hasText: "Wire" }).click();
+    const options = this.page.getByRole("group", { name: "Protocol" });
+    if (!(await options.isVisible())) await this.page.locator("summary", { hasText: "Protocol" }).click();
     await options.getByRole("radio", { name: wire }).check();
   }
 
