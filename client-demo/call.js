@@ -293,7 +293,7 @@ export class Call extends EventTarget {
     place.textContent = state === "online" ? `Connected over ${this.#protocol.name}${this.#mode.id === "sfu" ? ", media by SFU" : ""}` : "Reconnecting…";
     clearTimeout(this.#outageTimer);
     if (state === "online") return this.#notice("");
-    const words = "The server is out of reach. Your call goes on; nobody new can join until it is back.";
+    const words = "The server is unreachable. Your call continues; no one can join until it is back.";
     this.#outageTimer = setTimeout(() => this.#notice(words, { stays: true }), OUTAGE_MS);
   }
 

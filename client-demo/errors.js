@@ -11,16 +11,16 @@ const SIGNALING = {
   UNAUTHORIZED: "This server asks for a token, and yours is missing or has expired. Ask for a new link.",
   FORBIDDEN: "Your token does not allow this room.",
   RATE_LIMITED: "Too much at once. Wait a moment and try again.",
-  LIMIT_REACHED: "The server has as many rooms as it can hold. Try again later.",
+  LIMIT_REACHED: "The server has reached its limit of rooms. Try again later.",
   REPLACED: "You joined this room from another tab or device, and the call went on there.",
   HUNG_UP: "The other one hung up.",
   ROOM_CLOSED: "The room was closed by its operator.",
   SHUTTING_DOWN: "The server is restarting. Try again in a moment.",
-  PAYLOAD_TOO_LARGE: "That was more than the server takes in one message.",
+  PAYLOAD_TOO_LARGE: "The message is too large for the server.",
   UNREACHABLE: "The server cannot be reached. Check your network, then try again.",
   OFFLINE: "The connection to the server broke off. Try again.",
-  TRANSPORT_ERROR: "The media server is not to be had. Choose Mesh, which does without.",
-  NO_BUNDLE: "The SFU needs mediasoup-client, which this server's demo has not got: `npm ci` in client-demo brings it. Mesh does without.",
+  TRANSPORT_ERROR: "The media server is not available. Choose Mesh, which does not need it.",
+  NO_BUNDLE: "The SFU needs mediasoup-client, which is not installed on this server: run `npm ci` in client-demo. Mesh does not need it.",
   TIMEOUT: "The server did not answer in time. Try again.",
 };
 
@@ -55,7 +55,7 @@ function explainDevice(error, device) {
     case "AbortError":
       return `Your ${device} is in use by another program.`;
     case "NotSupportedError":
-      return "This page did not come over https, so the browser gives it no camera and no microphone.";
+      return "This page was loaded without https, so the browser does not allow camera and microphone.";
     default:
       return `Your ${device} could not be opened (${error.message || error.name}).`;
   }

@@ -1,4 +1,4 @@
-// One whole call, from the first join to the last goodbye. Run as it is by every client, on every transport, in every language.
+// A whole call, from the first join to the last leave. Every client runs it unchanged, on every transport, in every language.
 
 import assert from 'node:assert/strict'
 import { assertPeer, assertRecent, assertSameBody, relayed } from './support.js'
@@ -8,8 +8,8 @@ const CALLEE = { name: '李雷', avatar: { z: 1, a: { y: true, b: [] } }, role: 
 const SDP = 'v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n' + 'a=x-line:é "quoted" \\ 🎥\r\n'.repeat(60)
 
 /**
- * `callee` is in the room when `caller` comes, and the newcomer offers. `halfway()` runs while candidates are under way:
- * a client that upgrades its transport does it there.
+ * `callee` is in the room when `caller` joins and sends the offer. `halfway()` runs during the candidates: a client that upgrades its
+ * transport does so there.
  */
 export async function wholeCall({ room, caller, callee, halfway = async () => {} }) {
   await meet(room, caller, callee)
@@ -59,7 +59,7 @@ async function describeSession(room, caller, callee) {
   return offered
 }
 
-/** Thirty candidates without waiting, a null one last. All arrive, in order, and all are acknowledged. */
+/** Sends thirty candidates without waiting, and then null. All arrive, in order, and all are acknowledged. */
 async function candidates(room, sender, receiver, targetId, halfway) {
   const sent = Array.from({ length: 30 }, (_, index) => ({
     targetId,

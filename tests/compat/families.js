@@ -1,8 +1,8 @@
-// What families of frontends say and wait for, as steps of two pages, ann and bob, in a fresh room.
+// The events that families of frontends send and expect, as steps of two pages, ann and bob, in a new room.
 //
-// `says(who, event, ...arguments)`, where an argument may be made of `{ room, ann, bob }`, the pages' socket ids;
-// `hears(who, event, check)`, where `check` gets the arguments and returns whether they are right; `leaves(who)`.
-// Each family lists the events that its pages listen to: a page that hears one at another time fails.
+// `says(who, event, ...arguments)` emits; an argument may be a function of `{ room, ann, bob }`, the socket ids of the pages. `hears(who,
+// event, check)` awaits an event; `check` returns whether its arguments are correct. `leaves(who)` disconnects. Each family lists the
+// events that its pages listen to: one of these at any other time is a failure.
 
 const says = (who, event, ...args) => ({ who, says: event, args })
 const hears = (who, event, check = () => true) => ({ who, hears: event, check })
@@ -13,7 +13,7 @@ const ANSWER = { type: 'answer', sdp: 'v=0\r\no=answer' }
 const CANDIDATE = { candidate: 'candidate:1 1 udp 1 192.0.2.1 9 typ host', sdpMid: '0', sdpMLineIndex: 0 }
 const is = (actual, expected) => JSON.stringify(actual) === JSON.stringify(expected)
 
-/** An offer, an answer and a candidate, each in an object with the target under one key, and read with the sender under another. */
+/** Offer, answer and candidate, each in an object with the target under one key; the receiver reads the sender under another. */
 const exchange = (target, from, body = { offer: 'offer', answer: 'answer', candidate: 'candidate' }) => [
   ['bob', 'ann', 'offer', OFFER, body.offer],
   ['ann', 'bob', 'answer', ANSWER, body.answer],

@@ -25,12 +25,12 @@ export class Endpoint {
     return { status: response.status, text: bytes.toString(), bytes }
   }
 
-  /** Opens a WebSocket, of the session `sid` where one is given. */
+  /** Opens a WebSocket, for the session `sid` if it is given. */
   socket(sid) {
     return new RawSocket(this.url({ EIO: this.revision, transport: 'websocket', ...(sid && { sid }) }))
   }
 
-  /** The status with which the handshake of a WebSocket with this query is refused. */
+  /** Returns the status with which the handshake of a WebSocket with this query is refused. */
   async refusal(query) {
     const socket = new RawSocket(this.url(query))
     return within(socket.refused, () => 'the handshake is not refused')
@@ -66,7 +66,7 @@ export class PollingSession {
     return text
   }
 
-  /** The server knows the session no longer. */
+  /** Asserts that the server does not know the session any more. */
   async assertClosed() {
     assert.equal((await this.poll()).status, 400)
   }
@@ -141,11 +141,11 @@ export function assertAck(packet, id, namespace = '') {
 export async function joinRaw(room, send, receive) {
   await send(`420["join-room","${room}"]`)
   for (let packet = ''; !packet.startsWith('430['); packet = await receive()) {
-    // What comes before the acknowledgement is about the room.
+    // Packets before the acknowledgement are events of the room.
   }
 }
 
-/** Has a WebSocket client join `room` and emit an event with one attachment; returns it. */
+/** Makes a WebSocket client join `room` and emit an event with one attachment; returns the client. */
 export async function emitAttachment(endpoint, room, attachment) {
   const sender = endpoint.socket()
   opening(await sender.next())

@@ -1,8 +1,8 @@
-// What the suites share: the server under test, the clients that talk to it, and the words in which a suite is written.
+// The common part of the suites: the server under test, its clients, and the functions that define scenarios.
 //
-// A peer keeps what it hears in one ordered inbox, and `next(name)` demands that the oldest unread event has that name. So a
-// surplus event, a missing one or a wrong order fails where it happens. That something did NOT come is proven by `quiet()`:
-// a question whose answer the server sends after everything it sent before.
+// A peer stores received events in one ordered inbox, and `next(name)` requires that the oldest unread event has that name, so that an
+// unexpected, missing or reordered event fails at once. `quiet()` proves the absence of events: it makes a request, whose response the
+// server sends after all earlier events.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -19,7 +19,7 @@ export const REPOSITORY = path.resolve(HERE, '../..')
 const BINARY = path.resolve(HERE, process.env.PARLOR_BIN ?? '../../target/debug/parlor')
 const PATIENCE_MS = 20_000
 
-// A suite that is stopped takes its server and its clients along: theirs is the `exit` below.
+// A stopped suite stops its server and its clients: see the `exit` handler below.
 process.once('SIGTERM', () => process.exit(143))
 
 const IO = { 2: io2, 3: io3, 4: io4 }
@@ -27,7 +27,7 @@ const EVENTS = [
   'room-users', 'room-joined', 'user-joined', 'user-left', 'user-away', 'user-back', 'offer', 'answer', 'ice-candidate', 'error',
 ]
 
-/** Every client on every way it can travel. `transports` left out is the client's default: polling, then the upgrade. */
+/** Every client with every transport. `transports` is omitted for the client's default: polling, then the upgrade. */
 export const CELLS = [2, 3, 4].flatMap((major) => [
   { name: `client ${major}, polling`, major, transports: ['polling'] },
   { name: `client ${major}, websocket`, major, transports: ['websocket'] },
@@ -51,7 +51,7 @@ export async function within(promise, what, patience = PATIENCE_MS) {
 
 export class Server {
   output = ''
-  /** A scenario failed; what it left behind is not held against the next ones. */
+  /** Set after a failed scenario, whose remaining resources are ignored afterwards. */
   spoiled = false
   #child
   #exited
@@ -66,7 +66,7 @@ export class Server {
     const env = { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...this.settings }
     this.#child = spawn(BINARY, [], { cwd: this.cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#exited = new Promise((resolve) => {
-      // All that it wrote has been read by then.
+      // All output has been read by then.
       this.#child.once('close', (code, signal) => resolve({ code, signal }))
       this.#child.once('error', (error) => resolve({ error: error.message }))
     })
@@ -88,7 +88,7 @@ export class Server {
     this.url = await within(Promise.race([listening, ended]), () => `no "listening on" line in:\n${this.output}`)
   }
 
-  /** Waits until /health says that nobody and nothing is left. */
+  /** Waits until /health reports no connections, peers and rooms. */
   async idle() {
     const until = Date.now() + PATIENCE_MS
     for (;;) {
@@ -100,7 +100,7 @@ export class Server {
     }
   }
 
-  /** Waits until /health counts so many connections. */
+  /** Waits until /health reports this number of connections. */
   async connections(count) {
     const until = Date.now() + PATIENCE_MS
     for (;;) {
@@ -132,7 +132,7 @@ export class Server {
 
 // ----------------------------------------------------------------------------------------------------------------- peers
 
-/** A client as the suites see it, whatever its language. Below it: `send(event, args, acknowledge?)` and `close()`. */
+/** A client of any language. A subclass implements `send(event, args, acknowledge?)` and `close()`. */
 export class Peer {
   inbox = []
   heard = []
@@ -147,7 +147,7 @@ export class Peer {
     this.#waiting?.()
   }
 
-  /** The arguments of the oldest unread event, which must be `event`. */
+  /** Returns the arguments of the oldest unread event, which must be `event`. */
   async nextArguments(event) {
     if (this.inbox.length === 0) {
       const arrival = new Promise((resolve) => (this.#waiting = resolve))
@@ -158,7 +158,7 @@ export class Peer {
     return oldest.args
   }
 
-  /** The argument of the oldest unread event, which must be `event`. Every event of the server has exactly one. */
+  /** Returns the argument of the oldest unread event, which must be `event`. Every event of the server has exactly one. */
   async next(event) {
     const args = await this.nextArguments(event)
     assert.equal(args.length, 1, `${this.name}: listeners of ${event} get ${args.length} arguments`)
@@ -169,7 +169,7 @@ export class Peer {
     this.send(event, args)
   }
 
-  /** Emits with an acknowledgement callback and waits for it. */
+  /** Emits with an acknowledgement callback, and waits for the acknowledgement. */
   ask(event, ...args) {
     const answer = new Promise((resolve) => this.send(event, args, resolve))
     return within(answer, () => `${this.name} has no acknowledgement of ${event} ${JSON.stringify(args)}\n${this.story()}`)
@@ -197,7 +197,7 @@ export class Peer {
     return ack
   }
 
-  /** Everything the server had to say has arrived, and all of it was read. */
+  /** Asserts that all events that the server has sent are read. */
   async quiet() {
     await this.refused('NOT_IN_ROOM', 'ice-candidate', { roomId: 'a room that nobody joins', candidate: null })
     assert.deepEqual(this.inbox, [], `${this.name} heard more than it should`)
@@ -208,7 +208,7 @@ export class Peer {
   }
 }
 
-/** One of the official JavaScript clients. */
+/** An official JavaScript client. */
 class OfficialClient extends Peer {
   constructor(url, cell, name) {
     super(`${name} (${cell.name})`)
@@ -230,7 +230,7 @@ class OfficialClient extends Peer {
     this.upgraded = new Promise((resolve) => this.engine.once('upgrade', resolve))
   }
 
-  /** Connected, and over the upgrade where this client does one. */
+  /** Connects, and waits for the upgrade if the client upgrades. */
   async settled() {
     await within(this.connected, () => `${this.name} does not connect\n${this.story()}`)
     if (!this.cell.upgrades) return
@@ -253,7 +253,7 @@ class OfficialClient extends Peer {
 
 // ---------------------------------------------------------------------------------------------------------------- suites
 
-/** One server with these settings, for everything that `define(server)` describes. */
+/** Runs a server with these settings for all scenarios that `define(server)` describes. */
 export function suite(name, settings, define, cwd) {
   describe(name, () => {
     const server = new Server(settings, cwd)
@@ -309,7 +309,7 @@ export function scenarios(server, cell = CELLS[7]) {
   })
 }
 
-/** The same scenarios in every cell. */
+/** Runs the same scenarios in every cell. */
 export function matrix(server, define) {
   for (const cell of CELLS) describe(cell.name, () => define(scenarios(server, cell), cell))
 }
@@ -323,7 +323,7 @@ export function assertRefusal(ack, code) {
   assertText(ack.error)
 }
 
-/** An `error` event: `{ code, message, event, roomId? }`. */
+/** Asserts an `error` event: `{ code, message, event, roomId? }`. */
 export function assertErrorEvent(error, code, event) {
   assert.equal(error.code, code, JSON.stringify(error))
   assertText(error.message)
@@ -337,13 +337,13 @@ function assertText(text) {
   assert.notEqual(text, '')
 }
 
-/** ISO 8601, and about now. */
+/** Asserts an ISO 8601 time close to the current one. */
 export function assertRecent(time) {
   assert.match(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/)
   assert(Math.abs(Date.parse(time) - Date.now()) < 60_000, `${time} is not now`)
 }
 
-/** Equal, and every value's own text too: the order of keys inside it, the way a number is written. */
+/** Asserts that values and their texts are equal: the order of keys and the format of numbers. */
 export function assertSameBody(actual, expected) {
   assert.deepEqual(actual, expected)
   for (const [key, value] of Object.entries(expected)) {
@@ -351,7 +351,7 @@ export function assertSameBody(actual, expected) {
   }
 }
 
-/** What the target of `sent` must read; `found` says in which namespace it was looked up: `peer` or `connection`. */
+/** Returns the event that the target of `sent` must receive; `found` is the kind of id of the target: `peer` or `connection`. */
 export function relayed(sent, sender, room, found = 'peer') {
   const from = found === 'connection' ? sender.connection : sender.id
   const set = { from, userId: sender.id, socketId: sender.connection, roomId: room }
@@ -362,7 +362,7 @@ export function relayed(sent, sender, room, found = 'peer') {
   return { ...sent, ...set }
 }
 
-/** A peer as others see it; `joinedAt` is checked for its form alone. */
+/** Asserts the description of a peer; only the format of `joinedAt` is checked. */
 export function assertPeer(actual, { id, connection, room, ...rest }) {
   assertRecent(actual.joinedAt)
   assertSameBody(actual, { id, userId: id, socketId: connection, roomId: room, joinedAt: actual.joinedAt, ...rest })

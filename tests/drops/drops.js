@@ -1,11 +1,11 @@
-// Calls over lines that drop: a thousand of them, each with drops of every kind, and not a signal lost, doubled or out of
-// order.
+// Calls over connections that fail: a thousand calls with failures of every kind, in which no signal may be lost,
+// duplicated or reordered.
 //
 //     node drops.js --calls 1000 --at-once 80 [--seed 7] [--only 412]
 //
-// The server is the program. Its clients are the official one, over each of its transports, and one of `/ws`, in processes
-// that are stopped now and then; each has a line of its own (support/line.js) to which things happen (support/plan.js).
-// What must be true of each call is in support/verdict.js.
+// The server is the real program. Its clients are the official one, over each of its transports, and a `/ws` client, in
+// processes that are suspended now and then. Each client has a proxy of its own (support/line.js), which fails
+// according to a plan (support/plan.js). support/verdict.js defines the properties of each call.
 
 import { parseArgs } from 'node:util'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -19,7 +19,7 @@ import { judge } from './support/verdict.js'
 
 const WAVE = 20
 const PACE_MS = 150
-/** How long a client waits for a handshake: less than a page, since the silences here are shorter. */
+/** Handshake timeout of a client: shorter than in a page, since the silences in this test are shorter. */
 const PATIENCE_MS = 2000
 const WIRES = ['websocket', 'websocket', 'polling', 'upgrade', 'envelope', 'envelope']
 const GOODBYES = ['leave', 'close']
@@ -34,7 +34,7 @@ const { values: options } = parseArgs({
 })
 const { seed } = options
 
-/** A call from its beginning to its end. */
+/** Runs one call from join to leave. */
 async function hold(server, laptops, number) {
   const chance = random(`${seed}/${number}`)
   const wires = [chance.pick(WIRES), chance.pick(WIRES)]
@@ -61,7 +61,7 @@ async function hold(server, laptops, number) {
   return call
 }
 
-/** No more drops: what was said is to arrive, and both to go. */
+/** Stops the failures, then waits until all signals have arrived and both sides have left. */
 async function end(call) {
   const chance = random(`${seed}/${call.number}/end`)
   const { sides } = call
@@ -85,7 +85,7 @@ async function end(call) {
   }
 }
 
-/** Calls that share two machines, and the times at which those sleep. */
+/** Calls that share two machines, and the times at which those are suspended. */
 async function wave(server, laptops, numbers, tally) {
   const chance = random(`${seed}/wave/${numbers[0]}`)
   const planned = naps(chance)

@@ -1,4 +1,4 @@
-// A client's machine: a process with callers in it, which can be stopped and go on, as a laptop that sleeps.
+// A client machine: a process with several callers, which can be suspended like a laptop.
 
 import { EnvelopeCaller } from './support/envelope.js'
 import { SocketIoCaller } from './support/socketio.js'

@@ -1,10 +1,10 @@
-// A restart in the midst of calls: all of them go on.
+// A restart of the server during calls: all calls continue.
 //
 //     node restart.js --calls 200 [--seed 7] [--only nodes|socket]
 //
-// Twice: with two nodes behind one address (support/gate.js), of which one takes all newcomers while the other is restarted;
-// and with one node whose listening socket another process keeps, as systemd does. The clients are those of drops.js, on
-// lines that do not drop.
+// Two setups: two nodes behind one address (support/gate.js), one of which accepts all new connections while the other
+// restarts; and one node whose listening socket is kept by another process, as systemd does. The clients are those of
+// drops.js, without connection failures.
 
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
@@ -21,7 +21,7 @@ import { judge } from './support/verdict.js'
 const WIRES = ['websocket', 'websocket', 'polling', 'upgrade', 'envelope', 'envelope']
 const PACE_MS = 250
 const SHUTDOWN_SECONDS = 5
-/** As long as the official client waits by default. */
+/** The default timeout of the official client. */
 const PATIENCE_MS = 20_000
 const TALK_MS = 1500
 const BACK_MS = 30_000
@@ -37,7 +37,7 @@ const { values: options } = parseArgs({
 })
 const { seed } = options
 
-/** Two nodes; each is restarted in its turn, and is another one then. */
+/** Two nodes behind a proxy; each restarts in turn, as a new process. */
 class Nodes {
   name = 'two nodes'
   #gate = new Gate()
@@ -56,7 +56,7 @@ class Nodes {
     return node
   }
 
-  /** As an operator does: newcomers elsewhere first, then the restart. */
+  /** Restarts a node like an operator: directs new connections to the other node first. */
   async restart() {
     const [old, other] = this.#nodes
     this.#gate.prefer(other)
@@ -78,7 +78,7 @@ class Nodes {
   }
 }
 
-/** One node, whose socket outlives it. */
+/** One node, whose socket is kept across restarts. */
 class Socket {
   name = 'one node, its socket kept'
   refusesNobody = true
@@ -135,7 +135,7 @@ class Socket {
   }
 }
 
-/** Everything of one way to restart; whether all is well. */
+/** Runs one setup; returns whether all properties hold. */
 async function run(site) {
   await site.start()
   const laptops = [new Laptop(), new Laptop()]
@@ -157,7 +157,7 @@ async function run(site) {
       for (const [{ id, me, wire, laptop }, across] of [[one, other], [other, one]]) {
         laptop.order('begin', id, { call: number, room, me, other: across.me, address: site.address, wire, seed, paceMs: PACE_MS, patienceMs: PATIENCE_MS })
       }
-      // They come in one after the other, as callers do.
+      // Callers join one after the other.
       await pause(5)
     }
     await all(({ laptop, id }) => laptop.told(id, 'together'), 'together')

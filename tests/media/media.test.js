@@ -1,5 +1,5 @@
-// mediasoup-client in Node with a real WebRTC stack, through the media server: what comes out of the decoder is what the
-// sender's camera and microphone gave.
+// mediasoup-client in Node with a real WebRTC stack, through the media server: the decoded media must be that of the
+// sender's camera and microphone.
 
 import assert from 'node:assert/strict'
 import test, { after, before, beforeEach, afterEach } from 'node:test'
@@ -16,13 +16,14 @@ before(async () => { server = await Server.start() })
 after(async () => {
   const { code } = await server.stop()
   assert.equal(code, 0, 'the server ends as it should')
-  // @roamhq/wrtc crashes where Node takes down its environment after tracks were made, and not where the process exits.
+  // @roamhq/wrtc crashes when Node tears down its environment after tracks were created, but not when the process
+  // exits.
   process.once('beforeExit', () => process.exit())
 })
 
 beforeEach(() => { members = [] })
 
-/** However a test ends, everyone goes, and nothing is left. */
+/** After each test all members leave, and the server must hold nothing. */
 afterEach(async () => {
   await Promise.all(members.map((member) => member.goes()))
   await server.isEmpty()
@@ -34,7 +35,7 @@ async function join(id) {
   return member
 }
 
-/** Whether each of these was decoded, and nothing else. Where a tone begins, what is heard may be none yet. */
+/** Returns whether exactly these were decoded. At the beginning of a tone, a sample may contain no tone. */
 function onlyEver(spectator, ...expected) {
   const unclear = spectator instanceof Listener ? ['silence', 'other'] : []
   const all = [...spectator.seen.keys()].filter((what) => !unclear.includes(what))
@@ -115,7 +116,7 @@ test('of a paused producer nobody gets anything, and all are told', async () => 
   const benHears = await ben.receives(voice.id)
   const benSees = await ben.receives(picture.id)
   await Promise.all([benHears.spectator.gets('low'), benSees.spectator.gets('red')])
-  // The client goes on sending.
+  // The client keeps sending.
   const producerId = picture.id
   assert.deepEqual(await ann.ask('producer:pause', { producerId }), { producerId })
   await ben.hears('producer:paused', { producerId, userId: 'ann' })
@@ -156,7 +157,7 @@ test('what is closed ends at both ends, and the rest goes on', async () => {
   seesScreen.consumer.close()
   await server.holds({ parlor_media_producers: 2, parlor_media_consumers: 1 })
   await hears.spectator.gets('low')
-  // Its place can be taken again.
+  // The session can be resumed.
   const again = await ben.receives(picture.id)
   await Promise.all([again.spectator.gets('red'), hears.spectator.gets('low')])
   onlyEver(again.spectator, 'red')
@@ -198,7 +199,7 @@ test('who leaves takes along all of theirs, and nobody else notices', async () =
   onlyEver(ofBen.spectator, 'blue')
 })
 
-/** Two, of whom one hears and sees the other. */
+/** Two members, of which one receives the audio and video of the other. */
 async function talk() {
   const [sender, receiver] = [await join('ann'), await join('ben')]
   const { microphone, producer: voice } = await sender.speaks('low')
@@ -231,7 +232,7 @@ test('media goes on after ICE was restarted by who receives', async () => {
   assert.notEqual((await pathOf(receiver.receiving)).pair, before.pair)
 })
 
-// The server goes on sending to the address from before the restart.
+// After a restart of ICE, the server keeps sending to the former address for a while.
 test('after ICE was restarted media comes over the new path', async () => {
   const { receiver, hears, sees } = await talk()
   await receiver.restartsIce(receiver.receiving)

@@ -8,7 +8,7 @@ import { CELLS, scenarios, suite, within } from '../support.js'
 const FILE = Buffer.from([0, 1, 2, 0xfe, 0xff])
 const THUMBNAIL = Buffer.alloc(300, 7)
 
-/** What the client hears next under this name. */
+/** Returns the client's next event of this name. */
 function heard(peer, event) {
   return within(new Promise((resolve) => peer.socket.once(event, (...args) => resolve(args))), () => `${peer.name} waits for ${event}`)
 }

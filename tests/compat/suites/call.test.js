@@ -1,4 +1,4 @@
-// The whole call: both ends alike in every cell, then every client with every other.
+// The whole call: between equal clients in every cell, then between all pairs of clients.
 
 import { describe } from 'node:test'
 import { wholeCall } from '../call.js'
@@ -20,7 +20,7 @@ suite('a whole call', {}, (server) => {
   describe('between clients that differ', () => {
     const scenario = scenarios(server)
     for (const [index, calling] of CELLS.entries()) {
-      // Four on is the next version on the next transport, eight on the one before on the one before.
+      // Four later is the next version with the next transport; eight later is the previous version with the previous transport.
       for (const called of [4, 8].map((on) => CELLS[(index + on) % CELLS.length])) {
         scenario(`${calling.name} calls ${called.name}`, (world) => call(world, calling, called))
       }

@@ -1,4 +1,4 @@
-// DELETE /api/rooms/{roomId}: everyone in it is told, and nobody is in it any more.
+// DELETE /api/rooms/{roomId}: all peers are notified and removed.
 
 import assert from 'node:assert/strict'
 import { assertErrorEvent, matrix, suite } from '../support.js'

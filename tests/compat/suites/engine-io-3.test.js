@@ -1,9 +1,8 @@
-// Engine.IO protocol, revision 3: the cases of its authors' conformance suite. Theirs runs against a server that returns each message;
-// here, the messages are Socket.IO packets that the server answers. A client of this revision is connected to the main namespace
-// without asking for it.
+// Engine.IO protocol, revision 3: the cases of its official conformance suite. That suite runs against an echo server; here, the messages
+// are Socket.IO packets that the server answers. A client of this revision is connected to the main namespace automatically.
 //
-// Where this server deliberately differs: attachments are sent as base64 also to polling clients that do not ask for it with `b64`;
-// all clients read that. Not among the cases, as in theirs: a second poll beside the first, which theirs skips.
+// Deliberate differences of this server: attachments are sent as base64 to polling clients even without `b64`, which all clients can read.
+// Not tested, as in the official suite: a second concurrent poll.
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
@@ -241,7 +240,7 @@ function decode(payload) {
   return packets
 }
 
-/** A polling session that has been told that it is connected to the main namespace. */
+/** A polling session that is connected to the main namespace. */
 async function connect(endpoint, query = {}) {
   const { text } = await endpoint.request({ EIO: 3, transport: 'polling', ...query })
   const [open, ...more] = decode(text)
@@ -251,7 +250,7 @@ async function connect(endpoint, query = {}) {
   return session
 }
 
-/** A WebSocket that has been told that it is connected to the main namespace. */
+/** A WebSocket that is connected to the main namespace. */
 async function connectSocket(endpoint) {
   const socket = endpoint.socket()
   opening(await socket.next())
@@ -259,7 +258,7 @@ async function connectSocket(endpoint) {
   return socket
 }
 
-/** A session that has moved from polling to the WebSocket `socket`. */
+/** A session that was upgraded from polling to the WebSocket `socket`. */
 async function upgraded(endpoint) {
   const session = await connect(endpoint)
   const socket = endpoint.socket(session.sid)
@@ -272,7 +271,7 @@ async function upgraded(endpoint) {
   return { session, socket }
 }
 
-/** The next packets, of as many polls as they take. */
+/** Returns the next packets, with as many polls as necessary. */
 async function pullPackets(session, count) {
   const packets = []
   while (packets.length < count) packets.push(...decode(await session.pull()))
@@ -280,7 +279,7 @@ async function pullPackets(session, count) {
   return packets
 }
 
-/** Returns the packets of a session one after the other. */
+/** Returns the packets of a session one at a time. */
 function packetsOf(session) {
   const waiting = []
   return async () => {

@@ -1,7 +1,7 @@
-// Engine.IO protocol, revision 4: the cases of its authors' conformance suite. Theirs runs against a server that returns each message;
-// here, the messages are Socket.IO packets that the server answers: a CONNECT, or events with an acknowledgement.
+// Engine.IO protocol, revision 4: the cases of its official conformance suite. That suite runs against an echo server; here, the messages
+// are Socket.IO packets that the server answers: a CONNECT, or events with an acknowledgement.
 //
-// Where this server deliberately differs: a handshake without `EIO` is one of revision 3, and not refused.
+// Deliberate difference of this server: a handshake without `EIO` uses revision 3, and is not refused.
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
@@ -23,7 +23,7 @@ suite('Engine.IO 4', { MAX_MESSAGE_BYTES: String(MAX_MESSAGE_BYTES) }, (server) 
       })
     }
 
-    // A posted payload may hold twice as much as one message.
+    // A posted payload may be twice as long as one message.
     test('polling offers the upgrade', async () => {
       const { status, text } = await endpoint().request({ EIO: 4, transport: 'polling' })
       assert.equal(status, 200)
@@ -101,7 +101,7 @@ suite('Engine.IO 4', { MAX_MESSAGE_BYTES: String(MAX_MESSAGE_BYTES) }, (server) 
     test('a second poll beside the first closes the session', async () => {
       const session = await connect(endpoint())
       const answers = await Promise.all([session.poll(), session.poll()])
-      // Which of the two arrives first is up to the connections that they take.
+      // The order of arrival depends on the connections.
       answers.sort((a, b) => a.status - b.status)
       assert.deepEqual(answers.map(({ status }) => status), [200, 400])
       assert.equal(answers[0].text, '1')
@@ -251,7 +251,7 @@ async function connect(endpoint) {
   return session
 }
 
-/** A session that has moved from polling to the WebSocket `socket`. */
+/** A session that was upgraded from polling to the WebSocket `socket`. */
 async function upgraded(endpoint) {
   const session = await connect(endpoint)
   const socket = endpoint.socket(session.sid)
@@ -264,7 +264,7 @@ async function upgraded(endpoint) {
   return { session, socket }
 }
 
-/** The next packets, of as many polls as they take. */
+/** Returns the next packets, with as many polls as necessary. */
 async function pullPackets(session, count) {
   const packets = []
   while (packets.length < count) packets.push(...(await session.pull()).split(SEPARATOR))
@@ -272,7 +272,7 @@ async function pullPackets(session, count) {
   return packets
 }
 
-/** Returns the packets of a session one after the other. */
+/** Returns the packets of a session one at a time. */
 function packetsOf(session) {
   const waiting = []
   return async () => {

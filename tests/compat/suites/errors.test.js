@@ -1,4 +1,4 @@
-// A failure is told once: in the acknowledgement where one was asked for, else as an `error` event.
+// A failure is reported once: in the acknowledgement if one was requested, otherwise as an `error` event.
 
 import assert from 'node:assert/strict'
 import { assertErrorEvent, matrix, suite } from '../support.js'

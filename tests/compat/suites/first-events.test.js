@@ -1,7 +1,7 @@
-// What a client emits before it is connected, or at once when it is: all of it is handled, in order.
+// Events that a client emits before or directly after it is connected are all handled, in order.
 //
-// The limits are out of the way: a client that sends thousands in one packet is beyond what they allow, and here the
-// question is whether the server is ready before the first event can reach it.
+// The limits are raised: the suite tests whether the server is ready before the first event arrives, and a client that sends thousands of
+// events at once exceeds the defaults.
 
 import assert from 'node:assert/strict'
 import { matrix, suite } from '../support.js'
@@ -38,7 +38,7 @@ suite('first events', SETTINGS, (server) => {
   })
 })
 
-/** Emits a join and `count` candidates in one go; every acknowledgement comes, in the order of the questions. */
+/** Emits a join and `count` candidates at once; every acknowledgement arrives, in order. */
 async function assertHandled(sender, room, count) {
   const order = []
   const asked = [sender.ask('join-room', { roomId: room, userId: 'sender' })]

@@ -1,4 +1,4 @@
-// Ids: 1 to 128 characters after trimming, no control characters, case-sensitive; a number is its decimal text.
+// Ids: 1 to 128 characters after trimming, no control characters, case-sensitive; a number is converted to its decimal text.
 
 import assert from 'node:assert/strict'
 import { matrix, suite } from '../support.js'

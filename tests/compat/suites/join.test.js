@@ -1,4 +1,4 @@
-// The shapes a join may have, and what the peers are told of the one who joined.
+// The argument shapes of a join, and the events that the other peers receive.
 
 import assert from 'node:assert/strict'
 import { assertPeer, assertRecent, matrix, suite } from '../support.js'
@@ -95,7 +95,7 @@ suite('join-room', {}, (server) => {
         for (let count = 0; count < newcomers[index]; count++) known.push((await peer.next('user-joined')).id)
         assert.deepEqual(known.sort(), all.filter((id) => id !== all[index]).sort())
       }
-      // Every connection is still the same one: nobody was replaced.
+      // All connections are still open: no peer was replaced.
       assert.equal(new Set(acks.map(({ socketId }) => socketId)).size, peers.length)
     })
   })

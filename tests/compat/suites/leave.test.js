@@ -1,4 +1,4 @@
-// The ways out of a room, and what the others are told.
+// The ways to leave a room, and the events that the other peers receive.
 
 import assert from 'node:assert/strict'
 import { assertPeer, matrix, suite } from '../support.js'
@@ -10,7 +10,7 @@ const FORMS = {
   'nothing': () => [],
 }
 
-// At the end of a scenario the server must be empty: sessions that wait for their clients must expire soon.
+// The server must be empty after a scenario, so sessions that could be resumed must expire soon.
 suite('leaving', { RESUME_SECONDS: '1' }, (server) => {
   matrix(server, (scenario) => {
     for (const [form, args] of Object.entries(FORMS)) {
@@ -77,7 +77,7 @@ suite('leaving', { RESUME_SECONDS: '1' }, (server) => {
 
     scenario('the client gives its transport up: its place waits, if it can come back', async ({ members }) => {
       const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
-      // As it does when the network goes, when a poll fails, or when a heartbeat is missed.
+      // As after a network failure, a failed poll, or a missed heartbeat.
       alice.engine.close()
       if (alice.cell.major > 2) assert.equal((await bob.next('user-away')).id, 'alice')
       else assert.equal((await bob.next('user-left')).reason, 'disconnected')

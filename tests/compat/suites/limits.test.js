@@ -1,4 +1,5 @@
-// What an official client hears at the limits of an operator: when to try again, and it does so by itself where it can.
+// The errors that an official client receives at configured limits: they contain the retry time, and the client retries by itself if it
+// can.
 
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
@@ -22,13 +23,13 @@ suite('too many messages', { MESSAGES_PER_SECOND: '2', MESSAGE_BURST: '4' }, (se
       assertWait(error)
       await pause(error.retryAfterMs)
       await peer.refused('NOT_IN_ROOM', 'leave-room', 'elsewhere')
-      // Not for `quiet()`, which would be one message too many.
+      // Without `quiet()`, whose request would exceed the limit.
       peer.close()
     })
   }
 })
 
-/** Asks for what this peer may not have, until it asks too often. */
+/** Sends requests that are not permitted until the rate limit is exceeded. */
 async function untilRefused(ask) {
   for (let count = 0; count < 50; count++) {
     const answer = await ask()
@@ -49,7 +50,7 @@ describe('a place is free again', () => {
       for (const cell of CELLS) {
         const patient = { ...cell, options: { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 50 } }
         scenarios(server, cell)(`${cell.name}: refused at first, and in by itself later`, async ({ room, create }) => {
-          // The connection of the scenario before may still be closing.
+          // The connection of the previous scenario may still be closing.
           const first = create('first', patient)
           const admitted = first.connected.catch(() => new Promise((resolve) => first.socket.once('connect', resolve)))
           await within(admitted, () => 'it is not let in')

@@ -1,5 +1,5 @@
-// A middlebox between client and server that lets polling through and spoils WebSockets, as proxies of companies and virus scanners do.
-// A failed upgrade costs nothing: the client stays connected over polling and gets every signal.
+// A middlebox between client and server that breaks WebSockets but not polling, like corporate proxies and virus scanners. After a failed
+// upgrade the client stays connected over polling and receives every signal.
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -7,12 +7,12 @@ import net from 'node:net'
 import { after, before, describe } from 'node:test'
 import { CELLS, scenarios, suite, within } from '../support.js'
 
-/** How many signals follow after the upgrade has failed. */
+/** Number of signals after the failed upgrade. */
 const FOLLOWING = 10
 
 /**
- * What becomes of an upgrade: whether frames pass up, and after what the connection is cut. None passes down. Where it is not cut,
- * the server gives up after `HANDSHAKE_TIMEOUT_SECONDS`.
+ * The failure of an upgrade: whether frames to the server pass, and when the connection is cut. Frames to the client never pass. If the
+ * connection is not cut, the server gives up after `HANDSHAKE_TIMEOUT_SECONDS`.
  */
 const FAULTS = {
   'refuses the upgrade': { status: 'HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n' },
@@ -39,7 +39,7 @@ class Middlebox {
     this.url = `http://127.0.0.1:${this.#server.address().port}`
   }
 
-  /** What happens to upgrades from now on. */
+  /** Sets the failure of later upgrades. */
   spoil(fault) {
     this.fault = fault
     this.failed = new Promise((resolve) => (this.#fail = resolve))

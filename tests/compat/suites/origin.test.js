@@ -1,4 +1,4 @@
-// Which pages may talk to the server: CORS for what browsers guard, the same list for what they do not.
+// Origins: CORS for requests that browsers check, and the same list for those that they do not check.
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
@@ -11,7 +11,7 @@ const FOREIGN = ['https://evil.example', 'https://app.example.evil.example', 'ht
 const POLLING = { 3: '/socket.io/?EIO=3&transport=polling', 4: '/socket.io/?EIO=4&transport=polling' }
 const HANDSHAKE = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' }
 
-/** One request over a connection of its own, exactly these headers; a switched protocol is hung up at once. */
+/** Sends one request with exactly these headers over a connection of its own; an upgraded connection is closed at once. */
 function request(server, method, path, headers = {}, body) {
   return new Promise((resolve, reject) => {
     const sent = http.request(server.url + path, { method, headers, agent: false }, async (response) => {
@@ -40,7 +40,7 @@ async function opened(server, origin, version) {
   return { answer, address: `${POLLING[version]}&sid=${sid}` }
 }
 
-/** Engine.IO's own goodbye: the packet "close", in the framing of that version. */
+/** The close packet of Engine.IO, in the framing of that version. */
 async function closed(server, address, version) {
   const answer = await request(server, 'POST', address, { 'content-type': 'text/plain;charset=UTF-8' }, version === 3 ? '1:1' : '1')
   assert.equal(answer.status, 200)

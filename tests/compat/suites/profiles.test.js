@@ -1,4 +1,4 @@
-// Families of frontends, each as its pages speak: with the default settings, and with one profile or setting.
+// Families of frontends with the events of their pages: with the default settings, and with one profile or setting.
 
 import assert from 'node:assert/strict'
 import { BY_DEFAULT, WITH_SETTINGS } from '../families.js'
@@ -6,7 +6,7 @@ import { scenarios, suite } from '../support.js'
 
 const WEBSOCKET = { name: 'websocket', major: 4, transports: ['websocket'] }
 
-/** Plays the steps of a family, one after the other: an event is handled when its acknowledgement has come. */
+/** Runs the steps of a family in order: an event is complete when its acknowledgement has arrived. */
 function play(server, { title, namespace = '', cell, events, steps }) {
   const scenario = scenarios(server, { ...WEBSOCKET, ...cell, events })
   scenario(title, async ({ room, create }) => {

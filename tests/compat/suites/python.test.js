@@ -1,4 +1,4 @@
-// python-socketio, the client of another language, in a whole call with the official JavaScript client.
+// python-socketio, a client in another language, in a whole call with the official JavaScript client.
 
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
@@ -14,7 +14,7 @@ const VENV = path.join(HERE, '.venv')
 const PYTHON = path.join(VENV, process.platform === 'win32' ? 'Scripts/python.exe' : 'bin/python')
 const REQUIREMENTS = path.join(HERE, 'python/requirements.txt')
 
-/** Makes the virtual environment, once for each version of the requirements. */
+/** Creates the virtual environment, once for each version of the requirements. */
 async function install() {
   const wanted = readFileSync(REQUIREMENTS, 'utf8')
   const stamp = path.join(VENV, 'installed.txt')

@@ -1,4 +1,4 @@
-// A dropped connection comes back by itself: the official client 4, not a line changed.
+// Session recovery of the unmodified official client 4 after a lost connection.
 
 import assert from 'node:assert/strict'
 import net from 'node:net'
@@ -10,7 +10,7 @@ const ROUNDS = 10
 const SIGNALS = 20
 const DOWN_MS = 100
 
-/** A line to the server that can be cut for a moment: both sides get a reset, and no goodbye. */
+/** A proxy that can reset both sides of all connections, without a disconnect. */
 async function lineTo(server) {
   const { hostname, port } = new URL(server.url)
   const ends = new Set()
@@ -27,7 +27,7 @@ async function lineTo(server) {
   await new Promise((done) => proxy.listen(0, '127.0.0.1', done))
   return {
     url: `http://127.0.0.1:${proxy.address().port}`,
-    // Down for a moment: who is between two polls just now has no connection that could be cut.
+    // Closed for a moment: a client between two polls has no open connection that could be reset.
     cut: () => {
       isDown = true
       for (const end of [...ends]) end.resetAndDestroy()
@@ -78,7 +78,7 @@ describe('a drop', () => {
           await say()
           await within(bob.emitWithAck('offer', { roomId: room, targetId: 'alice', offer: round }), () => 'acknowledged')
         }
-        // What alice was told last comes after everything before it.
+        // The last event for alice follows all earlier ones.
         await within(bob.emitWithAck('leave-room', { roomId: room }), () => 'left')
         await within(new Promise((done) => {
           const look = () => (told.includes('user-left') ? done() : alice.once('user-left', done))
@@ -90,7 +90,7 @@ describe('a drop', () => {
       } finally {
         bob.disconnect()
         alice.disconnect()
-        // Over polling the goodbye is a request of its own, and needs the line.
+        // Over polling the disconnect is a request of its own, which needs the connection.
         await server.idle()
         line.close()
       }

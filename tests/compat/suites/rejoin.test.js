@@ -1,4 +1,4 @@
-// Joining again: on the same connection, and from another one with the same userId.
+// Repeated joins: on the same connection, and from another one with the same userId.
 
 import assert from 'node:assert/strict'
 import { assertErrorEvent, assertPeer, matrix, suite } from '../support.js'

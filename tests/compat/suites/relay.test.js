@@ -1,4 +1,4 @@
-// Application events: relayed as they are, to whom they name, by every client over every transport.
+// Application events: relayed unchanged to their target, by every client over every transport.
 
 import assert from 'node:assert/strict'
 import { CELLS, assertErrorEvent, scenarios, suite } from '../support.js'

@@ -1,4 +1,4 @@
-// How many rooms one connection may be in.
+// The maximum number of rooms of one connection.
 
 import { matrix, suite } from '../support.js'
 

@@ -1,4 +1,4 @@
-// ROOM_AUTO_CREATE=false: rooms come from REST.
+// ROOM_AUTO_CREATE=false: rooms are created by REST only.
 
 import assert from 'node:assert/strict'
 import { assertErrorEvent, matrix, suite } from '../support.js'

@@ -1,4 +1,4 @@
-// In which room a signal travels, and that it stays there.
+// The room of a signal: signals stay within it.
 
 import assert from 'node:assert/strict'
 import { assertSameBody, matrix, relayed, suite } from '../support.js'

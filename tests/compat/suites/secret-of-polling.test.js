@@ -1,6 +1,6 @@
-// The secret of a polling session: whoever has it may speak and listen as its owner. Everything that others are told of a
-// victim is tried as one, before, during and after the victim's upgrade; nothing of it may be. What the owner itself knows
-// passes, so that these tests can fail.
+// The secret of a polling session, which authorises requests. All data that other clients receive about a victim is tried as a secret,
+// before, during and after the victim's upgrade, and none of it may work. Data that only the victim has does work, so that these tests can
+// fail.
 
 import assert from 'node:assert/strict'
 import http from 'node:http'
@@ -8,7 +8,7 @@ import { after, before, describe, test } from 'node:test'
 import { CELLS, Server, scenarios, suite, within } from '../support.js'
 
 const UNKNOWN = { status: 400, text: '{"code":1,"message":"Session ID unknown"}' }
-/** The length of a session id. */
+/** Length of a session id. */
 const LENGTH = 16
 
 const polling = (major) => CELLS.find((cell) => cell.major === major && cell.transports?.[0] === 'polling')
@@ -18,14 +18,14 @@ const revision = (major) => (major === 2 ? 3 : 4)
 // ------------------------------------------------------------------------------------------------------------ the victim
 
 /**
- * How far the victim has come when the others try: its client, what brings it to that point once it is in the room, and what
- * the server answers there to who knows the secret.
+ * The stages of the victim at the time of the attempts: its client, the step to the stage after its join, and the server's response to a
+ * correct secret.
  */
 const STAGES = [
   {
     stage: 'on polling',
     cell: polling,
-    // A second poll beside the victim's own is answered or refused; it ends the session either way.
+    // A second concurrent poll is answered or refused; it ends the session either way.
     known: { handshake: [101], leave: [200], disconnect: [200], close: [200], poll: [200, 400] },
   },
   {
@@ -37,13 +37,13 @@ const STAGES = [
   {
     stage: 'after its upgrade',
     cell: upgrading,
-    // The session id has served its purpose: nobody is known by it any more.
+    // The session id is not valid any more.
     isForgotten: true,
     known: { handshake: [400], leave: [400], disconnect: [400], close: [400], poll: [400] },
   },
 ]
 
-/** Has a client that polls begin its upgrade, and keeps it from saying the last word; returns what says it. */
+/** Starts the upgrade of a polling client without completing it; returns the function that completes it. */
 async function holdUpgrade({ engine }) {
   const held = new Promise((resolve) => {
     engine.once('upgrading', (transport) => {
@@ -58,14 +58,14 @@ async function holdUpgrade({ engine }) {
       }
     })
   })
-  // As the client does by itself where it may: the name is private in the newest one.
+  // As the client does itself; the name is private in the newest version.
   ;(engine._probe ?? engine.probe).call(engine, 'websocket')
   return within(held, () => 'the upgrade does not begin')
 }
 
 // ------------------------------------------------------------------------------------------------------------- what is told
 
-/** Every text in a JSON value, keys included. */
+/** Returns all texts in a JSON value, including keys. */
 function* texts(value) {
   if (typeof value === 'string') yield value
   else if (value && typeof value === 'object') {
@@ -76,19 +76,19 @@ function* texts(value) {
   }
 }
 
-/** The JSON values that stand anywhere in a frame, an answer, a header. */
+/** Returns the JSON values anywhere in a frame, a response or a header. */
 function* values(frame) {
   for (let start = frame.search(/[[{"]/); start >= 0 && start < frame.length; start++) {
     try {
       yield JSON.parse(frame.slice(start))
       return
     } catch {
-      // Not here.
+      // Not JSON at this position.
     }
   }
 }
 
-/** What may be taken for a session id: each text, each word of it, and what these are in other writings. */
+/** Returns candidates for a session id: each text, each word of it, and their decoded forms. */
 function candidates(frames, ids) {
   const found = new Set()
   for (const frame of frames) {
@@ -117,7 +117,7 @@ function candidates(frames, ids) {
   return found
 }
 
-/** What the routes that anyone may ask say, heads included. */
+/** Returns the responses of the public routes, with headers. */
 async function rest(server, room) {
   const told = []
   for (const address of ['/health', '/healthz', '/metrics', '/api/rooms', `/api/rooms/${room}`]) {
@@ -156,7 +156,7 @@ function request(url, options, body) {
   })
 }
 
-/** What comes of one attempt to be the owner of a session. */
+/** Returns the result of one attempt to use a session id. */
 function attempt(server, agent, name, eio, sid) {
   const address = (transport) => `${server.url}/socket.io/?EIO=${eio}&transport=${transport}&sid=${encodeURIComponent(sid)}`
   if (name === 'handshake') return request(address('websocket'), { agent, headers: HANDSHAKE })
@@ -166,7 +166,7 @@ function attempt(server, agent, name, eio, sid) {
   return request(address('polling'), { agent, method: 'POST', headers: { 'content-type': 'text/plain;charset=UTF-8' } }, body)
 }
 
-/** Tries each as a session id, in every way and over both revisions: all are unknown. Returns how many attempts that were. */
+/** Tries each candidate as a session id, in every way and with both revisions: all must be unknown. Returns the number of attempts. */
 async function tryAll(server, sids) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 16 })
   const attempts = [...sids].flatMap((sid) => [3, 4].flatMap((eio) => ATTEMPTS.map((name) => ({ name, eio, sid }))))
@@ -187,7 +187,7 @@ async function tryAll(server, sids) {
 
 // -------------------------------------------------------------------------------------------------------------- the scenarios
 
-/** A victim and an attacker with each client, in a room; they do to the victim whatever makes the server speak of it. */
+/** A victim and an attacker with each client, in a room; their actions cause all events that describe the victim. */
 async function meet({ room, connect }, victim) {
   const attackers = []
   const everyone = [victim]
@@ -214,7 +214,7 @@ async function meet({ room, connect }, victim) {
     for (const target of [victim.session, 'nobody']) await attacker.refused('TARGET_NOT_FOUND', 'offer', { targetId: target, offer: 1 })
     attacker.tell('offer', { targetId: `${victim.id}?`, offer: 1 })
     await attacker.next('error')
-    // The list again, and the victim in it.
+    // Requests the list again, with the victim in it.
     await attacker.join(room)
   }
   await victim.granted('ice-candidate', { candidate: null })
@@ -222,7 +222,7 @@ async function meet({ room, connect }, victim) {
   return attackers
 }
 
-// The upgrade that is held must not be taken for one that fails.
+// The delayed upgrade must not time out.
 const SETTINGS = { RESUME_SECONDS: '0', MESSAGES_PER_SECOND: '0', HANDSHAKE_TIMEOUT_SECONDS: '120' }
 
 suite('the secret of a polling session', SETTINGS, (server) => {
@@ -235,7 +235,7 @@ suite('the secret of a polling session', SETTINGS, (server) => {
           const victim = await world.connect('victim', cell(major))
           const attackers = await meet(world, victim)
           const release = await hold?.(victim)
-          // What each knows of itself is no secret of another's.
+          // A client's knowledge of its own id is not an attack.
           const own = new Set(attackers.map(({ session }) => session))
           const frames = [...attackers.flatMap(({ heard }) => heard), ...(await rest(server, world.room))]
           assert(frames.some((frame) => frame.includes(victim.connection)), 'the attackers know nothing of the victim')
@@ -245,7 +245,7 @@ suite('the secret of a polling session', SETTINGS, (server) => {
           const count = await tryAll(server, sids)
           assert(count > 1_000, `only ${count} attempts`)
 
-          // The victim is where it was, hears and is heard.
+          // The victim is still in the room, and sends and receives.
           const { participants } = await (await server.rest('GET', `/api/rooms/${world.room}`)).json()
           assert(participants.includes(victim.id))
           for (const attacker of attackers) await attacker.granted('offer', { targetId: victim.id, offer: 2 })
@@ -272,7 +272,7 @@ suite('the secret of a polling session', SETTINGS, (server) => {
               if (name === 'leave') await release?.()
               victim.close()
             } else {
-              // A client that is asked to close in the middle of its upgrade waits for that to end.
+              // A client that is asked to close during its upgrade completes the upgrade first.
               await release?.()
               victim.close()
               await bob.next('user-left')
@@ -299,7 +299,7 @@ suite('the secret of a polling session', SETTINGS, (server) => {
         }
       }
       const ownPoll = () => request(`${address}&sid=${sid}`, {})
-      // As every client: nothing is said before the server has answered the CONNECT.
+      // Like every client, it sends nothing before the response to the CONNECT.
       if (eio === 4) await post('40')
       await readUntil(ownPoll, '40')
       await post(`42["join-room",${JSON.stringify(room)},"owner"]`)
@@ -315,7 +315,7 @@ suite('the secret of a polling session', SETTINGS, (server) => {
 
 describe('the log', () => {
   const server = new Server({ ...SETTINGS, LOG_LEVEL: 'trace' })
-  /** Session ids, each with the connection id under which its owner is logged. */
+  /** Session ids, each with the connection id in the log of its owner. */
   const secrets = new Map()
   let stopped
   const stop = () => (stopped ??= server.stop())
@@ -327,7 +327,7 @@ describe('the log', () => {
       const victim = await world.connect('victim', cell)
       const attackers = await meet(world, victim)
       for (const peer of [victim, ...attackers]) secrets.set(peer.session, peer.connection)
-      // Requests that the server refuses might be told of, too; some of these end a session that polls.
+      // Refused requests may be logged, too; some of them end a polling session.
       for (const name of ATTEMPTS) await attempt(server, undefined, name, revision(cell.major), victim.session)
       victim.close()
       for (const attacker of attackers) await attacker.next('user-left')

@@ -1,4 +1,4 @@
-// The Engine.IO session id authorises requests. It is told to its owner alone, and what the others know opens nothing.
+// The Engine.IO session id authorises requests. Only its owner receives it, and ids that other clients know do not work.
 
 import assert from 'node:assert/strict'
 import { matrix, suite } from '../support.js'

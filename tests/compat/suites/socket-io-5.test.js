@@ -1,9 +1,9 @@
-// Socket.IO protocol, revision 5: the cases of its authors' conformance suite, over WebSocket as in theirs. Theirs runs against a server
-// that returns each event; here, an event is acknowledged or relayed to another member of the room. The cases of the transport
-// below, which theirs repeats, are in engine-io-4.test.js.
+// Socket.IO protocol, revision 5: the cases of its official conformance suite, over WebSocket. That suite runs against an echo server;
+// here, an event is acknowledged or relayed to another member of the room. Cases of the transport, which the suite repeats, are in
+// engine-io-4.test.js.
 //
-// Where this server deliberately differs: the answer to CONNECT carries a `pid` beside `sid` where sessions can be resumed, and every
-// namespace is served unless `SOCKETIO_NAMESPACES` lists them.
+// Deliberate differences of this server: the response to CONNECT has a `pid` if the session can be resumed, and every namespace is
+// available unless `SOCKETIO_NAMESPACES` lists them.
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
@@ -41,7 +41,7 @@ suite('Socket.IO 5', { RESUME_SECONDS: '0' }, (server) => {
       socket.send('41/custom,')
       socket.send('42/custom,1["leave-room"]')
       socket.send('422["leave-room"]')
-      // The event in the namespace that was left is not answered.
+      // An event in a namespace after its DISCONNECT is not answered.
       assertAck(await socket.next(), 2)
       socket.close()
     })
@@ -141,7 +141,7 @@ suite('time limits of Socket.IO 5', { HANDSHAKE_TIMEOUT_SECONDS: '1', PING_INTER
   })
 })
 
-/** A WebSocket whose Engine.IO handshake is done. */
+/** A WebSocket after the Engine.IO handshake. */
 async function open(server) {
   const socket = new Endpoint(server.url, 4).socket()
   opening(await socket.next())
@@ -173,7 +173,7 @@ async function room(server) {
   return { sender, receiver }
 }
 
-/** Asserts the answer to a CONNECT, which begins with `prefix`. */
+/** Asserts the response to a CONNECT, which begins with `prefix`. */
 function assertConnected(packet, prefix, keys = ['sid']) {
   assert(packet.startsWith(`${prefix}{`), packet)
   const answer = JSON.parse(packet.slice(prefix.length))

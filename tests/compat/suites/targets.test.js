@@ -1,4 +1,4 @@
-// Whom a signal is for, and under which names its sender is told.
+// The target of a signal, and the fields that name its sender.
 
 import assert from 'node:assert/strict'
 import { assertSameBody, matrix, relayed, suite } from '../support.js'
@@ -9,7 +9,7 @@ const FORGED = {
   fromSocketId: 'mallory', senderSocketId: 'mallory', fromUserId: 'mallory',
 }
 
-/** How a key may name bob: `targetSocketId` by his connection id only. */
+/** The ids of bob that a key accepts: `targetSocketId` his connection id only. */
 const ids = (key, bob) => [['peer', 'bob'], ['connection', bob.connection]].filter(([found]) => found === 'connection' || key !== 'targetSocketId')
 
 suite('targets', {}, (server) => {

@@ -1,4 +1,4 @@
-// Tokens, as the official clients bring them: `auth.token` from 3.x on, the query for 2.x.
+// Tokens of the official clients: `auth.token` from 3.x on, the query for 2.x.
 
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
@@ -17,7 +17,7 @@ function token(sub, seconds = 3600, secret = SECRET) {
   return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`
 }
 
-/** Each client with a token where it has a place for one, on each way that it can travel. */
+/** Each client that can send a token, with each transport. */
 const CLIENTS = [
   ['client 4', io4, (jwt) => ({ auth: { token: jwt } })],
   ['client 3', io3, (jwt) => ({ auth: { token: jwt } })],
@@ -54,7 +54,7 @@ suite('tokens', { JWT_SECRET: SECRET }, (server) => {
 
     test(`${name}: a bad one is a connect_error that begins with the code`, async () => {
       const socket = connect(server.url, token('ann', 3600, 'another secret'))
-      // The oldest clients know one event for all errors.
+      // The oldest clients have one event for all errors.
       const [error] = await heard(socket, 'connect_error', 'error')
       assert.equal(error.message, 'UNAUTHORIZED: a valid token is required')
       assert.equal(socket.connected, false)

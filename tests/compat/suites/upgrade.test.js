@@ -1,4 +1,4 @@
-// Signals that are under way while the transport changes: none lost, none twice, none out of order.
+// Signals during a change of the transport: none is lost, duplicated or reordered.
 
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
@@ -32,7 +32,7 @@ suite('the upgrade from polling to WebSocket', { MESSAGES_PER_SECOND: '0', SEND_
   }
 })
 
-/** Sends from before `upgrading` is connected until it has joined and upgraded, and some more; returns what was taken. */
+/** Sends from before `upgrading` connects until it has joined and upgraded, and some more; returns the accepted signals. */
 async function stream(sender, upgrading, joined) {
   const answers = []
   const send = () => answers.push(sender.ask('ice-candidate', { targetId: 'receiver', candidate: answers.length }))
@@ -52,7 +52,7 @@ async function stream(sender, upgrading, joined) {
   return indices.flat()
 }
 
-/** The receiver is there once and stays: from the first that was taken, all were. */
+/** The receiver is present from the first accepted signal, so that it receives all later ones. */
 async function assertReceived(receiver, granted) {
   assert(granted.length >= 30)
   for (const [offset, index] of granted.entries()) {

@@ -1,5 +1,5 @@
-// Volatile events that a client emits when it is connected. A client drops them while its transport is busy, as it is if the server
-// makes it answer a heartbeat at once.
+// Volatile events that a client emits when it is connected. A client drops them while its transport is busy, for example if it has to
+// answer a heartbeat.
 
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'

@@ -1,4 +1,4 @@
-// What no sound client sends: it is answered or ignored, and the connection lives on.
+// Invalid input is answered or ignored, and the connection stays open.
 
 import assert from 'node:assert/strict'
 import { assertErrorEvent, assertRefusal, matrix, suite } from '../support.js'

@@ -1,37 +1,38 @@
-// One side of a call, whatever its wire: joins, says numbered signals all the time, and keeps a log of all that happens.
-//
-// It does what a page does, and no more: on `connect` it joins unless it was recovered; nothing is sent twice. Judging
-// the log is the business of verdict.js.
+// One side of a call in any protocol: joins, sends numbered signals, and logs all events. It behaves like a page: on
+// `connect` it joins unless the session was recovered, and it sends nothing twice. verdict.js judges the log.
 
 import { random } from './random.js'
 
 const BURST = 6
 
-/** The kind of a signal by its number: an offer and its answer now and then, candidates otherwise. */
+/** Returns the kind of a signal by its number: sometimes an offer and its answer, candidates otherwise. */
 const kindOf = (number) => ({ 0: 'offer', 1: 'answer' })[number % 12] ?? 'candidate'
 
-/** A body of a realistic size that names the call, who says it, and its number. */
+/** Returns a body of a realistic size with the call, the sender and the number. */
 const bodyOf = (call, from, number, filler) => `${call}/${from}/${number}/${'.'.repeat(filler)}`
 
 export const numberIn = (body) => Number(body.split('/')[2])
 
 export class Caller {
-  /** `[time, what, …]`, in order. */
+  /** The log: `[time, what, …]`, in order. */
   log = []
-  /** How often it has entered the room afresh. The others read it from what it says of itself. */
+  /** Number of joins without a resumption. The other side reads it from the bodies. */
   incarnation = 0
-  /** Whether its last join was answered. */
+  /** Whether the last join was acknowledged. */
   isIn = false
-  /** The other's incarnation, as far as one was told; `null` while it is not in the room. */
+  /** The current incarnation of the other side; `null` while it is not in the room. */
   known = null
-  /** Rises with each connection. */
+  /** Number of connections. */
   life = 0
   #next = 0
   #chance
   #timer
   #isLeaving = false
 
-  /** @param options `{ id, call, room, me, other, address, wire, seed, paceMs, patienceMs }` @param tell where news go. */
+  /**
+   * @param options `{ id, call, room, me, other, address, wire, seed, paceMs, patienceMs }`
+   * @param tell receives the events
+   */
   constructor(options, tell) {
     Object.assign(this, options)
     this.tell = tell
@@ -48,7 +49,7 @@ export class Caller {
   }
 
   #tick() {
-    // One at a time, and a handful at once as when candidates are gathered.
+    // Single signals, and bursts as during candidate gathering.
     const count = this.#chance.chance(0.03) ? BURST : 1
     for (let one = 0; one < count; one += 1) this.#say()
     this.#timer = setTimeout(() => this.#tick(), this.#chance.between(0.5 * this.paceMs, 1.5 * this.paceMs))
@@ -65,14 +66,14 @@ export class Caller {
     return number
   }
 
-  /** Has stopped talking: says one last word, and again until it is accepted. */
+  /** Stops sending: sends a last signal, and repeats it until it is accepted. */
   finish() {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.finish(), 1000)
     this.lastWord = this.#say(true)
   }
 
-  /** Says goodbye, one way or the other. */
+  /** Leaves in one of several ways. */
   leave(how) {
     clearTimeout(this.#timer)
     this.#isLeaving = true
@@ -80,9 +81,9 @@ export class Caller {
     this.goodbye(how, () => this.tell('gone'))
   }
 
-  // ------------------------------------------------------------------------------------- what the wire below has to say
+  // ------------------------------------------------------------------------------------- called by the protocol
 
-  /** A new connection is there, and the place on it the one before or a new one. */
+  /** A new connection is open, with a resumed or a new session. */
   up(recovered) {
     if (!recovered) {
       this.incarnation += 1
@@ -104,7 +105,7 @@ export class Caller {
     this.#report()
   }
 
-  /** `outcome` is `ok` or a code. */
+  /** `outcome` is `ok` or an error code. */
   answered(number, outcome) {
     this.note('answer', number, outcome, this.known, this.life)
     if (number === this.lastWord && outcome === 'ok') {
@@ -120,7 +121,7 @@ export class Caller {
     if (body.endsWith('last')) this.tell('heard-last')
   }
 
-  /** Something about the other: `joined`, `left`, `away` or `back`. */
+  /** A presence event of the other side: `joined`, `left`, `away` or `back`. */
   presence(what, { userId, room, incarnation, reason }) {
     this.note('presence', what, incarnation, reason)
     if (userId !== this.other || room !== this.room) this.wrong(`${what} of ${userId} in ${room}`)
@@ -132,12 +133,12 @@ export class Caller {
     this.#report()
   }
 
-  /** What must never be. */
+  /** Records a violation. */
   wrong(what) {
     this.note('wrong', what)
   }
 
-  /** Tells when both are together. */
+  /** Reports that both are together. */
   #report() {
     if (this.isIn && this.known !== null) this.tell('together')
   }

@@ -1,4 +1,4 @@
-// Processes of ours end with us, however we end; a stopped one takes no other signal than the one they get.
+// Child processes end with this process, however it ends; a suspended one must be killed.
 
 const children = new Set()
 
@@ -7,7 +7,7 @@ process.once('exit', () => {
 })
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
 
-/** Sees to it that a child process does not outlive this one. */
+/** Ensures that a child process does not outlive this one. */
 export function ours(child) {
   children.add(child)
   child.once('exit', () => children.delete(child))

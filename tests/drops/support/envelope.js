@@ -1,4 +1,4 @@
-// A caller by `/ws`: a client of plain WebSocket that keeps a token and the number of the last message, and comes back by
+// A caller over `/ws`: a plain WebSocket client that stores a resume token and a sequence number, and resumes with
 // them.
 
 import { randomUUID } from 'node:crypto'
@@ -8,24 +8,24 @@ import { Caller } from './caller.js'
 const TYPES = { offer: 'sdp:offer', answer: 'sdp:answer', candidate: 'ice:candidate' }
 const KINDS = Object.fromEntries(Object.entries(TYPES).map(([kind, type]) => [type, kind]))
 
-/** How long nothing may come before the line counts as lost. The server pings every second. */
+/** Maximum silence before the connection counts as lost. The server pings every second. */
 const SILENCE_MS = 2500
 const RETRY_MS = [50, 250]
 
 export class EnvelopeCaller extends Caller {
   #socket
-  /** `null` until the server gave one. */
+  /** `null` until the server has sent one. */
   #token = null
-  /** The number of the last message of the place. */
+  /** The number of the last message of the session. */
   #last = 0
-  /** The number of the last message of this connection, while it is no place yet. */
+  /** The number of the last message of this connection, while it has no session. */
   #own = 0
   #isUp = false
   #isOver = false
   #silence
-  /** By correlation id: the numbers of signals, and what else waits for an answer. */
+  /** By correlation id: the numbers of signals, and other pending requests. */
   #asked = new Map()
-  /** Said while there was no connection. */
+  /** Signals sent without a connection. */
   #unsent = []
 
   connect() {
@@ -81,7 +81,7 @@ export class EnvelopeCaller extends Caller {
     } else this.wrong(`unexpected ${type}`)
   }
 
-  /** Every message has the number after the one before, on this connection or in this place. */
+  /** Checks that each message has the next number, of this connection or of the session. */
   #count(type, payload, sequence) {
     if (type === 'auth:response' && payload.recovered) {
       if (sequence !== this.#last) this.wrong(`resumed at ${sequence}, not ${this.#last}`)
@@ -106,12 +106,12 @@ export class EnvelopeCaller extends Caller {
     if (!recovered) return this.#join()
     this.#isUp = true
     this.up(true)
-    // What was asked and never answered is asked again.
+    // Unanswered requests are sent again.
     if (this.isIn) this.#flush()
     else this.#askToJoin()
   }
 
-  /** A new place, on the numbers of this connection. */
+  /** Starts a new session, with the numbers of this connection. */
   #join() {
     this.#isUp = true
     this.#last = this.#own

@@ -1,7 +1,8 @@
-// One address in front of several nodes, as a load balancer is: newcomers go to one node, and to another when that one
-// says that it is going. Whoever is with a node stays with it.
+// One address in front of several nodes, like a load balancer: new connections go to one node, or to another if that
+// one is draining. Existing sessions stay with their node.
 //
-// A node's rooms are its own: so both sides of a call have to be on one node, and newcomers go to one at a time.
+// A node has rooms of its own, so that both sides of a call must use one node, and new connections go to one node at a
+// time.
 
 import http from 'node:http'
 import net from 'node:net'
@@ -12,7 +13,7 @@ const HEALTH_MS = 50
 
 export class Gate {
   #nodes = []
-  /** By Engine.IO session id, for those that poll. */
+  /** By Engine.IO session id, for polling clients. */
   #sessions = new Map()
   #server = http.createServer()
   #isOpen = true
@@ -24,7 +25,7 @@ export class Gate {
     this.address = `127.0.0.1:${this.#server.address().port}`
   }
 
-  /** Sends newcomers to a node from now on, as long as it is well; the others get those whom it does not take. */
+  /** Directs new connections to a node while it is healthy; the others get the rest. */
   prefer(node) {
     this.#nodes = [node, ...this.#nodes.filter((other) => other !== node)]
     if (!node.isWatched) this.#watch(node)
@@ -44,12 +45,12 @@ export class Gate {
     }
   }
 
-  /** The node is gone, and does not come back under this address. */
+  /** The node has stopped, and does not return at this address. */
   remove(node) {
     this.#nodes = this.#nodes.filter((other) => other !== node)
   }
 
-  /** Where a request goes: with its session, or as a newcomer. */
+  /** Returns the node of a request: that of its session, or the one for new connections. */
   #route({ url }) {
     const sid = /[?&]sid=([^&]+)/.exec(url)?.[1]
     const node = this.#sessions.get(sid) ?? this.#nodes.find(({ isWell }) => isWell) ?? this.#nodes[0]
@@ -77,7 +78,7 @@ export class Gate {
     request.pipe(onward)
   }
 
-  /** Passes a WebSocket on as it is. */
+  /** Forwards a WebSocket unchanged. */
   #switch(request, socket, early) {
     const { node } = this.#route(request)
     const onward = net.connect(node.address)

@@ -1,4 +1,4 @@
-// The process of a client's machine, from outside: orders in, news out.
+// The controller of a client machine: sends commands, receives events.
 
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -8,7 +8,7 @@ import { ours } from './children.js'
 const PROGRAM = fileURLToPath(new URL('../laptop.js', import.meta.url))
 
 export class Laptop {
-  /** When it slept: `[from, to]`. */
+  /** The times of suspension: `[from, to]`. */
   sleeps = []
   #process
   #news = new Map()
@@ -30,19 +30,19 @@ export class Laptop {
     this.#process.send({ order, id, rest })
   }
 
-  /** Resolves when a caller has told something, or has before. */
+  /** Resolves when a caller has reported an event, also in the past. */
   told(id, what) {
     const news = this.#news.get(`${id} ${what}`)
     return news ? Promise.resolve(news) : this.next(id, what)
   }
 
-  /** Resolves when a caller tells something from now on. */
+  /** Resolves when a caller reports an event from now on. */
   next(id, what) {
     const news = `${id} ${what}`
     return new Promise((done) => this.#waiting.set(news, [...(this.#waiting.get(news) ?? []), done]))
   }
 
-  /** What all its callers told is not needed any more. */
+  /** Forgets the events of its callers. */
   forget() {
     this.#news.clear()
     this.#waiting.clear()

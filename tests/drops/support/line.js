@@ -1,21 +1,21 @@
-// One client's line to the server: a TCP proxy that fails in every way in which lines fail.
+// A TCP proxy in front of the server, for one client, that fails in every way in which connections fail.
 //
-// What it passes it passes whole and in order. What it does not pass it either keeps for later (a silence that ends) or loses
-// for good, together with all that comes after it on that connection.
+// Forwarded data is complete and in order. Other data is either kept for later (a silence that ends), or lost together
+// with everything after it on that connection.
 
 import net from 'node:net'
 
-/** A connection through the line: the client's end is `near`, the server's is `far`. */
+/** A connection through the proxy: the client's end is `near`, the server's is `far`. */
 class Connection {
-  /** Whether it was there before the silence that is now. */
+  /** Whether it was open before the current silence. */
   isOld = false
-  /** How many pieces of data have passed, either way. */
+  /** Number of forwarded chunks, in both directions. */
   pieces = 0
-  /** While nothing passes: what would have happened, in order. */
+  /** The operations during a silence, in order. */
   #held = null
-  /** Whether it does not pass to the client alone. */
+  /** Whether only the direction to the client is silent. */
   #isHalf = false
-  /** Nothing passes any more, whatever comes. */
+  /** Nothing is forwarded any more. */
   #isLost = false
 
   constructor(line, near) {
@@ -34,11 +34,11 @@ class Connection {
   #join(from, to, way) {
     from.on('data', (piece) => this.#do(way, () => this.#pass(piece, from, to, way)))
     from.on('end', () => this.#do(way, () => to.end(), from))
-    // Whoever is reset on one side is reset on the other.
+    // A reset on one side resets the other.
     from.on('error', () => this.#do(way, () => to.resetAndDestroy(), from))
   }
 
-  /** Does it now, when the silence is over, or never: then `end`, which is done for, goes. */
+  /** Executes an operation now, after the silence, or never: then `end` is destroyed. */
   #do(way, pass, end) {
     if (this.#isLost) end?.destroy()
     else if (this.#held && (way === 'down' || !this.#isHalf)) this.#held.push(() => this.#do(way, pass))
@@ -63,7 +63,7 @@ class Connection {
     this.#held ??= []
   }
 
-  /** What was held comes late, but it comes. */
+  /** Delivers the held data late. */
   speak() {
     const held = this.#held ?? []
     this.#held = null
@@ -71,7 +71,7 @@ class Connection {
     for (const pass of held) pass()
   }
 
-  /** From here on nothing passes, and neither side is told. */
+  /** From now on nothing is forwarded, and neither side is notified. */
   lose() {
     this.#isLost = true
     this.#held = null
@@ -80,7 +80,7 @@ class Connection {
     }
   }
 
-  /** Ends it for one side or both; the other hears nothing. */
+  /** Closes one or both sides; the other side is not notified. */
   cut(how, sides) {
     this.lose()
     for (const side of ['near', 'far']) {
@@ -97,17 +97,17 @@ class Connection {
   }
 }
 
-/** A line, with as many connections as its client opens. */
+/** The proxy of one client, with all its connections. */
 export class Line {
   connections = new Set()
-  /** What happened to it: `[time, 'line', what]`. */
+  /** The log: `[time, 'line', what]`. */
   story = []
-  /** How many cuts it had, by the stage at which they came. */
+  /** Number of cuts by stage. */
   stages = {}
-  /** How far the client had come since the last cut: `handshake`, `connect`, `back`. */
+  /** The stage that the client has reached since the last cut: `handshake`, `connect`, `back`. */
   #stage = 'handshake'
   #server
-  /** `open`, `down` (who comes is reset), `silent`, or `half` silent. */
+  /** `open`, `down` (new connections are reset), `silent`, or `half` silent. */
   #state = 'open'
   #armed = []
 
@@ -124,7 +124,7 @@ export class Line {
       this.connections.add(connection)
       if (this.#state !== 'open') {
         connection.hush(this.#state === 'half')
-        // Its first packets are sent again until they get through.
+        // Its first packets are retransmitted until they arrive.
         connection.isOld = false
       }
       const [next] = this.#armed
@@ -138,7 +138,7 @@ export class Line {
     this.story.push([Date.now(), 'line', what])
   }
 
-  /** Cuts every connection that there is, by `reset` or `fin`, for `near`, `far` or `both`. */
+  /** Cuts all open connections by `reset` or `fin`, for `near`, `far` or `both`. */
   cut(how, sides) {
     this.note(`${how} ${sides} at ${this.#stage}`)
     this.stages[this.#stage] = (this.stages[this.#stage] ?? 0) + 1
@@ -146,20 +146,20 @@ export class Line {
     for (const connection of [...this.connections]) connection.cut(how, sides)
   }
 
-  /** Refuses newcomers from now on. */
+  /** Refuses new connections from now on. */
   down() {
     this.note('down')
     this.#state = 'down'
   }
 
-  /** Passes nothing from now on, and closes nothing; `half`: nothing to the client, all to the server. */
+  /** Forwards nothing from now on, and closes nothing; `half`: nothing to the client, everything to the server. */
   silence(isHalf = false) {
     this.#state = isHalf ? 'half' : 'silent'
     this.note(this.#state)
     for (const connection of this.connections) connection.hush(isHalf)
   }
 
-  /** Works again. What was there before a silence is lost for good where `old` says so; else all comes late. */
+  /** Works again. Data held since a silence is lost if `old` says so, and delivered late otherwise. */
   up(old = 'late') {
     this.note(`up, what is old is ${old}`)
     this.#state = 'open'
@@ -170,21 +170,21 @@ export class Line {
   }
 
   /**
-   * Cuts connections to come, one after the other, each in the midst of a piece of data: after so many (`piece`) have
-   * passed, and a `portion` of it. Before the first `skip` of them are spared.
+   * Cuts later connections, one after the other, each within a chunk of data: after `piece` chunks and a `portion` of
+   * the next. The first `skip` connections are not cut.
    */
   arm(cuts) {
     this.#armed = cuts
   }
 
-  /** The cut that is due on a connection now. */
+  /** The next cut of a connection. */
   due(connection) {
     const [next] = this.#armed
     if (next?.connection !== connection || !next || connection.pieces < next.piece) return undefined
     return this.#armed.shift()
   }
 
-  /** Learns from what the server says how far the client has come. */
+  /** Detects the client's stage from the server's messages. */
   overhear(bytes) {
     if (this.#stage === 'back') return
     const text = bytes.toString('latin1')
@@ -192,7 +192,7 @@ export class Line {
     else if (/0\{"sid"|connection:ack/.test(text)) this.#stage = 'connect'
   }
 
-  /** Works from now on, and nothing is to come. */
+  /** Works from now on, without further cuts. */
   rest() {
     this.#armed = []
     if (this.#state !== 'open') this.up()

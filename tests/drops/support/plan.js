@@ -1,8 +1,8 @@
-// What is done to the lines of a call, and when.
+// The failures of the connections of a call, and their times.
 
 import { setTimeout as pause } from 'node:timers/promises'
 
-/** What the server is told for these tests: heartbeats and absences that are seconds, not tens of them. */
+/** Settings of the server for these tests: heartbeats and resumption times of seconds. */
 export const RESUME_MS = 6000
 export const SETTINGS = {
   RESUME_SECONDS: String(RESUME_MS / 1000),
@@ -12,24 +12,24 @@ export const SETTINGS = {
   HANDSHAKE_TIMEOUT_SECONDS: '4',
 }
 
-/** By then the server has noticed that a line is silent: two missed heartbeats of `/ws`, and some. */
+/** Time after which the server has detected a silent connection: two missed heartbeats of `/ws`, and a margin. */
 const NOTICED_MS = 3200
-/** A silence that both sides notice, or one, or none. */
+/** A silence that both sides detect, or one, or none. */
 const SILENCE_MS = [1500, 4000]
 const OUTAGE_MS = [0, 2000]
-/** By then a place is given up for sure: it is looked at four times a second. */
+/** Time after which a session has expired for certain: expiry is checked four times a second. */
 export const TOO_LONG_MS = NOTICED_MS + RESUME_MS + 1300
 
 const GAP_MS = [300, 2200]
-/** A short nap is not noticed, a long one by both sides. */
+/** A short suspension is not detected, a long one by both sides. */
 const NAP_MS = [200, 4000]
-/** How many calls have an absence that is too long, and how many waves one in which a machine sleeps for too long. */
+/** Share of calls with an absence longer than the resumption time, and of waves with such a suspension. */
 const LONG_CALLS = 0.15
 const LONG_WAVES = 0.12
 
 async function outage(line, chance) {
   const ms = chance.between(...OUTAGE_MS)
-  // Often there is none: the next connection is made at once.
+  // Often there is no delay: the next connection follows at once.
   if (chance.chance(0.3)) return
   line.down()
   await pause(ms)
@@ -47,9 +47,9 @@ async function silence(line, chance, old, isHalf) {
   line.up(old)
 }
 
-/** Cuts of the connections that follow, while they shake hands, connect, and recover; up to three in a row. */
+/** Cuts of the following connections during the handshake, the connect or the recovery; up to three in a row. */
 async function delicate(line, chance, wire) {
-  // What takes one connection elsewhere takes several over polling.
+  // A stage of one connection consists of several connections over polling.
   const skip = wire === 'polling' || wire === 'upgrade' ? 4 : 0
   line.arm(Array.from({ length: chance.whole(1, 3) }, () => ({
     skip: chance.whole(0, skip),
@@ -61,11 +61,11 @@ async function delicate(line, chance, wire) {
   line.cut('reset', 'both')
 }
 
-/** What can happen to one side. */
+/** The failures of one side. */
 const KINDS = {
   'reset': ({ line }, chance) => cut(line, chance, 'reset', 'both'),
   'end': ({ line }, chance) => cut(line, chance, 'fin', 'both'),
-  // The server hears nothing, and the client is back at once: a phone that changes networks.
+  // The server is not notified, and the client reconnects at once: a phone that changes networks.
   'reset of the client': ({ line }, chance) => cut(line, chance, 'reset', 'near'),
   'reset of the server': ({ line }, chance) => cut(line, chance, 'reset', 'far'),
   'silence, then late': ({ line }, chance) => silence(line, chance, 'late'),
@@ -75,7 +75,7 @@ const KINDS = {
 }
 const BOTH = 'of both at once'
 
-/** What may happen beyond what a place is held for. */
+/** Absences longer than the resumption time. */
 const LONG = {
   'too long a reset': (line) => {
     line.cut('reset', 'both')
@@ -84,13 +84,16 @@ const LONG = {
   'too long a silence': (line) => line.silence(),
 }
 
-/** Does all that is to happen to a call. @returns how often each kind of drop was, and who was away for too long */
+/**
+ * Applies all failures of a call.
+ * @returns the number of failures of each kind, and the sides that were absent for too long
+ */
 export async function disturb(sides, chance) {
   const drops = {}
   const expired = []
   const count = (kind) => (drops[kind] = (drops[kind] ?? 0) + 1)
   const queues = new Map(sides.map(({ me }) => [me, Promise.resolve()]))
-  // One thing at a time on each line.
+  // One failure at a time on each connection.
   const alone = (side, happen) => {
     const done = queues.get(side.me).then(happen)
     queues.set(side.me, done)
@@ -128,7 +131,7 @@ export async function disturb(sides, chance) {
   return { drops, expired }
 }
 
-/** When the machines of a wave sleep: for each a list of `[gap, length]`. */
+/** Returns the suspensions of the machines of a wave: for each a list of `[gap, length]`. */
 export function naps(chance) {
   const short = () => [chance.between(1500, 6000), chance.between(...NAP_MS)]
   const machines = [[short(), short()], [short(), short()]]

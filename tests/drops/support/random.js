@@ -1,6 +1,8 @@
-// Chance that can be had again: the same seed gives the same numbers.
+// Reproducible random numbers: the same seed gives the same sequence.
 
-/** A source of numbers in [0, 1), by mulberry32. Anything serves as the seed; different texts give different sources. */
+/**
+ * A source of numbers in [0, 1), by mulberry32. The seed may be any value; different texts give different sequences.
+ */
 export function random(seed) {
   let state = 0x811c9dc5
   for (const unit of String(seed)) state = Math.imul(state ^ unit.codePointAt(0), 0x01000193)
@@ -12,15 +14,15 @@ export function random(seed) {
   }
   return {
     next,
-    /** Whether something of a probability happens. */
+    /** Returns true with a probability. */
     chance: (probability) => next() < probability,
-    /** A number from `low` to `high`. */
+    /** Returns a number from `low` to `high`. */
     between: (low, high) => low + next() * (high - low),
-    /** A whole number from `low` to `high`, both included. */
+    /** Returns an integer from `low` to `high`, both included. */
     whole: (low, high) => Math.floor(low + next() * (high - low + 1)),
-    /** One of several. */
+    /** Returns one of several values. */
     pick: (several) => several[Math.floor(next() * several.length)],
-    /** The same ones in another order. */
+    /** Returns the values in random order. */
     shuffled: (several) => {
       const left = [...several]
       return several.map(() => left.splice(Math.floor(next() * left.length), 1)[0])

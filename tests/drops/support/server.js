@@ -1,4 +1,4 @@
-// The server under test: started, asked what it holds, stopped.
+// The server under test: start, inspection, stop.
 
 import { spawn } from 'node:child_process'
 import { createWriteStream, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -35,7 +35,7 @@ export class Server {
     this.settings = settings
   }
 
-  /** One that another keeps, to be asked. */
+  /** A server that another process started, for inspection. */
   static at(address) {
     const server = new Server()
     server.#reach(address)
@@ -72,7 +72,7 @@ export class Server {
     this.#reach(await within(Promise.race([address, ended]), () => 'the server does not listen'))
   }
 
-  /** Asks on a connection of its own, which is gone afterwards. */
+  /** Requests on a connection of its own, which is closed afterwards. */
   async ask(path) {
     const answer = await new Promise((done, fail) => http.get(this.url + path, { agent: false }, done).once('error', fail))
     return text(answer)
@@ -86,7 +86,7 @@ export class Server {
     }))
   }
 
-  /** What it holds of anyone, by each of the ways in which it says so: all zero when nobody is there. */
+  /** The resources that the server reports for clients, in each of its reports: all zero without clients. */
   async held() {
     const { rooms, participants, connections } = JSON.parse(await this.ask('/health'))
     const listed = JSON.parse(await this.ask('/api/rooms')).length
@@ -97,12 +97,12 @@ export class Server {
       rooms, participants, connections, 'listed rooms': listed,
       ...Object.fromEntries(gauges.map((name) => [name, metrics[name]])),
       ...Object.fromEntries(open),
-      // The scrape is one.
+      // The scrape itself is one connection.
       parlor_tasks: metrics.parlor_tasks - 1,
     }
   }
 
-  /** Waits until it holds nothing; what is left where it goes on to hold something. */
+  /** Waits until the server holds nothing; returns the rest if it keeps something. */
   async emptied() {
     const until = Date.now() + PATIENCE_MS
     for (;;) {
@@ -122,17 +122,17 @@ export class Server {
     }
   }
 
-  /** Its log is of no interest. */
+  /** Discards the log. */
   forgetLog() {
     rmSync(path.dirname(this.logFile), { recursive: true })
   }
 
-  /** What its log says of a room. */
+  /** Returns the log lines of a room. */
   lines(room) {
     return readFileSync(this.logFile, 'utf8').split('\n').filter((line) => line.includes(` room=${room} `))
   }
 
-  /** Asks it to go; how it ended, and after how long. */
+  /** Stops the server; returns its exit status and the time it took. */
   async stop() {
     const began = Date.now()
     this.#child.kill('SIGTERM')

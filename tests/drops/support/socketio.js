@@ -1,9 +1,9 @@
-// A caller by the official Socket.IO client, as it comes.
+// A caller with the unmodified official Socket.IO client.
 
 import { io } from 'socket.io-client'
 import { Caller, numberIn } from './caller.js'
 
-/** The transports of a wire; `upgrade` is the client's default. */
+/** The transports of a client; `upgrade` is the default. */
 const TRANSPORTS = { websocket: ['websocket'], polling: ['polling'], upgrade: undefined }
 
 const EVENTS = { offer: 'offer', answer: 'answer', candidate: 'ice-candidate' }
@@ -21,7 +21,7 @@ export class SocketIoCaller extends Caller {
     const socket = io(`http://${this.address}`, {
       forceNew: true,
       ...(TRANSPORTS[this.wire] && { transports: TRANSPORTS[this.wire] }),
-      // Quicker than a page, since the absences here are shorter.
+      // Faster than in a page, since the absences in this test are shorter.
       reconnectionDelay: 50,
       reconnectionDelayMax: 250,
       timeout: this.patienceMs,
@@ -45,14 +45,14 @@ export class SocketIoCaller extends Caller {
       this.note('refused', error.message)
       if (!socket.active) this.wrong(`refused: ${error.message}`)
     })
-    // Where a signal really goes: at once, or when the connection is there again.
+    // The point at which a signal is really sent: at once, or after the reconnection.
     socket.onAnyOutgoing((event, message) => {
       const content = message.offer ?? message.answer ?? message.candidate
       if (content) this.note('sent', numberIn(content.sdp ?? content.candidate), this.life)
     })
     // Catch-all listeners are called before the others.
     socket.onAny((...event) => this.#track(event))
-    // Before the acknowledgement, and told again where that was lost.
+    // Arrives before the acknowledgement, and again if that was lost.
     this.#on('room-users', (users) => this.joined(this.#other(users)))
     for (const what of ['joined', 'left', 'away', 'back']) {
       this.#on(`user-${what}`, ({ userId, roomId, incarnation, reason }) => {
@@ -72,13 +72,13 @@ export class SocketIoCaller extends Caller {
     this.#socket.on(event, (...values) => this.#isRepeated || listener(...values))
   }
 
-  /** Finds the one event that may arrive twice: the connection was lost between the event and its offset. */
+  /** Detects the one event that may arrive twice: the connection was lost between the event and its offset. */
   #track(event) {
     const text = JSON.stringify(event)
     this.#isRepeated = this.#isFirst && this.#socket.recovered && text === this.#unnumbered
     this.#isFirst = false
     if (this.#isRepeated) this.note('repeated', event[0])
-    // An event of one value is an offset.
+    // An event with one value is an offset.
     this.#unnumbered = event.length === 1 ? undefined : text
   }
 
@@ -107,7 +107,7 @@ export class SocketIoCaller extends Caller {
   goodbye(how, done) {
     const end = () => {
       this.#socket.disconnect()
-      // Over polling the goodbye is a request of its own.
+      // Over polling the disconnect is a request of its own.
       setTimeout(done, 200)
     }
     if (how === 'leave') this.#socket.emit('leave-room', { roomId: this.room }, end)

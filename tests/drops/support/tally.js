@@ -1,4 +1,4 @@
-// The figures of a run, and the story of a call that went wrong.
+// The figures of a run, and the log of a failed call.
 
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -6,7 +6,7 @@ import path from 'node:path'
 const MAX_LISTED = 12
 const MAX_STORIES = 5
 const MAX_LINES = 80
-/** How much of a story is shown before and after the first thing that is wrong. */
+/** Number of log lines shown around the first violation. */
 const BEFORE_MS = 6000
 const AFTER_MS = 500
 
@@ -17,7 +17,7 @@ export function spread(times) {
   return { median: quantile(sorted, 0.5), p99: quantile(sorted, 0.99), max: sorted.at(-1) ?? 0 }
 }
 
-/** How long after the line worked again, or its machine woke up, somebody was back: of each time but the first. */
+/** Times from the recovery of a connection or machine to the return of the client, without the first. */
 function returns({ log, line, sleeps }) {
   const turns = [...line.story.map(([at]) => at), ...sleeps.map(([, to]) => to)]
   const ups = log.filter(([, what]) => what === 'up').map(([at]) => at)
@@ -50,7 +50,7 @@ export class Tally {
     this.#found += call.found.length
   }
 
-  /** What is wrong with a call, and its story: around the first thing here, all of it in a file. */
+  /** Prints the violations of a call and the log around the first one; writes the whole log to a file. */
   show(call, seed, server) {
     this.failed.push(call.number)
     const began = Math.min(...call.sides.flatMap(({ log }) => log.slice(0, 1).map(([at]) => at)))
@@ -68,7 +68,7 @@ export class Tally {
     for (const { text } of around.slice(-MAX_LINES)) console.log(`    ${text}`)
   }
 
-  /** Prints all figures; whether all is well. */
+  /** Prints all figures; returns whether all properties hold. */
   report({ seed, left, counted, ended }) {
     const sums = this.#sums
     const [absent, back] = [spread(this.#absences), spread(this.#returns)]
@@ -92,7 +92,7 @@ violations   ${this.#found} in ${this.failed.length} calls`)
   }
 }
 
-/** Both sides and their lines in the order of time; runs of signals in one line each. */
+/** Merges the logs of both sides and their connections by time; runs of signals become one line. */
 export function story({ sides }) {
   const events = sides.flatMap(({ me, log, line, sleeps }) => [
     ...log, ...line.story, ...sleeps.flatMap(([from, to]) => [[from, 'asleep'], [to, 'awake']]),

@@ -1,14 +1,13 @@
-// What must be true of a call, read off the logs of its two sides.
+// The properties of a call, checked on the logs of its two sides.
 //
-// Nothing here knows what was done to the lines, but for absences that were meant to be too long: whatever happens to a
-// line, each of these holds.
+// The properties do not depend on the failures, except for absences that were planned to be too long.
 
-/** Reads one side's log into what is asked of it. */
+/** Reads the log of one side. */
 function read({ me, log }) {
   const side = { me, said: new Map(), sent: new Map(), answers: new Map(), heard: [], ups: [], joined: new Set(), wrong: [], told: [] }
   let incarnation = 0
   let began
-  /** When the server held the place for sure: something that was sent then was answered. */
+  /** The times at which the server held the session for certain: a request sent later was answered. */
   let alive
   for (const [at, what, ...rest] of log) {
     const [first, second, third, fourth] = rest
@@ -37,8 +36,8 @@ function read({ me, log }) {
 }
 
 /**
- * All that is wrong with a call, each as `{ at, text }`; empty if nothing is. `resumeMs` is how long a place is held, `null`
- * where servers are restarted: nothing is held then, and nothing that was accepted is lost.
+ * Returns the violations of a call, each as `{ at, text }`. `resumeMs` is the resumption time, or `null` if servers are
+ * restarted: sessions are not resumed then, and no accepted signal is lost.
  */
 export function judge({ sides, expired = [] }, { resumeMs }) {
   const [one, other] = sides.map(read)
@@ -60,7 +59,7 @@ export function judge({ sides, expired = [] }, { resumeMs }) {
   return { found, figures: figures([one, other]) }
 }
 
-/** Only what the other said is heard, as what it was, and never what was refused. */
+/** A side receives only what the other has sent, unchanged, and nothing that was refused. */
 function strays({ heard }, across) {
   return heard.flatMap(({ at, number, stray }) => {
     if (stray) return [[at, `a signal that is none of this call's: ${JSON.stringify(stray)}`]]
@@ -70,7 +69,7 @@ function strays({ heard }, across) {
   })
 }
 
-/** What comes comes once and in order. */
+/** Signals arrive once and in order. */
 function order({ heard }) {
   return heard.flatMap(({ at, number }, index) => {
     const before = heard[index - 1]?.number ?? -1
@@ -78,7 +77,7 @@ function order({ heard }) {
   })
 }
 
-/** Over one connection, whatever came before something that was answered is answered. */
+/** On one connection, every request before an answered request is answered. */
 function silence({ sent, answers }) {
   const last = new Map()
   for (const [number, { life }] of answers) {
@@ -90,13 +89,13 @@ function silence({ sent, answers }) {
 }
 
 /**
- * A signal is refused only where its sender or its target is not in the room. A peer that a restart disconnected is shown as
- * away, and is in the room no longer.
+ * A signal is refused only if its sender or its target is not in the room. A peer that a restart disconnected is shown as
+ * away, and is no longer in the room.
  */
 function refusals({ answers, sent, said, ups, told }, resumeMs) {
   const isAway = (at) => told.findLast(({ what, at: then }) => what === 'presence' && then <= at)?.rest[0] === 'away'
   return [...answers].flatMap(([number, { outcome, known, at }]) => {
-    // Buffered while away, and sent before the page could join again.
+    // Sent before the client could rejoin, after an absence.
     const wasFresh = ups.some((up) => !up.recovered && sent.get(number).at <= up.at + 100 && at >= up.at)
     if (outcome === 'ok' && known === null) return [[at, `${number} was accepted, for nobody`]]
     if (outcome === 'ok' || (outcome === 'NOT_IN_ROOM' && wasFresh)) return []
@@ -106,7 +105,7 @@ function refusals({ answers, sent, said, ups, told }, resumeMs) {
   })
 }
 
-/** What was accepted for an incarnation of the other reaches it, unless that ended before it could: not by a restart. */
+/** Signals accepted for an incarnation of the other side reach it, unless it ended before. A restart is no reason. */
 function lost({ answers, said }, across, resumeMs) {
   if (resumeMs === null) {
     const all = new Set(across.heard.map(({ number }) => number))
@@ -120,7 +119,7 @@ function lost({ answers, said }, across, resumeMs) {
     heard.get(incarnation).add(number)
   }
   return [...answers].flatMap(([number, { at, outcome, known }]) => {
-    // Where the other ended in between, nobody knows for which of the two it was.
+    // If the other side ended in between, it is unknown for which of the two incarnations it was.
     if (outcome !== 'ok' || known === null || said.get(number).known !== known) return []
     const its = heard.get(known) ?? new Set()
     const mayEndEarly = known < across.incarnation
@@ -129,7 +128,7 @@ function lost({ answers, said }, across, resumeMs) {
   })
 }
 
-/** Who is told what about the other: it joins, may go away and come back, and leaves; and each for a reason. */
+/** Presence events follow the other side's state: it joins, may be away and back, and leaves, each for a reason. */
 function presence({ told }, across, resumeMs) {
   const found = []
   let known = null
@@ -168,21 +167,21 @@ function mayLeave(across, incarnation, reason, at, resumeMs) {
   if (['left', 'disconnected'].includes(reason) && across.left <= at) return true
   if (across.incarnation <= incarnation) return false
   if (resumeMs === null) return ['kicked', 'disconnected'].includes(reason)
-  // A client of `/ws` has nothing to come back by before its join is answered.
+  // A `/ws` client has no resume token before its join is answered.
   return reason === 'timeout' || (reason === 'replaced' && !across.joined.has(incarnation))
 }
 
-/** Who was away for less than a place is held is recovered. */
+/** A client that was absent for less than the resumption time is recovered. */
 function absences({ ups }, resumeMs) {
   return ups.flatMap(({ at, recovered, alive }) => {
     return !recovered && at - alive < resumeMs ? [[at, `lost its place in ${at - alive} ms`]] : []
   })
 }
 
-/** Who was away for much longer is not. */
+/** A client that was absent for much longer is not. */
 function overdue({ ups }, expired) {
   return expired.flatMap(({ from, to }) => {
-    // What was answered before, and read when the machine woke up, says nothing.
+    // An answer that was sent before the suspension and read after it proves nothing.
     const back = ups.find(({ began }) => began >= from)
     if (!back) return [[to, 'never came back']]
     if (back.at < to) return [[back.at, `came back through a line that was down, after ${back.at - from} ms`]]
@@ -202,7 +201,7 @@ function figures(sides) {
   return {
     said: sum(({ said }) => said.size),
     accepted: sum((side) => answered(side, (outcome) => outcome === 'ok')),
-    // For places that were given up before they could be told.
+    // Sessions that ended before their token was received.
     lapsed: lapsed(...sides) + lapsed(...sides.toReversed()),
     refused: sum((side) => answered(side, (outcome) => outcome !== 'ok')),
     heard: sum(({ heard }) => heard.length),

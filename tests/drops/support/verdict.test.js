@@ -1,4 +1,4 @@
-// The verdict finds what it is there to find: a call that went well, with one thing changed at a time.
+// The verdict detects violations: a valid call, with one change at a time.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -6,7 +6,7 @@ import { judge } from './verdict.js'
 
 const RESUME_MS = 6000
 
-/** One side of a call of ten signals each way, over a drop in the middle, after which it was recovered. */
+/** Returns one side of a call with ten signals each way, and a failure in the middle after which it was recovered. */
 function side(me) {
   const log = [
     [0, 'life', 1], [1, 'up', false, 1], [2, 'users', null], [2, 'joined', 1],
@@ -34,7 +34,7 @@ const call = () => ({ sides: [side('a'), side('b')] })
 const found = (call, resumeMs = RESUME_MS) => judge(call, { resumeMs }).found.map(({ text }) => text)
 const find = (log, what, test = () => true) => log.findIndex(([, is, ...rest]) => is === what && test(...rest))
 
-/** What is found when something was done to the log of a. */
+/** Returns the violations found after a change of a's log. */
 function changed(change) {
   const one = call()
   change(one.sides[0].log, one.sides[1].log)
@@ -90,14 +90,14 @@ test('an absence that was too long must have ended the place', () => {
 test('over a restart nothing that was accepted may be lost, whatever became of its target', () => {
   const one = call()
   const [, other] = one.sides
-  // b joined afresh in the middle, and what was accepted for it just before never came.
+  // b rejoined in the middle, and a signal accepted just before did not arrive.
   const again = find(other.log, 'up', (recovered) => recovered)
   other.log.splice(again, 1, [512, 'up', false, 2], [512, 'users', 1], [512, 'joined', 2])
   other.log.splice(find(other.log, 'heard', (number) => number === 4), 1)
   const lost = (text) => text === 'a: 4 was accepted and never came'
   assert(!found(one).some(lost), 'its place may have ended before it was told')
   assert(found(one, null).some(lost))
-  // Nor where a knew of the newer b when it was answered.
+  // Nor if a knew the newer b when it was answered.
   const [{ log }] = one.sides
   log[find(log, 'answer', (number) => number === 4)][4] = 2
   assert(found(one, null).some(lost))

@@ -1,4 +1,5 @@
-// A member of a room, by `/ws` and mediasoup-client. That takes Node for Chromium, whose WebRTC is that of @roamhq/wrtc.
+// A member of a room, with `/ws` and mediasoup-client, which treats Node as Chromium: its WebRTC is that of
+// @roamhq/wrtc.
 
 import { randomUUID } from 'node:crypto'
 import wrtc from '@roamhq/wrtc'
@@ -9,7 +10,7 @@ import { within } from './within.js'
 const { MediaStream, MediaStreamTrack, RTCPeerConnection, RTCSessionDescription } = wrtc
 Object.assign(globalThis, { MediaStream, MediaStreamTrack, RTCPeerConnection, RTCSessionDescription })
 
-/** What a request that was refused throws: `code` is the contract's. */
+/** The error of a refused request; `code` is the server's. */
 class Refused extends Error {
   constructor({ code, message }) {
     super(`${code}: ${message}`)
@@ -26,12 +27,15 @@ export const NEWEST = { client: 'mediasoup-client', handlerName: 'Chrome111' }
 export class Member {
   #socket
   #requests = new Map()
-  /** What was told and nobody has waited for, and who waits. */
+  /** Received messages that no test has awaited, and pending waits. */
   #told = []
   #waiting = new Set()
   #stops = []
 
-  /** A member that is in a room, and can send and receive, with the given package and handler of mediasoup-client. */
+  /**
+   * Creates a member that has joined a room, and can send and receive, with the given package and handler of
+   * mediasoup-client.
+   */
   static async joined(url, roomId, id, { client, handlerName } = NEWEST) {
     const member = new Member()
     member.id = id
@@ -69,7 +73,7 @@ export class Member {
     return within(answer, () => `an answer to ${type}`)
   }
 
-  /** Waits until it was told of this: what it was told. Each telling is given once. */
+  /** Waits for a message of this type and returns it. Each message is returned once. */
   async hears(type, about = {}) {
     const isThat = (told) =>
       told.type === type && Object.entries(about).every(([key, value]) => told.payload[key] === value)
@@ -108,14 +112,16 @@ export class Member {
     return transport
   }
 
-  /** Sends a tone: the microphone, and its producer. */
+  /** Sends a tone: returns the microphone and its producer. */
   async speaks(tone) {
     const microphone = new Microphone(tone)
     this.#stops.push(microphone)
     return { microphone, producer: await this.sending.produce({ track: microphone.track, stopTracks: false }) }
   }
 
-  /** Sends a colour: the camera, and its producer. With `encodings`, the picture is large enough for two of them. */
+  /**
+   * Sends a colour: returns the camera and its producer. With `encodings`, the video is large enough for two layers.
+   */
   async films(colour, encodings) {
     const camera = new Camera(colour, encodings && [640, 360])
     this.#stops.push(camera)
@@ -123,7 +129,7 @@ export class Member {
     return { camera, producer: await this.sending.produce(options) }
   }
 
-  /** Has a producer's media sent to it: the consumer, and who watches or listens. It is paused. */
+  /** Consumes a producer: returns the paused consumer and its listener or viewer. */
   async consumes(producerId) {
     // Before version 3.18, capabilities have no direction.
     const rtpCapabilities = this.device.recvRtpCapabilities ?? this.device.rtpCapabilities
@@ -135,14 +141,14 @@ export class Member {
     return { consumer, created, spectator }
   }
 
-  /** The same, resumed. */
+  /** Consumes a producer and resumes the consumer. */
   async receives(producerId) {
     const received = await this.consumes(producerId)
     await this.ask('consumer:resume', { consumerId: received.consumer.id })
     return received
   }
 
-  /** Takes up new credentials, while media flows: the path that it went before. */
+  /** Restarts ICE while media flows; returns the candidate pair used before. */
   async restartsIce(transport) {
     const before = await pathOf(transport)
     const { iceParameters } = await this.ask('transport:restart-ice', { transportId: transport.id })
@@ -150,7 +156,7 @@ export class Member {
     return before
   }
 
-  /** Goes, with a goodbye: its own end of everything is closed, too. */
+  /** Leaves and disconnects, and closes its own transports. */
   async goes() {
     for (const stopped of this.#stops) stopped.stop()
     this.#socket.close(1000)
@@ -160,7 +166,7 @@ export class Member {
   }
 }
 
-/** The pair of candidates that a transport uses, and how many packets went over it. */
+/** Returns the candidate pair of a transport, and its number of packets. */
 export async function pathOf(transport) {
   const stats = await transport.getStats()
   const { selectedCandidatePairId: pair } = [...stats.values()].find(({ type }) => type === 'transport')

@@ -1,5 +1,5 @@
-// Cameras, microphones, and who watches and listens: each sender has a colour and a tone of its own, so that whoever
-// decodes them knows whose they are.
+// Cameras, microphones, viewers and listeners: each sender has a colour and a tone of its own, so that the receiver can
+// identify it.
 
 import wrtc from '@roamhq/wrtc'
 import { within } from './within.js'
@@ -9,21 +9,21 @@ const { RTCAudioSink, RTCAudioSource, RTCVideoSink, RTCVideoSource } = wrtc.nons
 const SIZE = [160, 120]
 const FRAME_MS = 50
 const SAMPLE_RATE = 48_000
-/** An audio source takes ten milliseconds at a time. */
+/** An audio source accepts ten milliseconds at a time. */
 const SOUND_MS = 10
 const SAMPLES = SAMPLE_RATE * SOUND_MS / 1000
 
-/** As they are sent: how blue, how red. */
+/** The blue and red components of the sent colours. */
 export const COLOURS = { red: [90, 220], blue: [220, 100], green: [60, 50], violet: [200, 190], grey: [128, 128] }
-/** Hertz: each has whole periods in a tenth of a second, over which one listens. */
+/** Frequencies in Hertz, with an integral number of periods in the measured tenth of a second. */
 export const TONES = { low: 440, middle: 1000, high: 1800, shrill: 2900 }
 
-/** How far off a colour may be that was encoded and decoded. */
+/** Tolerance of a colour after encoding and decoding. */
 const SHADE = 15
-/** What part of what is heard must be the tone. */
+/** Minimum share of the tone in the power of the signal. */
 const PURITY = 0.5
 
-/** Does something so often, and what was missed afterwards. */
+/** Calls a function at an interval, and catches up on missed calls. */
 class Clock {
   #timer
 
@@ -91,9 +91,9 @@ export class Microphone {
   }
 }
 
-/** Whoever watches or listens to a track: what came of it, in order. */
+/** A viewer or listener of a track, which records the received colours or tones, in order. */
 class Spectator {
-  /** How much of each, and `other` of what is none of them. */
+  /** The count of each, with `other` for unknown ones. */
   seen = new Map()
   #waiting = new Set()
 
@@ -106,7 +106,7 @@ class Spectator {
     return this.seen.get(what) ?? 0
   }
 
-  /** Waits until so much more of this has come. */
+  /** Waits until this many more have been received. */
   async gets(what, count = 5) {
     const until = this.count(what) + count
     let check
@@ -147,7 +147,7 @@ export class Watcher extends Spectator {
   }
 }
 
-/** Names the tone of each tenth of a second that was decoded. */
+/** Names the tone of each decoded tenth of a second. */
 export class Listener extends Spectator {
   #sink
   #heard = []
@@ -166,7 +166,7 @@ export class Listener extends Spectator {
   }
 }
 
-/** The tone that most of the power is in. */
+/** Returns the tone with most of the power. */
 function toneOf(samples, sampleRate) {
   const power = samples.reduce((sum, sample) => sum + sample * sample, 0)
   if (power / samples.length < 100) return 'silence'

@@ -1,4 +1,4 @@
-// The server under test: started, asked what it holds, stopped.
+// The server under test: start, inspection, stop.
 
 import { spawn } from 'node:child_process'
 import path from 'node:path'
@@ -9,12 +9,12 @@ import { within } from './within.js'
 const REPOSITORY = fileURLToPath(new URL('../../../', import.meta.url))
 const BINARY = path.resolve(REPOSITORY, process.env.PARLOR_BIN ?? 'target/debug/parlor')
 
-/** All that `/metrics` says is there now. */
+/** The gauges of `/metrics` for current resources. */
 const GAUGES = [
   'parlor_media_transports', 'parlor_media_producers', 'parlor_media_consumers', 'parlor_rooms', 'parlor_peers', 'parlor_away',
 ]
 
-// A suite that is stopped takes its server along: see the `exit` below.
+// A stopped suite stops its server: see the `exit` handler below.
 process.once('SIGTERM', () => process.exit(143))
 
 export class Server {
@@ -36,7 +36,7 @@ export class Server {
     let said = ''
     const address = new Promise((done) => {
       child.stdout.setEncoding('utf8').on('data', (text) => {
-        // Read to its end: a server that is not read would wait.
+        // The output is read to its end, since a full pipe would block the server.
         said = (said + text).slice(-10_000)
         const found = /listening on http:\/\/(127\.0\.0\.1:\d+)/.exec(said)
         if (found) done(found[1])
@@ -48,7 +48,7 @@ export class Server {
     this.url = `ws://${this.address}/ws`
   }
 
-  /** What it holds of anyone. */
+  /** The resources that the server holds. */
   async held() {
     const figures = await (await fetch(`http://${this.address}/metrics`)).text()
     const value = (name) => Number(new RegExp(`^${name} (.*)$`, 'm').exec(figures)?.[1] ?? NaN)
@@ -56,7 +56,7 @@ export class Server {
     return { ...Object.fromEntries(GAUGES.map((name) => [name, value(name)])), 'listed rooms': rooms.length }
   }
 
-  /** Waits until it holds this: the figures are those of a moment, and nobody tells of their change. */
+  /** Waits until the server holds these resources. Polls, since there is no event for a change. */
   async holds(expected) {
     let held
     const until = async () => {
@@ -69,7 +69,7 @@ export class Server {
     await within(until(), () => `${JSON.stringify(expected)}, not ${JSON.stringify(held)}`)
   }
 
-  /** Waits until it holds nothing. */
+  /** Waits until the server holds nothing. */
   async isEmpty() {
     await this.holds(Object.fromEntries([...GAUGES, 'listed rooms'].map((name) => [name, 0])))
   }
