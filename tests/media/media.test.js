@@ -232,7 +232,7 @@ test('media goes on after ICE was restarted by who receives', async () => {
   assert.notEqual((await pathOf(receiver.receiving)).pair, before.pair)
 })
 
-// After a restart of ICE, the server keeps sending to the former address for a while.
+// The server must not keep sending to the address from before the restart.
 test('after ICE was restarted media comes over the new path', async () => {
   const { receiver, hears, sees } = await talk()
   await receiver.restartsIce(receiver.receiving)
