@@ -56,7 +56,7 @@ pub(crate) fn seats(pairs: usize) -> Vec<Seat> {
 }
 
 impl Pairs {
-    pub(crate) fn join_all(clients: &mut Clients, pairs: usize, payload: Payload) -> anyhow::Result<Self> {
+    pub(crate) fn join(clients: &mut Clients, pairs: usize, payload: Payload) -> anyhow::Result<Self> {
         let members = join_all(clients, seats(pairs), Rush::Some)?;
         let mut lane_to = vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
         let mut lanes = Vec::new();

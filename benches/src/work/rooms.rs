@@ -32,7 +32,7 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    pub(crate) fn join_all(clients: &mut Clients, rooms: usize, size: usize) -> anyhow::Result<Self> {
+    pub(crate) fn join(clients: &mut Clients, rooms: usize, size: usize) -> anyhow::Result<Self> {
         let seat = |room: usize, name: usize| Seat { room: format!("room-{room}"), name: format!("peer-{name}") };
         let seats = (0..rooms).flat_map(|room| (0..size).map(move |name| seat(room, name))).collect();
         let members = join_all(clients, seats, Rush::Some)?;
