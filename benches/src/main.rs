@@ -37,7 +37,7 @@ struct Arguments {
     /// The Parlor binary [default: target/release/parlor]
     #[arg(long, global = true)]
     parlor: Option<PathBuf>,
-    /// The matchbox_server binary [default: the one that `make bench` installs]
+    /// The matchbox server binary [default: the one that `make bench` installs]
     #[arg(long, global = true)]
     matchbox: Option<PathBuf>,
     /// The core for servers [default: the first]
