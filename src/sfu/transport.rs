@@ -23,7 +23,7 @@ use str0m::media::{MediaKind, Mid};
 use str0m::net::{DatagramSend, Protocol, Transmit};
 use str0m::rtp::Ssrc;
 use str0m::stats::PeerStats;
-use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
+use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, PacerReason, Reason, Rtc};
 
 use super::bandwidth::{BandwidthEstimate, UpgradeBackoff};
 use super::formats::{self, ExtensionIds, ExtensionSelector};
@@ -63,6 +63,11 @@ const MAX_TIMEOUTS: usize = 64;
 /// Timeouts that are due this soon are handled at once. str0m spaces packets by a microsecond; on a busy machine timers
 /// run milliseconds late, and audio would leave no time for video.
 const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
+
+/// Interval of timeouts that serve only pacing and bandwidth estimation, when bandwidth is not estimated. str0m asks for
+/// one every 25 ms, which adds up with hundreds of receivers of which few get packets. Anything sent or received makes
+/// the timer due sooner; reports, which are due later, are late by less than this.
+const IDLE_PACING: Duration = Duration::from_millis(200);
 
 /// Shared by all transports: cryptography, certificate and local addresses.
 pub(super) struct Foundation {
@@ -327,11 +332,25 @@ impl Transport {
                 self.fail(output);
             }
             if self.due > now + TIMER_GRANULARITY {
-                return;
+                break;
             }
             at = at.max(self.due);
         }
+        if !self.is_estimating && self.rtc.as_ref().is_some_and(|rtc| is_idle_reason(rtc.last_timeout_reason())) {
+            self.due = self.due.max(now + IDLE_PACING);
+        }
     }
+}
+
+/// Returns whether a timeout serves nothing but pacing and bandwidth estimation, with no packet queued.
+fn is_idle_reason(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Pacer(PacerReason::Handle)
+            | Reason::BweDelayControl
+            | Reason::BweProbeControl
+            | Reason::BweProbeEstimator
+    )
 }
 
 fn media_kind(kind: TrackKind) -> MediaKind {

@@ -1,7 +1,11 @@
 //! Limits of consumers per transport, in memory.
 
+use std::time::Duration;
+
 use parlor::sfu::parameters::TrackKind;
-use parlor::sfu::{ConsumerAction, Direction, ErrorScope, MediaRequest, MediaResponse, RoomMember, SfuErrorKind};
+use parlor::sfu::{
+    ConsumerAction, Direction, ErrorScope, MediaRequest, MediaResponse, PollOutput, RoomMember, SfuErrorKind,
+};
 use serde_json::json;
 
 use crate::support::media::{World, audio, member};
@@ -46,6 +50,32 @@ fn consumers_per_transport_are_limited() {
         world.sfu.remove_peer(&member.room, member.connection);
     }
     assert!(world.sfu.is_empty());
+}
+
+/// Hundreds of receivers of which few get packets must not keep the thread busy.
+#[test]
+fn idle_receivers_are_polled_rarely() {
+    const RECEIVERS: usize = 10;
+    let mut world = World::new();
+    let sender = world.connected(&member("room", "anna"), Direction::Send);
+    let producer = world.produce(sender, TrackKind::Audio, audio()).unwrap();
+    for number in 0..RECEIVERS {
+        let receiver = world.connected(&member("room", &format!("receiver-{number}")), Direction::Receive);
+        let consumer = world.consume(receiver, &producer).unwrap();
+        let of_receiver = world.clients[receiver].member.clone();
+        world.ask(&of_receiver, MediaRequest::Consumer(consumer.id.to_string(), ConsumerAction::Resume)).unwrap();
+    }
+    // Bandwidth is no longer estimated, since no client can choose between layers.
+    world.advance(Duration::from_secs(3));
+    let (until, mut polls) = (world.now + Duration::from_secs(4), 0);
+    let mut output = PollOutput::default();
+    while world.now < until {
+        world.sfu.poll(world.now, &mut output);
+        world.now = output.next.unwrap().max(world.now + Duration::from_micros(1));
+        polls += 1;
+    }
+    // Five per second for each, and four of the allocation of bandwidth.
+    assert!(polls <= 4 * (RECEIVERS * 8 + 4), "{polls}");
 }
 
 #[test]
