@@ -1,6 +1,6 @@
 //! The boundary between protocols and rooms.
 //!
-//! A dialect is pure: text in, [`Command`] out (`decode`); [`Event`] in, text out (`encode`). It
+//! A dialect is pure: text in, [`Command`](crate::room::Command) out (`decode`); [`Event`] in, text out (`encode`). It
 //! does no I/O and keeps no state, so that recorded frames test it completely.
 //!
 //! - `decode` checks everything that can be checked without a room; a [`DecodeError`] names the wrong field;
