@@ -22,7 +22,7 @@ pub(super) enum Template {
     Literal(String),
     /// A variable.
     Variable { variable: Variable, is_optional: bool },
-    /// `$args…`: all arguments of a relayed event, in an array or as arguments.
+    /// `$args…`: all arguments of a relayed event. In a list they are spliced in; a key's value is an array of them.
     AllArguments,
     /// An object, its keys in file order.
     Object(Vec<(String, Template)>),
@@ -162,6 +162,11 @@ impl Template {
                             if !variable.expand(context, out) {
                                 out.truncate(start);
                             }
+                        }
+                        Self::AllArguments => {
+                            out.push('[');
+                            template.expand(context, out);
+                            out.push(']');
                         }
                         template => template.expand(context, out),
                     }
