@@ -33,9 +33,11 @@ pub(crate) mod demo;
 pub mod docs;
 pub(crate) mod health;
 pub(crate) mod ice_servers;
+mod lobby;
 pub(crate) mod metrics;
 pub(crate) mod origin;
 pub(crate) mod rooms;
+mod security_headers;
 
 use self::origin::{Head, Origins};
 
@@ -93,6 +95,7 @@ pub fn router(
         .route("/api/rooms/{room}", get(rooms::show).delete(rooms::close))
         .route_layer(middleware::from_fn_with_state(shared.clone(), rooms::authorize))
         .route("/api/ice-servers", get(ice_servers::show))
+        .route("/demo/lobby", get(lobby::show))
         .route_layer(middleware::from_fn_with_state(config.times.handshake_timeout_seconds, limit_time))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&origins), origin::guard_writes))
         .with_state(shared.clone());
@@ -116,7 +119,8 @@ pub fn router(
     let admit = middleware::from_fn_with_state(shared.clone(), admission::admit);
     let contain = CatchPanicLayer::custom(move |_| handler_panicked(&shared));
     // Transports admit handshakes and polling requests themselves.
-    let router = router.method_not_allowed_fallback(method_not_allowed).layer(admit).merge(sockets);
+    let router = router.method_not_allowed_fallback(method_not_allowed).layer(admit);
+    let router = router.layer(middleware::from_fn(security_headers::add)).merge(sockets);
     // CORS wraps everything that responds, so that a preflight request does not reach a handler.
     let router = router.layer(contain).layer(cors(origins)).layer(find_client);
     router.layer(middleware::from_fn(require_one_host)).layer(count_errors)

@@ -24,7 +24,8 @@ const BUNDLE_FILES: [&str; 5] =
 
 /// Content Security Policy: the page may load and connect to its own server only.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:; frame-ancestors 'self'",
+    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:; \
+     frame-ancestors 'self'; base-uri 'self'; form-action 'self'; object-src 'none'",
 );
 
 /// Returns the folder of the demo page: in the working directory, or beside the executable.

@@ -372,6 +372,11 @@ impl Rooms {
         self.lock(id).map(|kept| Summary::from(&kept.room))
     }
 
+    /// Returns the peers of a room, in the order they joined; none if there is no such room.
+    pub fn peers(&self, id: &RoomId) -> Vec<Arc<super::Peer>> {
+        self.lock(id).map(|kept| kept.room.peers().cloned().collect()).unwrap_or_default()
+    }
+
     /// Up to `limit` rooms, the newest first: those created before `cursor`, where one is given.
     pub fn page(&self, cursor: Option<Cursor>, limit: usize) -> Page {
         let Cursor(before) = cursor.unwrap_or(Cursor(u64::MAX));

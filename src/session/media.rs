@@ -33,6 +33,11 @@ impl Hub {
         _ = self.media.set(media);
     }
 
+    /// Returns whether there is a media server.
+    pub fn has_media(&self) -> bool {
+        self.media.get().is_some()
+    }
+
     /// What there is of media, and what was counted of it.
     pub fn media_stats(&self) -> MediaStats {
         self.media.get().map(MediaServer::stats).unwrap_or_default()
