@@ -4,7 +4,7 @@
 .PHONY: help run dev check test test-long test-night
 .PHONY: test-rust test-compat test-record test-wires test-browser test-media test-restart
 .PHONY: test-attacks test-soak test-drops test-browser-long test-media-long test-schemathesis test-fuzz test-bench test-release
-.PHONY: soak drops fuzz sim test-sim bench bench-quick bench-media bench-instructions bench-record bench-build
+.PHONY: soak drops call fuzz sim test-sim bench bench-quick bench-media bench-instructions bench-record bench-build
 .PHONY: program program-release python cargo-deny cargo-fuzz
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -68,8 +68,12 @@ test-long: program program-release python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules tests/media/node_modules
 	scripts/suites test-attacks test-sim test-soak,test-drops test-browser-long,test-schemathesis test-media-long test-bench test-release,test-fuzz
 
-test-night: program program-release
-	scripts/suites soak drops fuzz
+test-night: program program-release client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
+	scripts/suites soak drops call fuzz
+
+# A call of four pages for an hour; `make test-long` has one of two minutes.
+call: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
+	cd tests/browser && CALL_MINUTES=60 CHROMIUM_BIN=$(CHROMIUM) node ../run.mjs --long --limit 4500 long-call.long.test.js
 
 test-rust: client-demo/node_modules
 	$(RUST_TESTS)

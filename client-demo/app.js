@@ -4,7 +4,7 @@
  * - `parlor/` the client module: protocols, connections, members of a room; without DOM, and meant to be copied
  * - `protocols.js`, `modes.js` the available protocols and media modes
  * - `media.js` the devices of this computer
- * - `lobby.js`, `call.js`, `tiles.js`, `people.js`, `plot.js`, `chat.js`, `panel.js`, `quality.js` the user interface
+ * - `lobby.js`, `call.js` the two views; `call.js` imports the parts of a call
  *
  * @module app
  */
@@ -15,14 +15,16 @@ import { forget, inventRoom, remember, remembered, subjectOf } from "./identity.
 import { Lobby } from "./lobby.js";
 import { LAYERED, LocalMedia } from "./media.js";
 import { loadDevice, MODES, modeOf } from "./modes.js";
+import { cleanName } from "./parlor/name.js";
 import { uuid } from "./parlor/uuid.js";
 import { PROTOCOLS, protocolOf } from "./protocols.js";
+import { shortcutsAreOn } from "./settings.js";
 
 const query = new URLSearchParams(location.search);
 readSessionLink();
 const media = new LocalMedia();
 const stun = query.get("stun");
-const token = query.get("token") ?? undefined;
+const token = takeToken();
 
 /**
  * The `userId` of the tab. It survives a reload, so that a reloaded page replaces its former membership. A token determines the `userId`
@@ -43,10 +45,12 @@ const lobby = new Lobby({
   invited: !!room,
   protocol,
   mode,
+  token,
 });
 lobby.addEventListener("wire", ({ detail }) => chooseProtocol(detail));
 lobby.addEventListener("mode", ({ detail }) => chooseMode(detail));
 lobby.addEventListener("join", ({ detail }) => join(detail));
+showAddress();
 media.addEventListener("change", () => call && rememberCall());
 
 /**
@@ -64,6 +68,8 @@ window.parlor = Object.freeze({
   peers: () => call?.connections() ?? new Map(),
   /** @returns {import("./parlor/parlor.js").Signaling | undefined} the signaling of the current call, for its events */
   signaling: () => call?.signaling,
+  /** @returns {"mesh" | "sfu" | null} the mode of the room */
+  mode: () => call?.mode ?? null,
 });
 
 /** `?session=<id>` is a link to a one-to-one call over `/signal`. */
@@ -73,6 +79,13 @@ function readSessionLink() {
   query.delete("session");
   query.set("room", session);
   query.set("wire", "session");
+}
+
+/** Takes the token out of the address, where others could read it, and keeps it for a reload. @returns {string | undefined} */
+function takeToken() {
+  const given = query.get("token");
+  query.delete("token");
+  return (given ? remember("session", "parlor.token", given) : remembered("session", "parlor.token")) ?? undefined;
 }
 
 async function start() {
@@ -91,20 +104,15 @@ async function join({ name, room: wanted }) {
   lobby.busy(true);
   room = wanted;
   remember("local", "parlor.name", name);
-  let joining;
   try {
-    joining = await prepare(name);
-    await joining.signaling.join(room);
+    call = await enter(name);
   } catch (error) {
-    joining?.close();
     forget("session", "parlor.call");
     lobby.show(explain(error));
     return;
   }
-  call = joining;
   call.addEventListener("leave", leave);
   call.addEventListener("ended", ({ detail }) => showEnd(detail));
-  call.addEventListener("mode", ({ detail }) => goOnIn(detail));
   lobby.hide();
   byId("farewell").hidden = true;
   call.show();
@@ -115,15 +123,37 @@ async function join({ name, room: wanted }) {
   announce(`You are in ${room}`);
 }
 
-/** Creates a call. @param {string} name */
-async function prepare(name) {
-  const isSfu = mode.id === "sfu";
-  const Device = isSfu ? await loadDevice() : undefined;
-  // The media server is available over this protocol only.
-  const used = isSfu ? protocolOf("envelope") : protocol;
-  const signaling = new used.Signaling({ userId, name, token, metadata: isSfu ? { media: "sfu" } : undefined });
+/** Joins a call over the chosen protocol, or over another one if the default does not get through. @param {string} name */
+async function enter(name) {
+  try {
+    return await enterOver(protocol, name);
+  } catch (error) {
+    if (error.code !== "UNREACHABLE" || protocol !== PROTOCOLS[0]) throw error;
+    try {
+      return await enterOver(protocolOf("socketio"), name);
+    } catch (second) {
+      throw second.code ? second : error;
+    }
+  }
+}
+
+/** @param {import("./protocols.js").Protocol} chosen @param {string} name */
+async function enterOver(chosen, name) {
+  const Signaling = await chosen.load();
+  const canUseSfu = !!chosen.hasSfu && (await lobby.hasSfu());
+  const signaling = new Signaling({ userId, name, token, metadata: canUseSfu ? { media: "auto" } : undefined });
   const iceServers = stun ? [{ urls: stun.startsWith("stun:") ? stun : `stun:${stun}` }] : undefined;
-  return new Call({ signaling, media, self: { id: userId, name }, room, protocol: used, link: roomLink(), iceServers, mode, Device });
+  const wanted = mode.id === "auto" ? undefined : mode.id;
+  const self = { id: userId, name };
+  const options = { signaling, media, self, room, protocol: chosen, link: roomLink(), iceServers, wanted };
+  const joining = new Call({ ...options, loadDevice: canUseSfu ? loadDevice : undefined });
+  try {
+    await signaling.join(room);
+    return joining;
+  } catch (error) {
+    joining.close();
+    throw error;
+  }
 }
 
 /** The camera size of the address (`camera=640x360@15`), or the one that fits the mode. */
@@ -131,15 +161,6 @@ function sizeCamera() {
   const [, width, height, frameRate = "24"] = /^(\d+)x(\d+)(?:@(\d+))?$/.exec(query.get("camera") ?? "") ?? [];
   if (width) return media.resize({ width: Number(width), height: Number(height), frameRate: Number(frameRate) });
   return media.resize(mode.id === "sfu" ? LAYERED : null);
-}
-
-/** Continues in the same room in another mode. @param {import("./modes.js").Mode} chosen */
-async function goOnIn(chosen) {
-  call.close();
-  call = null;
-  lobby.mode = chosen;
-  await chooseMode(chosen);
-  await join({ name: byId("name").value.trim(), room });
 }
 
 /** From the address, or from the tab's storage. */
@@ -175,41 +196,46 @@ function showAddress() {
 
 /** Leaves the call at the user's request. */
 function leave() {
-  end();
-  lobby.show();
-  byId("join").focus();
+  end({ title: "You left the call", text: "Your camera and your microphone are off.", again: "Rejoin" });
 }
 
 /** Leaves the call after it was ended by the server or another peer. @param {import("./parlor/parlor.js").SignalingError} error */
 function showEnd(error) {
-  end();
-  media.stop();
-  byId("farewell-title").textContent = error.code === "REPLACED" ? "You are somewhere else now" : "The call has ended";
-  byId("farewell-text").textContent = explain(error);
-  byId("farewell-again").textContent = error.code === "REPLACED" ? "Take it back" : "Join again";
-  byId("farewell").hidden = false;
-  byId("farewell-title").focus();
+  const isReplaced = error.code === "REPLACED";
+  const title = isReplaced ? "You are somewhere else now" : "The call has ended";
+  end({ title, text: explain(error), again: isReplaced ? "Take it back" : "Join again" });
 }
 
-function end() {
+/** The devices to open if the user joins again. */
+let lastDevices = { audio: true, video: true };
+
+function end({ title, text, again }) {
+  lastDevices = { audio: media.microphoneOn, video: media.cameraOn };
   call?.close();
   call = null;
-  media.stopScreen();
+  // The light of the camera goes off.
+  media.stop();
   forget("session", "parlor.call");
   document.title = "Parlor";
+  byId("farewell-title").textContent = title;
+  byId("farewell-text").textContent = text;
+  byId("farewell-again").textContent = again;
+  byId("farewell").hidden = false;
+  byId("farewell-title").focus();
 }
 
 byId("farewell-again").addEventListener("click", async () => {
   byId("farewell").hidden = true;
   lobby.show();
   lobby.busy(true);
-  await media.open();
-  await join({ name: byId("name").value.trim(), room });
+  await media.open(lastDevices);
+  await join({ name: cleanName(byId("name").value), room });
 });
-byId("farewell-lobby").addEventListener("click", () => {
+byId("farewell-lobby").addEventListener("click", async () => {
   byId("farewell").hidden = true;
   lobby.show();
-  media.open();
+  byId("join").focus();
+  await media.open();
 });
 
 // A closed or reloaded tab leaves, so that the others need not wait for a timeout.
@@ -239,16 +265,17 @@ document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, select, textarea") && event.key !== "Escape";
   if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const key = event.key.toLowerCase();
+  // The browser itself closes a dialog or a menu.
+  if (document.querySelector("dialog[open], :popover-open") || (key !== "escape" && !shortcutsAreOn())) return;
   const known = call ? call.shortcut(key) : !byId("lobby").hidden && lobby.shortcut(key);
   if (known) event.preventDefault();
 });
 
-/** The link that invites others. It contains only the room, the protocol of two-peer calls, and the mode. */
+/** The link that invites others. It contains only the room and the protocol of two-peer calls: the room has its mode. */
 function roomLink() {
   const name = call ? room : byId("room").value.trim() || room;
-  const forTwo = protocol.forTwo && mode.id === "mesh" ? `&wire=${protocol.id}` : "";
-  const how = mode.id === "mesh" ? "" : `&media=${mode.id}`;
-  return `${location.origin}${location.pathname}?room=${encodeURIComponent(name)}${forTwo}${how}`;
+  const forTwo = protocol.forTwo ? `&wire=${protocol.id}` : "";
+  return `${location.origin}${location.pathname}?room=${encodeURIComponent(name)}${forTwo}`;
 }
 
 /** Stores the state for a reload. */

@@ -1,18 +1,23 @@
 /**
- * The user interface of a call: shows the state of mesh or SFU, media and signaling, and executes user actions.
+ * The user interface of a call: shows the state of the call, the media and the signaling, and executes user actions.
  *
  * @module call
  */
+import { Audience } from "./audience.js";
 import { Chat } from "./chat.js";
-import { announce, byId, dress, say } from "./dom.js";
-import { explain, explainDeparture, explainDevices } from "./errors.js";
+import { announce, byId, say } from "./dom.js";
+import { explain, explainDeparture, explainDevices, SILENCED } from "./errors.js";
+import { adviceFor } from "./modes.js";
 import { Panel } from "./panel.js";
-import { betterMode } from "./modes.js";
-import { Mesh } from "./parlor/parlor.js";
-import { Sfu } from "./parlor/sfu.js";
+import { AutoCall } from "./parlor/auto.js";
 import { People, stateOf } from "./people.js";
+import { PushToTalk } from "./push-to-talk.js";
 import { Quality } from "./quality.js";
+import { Settings } from "./settings.js";
 import { Tiles } from "./tiles.js";
+import { clearToasts, toast } from "./toasts.js";
+import { BUTTONS, Toolbar } from "./toolbar.js";
+import { WakeLock } from "./wake-lock.js";
 
 const STATS_INTERVAL_MS = 1000;
 const SPEAKING_INTERVAL_MS = 200;
@@ -20,55 +25,68 @@ const SPEAKING_LEVEL = 0.03;
 const NOTICE_MS = 6000;
 /** Time without a connection to the server before a prominent notice is shown, in milliseconds: most losses are shorter. */
 const OUTAGE_MS = 2000;
-/** Minimum width at which the panel does not cover the videos, so that it starts open. */
-const ROOMY = "(min-width: 1000px)";
 
 /** The notice for a user who is alone in a two-peer call. */
 const FOR_TWO = { title: "Nobody has come yet", text: "This call waits for the one person who opens its link." };
 
-/** Events: `leave`; `ended`, detail: the SignalingError with the reason; `mode`, detail: the Mode to continue in. */
+/** What an outage of the server means, by mode. */
+const OUTAGES = {
+  mesh: "The server is unavailable. Your call continues; no one can join until it is back.",
+  sfu: "The server is unavailable, and picture and sound go through it. The call continues when it is back.",
+};
+
+/** Events: `leave`; `ended`, detail: the SignalingError with the reason. */
 export class Call extends EventTarget {
   #signaling;
   #media;
   #self;
   #link;
   #protocol;
-  #mode;
-  /** The other members. @type {Mesh | Sfu} */
-  #others;
+  /** The other members. */
+  #call;
   #tiles = new Tiles(byId("tiles"));
   #quality = new Quality();
-  #people;
-  #chat = new Chat();
-  #panel;
+  #people = new People();
+  #chat;
+  #audience;
+  #panel = new Panel();
+  #toolbar;
+  #settings;
+  #wakeLock = new WakeLock();
   /** The active speaker, if the server reports it. */
   #speaker = "";
-  /** The recommended mode that the user has declined, with the text of the recommendation. */
+  /** The text of an advice that the user has declined. */
   #declined = "";
   #selfStream = new MediaStream();
+  #selfScreen = new MediaStream();
   #abort = new AbortController();
   #timers = [];
   #noticeTimer = 0;
   #outageTimer = 0;
-  #unread = 0;
+  #isShown = false;
+  #isOnline = true;
 
   /**
    * Create it before joining, so that no event of the room is missed.
    * @param {{ signaling: import("./parlor/parlor.js").Signaling, media: import("./media.js").LocalMedia,
    *   self: { id: string, name: string }, room: string, protocol: import("./protocols.js").Protocol, link: string, iceServers?: RTCIceServer[],
-   *   mode: import("./modes.js").Mode, Device?: new () => import("mediasoup-client").types.Device }} options `Device`: for the SFU
+   *   wanted?: "mesh" | "sfu", loadDevice?: () => Promise<new () => import("mediasoup-client").types.Device> }} options
+   *   `wanted`: the mode, if this is the first in the room; `loadDevice`: if the media server can be used
    */
-  constructor({ signaling, media, self, room, protocol, link, iceServers, mode, Device }) {
+  constructor({ signaling, media, self, room, protocol, link, iceServers, wanted, loadDevice }) {
     super();
     this.#signaling = signaling;
     this.#media = media;
     this.#self = self;
     this.#link = link;
     this.#protocol = protocol;
-    this.#mode = mode;
-    this.#others = Device ? new Sfu({ signaling, Device }) : new Mesh({ signaling, name: self.name, iceServers });
-    this.#people = new People(mode);
-    this.#panel = new Panel({ hasChat: !Device });
+    const { signal } = this.#abort;
+    this.#call = new AutoCall({ signaling, name: self.name, iceServers, wanted, loadDevice });
+    this.#chat = new Chat({ room, self, signaling, call: this.#call, signal });
+    this.#audience = new Audience(signaling, signal);
+    this.#toolbar = new Toolbar({ media, panel: this.#panel, audience: this.#audience, tiles: this.#tiles, signal });
+    this.#settings = new Settings({ media, call: this.#call, signal });
+    new PushToTalk(media, signal);
     byId("room-name").textContent = room;
     this.#listen();
     this.#drawSelf();
@@ -83,20 +101,27 @@ export class Call extends EventTarget {
     return this.#signaling;
   }
 
+  /** @returns {"mesh" | "sfu" | null} */
+  get mode() {
+    return this.#call.mode;
+  }
+
   /** @returns {Map<string, RTCPeerConnection | import("./parlor/sfu-peer.js").SfuPeer>} */
   connections() {
-    const present = [...this.#others.members.values()].filter(({ peer }) => peer);
+    const present = [...this.#call.members.values()].filter(({ peer }) => peer);
     return new Map(present.map(({ id, peer }) => [id, peer.connection ?? peer]));
   }
 
   show() {
     byId("call").hidden = false;
-    this.#drawServer("online");
-    if (matchMedia(ROOMY).matches) this.#panel.open("people");
-    else this.#drawTools();
+    this.#isShown = true;
+    this.#drawServer();
+    this.#toolbar.draw();
     this.#drawInvite();
+    this.#drawAdvice();
     this.#timers.push(setInterval(() => this.#measure(), STATS_INTERVAL_MS));
-    this.#timers.push(setInterval(() => this.#listenForVoices(), SPEAKING_INTERVAL_MS));
+    this.#timers.push(setInterval(() => this.#detectSpeech(), SPEAKING_INTERVAL_MS));
+    byId("room-name").focus();
   }
 
   /**
@@ -108,167 +133,147 @@ export class Call extends EventTarget {
     this.#timers.forEach(clearInterval);
     clearTimeout(this.#noticeTimer);
     clearTimeout(this.#outageTimer);
-    this.#others.close();
-    say(byId("mode-notice"), "");
+    this.#call.close();
+    for (const id of ["mode-notice", "device-notice", "call-notice"]) say(byId(id), "");
     if (this.#signaling.hangUp && !mayComeBack) this.#signaling.hangUp();
     else this.#signaling.leave();
+    this.#wakeLock.release();
     this.#tiles.clear();
     this.#people.clear();
     this.#chat.clear();
     this.#panel.dispose();
+    this.#toolbar.dispose();
+    this.#settings.close();
+    clearToasts();
     byId("call").hidden = true;
   }
 
   /** Handles a keyboard shortcut. @param {string} key @returns {boolean} whether the key is one */
   shortcut(key) {
     if (key === "escape") this.#panel.close();
-    const button = { m: "mic", v: "camera", s: "screen", p: "people", c: "chat" }[key];
-    if (button) byId(`tool-${button}`).click();
-    if (key === "l") byId("copy-link-call").click();
-    return !!button || key === "l" || key === "escape";
+    const id = BUTTONS[key];
+    if (id) byId(id).click();
+    return !!id || key === "escape";
   }
 
   #listen() {
     const { signal } = this.#abort;
     const on = (target, type, handle) => target.addEventListener(type, (event) => handle(event.detail, event), { signal });
 
-    on(this.#others, "joined", (member) => {
+    on(this.#call, "joined", (member) => {
       this.#drawMember(member);
       this.#drawInvite();
-      this.#drawMode();
-      announce(`${member.name} joined`);
+      this.#drawAdvice();
+      if (this.#isShown) toast(`${member.name} joined`);
     });
-    on(this.#others, "changed", (member) => this.#drawMember(member));
-    on(this.#others, "stream", (member) => this.#drawMember(member));
-    on(this.#others, "left", ({ id, name, reason }) => {
+    on(this.#call, "changed", (member) => this.#drawMember(member));
+    on(this.#call, "stream", (member) => this.#drawMember(member));
+    on(this.#call, "left", ({ id, name, reason }) => {
       this.#tiles.remove(id);
       this.#people.remove(id);
       this.#drawInvite();
-      this.#drawMode();
-      announce(explainDeparture(name, reason));
+      this.#drawAdvice();
+      toast(explainDeparture(name, reason));
     });
-    on(this.#others, "chat", ({ member, text }) => this.#receiveChat(member, text));
-    on(this.#others, "speaker", ({ id }) => this.#drawSpeaker(id));
-    on(this.#others, "failed", (error) => this.#notice(`The server does not take or give some media: ${explain(error)}`));
+    on(this.#call, "mode", (mode) => this.#changeMode(mode));
+    on(this.#call, "speaker", ({ id }) => this.#drawSpeaker(id));
+    on(this.#call, "failed", (error) => this.#notice(`The server does not take or give some media: ${explain(error)}`));
     on(this.#quality, "layer", ({ id, layer }) => this.#preferLayer(id, layer));
+    on(this.#chat, "message", ({ name, text }) => this.#toolbar.countMessage() && toast(`${name}: ${text}`));
+    on(this.#audience, "hand", ({ id, raised }) => {
+      const member = this.#call.members.get(id);
+      if (!member) return;
+      this.#drawMember(member);
+      if (raised) toast(`${member.name} raises a hand`);
+    });
+    on(this.#audience, "reaction", ({ id, emoji }) => {
+      this.#tiles.react(id, emoji);
+      announce(`${this.#call.members.get(id)?.name ?? "Somebody"}: ${emoji}`);
+    });
+    on(this.#toolbar, "hand", () => this.#drawSelf());
+    on(this.#toolbar, "reaction", (emoji) => this.#tiles.react(this.#self.id, emoji));
+    on(this.#toolbar, "notice", (text) => this.#notice(text));
+    on(this.#toolbar, "leave", () => this.dispatchEvent(new Event("leave")));
 
-    on(this.#signaling, "offline", () => this.#drawServer("offline"));
-    on(this.#signaling, "online", () => this.#drawServer("online"));
+    on(this.#signaling, "offline", () => this.#drawServer(false));
+    on(this.#signaling, "online", () => this.#drawServer(true));
     on(this.#signaling, "ended", (error) => this.dispatchEvent(new CustomEvent("ended", { detail: error })));
 
     on(this.#media, "change", () => this.#drawSelf());
-    on(this.#media, "lost", (kind) => this.#notice(`Your ${kind === "audio" ? "microphone" : "camera"} went away.`));
-    on(this.#chat, "send", (text) => this.#sendChat(text));
-    on(this.#panel, "change", () => this.#drawTools());
+    on(this.#media, "lost", ({ kind, replaced }) => {
+      const name = kind === "audio" ? "microphone" : "camera";
+      this.#notice(replaced ? `Your ${name} was removed; another one is in use now.` : `Your ${name} was removed, or its permission withdrawn.`);
+    });
     on(this.#tiles, "blocked", () => this.#offerSound());
-
-    on(byId("tool-mic"), "click", () => this.#switchDevice("audio", this.#media.setMicrophone(!this.#media.microphoneOn)));
-    on(byId("tool-camera"), "click", () => this.#switchDevice("video", this.#media.setCamera(!this.#media.cameraOn)));
-    on(byId("tool-screen"), "click", () => this.#switchScreen());
-    on(byId("tool-people"), "click", () => this.#panel.toggle("people"));
-    on(byId("tool-chat"), "click", () => this.#panel.toggle("chat"));
-    on(byId("tool-leave"), "click", () => this.dispatchEvent(new Event("leave")));
   }
 
-  /** Applies a change of the local state to the other members, the tile, the list and the buttons. */
+  /** Applies a change of the local state to the other members, the tiles, the list and the buttons. */
   #drawSelf() {
     const media = this.#media;
-    const sends = { audio: media.microphoneOn, video: !!media.video, screen: !!media.screen };
-    this.#others.send({ audio: media.microphone, video: media.video }, sends);
+    const sends = { audio: media.microphoneOn, video: media.cameraOn, screen: !!media.screen };
+    const { microphone: audio, camera: video, screen, screenAudio } = media;
+    this.#call.send({ audio, video, screen, screenAudio }, sends);
 
-    const [shown] = this.#selfStream.getVideoTracks();
-    if (shown !== (media.video ?? undefined)) this.#selfStream = new MediaStream(media.video ? [media.video] : []);
-    this.#tiles.show({
-      ...this.#self,
-      self: true,
-      stream: this.#selfStream,
-      video: sends.video,
-      screen: sends.screen,
-      muted: !sends.audio,
-      state: "",
-    });
-    this.#people.showSelf({ ...this.#self, microphone: sends.audio, camera: sends.video, screen: sends.screen });
-    this.#drawTools();
+    this.#selfStream = withTrack(this.#selfStream, media.camera);
+    const self = { ...this.#self, self: true, state: "" };
+    const hand = this.#audience.isRaised;
+    this.#tiles.show({ ...self, stream: this.#selfStream, video: sends.video, screen: false, muted: !sends.audio, hand });
+    this.#selfScreen = withTrack(this.#selfScreen, media.screen);
+    if (media.screen) this.#tiles.show({ ...self, stream: this.#selfScreen, video: true, screen: true, muted: false });
+    else this.#tiles.removeScreen(this.#self.id);
+    this.#people.showSelf({ ...this.#self, microphone: sends.audio, camera: sends.video, screen: sends.screen, hand });
+    this.#tiles.useSpeaker(media.speaker);
+    say(byId("device-notice"), media.microphoneOn && media.isSilenced ? SILENCED : "");
+    this.#toolbar.draw();
   }
 
-  /** @param {import("./parlor/parlor.js").Member | import("./parlor/sfu.js").SfuMember} member */
+  /** @param {import("./parlor/auto.js").AutoMember} member */
   #drawMember(member) {
-    const stream = member.peer?.stream ?? null;
+    const { id, name, peer, sends, away } = member;
+    const stream = peer?.stream ?? null;
     const track = stream?.getVideoTracks()[0];
-    this.#tiles.show({
-      id: member.id,
-      name: member.name,
-      self: false,
-      stream,
-      // The announcement of a peer takes precedence; other clients do not announce, and the state of the track is shown.
-      video: !!track && (member.sends ? member.sends.video : !track.muted),
-      screen: !!track && !!member.sends?.screen,
-      muted: !!member.sends && !member.sends.audio,
-      away: member.away,
-      state: member.peer?.state === "connected" && !member.away ? "" : stateOf(member, this.#mode),
-    });
-    if (this.#mode.id === "sfu") {
-      this.#quality.show(this.#tiles.tile(member.id), member, member.sends?.video ? (member.peer?.layers ?? null) : null);
-      // A muted peer is not speaking.
-      if (this.#speaker === member.id && !member.sends?.audio) this.#drawSpeaker("");
-    }
-    this.#people.show(member);
-  }
-
-  #drawTools() {
-    const { microphoneOn, cameraOn, screen, canShareScreen } = this.#media;
-    const look = (id, options) => dress(byId(`tool-${id}`), options);
-    look("mic", {
-      name: microphoneOn ? "mic" : "mic-off", word: microphoneOn ? "Mute" : "Unmute",
-      label: "Microphone", title: microphoneOn ? "Mute" : "Unmute", key: "m", pressed: microphoneOn,
-    });
-    look("camera", {
-      name: cameraOn ? "camera" : "camera-off", word: "Camera",
-      label: "Camera", title: cameraOn ? "Camera off" : "Camera on", key: "v", pressed: cameraOn,
-    });
-    look("screen", {
-      name: "screen", word: screen ? "Stop" : "Share", label: "Share screen",
-      title: screen ? "Stop sharing your screen" : "Share your screen", key: "s", pressed: !!screen,
-    });
-    byId("tool-screen").hidden = !canShareScreen;
-    // Chat uses data channels between browsers, which do not exist here.
-    byId("tool-chat").hidden = this.#mode.id === "sfu";
-    const { shown } = this.#panel;
-    if (shown === "chat") this.#unread = 0;
-    look("people", { name: "people", word: "People", label: "People", title: "People", key: "p" });
-    look("chat", {
-      name: "chat", word: "Chat", label: this.#unread ? `Chat, ${this.#unread} unread` : "Chat", title: "Chat", key: "c",
-    });
-    byId("tool-people").setAttribute("aria-expanded", String(shown === "people"));
-    byId("tool-chat").setAttribute("aria-expanded", String(shown === "chat"));
-    byId("tool-chat").dataset.unread = this.#unread ? String(Math.min(this.#unread, 99)) : "";
-    look("leave", { name: "leave", word: "Leave", label: "Leave the call", title: "Leave the call" });
+    const hand = this.#audience.hasRaised(id);
+    const state = peer?.state === "connected" && !away ? "" : stateOf(member, this.mode);
+    // The announcement of a peer takes precedence; other clients do not announce, and the state of the track is shown.
+    const hasVideo = !!track && (sends ? sends.video : !track.muted);
+    this.#tiles.show({ id, name, self: false, stream, video: hasVideo, screen: false, muted: !!sends && !sends.audio, hand, away, state });
+    const screen = peer?.screen.getVideoTracks()[0];
+    const hasScreen = !!screen && (sends ? sends.screen : !screen.muted);
+    if (hasScreen) this.#tiles.show({ id, name, self: false, stream: peer.screen, video: true, screen: true, muted: false, state: "" });
+    else this.#tiles.removeScreen(id);
+    this.#quality.show(this.#tiles.tile(id), member, sends?.video ? (peer?.layers ?? null) : null);
+    // A muted peer is not speaking.
+    if (this.mode === "sfu" && this.#speaker === id && !sends?.audio) this.#drawSpeaker("");
+    this.#people.show(member, { mode: this.mode, hand });
   }
 
   #drawInvite() {
-    this.#tiles.invite(this.#others.members.size ? "" : this.#link, this.#protocol.forTwo ? FOR_TWO : undefined);
+    this.#tiles.invite(this.#call.members.size ? "" : this.#link, this.#protocol.forTwo ? FOR_TWO : undefined);
   }
 
-  /** Shows a notice if peers cannot receive each other, or if another mode is recommended. */
-  #drawMode() {
+  /** @param {"mesh" | "sfu"} mode */
+  #changeMode(mode) {
+    this.#drawSpeaker("");
+    this.#drawServer();
+    this.#drawAdvice();
+    if (this.#isShown && mode === "sfu") toast("The media goes through the server now");
+    if (this.#isShown && mode === "mesh") toast("The media goes from browser to browser now");
+    this.dispatchEvent(new CustomEvent("mode", { detail: mode }));
+  }
+
+  /** Shows a notice if peers cannot receive each other, or if another mode is better. */
+  #drawAdvice() {
     const place = byId("mode-notice");
-    const better = this.#protocol.forTwo ? null : betterMode(this.#mode, [...this.#others.members.values()]);
-    if (!better || better.text === this.#declined) return say(place, "");
-    if (place.firstChild?.textContent === better.text) return;
-    say(place, better.text);
-    const button = (words, act) => {
-      const element = Object.assign(document.createElement("button"), { type: "button", className: "button button-small", textContent: words });
-      element.addEventListener("click", act);
-      return element;
-    };
-    const { signal } = this.#abort;
-    place.append(
-      button(`Change to ${better.mode.name}`, () => signal.aborted || this.dispatchEvent(new CustomEvent("mode", { detail: better.mode }))),
-      button("Not now", () => {
-        this.#declined = better.text;
-        say(place, "");
-      }),
-    );
+    const advice = this.#protocol.forTwo ? null : adviceFor(this.#call);
+    if (!advice || advice.text === this.#declined) return say(place, "");
+    if (place.firstChild?.textContent === advice.text) return;
+    say(place, advice.text);
+    const { mode, text } = advice;
+    if (mode) place.append(button(`Change to ${mode === "sfu" ? "SFU" : "mesh"}`, () => this.#call.ask(mode).catch((error) => this.#notice(explain(error)))));
+    place.append(button("Not now", () => {
+      this.#declined = text;
+      say(place, "");
+    }));
   }
 
   /** @param {string} id empty for none */
@@ -280,21 +285,22 @@ export class Call extends EventTarget {
 
   async #preferLayer(id, layer) {
     try {
-      await this.#others.preferLayer(id, layer);
+      await this.#call.preferLayer(id, layer);
     } catch (error) {
       this.#notice(explain(error));
     }
   }
 
-  /** @param {"online" | "offline"} state */
-  #drawServer(state) {
+  #drawServer(isOnline = this.#isOnline) {
+    const wasOnline = this.#isOnline;
+    this.#isOnline = isOnline;
     const place = byId("server-state");
-    place.dataset.state = state;
-    place.textContent = state === "online" ? `Connected over ${this.#protocol.name}${this.#mode.id === "sfu" ? ", media by SFU" : ""}` : "Reconnecting…";
+    place.dataset.state = isOnline ? "online" : "offline";
+    place.textContent = isOnline ? `Connected over ${this.#protocol.name}${this.mode === "sfu" ? ", media by SFU" : ""}` : "Reconnecting…";
+    if (isOnline === wasOnline) return;
     clearTimeout(this.#outageTimer);
-    if (state === "online") return this.#notice("");
-    const words = "The server is unreachable. Your call continues; no one can join until it is back.";
-    this.#outageTimer = setTimeout(() => this.#notice(words, { stays: true }), OUTAGE_MS);
+    if (isOnline) this.#notice("");
+    else this.#outageTimer = setTimeout(() => this.#notice(OUTAGES[this.mode ?? "mesh"], { stays: true }), OUTAGE_MS);
   }
 
   #notice(text, { stays = false } = {}) {
@@ -303,64 +309,39 @@ export class Call extends EventTarget {
     if (text && !stays) this.#noticeTimer = setTimeout(() => say(byId("call-notice"), ""), NOTICE_MS);
   }
 
-  async #switchDevice(kind, done) {
-    await done;
-    const problem = this.#media.problems[kind];
-    if (problem) this.#notice(explainDevices({ audio: null, video: null, [kind]: problem }));
-  }
-
-  async #switchScreen() {
-    if (this.#media.screen) return this.#media.stopScreen();
-    try {
-      await this.#media.startScreen();
-    } catch (error) {
-      this.#notice(`Your screen could not be shared (${error.message}).`);
-    }
-  }
-
-  #sendChat(text) {
-    const readers = this.#others.chat(text);
-    const note = readers ? "" : "Nobody was here to read this.";
-    this.#chat.add({ ...this.#self, text, self: true, note });
-  }
-
-  #receiveChat(member, text) {
-    this.#chat.add({ id: member.id, name: member.name, text, self: false });
-    if (this.#panel.shown === "chat") return;
-    this.#unread += 1;
-    this.#drawTools();
-    announce(`${member.name} says: ${text}`);
-  }
-
   /** Audible autoplay requires a user gesture, which is missing after a reload. */
   #offerSound() {
-    const place = byId("call-notice");
     this.#notice("Your browser holds back the sound. ", { stays: true });
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "button button-small";
-    button.textContent = "Turn it on";
-    button.addEventListener("click", () => {
+    byId("call-notice").append(button("Turn it on", () => {
       this.#notice("");
       this.#tiles.play();
-    });
-    place.append(button);
+    }));
   }
 
   async #measure() {
-    for (const member of [...this.#others.members.values()]) {
+    for (const member of this.#call.members.values()) {
       const stats = await member.peer?.stats().catch(() => null);
       const tile = this.#tiles.tile(member.id);
       if (!stats || !tile) continue;
       this.#people.measure(member, stats);
-      if (this.#mode.id === "sfu") this.#quality.measure(tile, stats);
+      if (this.mode === "sfu") this.#quality.measure(tile, stats);
     }
   }
 
-  #listenForVoices() {
-    if (this.#mode.id === "sfu") return;
-    for (const { id, peer } of this.#others.members.values()) {
-      this.#tiles.speaking(id, (peer?.audioLevel ?? 0) > SPEAKING_LEVEL);
-    }
+  #detectSpeech() {
+    if (this.mode === "sfu") return;
+    for (const { id, peer } of this.#call.members.values()) this.#tiles.speaking(id, (peer?.audioLevel ?? 0) > SPEAKING_LEVEL);
   }
+}
+
+/** The stream itself if this is its only track, or a new one. @param {MediaStream} stream @param {MediaStreamTrack | null} track */
+function withTrack(stream, track) {
+  const [shown] = stream.getVideoTracks();
+  return shown === (track ?? undefined) ? stream : new MediaStream(track ? [track] : []);
+}
+
+function button(text, act) {
+  const element = Object.assign(document.createElement("button"), { type: "button", className: "button button-small", textContent: text });
+  element.addEventListener("click", act);
+  return element;
 }

@@ -4,6 +4,8 @@
  * @module dom
  */
 
+import { characters } from "./parlor/name.js";
+
 /** @param {string} id */
 export const byId = (id) => document.getElementById(id);
 
@@ -15,13 +17,13 @@ export const fromTemplate = (id) => byId(id).content.firstElementChild.cloneNode
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** @param {string} name a symbol of icons.svg */
+/** @param {string} name a symbol of the sprite in index.html, which needs no server */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
   const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `icons.svg#${name}`);
+  use.setAttribute("href", `#i-${name}`);
   svg.append(use);
   return svg;
 }
@@ -45,6 +47,16 @@ export function dress(button, { name, label, title, key, pressed, word }) {
   button.setAttribute("aria-label", label);
   if (key) button.setAttribute("aria-keyshortcuts", key);
   if (pressed !== undefined) button.setAttribute("aria-pressed", String(pressed));
+}
+
+/**
+ * Returns a name with its own text direction, so that it does not turn the words around it.
+ * @param {string} name
+ */
+export function bdi(name) {
+  const element = document.createElement("bdi");
+  element.textContent = name;
+  return element;
 }
 
 /** Announces a text to screen readers. @param {string} text */
@@ -71,7 +83,7 @@ export function say(place, text) {
 export function drawFace(element, id, name) {
   const words = name.split(/\s+/).filter(Boolean);
   const letters = words.length > 1 ? [words[0], words.at(-1)] : words;
-  element.textContent = letters.map((word) => [...word][0].toUpperCase()).join("");
+  element.textContent = letters.map((word) => characters(word)[0].toUpperCase()).join("");
   let hash = 0;
   for (const character of id) hash = (hash * 31 + character.codePointAt(0)) >>> 0;
   element.style.setProperty("--hue", String(hash % 360));

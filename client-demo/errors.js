@@ -19,8 +19,9 @@ const SIGNALING = {
   PAYLOAD_TOO_LARGE: "The message is too large for the server.",
   UNREACHABLE: "The server cannot be reached. Check your network, then try again.",
   OFFLINE: "The connection to the server broke off. Try again.",
-  TRANSPORT_ERROR: "The media server is not available. Choose Mesh, which does not need it.",
-  NO_BUNDLE: "The SFU needs mediasoup-client, which is not installed on this server: run `npm ci` in client-demo. Mesh does not need it.",
+  TRANSPORT_ERROR: "The media server is not available, so the call is a mesh.",
+  NO_BUNDLE: "The media server needs mediasoup-client, which this server does not have, so the call is a mesh.",
+  TARGET_NOT_FOUND: "That person has left.",
   TIMEOUT: "The server did not answer in time. Try again.",
 };
 
@@ -47,19 +48,23 @@ export function explainDevices({ audio, video }) {
 function explainDevice(error, device) {
   switch (error.name) {
     case "NotAllowedError":
+      if (/system/i.test(error.message)) return `The operating system refused access to your ${device.replace(" or ", " and ")}. Allow it for the browser in the system’s privacy settings, then try again.`;
       return `The browser refused access to your ${device.replace(" or ", " and ")}. Allow it beside the address bar, then try again.`;
     case "NotFoundError":
     case "OverconstrainedError":
-      return `No ${device} was found.`;
+      return `No ${device} was found. Connect one, then try again.`;
     case "NotReadableError":
     case "AbortError":
-      return `Your ${device} is in use by another program.`;
+      return `Your ${device} is in use by another program. Close that, then try again.`;
     case "NotSupportedError":
-      return "This page was loaded without https, so the browser does not allow camera and microphone.";
+      return "This page was loaded without https, so the browser does not allow camera and microphone. Open it with https, or on this computer as localhost.";
     default:
       return `Your ${device} could not be opened (${error.message || error.name}).`;
   }
 }
+
+/** The system, or a switch at the device, has muted the microphone. */
+export const SILENCED = "Your microphone is muted by the system or by a switch at the device: the others cannot hear you. Unmute it there.";
 
 /** Appended to device problems, since joining without a device is always possible. */
 export const CAN_STILL_JOIN = "You can join all the same: you will see and hear the others.";

@@ -3,16 +3,22 @@
  *
  * @module lobby
  */
+import { fillDevices } from "./devices.js";
 import { byId, dress, fromTemplate, say } from "./dom.js";
-import { CAN_STILL_JOIN, explainDevices } from "./errors.js";
+import { CAN_STILL_JOIN, explainDevices, SILENCED } from "./errors.js";
 import { meter } from "./media.js";
-import { headcount, MODES, modeOf, SFU_FROM } from "./modes.js";
+import { lookIntoRoom, MODES, modeOf, whoIsHere } from "./modes.js";
+import { cleanName } from "./parlor/name.js";
 import { PROTOCOLS, protocolOf } from "./protocols.js";
 
 const METER_BARS = 5;
 const METER_INTERVAL_MS = 100;
 /** Time after the last keystroke before the room is looked up, in milliseconds. */
 const TYPING_MS = 400;
+/** Time to wait for what the server says about a room, in milliseconds: joining is possible without it. */
+const LOOK_MS = 2000;
+/** Between two looks at who is in the room, in milliseconds. */
+const LOOK_AGAIN_MS = 10_000;
 
 /** The texts of the form, by mode and protocol. */
 const WORDS = {
@@ -32,20 +38,25 @@ export class Lobby extends EventTarget {
   #invited;
   #protocol;
   #mode;
+  #token;
   #typingTimer = 0;
+  #lookTimer = 0;
   #looking = new AbortController();
+  /** What the server has said last. @type {Promise<{ sfu: boolean } | null>} */
+  #about = Promise.resolve(null);
 
   /**
    * @param {{ media: import("./media.js").LocalMedia, name: string, room: string, invited: boolean, protocol: import("./protocols.js").Protocol,
-   *   mode: import("./modes.js").Mode }} options
+   *   mode: import("./modes.js").Mode, token?: string }} options
    *   `invited`: the room came with the link
    */
-  constructor({ media, name, room, invited, protocol, mode }) {
+  constructor({ media, name, room, invited, protocol, mode, token }) {
     super();
     this.#media = media;
     this.#invited = invited;
     this.#protocol = protocol;
     this.#mode = mode;
+    this.#token = token;
     byId("name").value = name;
     byId("room").value = room;
     byId("wire-options").replaceChildren(...PROTOCOLS.map((one) => protocolOption(one, one === protocol)));
@@ -57,6 +68,7 @@ export class Lobby extends EventTarget {
       this.#invited = false;
       this.#drawTitle();
       clearTimeout(this.#typingTimer);
+      say(byId("who-is-here"), "");
       this.#typingTimer = setTimeout(() => this.#lookIntoRoom(), TYPING_MS);
     });
     byId("mode-options").addEventListener("change", ({ target }) => this.#chooseMode(modeOf(target.value)));
@@ -75,7 +87,6 @@ export class Lobby extends EventTarget {
     byId("camera-choice").addEventListener("change", ({ target }) => media.choose("video", target.value));
     byId("microphone-choice").addEventListener("change", ({ target }) => media.choose("audio", target.value));
     media.addEventListener("change", () => this.#open && this.#draw());
-    navigator.mediaDevices?.addEventListener("devicechange", () => this.#open && this.#drawDevices());
   }
 
   /** @param {string} [problem] the reason for returning to the lobby */
@@ -84,25 +95,28 @@ export class Lobby extends EventTarget {
     byId("lobby").hidden = false;
     this.busy(false);
     say(byId("lobby-error"), problem);
+    // The button was disabled meanwhile, and has lost the focus.
+    if (problem) byId("join").focus();
     this.#draw();
     this.#drawTitle();
-    // A room with a generated name is empty.
-    if (this.#invited) this.#lookIntoRoom();
+    this.#lookIntoRoom();
+    this.#lookTimer = setInterval(() => document.visibilityState === "visible" && this.#lookIntoRoom(), LOOK_AGAIN_MS);
   }
 
   hide() {
     this.#open = false;
     clearTimeout(this.#typingTimer);
+    clearInterval(this.#lookTimer);
     this.#looking.abort();
     byId("lobby").hidden = true;
     byId("preview-video").srcObject = null;
     this.#stopMeter();
   }
 
-  /** Shows the media mode. @param {import("./modes.js").Mode} mode */
-  set mode(mode) {
-    this.#mode = mode;
-    this.#drawTitle();
+  /** Whether the server has a media server. @returns {Promise<boolean>} */
+  async hasSfu() {
+    const about = await Promise.race([this.#about, new Promise((end) => setTimeout(end, LOOK_MS, null))]);
+    return about?.sfu ?? true;
   }
 
   /** @param {boolean} joining */
@@ -120,7 +134,7 @@ export class Lobby extends EventTarget {
   }
 
   #submit() {
-    const name = byId("name").value.trim();
+    const name = cleanName(byId("name").value);
     const room = byId("room").value.trim();
     const empty = !name ? "name" : !room ? "room" : null;
     byId("name").setAttribute("aria-invalid", String(!name));
@@ -133,35 +147,35 @@ export class Lobby extends EventTarget {
     this.dispatchEvent(new CustomEvent("join", { detail: { name, room } }));
   }
 
-  /** The media server requires a protocol of its own, with rooms for more than two peers. */
   get #isForTwo() {
-    return !!this.#protocol.forTwo && this.#mode.id === "mesh";
+    return !!this.#protocol.forTwo;
   }
 
   #chooseMode(mode) {
     this.#mode = mode;
     this.#drawTitle();
-    say(byId("mode-hint"), "");
     this.dispatchEvent(new CustomEvent("mode", { detail: mode }));
   }
 
-  /** Recommends another mode before joining a large room. */
+  /** Shows who is in the room, and whether there is a media server. */
   async #lookIntoRoom() {
     this.#looking.abort();
     this.#looking = new AbortController();
     const { signal } = this.#looking;
-    const room = byId("room").value.trim();
-    const count = room ? await headcount(room, signal) : 0;
-    if (signal.aborted) return;
-    const suggests = this.#mode.id === "mesh" && !this.#isForTwo && count + 1 >= SFU_FROM;
-    const words = `${count} people are there already. From ${SFU_FROM} on choose SFU: in a mesh you would send ${count} copies. All must use the same.`;
-    say(byId("mode-hint"), suggests ? words : "");
+    const asking = lookIntoRoom(byId("room").value.trim(), this.#token, signal);
+    this.#about = asking;
+    const about = await asking;
+    if (signal.aborted || !about) return;
+    const names = about.names.map(cleanName).filter(Boolean);
+    say(byId("who-is-here"), whoIsHere({ names, count: about.count }));
+    byId("mode").disabled = !about.sfu;
+    say(byId("mode-hint"), about.sfu ? "" : "This server has no media server: every call is a mesh.");
   }
 
   #drawTitle() {
     for (const input of byId("mode-options").querySelectorAll("input")) input.checked = input.value === this.#mode.id;
-    byId("mode-line").textContent = this.#mode.line;
-    byId("wire").hidden = this.#mode.id === "sfu";
+    byId("mode-line").textContent = this.#protocol.hasSfu ? this.#mode.line : `Over ${this.#protocol.name} every call is a mesh.`;
+    byId("mode-chosen").textContent = this.#protocol.hasSfu ? this.#mode.name : "Mesh";
     const words = WORDS[(this.#isForTwo ? "two" : "room") + (this.#invited ? "Invited" : "")];
     byId("lobby-title").textContent = words.title;
     byId("lobby-lead").textContent = words.lead;
@@ -177,7 +191,7 @@ export class Lobby extends EventTarget {
     }
     video.hidden = !media.camera;
 
-    const problem = explainDevices(media.problems);
+    const problem = explainDevices(media.problems) || (media.microphoneOn && media.isSilenced ? SILENCED : "");
     say(byId("preview-note"), media.camera ? "" : media.problems.video ? "No picture of you" : "Your camera is off");
     say(byId("device-error"), problem && `${problem} ${CAN_STILL_JOIN}`);
     byId("retry-devices").hidden = !problem;
@@ -195,16 +209,8 @@ export class Lobby extends EventTarget {
   }
 
   async #drawDevices() {
-    let any = false;
-    for (const [kind, id, none] of [["video", "camera-choice", "No camera"], ["audio", "microphone-choice", "No microphone"]]) {
-      const devices = await this.#media.devices(kind);
-      const options = devices.map(({ id: value, label, chosen }) => new Option(label, value, chosen, chosen));
-      byId(id).replaceChildren(...(options.length ? options : [new Option(none, "")]));
-      byId(id).disabled = !options.length;
-      any ||= options.length > 0;
-    }
     // Without a choice of devices, the space is used otherwise.
-    byId("devices").hidden = !any;
+    byId("devices").hidden = !(await fillDevices(this.#media, { video: "camera-choice", audio: "microphone-choice" }));
   }
 
   #startMeter() {

@@ -28,7 +28,10 @@ const WANTED = {
   },
 };
 
-/** Event: `change`, after any change of the state; `lost` (detail: a {@link Kind}), when a device was removed. */
+/**
+ * Events: `change`, after any change of the state or of the available devices; `lost` (detail `{ kind, replaced }`), when a device was
+ * removed: `replaced` is whether another one is in use instead.
+ */
 export class LocalMedia extends EventTarget {
   /** Null, or available and perhaps muted. @type {MediaStreamTrack | null} */
   microphone = null;
@@ -36,6 +39,10 @@ export class LocalMedia extends EventTarget {
   camera = null;
   /** @type {MediaStreamTrack | null} */
   screen = null;
+  /** The audio of the shared screen, if the user shares it. @type {MediaStreamTrack | null} */
+  screenAudio = null;
+  /** The loudspeaker's device id; empty for the system's. */
+  speaker = "";
   /** The reason why a device could not be opened. @type {Record<Kind, Error | null>} */
   problems = { audio: null, video: null };
 
@@ -43,9 +50,14 @@ export class LocalMedia extends EventTarget {
   #deviceIds = { audio: "", video: "" };
   #video = WANTED.video;
 
-  /** The video to send: the screen takes precedence over the camera. */
-  get video() {
-    return this.screen ?? this.camera;
+  constructor() {
+    super();
+    navigator.mediaDevices?.addEventListener("devicechange", () => this.#changed());
+  }
+
+  /** Whether the system or a switch at the device has muted the microphone, so that nothing can be heard whatever the page does. */
+  get isSilenced() {
+    return !!this.microphone?.muted;
   }
 
   get microphoneOn() {
@@ -91,16 +103,17 @@ export class LocalMedia extends EventTarget {
 
   /**
    * Selects another device, and switches to it if its kind is in use.
-   * @param {Kind} kind
+   * @param {Kind | "speaker"} kind
    * @param {string} deviceId
    */
   async choose(kind, deviceId) {
+    if (kind === "speaker") {
+      this.speaker = deviceId;
+      return this.#changed();
+    }
     this.#deviceIds[kind] = deviceId;
     if (kind === "video" && !this.camera) return;
-    const muted = kind === "audio" && this.microphone && !this.microphoneOn;
-    this.#release(kind);
-    await this.#acquire([kind]);
-    if (muted && this.microphone) this.microphone.enabled = false;
+    await this.#reopen(kind);
     this.#changed();
   }
 
@@ -121,8 +134,9 @@ export class LocalMedia extends EventTarget {
   /** @returns {Promise<boolean>} false if the user cancels */
   async startScreen() {
     try {
-      const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { max: 15 } } });
+      const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { max: 15 } }, audio: true });
       [this.screen] = stream.getVideoTracks();
+      this.screenAudio = stream.getAudioTracks()[0] ?? null;
     } catch (error) {
       if (error.name === "NotAllowedError") return false;
       throw error;
@@ -135,21 +149,21 @@ export class LocalMedia extends EventTarget {
   }
 
   stopScreen() {
-    this.screen?.stop();
-    this.screen = null;
+    this.#releaseScreen();
     this.#changed();
   }
 
   /**
    * Returns the available devices. Their names require a permission.
-   * @param {Kind} kind
+   * @param {Kind | "speaker"} kind
    * @returns {Promise<{ id: string, label: string, chosen: boolean }[]>}
    */
   async devices(kind) {
     const all = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
-    const current = (kind === "audio" ? this.microphone : this.camera)?.getSettings().deviceId ?? this.#deviceIds[kind];
+    const track = { audio: this.microphone, video: this.camera, speaker: null }[kind];
+    const current = kind === "speaker" ? this.speaker || "default" : (track?.getSettings().deviceId ?? this.#deviceIds[kind]);
     return all
-      .filter((one) => one.kind === `${kind}input` && one.deviceId && one.label)
+      .filter((one) => one.kind === (kind === "speaker" ? "audiooutput" : `${kind}input`) && one.deviceId && one.label)
       .map((one) => ({ id: one.deviceId, label: one.label, chosen: one.deviceId === current }));
   }
 
@@ -157,8 +171,14 @@ export class LocalMedia extends EventTarget {
   stop() {
     this.#release("audio");
     this.#release("video");
-    this.screen?.stop();
-    this.screen = null;
+    this.#releaseScreen();
+  }
+
+  /** Opens a device again, or another one. The microphone stays muted if it is. @param {Kind} kind @param {boolean} [isMuted] */
+  async #reopen(kind, isMuted = kind === "audio" && !!this.microphone && !this.microphoneOn) {
+    this.#release(kind);
+    await this.#acquire([kind]);
+    if (isMuted && this.microphone) this.microphone.enabled = false;
   }
 
   /**
@@ -190,11 +210,20 @@ export class LocalMedia extends EventTarget {
     if (track.kind === "audio") this.microphone = track;
     else this.camera = track;
     // Fired when the device is unplugged or the permission is revoked, not when we stop the track.
-    track.addEventListener("ended", () => {
-      this.#release(track.kind);
+    track.addEventListener("ended", async () => {
+      const kind = track.kind;
+      this.#deviceIds[kind] = "";
+      await this.#reopen(kind, kind === "audio" && !track.enabled);
       this.#changed();
-      this.dispatchEvent(new CustomEvent("lost", { detail: track.kind }));
+      this.dispatchEvent(new CustomEvent("lost", { detail: { kind, replaced: !!(kind === "audio" ? this.microphone : this.camera) } }));
     });
+    for (const change of ["mute", "unmute"]) track.addEventListener(change, () => this.#changed());
+  }
+
+  #releaseScreen() {
+    this.screen?.stop();
+    this.screenAudio?.stop();
+    this.screen = this.screenAudio = null;
   }
 
   #release(kind) {

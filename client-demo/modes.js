@@ -1,27 +1,26 @@
 /**
- * The media modes of a call. Peers may use different protocols, but must use the same mode to receive each other's media: a peer in the
- * other mode is listed only.
+ * The media modes of a call, and what the server offers for it.
  *
  * @module modes
  */
 
+import { SFU_FROM } from "./parlor/auto.js";
+
 /**
  * @typedef {object} Mode
- * @property {"mesh" | "sfu"} id as in the page's address
+ * @property {"auto" | "mesh" | "sfu"} id as in the page's address
  * @property {string} name
  * @property {string} line
  */
 
-/** @type {Mode[]} The first one is the default. */
+/** @type {Mode[]} The first one is the default. The first person in a room chooses; those who join use the room's mode. */
 export const MODES = [
+  { id: "auto", name: "Automatic", line: `From browser to browser for up to ${SFU_FROM - 1} people, through the server for more.` },
   { id: "mesh", name: "Mesh", line: "From browser to browser. Best for two to four." },
   { id: "sfu", name: "SFU", line: "Each sends one copy, to the server. Best from five on." },
 ];
 
-/** Number of people from which a mesh is not recommended: each peer sends a copy to each other peer. */
-export const SFU_FROM = 5;
-
-const BUNDLE = "./vendor/mediasoup-client.js";
+const BUNDLE = "/vendor/mediasoup-client.js";
 
 /** @param {string | null | undefined} id @returns {Mode | undefined} */
 export function modeOf(id) {
@@ -38,46 +37,65 @@ export async function loadDevice() {
 }
 
 /**
- * Returns the number of people in a room, or 0 if it is unknown: the room does not exist, or only operators may look it up.
+ * Returns what the server says about a call before it is joined: whether there is a media server, and who is in the room.
  * @param {string} room
+ * @param {string | undefined} token
  * @param {AbortSignal} signal
+ * @returns {Promise<{ sfu: boolean, names: string[], count: number } | null>} null if it does not answer; no names if it may not tell
  */
-export async function headcount(room, signal) {
+export async function lookIntoRoom(room, token, signal) {
   try {
-    const response = await fetch(`/api/rooms/${encodeURIComponent(room)}`, { signal });
-    return response.ok ? (await response.json()).participantCount : 0;
+    const headers = token ? { authorization: `Bearer ${token}` } : undefined;
+    const response = await fetch(`/demo/lobby?room=${encodeURIComponent(room)}`, { headers, signal });
+    return response.ok ? await response.json() : null;
   } catch {
-    return 0;
+    return null;
   }
 }
 
 /**
- * Returns the reason why another mode is better for a call, if there is one.
- * @param {Mode} mode the current mode
- * @param {{ name: string, elsewhere: boolean }[]} others the other members
- * @returns {{ text: string, mode: Mode } | null}
+ * Returns who is in a room, as a sentence; empty if there is nobody, or if it is not known.
+ * @param {{ names: string[], count: number }} room
  */
-export function betterMode(mode, others) {
-  const elsewhere = others.filter((one) => one.elsewhere);
-  const other = MODES.find((one) => one !== mode);
-  if (elsewhere.length > others.length - elsewhere.length) {
-    const more = elsewhere.length - 1;
-    const who = more ? `${elsewhere[0].name} and ${more === 1 ? "one other are" : `${more} others are`}` : `${elsewhere[0].name} is`;
-    return { text: `${who} here by ${nameIn(other)}, you by ${nameIn(mode)}: you cannot see or hear each other.`, mode: other };
+export function whoIsHere({ names, count }) {
+  if (!count) return "";
+  const others = (number) => (number === 1 ? "1 other" : `${number} others`);
+  if (!names.length) return count === 1 ? "1 person is here." : `${count} people are here.`;
+  if (count === 1) return `${names[0]} is here.`;
+  if (count === 2 && names.length === 2) return `${names[0]} and ${names[1]} are here.`;
+  return `${names[0]} and ${others(count - 1)} are here.`;
+}
+
+/**
+ * Returns why a call does not work as it should in its mode, with the mode to ask for instead, if there is one.
+ * @param {import("./parlor/auto.js").AutoCall} call
+ * @returns {{ text: string, mode?: "mesh" | "sfu" } | null}
+ */
+export function adviceFor(call) {
+  const members = [...call.members.values()];
+  const elsewhere = members.filter((one) => one.elsewhere);
+  if (elsewhere.length) {
+    const is = elsewhere.length > 1 ? "use" : "uses";
+    if (call.mode === "mesh") return { text: `${namesOf(elsewhere)} ${is} the media server, which this page cannot: you cannot see or hear each other.` };
+    return { text: `${namesOf(elsewhere)} can use a mesh only: you cannot see or hear each other.`, mode: "mesh" };
   }
-  if (mode.id === "mesh" && others.length + 1 >= SFU_FROM) {
-    const text = `You are ${others.length + 1}: in a mesh each of you sends ${others.length} copies, with the SFU it is one. All of you have to change.`;
-    return { text, mode: other };
+  if (call.mode === "mesh" && members.length + 1 >= SFU_FROM) {
+    const copies = `You are ${members.length + 1}, and each of you sends ${members.length} copies`;
+    if (!call.canUseSfu) return { text: `${copies}. The media server would need one, and cannot be used from here.` };
+    const [one] = call.meshOnly;
+    if (one) return { text: `${copies}: the call stays a mesh, because ${one.name ?? "somebody"} can use nothing else.` };
+    return { text: `${copies}. Through the media server it is one.`, mode: "sfu" };
   }
   return null;
 }
 
-/** Returns the name for use within a sentence. @param {Mode} mode */
-function nameIn(mode) {
-  return mode.id === "mesh" ? "mesh" : mode.name;
+/** @param {{ name: string }[]} people */
+function namesOf(people) {
+  const more = people.length - 1;
+  return more ? `${people[0].name} and ${more === 1 ? "one other" : `${more} others`}` : people[0].name;
 }
 
-/** Returns the notice about a peer in the other mode. @param {Mode} mode the current mode */
+/** What is shown for a person whose media does not reach this page. @param {"mesh" | "sfu" | null} mode the mode of the call */
 export function elsewhereLine(mode) {
-  return `Here by ${nameIn(MODES.find((one) => one !== mode))}, out of your hearing`;
+  return mode === "sfu" ? "Can use a mesh only, out of your hearing" : "Uses the media server, out of your hearing";
 }

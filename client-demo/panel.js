@@ -11,14 +11,10 @@ const TABS = ["people", "chat"];
 export class Panel extends EventTarget {
   #tab = "people";
   #opener = null;
-  #hasChat;
   #abort = new AbortController();
 
-  /** @param {{ hasChat: boolean }} options */
-  constructor({ hasChat }) {
+  constructor() {
     super();
-    this.#hasChat = hasChat;
-    byId("tab-chat").hidden = !hasChat;
     const options = { signal: this.#abort.signal };
     for (const tab of TABS) byId(`tab-${tab}`).addEventListener("click", () => this.open(tab), options);
     byId("panel-close").addEventListener("click", () => this.close(), options);
@@ -52,7 +48,6 @@ export class Panel extends EventTarget {
 
   /** @param {string} tab */
   open(tab) {
-    if (tab === "chat" && !this.#hasChat) return;
     this.#tab = tab;
     byId("panel").hidden = false;
     for (const one of TABS) {

@@ -1,5 +1,5 @@
 /**
- * The list of people, with the state and the history of each connection.
+ * The list of people, with the state of each connection and, on request, its statistics over the last minute.
  *
  * @module people
  */
@@ -17,9 +17,16 @@ const STATES = {
   closed: "Left",
 };
 
+/** The plots of a person. `floor` is the minimum upper bound of the scale. */
+const PLOTS = {
+  bitrate: { label: "Bitrate", format: bitrate, floor: 100_000 },
+  loss: { label: "Loss", format: (value) => `${value.toFixed(1)} %`, floor: 2 },
+  "round-trip": { label: "Round trip", format: milliseconds, floor: 20 },
+};
+
 /**
- * @param {import("./parlor/parlor.js").Member | import("./parlor/sfu.js").SfuMember} member
- * @param {import("./modes.js").Mode} mode the current mode
+ * @param {import("./parlor/auto.js").AutoMember} member
+ * @param {"mesh" | "sfu" | null} mode of the call
  */
 export function stateOf(member, mode) {
   if (member.elsewhere) return elsewhereLine(mode);
@@ -28,51 +35,47 @@ export function stateOf(member, mode) {
 }
 
 export class People {
-  /** @type {Map<string, { row: HTMLElement, incoming: Plot, roundTrip: Plot }>} */
+  /** @type {Map<string, { row: HTMLElement, plots: Record<string, Plot> }>} */
   #rows = new Map();
-  #mode;
 
-  /** @param {import("./modes.js").Mode} mode */
-  constructor(mode) {
-    this.#mode = mode;
-  }
-
-  /** @param {{ id: string, name: string, microphone: boolean, camera: boolean, screen: boolean }} self */
-  showSelf({ id, name, microphone, camera, screen }) {
+  /** @param {{ id: string, name: string, microphone: boolean, camera: boolean, screen: boolean, hand: boolean }} self */
+  showSelf({ id, name, microphone, camera, screen, hand }) {
     const { row } = this.#row(id, false);
-    row.querySelector(".person-name").textContent = `${name} (you)`;
-    row.querySelector(".person-state").textContent = "";
-    drawFace(row.querySelector(".face"), id, name);
-    drawSends(row, { audio: microphone, video: camera, screen });
-    this.#count();
-  }
-
-  /** @param {import("./parlor/parlor.js").Member} member */
-  show(member) {
-    const { row } = this.#row(member.id, true);
-    row.querySelector(".person-name").textContent = member.name;
-    const state = row.querySelector(".person-state");
-    state.dataset.state = member.away || member.elsewhere ? "away" : (member.peer?.state ?? "new");
-    state.textContent = stateOf(member, this.#mode);
-    drawFace(row.querySelector(".face"), member.id, member.name);
-    drawSends(row, member.sends);
+    this.#draw(row, { id, name, role: " (you)", state: "" });
+    drawSends(row, { audio: microphone, video: camera, screen }, hand);
     this.#count();
   }
 
   /**
-   * @param {import("./parlor/parlor.js").Member} member
+   * @param {import("./parlor/auto.js").AutoMember} member
+   * @param {{ mode: "mesh" | "sfu" | null, hand: boolean }} options
+   */
+  show(member, { mode, hand }) {
+    const { row } = this.#row(member.id, true);
+    row.querySelector(".person-state").dataset.state = member.away || member.elsewhere ? "away" : (member.peer?.state ?? "new");
+    this.#draw(row, { id: member.id, name: member.name, role: "", state: stateOf(member, mode) });
+    drawSends(row, member.sends, hand);
+    this.#count();
+  }
+
+  /**
+   * @param {import("./parlor/auto.js").AutoMember} member
    * @param {import("./parlor/meter.js").PeerStats} stats
    */
   measure(member, stats) {
     const entry = this.#rows.get(member.id);
     if (!entry) return;
-    const connected = member.peer?.state === "connected";
-    entry.incoming.push(connected ? stats.bitrateIn + stats.bitrateOut : null);
-    entry.roundTrip.push(connected && stats.roundTripTime !== null ? stats.roundTripTime * 1000 : null);
-    if (connected && !member.away) {
+    const isConnected = member.peer?.state === "connected";
+    const { plots, row } = entry;
+    const value = (number, factor = 1) => (isConnected && number !== null ? number * factor : null);
+    plots.bitrate.push(value(stats.bitrateIn + stats.bitrateOut));
+    plots.loss.push(value(stats.loss, 100));
+    plots["round-trip"].push(value(stats.roundTripTime, 1000));
+    row.querySelector(".person-details").textContent = [stats.codecs, stats.pair].filter(Boolean).join(" · ");
+    if (isConnected && !member.away) {
       const size = stats.framesPerSecond ? `${stats.width}×${stats.height}, ${Math.round(stats.framesPerSecond)} fps` : "";
       const parts = [stats.path && `Connected, ${stats.path}`, size].filter(Boolean);
-      entry.row.querySelector(".person-state").textContent = parts.join(" · ") || "Connected";
+      row.querySelector(".person-state").textContent = parts.join(" · ") || "Connected";
     }
   }
 
@@ -87,19 +90,23 @@ export class People {
     for (const id of [...this.#rows.keys()]) this.remove(id);
   }
 
-  #row(id, plotted) {
+  #row(id, isPlotted) {
     let entry = this.#rows.get(id);
     if (entry) return entry;
-    entry = {
-      row: fromTemplate("person-template"),
-      incoming: new Plot({ label: "Bitrate", kind: "bitrate", format: bitrate, floor: 100_000 }),
-      roundTrip: new Plot({ label: "Round trip", kind: "round-trip", format: milliseconds, floor: 20 }),
-    };
+    const plots = Object.fromEntries(Object.entries(PLOTS).map(([kind, options]) => [kind, new Plot({ kind, ...options })]));
+    entry = { row: fromTemplate("person-template"), plots };
     entry.row.dataset.userId = id;
-    if (plotted) entry.row.querySelector(".plots").append(entry.incoming.element, entry.roundTrip.element);
+    if (isPlotted) entry.row.querySelector(".plots").append(...Object.values(plots).map(({ element }) => element));
     this.#rows.set(id, entry);
     byId("people-list").append(entry.row);
     return entry;
+  }
+
+  #draw(row, { id, name, role, state }) {
+    row.querySelector("bdi").textContent = name;
+    row.querySelector(".person-role").textContent = role;
+    row.querySelector(".person-state").textContent = state;
+    drawFace(row.querySelector(".face"), id, name);
   }
 
   #count() {
@@ -107,10 +114,13 @@ export class People {
   }
 }
 
-function drawSends(row, sends) {
-  const icons = sends
-    ? [[sends.screen, "screen", "shares a screen"], [!sends.audio, "mic-off", "muted"], [!sends.video, "camera-off", "no picture"]]
-    : [];
+function drawSends(row, sends, hand) {
+  const icons = [
+    [hand, "hand", "raises a hand"],
+    [sends?.screen, "screen", "shares a screen"],
+    [sends && !sends.audio, "mic-off", "muted"],
+    [sends && !sends.video, "camera-off", "no picture"],
+  ];
   row.querySelector(".person-sends").replaceChildren(
     ...icons.filter(([shown]) => shown).map(([, name, label]) => {
       const svg = icon(name);

@@ -3,7 +3,6 @@
  *
  * @module protocols
  */
-import { SocketIoSignaling } from "./parlor/parlor.js";
 import { EnvelopeSignaling } from "./parlor/signaling-envelope.js";
 import { SessionSignaling } from "./parlor/signaling-session.js";
 import { TopicSignaling } from "./parlor/signaling-topic.js";
@@ -14,15 +13,17 @@ import { TopicSignaling } from "./parlor/signaling-topic.js";
  * @property {string} name
  * @property {string} line a one-line description
  * @property {boolean} [forTwo] for two peers: its links contain the protocol, since a third peer is refused
- * @property {new (options: { userId: string, name: string, token?: string }) => import("./parlor/parlor.js").Signaling} Signaling
+ * @property {boolean} [hasSfu] whether the media server is available over it
+ * @property {() => Promise<new (options: object) => import("./parlor/parlor.js").Signaling>} load returns its class
  */
 
 /** @type {Protocol[]} The first one is the default. */
 export const PROTOCOLS = [
-  { id: "socketio", name: "Socket.IO", line: "For everyday use. Gets through where WebSockets are blocked.", Signaling: SocketIoSignaling },
-  { id: "topic", name: "Topic", line: "The smallest: a WebSocket per room; the server assigns ids.", Signaling: TopicSignaling },
-  { id: "envelope", name: "Envelope", line: "A WebSocket with typed requests and responses.", Signaling: EnvelopeSignaling },
-  { id: "session", name: "Session", line: "A call for two by link, without names. Waits for the other peer.", forTwo: true, Signaling: SessionSignaling },
+  { id: "envelope", name: "Envelope", line: "A WebSocket with typed requests and responses. Calls of any size.", hasSfu: true, load: async () => EnvelopeSignaling },
+  // Its client is loaded only when it is needed.
+  { id: "socketio", name: "Socket.IO", line: "Gets through where WebSockets are blocked. Mesh only.", load: async () => (await import("./parlor/signaling-socketio.js")).SocketIoSignaling },
+  { id: "topic", name: "Topic", line: "The smallest: a WebSocket per room; the server assigns ids. Mesh only.", load: async () => TopicSignaling },
+  { id: "session", name: "Session", line: "A call for two by link, without names. Waits for the other peer.", forTwo: true, load: async () => SessionSignaling },
 ];
 
 /**

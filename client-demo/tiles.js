@@ -1,40 +1,43 @@
 /**
- * The video tiles: one per person, as large as possible, or one large tile and the others in a strip.
+ * The video tiles: one per person and one per shared screen, as large as possible, or one large tile and the others in a strip.
  *
  * Tiles are positioned by this module rather than by a CSS grid, which cannot choose the number of columns that wastes the least space.
  *
  * @module tiles
  */
 import { drawFace, fromTemplate } from "./dom.js";
+import { arrange } from "./layout.js";
 
-const GAP = 10;
-/** Aspect ratios of a tile, width by height. Narrow ones are for phones in portrait mode; cameras elsewhere are wide. */
-const NARROWEST_UPRIGHT = 0.8;
-const NARROWEST = 1.2;
-const WIDEST = 16 / 9;
+const REACTION_MS = 4000;
 
 /**
  * The content of a tile.
  * @typedef {object} View
- * @property {string} id
+ * @property {string} id the person
  * @property {string} name
  * @property {boolean} self
  * @property {MediaStream | null} stream
  * @property {boolean} video whether there is video to show
- * @property {boolean} screen whether the video is a screen
+ * @property {boolean} screen whether this is the screen that the person shares, beside the camera
  * @property {boolean} muted
+ * @property {boolean} [hand] whether the person raises a hand
  * @property {boolean} [away] lost its connection to the server, and may resume
  * @property {string} state shown over the video; empty for a working connection
  */
 
+/** @param {View} view */
+const keyOf = ({ id, screen }) => (screen ? `${id}/screen` : id);
+
 /** Event: `blocked`: the browser requires a user gesture before it plays audio. */
 export class Tiles extends EventTarget {
   #list;
-  /** @type {Map<string, { element: HTMLElement, view: View }>} */
+  /** By {@link keyOf}. @type {Map<string, { element: HTMLElement, view: View }>} */
   #tiles = new Map();
   /** @type {HTMLElement | null} */
   #invite = null;
   #pinned = "";
+  /** The loudspeaker's device id. */
+  #speaker = "";
   #observer;
 
   /** @param {HTMLElement} list */
@@ -47,10 +50,11 @@ export class Tiles extends EventTarget {
 
   /** @param {View} view */
   show(view) {
-    let tile = this.#tiles.get(view.id);
+    const key = keyOf(view);
+    let tile = this.#tiles.get(key);
     if (!tile) {
       tile = { element: this.#create(view), view };
-      this.#tiles.set(view.id, tile);
+      this.#tiles.set(key, tile);
     }
     const { element } = tile;
     tile.view = view;
@@ -59,31 +63,31 @@ export class Tiles extends EventTarget {
       video.srcObject = view.stream;
       this.#play(video);
     }
-    element.classList.toggle("tile-self", view.self);
-    element.classList.toggle("tile-screen", view.screen);
     element.classList.toggle("tile-dark", !view.video);
     element.classList.toggle("tile-away", !!view.away);
     element.querySelector(".tile-muted").classList.toggle("shown", view.muted);
-    element.querySelector(".tile-name").textContent = view.self ? `${view.name} (you)` : view.name;
+    element.querySelector(".tile-hand").classList.toggle("shown", !!view.hand);
+    element.querySelector(".tile-name").textContent = view.name;
+    element.querySelector(".tile-role").textContent = view.screen ? " (screen)" : view.self ? " (you)" : "";
     const state = element.querySelector(".tile-state");
     state.textContent = view.state;
     state.hidden = !view.state;
     const pin = element.querySelector(".tile-pin");
-    pin.title = this.#pinned === view.id ? "Unpin" : "Pin";
-    pin.setAttribute("aria-label", `${pin.title} ${view.name}`);
+    pin.title = this.#pinned === key ? "Unpin" : "Pin";
+    pin.setAttribute("aria-label", `${pin.title} ${view.name}${view.screen ? "’s screen" : ""}`);
     drawFace(element.querySelector(".tile-face"), view.id, view.name);
     this.#arrange();
   }
 
-  /** @param {string} id */
+  /** Removes the tiles of a person. @param {string} id */
   remove(id) {
-    const tile = this.#tiles.get(id);
-    if (!tile) return;
-    tile.element.querySelector("video").srcObject = null;
-    tile.element.remove();
-    this.#tiles.delete(id);
-    if (this.#pinned === id) this.#pinned = "";
-    this.#arrange();
+    this.#remove(id);
+    this.removeScreen(id);
+  }
+
+  /** @param {string} id */
+  removeScreen(id) {
+    this.#remove(`${id}/screen`);
   }
 
   /**
@@ -94,9 +98,32 @@ export class Tiles extends EventTarget {
     this.#tiles.get(id)?.element.classList.toggle("tile-speaking", on);
   }
 
+  /** Shows an emoji for a moment. @param {string} id @param {string} emoji */
+  react(id, emoji) {
+    const place = this.#tiles.get(id)?.element;
+    if (!place) return;
+    const element = Object.assign(document.createElement("span"), { className: "tile-reaction", textContent: emoji });
+    place.append(element);
+    setTimeout(() => element.remove(), REACTION_MS);
+  }
+
+  /** Plays all audio on this loudspeaker. @param {string} deviceId empty for the system's */
+  useSpeaker(deviceId) {
+    if (deviceId === this.#speaker) return;
+    this.#speaker = deviceId;
+    for (const { element } of this.#tiles.values()) this.#connectSpeaker(element.querySelector("video"));
+  }
+
   /** @param {string} id @returns {HTMLElement | undefined} */
   tile(id) {
     return this.#tiles.get(id)?.element;
+  }
+
+  /** The video that matters most: the large one, or that of the first other person. @returns {HTMLVideoElement | undefined} */
+  get mainVideo() {
+    const shown = [...this.#tiles.values()].filter(({ view }) => view.video);
+    const main = this.#tiles.get(this.#focus()) ?? shown.find(({ view }) => !view.self) ?? shown[0];
+    return main?.element.querySelector("video");
   }
 
   /** Shows the empty tile with the invitation. @param {string} link empty to hide it */
@@ -122,26 +149,41 @@ export class Tiles extends EventTarget {
   }
 
   clear() {
-    for (const id of [...this.#tiles.keys()]) this.remove(id);
+    for (const key of [...this.#tiles.keys()]) this.#remove(key);
     this.invite("");
     this.#observer.disconnect();
   }
 
   #create(view) {
     const element = fromTemplate("tile-template");
+    const key = keyOf(view);
     element.dataset.userId = view.id;
+    element.classList.toggle("tile-self", view.self);
+    element.classList.toggle("tile-screen", view.screen);
     const video = element.querySelector("video");
-    // Playing the own microphone would cause an echo.
+    // Playing the own microphone or screen would cause an echo.
     video.muted = view.self;
+    this.#connectSpeaker(video);
     const pin = () => {
-      this.#pinned = this.#pinned === view.id ? "" : view.id;
+      this.#pinned = this.#pinned === key ? "" : key;
       for (const { view: other } of [...this.#tiles.values()]) this.show(other);
     };
     element.querySelector(".tile-pin").addEventListener("click", pin);
     element.addEventListener("dblclick", pin);
-    if (view.self) this.#list.prepend(element);
+    if (view.self && !view.screen) this.#list.prepend(element);
     else this.#list.insertBefore(element, this.#invite);
     return element;
+  }
+
+  /** @param {string} key */
+  #remove(key) {
+    const tile = this.#tiles.get(key);
+    if (!tile) return;
+    tile.element.querySelector("video").srcObject = null;
+    tile.element.remove();
+    this.#tiles.delete(key);
+    if (this.#pinned === key) this.#pinned = "";
+    this.#arrange();
   }
 
   #play(video) {
@@ -151,76 +193,30 @@ export class Tiles extends EventTarget {
     });
   }
 
-  /** Returns the large tile: the pinned one, or a shared screen. */
+  #connectSpeaker(video) {
+    // Where the browser cannot choose, or the device is gone, the system's loudspeaker stays in use.
+    if (!video.muted && video.sinkId !== this.#speaker) video.setSinkId?.(this.#speaker).catch(() => {});
+  }
+
+  /** Returns the key of the large tile: the pinned one, or a shared screen. */
   #focus() {
     if (this.#tiles.has(this.#pinned)) return this.#pinned;
-    const sharing = [...this.#tiles.values()].filter(({ view }) => view.screen);
-    return (sharing.find(({ view }) => !view.self) ?? sharing[0])?.view.id ?? "";
+    const screens = [...this.#tiles].filter(([, { view }]) => view.screen);
+    return (screens.find(([, { view }]) => !view.self) ?? screens[0])?.[0] ?? "";
   }
 
   #arrange() {
-    const width = this.#list.clientWidth;
-    const height = this.#list.clientHeight;
     const elements = [...this.#list.children];
-    if (!width || !height || !elements.length) return;
-    const focus = elements.length > 1 ? this.#tiles.get(this.#focus())?.element : null;
-    for (const { element, view } of this.#tiles.values()) {
+    const focus = elements.length > 1 ? this.#tiles.get(this.#focus())?.element : undefined;
+    for (const [key, { element }] of this.#tiles) {
       element.classList.toggle("tile-focus", element === focus);
-      element.querySelector(".tile-pin").setAttribute("aria-pressed", String(view.id === this.#pinned));
+      element.querySelector(".tile-pin").setAttribute("aria-pressed", String(key === this.#pinned));
     }
     this.#list.classList.toggle("has-focus", !!focus);
-    const wide = width > height;
-    const narrowest = wide ? NARROWEST : NARROWEST_UPRIGHT;
-    if (!focus) return place(elements, grid(elements.length, width, height, narrowest));
-
-    const others = elements.filter((element) => element !== focus);
-    // The strip is beside the large tile, or below it on a phone in portrait mode.
-    const strip = wide ? Math.min(220, width * 0.24) : Math.min(130, height * 0.24);
-    const large = wide ? [0, 0, width - strip - GAP, height] : [0, 0, width, height - strip - GAP];
-    const small = grid(others.length, wide ? strip : width, wide ? height : strip, narrowest, wide ? 1 : others.length);
-    const offset = wide ? [width - strip, 0] : [0, height - strip];
-    place([focus], [large]);
-    place(others, small.map(([x, y, w, h]) => [x + offset[0], y + offset[1], w, h]));
+    // The own picture is small as soon as there is another one.
+    const self = elements.find((element) => element.matches(".tile-self:not(.tile-screen)"));
+    const isSmall = !focus && !this.#invite && elements.length > 1;
+    self?.classList.toggle("tile-small", isSmall);
+    arrange(this.#list, elements, { focus, corner: isSmall ? self : undefined });
   }
-}
-
-/**
- * Returns the arrangement of equal tiles that covers most of the space.
- * @param {number} count
- * @param {number} width
- * @param {number} height
- * @param {number} narrowest the minimum aspect ratio of a tile
- * @param {number} [columns] a fixed number of columns
- * @returns {[x: number, y: number, width: number, height: number][]}
- */
-export function grid(count, width, height, narrowest, columns) {
-  let best = { area: -1, columns: 1, w: 0, h: 0 };
-  for (let tried = columns ?? 1; tried <= (columns ?? count); tried++) {
-    const rows = Math.ceil(count / tried);
-    let w = (width - GAP * (tried - 1)) / tried;
-    let h = (height - GAP * (rows - 1)) / rows;
-    if (w / h > WIDEST) w = h * WIDEST;
-    if (w / h < narrowest) h = w / narrowest;
-    if (w * h > best.area) best = { area: w * h, columns: tried, w, h };
-  }
-  const { w, h } = best;
-  const rows = Math.ceil(count / best.columns);
-  const top = (height - rows * h - (rows - 1) * GAP) / 2;
-  return Array.from({ length: count }, (_, index) => {
-    const row = Math.floor(index / best.columns);
-    // The last row may be incomplete; it is centred like the others.
-    const inRow = row === rows - 1 ? count - row * best.columns : best.columns;
-    const left = (width - inRow * w - (inRow - 1) * GAP) / 2;
-    return [left + (index % best.columns) * (w + GAP), top + row * (h + GAP), w, h];
-  });
-}
-
-function place(elements, boxes) {
-  elements.forEach(({ style }, index) => {
-    const [x, y, w, h] = boxes[index].map(Math.floor);
-    style.setProperty("--x", `${x}px`);
-    style.setProperty("--y", `${y}px`);
-    style.setProperty("--w", `${w}px`);
-    style.setProperty("--h", `${h}px`);
-  });
 }

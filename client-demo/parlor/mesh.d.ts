@@ -1,3 +1,10 @@
+/** @typedef {import("./signaling.js").User} User */
+/** @typedef {import("./signaling-error.js").SignalingError} SignalingError */
+/** @typedef {import("./signaling.js").Link} Link */
+/** @typedef {Record<import("./peer.js").Kind, MediaStreamTrack | null>} Tracks */
+/** What a member announces that it sends. @typedef {{ audio: boolean, video: boolean, screen: boolean }} Sends */
+/** @type {Tracks} */
+export const NO_TRACKS: Tracks;
 /**
  * A member of the call.
  * @typedef {object} Member
@@ -28,20 +35,22 @@
  * @property {import("./signaling.js").Signaling} signaling over any protocol
  * @property {string} [name] sent to peers whose protocol carries no names
  * @property {RTCIceServer[]} [iceServers] used instead of the server's
+ * @property {import("./signaling.js").SignalingEvents["room-users"]} [present] the room, if it was joined before
  */
 /** @extends {Emitter<MeshEvents>} */
 export class Mesh extends Emitter<MeshEvents> {
     /** @param {MeshOptions} options create the mesh before joining, so that no event of the room is missed */
-    constructor({ signaling, name, iceServers }: MeshOptions);
+    constructor({ signaling, name, iceServers, present }: MeshOptions);
     /** The members of the call. @returns {Map<string, Member>} a copy */
     get members(): Map<string, Member>;
     /**
      * Sets the tracks that all members receive.
      * @param {Partial<Tracks>} tracks a kind that is missing is no longer sent
-     * @param {Partial<Sends>} [sends] what to announce; by default, the given tracks, and no screen
+     * @param {Partial<Sends>} [sends] what to announce; by default, the given tracks
      */
-    send({ audio, video }: Partial<Tracks>, sends?: Partial<Sends>): void;
+    send(tracks: Partial<Tracks>, sends?: Partial<Sends>): void;
     /**
+     * Sends a message over the data channels, for members that the server does not reach; otherwise use {@link Signaling#message}.
      * @param {string} text
      * @returns {number} number of recipients
      */
@@ -55,7 +64,7 @@ export type SignalingError = import("./signaling-error.js").SignalingError;
 export type Link = import("./signaling.js").Link;
 export type Tracks = Record<import("./peer.js").Kind, MediaStreamTrack | null>;
 /**
- * The tracks that a member announces.
+ * What a member announces that it sends.
  */
 export type Sends = {
     audio: boolean;
@@ -133,6 +142,10 @@ export type MeshOptions = {
      * used instead of the server's
      */
     iceServers?: RTCIceServer[] | undefined;
+    /**
+     * the room, if it was joined before
+     */
+    present?: Omit<import("./signaling.js").Joined, "roomId"> | undefined;
 };
 import { Emitter } from "./emitter.js";
 import { Peer } from "./peer.js";

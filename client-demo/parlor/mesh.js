@@ -11,6 +11,7 @@
  * @module mesh
  */
 import { Emitter } from "./emitter.js";
+import { cleanName } from "./name.js";
 import { Peer } from "./peer.js";
 
 /** @typedef {import("./signaling.js").User} User */
@@ -18,16 +19,16 @@ import { Peer } from "./peer.js";
 /** @typedef {import("./signaling.js").Link} Link */
 /** @typedef {Record<import("./peer.js").Kind, MediaStreamTrack | null>} Tracks */
 
-/** The tracks that a member announces. @typedef {{ audio: boolean, video: boolean, screen: boolean }} Sends */
+/** What a member announces that it sends. @typedef {{ audio: boolean, video: boolean, screen: boolean }} Sends */
+
+/** @type {Tracks} */
+export const NO_TRACKS = Object.freeze({ audio: null, video: null, screen: null, screenAudio: null });
 
 /** Delay in milliseconds before a refused signal is repeated. */
 const RETRY_MS = 1500;
 
 /** Error codes after which a signal is not repeated: the room is joined again, the target has left, or the call has ended. */
 const NOT_REPEATED = new Set(["OFFLINE", "TARGET_NOT_FOUND", "ROOM_CLOSED", "HUNG_UP"]);
-
-/** Maximum length of a name that a peer sends by itself, in characters; the same as in the lobby. */
-const NAME_LIMIT = 40;
 
 /**
  * A member of the call.
@@ -61,6 +62,7 @@ const NAME_LIMIT = 40;
  * @property {import("./signaling.js").Signaling} signaling over any protocol
  * @property {string} [name] sent to peers whose protocol carries no names
  * @property {RTCIceServer[]} [iceServers] used instead of the server's
+ * @property {import("./signaling.js").SignalingEvents["room-users"]} [present] the room, if it was joined before
  */
 
 /** @extends {Emitter<MeshEvents>} */
@@ -73,8 +75,7 @@ export class Mesh extends Emitter {
   #selfId;
   /** The stream that synchronizes audio and video at the receivers. */
   #outgoing = new MediaStream();
-  /** @type {Tracks} */
-  #tracks = { audio: null, video: null };
+  #tracks = NO_TRACKS;
   /** @type {Sends} */
   #sends = { audio: false, video: false, screen: false };
   /** @type {RTCIceServer[] | undefined} */
@@ -85,12 +86,14 @@ export class Mesh extends Emitter {
   #abort = new AbortController();
 
   /** @param {MeshOptions} options create the mesh before joining, so that no event of the room is missed */
-  constructor({ signaling, name, iceServers }) {
+  constructor({ signaling, name, iceServers, present }) {
     super();
     this.#signaling = signaling;
     this.#name = name;
     this.#fixedIceServers = iceServers;
     this.#listen();
+    // Later, so that the owner can listen as well.
+    if (present) queueMicrotask(() => this.#enter(present));
   }
 
   /** The members of the call. @returns {Map<string, Member>} a copy */
@@ -101,20 +104,21 @@ export class Mesh extends Emitter {
   /**
    * Sets the tracks that all members receive.
    * @param {Partial<Tracks>} tracks a kind that is missing is no longer sent
-   * @param {Partial<Sends>} [sends] what to announce; by default, the given tracks, and no screen
+   * @param {Partial<Sends>} [sends] what to announce; by default, the given tracks
    */
-  send({ audio = null, video = null }, sends = {}) {
-    this.#tracks = { audio, video };
-    this.#sends = { audio: !!audio, video: !!video, screen: false, ...sends };
+  send(tracks, sends = {}) {
+    this.#tracks = { ...NO_TRACKS, ...tracks };
+    const { audio, video, screen } = this.#tracks;
+    this.#sends = { audio: !!audio, video: !!video, screen: !!screen, ...sends };
     for (const { peer } of this.#members.values()) {
       if (!peer) continue;
       this.#fill(peer);
       peer.send({ type: "sends", ...this.#sends });
     }
-    this.#spread();
   }
 
   /**
+   * Sends a message over the data channels, for members that the server does not reach; otherwise use {@link Signaling#message}.
    * @param {string} text
    * @returns {number} number of recipients
    */
@@ -138,24 +142,7 @@ export class Mesh extends Emitter {
     const on = (name, handle) =>
       this.#signaling.addEventListener(name, ({ detail }) => handle(detail), { signal: this.#abort.signal });
 
-    on("room-users", ({ users, iceServers, userId }) => {
-      this.#iceServers = this.#fixedIceServers ?? iceServers;
-      // The other members know this page by a new id, and drop the connections to the old one.
-      const renamed = !!this.#selfId && this.#selfId !== userId;
-      this.#selfId = userId;
-      const listed = new Set(users.map((user) => user.userId));
-      for (const member of [...this.#members.values()]) {
-        if (listed.has(member.id)) continue;
-        // After a restart of the server the list is empty at first, and the other peers rejoin.
-        this.#lose(member, "timeout");
-      }
-      for (const user of users) {
-        const member = this.#admit(user);
-        if (member.peer && !renamed) member.peer.resume(this.#iceServers);
-        else if (!user.calling && !member.elsewhere) this.#connect(member).call();
-      }
-    });
-
+    on("room-users", (room) => this.#enter(room));
     on("online", ({ recovered }) => {
       // Otherwise `room-users` has arrived. Pending signals have been sent; broken connections are restarted here.
       if (recovered) for (const { peer } of this.#members.values()) peer?.resume();
@@ -178,13 +165,30 @@ export class Mesh extends Emitter {
     on("ice-candidate", ({ from, candidate, link }) => this.#deliver(from, link, (peer) => peer.receiveCandidate(candidate)));
   }
 
+  /** The room is joined, perhaps again. @param {import("./signaling.js").SignalingEvents["room-users"]} room */
+  #enter({ users, iceServers, userId }) {
+    if (this.#abort.signal.aborted) return;
+    this.#iceServers = this.#fixedIceServers ?? iceServers;
+    // The other members know this page by a new id, and drop the connections to the old one.
+    const renamed = !!this.#selfId && this.#selfId !== userId;
+    this.#selfId = userId;
+    const listed = new Set(users.map((user) => user.userId));
+    // After a restart of the server the list is empty at first, and the other peers rejoin.
+    for (const member of this.#members.values()) if (!listed.has(member.id)) this.#lose(member, "timeout");
+    for (const user of users) {
+      const member = this.#admit(user);
+      if (member.peer && !renamed) member.peer.resume(this.#iceServers);
+      else if (!user.calling && !member.elsewhere) this.#connect(member).call();
+    }
+  }
+
   /**
    * A peer is listed: it is new, still present, or back. In protocols without a list, it is expected or calls.
    * @param {User} user
    */
   #admit(user) {
     const known = this.#members.get(user.userId);
-    const name = nameOf(user);
+    const name = cleanName(user.name);
     if (known) {
       if (!user.expected) this.#meet(known);
       // Some events name a peer without its metadata.
@@ -352,7 +356,7 @@ export class Mesh extends Emitter {
     if (message?.type === "chat" && typeof message.text === "string") {
       this.tell("chat", { member, text: message.text });
     } else if (message?.type === "name" && typeof message.name === "string") {
-      const name = message.name.trim().slice(0, NAME_LIMIT);
+      const name = cleanName(message.name);
       if (member.unnamed && name) this.#update(member.id, { name });
     } else if (message?.type === "sends") {
       const { audio, video, screen } = message;
@@ -377,22 +381,15 @@ export class Mesh extends Emitter {
 
   /** @param {Peer} peer */
   #fill(peer) {
-    for (const kind of /** @type {const} */ (["audio", "video"])) {
+    for (const kind of /** @type {const} */ (["audio", "video", "screen", "screenAudio"])) {
       peer.setTrack(kind, this.#tracks[kind]).catch((error) => console.warn("a track could not be sent", error));
     }
   }
 
-  /**
-   * In a mesh every track is encoded and sent once per member, so the resolution shrinks with their number; a screen must stay readable.
-   */
+  /** In a mesh every camera is encoded and sent once per member, so its resolution shrinks with their number. */
   #spread() {
     const count = this.#members.size;
-    const scale = this.#sends.screen || count < 2 ? 1 : count < 4 ? 2 : 3;
+    const scale = count < 2 ? 1 : count < 4 ? 2 : 3;
     for (const { peer } of this.#members.values()) peer?.setVideoScale(scale);
   }
-}
-
-/** The name that the server reports, or an empty string. @param {User} user */
-function nameOf(user) {
-  return typeof user.name === "string" ? user.name.trim() : "";
 }

@@ -13,6 +13,9 @@
  * @property {number} [width]
  * @property {number} [height]
  * @property {number} [framesPerSecond]
+ * @property {number | null} loss share of the packets that were lost on the way here, 0 to 1
+ * @property {string} codecs of what arrives, such as `VP8, opus`
+ * @property {string} pair the addresses of the connection, such as `udp host 10.0.0.2 → srflx 203.0.113.7`
  */
 export class Meter {
     /**
@@ -45,4 +48,16 @@ export type PeerStats = {
     width?: number | undefined;
     height?: number | undefined;
     framesPerSecond?: number | undefined;
+    /**
+     * share of the packets that were lost on the way here, 0 to 1
+     */
+    loss: number | null;
+    /**
+     * of what arrives, such as `VP8, opus`
+     */
+    codecs: string;
+    /**
+     * the addresses of the connection, such as `udp host 10.0.0.2 → srflx 203.0.113.7`
+     */
+    pair: string;
 };

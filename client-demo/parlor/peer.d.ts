@@ -28,8 +28,10 @@ export class Peer extends Emitter<PeerEvents> {
     id: string;
     /** The other end's {@link Peer#id}, once known. @type {string | null} */
     remoteId: string | null;
-    /** The received tracks. */
+    /** The received tracks of microphone and camera: the first audio and the first video in the descriptions. */
     stream: MediaStream;
+    /** The received tracks of a shared screen: the further ones. */
+    screen: MediaStream;
     /** The underlying connection, for inspection. */
     get connection(): RTCPeerConnection;
     get state(): RTCPeerConnectionState;
@@ -56,7 +58,7 @@ export class Peer extends Emitter<PeerEvents> {
      */
     receiveCandidate(candidate: RTCIceCandidateInit | null): Promise<void | undefined>;
     /**
-     * Sends this track, or nothing. Renegotiates only when a kind is sent for the first time.
+     * Sends this track, or nothing. Renegotiates when a kind is sent for the first time, and when a screen begins or ends.
      * @param {Kind} kind
      * @param {MediaStreamTrack | null} track
      */
@@ -84,7 +86,10 @@ export class Peer extends Emitter<PeerEvents> {
     close(): void;
     #private;
 }
-export type Kind = "audio" | "video";
+/**
+ * What is sent: microphone, camera, and beside them a screen with its audio.
+ */
+export type Kind = "audio" | "video" | "screen" | "screenAudio";
 /**
  * The events of a {@link Peer}: a description or candidate to send (`null` at the end), the connection's state, {@link Peer#stream} when
  * its tracks have changed, the data channel has opened or was closed by the other side, a message of its {@link Peer#send}.

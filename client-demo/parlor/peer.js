@@ -12,11 +12,13 @@
  */
 import { Emitter } from "./emitter.js";
 import { Meter } from "./meter.js";
+import { ScreenSender } from "./peer-screen.js";
+import { fingerprint, pause } from "./peer-tools.js";
 
-/** @typedef {"audio" | "video"} Kind */
+/** What is sent: microphone, camera, and beside them a screen with its audio. @typedef {"audio" | "video" | "screen" | "screenAudio"} Kind */
 
-/** @type {Kind[]} */
-const KINDS = ["audio", "video"];
+/** Negotiated from the start. */
+const KINDS = /** @type {const} */ (["audio", "video"]);
 
 /** Time in state `disconnected` before ICE is restarted, in milliseconds: most short losses recover without a restart. */
 const DISCONNECTED_GRACE_MS = 2500;
@@ -63,17 +65,20 @@ export class Peer extends Emitter {
   id = Math.random().toString(36).slice(2, 10);
   /** The other end's {@link Peer#id}, once known. @type {string | null} */
   remoteId = null;
-  /** The received tracks. */
+  /** The received tracks of microphone and camera: the first audio and the first video in the descriptions. */
   stream = new MediaStream();
+  /** The received tracks of a shared screen: the further ones. */
+  screen = new MediaStream();
 
   /** @type {RTCPeerConnection} */
   #connection;
   #polite;
   #outgoing;
+  #screenSender;
   #renewIceServers;
-  /** The sent tracks. @type {Record<Kind, MediaStreamTrack | null>} */
+  /** The sent tracks. @type {Record<"audio" | "video", MediaStreamTrack | null>} */
   #tracks = { audio: null, video: null };
-  /** The transceivers of the sent tracks. @type {Partial<Record<Kind, RTCRtpTransceiver>>} */
+  /** The transceivers of the sent tracks. @type {Partial<Record<"audio" | "video", RTCRtpTransceiver>>} */
   #transceivers = {};
   /** @type {RTCDataChannel | null} */
   #channel = null;
@@ -98,6 +103,7 @@ export class Peer extends Emitter {
     this.#outgoing = outgoing;
     this.#renewIceServers = renewIceServers;
     this.#connection = new RTCPeerConnection({ iceServers });
+    this.#screenSender = new ScreenSender(this.#connection);
     this.#gathered = new Promise((found) => this.#connection.addEventListener("icecandidate", found, { once: true }));
     this.#listen();
   }
@@ -144,6 +150,7 @@ export class Peer extends Emitter {
         this.#transceivers[kind] = this.#connection.addTransceiver(kind, { direction: "recvonly" });
       }
     }
+    this.#fillScreen();
   }
 
   /**
@@ -169,11 +176,15 @@ export class Peer extends Emitter {
   }
 
   /**
-   * Sends this track, or nothing. Renegotiates only when a kind is sent for the first time.
+   * Sends this track, or nothing. Renegotiates when a kind is sent for the first time, and when a screen begins or ends.
    * @param {Kind} kind
    * @param {MediaStreamTrack | null} track
    */
   async setTrack(kind, track) {
+    if (kind === "screen" || kind === "screenAudio") {
+      this.#screenSender.tracks[kind] = track;
+      return this.#fillScreen();
+    }
     this.#tracks[kind] = track;
     const transceiver = this.#transceivers[kind];
     if (transceiver) await this.#fill(transceiver, track);
@@ -236,9 +247,10 @@ export class Peer extends Emitter {
 
     connection.addEventListener("icecandidate", ({ candidate }) => this.tell("candidate", candidate?.toJSON() ?? null));
 
-    connection.addEventListener("track", ({ track }) => {
-      for (const old of this.stream.getTracks()) if (old.kind === track.kind) this.stream.removeTrack(old);
-      this.stream.addTrack(track);
+    connection.addEventListener("track", ({ track, transceiver }) => {
+      const stream = transceiver === this.#first(/** @type {"audio" | "video"} */ (track.kind)) ? this.stream : this.screen;
+      for (const old of stream.getTracks()) if (old.kind === track.kind) stream.removeTrack(old);
+      stream.addTrack(track);
       for (const change of ["mute", "unmute", "ended"]) track.addEventListener(change, () => this.tell("stream", this.stream));
       this.tell("stream", this.stream);
     });
@@ -251,13 +263,9 @@ export class Peer extends Emitter {
     });
   }
 
-  get #isClosed() {
-    return this.#connection.signalingState === "closed";
-  }
+  get #isClosed() { return this.#connection.signalingState === "closed"; }
 
-  get #isBroken() {
-    return this.state === "failed" || this.state === "disconnected";
-  }
+  get #isBroken() { return this.state === "failed" || this.state === "disconnected"; }
 
   /** Restarts ICE, while media continues. */
   async #restart() {
@@ -297,7 +305,11 @@ export class Peer extends Emitter {
     // Both offers are needed for the comparison.
     await this.#offering;
     if (connection.signalingState === "have-local-offer") {
-      if (!this.#isPoliteTo(offer)) return this.#repeatLater();
+      if (!(this.#polite ?? fingerprint(connection.localDescription) < fingerprint(offer))) {
+        clearTimeout(this.#repeatTimer);
+        this.#repeatTimer = setTimeout(() => this.#repeatOffer(), REPEAT_MS);
+        return;
+      }
       // Chromium: a new connection that is rolled back before it has found the first network never finds any.
       await Promise.race([this.#gathered, pause(GATHERING_MS)]);
       if (this.#isClosed) return;
@@ -307,6 +319,7 @@ export class Peer extends Emitter {
     this.#adoptTransceivers();
     await connection.setLocalDescription();
     if (connection.localDescription) this.tell("description", connection.localDescription);
+    this.#fillScreen();
     this.#applyVideoScale();
   }
 
@@ -316,16 +329,6 @@ export class Peer extends Emitter {
     if (this.#connection.signalingState !== "have-local-offer") return;
     await this.#connection.setRemoteDescription(answer);
     this.#applyVideoScale();
-  }
-
-  /** Whether our offer yields in a collision. @param {RTCSessionDescriptionInit} offer */
-  #isPoliteTo(offer) {
-    return this.#polite ?? fingerprint(this.#connection.localDescription) < fingerprint(offer);
-  }
-
-  #repeatLater() {
-    clearTimeout(this.#repeatTimer);
-    this.#repeatTimer = setTimeout(() => this.#repeatOffer(), REPEAT_MS);
   }
 
   /** Processes signals one at a time, so that a candidate follows its description. @param {() => Promise<void>} take */
@@ -355,14 +358,23 @@ export class Peer extends Emitter {
 
   /** After an offer: uses the transceivers that it created, and drops those left over from a rollback. */
   #adoptTransceivers() {
-    const all = this.#connection.getTransceivers();
-    for (const one of all) if (one.mid === null) one.stop();
+    for (const one of this.#connection.getTransceivers()) if (one.mid === null && !this.#screenSender.owns(one)) one.stop();
     for (const kind of KINDS) {
       if (this.#transceivers[kind]?.mid) continue;
-      const transceiver = all.find((one) => one.mid !== null && one.receiver.track.kind === kind);
+      const transceiver = this.#first(kind);
       this.#transceivers[kind] = transceiver;
       if (transceiver) this.#fill(transceiver, this.#tracks[kind]);
     }
+  }
+
+  /** The transceiver of the microphone or the camera, at both ends. @param {"audio" | "video"} kind */
+  #first(kind) {
+    return this.#connection.getTransceivers().find((one) => one.mid !== null && one.receiver.track.kind === kind);
+  }
+
+  /** Begins or ends sending a screen, once there is a connection on which to negotiate that. */
+  #fillScreen() {
+    if (this.#called || this.#connection.currentRemoteDescription) this.#screenSender.fill();
   }
 
   /** @param {RTCRtpTransceiver} transceiver @param {MediaStreamTrack | null} track */
@@ -383,17 +395,4 @@ export class Peer extends Emitter {
     // Fails during a negotiation; applied again at its end.
     sender.setParameters(parameters).catch(() => {});
   }
-}
-
-/** @param {number} milliseconds @returns {Promise<undefined>} */
-function pause(milliseconds) {
-  return new Promise((end) => setTimeout(end, milliseconds, undefined));
-}
-
-/**
- * The fingerprint of the certificate in a description; empty if there is none.
- * @param {RTCSessionDescriptionInit | null} description
- */
-function fingerprint(description) {
-  return /^a=fingerprint:(.+?)\s*$/m.exec(description?.sdp ?? "")?.[1].toLowerCase() ?? "";
 }

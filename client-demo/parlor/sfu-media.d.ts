@@ -4,16 +4,16 @@
  */
 /** @extends {Emitter<SfuMediaEvents>} */
 export class SfuMedia extends Emitter<SfuMediaEvents> {
-    /** @param {{ ask: Ask, device: Device }} options `device`: not used before */
+    /** @param {{ ask: Ask, device: Device | Promise<Device> }} options `device`: not used before */
     constructor({ ask, device }: {
         ask: Ask;
-        device: Device;
+        device: Device | Promise<Device>;
     });
     /** The state of the receiving transport. @returns {ConnectionState} */
     get state(): ConnectionState;
     /** Whether tracks can be received. */
     get isOpen(): boolean;
-    /** Creates the two transports. Rejects with a {@link SignalingError}. */
+    /** Creates the two transports. Rejects with a {@link SignalingError}, or as `device` does. */
     open(): Promise<void>;
     /**
      * Sets the tracks to send.
@@ -23,8 +23,9 @@ export class SfuMedia extends Emitter<SfuMediaEvents> {
     /**
      * Creates a paused consumer of a producer; `consumer:resume` starts it. Rejects with a {@link SignalingError}.
      * @param {string} producerId
+     * @param {string} [streamId] tracks of one stream are synchronized; by default, all of a peer
      */
-    consume(producerId: string): Promise<import("mediasoup-client/types").Consumer<import("mediasoup-client/types").AppData>>;
+    consume(producerId: string, streamId?: string): Promise<import("mediasoup-client/types").Consumer<import("mediasoup-client/types").AppData>>;
     /**
      * Closes a consumer, at the server as well.
      * @param {import("mediasoup-client").types.Consumer} consumer

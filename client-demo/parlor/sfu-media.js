@@ -9,6 +9,7 @@
  * @module sfu-media
  */
 import { Emitter } from "./emitter.js";
+import { NO_TRACKS } from "./mesh.js";
 
 /** @typedef {import("mediasoup-client").types.Device} Device */
 /** @typedef {import("mediasoup-client").types.Transport} Transport */
@@ -44,26 +45,29 @@ const SCREEN = [{ maxBitrate: 2_500_000 }];
 /** @extends {Emitter<SfuMediaEvents>} */
 export class SfuMedia extends Emitter {
   #ask;
-  #device;
+  /** @type {Promise<Device> | Device} */
+  #preparing;
+  /** @type {Device | null} */
+  #device = null;
   /** @type {Transport | null} */
   #sending = null;
   /** @type {Transport | null} */
   #receiving = null;
-  /** @type {Partial<Record<"audio" | "video", Producer>>} */
+  /** @type {Partial<Record<import("./peer.js").Kind, Producer>>} */
   #producers = {};
   /** @type {Outgoing} */
-  #outgoing = { audio: null, video: null, sends: { audio: false, video: false, screen: false } };
+  #outgoing = { ...NO_TRACKS, sends: { audio: false, video: false, screen: false } };
   /** Resolves when all tracks are sent; never rejects. @type {Promise<unknown>} */
   #applying = Promise.resolve();
   /** Time of the last ICE restart, by transport. @type {Map<string, number>} */
   #restarts = new Map();
   #isClosed = false;
 
-  /** @param {{ ask: Ask, device: Device }} options `device`: not used before */
+  /** @param {{ ask: Ask, device: Device | Promise<Device> }} options `device`: not used before */
   constructor({ ask, device }) {
     super();
     this.#ask = ask;
-    this.#device = device;
+    this.#preparing = device;
   }
 
   /** The state of the receiving transport. @returns {ConnectionState} */
@@ -76,17 +80,19 @@ export class SfuMedia extends Emitter {
     return !!this.#receiving && !this.#isClosed;
   }
 
-  /** Creates the two transports. Rejects with a {@link SignalingError}. */
+  /** Creates the two transports. Rejects with a {@link SignalingError}, or as `device` does. */
   async open() {
+    const device = await this.#preparing;
+    this.#device = device;
     const { rtpCapabilities: routerRtpCapabilities } = await this.#ask("router:capabilities");
-    await this.#device.load({ routerRtpCapabilities });
+    await device.load({ routerRtpCapabilities });
     const [sending, receiving] = await Promise.all([
       this.#ask("transport:create", { direction: "send" }),
       this.#ask("transport:create", { direction: "recv" }),
     ]);
     if (this.#isClosed) return;
-    this.#sending = this.#watch(this.#device.createSendTransport(sending));
-    this.#receiving = this.#watch(this.#device.createRecvTransport(receiving));
+    this.#sending = this.#watch(device.createSendTransport(sending));
+    this.#receiving = this.#watch(device.createRecvTransport(receiving));
     this.#sending.on("produce", ({ kind, rtpParameters, appData }, done, fail) => {
       this.#ask("produce", { transportId: sending.id, kind, rtpParameters, appData }).then(done, fail);
     });
@@ -105,12 +111,13 @@ export class SfuMedia extends Emitter {
   /**
    * Creates a paused consumer of a producer; `consumer:resume` starts it. Rejects with a {@link SignalingError}.
    * @param {string} producerId
+   * @param {string} [streamId] tracks of one stream are synchronized; by default, all of a peer
    */
-  async consume(producerId) {
-    if (!this.#receiving) throw new Error("open it first");
+  async consume(producerId, streamId) {
+    if (!this.#receiving || !this.#device) throw new Error("open it first");
     const rtpCapabilities = this.#device.recvRtpCapabilities;
     const created = await this.#ask("consume", { transportId: this.#receiving.id, producerId, rtpCapabilities });
-    return this.#receiving.consume({ ...created, streamId: created.userId });
+    return this.#receiving.consume({ ...created, streamId: streamId ?? created.userId });
   }
 
   /**
@@ -165,49 +172,47 @@ export class SfuMedia extends Emitter {
 
   async #apply() {
     await this.#applyAudio();
-    await this.#applyVideo();
+    const { video } = this.#outgoing;
+    const encodings = video ? layersOf(video) : [];
+    await this.#applyTrack("video", { encodings, appData: { source: "camera", layers: encodings.length } });
+    await this.#applyTrack("screen", { encodings: SCREEN, appData: { source: "screen" } });
+    await this.#applyTrack("screenAudio", { appData: { source: "screen-audio" } });
   }
 
   async #applyAudio() {
-    const { audio, sends } = this.#outgoing;
-    if (!audio) return this.#stop("audio");
-    const producer = (this.#producers.audio ??= await this.#produce({ track: audio, appData: { source: "microphone" } }));
-    if (!producer) return;
-    if (producer.track !== audio) await producer.replaceTrack({ track: audio });
-    if (producer.paused === !sends.audio) return;
+    const { sends } = this.#outgoing;
+    const producer = await this.#applyTrack("audio", { appData: { source: "microphone" } });
+    if (!producer || producer.paused === !sends.audio) return;
     await this.#ask(sends.audio ? "producer:resume" : "producer:pause", { producerId: producer.id });
     if (sends.audio) producer.resume();
     else producer.pause();
   }
 
-  async #applyVideo() {
-    const { video, sends } = this.#outgoing;
-    const source = sends.screen ? "screen" : "camera";
-    const former = this.#producers.video;
-    if (former && (!video || former.appData.source !== source)) await this.#stop("video");
-    if (!video) return;
-    const producer = this.#producers.video;
-    if (producer) {
-      if (producer.track !== video) await producer.replaceTrack({ track: video });
-      return;
+  /**
+   * Sends the track of a kind, or ends its producer.
+   * @param {import("./peer.js").Kind} kind
+   * @param {import("mediasoup-client").types.ProducerOptions} options
+   */
+  async #applyTrack(kind, options) {
+    const track = this.#outgoing[kind];
+    const former = this.#producers[kind];
+    if (!track) {
+      if (!former) return;
+      delete this.#producers[kind];
+      await this.#ask("producer:close", { producerId: former.id });
+      former.close();
+    } else if (former) {
+      if (former.track !== track) await former.replaceTrack({ track });
+      return former;
+    } else {
+      return (this.#producers[kind] = await this.#produce({ track, ...options }));
     }
-    const encodings = sends.screen ? SCREEN : layersOf(video);
-    this.#producers.video = await this.#produce({ track: video, encodings, appData: { source, layers: encodings.length } });
   }
 
   /** @param {import("mediasoup-client").types.ProducerOptions} options */
   async #produce(options) {
     // Tracks belong to the caller, and muting is announced by the sender.
     return this.#sending?.produce({ ...options, stopTracks: false, disableTrackOnPause: false });
-  }
-
-  /** @param {"audio" | "video"} kind */
-  async #stop(kind) {
-    const producer = this.#producers[kind];
-    if (!producer) return;
-    await this.#ask("producer:close", { producerId: producer.id });
-    producer.close();
-    delete this.#producers[kind];
   }
 
   #broken() {

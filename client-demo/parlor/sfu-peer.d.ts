@@ -1,5 +1,6 @@
 /** @typedef {import("mediasoup-client").types.Consumer} Consumer */
 /** @typedef {import("mediasoup-client").types.ConnectionState} ConnectionState */
+/** What a peer sends. @typedef {import("./peer.js").Kind} Kind */
 /**
  * The layers of a video: `count` sent, `current` the forwarded one (null: not reported), `wanted` the best requested. The lowest is 0.
  * @typedef {{ count: number, current: number | null, wanted: number }} Layers
@@ -7,18 +8,20 @@
 export class SfuPeer {
     /** @param {() => ConnectionState} stateOfLine state of the connection to the media server, which all peers share */
     constructor(stateOfLine: () => ConnectionState);
-    /** The received tracks. */
+    /** The received tracks of microphone and camera. */
     stream: MediaStream;
-    /** The layers of the video; null while there is none. @type {Layers | null} */
+    /** The received tracks of a shared screen. */
+    screen: MediaStream;
+    /** The layers of the camera; null while there is none. @type {Layers | null} */
     layers: Layers | null;
     /** The state of the connection; `connected` if nothing is received. @returns {ConnectionState} */
     get state(): ConnectionState;
-    /** @param {"audio" | "video"} kind */
-    consumer(kind: "audio" | "video"): import("mediasoup-client/types").Consumer<import("mediasoup-client/types").AppData> | undefined;
-    /** @param {Consumer} consumer @param {number} layers number of layers */
-    add(consumer: Consumer, layers: number): void;
-    /** @param {"audio" | "video"} kind */
-    remove(kind: "audio" | "video"): void;
+    /** @param {Kind} kind */
+    consumer(kind: Kind): import("mediasoup-client/types").Consumer<import("mediasoup-client/types").AppData> | undefined;
+    /** @param {Kind} kind @param {Consumer} consumer @param {number} layers number of layers */
+    add(kind: Kind, consumer: Consumer, layers: number): void;
+    /** @param {Kind} kind */
+    remove(kind: Kind): void;
     clear(): void;
     /** The statistics of this peer's media. @returns {Promise<RTCStatsReport>} */
     getStats(): Promise<RTCStatsReport>;
@@ -40,6 +43,18 @@ export class SfuPeer {
         width?: number | undefined;
         height?: number | undefined;
         framesPerSecond?: number | undefined;
+        /**
+         * share of the packets that were lost on the way here, 0 to 1
+         */
+        loss: number | null;
+        /**
+         * of what arrives, such as `VP8, opus`
+         */
+        codecs: string;
+        /**
+         * the addresses of the connection, such as `udp host 10.0.0.2 → srflx 203.0.113.7`
+         */
+        pair: string;
     }>;
     /** The current audio level, 0 to 1. */
     get audioLevel(): number;
@@ -47,6 +62,10 @@ export class SfuPeer {
 }
 export type Consumer = import("mediasoup-client").types.Consumer;
 export type ConnectionState = import("mediasoup-client").types.ConnectionState;
+/**
+ * What a peer sends.
+ */
+export type Kind = import("./peer.js").Kind;
 /**
  * The layers of a video: `count` sent, `current` the forwarded one (null: not reported), `wanted` the best requested. The lowest is 0.
  */

@@ -1,5 +1,5 @@
 /**
- * The media of one peer through the media server: one stream, like that of {@link Peer}, and its statistics.
+ * The media of one peer through the media server: its streams, like those of {@link Peer}, and its statistics.
  *
  * @module sfu-peer
  */
@@ -7,6 +7,7 @@ import { Meter } from "./meter.js";
 
 /** @typedef {import("mediasoup-client").types.Consumer} Consumer */
 /** @typedef {import("mediasoup-client").types.ConnectionState} ConnectionState */
+/** What a peer sends. @typedef {import("./peer.js").Kind} Kind */
 
 /**
  * The layers of a video: `count` sent, `current` the forwarded one (null: not reported), `wanted` the best requested. The lowest is 0.
@@ -14,12 +15,14 @@ import { Meter } from "./meter.js";
  */
 
 export class SfuPeer {
-  /** The received tracks. */
+  /** The received tracks of microphone and camera. */
   stream = new MediaStream();
-  /** The layers of the video; null while there is none. @type {Layers | null} */
+  /** The received tracks of a shared screen. */
+  screen = new MediaStream();
+  /** The layers of the camera; null while there is none. @type {Layers | null} */
   layers = null;
 
-  /** @type {Map<"audio" | "video", Consumer>} */
+  /** @type {Map<Kind, Consumer>} */
   #consumers = new Map();
   #meter = new Meter();
   #stateOfLine;
@@ -35,32 +38,31 @@ export class SfuPeer {
     return state === "new" && !this.#consumers.size ? "connected" : state;
   }
 
-  /** @param {"audio" | "video"} kind */
+  /** @param {Kind} kind */
   consumer(kind) {
     return this.#consumers.get(kind);
   }
 
-  /** @param {Consumer} consumer @param {number} layers number of layers */
-  add(consumer, layers) {
-    this.remove(consumer.kind);
-    this.#consumers.set(consumer.kind, consumer);
-    this.stream.addTrack(consumer.track);
-    if (consumer.kind === "video") this.layers = { count: layers, current: null, wanted: layers - 1 };
+  /** @param {Kind} kind @param {Consumer} consumer @param {number} layers number of layers */
+  add(kind, consumer, layers) {
+    this.remove(kind);
+    this.#consumers.set(kind, consumer);
+    this.#streamOf(kind).addTrack(consumer.track);
+    if (kind === "video") this.layers = { count: layers, current: null, wanted: layers - 1 };
   }
 
-  /** @param {"audio" | "video"} kind */
+  /** @param {Kind} kind */
   remove(kind) {
     const consumer = this.#consumers.get(kind);
     if (!consumer) return;
     this.#consumers.delete(kind);
-    this.stream.removeTrack(consumer.track);
+    this.#streamOf(kind).removeTrack(consumer.track);
     consumer.close();
     if (kind === "video") this.layers = null;
   }
 
   clear() {
-    this.remove("audio");
-    this.remove("video");
+    for (const kind of [...this.#consumers.keys()]) this.remove(kind);
   }
 
   /** The statistics of this peer's media. @returns {Promise<RTCStatsReport>} */
@@ -79,5 +81,10 @@ export class SfuPeer {
   /** The current audio level, 0 to 1. */
   get audioLevel() {
     return this.#consumers.get("audio")?.rtpReceiver?.getSynchronizationSources?.()[0]?.audioLevel ?? 0;
+  }
+
+  /** @param {Kind} kind */
+  #streamOf(kind) {
+    return kind === "screen" || kind === "screenAudio" ? this.screen : this.stream;
   }
 }

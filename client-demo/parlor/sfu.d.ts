@@ -28,20 +28,23 @@
  * @typedef {object} SfuOptions
  * @property {import("./signaling-envelope.js").EnvelopeSignaling} signaling with `media: "sfu"` in its `metadata`, which informs the other
  *   members
- * @property {new () => import("mediasoup-client").types.Device} Device from mediasoup-client
+ * @property {DeviceClass} [Device] from mediasoup-client
+ * @property {() => DeviceClass | Promise<DeviceClass>} [loadDevice] returns it, if it is loaded only when needed
+ * @property {import("./signaling.js").SignalingEvents["room-users"]} [present] the room, if it was joined before
  */
+/** @typedef {new () => import("mediasoup-client").types.Device} DeviceClass */
 /** @extends {Emitter<SfuEvents>} */
 export class Sfu extends Emitter<SfuEvents> {
     /** @param {SfuOptions} options create it before joining, so that no event of the room is missed */
-    constructor({ signaling, Device }: SfuOptions);
+    constructor({ signaling, Device, loadDevice, present }: SfuOptions);
     /** The members of the call. @returns {Map<string, SfuMember>} a copy */
     get members(): Map<string, SfuMember>;
     /**
      * Sets the tracks that all members receive.
      * @param {Partial<import("./mesh.js").Tracks>} tracks a kind that is missing is no longer sent
-     * @param {Partial<Sends>} [sends] what to announce: without `audio` the microphone is muted; a `screen` is sent in one layer
+     * @param {Partial<Sends>} [sends] what to announce: without `audio` the microphone is muted
      */
-    send({ audio, video }: Partial<import("./mesh.js").Tracks>, sends?: Partial<Sends>): void;
+    send(tracks: Partial<import("./mesh.js").Tracks>, sends?: Partial<Sends>): void;
     /**
      * Limits the video of a member to this layer.
      * @param {string} id the member
@@ -113,8 +116,17 @@ export type SfuOptions = {
     /**
      * from mediasoup-client
      */
-    Device: new () => import("mediasoup-client").types.Device;
+    Device?: DeviceClass | undefined;
+    /**
+     * returns it, if it is loaded only when needed
+     */
+    loadDevice?: (() => DeviceClass | Promise<DeviceClass>) | undefined;
+    /**
+     * the room, if it was joined before
+     */
+    present?: Omit<import("./signaling.js").Joined, "roomId"> | undefined;
 };
+export type DeviceClass = new () => import("mediasoup-client").types.Device;
 import { Emitter } from "./emitter.js";
 import { SfuPeer } from "./sfu-peer.js";
 import { SignalingError } from "./signaling-error.js";

@@ -1,6 +1,6 @@
 /**
  * A call through Parlor's media server: each client sends one copy of each of its tracks. It replaces {@link Mesh}, over the envelope
- * protocol; members that use a mesh are listed, but their media is not received.
+ * protocol; members that can use a mesh only are listed, but their media is not received.
  *
  * - a lost connection to the server does not affect the media: requests wait, and are sent after the reconnection
  * - if the membership in the room is lost, all transports, producers and consumers are created again
@@ -11,6 +11,8 @@
  * @module sfu
  */
 import { Emitter } from "./emitter.js";
+import { NO_TRACKS } from "./mesh.js";
+import { cleanName } from "./name.js";
 import { SfuMedia } from "./sfu-media.js";
 import { SfuPeer } from "./sfu-peer.js";
 import { SignalingError } from "./signaling-error.js";
@@ -63,13 +65,17 @@ const REPEATABLE = new Set([
  * @typedef {object} SfuOptions
  * @property {import("./signaling-envelope.js").EnvelopeSignaling} signaling with `media: "sfu"` in its `metadata`, which informs the other
  *   members
- * @property {new () => import("mediasoup-client").types.Device} Device from mediasoup-client
+ * @property {DeviceClass} [Device] from mediasoup-client
+ * @property {() => DeviceClass | Promise<DeviceClass>} [loadDevice] returns it, if it is loaded only when needed
+ * @property {import("./signaling.js").SignalingEvents["room-users"]} [present] the room, if it was joined before
  */
+
+/** @typedef {new () => import("mediasoup-client").types.Device} DeviceClass */
 
 /** @extends {Emitter<SfuEvents>} */
 export class Sfu extends Emitter {
   #signaling;
-  #Device;
+  #loadDevice;
   /** @type {Map<string, SfuMember>} */
   #members = new Map();
   /** By producer id. @type {Map<string, Source>} */
@@ -77,7 +83,7 @@ export class Sfu extends Emitter {
   /** @type {SfuMedia | null} */
   #media = null;
   /** @type {import("./sfu-media.js").Outgoing} */
-  #outgoing = { audio: null, video: null, sends: { audio: false, video: false, screen: false } };
+  #outgoing = { ...NO_TRACKS, sends: { audio: false, video: false, screen: false } };
   /** Callbacks that wait for the connection. @type {(() => void)[]} */
   #waiting = [];
   /** @type {number | undefined} */
@@ -85,11 +91,13 @@ export class Sfu extends Emitter {
   #abort = new AbortController();
 
   /** @param {SfuOptions} options create it before joining, so that no event of the room is missed */
-  constructor({ signaling, Device }) {
+  constructor({ signaling, Device, loadDevice, present }) {
     super();
     this.#signaling = signaling;
-    this.#Device = Device;
+    this.#loadDevice = loadDevice ?? (() => Device);
     this.#listen();
+    // Later, so that the owner can listen as well.
+    if (present) queueMicrotask(() => this.#enter(present));
   }
 
   /** The members of the call. @returns {Map<string, SfuMember>} a copy */
@@ -100,10 +108,11 @@ export class Sfu extends Emitter {
   /**
    * Sets the tracks that all members receive.
    * @param {Partial<import("./mesh.js").Tracks>} tracks a kind that is missing is no longer sent
-   * @param {Partial<Sends>} [sends] what to announce: without `audio` the microphone is muted; a `screen` is sent in one layer
+   * @param {Partial<Sends>} [sends] what to announce: without `audio` the microphone is muted
    */
-  send({ audio = null, video = null }, sends = {}) {
-    this.#outgoing = { audio, video, sends: { audio: !!audio, video: !!video, screen: false, ...sends } };
+  send(tracks, sends = {}) {
+    const { audio, video, screen } = tracks;
+    this.#outgoing = { ...NO_TRACKS, ...tracks, sends: { audio: !!audio, video: !!video, screen: !!screen, ...sends } };
     this.#media?.send(this.#outgoing);
   }
 
@@ -140,15 +149,10 @@ export class Sfu extends Emitter {
     const on = (name, handle) =>
       this.#signaling.addEventListener(name, ({ detail }) => handle(detail), { signal: this.#abort.signal });
 
-    on("room-users", ({ users }) => {
-      const listed = new Set(users.map((user) => user.userId));
-      for (const member of [...this.#members.values()]) if (!listed.has(member.id)) this.#remove(member, "timeout");
-      for (const user of users) this.#admit(user);
-      this.#goOn();
-      this.#build();
-    });
+    on("room-users", (room) => this.#enter(room));
     on("online", () => this.#goOn());
     on("user-joined", (user) => this.#admit(user));
+    on("user-updated", (user) => this.#members.has(user.userId) && this.#admit(user));
     // The event names the user only.
     on("user-back", ({ userId }) => this.#update(userId, { away: false }));
     on("user-away", ({ userId }) => this.#update(userId, { away: true }));
@@ -157,6 +161,16 @@ export class Sfu extends Emitter {
       if (member) this.#remove(member, reason ?? "disconnected");
     });
     on("message", ({ type, payload }) => this.#hear(type, payload));
+  }
+
+  /** The room is joined, perhaps again. @param {{ users: User[] }} room */
+  #enter({ users }) {
+    if (this.#abort.signal.aborted) return;
+    const listed = new Set(users.map((user) => user.userId));
+    for (const member of [...this.#members.values()]) if (!listed.has(member.id)) this.#remove(member, "timeout");
+    for (const user of users) this.#admit(user);
+    this.#goOn();
+    this.#build();
   }
 
   /** @param {string} type @param {any} payload */
@@ -186,7 +200,7 @@ export class Sfu extends Emitter {
     this.#media?.close();
     this.#sources.clear();
     for (const { peer } of this.#members.values()) peer?.clear();
-    const media = new SfuMedia({ ask: (type, payload) => this.#ask(type, payload), device: new this.#Device() });
+    const media = new SfuMedia({ ask: (type, payload) => this.#ask(type, payload), device: this.#newDevice() });
     this.#media = media;
     const current = () => this.#media === media;
     media.addEventListener("state", () => {
@@ -206,6 +220,12 @@ export class Sfu extends Emitter {
     }
   }
 
+  async #newDevice() {
+    const Device = await this.#loadDevice();
+    if (!Device) throw new TypeError("Device or loadDevice is required");
+    return new Device();
+  }
+
   #rebuild() {
     clearTimeout(this.#retryTimer);
     this.#retryTimer = setTimeout(() => this.#build(), RETRY_MS);
@@ -213,20 +233,22 @@ export class Sfu extends Emitter {
 
   /** @param {Source} source */
   async #receive(source) {
-    const { producerId, userId, kind, appData } = source;
+    const { producerId, userId, appData } = source;
+    const kind = kindOf(source);
     const media = this.#media;
     if (!media?.isOpen || this.#sources.has(producerId)) return;
     this.#sources.set(producerId, source);
     this.#say(userId);
     const wanted = () => this.#media === media && this.#sources.get(producerId) === source;
     try {
-      const consumer = await media.consume(producerId);
+      const consumer = await media.consume(producerId, kind.startsWith("screen") ? `${userId}-screen` : userId);
       const member = this.#members.get(userId);
       if (!wanted() || !member?.peer) return media.dismiss(consumer);
-      const former = member.peer.consumer(consumer.kind);
+      const former = member.peer.consumer(kind);
       if (former) media.dismiss(former);
       const layers = Number.isInteger(appData?.layers) ? Math.min(Math.max(appData.layers, 1), 4) : 1;
-      member.peer.add(consumer, kind === "video" ? layers : 1);
+      member.peer.add(kind, consumer, layers);
+      for (const change of ["mute", "unmute"]) consumer.track.addEventListener(change, () => wanted() && this.tell("stream", member));
       this.tell("stream", member);
       await this.#ask("consumer:resume", { consumerId: consumer.id });
     } catch (error) {
@@ -237,7 +259,7 @@ export class Sfu extends Emitter {
 
   /** @param {string} consumerId */
   #sourceOf(consumerId) {
-    return [...this.#sources.values()].find(({ userId, kind }) => this.#members.get(userId)?.peer?.consumer(kind)?.id === consumerId);
+    return [...this.#sources.values()].find((source) => this.#members.get(source.userId)?.peer?.consumer(kindOf(source))?.id === consumerId);
   }
 
   /** @param {string} producerId @param {boolean} paused */
@@ -254,7 +276,8 @@ export class Sfu extends Emitter {
     if (!source) return;
     this.#sources.delete(source.producerId);
     const member = this.#members.get(source.userId);
-    if (member?.peer?.consumer(source.kind)?.producerId === source.producerId) member.peer.remove(source.kind);
+    const kind = kindOf(source);
+    if (member?.peer?.consumer(kind)?.producerId === source.producerId) member.peer.remove(kind);
     this.#say(source.userId);
   }
 
@@ -268,16 +291,15 @@ export class Sfu extends Emitter {
 
   /** The sources of a member have changed. @param {string} userId */
   #say(userId) {
-    const theirs = [...this.#sources.values()].filter((source) => source.userId === userId && !source.paused);
-    const video = theirs.find(({ kind }) => kind === "video");
-    const sends = { audio: theirs.some(({ kind }) => kind === "audio"), video: !!video, screen: video?.appData?.source === "screen" };
+    const kinds = [...this.#sources.values()].filter((source) => source.userId === userId && !source.paused).map(kindOf);
+    const sends = { audio: kinds.includes("audio"), video: kinds.includes("video"), screen: kinds.includes("screen") };
     this.#update(userId, { sends });
   }
 
   /** @param {User} user */
   #admit(user) {
-    const name = typeof user.name === "string" ? user.name.trim() : "";
-    const isHere = user.media === "sfu";
+    const name = cleanName(user.name);
+    const isHere = !!user.media;
     const known = this.#members.get(user.userId);
     if (known) {
       if (known.elsewhere === isHere) known.peer = this.#peer(isHere);
@@ -345,4 +367,10 @@ export class Sfu extends Emitter {
   #goOn() {
     for (const go of this.#waiting.splice(0)) go();
   }
+}
+
+/** The kind of a track, from the announcement of its sender. @param {Source} source @returns {import("./peer.js").Kind} */
+function kindOf({ kind, appData }) {
+  if (appData?.source === "screen" && kind === "video") return "screen";
+  return appData?.source === "screen-audio" && kind === "audio" ? "screenAudio" : kind;
 }

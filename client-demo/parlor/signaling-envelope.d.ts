@@ -6,6 +6,8 @@ export class EnvelopeSignaling extends WebSocketSignaling {
     constructor({ url, userId, name, metadata, token }: EnvelopeOptions);
     /** @override */
     override get userId(): string;
+    /** What the other peers see beside the name. @returns {Record<string, unknown> | undefined} */
+    get metadata(): Record<string, unknown> | undefined;
     /**
      * Sends a request other than a signal, such as to the media server.
      * @param {string} type
@@ -28,6 +30,13 @@ export class EnvelopeSignaling extends WebSocketSignaling {
      * @override
      */
     protected override transmit(kind: import("./signaling.js").SignalKind, targetUserId: string, body: any, extra?: object): Promise<any>;
+    /** @param {string} topic @param {object} data @param {string} [targetUserId] @protected @override */
+    protected override transmitMessage(topic: string, data: object, targetUserId?: string): Promise<any>;
+    /**
+     * Changes the metadata that the other peers see, also those that join later. Not repeated if the connection is lost, but part of a rejoin.
+     * @param {object} metadata keys to set; `null` removes a key
+     */
+    update(metadata: object): Promise<void>;
     /** @param {{ type: string, payload?: any, correlationId?: string, sequence?: number }} message @protected @override */
     protected override receive({ type, payload, correlationId, sequence }: {
         type: string;
@@ -40,6 +49,6 @@ export class EnvelopeSignaling extends WebSocketSignaling {
 export type EnvelopeOptions = import("./signaling.js").SignalingOptions & {
     userId: string;
     name: string;
-    metadata?: object;
+    metadata?: Record<string, unknown>;
 };
 import { WebSocketSignaling } from "./signaling-websocket.js";

@@ -13,7 +13,7 @@ import { SignalingError } from "./signaling-error.js";
 import { asDescription, WebSocketSignaling } from "./signaling-websocket.js";
 import { uuid } from "./uuid.js";
 
-/** @typedef {import("./signaling.js").SignalingOptions & { userId: string, name: string, metadata?: object }} EnvelopeOptions */
+/** @typedef {import("./signaling.js").SignalingOptions & { userId: string, name: string, metadata?: Record<string, unknown> }} EnvelopeOptions */
 
 /** Messages that carry a resume token. */
 const TOKEN_TYPES = ["auth:response", "room:state"];
@@ -57,6 +57,11 @@ export class EnvelopeSignaling extends WebSocketSignaling {
   /** @override */
   get userId() {
     return this.#userId;
+  }
+
+  /** What the other peers see beside the name. @returns {Record<string, unknown> | undefined} */
+  get metadata() {
+    return this.#metadata;
   }
 
   /**
@@ -129,6 +134,20 @@ export class EnvelopeSignaling extends WebSocketSignaling {
     if (!this.online) throw new SignalingError("OFFLINE");
     const said = kind === "candidate" ? { candidate: null, sdpMid: null, sdpMLineIndex: null, ...body } : body;
     return this.#request(TYPES[kind], { ...extra, ...said, targetUserId, roomId: this.roomId });
+  }
+
+  /** @param {string} topic @param {object} data @param {string} [targetUserId] @protected @override */
+  transmitMessage(topic, data, targetUserId) {
+    return this.ask("room:message", { topic, data, roomId: this.roomId, ...(targetUserId && { targetUserId }) });
+  }
+
+  /**
+   * Changes the metadata that the other peers see, also those that join later. Not repeated if the connection is lost, but part of a rejoin.
+   * @param {object} metadata keys to set; `null` removes a key
+   */
+  async update(metadata) {
+    this.#metadata = { ...this.#metadata, ...metadata };
+    await this.ask("room:update", { metadata, roomId: this.roomId });
   }
 
   /** @param {string} roomId */
@@ -211,6 +230,10 @@ export class EnvelopeSignaling extends WebSocketSignaling {
         return this.tell("user-away", { ...rest, id: payload.userId });
       case "room:participant-back":
         return this.tell("user-back", { ...rest, id: payload.userId });
+      case "room:participant-updated":
+        return this.tell("user-updated", this.#user(payload.participant));
+      case "room:message":
+        return this.tell("application", { from, topic: payload.topic, data: payload.data });
       case "sdp:offer":
         return this.tell("offer", { ...sender, offer: asDescription("offer", sdp) });
       case "sdp:answer":

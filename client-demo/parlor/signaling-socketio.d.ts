@@ -18,6 +18,8 @@ export class SocketIoSignaling extends Signaling {
      * @override
      */
     protected override transmit(kind: import("./signaling.js").SignalKind, targetId: string, body: import("./signaling.js").SignalBody, extra?: object): Promise<any>;
+    /** @param {string} topic @param {object} data @param {string} [targetId] @protected @override */
+    protected override transmitMessage(topic: string, data: object, targetId?: string): Promise<any>;
     /** @protected @override */
     protected override comeBack(): Promise<undefined>;
     #private;

@@ -19,6 +19,8 @@ import { asUser } from "./signaling-user.js";
 /** The event names of signals. */
 const EVENTS = { offer: "offer", answer: "answer", candidate: "ice-candidate" };
 
+const SIGNAL_EVENTS = Object.values(EVENTS);
+
 export class SocketIoSignaling extends Signaling {
   #socket;
   #userId;
@@ -95,6 +97,12 @@ export class SocketIoSignaling extends Signaling {
     return this.#request(EVENTS[kind], { ...extra, targetId, [kind]: body, roomId: this.roomId });
   }
 
+  /** @param {string} topic @param {object} data @param {string} [targetId] @protected @override */
+  async transmitMessage(topic, data, targetId) {
+    if (!this.online) throw new SignalingError("OFFLINE");
+    return this.#request(topic, { ...data, ...(targetId && { targetId }), roomId: this.roomId });
+  }
+
   /** @protected @override */
   async comeBack() {
     // `connect` and `connect_error` handle the result.
@@ -163,7 +171,7 @@ export class SocketIoSignaling extends Signaling {
       this.#in = true;
       this.tell("room-users", { users: users.map(member), userId, iceServers });
     });
-    for (const event of /** @type {const} */ (["user-joined", "user-away", "user-back"])) {
+    for (const event of /** @type {const} */ (["user-joined", "user-away", "user-back", "user-updated"])) {
       socket.on(event, (peer) => this.tell(event, member(peer)));
     }
     socket.on("user-left", (peer) => this.tell("user-left", { ...member(peer), reason: peer.reason }));
@@ -171,6 +179,11 @@ export class SocketIoSignaling extends Signaling {
       // The sender is known from the list; a relayed signal does not describe it.
       socket.on(event, ({ user: _, ...detail }) => this.tell(event, /** @type {any} */ (detail)));
     }
+
+    socket.onAny((topic, data) => {
+      // The server's own events name no sender, and signals are handled above.
+      if (typeof data?.from === "string" && !SIGNAL_EVENTS.includes(topic)) this.tell("application", { from: data.from, topic, data });
+    });
 
     socket.on("error", (error) => {
       lastCode = error?.code ?? "INTERNAL";

@@ -9,6 +9,8 @@ export class TopicSignaling extends WebSocketSignaling {
      * @override
      */
     protected override transmit(kind: import("./signaling.js").SignalKind, to: string, payload: import("./signaling.js").SignalBody): Promise<void>;
+    /** @param {string} _topic in the data @param {object} payload @param {string} [to] @protected @override */
+    protected override transmitMessage(_topic: string, payload: object, to?: string): Promise<void>;
     #private;
 }
 export type TopicOptions = import("./signaling.js").SignalingOptions & {

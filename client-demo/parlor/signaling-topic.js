@@ -60,10 +60,20 @@ export class TopicSignaling extends WebSocketSignaling {
    * @protected
    * @override
    */
-  async transmit(kind, to, payload) {
+  transmit(kind, to, payload) {
+    return this.#post({ type: TYPES[kind], to, payload });
+  }
+
+  /** @param {string} _topic in the data @param {object} payload @param {string} [to] @protected @override */
+  transmitMessage(_topic, payload, to) {
+    return this.#post({ type: "message", payload, ...(to && { to }) });
+  }
+
+  /** @param {object} message */
+  async #post(message) {
     if (!this.online) throw new SignalingError("OFFLINE");
     const msgId = String(++this.#messages);
-    this.send({ type: TYPES[kind], to, payload, msgId });
+    this.send({ ...message, msgId });
     await this.expect(msgId, { within: CONSENT_MS, silenceIsConsent: true });
   }
 
@@ -94,6 +104,9 @@ export class TopicSignaling extends WebSocketSignaling {
         break;
       case "ice-candidate":
         this.tell(type, { ...sender, candidate: payload });
+        break;
+      case "message":
+        this.tell("application", { from, topic: typeof payload?.topic === "string" ? payload.topic : type, data: payload });
         break;
       case "error": {
         const error = new SignalingError(CODES[message.code] ?? message.code ?? "INTERNAL", message.message, message.retryAfterMs);

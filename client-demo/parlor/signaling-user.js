@@ -18,6 +18,7 @@ export function asUser({ userId, socketId, roomId, joinedAt }, metadata) {
     ...(socketId && { socketId }),
     ...(joinedAt && { joinedAt }),
     ...(typeof metadata?.name === "string" && { name: metadata.name }),
-    ...(metadata?.media === "sfu" && { media: /** @type {const} */ ("sfu") }),
+    ...(["sfu", "auto"].includes(metadata?.media) && { media: metadata.media }),
+    ...(["mesh", "sfu"].includes(metadata?.mode) && { mode: metadata.mode, asked: metadata.asked === true }),
   };
 }

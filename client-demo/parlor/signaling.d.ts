@@ -1,10 +1,10 @@
 export { RETRY } from "./retry.js";
 export { asUser } from "./signaling-user.js";
-/** Timeout of a request in milliseconds, after which it fails with the code `TIMEOUT`. */
+/** Timeout of a request in milliseconds, after which it fails with `TIMEOUT`. */
 export const ANSWER_TIMEOUT_MS: 8000;
 /**
- * A member of the room as the server describes it. Of its metadata only `name` and `media` are included, so that other fields cannot
- * collide with those of this module.
+ * A member of the room as the server describes it. Of its metadata only `name`, `media` and `mode` are included, so that other fields
+ * cannot collide with those of this module.
  * @typedef {object} User
  * @property {string} id the same as `userId`
  * @property {string} userId
@@ -15,7 +15,9 @@ export const ANSWER_TIMEOUT_MS: 8000;
  * @property {boolean} [anonymous] the protocol reports nothing about this peer
  * @property {boolean} [expected] may not be present yet: call this peer, and show it once it answers
  * @property {boolean} [calling] its offer is the next event
- * @property {"sfu"} [media] the peer uses the media server, not the mesh
+ * @property {"sfu" | "auto"} [media] the peer uses only the media server, or what the room agrees on; by default, only the mesh
+ * @property {import("./auto.js").RoomMode} [mode] the mode that this peer has announced for the room
+ * @property {boolean} [asked] whether somebody has chosen that mode
  */
 /**
  * Identifies the two ends of a peer connection; sent by `mesh.js`.
@@ -31,10 +33,10 @@ export const ANSWER_TIMEOUT_MS: 8000;
  */
 /**
  * The events of a {@link Signaling}, by name. `room-users` follows every join and rejoin; after `ended` the client is not in the room and
- * does not reconnect; `message` is any other message of the protocol.
+ * does not reconnect; `application` is a {@link Signaling#message} of another peer; `message` is any other message of the protocol.
  * @typedef {{
  *   "room-users": Omit<Joined, "roomId">,
- *   "user-joined": User, "user-away": User, "user-back": User,
+ *   "user-joined": User, "user-away": User, "user-back": User, "user-updated": User,
  *   "user-left": User & { reason?: string },
  *   "offer": Relayed & { offer: RTCSessionDescriptionInit },
  *   "answer": Relayed & { answer: RTCSessionDescriptionInit },
@@ -42,6 +44,7 @@ export const ANSWER_TIMEOUT_MS: 8000;
  *   "offline": { reason: string, code: string },
  *   "online": { recovered: boolean },
  *   "ended": SignalingError,
+ *   "application": { from: string, topic: string, data: any },
  *   "message": { type: string, payload: any },
  * }} SignalingEvents
  */
@@ -77,7 +80,7 @@ export class Signaling extends Emitter<SignalingEvents> {
     join(roomId: string): Promise<Joined>;
     /** Leaves the room and disconnects. Safe while a page is being closed: nothing is awaited. */
     leave(): void;
-    /** Disconnects. The server treats this as a leave. */
+    /** Disconnects: a leave for the server. */
     close(): void;
     /**
      * Sends a signal. Resolves once it is in the target's send queue, and rejects with a {@link SignalingError} otherwise. While the
@@ -103,6 +106,15 @@ export class Signaling extends Emitter<SignalingEvents> {
      * @returns {Promise<void>}
      */
     candidate(targetId: string, candidate: RTCIceCandidateInit | null, extra?: object): Promise<void>;
+    /**
+     * Sends an application message, such as a line of chat, to all others in the room or to one of them. Rejects with `UNSUPPORTED` if the
+     * protocol carries no such messages.
+     * @param {string} topic its name; Socket.IO clients receive an event of that name
+     * @param {object} data
+     * @param {string} [targetId]
+     * @returns {Promise<void>}
+     */
+    message(topic: string, data: object, targetId?: string): Promise<void>;
     /**
      * Requests the server's STUN and TURN servers, since the credentials of those received at the join expire.
      * @returns {Promise<RTCIceServer[] | undefined>} undefined if the request failed
@@ -144,6 +156,8 @@ export class Signaling extends Emitter<SignalingEvents> {
      * @protected
      */
     protected transmit(_kind: SignalKind, _targetId: string, _body: any, _extra?: object): Promise<unknown>;
+    /** @param {string} _topic @param {object} _data @param {string} [_targetId] @returns {Promise<unknown>} @protected */
+    protected transmitMessage(_topic: string, _data: object, _targetId?: string): Promise<unknown>;
     /** Makes one attempt to rejoin; calls {@link Signaling#arrived} or {@link Signaling#refused}. @abstract @protected */
     protected comeBack(): void;
     /** The browser reports that there is no network. @protected */
@@ -191,8 +205,8 @@ export class Signaling extends Emitter<SignalingEvents> {
     #private;
 }
 /**
- * A member of the room as the server describes it. Of its metadata only `name` and `media` are included, so that other fields cannot
- * collide with those of this module.
+ * A member of the room as the server describes it. Of its metadata only `name`, `media` and `mode` are included, so that other fields
+ * cannot collide with those of this module.
  */
 export type User = {
     /**
@@ -220,9 +234,17 @@ export type User = {
      */
     calling?: boolean | undefined;
     /**
-     * the peer uses the media server, not the mesh
+     * the peer uses only the media server, or what the room agrees on; by default, only the mesh
      */
-    media?: "sfu" | undefined;
+    media?: "sfu" | "auto" | undefined;
+    /**
+     * the mode that this peer has announced for the room
+     */
+    mode?: import("./auto.js").RoomMode | undefined;
+    /**
+     * whether somebody has chosen that mode
+     */
+    asked?: boolean | undefined;
 };
 /**
  * Identifies the two ends of a peer connection; sent by `mesh.js`.
@@ -250,13 +272,14 @@ export type Joined = {
 };
 /**
  * The events of a {@link Signaling}, by name. `room-users` follows every join and rejoin; after `ended` the client is not in the room and
- * does not reconnect; `message` is any other message of the protocol.
+ * does not reconnect; `application` is a {@link Signaling#message} of another peer; `message` is any other message of the protocol.
  */
 export type SignalingEvents = {
     "room-users": Omit<Joined, "roomId">;
     "user-joined": User;
     "user-away": User;
     "user-back": User;
+    "user-updated": User;
     "user-left": User & {
         reason?: string;
     };
@@ -277,6 +300,11 @@ export type SignalingEvents = {
         recovered: boolean;
     };
     "ended": SignalingError;
+    "application": {
+        from: string;
+        topic: string;
+        data: any;
+    };
     "message": {
         type: string;
         payload: any;

@@ -17,15 +17,15 @@ import { isFinal, mayPass, SignalingError } from "./signaling-error.js";
 export { RETRY } from "./retry.js";
 export { asUser } from "./signaling-user.js";
 
-/** Timeout of a request in milliseconds, after which it fails with the code `TIMEOUT`. */
+/** Timeout of a request in milliseconds, after which it fails with `TIMEOUT`. */
 export const ANSWER_TIMEOUT_MS = 8000;
 
 /** Timeout of a request for ICE servers, in milliseconds: a call can begin, and often succeed, without them. */
 const ICE_SERVERS_TIMEOUT_MS = 3000;
 
 /**
- * A member of the room as the server describes it. Of its metadata only `name` and `media` are included, so that other fields cannot
- * collide with those of this module.
+ * A member of the room as the server describes it. Of its metadata only `name`, `media` and `mode` are included, so that other fields
+ * cannot collide with those of this module.
  * @typedef {object} User
  * @property {string} id the same as `userId`
  * @property {string} userId
@@ -36,7 +36,9 @@ const ICE_SERVERS_TIMEOUT_MS = 3000;
  * @property {boolean} [anonymous] the protocol reports nothing about this peer
  * @property {boolean} [expected] may not be present yet: call this peer, and show it once it answers
  * @property {boolean} [calling] its offer is the next event
- * @property {"sfu"} [media] the peer uses the media server, not the mesh
+ * @property {"sfu" | "auto"} [media] the peer uses only the media server, or what the room agrees on; by default, only the mesh
+ * @property {import("./auto.js").RoomMode} [mode] the mode that this peer has announced for the room
+ * @property {boolean} [asked] whether somebody has chosen that mode
  */
 
 /**
@@ -56,10 +58,10 @@ const ICE_SERVERS_TIMEOUT_MS = 3000;
 
 /**
  * The events of a {@link Signaling}, by name. `room-users` follows every join and rejoin; after `ended` the client is not in the room and
- * does not reconnect; `message` is any other message of the protocol.
+ * does not reconnect; `application` is a {@link Signaling#message} of another peer; `message` is any other message of the protocol.
  * @typedef {{
  *   "room-users": Omit<Joined, "roomId">,
- *   "user-joined": User, "user-away": User, "user-back": User,
+ *   "user-joined": User, "user-away": User, "user-back": User, "user-updated": User,
  *   "user-left": User & { reason?: string },
  *   "offer": Relayed & { offer: RTCSessionDescriptionInit },
  *   "answer": Relayed & { answer: RTCSessionDescriptionInit },
@@ -67,6 +69,7 @@ const ICE_SERVERS_TIMEOUT_MS = 3000;
  *   "offline": { reason: string, code: string },
  *   "online": { recovered: boolean },
  *   "ended": SignalingError,
+ *   "application": { from: string, topic: string, data: any },
  *   "message": { type: string, payload: any },
  * }} SignalingEvents
  */
@@ -150,7 +153,7 @@ export class Signaling extends Emitter {
     this.close();
   }
 
-  /** Disconnects. The server treats this as a leave. */
+  /** Disconnects: a leave for the server. */
   close() {
     this.#membership.abort();
     this.#retry.reset();
@@ -191,6 +194,19 @@ export class Signaling extends Emitter {
    */
   candidate(targetId, candidate, extra) {
     return this.#post("candidate", targetId, candidate, extra);
+  }
+
+  /**
+   * Sends an application message, such as a line of chat, to all others in the room or to one of them. Rejects with `UNSUPPORTED` if the
+   * protocol carries no such messages.
+   * @param {string} topic its name; Socket.IO clients receive an event of that name
+   * @param {object} data
+   * @param {string} [targetId]
+   * @returns {Promise<void>}
+   */
+  async message(topic, data, targetId) {
+    // Not all protocols carry the name beside the data.
+    await this.transmitMessage(topic, { ...data, topic }, targetId);
   }
 
   /**
@@ -262,6 +278,11 @@ export class Signaling extends Emitter {
    */
   transmit(_kind, _targetId, _body, _extra) {
     throw new Error("not implemented by this protocol");
+  }
+
+  /** @param {string} _topic @param {object} _data @param {string} [_targetId] @returns {Promise<unknown>} @protected */
+  async transmitMessage(_topic, _data, _targetId) {
+    throw new SignalingError("UNSUPPORTED");
   }
 
   /** Makes one attempt to rejoin; calls {@link Signaling#arrived} or {@link Signaling#refused}. @abstract @protected */

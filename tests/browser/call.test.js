@@ -63,13 +63,26 @@ describe("a call of three", () => {
     await allSeeEachOther(3);
   });
 
-  test("a screen is shared and taken back", async () => {
-    await ada.page.getByRole("button", { name: "Share screen" }).click();
-    const shared = (person) => person.page.locator(`.tile-screen[data-user-id="${ada.id}"]`);
-    await Promise.all(everyone.map((person) => shared(person).waitFor({ state: "visible" })));
-    await Promise.all(others(ada).map((person) => person.sees(others(person), 3)));
-    await ada.page.getByRole("button", { name: "Share screen" }).click();
-    await Promise.all(everyone.map((person) => shared(person).waitFor({ state: "detached" })));
+  test("a screen is shared beside the camera, twice, and by two at once", async () => {
+    const share = (person) => person.page.getByRole("button", { name: "Share screen" }).click();
+    const shared = (person, sharer) => person.page.locator(`.tile-screen[data-user-id="${sharer.id}"]`);
+    const arrives = (person, sharer) =>
+      person.until(`gets the screen of ${sharer.name}, and the camera`, (id) => {
+        const widths = [...document.querySelectorAll(`.tile[data-user-id="${id}"] video`)].map(({ videoWidth }) => videoWidth);
+        return widths.length === 2 && widths.every((width) => width > 0) && widths[0] !== widths[1];
+      }, sharer.id);
+    for (const round of [1, 2]) {
+      await share(ada);
+      await Promise.all(others(ada).map((person) => arrives(person, ada)));
+      if (round === 2) {
+        await share(grace);
+        await Promise.all([arrives(ada, grace), arrives(alan, grace), arrives(alan, ada)]);
+        await share(grace);
+        await shared(alan, grace).waitFor({ state: "detached" });
+      }
+      await share(ada);
+      await Promise.all(everyone.map((person) => shared(person, ada).waitFor({ state: "detached" })));
+    }
     await allSeeEachOther(3);
   });
 

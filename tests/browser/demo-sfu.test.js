@@ -80,12 +80,15 @@ describe("the demo, through the media server", () => {
     await muted(true);
     await ada.page.keyboard.press("m");
     await muted(false);
+    await ada.page.keyboard.press("s");
+    await grace.until("gets the screen beside the camera", (id) => {
+      const widths = [...document.querySelectorAll(`.tile[data-user-id="${id}"] video`)].map(({ videoWidth }) => videoWidth);
+      return widths.length === 2 && widths.every((width) => width > 0) && widths[0] !== widths[1];
+    }, ada.id);
     await ada.page.keyboard.press("v");
     await grace.tile(ada).locator(".tile-face").waitFor({ state: "visible" });
     await ada.page.keyboard.press("s");
-    await grace.page.locator(`.tile-screen[data-user-id="${ada.id}"]`).waitFor();
-    await grace.sees(five.filter((one) => one !== grace));
-    await ada.page.keyboard.press("s");
+    await grace.page.locator(`.tile-screen[data-user-id="${ada.id}"]`).waitFor({ state: "detached" });
     await ada.page.keyboard.press("v");
     await everybodySees(five);
   });
@@ -118,39 +121,36 @@ describe("the demo, through the media server", () => {
     assert.equal((await server.participants("hall")).length, 5);
   });
 
-  test("one who leaves is gone at once, and the lobby suggests the SFU for the room of four", async () => {
+  test("one who leaves is gone at once, and the lobby says who is there", async () => {
     const leaver = five.at(-1);
     const four = five.slice(0, -1);
     const departures = await Promise.all(four.map((one) => one.watchDeparture(leaver)));
     const left = Date.now();
-    await leaver.page.getByRole("button", { name: "Leave the call" }).click();
+    await leaver.toLobby();
     const times = await Promise.all(departures.map((departure) => departure()));
     assert(times.every((time) => time - left < GONE_MS), `after ${times.map((time) => time - left)} ms`);
     await everybodySees(four);
-    await leaver.page.getByRole("radio", { name: "Mesh" }).check();
-    await leaver.page.getByLabel("Room", { exact: true }).fill("hall");
-    await leaver.page.getByText("4 people are there already. From 5 on choose SFU").waitFor();
+    await leaver.page.getByText(/^\w+ and 3 others are here\.$/).waitFor();
   });
 
-  test("a mesh room beside it; and one who comes into this room by mesh is told, and changes", async () => {
+  test("a mesh room beside it; and one who comes into this room with a mesh only is told, and asks all for one", async () => {
     const [dorothea, edsger] = five.slice(3);
     const three = five.slice(0, 3);
-    await dorothea.page.getByRole("button", { name: "Leave the call" }).click();
-    await dorothea.page.getByRole("radio", { name: "Mesh" }).check();
+    await dorothea.toLobby();
     for (const one of [dorothea, edsger]) {
+      await one.chooseWire("Socket.IO");
       await one.page.getByLabel("Room", { exact: true }).fill("kitchen");
       await one.enter();
     }
     await Promise.all([everybodySees([dorothea, edsger]), everybodySees(three)]);
 
-    await edsger.page.getByRole("button", { name: "Leave the call" }).click();
+    await edsger.toLobby();
     await edsger.page.getByLabel("Room", { exact: true }).fill("hall");
     await edsger.enter();
-    await edsger.page.locator("#mode-notice", { hasText: "you cannot see or hear each other" }).waitFor();
-    await ada.tile(edsger).getByText("Here by mesh").waitFor();
-    await edsger.page.getByRole("button", { name: "Change to SFU" }).click();
+    await ada.page.locator("#mode-notice", { hasText: "Edsger can use a mesh only: you cannot see or hear each other" }).waitFor();
+    await ada.tile(edsger).getByText("Can use a mesh only").waitFor();
+    await ada.page.getByRole("button", { name: "Change to mesh" }).click();
     await everybodySees([...three, edsger]);
-    assert.match(edsger.page.url(), /media=sfu/);
   });
 
   test("nothing is left when all have gone, and no page had anything to complain of", async () => {
@@ -178,14 +178,14 @@ describe("the demo, through the media server", () => {
     await Promise.all([ann.leave(), ben.leave()]);
   });
 
-  test("without the bundle the lobby says so, and the mesh works", async () => {
+  test("without the bundle the page says so, and the mesh works", async () => {
     const ann = await Person.arrive(browser, "Ann");
     await ann.page.route("**/vendor/*", (route) => route.fulfill({ status: 404 }));
-    await ann.ask(`${server.url}/?media=sfu&${SMALL}`, "attic");
-    await ann.page.locator("#lobby-error", { hasText: "mediasoup-client" }).waitFor();
-    await ann.page.getByRole("radio", { name: "Mesh" }).check();
-    await ann.enter();
-    assert.doesNotMatch(ann.page.url(), /media=/);
-    await ann.leave();
+    await ann.join(`${server.url}/?media=sfu&${SMALL}`, "attic");
+    await ann.page.locator("#call-notice", { hasText: "mediasoup-client" }).waitFor();
+    await ann.until("is in a mesh", () => window.parlor.mode() === "mesh");
+    const ben = await enter("Ben", "attic");
+    await everybodySees([ann, ben]);
+    await Promise.all([ann.leave(), ben.leave()]);
   });
 });

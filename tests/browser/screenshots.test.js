@@ -3,7 +3,8 @@
  * machine can tell: nothing sticks out sideways, and nothing that can be pressed lies outside of the window.
  */
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openLine } from "./support/line.js";
@@ -14,12 +15,24 @@ const FOLDER = fileURLToPath(new URL("screenshots/", import.meta.url));
 /** For those who are not photographed. */
 const SMALL_WINDOW = { viewport: { width: 320, height: 240 } };
 const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
+/** The sizes of the pictures in the documentation, which `npm run screenshots` takes of the lobby and a call. */
+const DOCUMENTED_SIZES = {
+  phone: SIZES.phone,
+  "phone-landscape": { width: 844, height: 390 },
+  tablet: { width: 768, height: 1024 },
+  laptop: { width: 1280, height: 720 },
+  desktop: { width: 1920, height: 1080 },
+};
+const DOCUMENTED = ["lobby", "call"];
+const PICTURES = process.env.PICTURES;
+/** Small files in which text is legible. */
+const QUALITY = 60;
 
 describe("what it looks like", () => {
   let server, line, browser, ada, guests;
 
   before(async () => {
-    await mkdir(FOLDER, { recursive: true });
+    for (const folder of [FOLDER, PICTURES]) if (folder) await mkdir(folder, { recursive: true });
     server = await startServer({ env: { RESUME_SECONDS: "60" } });
     line = await openLine(server.port);
     browser = await launch();
@@ -33,12 +46,17 @@ describe("what it looks like", () => {
   });
 
   async function photograph(name) {
-    for (const [size, viewport] of Object.entries(SIZES)) {
+    const isDocumented = PICTURES && DOCUMENTED.includes(name);
+    for (const [size, viewport] of Object.entries(isDocumented ? DOCUMENTED_SIZES : SIZES)) {
       await ada.page.setViewportSize(viewport);
       for (const colorScheme of ["dark", "light"]) {
         await ada.page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
         await ada.until(`the page is ${colorScheme}`, (wanted) => document.documentElement.dataset.theme === wanted, colorScheme);
         await ada.page.screenshot({ path: `${FOLDER}${name}-${size}-${colorScheme}.png` });
+        if (!isDocumented) continue;
+        ada.devtools ??= await ada.context.newCDPSession(ada.page);
+        const { data } = await ada.devtools.send("Page.captureScreenshot", { format: "webp", quality: QUALITY });
+        await writeFile(join(PICTURES, `${name}-${size}-${colorScheme}.webp`), data, "base64");
       }
       assert.deepEqual(await ada.page.evaluate(outside), [], `${name}, ${size}: outside of the window`);
     }
@@ -67,10 +85,11 @@ describe("what it looks like", () => {
     await ada.tile(guests[1]).locator(".tile-face").waitFor({ state: "visible" });
     await ada.page.keyboard.press("Escape");
     await photograph("call");
-    await ada.page.keyboard.press("p");
+    await ada.page.keyboard.press("t");
     await ada.until("the plots have something to show", () =>
       [...document.querySelectorAll(".plot-bitrate .plot-line")].every((line) => (line.getAttribute("d").match(/L/g) ?? []).length > 2));
     await photograph("call-people");
+    await ada.page.keyboard.press("t");
     await ada.page.keyboard.press("c");
     await ada.say("Brightly. It even compiles.");
     await photograph("call-chat");

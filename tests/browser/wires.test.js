@@ -122,7 +122,7 @@ describe("every wire meets every other", () => {
     assert.match(ada.page.url(), /wire=session/);
     await ada.page.getByRole("heading", { name: "Call someone" }).waitFor();
     await ada.page.goto(`${server.url}/?room=salon`);
-    await ada.until("a link to a room is not a call for two", (read) => document.getElementById("wire-chosen").textContent === read, "Socket.IO");
+    await ada.until("a link to a room is not a call for two", (read) => document.getElementById("wire-chosen").textContent === read, "Envelope");
     const session = "0b9f4c52-6f0e-4c57-9a7e-5d3f4f0c2f11";
     await ada.page.goto(`${server.url}/?session=${session}`);
     await ada.until("a link to a session is a call for two", (read) => document.getElementById("wire-chosen").textContent === read, "Session");

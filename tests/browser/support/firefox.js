@@ -56,7 +56,6 @@ export class FirefoxPerson extends Person {
     person.page.setDefaultTimeout(PATIENCE_MS);
     person.page.on("pageerror", (error) => person.complaints.push(`${name}: ${error.stack ?? error}`));
     person.page.on("console", (message) => {
-      if (message.location().url?.includes("/api/rooms/")) return;
       if (["error", "warn"].includes(message.type())) person.complaints.push(`${name}: ${message.text()}`);
     });
     return person;

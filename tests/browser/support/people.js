@@ -80,8 +80,6 @@ export class Person {
     person.page.setDefaultTimeout(PATIENCE_MS);
     person.page.on("pageerror", (error) => person.complaints.push(`${name}: ${error.stack ?? error}`));
     person.page.on("console", (message) => {
-      // The lobby looks whether there is anybody in a room. That there is no such room is an answer, and an error to the browser.
-      if (message.location().url.includes("/api/rooms/")) return;
       if (["error", "warning"].includes(message.type())) person.complaints.push(`${name}: ${message.text()}`);
     });
     return person;
@@ -122,9 +120,27 @@ export class Person {
   }
 
   async chooseWire(wire) {
-    const options = this.page.getByRole("group", { name: "Protocol" });
-    if (!(await options.isVisible())) await this.page.locator("summary", { hasText: "Protocol" }).click();
-    await options.getByRole("radio", { name: wire }).check();
+    await this.openOptions();
+    await this.page.getByRole("group", { name: "Protocol" }).getByRole("radio", { name: wire }).check();
+  }
+
+  /** @param {"Automatic" | "Mesh" | "SFU"} mode of the media */
+  async chooseMode(mode) {
+    await this.openOptions();
+    await this.page.getByRole("radio", { name: mode, exact: true }).check();
+  }
+
+  /** In the lobby: shows the media modes and the protocols. */
+  async openOptions() {
+    const options = this.page.locator("#wire");
+    if ((await options.getAttribute("open")) === null) await options.locator("summary").click();
+  }
+
+  /** Out of the call, and back to the lobby. */
+  async toLobby() {
+    await this.page.getByRole("button", { name: "Leave the call" }).click();
+    await this.page.getByRole("button", { name: "Back to the lobby" }).click();
+    await this.devicesAsked();
   }
 
   async join(url, room, wire) {
@@ -178,7 +194,7 @@ export class Person {
   }
 
   tile(other) {
-    return this.page.locator(`.tile[data-user-id="${other.id}"]`);
+    return this.page.locator(`.tile[data-user-id="${other.id}"]:not(.tile-screen)`);
   }
 
   async say(text) {

@@ -4,6 +4,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
+import { resolve as resolvePath } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
@@ -14,11 +15,12 @@ const START_TIMEOUT_MS = 60_000;
 process.once("SIGTERM", () => process.exit(1));
 
 /**
- * @param {{ port?: number, env?: Record<string, string> }} [options] port 0 takes a free one
+ * @param {{ port?: number, env?: Record<string, string>, cwd?: string }} [options] port 0 takes a free one; away from the repository, the
+ *   server delivers what is embedded in it
  */
-export async function startServer({ port = 0, env = {} } = {}) {
-  const child = spawn(BINARY, [], {
-    cwd: ROOT,
+export async function startServer({ port = 0, env = {}, cwd = ROOT } = {}) {
+  const child = spawn(resolvePath(ROOT, BINARY), [], {
+    cwd,
     env: { ...process.env, NODE_ENV: "development", NO_COLOR: "1", HOST: "127.0.0.1", PORT: String(port), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -1,0 +1,172 @@
+/**
+ * The media mode that a room chooses itself: a mesh of four becomes a call through the media server with the fifth, and a mesh again when
+ * somebody asks for it. Chat in both modes, between protocols, and after a reload.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { launch, Person } from "./support/people.js";
+import { startServer } from "./support/server.js";
+
+/** Every frame of six pages is drawn and encoded without a graphics card. */
+const SMALL = "camera=160x90@5";
+const CHANGE_MS = 2000;
+const GAP_MS = 3000;
+
+describe("the media mode", () => {
+  let server, browser, people;
+
+  before(async () => {
+    server = await startServer({ env: { RESUME_SECONDS: "60" } });
+    browser = await launch();
+    people = await Promise.all(["Ada", "Grace", "Alan", "Dorothea", "Edsger", "Barbara"].map((name) => Person.arrive(browser, name)));
+  });
+
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  const others = (person, all) => all.filter((other) => other !== person);
+  const allSeeEachOther = (all, frames) => Promise.all(all.map((one) => one.sees(others(one, all), frames)));
+  const isIn = (person, mode) => person.until(`is in ${mode} mode`, (mode) => window.parlor.mode() === mode, mode);
+  const startWatching = (all) => Promise.all(all.map(({ page }) => page.evaluate(watch)));
+
+  /** How long the change took from the first page to the last, and the longest gap in what anybody hears, by those who watch. */
+  async function changed(watching, all, mode, t) {
+    await Promise.all(all.map((one) => isIn(one, mode)));
+    await allSeeEachOther(all);
+    // The former connections are closed a while after the change.
+    await Promise.all(watching.map((one) => one.until("has heard more after the former connections", (ms) =>
+      performance.now() - window.watched.changes.at(-1).since > ms, 5000)));
+    const seen = await Promise.all(watching.map(({ page }) => page.evaluate(() => ({ ...window.watched, now: Date.now() }))));
+    const times = seen.map(({ changes }) => changes.findLast((change) => change.mode === mode).at);
+    const took = Math.max(...times) - Math.min(...times);
+    const gaps = seen.flatMap(({ gaps }) => Object.values(gaps));
+    t.diagnostic(`changed within ${took} ms; longest gap of sound ${Math.round(Math.max(...gaps))} ms`);
+    assert.ok(took < CHANGE_MS, `all changed within ${took} ms`);
+    assert.ok(gaps.length >= watching.length * (watching.length - 1) && Math.max(...gaps) < GAP_MS, `gaps of ${gaps.map(Math.round)} ms`);
+  }
+
+  test("four are a mesh; with the fifth the call goes through the media server, without a gap", async (t) => {
+    const four = people.slice(0, 4);
+    for (const one of four) await one.join(`${server.url}/?${SMALL}`, "atrium");
+    await allSeeEachOther(four);
+    await Promise.all(four.map((one) => isIn(one, "mesh")));
+    await startWatching(four);
+    await people[4].join(`${server.url}/?${SMALL}`, "atrium");
+    await changed(four, people.slice(0, 5), "sfu", t);
+  });
+
+  test("who joins later uses the mode of the room, whatever the address says", async () => {
+    await people[5].join(`${server.url}/?media=mesh&${SMALL}`, "atrium");
+    await isIn(people[5], "sfu");
+    await allSeeEachOther(people);
+  });
+
+  test("a message reaches all, and a reload keeps it", async () => {
+    const [ada, grace] = people;
+    await ada.say("Through the server?");
+    await Promise.all(others(ada, people).map((one) => one.reads(ada, "Through the server?")));
+    await grace.page.reload();
+    await grace.inCall();
+    await isIn(grace, "sfu");
+    await grace.reads(ada, "Through the server?");
+    await grace.say("Still here");
+    await ada.reads(grace, "Still here");
+    await allSeeEachOther(people);
+  });
+
+  test("anybody may ask for a mesh, and the room stays one", async (t) => {
+    await startWatching(people);
+    await people[3].page.keyboard.press("?");
+    await people[3].page.getByLabel("Media of everyone in this room").selectOption("mesh");
+    await people[3].page.keyboard.press("Escape");
+    await people[3].page.getByRole("dialog").waitFor({ state: "hidden" });
+    await changed(people, people, "mesh", t);
+    await people[5].hangUp();
+    await allSeeEachOther(people.slice(0, 5));
+    await Promise.all(people.slice(0, 5).map((one) => isIn(one, "mesh")));
+  });
+
+  test("a room with somebody who speaks only Socket.IO stays a mesh, and says so; they chat both ways", async () => {
+    const four = people.slice(0, 4);
+    await people[4].toLobby();
+    const socketio = people[4];
+    await socketio.join(`${server.url}/?wire=socketio&${SMALL}`, "kitchen");
+    for (const one of four) {
+      await one.toLobby();
+      await one.page.getByLabel("Room", { exact: true }).fill("kitchen");
+      await one.enter();
+    }
+    const five = [socketio, ...four];
+    await allSeeEachOther(five);
+    await Promise.all(five.map((one) => isIn(one, "mesh")));
+    await four[0].page.getByText("the call stays a mesh, because Edsger can use nothing else").waitFor();
+    await four[0].say("Which way?");
+    await Promise.all(others(four[0], five).map((one) => one.reads(four[0], "Which way?")));
+    await socketio.say("Every way");
+    await Promise.all(four.map((one) => one.reads(socketio, "Every way")));
+    await Promise.all(five.slice(2).map((one) => one.hangUp()));
+  });
+
+  // From the smallest protocol, and to one that carries no messages: there the data channels do.
+  for (const [first, second] of [["topic", "envelope"], ["session", "socketio"]]) {
+    test(`${first} and ${second} chat with each other`, async () => {
+      const [ann, ben] = await Promise.all(["Ann", "Ben"].map((name) => Person.arrive(browser, name)));
+      const label = first === "session" ? "Session" : undefined;
+      await ann.join(`${server.url}/?${SMALL}&wire=${first}`, `chat-${first}`, label);
+      await ben.join(`${server.url}/?${SMALL}&wire=${second}`, `chat-${first}`);
+      await Promise.all([ann.seesOne(), ben.seesOne()]);
+      await ann.say("To you");
+      await ben.reads(ann, "To you");
+      await ben.say("To you as well");
+      await ann.reads(ben, "To you as well");
+      await Promise.all([ann.leave(), ben.leave()]);
+    });
+  }
+
+  test("SFU=off is known before joining", async () => {
+    const plain = await startServer({ env: { SFU: "off" } });
+    try {
+      const ann = await Person.arrive(browser, "Ann");
+      await ann.page.goto(`${plain.url}/?media=sfu`);
+      await ann.openOptions();
+      await ann.page.getByText("This server has no media server").waitFor();
+      assert.ok(await ann.page.getByRole("radio", { name: "SFU" }).isDisabled());
+      await ann.join(`${plain.url}/?media=sfu`, "attic");
+      await isIn(ann, "mesh");
+      assert.deepEqual(ann.complaints, []);
+      await ann.leave();
+    } finally {
+      await plain.stop();
+    }
+  });
+
+  test("no page had anything to complain of", () => {
+    assert.deepEqual(people.flatMap(({ complaints }) => complaints), []);
+  });
+});
+
+/** Runs in the page: notes changes of the mode, and the longest time without a packet of sound from each person. */
+function watch() {
+  clearInterval(window.watching);
+  const watched = (window.watched = { changes: [], gaps: {} });
+  const last = {};
+  const counts = new WeakMap();
+  window.watching = setInterval(async () => {
+    const mode = window.parlor.mode();
+    if (watched.changes.at(-1)?.mode !== mode) watched.changes.push({ mode, at: Date.now(), since: performance.now() });
+    for (const [id, connection] of window.parlor.peers()) {
+      let packets = 0;
+      for (const report of (await connection.getStats()).values()) {
+        if (report.type === "inbound-rtp" && report.kind === "audio") packets += report.packetsReceived;
+      }
+      const now = performance.now();
+      const arrives = packets > (counts.get(connection) ?? 0);
+      counts.set(connection, packets);
+      // Who has just joined sends nothing yet.
+      if (id in last) watched.gaps[id] = Math.max(watched.gaps[id] ?? 0, now - last[id]);
+      if (arrives) last[id] = now;
+    }
+  }, 250);
+}

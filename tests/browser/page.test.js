@@ -1,0 +1,108 @@
+/**
+ * The page as it is delivered: the security headers, and what stays when the server is away.
+ */
+import assert from "node:assert/strict";
+import { networkInterfaces } from "node:os";
+import { after, before, describe, test } from "node:test";
+import { launch, Person } from "./support/people.js";
+import { startServer } from "./support/server.js";
+import { JWT_SECRET, token } from "./support/token.js";
+
+const ADDRESS = Object.values(networkInterfaces()).flat().find(({ internal, family }) => !internal && family === "IPv4")?.address;
+
+describe("the page", () => {
+  let server, browser;
+
+  before(async () => {
+    server = await startServer();
+    browser = await launch();
+  });
+
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  test("security headers", async () => {
+    const { headers } = await fetch(server.url);
+    const policy = headers.get("content-security-policy");
+    for (const directive of ["default-src 'self'", "base-uri 'self'", "form-action 'self'", "object-src 'none'", "frame-ancestors 'self'"]) {
+      assert.ok(policy.includes(directive), `${directive} in ${policy}`);
+    }
+    assert.match(headers.get("permissions-policy"), /camera=\(self\), microphone=\(self\).*geolocation=\(\)/);
+    assert.equal(headers.get("referrer-policy"), "no-referrer");
+    assert.equal(headers.get("cross-origin-opener-policy"), "same-origin");
+    for (const path of ["/", "/health", "/api/rooms", "/api/ice-servers", "/demo/lobby?room=salon", "/nothing", "/app.js"]) {
+      const response = await fetch(server.url + path);
+      assert.equal(response.headers.get("x-content-type-options"), "nosniff", path);
+    }
+  });
+
+  test("a token leaves the address, is used, and survives a reload", async () => {
+    const guarded = await startServer({ env: { JWT_SECRET } });
+    try {
+      const ada = await Person.arrive(browser, "Ada");
+      await ada.join(`${guarded.url}/?token=${token("ada")}`, "salon");
+      assert.doesNotMatch(ada.page.url(), /token/);
+      assert.equal(ada.id, "ada");
+      await ada.page.reload();
+      await ada.inCall();
+      assert.equal(ada.id, "ada");
+      // Only who may join sees who is there.
+      const look = async (headers) => (await fetch(`${guarded.url}/demo/lobby?room=salon`, { headers })).json();
+      assert.deepEqual(await look({}), { sfu: true, count: 0, names: [] });
+      assert.deepEqual(await look({ authorization: `Bearer ${token("ben")}` }), { sfu: true, count: 1, names: ["ada"] });
+      await ada.leave();
+    } finally {
+      await guarded.stop();
+    }
+  });
+
+  test("a camera in use elsewhere has its own words, and a way on", async () => {
+    const ada = await Person.arrive(browser, "Ada");
+    // No second program holds a fake camera.
+    await ada.page.addInitScript(() => {
+      const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = (constraints) =>
+        constraints.video && !window.isFree ? Promise.reject(new DOMException("Device in use", "NotReadableError")) : original(constraints);
+    });
+    await ada.page.goto(server.url);
+    await ada.page.getByText("Your camera is in use by another program. Close that, then try again.").waitFor();
+    await ada.page.evaluate(() => (window.isFree = true));
+    await ada.page.getByRole("button", { name: "Try devices again" }).click();
+    await ada.until("the preview is there", () => document.getElementById("preview-video").videoWidth > 0);
+    await ada.leave();
+  });
+
+  test("an origin without TLS has its own words", { skip: !ADDRESS && "there is no network interface beside loopback" }, async () => {
+    const open = await startServer({ env: { HOST: ADDRESS } });
+    try {
+      const ada = await Person.arrive(browser, "Ada");
+      await ada.page.goto(open.url);
+      await ada.page.getByText("Open it with https, or on this computer as localhost.").waitFor();
+      await ada.leave();
+    } finally {
+      await open.stop();
+    }
+  });
+
+  for (const mode of ["mesh", "sfu"]) {
+    test(`when the server is away, icons stay and the words are right: ${mode}`, async () => {
+      const own = await startServer();
+      const ada = await Person.arrive(browser, "Ada");
+      await ada.join(`${own.url}/?media=${mode}`, "salon");
+      await ada.until(`is in ${mode} mode`, (mode) => window.parlor.mode() === mode, mode);
+      await own.stop("SIGKILL");
+      const words = mode === "sfu" ? /picture and sound go through it/ : /Your call continues; no one can join/;
+      await ada.page.locator("#call-notice", { hasText: words }).waitFor();
+      assert.equal(await ada.page.locator("#server-state").textContent(), "Reconnecting…");
+      await ada.page.keyboard.press("v");
+      const icons = await ada.page.evaluate(() => [...document.querySelectorAll("#call .toolbar .icon use")].map((use) => {
+        const { width } = use.getBBox();
+        return { width, href: use.getAttribute("href") };
+      }));
+      assert.ok(icons.length > 5 && icons.every(({ width, href }) => width > 0 && href.startsWith("#")), JSON.stringify(icons));
+      await ada.leave();
+    });
+  }
+});
