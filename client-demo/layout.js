@@ -29,7 +29,7 @@ export function arrange(list, elements, { focus, corner }) {
   const narrowest = isWide ? NARROWEST : NARROWEST_UPRIGHT;
   const others = elements.filter((element) => element !== focus && element !== corner);
   if (corner) {
-    const w = Math.max(LEAST.w, Math.min(220, width * (isWide ? 0.2 : 0.28)));
+    const w = Math.max(LEAST.w, Math.min(isWide ? 220 : 150, width * (isWide ? 0.2 : 0.28)));
     const h = isWide ? w / WIDEST : w / NARROWEST_UPRIGHT;
     place([corner], [[width - w - GAP, height - h - GAP, w, h]]);
   }

@@ -97,7 +97,7 @@ describe("the page", () => {
       await ada.page.locator("#call-notice", { hasText: words }).waitFor();
       assert.equal(await ada.page.locator("#server-state").textContent(), "Reconnecting…");
       await ada.page.keyboard.press("v");
-      const icons = await ada.page.evaluate(() => [...document.querySelectorAll("#call .toolbar .icon use")].map((use) => {
+      const icons = await ada.page.evaluate(() => [...document.querySelectorAll(".tool > .icon use")].map((use) => {
         const { width } = use.getBBox();
         return { width, href: use.getAttribute("href") };
       }));
