@@ -43,13 +43,13 @@ pub struct Dialect {
     /// Encodes an event of the media server; `None` if this protocol has no messages for them.
     pub media: Option<fn(&MediaEvent, SystemTime) -> Frame>,
     /// Encodes the last message of a server that shuts down.
-    pub farewell: fn(&str, SystemTime) -> Frame,
+    pub shutdown_frame: fn(&str, SystemTime) -> Frame,
     /// Encodes the last messages to a connection whose token has expired.
     pub expired: fn(SystemTime) -> Vec<Frame>,
     /// Where peer ids come from.
     pub names: Names,
     /// How long the server stops reading from a client whose target has a send queue that is filling up.
-    pub patience: Duration,
+    pub backpressure_limit: Duration,
     /// Whether an application message of this name is withheld from a client, since the name is one of the server's own.
     pub reserves: fn(&str) -> bool,
     /// Whether a client that cannot receive a presence event is disconnected, since its view of the room would be wrong.

@@ -23,9 +23,11 @@ use crate::dialect::{envelope, session, topic};
 use crate::metrics::Held;
 use crate::request::error::ApiError;
 use crate::request::proxies::{self, Proxies};
+use crate::request::token::bearer_token;
 use crate::session::Hub;
 use crate::tls::Tls;
-use crate::transport::{socketio, websocket};
+use crate::transport::socketio::{self, SocketIoEndpoint};
+use crate::transport::websocket::{self, WebSocketEndpoint};
 
 mod admission;
 mod cursor;
@@ -57,8 +59,8 @@ pub struct Shared {
 /// Returns the router of the main listener.
 pub fn router(
     shared: Shared,
-    socketio: socketio::Endpoint,
-    websocket: websocket::Endpoint,
+    socketio: SocketIoEndpoint,
+    websocket: WebSocketEndpoint,
     proxies: Arc<Proxies>,
     tls: Option<Arc<Tls>>,
 ) -> Router {
@@ -86,8 +88,8 @@ pub fn router(
         .route("/ws/{topic}/", websocket::route(topic::begin))
         .with_state(websocket);
     let find_client = middleware::from_fn_with_state(proxies, proxies::find_client);
-    let note_refused = middleware::from_fn_with_state(shared.clone(), metrics::note_refused_handshakes);
-    let sockets = sockets.merge(protocols).route_layer(guard).route_layer(note_refused);
+    let log_refused = middleware::from_fn_with_state(shared.clone(), metrics::log_refused_handshakes);
+    let sockets = sockets.merge(protocols).route_layer(guard).route_layer(log_refused);
     let sockets = sockets.method_not_allowed_fallback(method_not_allowed);
 
     let api = Router::new()
@@ -183,7 +185,5 @@ async fn method_not_allowed() -> ApiError {
 
 /// Returns whether the request carries the token. The comparison takes constant time.
 fn has_bearer_token(headers: &HeaderMap, token: &str) -> bool {
-    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    let Some((scheme, given)) = given.split_at_checked(7) else { return false };
-    scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(given.ct_eq(token.as_bytes()))
+    bearer_token(headers).is_some_and(|given| bool::from(given.as_bytes().ct_eq(token.as_bytes())))
 }

@@ -1,7 +1,7 @@
-//! Reading the outermost level of JSON, and writing it by hand.
+//! Reads the outermost level of JSON without copying, and writes JSON members by hand.
 //!
-//! Values are handed on as the text they came in: a [`JsonText`] is a slice of the message. Nothing below the outermost level is
-//! looked at, beyond a check that it is JSON.
+//! Values stay the text that was received: a [`JsonText`] is a slice of the message. Nested values
+//! are checked to be JSON but not parsed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,53 +11,53 @@ use std::ops::Range;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A JSON value as the text it came in, without whitespace around it.
+/// A JSON value as it was received, without white space around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JsonText<'a>(&'a str);
 
 impl<'a> JsonText<'a> {
-    /// Reads a text that is one value; `None` for anything else.
+    /// Parses a text that is a single value; returns `None` for any other text.
     pub fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    /// Reads the first of the values that a text begins with, separated by commas.
+    /// Parses the first value of a comma-separated list.
     pub fn first(text: &'a str) -> Option<Self> {
         serde_json::Deserializer::from_str(text).into_iter().next()?.ok()
     }
 
-    /// Reads the values of a text that is one array; `None` for anything else.
+    /// Parses the values of an array; returns `None` for any other text.
     pub fn array(text: &'a str) -> Option<Vec<Self>> {
         serde_json::from_str(text).ok()
     }
 
-    /// The text.
+    /// Returns the value's text.
     pub fn get(self) -> &'a str {
         self.0
     }
 
-    /// Whether it is a string.
+    /// Returns whether the value is a string.
     pub fn is_string(self) -> bool {
         self.0.starts_with('"')
     }
 
-    /// Whether it is a number.
+    /// Returns whether the value is a number.
     pub fn is_number(self) -> bool {
         self.0.starts_with(|first: char| first == '-' || first.is_ascii_digit())
     }
 
-    /// Whether it is `null`.
+    /// Returns whether the value is `null`.
     pub fn is_null(self) -> bool {
         self.0 == "null"
     }
 
-    /// Whether it is an object.
+    /// Returns whether the value is an object.
     pub fn is_object(self) -> bool {
         self.0.starts_with('{')
     }
 }
 
-/// What serde has checked already.
+/// Wraps a value that serde has validated.
 impl<'a> From<&'a RawValue> for JsonText<'a> {
     fn from(value: &'a RawValue) -> Self {
         Self(value.get())
@@ -70,51 +70,52 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonText<'a> {
     }
 }
 
-/// The members of a JSON object, in the order they came, each value unread.
+/// The members of a JSON object in their original order, with unparsed values.
 #[derive(Debug, Default)]
 pub struct Members<'a>(Vec<(Cow<'a, str>, JsonText<'a>)>);
 
 impl<'a> Members<'a> {
-    /// Reads a text that is one object; `None` for anything else, and for an object whose keys cannot be read.
+    /// Parses a text that is an object; returns `None` for any other text, and for keys that are
+    /// not valid strings.
     pub fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    /// Reads an object; `None` if `value` is anything else.
+    /// Parses an object; returns `None` if `value` is anything else.
     pub fn read(value: JsonText<'a>) -> Option<Self> {
         Self::parse(value.0)
     }
 
-    /// The value of a key. Where a key stands twice the last one counts, as in JavaScript: what is checked here is
-    /// what the receiver will read.
+    /// Returns the value of a key. If a key occurs twice the last one counts, as in JavaScript, so
+    /// that the value checked here is the one that the receiver reads.
     pub fn get(&self, key: &str) -> Option<JsonText<'a>> {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
     }
 
-    /// The first of `keys` that is present, and its value.
+    /// Returns the first of `keys` that is present, with its value.
     pub fn first_of(&self, keys: &[&'static str]) -> Option<(&'static str, JsonText<'a>)> {
         keys.iter().find_map(|key| self.get(key).map(|value| (*key, value)))
     }
 
-    /// Whether a key is present.
+    /// Returns whether a key is present.
     pub fn has(&self, key: &str) -> bool {
         self.0.iter().any(|(name, _)| name == key)
     }
 
-    /// The members, in the order they came.
+    /// Returns the members in their original order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, JsonText<'a>)> {
         self.0.iter().map(|(key, value)| (&**key, *value))
     }
 
-    /// The keys, in the order they came.
+    /// Returns the keys in their original order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(key, _)| &**key)
     }
 
-    /// The object as text, less the members that `skip` names, and where in it the value of `key` stands (the last one, if
-    /// it stands twice).
+    /// Returns the object's text without the members that `skip` selects, and the range of the
+    /// value of `key` in it (of the last one, if the key occurs twice).
     pub fn object_without(&self, skip: impl Fn(&str) -> bool, key: &str) -> (Box<str>, Range<usize>) {
-        // Exact if nothing is skipped: a box of the text then needs no other allocation.
+        // The exact size if nothing is skipped: the boxed text then needs no reallocation.
         let mut object = String::with_capacity(self.length().max(1) + 1);
         object.push('{');
         let found = self.write(&mut object, skip, key);
@@ -122,14 +123,15 @@ impl<'a> Members<'a> {
         (object.into(), found)
     }
 
-    /// The members as text without the braces, those left out that `skip` names. Values are copied as they came.
+    /// Returns the members' text without braces and without those that `skip` selects. Values are
+    /// copied unchanged.
     pub fn text_without(&self, skip: impl Fn(&str) -> bool) -> String {
         let mut text = String::with_capacity(self.length());
         self.write(&mut text, skip, "");
         text
     }
 
-    /// Bytes of the members as text, each with the comma after it.
+    /// Returns the length of the members' text in bytes, with a comma after each.
     fn length(&self) -> usize {
         self.0.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum()
     }
@@ -186,16 +188,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// An event's name and its first arguments, as Socket.IO sends them: `["name", first, second, …]`.
+/// The name and first arguments of an event in Socket.IO's form: `["name", first, second, …]`.
 #[derive(Debug)]
 pub struct Arguments<'a> {
-    /// The name.
+    /// Name of the event.
     pub name: Cow<'a, str>,
     /// The first argument, if there is one.
     pub first: Option<Argument<'a>>,
-    /// The second one.
+    /// The second argument, if there is one.
     pub second: Option<JsonText<'a>>,
-    /// The text of the arguments after the first, with the commas between them.
+    /// Text of the arguments from the second on, with the commas between them.
     pub rest: &'a str,
 }
 
@@ -204,15 +206,15 @@ pub struct Arguments<'a> {
 pub enum Argument<'a> {
     /// An object.
     Object(Members<'a>),
-    /// Anything else; also an object whose keys cannot be read.
+    /// Any other value, or an object with invalid keys.
     Other(JsonText<'a>),
 }
 
 impl<'a> Arguments<'a> {
-    /// Reads the array of an event; `None` for anything else.
+    /// Parses the array of an event; returns `None` for any other text.
     pub fn read(text: &'a str) -> Option<Self> {
-        // Nearly every event has an object, which is read in the same pass. Anything else fails at its first byte, and is
-        // short.
+        // Most events have an object as their first argument, which is read in the same pass. Any
+        // other argument fails at its first byte, and is short.
         if let Ok(List { name, first, second }) = serde_json::from_str::<List<'_, Members<'_>>>(text) {
             return Some(Self { name, first: first.map(Argument::Object), second, rest: from(text, second) });
         }
@@ -221,14 +223,14 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// The text of an array's values from one of them on.
+/// Returns the text of an array from `value` on, without the closing bracket.
 fn from<'a>(array: &'a str, value: Option<JsonText<'a>>) -> &'a str {
     let Some(value) = value else { return "" };
     let start = value.0.as_ptr() as usize - array.as_ptr() as usize;
     array.get(start..).and_then(|text| text.trim_end().strip_suffix(']')).unwrap_or_default().trim_end()
 }
 
-/// The array of an event, with the first argument read as `F`.
+/// The array of an event, with its first argument parsed as `F`.
 struct List<'a, F> {
     name: Cow<'a, str>,
     first: Option<F>,
@@ -259,7 +261,7 @@ impl<'de: 'a, 'a, F: Deserialize<'de>> Deserialize<'de> for List<'a, F> {
     }
 }
 
-/// A string, borrowed from the message where it holds no escapes.
+/// A string, borrowed from the message unless it has escapes.
 struct Text<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
@@ -286,9 +288,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// The members of an object, as text without the braces, less some of them.
+/// Returns the text of members (without braces) without those that `names` lists.
 pub fn without<'a>(members: &'a str, names: &[&str]) -> Cow<'a, str> {
-    // Most objects hold none of them, and no key with escapes: those are told without being read.
+    // Usually none of the names and no escaped key occurs, which shows without parsing.
     if !members.contains('\\') && !names.iter().any(|name| members.contains(name)) {
         return Cow::Borrowed(members);
     }
@@ -296,14 +298,14 @@ pub fn without<'a>(members: &'a str, names: &[&str]) -> Cow<'a, str> {
     Cow::Owned(Members::parse(&object).map(|read| read.text_without(|key| names.contains(&key))).unwrap_or_default())
 }
 
-/// Reads a string; `None` for anything else.
+/// Parses a string; returns `None` for any other value.
 pub fn string(value: JsonText<'_>) -> Option<Cow<'_, str>> {
     serde_json::from_str(value.get()).ok().map(|Text(text)| text)
 }
 
 /// Appends a JSON string.
 pub fn push_string(out: &mut String, text: &str) {
-    // Every byte is looked at, without an early exit: the compiler turns that into vector instructions.
+    // Checks every byte without an early exit, which compiles to vector instructions.
     #[expect(clippy::needless_bitwise_bool, reason = "`||` is an early exit")]
     let needs_escape = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
     if text.bytes().fold(false, |found, byte| found | needs_escape(byte)) {
@@ -315,7 +317,7 @@ pub fn push_string(out: &mut String, text: &str) {
     }
 }
 
-/// Appends a member `"key":value` whose value is JSON already.
+/// Appends a member `"key":value` whose value is already JSON.
 pub fn push_raw(out: &mut String, key: &'static str, value: &str) {
     push_key(out, key);
     out.push_str(value);
@@ -330,8 +332,8 @@ fn push_key(out: &mut String, key: &'static str) {
     out.push_str("\":");
 }
 
-/// Appends a member `"key":"text"`, with a comma before it unless it is the first of its object. The key must need no
-/// escape.
+/// Appends a member `"key":"text"`, with a comma before it unless it is the first of its object.
+/// The key must not need escapes.
 pub fn push_member(out: &mut String, key: &'static str, text: &str) {
     push_key(out, key);
     push_string(out, text);

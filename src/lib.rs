@@ -1,26 +1,30 @@
-//! Parlor: the signaling server for WebRTC.
+//! Parlor, a signaling server for WebRTC.
 //!
-//! Two browsers that want to talk to each other directly must first find each other and exchange offers, answers and
-//! ICE candidates. This is where they meet.
+//! Browsers that want to connect to each other first exchange session descriptions and ICE
+//! candidates. Parlor relays them: clients join a room over Socket.IO, a plain WebSocket protocol
+//! or a polling connection, and signals go to the other peers of the room, whatever their protocol.
+//! For large rooms it can also forward media, as a selective forwarding unit.
 //!
-//! A message's way through the code, one file a step:
+//! A message passes through these modules, one file per step:
 //!
-//! 1. [`transport`] takes bytes from a socket and finds the message in them;
+//! 1. [`transport`] reads it from a socket;
 //! 2. [`dialect`] decodes it into a [`room::Command`];
-//! 3. [`session`] takes that to the rooms on behalf of its connection;
-//! 4. [`room`] applies the rules, and says who is to be told what: [`room::Delivery`];
-//! 5. [`session`] has each event encoded by the dialect of its recipient, and queues it in that one's outbox;
+//! 3. [`session`] applies the command on behalf of its client;
+//! 4. [`room`] holds the rules and returns each [`room::Delivery`], an event with its recipients;
+//! 5. [`session`] encodes each event in the dialect of its recipient, and queues it;
 //! 6. [`transport`] writes it.
 //!
-//! Around that: [`auth`] says who may do so, [`ice`] where media may meet, [`server`] wires everything, [`config`] reads
-//! the settings, [`cluster`] makes several nodes one, [`http`] has the routes, [`tls`] the certificate, [`lifecycle`] the tasks. Who may know whom is told in
-//! `ARCHITECTURE.md`, and tested.
+//! Further modules: [`server`] assembles everything, [`config`] reads the settings, [`auth`]
+//! verifies tokens, [`sfu`] is the media server, [`cluster`] connects several nodes, [`http`] has
+//! the routes, and [`lifecycle`] the tasks. `ARCHITECTURE.md` describes how they depend on each
+//! other; a test enforces it.
 
 pub mod auth;
 pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod dialect;
+pub(crate) mod file_watch;
 pub mod health;
 pub mod http;
 pub(crate) mod ice;

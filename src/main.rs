@@ -1,4 +1,4 @@
-//! The `parlor` program: settings in, a server until a signal comes.
+//! The `parlor` program: loads the settings and serves until it receives a signal.
 
 mod learn;
 mod profile;
@@ -15,12 +15,13 @@ use parlor::transport::bind;
 use parlor::{health, lifecycle, telemetry, token};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Returns the memory of closed connections to the system, which the C library's allocator keeps.
+/// Returns freed memory to the system, which the C library's allocator mostly keeps.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Prints why there is nothing to carry out: help on standard output, an error on standard error.
+/// Prints help to standard output, or an invalid setting to standard error, and returns the exit
+/// code.
 fn report(invalid: &config::Invalid) -> ExitCode {
     if invalid.exit_code == 0 {
         print(&invalid.message);
@@ -39,10 +40,10 @@ fn main() -> ExitCode {
         Err(invalid) => return report(&invalid),
     };
     let done = match loaded.config.action {
-        // Before there are threads.
+        // Called before any thread starts.
         Action::Serve => match bind::inherited() {
             Ok(inherited) => run(loaded, inherited),
-            Err(error) => Err(anyhow::Error::new(error).context("the socket that was handed over cannot be served")),
+            Err(error) => Err(anyhow::Error::new(error).context("cannot use the inherited socket")),
         },
         Action::Profile => profile::run(&loaded.config.arguments).map(|text| print(&text)),
         Action::Check => {
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             _ = writeln!(std::io::stderr(), "parlor: {error:#}");
-            // As for a setting whose text is wrong.
+            // The exit code of an invalid setting.
             let is_setting = matches!(error.downcast_ref(), Some(StartError::Setting(_) | StartError::Profiles(_)));
             if is_setting { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
@@ -88,7 +89,7 @@ async fn run(Loaded { config, warnings, .. }: Loaded, inherited: Option<TcpListe
     Ok(())
 }
 
-/// Prints to standard output; a closed pipe is no error.
+/// Prints to standard output, ignoring a closed pipe.
 fn print(text: &str) {
     _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }

@@ -1,13 +1,14 @@
-//! Figures for operators, in the Prometheus text format.
+//! Prometheus metrics.
 //!
-//! - [`Metrics`] has what is counted for the server as a whole, and writes everything out;
-//! - [`DialectMetrics`] has what is counted per dialect, its counters found once per connection: counting a message is
-//!   one addition;
-//! - [`media`] has what the media server counts by itself.
+//! - [`Metrics`] has the metrics of the server as a whole, and renders all of them;
+//! - [`DialectMetrics`] has those per dialect. Its counters are looked up once per connection, so
+//!   that counting a message is a single addition;
+//! - [`media`] has the metrics of the media server.
 //!
-//! What is there now (rooms, peers, tasks) is not counted along but read when the figures are written: [`Held`].
+//! Current values (rooms, peers, tasks) are not counted but read when the metrics are rendered:
+//! [`Held`].
 //!
-//! The guarantee that is easy to break: no label has a value that a client can choose, so that the number of series is
+//! Invariant: no label has a value that a client can choose, so that the number of series is
 //! bounded.
 
 mod labels;
@@ -23,49 +24,49 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use self::labels::{Kind, Limit};
+pub use self::labels::{Limit, MessageKind};
 use self::labels::{SIGNALS, signal_index};
 use crate::room::{Code, SignalKind};
 use crate::sfu::MediaStats;
 
-/// What a server holds at the moment of asking.
+/// Objects that a server holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
-    /// Rooms.
+    /// Number of rooms.
     pub rooms: usize,
-    /// Peers in them.
+    /// Number of peers in rooms.
     pub peers: usize,
-    /// Open sessions.
+    /// Number of open sessions.
     pub sessions: usize,
-    /// Places whose peers are away.
+    /// Number of sessions that are away.
     pub away: usize,
-    /// Engine.IO sessions that began with polling and are not forgotten yet.
-    pub links: usize,
-    /// Transports of media.
+    /// Number of Engine.IO sessions that started with polling and still exist.
+    pub polling: usize,
+    /// Number of media transports.
     pub transports: usize,
-    /// Running tasks of ours, those that serve for as long as the server runs left out.
+    /// Number of running tasks, except those that run as long as the server.
     pub tasks: usize,
 }
 
 impl Held {
-    /// Nothing at all.
-    pub const NOTHING: Self = Self { rooms: 0, peers: 0, sessions: 0, away: 0, links: 0, transports: 0, tasks: 0 };
+    /// A server without clients.
+    pub const NOTHING: Self = Self { rooms: 0, peers: 0, sessions: 0, away: 0, polling: 0, transports: 0, tasks: 0 };
 }
 
-/// The time between two renderings, sustained: each takes about a millisecond.
+/// Minimum average time between two renderings, each of which takes about a millisecond.
 const RENDER_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How many renderings may follow one another without that.
+/// Maximum number of renderings in a burst.
 const RENDER_BURST: u32 = 32;
 
-/// What was rendered last.
+/// The last rendering.
 struct Rendered {
     text: Bytes,
-    /// When the next rendering would be if all had come at the sustained rate.
+    /// Time at which the next rendering is due at the sustained rate.
     due: Instant,
 }
 
-/// Everything that is counted. One for each server.
+/// All metrics of one server.
 pub struct Metrics {
     registry: Registry,
     rooms: IntGauge,
@@ -90,22 +91,22 @@ pub struct Metrics {
     dialects: RwLock<Vec<(&'static str, Arc<DialectMetrics>)>>,
 }
 
-/// What is counted for the connections of one dialect.
+/// Metrics of the connections of one dialect.
 pub struct DialectMetrics {
     name: &'static str,
     open: IntGauge,
     opened: IntCounter,
     closed: IntCounterVec,
-    received: [IntCounter; Kind::NAMES.len()],
+    received: [IntCounter; MessageKind::NAMES.len()],
     relayed: [IntCounter; SIGNALS.len()],
     queue_full: IntCounter,
 }
 
-/// The bounds of the histogram of relay times, in seconds: ten microseconds to a second.
+/// Upper bounds of the relay time histogram, in seconds: ten microseconds to a second.
 const RELAY_BUCKETS: [f64; 14] =
     [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.25, 1.0];
 
-/// Why nothing below can fail.
+/// Reason why registration cannot fail.
 const CONSTANT: &str = "names and labels are constant, valid, and registered once";
 
 impl Default for Metrics {
@@ -115,7 +116,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Nothing counted yet.
+    /// Creates and registers all metrics.
     ///
     /// # Panics
     ///
@@ -135,7 +136,7 @@ impl Metrics {
         let connections = IntGaugeVec::new(Opts::new("parlor_connections", "Open connections."), &["dialect"]);
         let connections = connections.expect(CONSTANT);
         registry.register(Box::new(connections.clone())).expect(CONSTANT);
-        let panics = IntCounter::new("parlor_panics_total", "Defects that were contained.").expect(CONSTANT);
+        let panics = IntCounter::new("parlor_panics_total", "Panics that were contained.").expect(CONSTANT);
         registry.register(Box::new(panics.clone())).expect(CONSTANT);
         let relay_seconds = Histogram::with_opts(
             HistogramOpts::new(
@@ -156,16 +157,16 @@ impl Metrics {
         Self {
             rooms: gauge("parlor_rooms", "Rooms."),
             peers: gauge("parlor_peers", "Peers in rooms."),
-            tasks: gauge("parlor_tasks", "Tasks that serve connections, that of this request among them."),
-            polling_sessions: gauge("parlor_polling_sessions", "Engine.IO sessions that began with polling."),
+            tasks: gauge("parlor_tasks", "Tasks that serve connections, including the one of this request."),
+            polling_sessions: gauge("parlor_polling_sessions", "Engine.IO sessions that started with polling."),
             connections,
-            opened: counters("parlor_connections_opened_total", "Connections let in.", &["dialect"]),
+            opened: counters("parlor_connections_opened_total", "Connections admitted.", &["dialect"]),
             closed: counters(
                 "parlor_connections_closed_total",
                 "Connections ended, by reason.",
                 &["dialect", "reason"],
             ),
-            received: counters("parlor_messages_received_total", "Messages of clients, by kind.", &["dialect", "kind"]),
+            received: counters("parlor_messages_received_total", "Messages received, by kind.", &["dialect", "kind"]),
             relayed: counters(
                 "parlor_messages_relayed_total",
                 "Signals queued for a recipient, by the sender's dialect and kind.",
@@ -176,7 +177,7 @@ impl Metrics {
                 "Messages dropped because the recipient's queue was full, by its dialect.",
                 &["dialect"],
             ),
-            errors: counters("parlor_errors_total", "Errors told to clients, by code.", &["code"]),
+            errors: counters("parlor_errors_total", "Errors reported to clients, by code.", &["code"]),
             profiles: counters(
                 "parlor_event_profiles_total",
                 "Sessions for which an event profile was chosen, by its name.",
@@ -184,10 +185,10 @@ impl Metrics {
             ),
             resumptions: counters(
                 "parlor_resumptions_total",
-                "Attempts to take a place again after a drop, by outcome.",
+                "Attempts to resume a session, by outcome.",
                 &["outcome"],
             ),
-            away: gauge("parlor_away", "Places that wait for their peers to come back."),
+            away: gauge("parlor_away", "Sessions that are away and may be resumed."),
             limits,
             media,
             panics,
@@ -198,7 +199,7 @@ impl Metrics {
         }
     }
 
-    /// The counters of one dialect.
+    /// Returns the metrics of one dialect.
     pub fn dialect(&self, name: &'static str) -> Arc<DialectMetrics> {
         let find = |known: &[(&str, Arc<DialectMetrics>)]| {
             known.iter().find(|(known, _)| *known == name).map(|(_, metrics)| Arc::clone(metrics))
@@ -207,7 +208,7 @@ impl Metrics {
             return known;
         }
         let mut dialects = self.dialects.write();
-        // Another may have been quicker.
+        // Another thread may have added it in the meantime.
         if let Some(known) = find(&dialects) {
             return known;
         }
@@ -216,7 +217,7 @@ impl Metrics {
             open: self.connections.with_label_values(&[name]),
             opened: self.opened.with_label_values(&[name]),
             closed: self.closed.clone(),
-            received: Kind::NAMES.map(|kind| self.received.with_label_values(&[name, kind])),
+            received: MessageKind::NAMES.map(|kind| self.received.with_label_values(&[name, kind])),
             relayed: SIGNALS.map(|kind| self.relayed.with_label_values(&[name, kind])),
             queue_full: self.queue_full.with_label_values(&[name]),
         });
@@ -224,7 +225,7 @@ impl Metrics {
         metrics
     }
 
-    /// Counts an error that is told to a client.
+    /// Counts an error that is reported to a client.
     pub fn error(&self, code: Code) {
         self.errors.with_label_values(&[code.as_str()]).inc();
     }
@@ -234,7 +235,7 @@ impl Metrics {
         self.limits.with_label_values(&[limit.as_str()]).inc();
     }
 
-    /// Counts a defect that was contained.
+    /// Counts a contained panic.
     pub fn panic(&self) {
         self.panics.inc();
     }
@@ -244,18 +245,18 @@ impl Metrics {
         self.profiles.with_label_values(&[profile]).inc();
     }
 
-    /// Counts an attempt to take a place again.
+    /// Counts an attempt to resume a session.
     pub fn resumed(&self, recovered: bool) {
         self.resumptions.with_label_values(&[if recovered { "recovered" } else { "refused" }]).inc();
     }
 
-    /// Notes how long a signal took from its receipt into the queues of its recipients.
+    /// Records the time from receiving a signal to queuing it for its recipients.
     pub fn relay_took(&self, time: Duration) {
         self.relay_seconds.observe(time.as_secs_f64());
     }
 
-    /// Everything, as Prometheus reads it, or, where that is asked for too often, what was rendered last: at most
-    /// [`RENDER_INTERVAL`] ago.
+    /// Renders all metrics, or returns the last rendering if they are requested too often; that is
+    /// at most [`RENDER_INTERVAL`] old.
     pub fn render_limited(&self, held: impl FnOnce() -> (Held, MediaStats)) -> Bytes {
         let mut rendered = self.rendered.lock();
         let now = Instant::now();
@@ -268,7 +269,7 @@ impl Metrics {
         rendered.text.clone()
     }
 
-    /// Everything, as Prometheus reads it (text format 0.0.4).
+    /// Renders all metrics in the Prometheus text format 0.0.4.
     pub fn render(&self, held: Held, media: &MediaStats) -> String {
         self.media.update(media);
         let set = |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -276,8 +277,9 @@ impl Metrics {
         set(&self.peers, held.peers);
         set(&self.away, held.away);
         set(&self.tasks, held.tasks);
-        set(&self.polling_sessions, held.links);
-        // What could not be written would be a defect of the library; the figures before it are still good.
+        set(&self.polling_sessions, held.polling);
+        // Encoding into a string only fails by a bug of the library; what precedes it is still
+        // valid.
         let mut text = String::new();
         _ = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
         text
@@ -285,29 +287,29 @@ impl Metrics {
 }
 
 impl DialectMetrics {
-    /// Counts a connection that was let in.
+    /// Counts an admitted connection.
     pub fn opened(&self) {
         self.opened.inc();
         self.open.inc();
     }
 
-    /// Counts the end of one.
+    /// Counts a closed connection.
     pub fn closed(&self, reason: &str) {
         self.closed.with_label_values(&[self.name, reason]).inc();
         self.open.dec();
     }
 
-    /// Counts a message of a client.
-    pub fn received(&self, kind: Kind) {
+    /// Counts a received message.
+    pub fn received(&self, kind: MessageKind) {
         self.received[kind.index()].inc();
     }
 
-    /// Counts a signal for each recipient that it was queued for.
+    /// Counts a signal once for each recipient that it was queued for.
     pub fn relayed(&self, kind: SignalKind, recipients: usize) {
         self.relayed[signal_index(kind)].inc_by(recipients as u64);
     }
 
-    /// Counts a message that found no place in a queue.
+    /// Counts a message that was dropped because a send queue was full.
     pub fn queue_full(&self) {
         self.queue_full.inc();
     }
@@ -318,7 +320,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_rendered_anew_only_so_often() {
+    fn rendering_is_rate_limited() {
         let metrics = Metrics::new();
         let mut renderings = 0;
         let began = Instant::now();

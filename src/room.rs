@@ -1,14 +1,14 @@
-//! The rules of a room: who is in it, who may join, whom a signal reaches, who hears of what.
+//! The rules of rooms: who is in a room, who may join, and which events each peer gets.
 //!
-//! A synchronous core without I/O. It knows no wire, no clock and no queue: a [`Command`] goes in with the time, and
-//! [`Delivery`]s come out. Bodies of signals and the metadata of peers pass through unread.
+//! A synchronous core without I/O, clock or protocol: it takes a [`Command`] with the time, and
+//! returns [`Delivery`]s. Bodies of signals and metadata of peers are opaque to it.
 //!
-//! - [`Rooms::apply`] finds the room a command is about, creates or forgets it, and locks it;
-//! - [`state`] holds the rules of one room, and the one path by which a peer leaves it;
-//! - [`Applied`] carries what came of it, and keeps the room locked until it is dropped.
+//! - [`Rooms::apply`] finds, creates or removes the room of a command, and locks it;
+//! - [`state`] has the rules of one room, including the only code that removes a peer;
+//! - [`Applied`] is the result, and keeps the room locked until it is dropped.
 //!
-//! The guarantee that is easy to break: whoever calls `apply` queues its deliveries *before* dropping [`Applied`].
-//! Only then does each peer see the events of a room in the order in which they happened.
+//! Invariant: the caller of `apply` queues the deliveries *before* dropping [`Applied`]. Only then
+//! do all peers see the events of a room in the same order.
 
 pub mod command;
 pub mod error;
@@ -22,7 +22,7 @@ mod waiting;
 pub use command::{Command, Metadata, MetadataPatch, RoomKind, Signal, SignalKind, Target};
 pub use error::{Code, RoomError};
 pub use event::{Answer, Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
-pub use limits::Limits;
+pub use limits::RoomLimits;
 pub use registry::{Admitted, Applied, Founding, JoinBounds, Rooms};
 pub use state::Capacity;
 pub use summary::{Counts, Cursor, Page, Summary};

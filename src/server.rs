@@ -1,4 +1,4 @@
-//! The one place that wires everything: configuration in, a running server out.
+//! Assembles a server from its configuration, and shuts it down.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -23,17 +23,18 @@ use crate::timeouts::Timeouts;
 use crate::tls::{Tls, TlsError};
 use crate::transport::bind;
 use crate::transport::listener::{Acceptor, Handover};
-use crate::transport::{socketio, websocket};
+use crate::transport::socketio::SocketIoEndpoint;
+use crate::transport::websocket::WebSocketEndpoint;
 
 pub mod profiles;
 mod settings;
 
 pub use settings::SettingError;
 
-/// A running server. Dropping it does not stop it: [`Server::shutdown`] does.
+/// A running server. Dropping it does not stop it; call [`Server::shutdown`].
 pub struct Server {
     hub: Arc<Hub>,
-    socketio: socketio::Endpoint,
+    socketio: SocketIoEndpoint,
     lifecycle: Lifecycle,
     address: SocketAddr,
     media: Vec<SocketAddr>,
@@ -41,31 +42,32 @@ pub struct Server {
     shutdown_limit: Duration,
     tls: Option<Arc<Tls>>,
     handover: Handover,
-    /// Whether the listening socket is another's, who keeps it for the process that follows this one.
+    /// Whether the listening socket belongs to a service manager, which keeps it open for the next
+    /// process.
     is_inherited: bool,
 }
 
-/// Why a server does not start.
+/// Reasons why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A port cannot be had.
+    /// A port cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// A file that a setting names cannot be used.
+    /// A file that a setting names is invalid.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// The certificate cannot be used.
+    /// The certificate cannot be loaded.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// An event profile cannot be used.
+    /// An event profile cannot be loaded.
     #[error("SOCKETIO_PROFILES")]
     Profiles(#[from] profiles::ProfilesError),
-    /// There is no media server.
-    #[error("the media server cannot be started (SFU=off does without)")]
+    /// The media server cannot be started.
+    #[error("cannot start the media server (SFU=off disables it)")]
     Media(#[from] MediaStartError),
 }
 
-/// A port that cannot be had.
+/// A port that cannot be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {setting}={host}:{port}")]
 pub struct BindError {
@@ -75,7 +77,7 @@ pub struct BindError {
     source: io::Error,
 }
 
-/// Reads the files that the settings name: `parlor check`.
+/// Validates the files that the settings name, for `parlor check`.
 pub fn check(config: &Config) -> Result<(), StartError> {
     settings::access_policy(config)?;
     settings::tls(config)?;
@@ -84,13 +86,13 @@ pub fn check(config: &Config) -> Result<(), StartError> {
 }
 
 impl Server {
-    /// Binds the ports and serves.
+    /// Binds the ports and starts serving.
     pub fn bind(config: Config) -> Result<Self, StartError> {
         Self::start(config, None, Timeouts::default())
     }
 
-    /// The same, on an open listening socket in place of `HOST` and `PORT` where there is one, and with time limits of
-    /// the caller's choice.
+    /// Starts serving on an inherited listening socket, if there is one, instead of `HOST` and
+    /// `PORT`, and with the given time limits.
     pub fn start(
         config: Config,
         inherited: Option<std::net::TcpListener>,
@@ -102,7 +104,7 @@ impl Server {
         let (host, port) = (config.network.host.as_str(), config.network.port);
         let is_inherited = inherited.is_some();
         let (listener, address) = match inherited {
-            Some(listener) => listening_on("the inherited socket for HOST:PORT", host, port, adopt(listener))?,
+            Some(listener) => listening_on("the inherited socket for HOST:PORT", host, port, into_listener(listener))?,
             None => listening_on("HOST:PORT", host, port, bind::bind(host, port))?,
         };
         let metrics = config.http.metrics_addr.as_ref();
@@ -117,10 +119,9 @@ impl Server {
         let counting = Arc::clone(&metrics);
         let event_profiles = event_profiles.with_count(move |profile| counting.profile_chosen(profile));
         let hub = Arc::new(Hub::new(rooms, settings::session_limits(&config), timeouts, metrics, access));
-        let websocket = websocket::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), settings::websocket(&config));
+        let websocket = WebSocketEndpoint::new(Arc::clone(&hub), lifecycle.clone(), settings::websocket(&config));
         let socketio_settings = settings::socketio(&config, event_profiles);
-        let socketio =
-            socketio::Endpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings, websocket.clone());
+        let socketio = SocketIoEndpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings, websocket.clone());
         let (header_timeout, shutdown_limit) = (config.times.handshake_timeout_seconds, config.times.shutdown_seconds);
         let media = if config.media.sfu { start_media(&config, address, &hub, &lifecycle)? } else { Vec::new() };
         let now = {
@@ -164,75 +165,80 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address of the main port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where clients are told that the media server is; nowhere if there is none.
+    /// Returns the addresses of the media server that clients are given; empty without a media
+    /// server.
     pub fn media_addrs(&self) -> &[SocketAddr] {
         &self.media
     }
 
-    /// Where `/metrics` has a listener of its own.
+    /// Returns the address of the separate `/metrics` listener, if there is one.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.metrics_address
     }
 
-    /// Its rooms and connections: for programs that have more to say to them than comes over the network.
+    /// Returns the hub with all rooms and connections, for programs that embed the server.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub
     }
 
-    /// What it holds now.
+    /// Returns the current numbers of rooms, peers, sessions and tasks.
     pub fn held(&self) -> Held {
         held(&self.hub, &self.socketio, &self.lifecycle)
     }
 
-    /// Reads again what can change while the server runs: the certificate.
+    /// Reloads the TLS certificate.
     pub async fn reload(&self) {
         let Some(tls) = self.tls.clone() else {
             info!("TLS is not configured, ignoring SIGHUP");
             return;
         };
-        // It ends early only with the runtime.
+        // Only fails when the runtime shuts down.
         _ = tokio::task::spawn_blocking(move || tls.reload()).await;
     }
 
-    /// Refuses new sessions, tells every client, closes every connection, and waits for all tasks, at most for
-    /// `SHUTDOWN_SECONDS`. `true` if nothing is left.
+    /// Shuts down gracefully: refuses new sessions, closes every connection with a close frame, and
+    /// waits for all tasks, at most for `SHUTDOWN_SECONDS`. Returns whether everything ended in
+    /// time.
     ///
-    /// The port is open until the end, so that whoever asks hears that the server is going. A socket that another keeps
-    /// is left to the next process at once: new connections wait there, and none is refused.
+    /// The port stays open until the end, so that clients that connect meanwhile get an error
+    /// instead of a refused connection. A socket of a service manager is left to the next process
+    /// at once: new connections wait there, and none is refused.
     pub async fn shutdown(self) -> bool {
         info!(connections = self.hub.open_connections(), "shutting down");
         let deadline = tokio::time::Instant::now() + self.shutdown_limit;
         if self.is_inherited {
-            // Who polls comes in again and again for what waits, and is to find this process.
+            // Polling clients fetch their queued frames over new connections, which must reach this
+            // process.
             let limit = self.shutdown_limit / 4;
-            _ = timeout(limit, self.socketio.dismiss_polling()).await;
+            _ = timeout(limit, self.socketio.drain_polling()).await;
             self.handover.begun.cancel();
             self.handover.pending.close();
             _ = timeout(limit.min(self.hub.timeouts().handover), self.handover.pending.wait()).await;
         }
         self.hub.begin_drain();
         let connections = u32::try_from(self.hub.open_connections()).unwrap_or(u32::MAX);
-        let spread = self.hub.timeouts().farewell_interval.saturating_mul(connections).min(self.shutdown_limit / 2);
-        self.hub.dismiss(spread).await;
+        let spread = self.hub.timeouts().drain_interval.saturating_mul(connections).min(self.shutdown_limit / 2);
+        self.hub.drain(spread).await;
         _ = timeout_at(deadline, self.hub.emptied()).await;
-        // Who polls may come over a new connection for the rest: the port is open until it has.
+        // Polling clients may open new connections for the rest: the port stays open until they
+        // have fetched it.
         _ = timeout_at(deadline - self.shutdown_limit / 10, self.socketio.fetched()).await;
         let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
         let is_clean = self.lifecycle.shut_down(rest).await;
         if !is_clean {
-            warn!(tasks = self.lifecycle.running(), "some connections did not end in time");
+            warn!(tasks = self.lifecycle.running(), "shutdown timed out with open connections");
         }
         is_clean
     }
 }
 
-/// A socket that is to be served, of whatever origin.
-fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+/// Converts an inherited socket to a Tokio listener.
+fn into_listener(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }
@@ -250,7 +256,8 @@ fn listening_on(
     bound.map_err(|source| BindError { setting, host: host.to_owned(), port, source })
 }
 
-/// Starts the media server, and has it stopped with all else. Returns where clients are told that it is.
+/// Starts the media server, and a task that stops it with the server. Returns its announced
+/// addresses.
 fn start_media(
     config: &Config,
     main: SocketAddr,
@@ -258,7 +265,7 @@ fn start_media(
     lifecycle: &Lifecycle,
 ) -> Result<Vec<SocketAddr>, StartError> {
     let host = config.media.sfu_host.as_deref().unwrap_or(&config.network.host);
-    // Where any port would do for the one, any does for the other.
+    // If the main port is chosen by the system, the media port is, too.
     let default = if config.network.port == 0 { 0 } else { main.port() };
     let port = config.media.sfu_port.unwrap_or(default);
     let bound = UdpSocket::bind((host, port)).and_then(|socket| Ok((socket.local_addr()?, socket)));
@@ -274,35 +281,36 @@ fn start_media(
     let stopping = lifecycle.clone();
     lifecycle.spawn_lasting(async move {
         stopping.stopping().await;
-        // It ends early only with the runtime.
+        // Only fails when the runtime shuts down.
         _ = tokio::task::spawn_blocking(move || running.stop()).await;
     });
     Ok(announced)
 }
 
-fn held(hub: &Hub, socketio: &socketio::Endpoint, lifecycle: &Lifecycle) -> Held {
+fn held(hub: &Hub, socketio: &SocketIoEndpoint, lifecycle: &Lifecycle) -> Held {
     let counts = hub.rooms().counts();
     Held {
         rooms: counts.rooms,
         peers: counts.peers,
         sessions: hub.open_connections(),
         away: hub.away(),
-        links: socketio.open_links(),
+        polling: socketio.polling_count(),
         transports: hub.media_stats().transports,
         tasks: lifecycle.running(),
     }
 }
 
-/// Forgets rooms whose first peer never came, and peers that never came back; gives back memory that is not needed.
-async fn sweep(hub: Arc<Hub>, socketio: socketio::Endpoint, lifecycle: Lifecycle) {
+/// Removes rooms whose first peer never joined and sessions that were not resumed in time, and
+/// shrinks collections.
+async fn sweep(hub: Arc<Hub>, socketio: SocketIoEndpoint, lifecycle: Lifecycle) {
     let mut interval = tokio::time::interval(hub.timeouts().sweep_interval);
-    let mut give_back = tokio::time::interval(hub.timeouts().shrink_interval);
+    let mut shrink = tokio::time::interval(hub.timeouts().shrink_interval);
     loop {
         tokio::select! {
             _ = interval.tick() => {}
-            _ = give_back.tick() => {
+            _ = shrink.tick() => {
                 hub.shrink();
-                socketio.give_back();
+                socketio.shrink();
                 continue;
             }
             () = lifecycle.stopping() => return,
@@ -310,7 +318,7 @@ async fn sweep(hub: Arc<Hub>, socketio: socketio::Endpoint, lifecycle: Lifecycle
         hub.sweep(Instant::now());
         let expired = hub.rooms().expire(Instant::now());
         if expired > 0 {
-            info!(rooms = expired, "rooms forgotten: nobody came");
+            info!(rooms = expired, "removed rooms that no peer joined");
         }
     }
 }

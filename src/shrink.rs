@@ -1,16 +1,16 @@
-//! Shrinks maps after a connection spike: a map keeps its capacity otherwise.
+//! Shrinks maps after a connection spike, since they keep their capacity otherwise.
 
 use std::hash::Hash;
 
 use dashmap::DashMap;
 
-/// The capacity that a map always keeps.
-const KEPT: usize = 1024;
+/// Minimum capacity of a map.
+const MIN_CAPACITY: usize = 1024;
 
 /// Shrinks a map that is less than one eighth full. Locks one shard at a time.
 pub(crate) fn shrink_map<K: Eq + Hash, V>(map: &DashMap<K, V>) {
     let capacity = map.capacity();
-    if capacity > KEPT && map.len() < capacity / 8 {
+    if capacity > MIN_CAPACITY && map.len() < capacity / 8 {
         map.shrink_to_fit();
     }
 }

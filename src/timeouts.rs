@@ -1,50 +1,55 @@
-//! Every time limit that operators cannot change, in one value.
+//! The fixed time limits of a server, in one value.
 //!
-//! The limits that they can change are settings ([`crate::config`]). These are fixed: no flag and no environment variable
-//! sets them, since each follows from another limit or from what clients and proxies expect. [`Server::start`] takes them
-//! as a value, so that tests need not wait as long as users would.
+//! Time limits that operators can change are settings ([`crate::config`]). These are fixed, since
+//! each follows from another limit or from the behaviour of clients and proxies. [`Server::start`]
+//! takes them as a value, so that tests can shorten them.
 //!
 //! [`Server::start`]: crate::server::Server::start
 
 use std::time::Duration;
 
-/// The fixed time limits of one server. [`Timeouts::default`] has the values that every operator gets.
+/// Fixed time limits of a server. [`Timeouts::default`] has the values that the program uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// How long a client may take no byte of what is written before its connection is closed. A kernel takes nothing for
-    /// a program that reads slowly until a good part of a full buffer was read: of 256 KiB at 30 KB/s that takes 9 s.
+    /// Maximum time without progress of a write before its connection is closed. Must allow for
+    /// slow readers: the kernel takes nothing more until a slow program has read a good part of a
+    /// full buffer, which takes 9 s for 256 KiB at 30 KB/s.
     pub write_stall: Duration,
-    /// How long a queue may stay full before its connection is closed.
+    /// Maximum time that a send queue may stay full before its connection is closed.
     pub queue_full: Duration,
-    /// For how much of the last 6.4 times as long a connection may exceed its message rate before it is closed.
+    /// Time for which a connection may exceed its message rate, within the last 6.4 times as long,
+    /// before it is closed.
     pub flood: Duration,
-    /// How long a connection that is being closed may take to read the rest, over a WebSocket or a plain socket.
+    /// Time for a WebSocket or TCP client to read the rest while its connection is closing.
     pub last_write: Duration,
-    /// How long a polling client whose connection is being closed may take to fetch the rest: several round trips.
+    /// Time for a polling client to fetch the rest while its connection is closing: several round
+    /// trips.
     pub last_poll: Duration,
-    /// How long the responses under way may take once an HTTP/2 connection is to end.
+    /// Time for the pending responses while an HTTP/2 connection is closing.
     pub last_responses: Duration,
-    /// How long a media transport may take to connect, from its creation, and again from `transport:connect`. Browsers give
-    /// up after thirty seconds at most.
+    /// Time for a media transport to connect, from its creation and again from `transport:connect`.
+    /// Browsers give up after at most 30 seconds.
     pub media_connect: Duration,
-    /// How long a connection may be idle between two requests. Longer than load balancers keep theirs idle, so that they
-    /// close it first and no request is lost on the way.
+    /// Maximum idle time between two HTTP requests. Longer than that of common load balancers, so
+    /// that they close the connection first and no request is lost in transit.
     pub keep_alive: Duration,
-    /// How long an HTTP connection is open before it counts towards the limits on connections without an admitted request.
+    /// Age at which an HTTP connection counts towards the limits on connections without an admitted
+    /// request.
     pub pending_connection: Duration,
-    /// The pause after an accept that failed, as for want of open files.
+    /// Delay after a failed accept, for example for lack of file descriptors.
     pub accept_retry: Duration,
-    /// How often rooms, places and histories whose time is over are removed.
+    /// Interval for removing expired rooms, sessions and replay buffers.
     pub sweep_interval: Duration,
-    /// How often memory that is no longer needed is given back.
+    /// Interval for shrinking collections.
     pub shrink_interval: Duration,
-    /// How often the files of the certificate and of the key set are checked for changes.
+    /// Interval for checking the files of the certificate and the key set for changes.
     pub file_check_interval: Duration,
-    /// How long the timer for token expiry sleeps at most: the system clock may be set meanwhile.
+    /// Maximum sleep of the token expiry timer, because the system clock may be changed.
     pub expiry_check_interval: Duration,
-    /// The time between two connections that a shutdown closes, where it has enough time for that.
-    pub farewell_interval: Duration,
-    /// How long a shutdown that leaves new connections to the next process waits for those that were accepted already.
+    /// Time between closing two connections during a graceful shutdown, if that has enough time.
+    pub drain_interval: Duration,
+    /// Time that a shutdown with an inherited socket waits for connections that are already
+    /// accepted.
     pub handover: Duration,
 }
 
@@ -65,7 +70,7 @@ impl Default for Timeouts {
             shrink_interval: Duration::from_secs(10),
             file_check_interval: Duration::from_secs(1),
             expiry_check_interval: Duration::from_secs(30),
-            farewell_interval: Duration::from_millis(20),
+            drain_interval: Duration::from_millis(20),
             handover: Duration::from_secs(1),
         }
     }

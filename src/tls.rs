@@ -9,7 +9,6 @@
 //! connections keep theirs.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +22,11 @@ use rustls::server::ParsedCertificate;
 use rustls::version::{TLS12, TLS13};
 use rustls::{InconsistentKeys, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
 
+use crate::file_watch::{self, FileStamp};
 use crate::lifecycle::Lifecycle;
 
 mod client;
@@ -90,22 +89,6 @@ pub enum TlsError {
         /// The cause.
         source: rustls::Error,
     },
-}
-
-/// File metadata that changes when a file is replaced or written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct FileStamp {
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
-}
-
-impl FileStamp {
-    /// Returns the stamp of a file. Follows symbolic links, which ACME clients use.
-    fn of(path: &Path) -> Option<Self> {
-        let file = std::fs::metadata(path).ok()?;
-        Some(Self { inode: file.ino(), length: file.size(), modified: (file.mtime(), file.mtime_nsec()) })
-    }
 }
 
 /// The stamps of certificate and key; `None` for a missing file.
@@ -216,28 +199,17 @@ impl Tls {
 
     /// Reloads the files whenever they have changed, until the server stops. Checks them once per `period`.
     pub async fn watch(self: Arc<Self>, period: Duration, lifecycle: Lifecycle) {
-        let mut interval = tokio::time::interval(period);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut before = self.attempted.lock().clone();
-        loop {
-            tokio::select! {
-                _ = interval.tick() => {}
-                () = lifecycle.stopping() => return,
+        let previous = Mutex::new(self.attempted.lock().clone());
+        let check = move || {
+            let now = self.files.stamps();
+            let has_changed = now != *self.attempted.lock();
+            let is_stable = std::mem::replace(&mut *previous.lock(), now.clone()) == now;
+            // Waits until both files are stable: they are replaced one after the other and do not match in between.
+            if has_changed && is_stable {
+                self.reload();
             }
-            let tls = Arc::clone(&self);
-            let check = tokio::task::spawn_blocking(move || {
-                let now = tls.files.stamps();
-                let has_changed = now != *tls.attempted.lock();
-                // Waits until both files are stable: they are replaced one after the other and do not match in between.
-                if has_changed && now == before {
-                    tls.reload();
-                }
-                now
-            });
-            // The check fails only when the runtime shuts down.
-            let Ok(now) = check.await else { return };
-            before = now;
-        }
+        };
+        file_watch::watch(period, lifecycle, check).await;
     }
 }
 

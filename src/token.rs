@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use crate::auth::issue::{IssueError, TokenRequest, sign};
-use crate::config::{Config, TokenOrder};
+use crate::config::{Config, TokenClaims};
 
 /// Signs the token that the flags describe.
 pub fn issue(config: &Config) -> Result<String, IssueError> {
-    let TokenOrder { sub, room, ttl, name } = &config.token;
+    let TokenClaims { sub, room, ttl, name } = &config.token;
     let secret = config.tokens.jwt_secret.as_ref().ok_or(IssueError::NoSecret)?;
     let request = TokenRequest {
         subject: sub.as_ref().ok_or(IssueError::NoSubject)?,

@@ -1,4 +1,5 @@
-//! What carries bytes: the listener, and for each kind of client the code between its socket and its session.
+//! Network transports: the listener, TLS, HTTP, WebSocket and long-polling, up to the session of a
+//! client.
 
 pub mod bind;
 mod executor;

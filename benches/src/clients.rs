@@ -13,6 +13,8 @@
 //! Messages sent while one received message is handled leave together, in one write per connection, before the next is
 //! read. Events are edge-triggered: a read that fills less than the buffer has drained the socket.
 
+mod request;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -21,10 +23,10 @@ use anyhow::{Context, bail, ensure};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use parlor_testing::frame::handshake;
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use self::request::request;
 use crate::dialect::{Dialect, Received, Seat, excerpt};
 use crate::frame::{self, Frame};
 
@@ -386,17 +388,4 @@ impl Clients {
         connection.is_talking = !connection.out.is_empty();
         Ok(())
     }
-}
-
-/// Returns the handshake request of a browser.
-fn request(path: &str, server: SocketAddr) -> String {
-    let headers = "\
-         Pragma: no-cache\r\n\
-         Cache-Control: no-cache\r\n\
-         User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\
-         Origin: http://localhost:3000\r\n\
-         Accept-Encoding: gzip, deflate, br, zstd\r\n\
-         Accept-Language: en-US,en;q=0.9\r\n\
-         Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
-    handshake(path, &server.to_string(), headers)
 }

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 
 #[allow(dead_code, reason = "the fuzzer generates the scenarios")]
-#[path = "../../tests/it/support/history.rs"]
+#[path = "../../tests/it/support/replay_buffer.rs"]
 mod history;
 
 fuzz_target!(|scenario: history::Scenario| history::play(&scenario));

@@ -8,6 +8,6 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../tests/it/support/properties.rs"]
 mod properties;
 
-use properties::Wire as Protocol;
+use properties::Protocol;
 
 fuzz_target!(|data: &[u8]| Protocol::SocketIo.check(data));

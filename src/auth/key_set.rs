@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tracing::{info, warn};
 
 use super::key::{Key, KeyError};
+use crate::file_watch::{self, FileStamp};
 use crate::lifecycle::Lifecycle;
 
 /// The public keys of a JWK set file.
@@ -23,7 +24,7 @@ pub struct KeySet {
     path: PathBuf,
     keys: RwLock<Arc<Vec<ListedKey>>>,
     /// The stamp of the file at the last attempt to load it.
-    attempted: Mutex<Option<Stamp>>,
+    attempted: Mutex<Option<FileStamp>>,
 }
 
 #[derive(Debug)]
@@ -31,9 +32,6 @@ struct ListedKey {
     id: Option<String>,
     key: Key,
 }
-
-/// File metadata that changes with the file: modification time, inode, length.
-type Stamp = (SystemTime, u64, u64);
 
 /// A JWK set whose keys are not parsed yet, so that unsupported keys do not affect others.
 #[derive(Deserialize)]
@@ -44,7 +42,7 @@ struct Document {
 impl KeySet {
     /// Reads a JWK set file.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let attempted = stamp(path);
+        let attempted = FileStamp::of(path);
         let keys = load(path)?;
         Ok(Self { path: path.to_owned(), keys: RwLock::new(Arc::new(keys)), attempted: Mutex::new(attempted) })
     }
@@ -62,7 +60,7 @@ impl KeySet {
 
     /// Reloads the file if it has changed.
     pub fn refresh(&self) {
-        let stamp = stamp(&self.path);
+        let stamp = FileStamp::of(&self.path);
         let mut attempted = self.attempted.lock();
         if *attempted == stamp {
             return;
@@ -79,23 +77,8 @@ impl KeySet {
 
     /// Reloads the file when it has changed, until the server stops. Checks it once per `period`.
     pub async fn watch(self: Arc<Self>, period: Duration, lifecycle: Lifecycle) {
-        let mut interval = tokio::time::interval(period);
-        loop {
-            tokio::select! {
-                _ = interval.tick() => {}
-                () = lifecycle.stopping() => return,
-            }
-            let set = Arc::clone(&self);
-            // The file may be on a network file system. A panic while reading it is logged, and the next check follows.
-            _ = tokio::task::spawn_blocking(move || set.refresh()).await;
-        }
+        file_watch::watch(period, lifecycle, move || self.refresh()).await;
     }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.ino(), metadata.len()))
 }
 
 fn load(path: &Path) -> Result<Vec<ListedKey>, KeyError> {

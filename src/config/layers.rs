@@ -1,4 +1,4 @@
-//! Where settings come from, and what is said of one that is wrong.
+//! Merges the sources of settings, and explains invalid settings.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,35 +6,35 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, CommandFactory, FromArgMatches};
 
-use super::identity::FLAGS_OF_TOKEN;
+use super::identity::TOKEN_FLAGS;
 use super::{Action, Config};
 
 /// Settings whose values are never shown.
 ///
-/// `ICE_SERVERS` may hold passwords, `JWT_PUBLIC_KEY` a private key that someone took for the other.
+/// `ICE_SERVERS` may contain passwords, and `JWT_PUBLIC_KEY` a private key by mistake.
 const SECRETS: [&str; 5] = ["API_TOKEN", "JWT_SECRET", "JWT_PUBLIC_KEY", "TURN_SECRET", "ICE_SERVERS"];
 
-/// Variables that are read where another is not set.
-const STAND_INS: [(&str, &str); 2] = [("HOST", "WS_HOST"), ("PORT", "WS_PORT")];
+/// Variables that are used if another is not set.
+const FALLBACKS: [(&str, &str); 2] = [("HOST", "WS_HOST"), ("PORT", "WS_PORT")];
 
-/// How far a name may be from a setting's to be taken for it, misspelt: two slips of the hand.
-const MISSPELT: usize = 2;
+/// Maximum edit distance at which an unknown variable counts as a misspelt setting.
+const MAX_EDITS: usize = 2;
 
-/// Valid settings.
+/// Valid settings, with warnings.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What is in force.
+    /// The effective settings.
     pub config: Config,
-    /// What the operator should look at, a line each.
+    /// Warnings for the operator, one line each.
     pub warnings: Vec<String>,
-    /// Every setting and its value, secrets masked.
-    pub in_force: Vec<(String, String)>,
+    /// Every setting with its effective value, secrets masked.
+    pub effective: Vec<(String, String)>,
 }
 
 impl std::fmt::Display for Loaded {
-    /// What is in force as the lines of a `.env` file, and the warnings as its comments.
+    /// Writes the effective settings as the lines of a `.env` file, and the warnings as comments.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (name, value) in &self.in_force {
+        for (name, value) in &self.effective {
             writeln!(f, "{name}={value}")?;
         }
         for warning in self.warnings.iter().chain(&self.config.exposures()) {
@@ -44,16 +44,16 @@ impl std::fmt::Display for Loaded {
     }
 }
 
-/// Settings that are not valid, or a text that was asked for.
+/// An invalid setting, or a request for the help text or version.
 #[derive(Debug)]
 pub struct Invalid {
-    /// What to print.
+    /// Text to print.
     pub message: String,
-    /// 2 for wrong settings; 0 where help or the version was asked for.
+    /// Exit code: 2 for an invalid setting, 0 for the help text or version.
     pub exit_code: u8,
 }
 
-/// Reads the settings of this process.
+/// Loads the settings of this process from its arguments, its environment and `.env`.
 pub fn load() -> Result<Loaded, Invalid> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     let environment = std::env::vars().collect();
@@ -73,7 +73,7 @@ fn invalid(message: impl std::fmt::Display) -> Invalid {
     Invalid { message: format!("parlor: {message}"), exit_code: 2 }
 }
 
-/// Reads settings from flags, an environment and the entries of a `.env` file.
+/// Loads settings from flags, an environment and the entries of a `.env` file.
 pub fn load_from(
     flags: impl IntoIterator<Item = OsString>,
     environment: BTreeMap<String, String>,
@@ -87,15 +87,16 @@ pub fn load_from(
     let variables: Vec<String> = command.get_arguments().filter_map(variable).collect();
     let mut layered = dot_env;
     layered.extend(environment);
-    // As in a compose file that passes on what may not be set: empty is not set.
+    // An empty variable counts as not set, since compose files pass on unset variables as empty
+    // ones.
     layered.retain(|_, value| !value.is_empty());
     let warnings = warnings(&layered, &variables);
-    for (name, stand_in) in STAND_INS {
-        if let (false, Some(value)) = (layered.contains_key(name), layered.get(stand_in).cloned()) {
+    for (name, fallback) in FALLBACKS {
+        if let (false, Some(value)) = (layered.contains_key(name), layered.get(fallback).cloned()) {
             layered.insert(name.to_owned(), value);
         }
     }
-    // Of a flag that stands twice the last one counts: so flags come after variables.
+    // The last occurrence of a flag counts, so flags come after variables.
     let from_variables =
         variables.iter().filter_map(|name| Some(format!("{}={}", flag(name), layered.get(name)?).into()));
     let arguments = std::iter::once("parlor".into()).chain(from_variables).chain(flags);
@@ -109,16 +110,16 @@ pub fn load_from(
         return Err(invalid("MAX_METADATA_BYTES must not be more than MAX_MESSAGE_BYTES"));
     }
     if config.network.tls_cert.is_some() != config.network.tls_key.is_some() {
-        return Err(invalid("TLS_CERT and TLS_KEY belong together: both are to be set, or neither"));
+        return Err(invalid("TLS_CERT and TLS_KEY must be set together"));
     }
     if let Some(contradiction) = config.contradiction() {
         return Err(invalid(contradiction));
     }
-    let in_force = command
+    let effective = command
         .get_arguments()
         .filter_map(|arg| {
             let name = variable(arg)?;
-            // What was read of a list, item by item.
+            // The list as it was written, item by item.
             let raw = matches.get_raw(arg.get_id().as_str()).map(|values| {
                 let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
                 values.join(",")
@@ -137,12 +138,12 @@ pub fn load_from(
             Some((name, value))
         })
         .collect();
-    Ok(Loaded { config, warnings, in_force })
+    Ok(Loaded { config, warnings, effective })
 }
 
-/// The variable of an argument that is a setting.
+/// Returns the environment variable of an argument that is a setting.
 fn variable(arg: &Arg) -> Option<String> {
-    let is_setting = |flag: &&str| !matches!(*flag, "help" | "version") && !FLAGS_OF_TOKEN.contains(flag);
+    let is_setting = |flag: &&str| !matches!(*flag, "help" | "version") && !TOKEN_FLAGS.contains(flag);
     let flag = arg.get_long().filter(is_setting)?;
     Some(flag.to_uppercase().replace('-', "_"))
 }
@@ -153,20 +154,20 @@ fn flag(variable: &str) -> String {
 
 fn warnings(layered: &BTreeMap<String, String>, variables: &[String]) -> Vec<String> {
     let is_known =
-        |name: &str| variables.iter().any(|known| known == name) || STAND_INS.iter().any(|(_, it)| *it == name);
+        |name: &str| variables.iter().any(|known| known == name) || FALLBACKS.iter().any(|(_, it)| *it == name);
     let warn = |name: &String| {
         if is_known(name) {
             return None;
         }
-        // Short names are close to too many others.
-        let near = |known: &&String| known.len() > 5 && strsim::damerau_levenshtein(known, name) <= MISSPELT;
+        // Short names are similar to too many others.
+        let near = |known: &&String| known.len() > 5 && strsim::damerau_levenshtein(known, name) <= MAX_EDITS;
         let known = variables.iter().find(near)?;
         Some(format!("{name} is not a setting and has no effect; did you mean {known}?"))
     };
     layered.keys().filter_map(warn).collect()
 }
 
-/// One line that names the setting, the value, and what is accepted.
+/// Describes an error in one line that names the setting, its value, and the accepted values.
 fn explain(error: &clap::Error) -> Invalid {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -174,7 +175,7 @@ fn explain(error: &clap::Error) -> Invalid {
         _ => None,
     };
     let argument = context(ContextKind::InvalidArg).unwrap_or_default();
-    // clap writes it as `--port <PORT>`.
+    // clap formats it as `--port <PORT>`.
     let flag = argument.split([' ', '=', '[']).next().unwrap_or_default();
     let name = flag.trim_start_matches('-').to_uppercase().replace('-', "_");
     let value = context(ContextKind::InvalidValue).unwrap_or_default();
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_win_over_the_environment_that_over_dot_env_that_over_defaults() {
+    fn flags_override_the_environment_which_overrides_dot_env() {
         let port = |loaded: Result<Loaded, Invalid>| loaded.unwrap().config.network.port;
         assert_eq!(port(with(&[], &[], &[])), 4000);
         assert_eq!(port(with(&[], &[], &[("PORT", "1")])), 1);
@@ -229,34 +230,35 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_one_line_that_says_what_is_accepted() {
-        let said = |flags: &[&str], environment: &[(&str, &str)]| {
+    fn invalid_value_is_explained_in_one_line() {
+        let message = |flags: &[&str], environment: &[(&str, &str)]| {
             let invalid = with(flags, environment, &[]).unwrap_err();
             assert_eq!(invalid.exit_code, 2);
             assert!(!invalid.message.contains('\n'), "{}", invalid.message);
             invalid.message
         };
         assert_eq!(
-            said(&[], &[("PORT", "abc")]),
+            message(&[], &[("PORT", "abc")]),
             r#"parlor: PORT="abc" is not accepted; it takes a whole number from 0 to 65535 (--port)"#
         );
         assert_eq!(
-            said(&["--node-env=live"], &[]),
+            message(&["--node-env=live"], &[]),
             r#"parlor: NODE_ENV="live" is not accepted; it takes development, test, production (--node-env)"#
         );
-        assert_eq!(said(&["--prot", "1"], &[]), "parlor: there is no flag --prot; did you mean --port?");
+        assert_eq!(message(&["--prot", "1"], &[]), "parlor: there is no flag --prot; did you mean --port?");
         assert_eq!(
-            said(&["serv"], &[]),
+            message(&["serv"], &[]),
             r#"parlor: there is no command "serv"; it takes serve, check, health, token, profile"#
         );
-        assert!(said(&["--demo=maybe"], &[]).contains("true or false"));
+        assert!(message(&["--demo=maybe"], &[]).contains("true or false"));
         assert!(
-            said(&[], &[("MAX_METADATA_BYTES", "8192"), ("MAX_MESSAGE_BYTES", "4096")]).contains("MAX_METADATA_BYTES")
+            message(&[], &[("MAX_METADATA_BYTES", "8192"), ("MAX_MESSAGE_BYTES", "4096")])
+                .contains("MAX_METADATA_BYTES")
         );
     }
 
     #[test]
-    fn a_misspelt_variable_is_warned_about() {
+    fn misspelt_variable_causes_a_warning() {
         let loaded = with(&[], &[("MAX_ROOMSIZE", "5"), ("PATH", "/bin"), ("POST", "1")], &[]).unwrap();
         assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
         assert!(loaded.warnings.iter().any(|warning| warning.contains("did you mean MAX_ROOM_SIZE?")));
@@ -275,13 +277,13 @@ mod tests {
         )
         .unwrap();
         assert!(!format!("{loaded:?}").contains("hunter2"));
-        assert!(loaded.in_force.contains(&("API_TOKEN".to_owned(), "********".to_owned())));
+        assert!(loaded.effective.contains(&("API_TOKEN".to_owned(), "********".to_owned())));
     }
 
     #[test]
     fn lists_are_shown_as_they_are_written() {
         let list = ("SFU_ANNOUNCED_ADDRESS", "203.0.113.7,10.0.0.5:500");
         let loaded = with(&[], &[list], &[]).unwrap();
-        assert!(loaded.in_force.contains(&(list.0.to_owned(), list.1.to_owned())), "{:?}", loaded.in_force);
+        assert!(loaded.effective.contains(&(list.0.to_owned(), list.1.to_owned())), "{:?}", loaded.effective);
     }
 }

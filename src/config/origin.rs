@@ -1,7 +1,7 @@
-//! The origins of `CLIENT_URL`, and how an `Origin` header matches them.
+//! Parses `CLIENT_URL` and matches `Origin` headers against it.
 //!
-//! Matching is textual, as browsers write origins: lower case, without a default port. An entry that no browser can
-//! ever send is an error of the setting, since its author would look for the fault elsewhere.
+//! Matching is textual, in the form that browsers send: lower case, without a default port. An
+//! entry that no browser can send is an error, because it would never match.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -9,33 +9,33 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 const ACCEPTED: &str = "origins as browsers send them, comma-separated, such as https://app.example.com, \
      https://*.example.com, http://localhost:*, file:// or null; or * alone";
 
-/// The origins of every page on this machine: the default in development.
+/// Default in development: the origins of every page on this machine.
 const THIS_MACHINE: &str = "http://localhost:*,https://localhost:*,http://127.0.0.1:*,https://127.0.0.1:*,\
      http://[::1]:*,https://[::1]:*";
 
-/// The default in production.
+/// Default in production.
 const LOCALHOST_3000: &str = "http://localhost:3000";
 
-/// Schemes of URLs that are never the origin of a page.
+/// URL schemes that are never the scheme of an origin.
 const NO_ORIGINS: [&str; 7] = ["ws", "wss", "file", "data", "blob", "about", "javascript"];
 
 /// The origins whose pages may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientUrl {
-    /// `*`
+    /// Every origin, written `*`.
     Any,
-    /// An origin that matches one of these.
+    /// Origins that match one of these patterns.
     List(Vec<Pattern>),
 }
 
 impl ClientUrl {
-    /// The default: every origin of this machine in development, one in production.
+    /// Returns the default: all origins on this machine in development, a single one in production.
     pub(super) fn default_for(is_production: bool) -> Self {
         let default = if is_production { LOCALHOST_3000 } else { THIS_MACHINE };
         client_url(default).expect("the defaults are valid")
     }
 
-    /// Whether a page of this origin may connect.
+    /// Returns whether pages of this origin may connect.
     pub fn allows(&self, origin: &str) -> bool {
         match self {
             Self::Any => true,
@@ -43,7 +43,7 @@ impl ClientUrl {
         }
     }
 
-    /// Whether an entry has this host, under whatever scheme and port.
+    /// Returns whether an entry has this host, with any scheme and port.
     pub fn names_host(&self, host: &str) -> bool {
         match self {
             Self::Any => true,
@@ -54,7 +54,7 @@ impl ClientUrl {
         }
     }
 
-    /// Whether only pages on localhost may connect.
+    /// Returns whether only pages on localhost may connect.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Any => false,
@@ -77,32 +77,32 @@ impl fmt::Display for ClientUrl {
     }
 }
 
-/// One entry of the list.
+/// An entry of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pattern {
-    /// `null`: pages without an origin of their own, such as a sandboxed frame.
+    /// `null`: pages without an origin, such as a sandboxed frame.
     Null,
-    /// `file://`: pages that some web views open from a file.
+    /// `file://`: pages that some web views open from files.
     File,
     /// Scheme, host and port.
     Page {
-        /// Without the colon.
+        /// URL scheme without the colon.
         scheme: String,
-        /// A label that is `*` stands for any label.
+        /// Host name or address; a label `*` matches any label.
         host: String,
-        /// Which ports.
+        /// Accepted ports.
         port: Port,
     },
 }
 
-/// The ports of an entry.
+/// Ports that an entry accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Port {
-    /// The one that the scheme has by default.
+    /// The default port of the scheme.
     Default,
-    /// One.
+    /// A single port.
     Is(u16),
-    /// `*`: all of them.
+    /// Every port, written `*`.
     Any,
 }
 
@@ -138,15 +138,15 @@ impl fmt::Display for Pattern {
 /// The parts of an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parts<'a> {
-    /// Without the colon.
+    /// URL scheme without the colon.
     pub scheme: &'a str,
-    /// A name or an address; of IPv6, in brackets.
+    /// Host name or address; IPv6 addresses have brackets.
     pub host: &'a str,
-    /// `None` is the default of the scheme.
+    /// Port number; `None` for the default port of the scheme.
     pub port: Option<u16>,
 }
 
-/// Splits an origin that is written as browsers write it; `None` for any other text.
+/// Splits an origin in the form that browsers send; returns `None` for any other text.
 pub fn split(origin: &str) -> Option<Parts<'_>> {
     let (scheme, authority) = origin.split_once("://")?;
     let (host, port) = host_and_port(authority)?;
@@ -179,7 +179,7 @@ pub fn host_and_port(authority: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-/// The port that a scheme has by default.
+/// Returns the default port of a scheme.
 pub fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" => Some(80),
@@ -188,7 +188,7 @@ pub fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Whether a host is the one of an entry, label by label.
+/// Returns whether a host matches the pattern, label by label.
 fn host_matches(pattern: &str, host: &str) -> bool {
     if !pattern.contains('*') {
         return pattern == host;
@@ -206,7 +206,7 @@ fn is_label(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_')
 }
 
-/// Reads the setting.
+/// Parses the setting.
 pub(super) fn client_url(text: &str) -> Result<ClientUrl, String> {
     let items: Vec<&str> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
     match items.as_slice() {
@@ -217,7 +217,7 @@ pub(super) fn client_url(text: &str) -> Result<ClientUrl, String> {
     items.into_iter().map(pattern).collect::<Option<_>>().map(ClientUrl::List).ok_or_else(|| ACCEPTED.to_owned())
 }
 
-/// Reads an entry; `None` for one that no origin can match.
+/// Parses an entry; returns `None` if no origin can match it.
 fn pattern(text: &str) -> Option<Pattern> {
     match text {
         "null" => return Some(Pattern::Null),
@@ -243,7 +243,7 @@ fn pattern(text: &str) -> Option<Pattern> {
     Some(Pattern::Page { scheme: scheme.to_owned(), host: host_pattern(host)?, port })
 }
 
-/// The host of an entry as browsers write it.
+/// Returns the host of an entry in the form that browsers send.
 fn host_pattern(host: &str) -> Option<String> {
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return address.parse::<Ipv6Addr>().ok().map(|address| format!("[{address}]"));
@@ -254,7 +254,7 @@ fn host_pattern(host: &str) -> Option<String> {
     if host != "." && !labels.iter().all(is_good) {
         return None;
     }
-    // A host whose last label is a number is an address, which browsers write in one form.
+    // A host whose last label is a number is an address, which browsers normalize.
     let last = labels.last().copied().unwrap_or_default();
     let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
     if is_number && host.parse::<Ipv4Addr>().is_err() {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_normalised_to_what_browsers_send() {
+    fn entries_are_normalized_as_browsers_send_them() {
         let list =
             client_url("https://App.Example.com/, http://localhost:80,capacitor://localhost , http://[0:0::1]:3000");
         let expected = "https://app.example.com,http://localhost,capacitor://localhost,http://[::1]:3000";
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_can_never_match_is_refused() {
+    fn entry_that_can_never_match_is_refused() {
         for entry in [
             "",
             ",",
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_one_whole_label_or_for_any_port() {
+    fn star_matches_one_label_or_any_port() {
         assert!(allows("https://*.example.com", "https://pr-17.example.com"));
         for origin in [
             "https://example.com",
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn development_allows_this_machine_and_nothing_else() {
+    fn development_allows_only_this_machine() {
         let default = ClientUrl::default_for(false);
         for origin in ["http://localhost", "https://localhost:8443", "http://127.0.0.1:5173", "http://[::1]:3000"] {
             assert!(default.allows(origin), "{origin}");

@@ -1,4 +1,4 @@
-//! The flags of `parlor profile record` and `parlor profile infer`.
+//! Flags of `parlor profile record` and `parlor profile infer`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use super::Invalid;
 use super::values::port;
 
-/// Learns an event profile.
+/// Learns an event profile from a call or a trace.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "parlor profile", max_term_width = 110, disable_help_subcommand = true)]
 struct Command {
@@ -17,7 +17,7 @@ struct Command {
     order: Order,
 }
 
-/// What is to be learned from.
+/// A command that learns an event profile.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Order {
     /// Learn an event profile by watching one call through an existing Socket.IO server
@@ -26,7 +26,7 @@ pub enum Order {
     Infer(Infer),
 }
 
-/// The flags of `parlor profile record`.
+/// Flags of `parlor profile record`.
 #[derive(Debug, Clone, Args)]
 pub struct Record {
     /// The existing server, http://HOST:PORT or https://HOST:PORT
@@ -46,10 +46,10 @@ pub struct Record {
     pub save_trace: Option<PathBuf>,
 }
 
-/// The flags of `parlor profile infer`.
+/// Flags of `parlor profile infer`.
 #[derive(Debug, Clone, Args)]
 pub struct Infer {
-    /// The trace
+    /// Trace file
     #[arg(value_name = "FILE")]
     pub trace: PathBuf,
     /// File for the profile; without it, the profile is printed
@@ -58,7 +58,7 @@ pub struct Infer {
 }
 
 impl Order {
-    /// Reads the flags of this process; `None` if another command was given.
+    /// Parses the arguments of this process; returns `None` if they name another command.
     pub fn load() -> Option<Result<Self, Invalid>> {
         Self::load_from(std::env::args_os().skip(1))
     }
@@ -98,16 +98,16 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_read_and_wrong_ones_explained_in_one_line() {
+    fn flags_are_parsed_and_invalid_ones_explained_in_one_line() {
         let Some(Ok(Order::Record(record))) = order("profile record --upstream http://localhost:3001 --insecure")
         else {
             panic!("not a record");
         };
         assert_eq!((record.port, record.insecure, record.out), (4000, true, PathBuf::from("profile.toml")));
-        let said = |line| order(line).unwrap().unwrap_err();
-        assert!(said("profile record").message.contains("--upstream <URL>"), "{}", said("profile record").message);
-        assert!(!said("profile record").message.contains('\n'));
-        assert!(said("profile infer x --port 1").message.contains("--port"));
-        assert_eq!(said("profile record --help").exit_code, 0);
+        let error = |line| order(line).unwrap().unwrap_err();
+        assert!(error("profile record").message.contains("--upstream <URL>"), "{}", error("profile record").message);
+        assert!(!error("profile record").message.contains('\n'));
+        assert!(error("profile infer x --port 1").message.contains("--port"));
+        assert_eq!(error("profile record --help").exit_code, 0);
     }
 }

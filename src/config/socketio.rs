@@ -1,4 +1,4 @@
-//! The settings of Socket.IO: event profiles, application events, namespaces and paths.
+//! Settings of Socket.IO: event profiles, application events, namespaces and paths.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use clap::Args;
 use super::values::{AUTO_PROFILES, namespace, profile, socketio_path};
 use crate::dialect::socketio::relay_events::RelayEvents;
 
-/// Socket.IO frontends.
+/// Support for Socket.IO frontends.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Socket.IO")]
 pub struct SocketIo {
@@ -26,11 +26,11 @@ pub struct SocketIo {
     pub socketio_paths: Vec<String>,
 }
 
-/// The word for all built-in profiles.
+/// Stands for all built-in profiles.
 pub const AUTO: &str = AUTO_PROFILES;
 
 impl SocketIo {
-    /// The paths at which Socket.IO is served, each once.
+    /// Returns the paths at which Socket.IO is served, without duplicates.
     pub fn paths(&self) -> BTreeSet<&str> {
         self.socketio_paths.iter().map(String::as_str).collect()
     }

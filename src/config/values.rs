@@ -1,4 +1,4 @@
-//! What the text of a setting is read into. An error here says what would be accepted.
+//! Types and parsers of setting values. An error names the accepted values.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,12 +11,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::dialect::socketio::profile::Profile;
 
-/// A value that is never shown.
+/// A value that is never shown in logs or messages.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The value itself.
+    /// Returns the value in plain text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -43,9 +43,9 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostAndPort {
-    /// An address or a name.
+    /// Host name or address.
     pub host: String,
-    /// 0 takes a free one.
+    /// Port number; 0 uses a free port.
     pub port: u16,
 }
 
@@ -68,30 +68,31 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
         .map_err(|_| "networks such as 10.0.0.0/8 or 127.0.0.1, comma-separated".to_owned())
 }
 
-pub(super) fn count<const LEAST: usize>(text: &str) -> Result<usize, String> {
-    size(text, LEAST, 1_000_000_000)
+pub(super) fn count<const MIN: usize>(text: &str) -> Result<usize, String> {
+    size(text, MIN, 1_000_000_000)
 }
 
-/// At most a million: beyond that there is no limit to speak of.
+/// Parses a rate of at most a million per second; 0 means no limit.
 pub(super) fn rate(text: &str) -> Result<u32, String> {
     whole(text, 0, 1_000_000).map(|number| u32::try_from(number).expect("the range fits the type"))
 }
 
-/// A size in bytes, from 1 KiB (256 bytes would not hold a session description) to so many MiB.
-pub(super) fn megabytes<const MOST: usize>(text: &str) -> Result<usize, String> {
-    size(text, 1024, MOST * 1024 * 1024)
+/// Parses a size in bytes, from 1 KiB (256 bytes would not hold a session description) to `MOST`
+/// MiB.
+pub(super) fn megabytes<const MAX: usize>(text: &str) -> Result<usize, String> {
+    size(text, 1024, MAX * 1024 * 1024)
 }
 
 pub(super) fn queue(text: &str) -> Result<usize, String> {
     size(text, 8, 65_536)
 }
 
-/// At most a day.
-pub(super) fn seconds<const LEAST: u64>(text: &str) -> Result<Duration, String> {
-    whole(text, LEAST, 86_400).map(Duration::from_secs)
+/// Parses a time in seconds, at most a day.
+pub(super) fn seconds<const MIN: u64>(text: &str) -> Result<Duration, String> {
+    whole(text, MIN, 86_400).map(Duration::from_secs)
 }
 
-/// At least what a test can wait for, at most an hour.
+/// Parses a time in milliseconds, from 50 ms to an hour.
 pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
     whole(text, 50, 3_600_000).map(Duration::from_millis)
 }
@@ -108,12 +109,12 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
     flag(text).map_err(|_| "on or off".to_owned())
 }
 
-/// An address that clients are told.
+/// An address announced to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Announced {
-    /// Where.
+    /// IP address.
     pub ip: IpAddr,
-    /// `None` is the port that is listened on.
+    /// Port number; `None` for the port of the socket.
     pub port: Option<u16>,
 }
 
@@ -122,7 +123,7 @@ pub(super) fn announced(text: &str) -> Result<Announced, String> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let alone = bare.parse().map(|ip| Announced { ip, port: None });
     let with_port = |address: SocketAddr| Announced { ip: address.ip(), port: Some(address.port()) };
-    // Nobody reaches one server at an address of many, or at port 0.
+    // Only a unicast address with a port can be reached.
     let is_one = |ip: IpAddr| !ip.is_unspecified() && !ip.is_multicast() && ip != Ipv4Addr::BROADCAST;
     alone
         .or_else(|_| text.parse().map(with_port))
@@ -131,13 +132,13 @@ pub(super) fn announced(text: &str) -> Result<Announced, String> {
         .ok_or_else(|| "addresses such as 203.0.113.7 or 203.0.113.7:4000, comma-separated".to_owned())
 }
 
-/// At least what speech takes, at most a gigabit a second.
+/// Parses a bitrate in kbit/s, from 16 (speech) to a gigabit per second.
 pub(super) fn bitrate(text: &str) -> Result<u32, String> {
     whole(text, 16, 1_000_000).map(|number| u32::try_from(number).expect("the range fits the type"))
 }
 
 pub(super) fn log_level(text: &str) -> Result<String, String> {
-    // A word that is no level would be taken for a module, and would silence everything else.
+    // A word that is not a level would be parsed as a module name, which disables everything else.
     let is_word = text.chars().all(char::is_alphanumeric);
     let is_level = text.parse::<tracing::Level>().is_ok() || text == "off";
     if (is_word && !is_level) || text.parse::<EnvFilter>().is_err() {
@@ -146,10 +147,10 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The word for all built-in event profiles.
+/// Stands for all built-in event profiles.
 pub(super) const AUTO_PROFILES: &str = "auto";
 
-/// A built-in event profile, or the path of a file.
+/// Parses the name of a built-in event profile, or the path of a file.
 pub(super) fn profile(text: &str) -> Result<String, String> {
     let text = text.trim();
     let is_known = text == AUTO_PROFILES || Profile::source(text).is_some();
@@ -160,14 +161,14 @@ pub(super) fn profile(text: &str) -> Result<String, String> {
     Err(format!("auto, {}, or paths of files such as ./frontend.toml", names.join(", ")))
 }
 
-/// A Socket.IO namespace, or `*`.
+/// Parses a Socket.IO namespace, or `*`.
 pub(super) fn namespace(text: &str) -> Result<String, String> {
     let text = text.trim();
     let is_good = text == "*" || (text.starts_with('/') && !text.contains(['?', ' ']));
     if is_good { Ok(text.to_owned()) } else { Err("* or namespaces such as /,/chat, comma-separated".to_owned()) }
 }
 
-/// A path at which Socket.IO may be served, with a slash at its end.
+/// Parses a path at which Socket.IO may be served, and adds a slash to its end.
 pub(super) fn socketio_path(text: &str) -> Result<String, String> {
     const TAKEN: [&str; 7] = ["", "ws", "signal", "api", "health", "healthz", "metrics"];
     let text = text.trim().trim_end_matches('/');
@@ -179,13 +180,13 @@ pub(super) fn socketio_path(text: &str) -> Result<String, String> {
     Err("paths such as /socket.io/ that nothing else is served at, comma-separated".to_owned())
 }
 
-fn size(text: &str, least: usize, most: usize) -> Result<usize, String> {
-    whole(text, least as u64, most as u64).map(|number| usize::try_from(number).expect("the range fits the type"))
+fn size(text: &str, min: usize, max: usize) -> Result<usize, String> {
+    whole(text, min as u64, max as u64).map(|number| usize::try_from(number).expect("the range fits the type"))
 }
 
-fn whole(text: &str, least: u64, most: u64) -> Result<u64, String> {
-    let number = text.trim().parse().ok().filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| format!("a whole number from {least} to {most}"))
+fn whole(text: &str, min: u64, max: u64) -> Result<u64, String> {
+    let number = text.trim().parse().ok().filter(|number| (min..=max).contains(number));
+    number.ok_or_else(|| format!("a whole number from {min} to {max}"))
 }
 
 #[cfg(test)]
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_to_listen_on_has_a_host_and_a_port() {
+    fn listen_address_has_a_host_and_a_port() {
         let parts = |text| host_and_port(text).map(|address| (address.host, address.port)).ok();
         assert_eq!(parts("127.0.0.1:9100"), Some(("127.0.0.1".to_owned(), 9100)));
         assert_eq!(parts("[::1]:0"), Some(("::1".to_owned(), 0)));
@@ -213,24 +214,24 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_clients_are_told_is_one_that_they_can_reach() {
-        let told = |text| announced(text).map(|announced| (announced.ip.to_string(), announced.port)).ok();
-        assert_eq!(told(" 203.0.113.7 "), Some(("203.0.113.7".to_owned(), None)));
-        assert_eq!(told("203.0.113.7:500"), Some(("203.0.113.7".to_owned(), Some(500))));
+    fn announced_address_must_be_reachable() {
+        let parsed = |text| announced(text).map(|announced| (announced.ip.to_string(), announced.port)).ok();
+        assert_eq!(parsed(" 203.0.113.7 "), Some(("203.0.113.7".to_owned(), None)));
+        assert_eq!(parsed("203.0.113.7:500"), Some(("203.0.113.7".to_owned(), Some(500))));
         for v6 in ["2001:db8::1", "[2001:db8::1]"] {
-            assert_eq!(told(v6), Some(("2001:db8::1".to_owned(), None)), "{v6}");
+            assert_eq!(parsed(v6), Some(("2001:db8::1".to_owned(), None)), "{v6}");
         }
-        assert_eq!(told("[2001:db8::1]:500"), Some(("2001:db8::1".to_owned(), Some(500))));
+        assert_eq!(parsed("[2001:db8::1]:500"), Some(("2001:db8::1".to_owned(), Some(500))));
         for wrong in ["", "media.example.com", "0.0.0.0", "::", "203.0.113.7:0", "203.0.113.7:99999"] {
-            assert_eq!(told(wrong), None, "{wrong}");
+            assert_eq!(parsed(wrong), None, "{wrong}");
         }
         for wrong in ["[2001:db8::1", "224.0.0.1", "255.255.255.255", "ff02::1"] {
-            assert_eq!(told(wrong), None, "{wrong}");
+            assert_eq!(parsed(wrong), None, "{wrong}");
         }
     }
 
     #[test]
-    fn a_misspelt_level_is_refused() {
+    fn misspelt_log_level_is_refused() {
         assert!(log_level("inof").is_err());
         assert!(log_level("info,parlor::room=loud").is_err());
         assert!(log_level("warn").is_ok());

@@ -40,7 +40,7 @@ pub struct Connected<'a> {
     /// The id by which other peers know its connection.
     pub connection: ConnectionId,
     /// The secret with which the client may resume it; `None` if it cannot.
-    pub key: Option<&'a str>,
+    pub resume_token: Option<&'a str>,
     /// How its frames are completed.
     pub framing: &'a dyn Framing,
 }
@@ -88,7 +88,7 @@ pub enum Step {
     /// Resume a session. [`Conversation::resumed`] encodes the result.
     Resume {
         /// The secret of the session.
-        key: String,
+        resume_token: String,
         /// The number of the last frame that the client has received.
         seen: u64,
     },

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::checker::Problem;
-use self::decode::{Defaults, Request, Resumption};
+use self::decode::{Defaults, EnvelopeRequest, Resumption};
 use self::encode::{Envelope, Identity};
 use self::style::Style;
 use super::{
@@ -45,13 +45,13 @@ const fn dialect(style: Style) -> Dialect {
             Style::Colons => Some(|event, now| media::event(Style::Colons, event, now)),
             Style::Dots => Some(|event, now| media::event(Style::Dots, event, now)),
         },
-        farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
+        shutdown_frame: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
         expired: match style {
             Style::Colons => |now| expired(Style::Colons, now),
             Style::Dots => |now| expired(Style::Dots, now),
         },
         names: Names::Chosen,
-        patience: Duration::from_secs(1),
+        backpressure_limit: Duration::from_secs(1),
         reserves: |_| false,
         presence_is_vital: true,
     }
@@ -143,17 +143,17 @@ impl Conversation for Typed {
     fn receive(&mut self, text: &str, now: SystemTime) -> Option<Step> {
         match self.read(text, now) {
             Err(problems) => Some(self.invalid(&problems)),
-            Ok(Request::Authenticate { token, defaults, resumption }) => {
+            Ok(EnvelopeRequest::Authenticate { token, defaults, resumption }) => {
                 (self.requested, self.resumption) = (defaults, resumption);
                 Some(Step::Authenticate(token))
             }
-            Ok(Request::Ping(payload)) => Some(self.tell("pong", |out| out.push_str(&payload))),
-            Ok(Request::Media(..)) if self.needs_token => {
+            Ok(EnvelopeRequest::Ping(payload)) => Some(self.tell("pong", |out| out.push_str(&payload))),
+            Ok(EnvelopeRequest::Media(..)) if self.needs_token => {
                 let failure = Failure::from(&RequestError::Denied(Denial::Unauthorized));
                 Some(Step::Refuse(failure.code, self.error(&failure, &[])))
             }
-            Ok(Request::Media(room, request)) => Some(Step::Media(room, request)),
-            Ok(Request::Command(command)) => {
+            Ok(EnvelopeRequest::Media(room, request)) => Some(Step::Media(room, request)),
+            Ok(EnvelopeRequest::Command(command)) => {
                 self.is_settled |= matches!(command, Command::Join { .. }) && !self.needs_token;
                 if let Command::Leave { room } = &command {
                     self.leaving.clone_from(room);
@@ -176,8 +176,8 @@ impl Conversation for Typed {
         }
     }
 
-    fn keep(&mut self, key: Option<String>) {
-        self.resume_token = key;
+    fn keep(&mut self, resume_token: Option<String>) {
+        self.resume_token = resume_token;
     }
 
     fn resumed(&mut self, resumed: Option<ConnectionId>, now: SystemTime) -> Frame {
@@ -255,7 +255,7 @@ impl Conversation for Typed {
                 self.user = grant.map(|grant| grant.subject.clone());
                 self.expires_at = grant.map(|grant| grant.expires_at);
                 if let Some(Resumption { token, seen }) = self.resumption.take() {
-                    return Some(Step::Resume { key: token, seen });
+                    return Some(Step::Resume { resume_token: token, seen });
                 }
                 let role = self.defaults.role.clone();
                 let identity = Identity { role, expires_at: self.expires_at, recovered: None };
@@ -279,7 +279,7 @@ impl Conversation for Typed {
 
 impl Typed {
     /// Reads a message, and stores the data for its response.
-    fn read(&mut self, text: &str, now: SystemTime) -> Result<Request, Vec<Problem>> {
+    fn read(&mut self, text: &str, now: SystemTime) -> Result<EnvelopeRequest, Vec<Problem>> {
         let decode::Read { style, correlation, request } = decode::read(text, &self.defaults);
         self.style = self.style.or(style);
         (self.correlation, self.leaving, self.now) = (correlation, None, now);

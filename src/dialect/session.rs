@@ -23,16 +23,16 @@ pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| encode(event),
     media: None,
-    farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
+    shutdown_frame: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
     expired: |_| vec![Frame::Close(1008, "UNAUTHORIZED")],
     names: Names::Unspoken,
-    patience: Duration::from_secs(1),
+    backpressure_limit: Duration::from_secs(1),
     reserves: |_| false,
     presence_is_vital: true,
 };
 
 /// One client of a pair session.
-pub struct Session {
+pub struct SignalClient {
     language: Language,
     /// The session that the client is in, or was in last.
     current: Option<RoomId>,
@@ -48,10 +48,10 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
     let bad = |problem| DecodeError::BadId { field: "sessionId", problem };
     let named = hello.query("sessionId").map(RoomId::new).transpose().map_err(bad)?;
     let language = Language::preferred(hello.languages.unwrap_or_default());
-    Ok(Box::new(Session { language, current: None, is_settled: named.is_some(), named, first: None }))
+    Ok(Box::new(SignalClient { language, current: None, is_settled: named.is_some(), named, first: None }))
 }
 
-impl Conversation for Session {
+impl Conversation for SignalClient {
     fn dialect(&self) -> &'static Dialect {
         &DIALECT
     }
@@ -117,7 +117,7 @@ fn join(room: RoomId, kind: RoomKind) -> Step {
     Step::Do(Command::Join { room, peer: None, metadata: Metadata::default(), kind })
 }
 
-impl Session {
+impl SignalClient {
     fn decode(&mut self, text: &str) -> Result<Step, DecodeError> {
         const NOT_AN_OBJECT: DecodeError = DecodeError::WrongType { field: "the message", expected: "a JSON object" };
         let members = Members::parse(text).ok_or(NOT_AN_OBJECT)?;

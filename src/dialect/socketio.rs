@@ -2,7 +2,7 @@
 //!
 //! - [`Client`] is the conversation with one client, over WebSocket or long-polling;
 //! - [`packet`] decodes and encodes the packets of Engine.IO and Socket.IO;
-//! - [`Request::read`] finds the name and the arguments of an event, [`Request::command`] checks them;
+//! - [`EventRequest::read`] finds the name and the arguments of an event, [`EventRequest::command`] checks them;
 //! - [`session_id`] keeps the session id of a 2.x client out of what it sends;
 //! - [`DIALECT`] encodes events for clients, [`encode`] also acknowledgements and errors;
 //! - [`Numbering`] sends the offset of each event after it, for clients that can resume their session.
@@ -28,7 +28,7 @@ pub mod session_id;
 mod tests;
 
 pub use client::{Client, Setup};
-pub use decode::{ClientEvent, Request};
+pub use decode::{ClientEvent, EventRequest};
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -36,7 +36,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use self::choice::Choice;
-use self::packet::{Kind, ROOT, Revision, push_head, push_namespace};
+use self::packet::{PacketKind, ROOT, Revision, push_head, push_namespace};
 use self::profile::Profile;
 use self::sender::Note;
 use super::{Dialect, EXPIRED, Failure, Form, Frame, Framing, Names, message};
@@ -49,10 +49,12 @@ pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| encode::event(event),
     media: None,
-    farewell: |message, _| Frame::Text(encode::error(ROOT, &Failure::new(Code::ShuttingDown, message), None, None)),
+    shutdown_frame: |message, _| {
+        Frame::Text(encode::error(ROOT, &Failure::new(Code::ShuttingDown, message), None, None))
+    },
     expired: |_| vec![Frame::Text(encode::error(ROOT, &Failure::new(Code::Unauthorized, EXPIRED), None, None))],
     names: Names::Chosen,
-    patience: Duration::from_secs(1),
+    backpressure_limit: Duration::from_secs(1),
     reserves: message::is_reserved,
     presence_is_vital: true,
 };
@@ -132,7 +134,7 @@ impl Framing for Numbering {
 
     fn follower(&self, number: u64) -> Option<String> {
         let mut out = String::with_capacity(32);
-        push_head(&mut out, Kind::Event, self.namespace.as_deref().unwrap_or(ROOT), None);
+        push_head(&mut out, PacketKind::Event, self.namespace.as_deref().unwrap_or(ROOT), None);
         out.push_str("[\"");
         out.push_str(&Offset { connection: self.connection, number }.to_string());
         out.push_str("\"]");

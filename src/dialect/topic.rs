@@ -21,10 +21,10 @@ pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| encode(event),
     media: None,
-    farewell: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
+    shutdown_frame: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
     expired: |_| vec![Frame::Close(1008, "UNAUTHORIZED")],
     names: Names::Given,
-    patience: Duration::from_millis(100),
+    backpressure_limit: Duration::from_millis(100),
     reserves: |_| false,
     presence_is_vital: false,
 };

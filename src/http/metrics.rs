@@ -42,12 +42,12 @@ pub(crate) async fn count_errors(State(shared): State<Shared>, request: Request,
 }
 
 /// Logs refused handshakes, by the origin of the page.
-pub(crate) async fn note_refused_handshakes(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub(crate) async fn log_refused_handshakes(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let response = next.run(request).await;
     if let Some(Refusal { code, cause: Some(cause), .. }) = response.extensions().get::<Refusal>() {
         let origin = origin.as_ref().and_then(|origin| origin.to_str().ok());
-        shared.hub.note_refused_handshake(cause, *code, origin);
+        shared.hub.log_refused_handshake(cause, *code, origin);
     }
     response
 }

@@ -4,7 +4,7 @@ use crate::room::SignalKind;
 
 /// The kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageKind {
     /// A join.
     Join,
     /// A leave.
@@ -27,7 +27,7 @@ pub enum Kind {
     Control,
 }
 
-impl Kind {
+impl MessageKind {
     /// Values of the label, each at the index of its kind.
     pub(super) const NAMES: [&'static str; 13] = [
         "join",

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::trace::{
     Entry, MAX_CLIENTS, MAX_ENTRIES, MAX_EVENT_BYTES, MAX_TRACE_BYTES, Message, RecordedClient, Trace, What,
 };
-use crate::dialect::socketio::packet::{EnginePacket, Kind, Packet, ROOT, Revision};
+use crate::dialect::socketio::packet::{EnginePacket, Packet, PacketKind, ROOT, Revision};
 
 /// Maximum number of Engine.IO sessions that are followed.
 const MAX_SESSIONS: usize = 1_024;
@@ -184,18 +184,18 @@ impl State {
             Err(error) => return self.omit(format!("a packet that is not Socket.IO: {error}")),
         };
         match (packet.kind, direction) {
-            (Kind::Connect, Direction::ToServer) => self.sessions[session].auth = strings(packet.data),
-            (Kind::Connect, Direction::ToClient) => self.connect(session, &packet, at),
-            (Kind::Disconnect, _) => self.disconnect(session, packet.namespace, at),
-            (Kind::Event | Kind::BinaryEvent, _) => self.event(session, direction, &packet, at),
-            (Kind::Ack | Kind::BinaryAck, Direction::ToClient) => {
+            (PacketKind::Connect, Direction::ToServer) => self.sessions[session].auth = strings(packet.data),
+            (PacketKind::Connect, Direction::ToClient) => self.connect(session, &packet, at),
+            (PacketKind::Disconnect, _) => self.disconnect(session, packet.namespace, at),
+            (PacketKind::Event | PacketKind::BinaryEvent, _) => self.event(session, direction, &packet, at),
+            (PacketKind::Ack | PacketKind::BinaryAck, Direction::ToClient) => {
                 let Some(socket) = self.sessions[session].sockets.get(packet.namespace) else { return };
                 let (client, args) = (socket.client, arguments(packet.data));
                 if let (Some(args), Some(ack)) = (args, packet.id) {
                     self.push(client, What::Acknowledged { ack, args }, at, text.len());
                 }
             }
-            (Kind::Ack | Kind::BinaryAck, Direction::ToServer) | (Kind::ConnectError, _) => {}
+            (PacketKind::Ack | PacketKind::BinaryAck, Direction::ToServer) | (PacketKind::ConnectError, _) => {}
         }
     }
 

@@ -1,16 +1,17 @@
-//! The token of a request.
+//! Extracts tokens from requests.
 
-use http::header;
+use http::{HeaderMap, header};
 
 /// Returns the token of a request, from `?token=` or `Authorization: Bearer`. An empty one counts as none.
 pub(crate) fn token_of<B>(request: &http::Request<B>) -> Option<String> {
     let query = request.uri().query().unwrap_or_default();
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
     let in_query = pairs.into_iter().find(|(name, value)| name == "token" && !value.is_empty());
-    in_query.map(|(_, token)| token).or_else(|| {
-        let header = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-        let (scheme, token) = header.split_once(' ')?;
-        let is_bearer = scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty();
-        is_bearer.then(|| token.trim().to_owned())
-    })
+    in_query.map(|(_, token)| token).or_else(|| bearer_token(request.headers()).map(str::to_owned))
+}
+
+/// Returns the token of `Authorization: Bearer` (RFC 6750, section 2.1), unless it is empty.
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
 }

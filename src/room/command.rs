@@ -1,4 +1,4 @@
-//! What a client wants of a room, in words that no wire owns.
+//! Commands of clients to rooms, independent of any protocol.
 
 use std::sync::Arc;
 
@@ -6,55 +6,55 @@ use bytes::Bytes;
 
 use crate::id::{ConnectionId, PeerId, RoomId};
 
-/// One request of one connection.
+/// A command of one connection.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// Become a peer of a room; where one is in it already, get the list again.
+    /// Join a room, or get its members again if the connection is already in it.
     Join {
-        /// The room; created if it does not exist and rooms are created by joining.
+        /// The room, which is created if it does not exist and joining creates rooms.
         room: RoomId,
-        /// The name to be known by; without one, the connection's id.
+        /// The peer id; `None` uses the connection's id.
         peer: Option<PeerId>,
-        /// What the peer says about itself.
+        /// The peer's metadata.
         metadata: Metadata,
-        /// What kind of room it is to be.
+        /// The kind of room to join.
         kind: RoomKind,
     },
-    /// Be told the list again.
+    /// Get the members of a room again.
     Inspect {
         /// The room.
         room: RoomId,
     },
-    /// Leave a room, or with `None` every room the connection is in.
+    /// Leave a room, or all rooms of the connection.
     Leave {
-        /// The room, or all of them.
+        /// The room; `None` for all of them.
         room: Option<RoomId>,
     },
-    /// End a session for both of its sides; anywhere else, leave.
+    /// End a pair session for both peers; in any other room, leave.
     HangUp {
-        /// The room; `None` means the only one the connection is in.
+        /// The room; `None` for the only room of the connection.
         room: Option<RoomId>,
     },
-    /// Change the sender's own metadata in a room. The other peers are told.
+    /// Change the sender's metadata in a room. The other peers are notified.
     Update {
-        /// The room; `None` means the only one the connection is in.
+        /// The room; `None` for the only room of the connection.
         room: Option<RoomId>,
         /// The change.
         patch: MetadataPatch,
     },
-    /// Send a signal to one peer of a room, or with no target to all others.
+    /// Relay a signal to one peer, or broadcast it to all others in the room.
     Relay {
-        /// The room; `None` means the only one the connection is in.
+        /// The room; `None` for the only room of the connection.
         room: Option<RoomId>,
-        /// Whom it is for; `None` means everyone else.
+        /// The recipient; `None` for all other peers.
         target: Option<Target>,
-        /// What is sent.
+        /// The signal.
         signal: Signal,
     },
 }
 
 impl Command {
-    /// The room that it names.
+    /// Returns the room that the command names.
     pub fn room(&self) -> Option<&RoomId> {
         match self {
             Self::Join { room, .. } | Self::Inspect { room } => Some(room),
@@ -64,7 +64,7 @@ impl Command {
         }
     }
 
-    /// The peer that it names as its target.
+    /// Returns the target that the command names.
     pub fn target(&self) -> Option<&Target> {
         match self {
             Self::Relay { target, .. } => target.as_ref(),
@@ -73,7 +73,7 @@ impl Command {
     }
 }
 
-/// What kind of room a peer joins. The peer that creates the room decides its kind.
+/// The kind of room that a peer joins. The peer that creates the room determines its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RoomKind {
     /// A group of any size.
@@ -82,40 +82,40 @@ pub enum RoomKind {
     /// A pair session: a room for two peers that queues untargeted signals until the other peer joins. A pair session
     /// that has ended starts afresh.
     Pair,
-    /// The same, but the join is refused if the pair session has ended.
+    /// A pair session, unless that has ended, in which case the join is refused.
     PairUnlessEnded,
 }
 
-/// How a client names another peer.
+/// The recipient of a signal, as its sender names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     id: PeerId,
-    /// Whether the text can only be a connection id.
+    /// Whether the text is only looked up as a connection id.
     is_connection: bool,
 }
 
 impl Target {
-    /// A target that is looked up first as a connection id, then as a peer id.
+    /// Returns a target that is looked up first as a connection id, then as a peer id.
     pub fn new(id: PeerId) -> Self {
         Self { id, is_connection: false }
     }
 
-    /// A target that is looked up as a connection id only.
+    /// Returns a target that is only looked up as a connection id.
     pub fn connection(id: PeerId) -> Self {
         Self { id, is_connection: true }
     }
 
-    /// The peer id that the target may be, unless it can only be a connection id.
+    /// Returns the peer id that the target may be, unless it can only be a connection id.
     pub fn as_peer(&self) -> Option<&PeerId> {
         (!self.is_connection).then_some(&self.id)
     }
 
-    /// The text of the id.
+    /// Returns the text of the id.
     pub fn as_str(&self) -> &str {
         self.id.as_str()
     }
 
-    /// The connection id that the target may be.
+    /// Returns the connection id that the target may be.
     pub fn as_connection(&self) -> Option<ConnectionId> {
         ConnectionId::parse(self.id.as_str())
     }
@@ -131,47 +131,47 @@ impl std::fmt::Display for Target {
 /// relayed by the same rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SignalKind {
-    /// A session description that opens a negotiation.
+    /// A session description that starts a negotiation.
     Offer,
-    /// The session description that closes it.
+    /// A session description that completes a negotiation.
     Answer,
-    /// An ICE candidate, or the end of them.
+    /// An ICE candidate, or the end of candidates.
     Candidate,
     /// An application message: a chat line, a raised hand. It has a [name](Signal::name).
     Message,
 }
 
-/// An offer, an answer, a candidate or an application message on its way.
+/// An offer, an answer, a candidate or an application message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signal {
-    /// Which of them.
+    /// The kind of signal.
     pub kind: SignalKind,
     /// The name of an application message, such as the event of a Socket.IO client; `None` for all other signals.
     pub name: Option<Box<str>>,
-    /// The name of the dialect that it was sent in: only that one reads `body` and `note`.
+    /// Name of the dialect of its sender: only that dialect reads `body` and `note`.
     pub origin: &'static str,
-    /// The sender's message as its dialect left it after taking the addressing off. Opaque to rooms.
+    /// The sender's message without its addressing. Opaque to rooms.
     pub body: Box<str>,
     /// Range in `body` of the description or candidate, or of the data of an application message: one JSON value, for
     /// the other dialects. Empty if there is none.
     pub content: std::ops::Range<usize>,
     /// A note from a dialect's `decode` to its `encode`. Opaque to rooms.
     pub note: u64,
-    /// Whether the sender gets it, too.
+    /// Whether the sender receives it, too.
     pub echo: bool,
     /// Binary parts of an application message, to which `body` refers.
     pub attachments: Vec<Bytes>,
 }
 
 impl Signal {
-    /// The bytes that it takes.
+    /// Returns the size of the signal in bytes.
     pub fn bytes(&self) -> usize {
         self.body.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 }
 
-/// What a peer says about itself (a name, an avatar, a role): the members of a JSON object, as text without the braces.
-/// Opaque to rooms; only its length counts.
+/// Metadata of a peer (such as a name, an avatar or a role): the members of a JSON object, as text
+/// without braces. Opaque to rooms, which only limit its length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata(Option<Arc<str>>);
 
@@ -181,7 +181,7 @@ impl Metadata {
         Self((!text.is_empty()).then(|| text.into()))
     }
 
-    /// The text, empty where the peer said nothing.
+    /// Returns the text, which is empty without metadata.
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
     }
@@ -190,7 +190,7 @@ impl Metadata {
 /// A change of a peer's metadata. Opaque to rooms.
 #[derive(Debug, Clone)]
 pub struct MetadataPatch {
-    /// The change, as its dialect reads it.
+    /// The change, in the form of its dialect.
     pub text: Box<str>,
     /// Computes the metadata that results, from the metadata before and `text`.
     pub merge: fn(&str, &str) -> String,

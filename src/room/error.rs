@@ -1,6 +1,6 @@
-//! What a room refuses, and the stable code of each refusal.
+//! Errors of rooms, with their stable codes.
 
-/// The contract's error codes: what clients branch on, the same on every wire.
+/// Error codes, which are the same in every protocol. Clients decide by them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is explained where the README lists the codes")]
 pub enum Code {
@@ -24,16 +24,16 @@ pub enum Code {
     TransportError,
     ProduceError,
     ConsumeError,
-    /// REST only: a room of that id exists.
+    /// REST only: a room with this id exists.
     RoomExists,
-    /// REST only: no such path.
+    /// REST only: the path does not exist.
     NotFound,
-    /// REST only: the path does not take this method.
+    /// REST only: the path does not support the method.
     MethodNotAllowed,
 }
 
 impl Code {
-    /// The code as it is written on every wire.
+    /// Returns the code as it is written in every protocol.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidMessage => "INVALID_MESSAGE",
@@ -63,37 +63,38 @@ impl Code {
     }
 }
 
-/// Why a command came to nothing. Nothing has changed where one of these is returned.
+/// Reasons why a command is refused. A refused command changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RoomError {
     /// The room does not exist and joining does not create it.
     #[error("the room does not exist")]
     RoomNotFound,
-    /// A room of that id exists already.
+    /// A room with this id already exists.
     #[error("the room exists already")]
     RoomExists,
     /// The room is at its capacity.
     #[error("the room is full, it holds {capacity}")]
     RoomFull {
-        /// The most peers it holds.
+        /// Value of the limit.
         capacity: usize,
     },
-    /// The connection is not in the room it names, or in none.
+    /// The connection is not in the room that the command names.
     #[error("not in a room of that id")]
     NotInRoom,
-    /// The peer id is the id of another connection.
+    /// The peer id is the connection id of another connection.
     #[error("userId: is the id of another connection")]
     ForeignConnectionId,
-    /// The room takes no peers over `/signal`: its capacity was chosen by an operator or a token.
+    /// The room does not admit peers over `/signal`, because an operator or a token determined its
+    /// capacity.
     #[error("the room is not open to /signal")]
     NotForPairs,
-    /// No room was named, and the connection is in none.
+    /// The command names no room, and the connection is in none.
     #[error("not in a room; join one first")]
     NotInAnyRoom,
-    /// No room was named, and the connection is in more than one.
+    /// The command names no room, and the connection is in several.
     #[error("roomId: required, since this connection is in several rooms")]
     AmbiguousRoom,
-    /// No such peer in the sender's room.
+    /// There is no such peer in the sender's room.
     #[error("no peer of that id in the room")]
     TargetNotFound,
     /// The queue of a pair session is full.
@@ -102,36 +103,36 @@ pub enum RoomError {
     /// The pair session has ended.
     #[error("session ended")]
     SessionEnded,
-    /// The socket is not in the pair session it names.
+    /// The connection is not in the pair session that it names.
     #[error("session not found")]
     SessionNotFound,
-    /// The node holds as many rooms as it may.
+    /// The node has reached its limit of rooms.
     #[error("too many rooms on this server, it holds {max}")]
     TooManyRooms {
-        /// The most rooms.
+        /// Value of the limit.
         max: usize,
     },
-    /// The connection is in as many rooms as it may be.
+    /// The connection has reached its limit of rooms.
     #[error("too many rooms for this connection, it may be in {max}")]
     TooManyRoomsPerConnection {
-        /// The most rooms of one connection.
+        /// Value of the limit.
         max: usize,
     },
     /// The peer's metadata exceeds its limit.
     #[error("peer metadata exceeds {max} bytes")]
     MetadataTooLarge {
-        /// The most bytes.
+        /// Value of the limit in bytes.
         max: usize,
     },
-    /// The connection has ended meanwhile; nobody is there to be told.
+    /// The connection has ended in the meantime, so there is no client to notify.
     #[error("the connection has ended")]
     ConnectionEnded,
 }
 
 impl RoomError {
-    /// Returns the error as a protocol names it, which has pair sessions in place of rooms or not.
+    /// Returns the error in the terms of a protocol, which may have pair sessions instead of rooms.
     #[must_use]
-    pub fn in_terms_of(self, has_pair_sessions: bool) -> Self {
+    pub fn for_protocol(self, has_pair_sessions: bool) -> Self {
         match (self, has_pair_sessions) {
             (Self::NotInRoom | Self::NotInAnyRoom, true) => Self::SessionNotFound,
             (Self::SessionEnded, false) => Self::NotInRoom,
@@ -139,7 +140,7 @@ impl RoomError {
         }
     }
 
-    /// The contract's code.
+    /// Returns the error code.
     pub fn code(&self) -> Code {
         match self {
             Self::RoomNotFound => Code::RoomNotFound,

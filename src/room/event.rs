@@ -1,4 +1,4 @@
-//! What the server tells, in the past tense, and whom.
+//! Events of rooms, and their recipients.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -6,129 +6,130 @@ use std::time::SystemTime;
 use super::command::{Metadata, Signal};
 use crate::id::{ConnectionId, PeerId, RoomId};
 
-/// A member of a room as the others see it.
+/// A member of a room, as other peers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// Unique in the room.
+    /// Peer id, unique within the room.
     pub id: PeerId,
-    /// The connection it speaks through.
+    /// Id of the peer's connection.
     pub connection: ConnectionId,
-    /// When it joined.
+    /// Time of the join.
     pub joined_at: SystemTime,
-    /// What it says about itself.
+    /// The peer's metadata.
     pub metadata: Metadata,
 }
 
-/// A room as a joiner finds it.
+/// The state of a room, as one of its peers sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The room.
+    /// Id of the room.
     pub room: RoomId,
-    /// When the room was created.
+    /// Time at which the room was created.
     pub created_at: SystemTime,
-    /// The most peers it holds.
+    /// Maximum number of peers.
     pub capacity: usize,
-    /// The joiner.
+    /// The peer that receives this snapshot.
     pub me: Arc<Peer>,
-    /// Everyone, the joiner included, in the order they joined.
+    /// All peers, including the receiver, in the order in which they joined.
     pub peers: Vec<Arc<Peer>>,
 }
 
 impl Snapshot {
-    /// Everyone but the joiner.
+    /// Returns all peers except the receiver.
     pub fn others(&self) -> impl Iterator<Item = &Arc<Peer>> {
         self.peers.iter().filter(|peer| peer.connection != self.me.connection)
     }
 }
 
-/// Something that happened in a room.
+/// An event in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// You are in; also the answer to joining where one is already.
+    /// The recipient has joined, or was already in the room when it joined again.
     Joined(Arc<Snapshot>),
-    /// Another peer is in.
+    /// Another peer has joined.
     PeerJoined {
-        /// Where.
+        /// The room.
         room: RoomId,
-        /// Who.
+        /// The peer.
         peer: Arc<Peer>,
     },
-    /// Another peer is out.
+    /// Another peer has left.
     PeerLeft {
-        /// Where.
+        /// The room.
         room: RoomId,
-        /// Who, with the connection it had.
+        /// The peer, with its last connection.
         peer: Arc<Peer>,
-        /// Why.
+        /// Reason why it left.
         reason: LeaveReason,
     },
-    /// Another peer's connection was lost, and may come back.
+    /// Another peer's connection was lost, and the peer may be back.
     PeerAway {
-        /// Where.
+        /// The room.
         room: RoomId,
-        /// Who.
+        /// The peer.
         peer: Arc<Peer>,
     },
-    /// It has.
+    /// Another peer has resumed its session.
     PeerBack {
-        /// Where.
+        /// The room.
         room: RoomId,
-        /// Who.
+        /// The peer.
         peer: Arc<Peer>,
     },
     /// Another peer has changed its metadata.
     PeerUpdated {
-        /// Where.
+        /// The room.
         room: RoomId,
         /// The peer, with its new metadata.
         peer: Arc<Peer>,
     },
-    /// A signal for you.
+    /// A signal for the recipient.
     SignalRelayed {
-        /// Where.
+        /// The room.
         room: RoomId,
         /// The sender.
         from: Arc<Peer>,
-        /// How the sender named you, which is how it wants to be named in reply.
+        /// How the sender addressed the recipient, which is how it expects to be addressed in
+        /// reply.
         found_by: FoundBy,
-        /// What was sent.
+        /// The signal.
         signal: Arc<Signal>,
     },
-    /// Another peer has hung up. That it leaves is told beside this, and ends nothing for you.
+    /// Another peer has hung up. It leaves with a separate event.
     HungUp {
-        /// Where.
+        /// The room.
         room: RoomId,
     },
-    /// You are out, and it was not you who left.
+    /// The recipient was removed from the room.
     Removed {
-        /// Of which room.
+        /// The room.
         room: RoomId,
-        /// Why.
+        /// Reason of the removal.
         reason: RemovalReason,
     },
 }
 
-/// Why a peer is no longer in a room, as the others are told.
+/// Reasons why a peer left a room, as other peers see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LeaveReason {
-    /// It asked to leave.
+    /// The peer left by its own request.
     Left,
-    /// Its connection ended.
+    /// The connection ended.
     Disconnected,
-    /// Its connection fell silent.
+    /// The client did not answer heartbeats.
     TimedOut,
-    /// The same peer joined from a newer connection.
+    /// A newer connection joined as this peer.
     Replaced,
-    /// The server ended its connection.
+    /// The server closed the connection.
     Kicked,
     /// The room was closed.
     Closed,
-    /// It hung up: the call is over, not just its part in it.
+    /// The peer hung up, which ends the call for both peers.
     HungUp,
 }
 
 impl LeaveReason {
-    /// The contract's word for it.
+    /// Returns the reason as it is written in every protocol.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Left | Self::HungUp => "left",
@@ -141,46 +142,46 @@ impl LeaveReason {
     }
 }
 
-/// Why a connection finds itself outside a room that it did not leave.
+/// Reasons why the server removes a connection from a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RemovalReason {
-    /// The same peer joined from a newer connection.
+    /// A newer connection joined as this peer.
     Replaced,
     /// An operator closed the room.
     Closed,
-    /// One side of the session hung up: this one, or the other.
+    /// One of the two peers hung up.
     HungUp,
 }
 
-/// The namespace in which a target was found.
+/// The kind of id by which a target was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FoundBy {
-    /// As a peer id; also where no target was named.
+    /// A peer id, or no target at all.
     PeerId,
-    /// As a connection id.
+    /// A connection id.
     ConnectionId,
 }
 
-/// An event and whom it is for.
+/// An event with its recipients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// The connections, in the order their peers joined; may be nobody.
+    /// Recipients in the order in which they joined; may be empty.
     pub to: Recipients,
-    /// What they are told.
+    /// The event.
     pub event: Event,
 }
 
-/// One connection or several.
+/// Recipients of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recipients {
-    /// Exactly one, without an allocation: this is where signals go.
+    /// A single connection, without an allocation, as for most signals.
     One(ConnectionId),
-    /// Any number.
+    /// Any number of connections.
     Many(Vec<ConnectionId>),
 }
 
 impl Recipients {
-    /// Adds a connection.
+    /// Adds a recipient.
     #[must_use]
     pub fn and(self, connection: ConnectionId) -> Self {
         let mut all = match self {
@@ -191,7 +192,7 @@ impl Recipients {
         Self::Many(all)
     }
 
-    /// The connections.
+    /// Returns the recipients.
     pub fn as_slice(&self) -> &[ConnectionId] {
         match self {
             Self::One(connection) => std::slice::from_ref(connection),
@@ -200,15 +201,15 @@ impl Recipients {
     }
 }
 
-/// What the one who asked is answered; the deliveries hold what the others, and it, are told.
+/// The reply to the sender of a command. Events are in the deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// In the room now.
+    /// The sender is in the room.
     Joined(Arc<Snapshot>),
-    /// The list that was asked for, or with which an update is answered.
+    /// The state of the room, in reply to a request or an update.
     Inspected(Arc<Snapshot>),
-    /// Out of the room now.
+    /// The sender has left the room.
     Left,
-    /// On its way.
+    /// The signal was relayed.
     Relayed,
 }

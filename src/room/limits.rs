@@ -1,44 +1,44 @@
-//! What bounds the rooms of a node.
+//! Limits on the rooms of a node.
 
 use std::time::Duration;
 
-/// The limits that the rooms themselves keep. Defaults are the contract's.
+/// Limits on rooms and their peers. The defaults are those of the settings.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct RoomLimits {
     /// Whether joining an unknown room creates it.
     pub auto_create: bool,
-    /// The most peers in a room, unless the room was created with fewer.
+    /// Maximum number of peers in a room, unless it was created with fewer.
     pub room_size: usize,
-    /// The most rooms on this node; `None` is no limit.
+    /// Maximum number of rooms on this node; `None` means no limit.
     pub rooms: Option<usize>,
-    /// The maximum number of rooms that one transport connection is in at a time, in all its sessions.
+    /// Maximum number of rooms that a transport connection is in, over all its sessions.
     pub rooms_per_connection: usize,
     /// Maximum size of a peer's metadata, in bytes.
     pub metadata_bytes: usize,
-    /// How long a room that was created ahead waits for its first peer.
+    /// How long a room created in advance waits for its first peer.
     pub empty_room_ttl: Duration,
-    /// What waits in a session for the side that is away.
-    pub session: SessionLimits,
+    /// Limits on the queue of a pair session.
+    pub session: PairSessionLimits,
 }
 
-/// The bounds of what waits in a session.
+/// Limits on the signals that a pair session queues for an absent peer.
 #[derive(Debug, Clone)]
-pub struct SessionLimits {
-    /// The most signals.
+pub struct PairSessionLimits {
+    /// Maximum number of signals.
     pub messages: usize,
-    /// The most bytes of all their bodies.
+    /// Maximum number of bytes of all their bodies.
     pub bytes: usize,
-    /// How long one waits.
+    /// Time after which a signal expires.
     pub ttl: Duration,
 }
 
-impl Default for SessionLimits {
+impl Default for PairSessionLimits {
     fn default() -> Self {
         Self { messages: 256, bytes: 262_144, ttl: Duration::from_mins(2) }
     }
 }
 
-impl Default for Limits {
+impl Default for RoomLimits {
     fn default() -> Self {
         Self {
             auto_create: true,
@@ -47,7 +47,7 @@ impl Default for Limits {
             rooms_per_connection: 8,
             metadata_bytes: 4096,
             empty_room_ttl: Duration::from_mins(5),
-            session: SessionLimits::default(),
+            session: PairSessionLimits::default(),
         }
     }
 }

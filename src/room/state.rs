@@ -1,4 +1,4 @@
-//! The rules of one room.
+//! The rules of a single room.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use indexmap::IndexMap;
 use super::command::{Metadata, MetadataPatch, RoomKind, Signal, Target};
 use super::error::RoomError;
 use super::event::{Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
-use super::limits::SessionLimits;
+use super::limits::PairSessionLimits;
 use super::waiting::Waiting;
 use crate::clock::Moment;
 use crate::id::{ConnectionId, PeerId, RoomId};
 
-/// One room: its peers in the order they joined, found by connection or by peer id.
+/// A room: its peers in the order in which they joined, found by connection or peer id.
 #[derive(Debug)]
 pub struct Room {
     id: RoomId,
@@ -23,102 +23,104 @@ pub struct Room {
     is_pair: bool,
     peers: IndexMap<ConnectionId, Arc<Peer>>,
     connections: HashMap<PeerId, ConnectionId>,
-    /// The peers that joined over `/signal`.
+    /// Peers that joined over `/signal`.
     paired: Vec<ConnectionId>,
-    /// Untargeted signals that wait for the other peer, while there is none.
+    /// Untargeted signals that wait for the other peer while there is none.
     waiting: Option<Box<Waiting>>,
 }
 
-/// Maximum number of peers in a room, and who chose it.
+/// Maximum number of peers in a room, and its origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
-    /// The number.
+    /// Maximum number of peers.
     pub peers: usize,
-    /// Whether an operator or a token chose it for this room.
+    /// Whether an operator or a token determined it for this room.
     pub is_chosen: bool,
 }
 
 /// Maximum number of peers in a pair session, and in any room while a `/signal` peer is in it.
 const PAIR: usize = 2;
 
-/// What came of a join.
+/// The result of a join.
 #[derive(Debug)]
 pub struct Joined {
-    /// The room as the joiner finds it.
+    /// The state of the room for the joining peer.
     pub snapshot: Arc<Snapshot>,
-    /// In the order in which they must be queued: the joiner hears of the room before anything else of it.
+    /// Events in the order in which they must be queued: the joining peer gets the snapshot before
+    /// any other event.
     pub deliveries: Vec<Delivery>,
-    /// What it changed.
+    /// The change of the membership.
     pub change: Change,
 }
 
-/// What a join changed in the membership of its room.
+/// The change of a room's membership by a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing: the connection was in the room already.
+    /// None: the connection was already in the room.
     None,
-    /// One peer more.
+    /// One more peer.
     Added,
-    /// As many peers as before: this connection lost its place to the joiner.
+    /// The joining peer replaced this connection.
     Replaced(ConnectionId),
 }
 
 impl Room {
-    /// Returns an empty room: a pair session or a group.
+    /// Creates an empty room: a pair session or a group.
     pub fn new(id: RoomId, created_at: SystemTime, capacity: Capacity, is_pair: bool) -> Self {
         let (peers, connections, paired) = (IndexMap::new(), HashMap::new(), Vec::new());
         Self { id, created_at, capacity, is_pair, peers, connections, paired, waiting: None }
     }
 
-    /// Its id.
+    /// Returns the room's id.
     pub fn id(&self) -> &RoomId {
         &self.id
     }
 
-    /// When it was created.
+    /// Returns the time at which the room was created.
     pub fn created_at(&self) -> SystemTime {
         self.created_at
     }
 
-    /// Maximum number of peers at present.
+    /// Returns the current maximum number of peers.
     pub fn capacity(&self) -> usize {
         if self.is_for_two() { self.capacity.peers.min(PAIR) } else { self.capacity.peers }
     }
 
-    /// Whether it is a pair session: it was created over `/signal`.
+    /// Returns whether the room is a pair session, which was created over `/signal`.
     pub fn is_pair(&self) -> bool {
         self.is_pair
     }
 
-    /// Whether it takes two peers at present, and queues untargeted signals until the other peer joins.
+    /// Returns whether the room currently admits two peers, and queues untargeted signals until the
+    /// other peer joins.
     fn is_for_two(&self) -> bool {
         self.is_pair || !self.paired.is_empty()
     }
 
-    /// The peers that joined over `/signal`, in the order they joined.
+    /// Returns the peers that joined over `/signal`, in the order in which they joined.
     pub fn paired(&self) -> &[ConnectionId] {
         &self.paired
     }
 
-    /// Its peers, in the order they joined.
+    /// Returns the peers in the order in which they joined.
     pub fn peers(&self) -> impl ExactSizeIterator<Item = &Arc<Peer>> {
         self.peers.values()
     }
 
-    /// The peer of a connection.
+    /// Returns the peer of a connection.
     pub fn peer(&self, connection: ConnectionId) -> Option<&Arc<Peer>> {
         self.peers.get(&connection)
     }
 
-    /// Whether a connection is in it.
+    /// Returns whether a connection is in the room.
     pub fn contains(&self, connection: ConnectionId) -> bool {
         self.peers.contains_key(&connection)
     }
 
-    /// Makes `connection` a peer.
+    /// Adds a peer for `connection`.
     ///
-    /// Where it is one already, nothing changes and it alone is told the list again. Where another connection holds
-    /// the same peer id, the newer one wins: the older is removed first.
+    /// If it is already in the room, nothing changes, and only it gets the snapshot again. If
+    /// another connection has the same peer id, the newer one replaces it.
     pub fn join(
         &mut self,
         now: Moment,
@@ -126,7 +128,7 @@ impl Room {
         peer: Option<PeerId>,
         metadata: Metadata,
         kind: RoomKind,
-        limits: &SessionLimits,
+        limits: &PairSessionLimits,
     ) -> Result<Joined, RoomError> {
         if let Some(me) = self.peers.get(&connection) {
             return Ok(self.welcome_again(Arc::clone(me)));
@@ -138,7 +140,7 @@ impl Room {
             return Err(RoomError::NotForPairs);
         }
         let capacity = if joins_pair { self.capacity.peers.min(PAIR) } else { self.capacity() };
-        // A peer that replaces another needs no room of its own.
+        // A peer that replaces another takes no additional capacity.
         if self.peers.len() - usize::from(holder.is_some()) >= capacity {
             return Err(RoomError::RoomFull { capacity });
         }
@@ -147,16 +149,16 @@ impl Room {
         Ok(self.admit(now.instant, me, joins_pair, limits))
     }
 
-    /// Shows the room to a peer that is in it already.
+    /// Returns the snapshot for a peer that is already in the room.
     pub fn welcome_again(&self, me: Arc<Peer>) -> Joined {
         let snapshot = self.snapshot(me);
         let deliveries = vec![Self::welcome(&snapshot)];
         Joined { snapshot, deliveries, change: Change::None }
     }
 
-    /// Makes a peer a member without asking whether it fits: a join that was admitted, here or by the cluster. A peer with
+    /// Adds a peer that was admitted, here or by the cluster, without checking limits. A peer with
     /// the same peer id is removed first.
-    pub fn admit(&mut self, now: Instant, peer: Peer, joins_pair: bool, limits: &SessionLimits) -> Joined {
+    pub fn admit(&mut self, now: Instant, peer: Peer, joins_pair: bool, limits: &PairSessionLimits) -> Joined {
         let connection = peer.connection;
         let holder = self.connections.get(&peer.id).copied();
         let mut deliveries = Vec::with_capacity(4);
@@ -166,7 +168,7 @@ impl Room {
             deliveries.extend(self.remove(older, LeaveReason::Replaced));
         }
         let me = Arc::new(peer);
-        let others = self.everyone();
+        let others = self.all();
         self.connections.insert(me.id.clone(), connection);
         self.peers.insert(connection, Arc::clone(&me));
         if joins_pair {
@@ -183,24 +185,25 @@ impl Room {
         Joined { snapshot, deliveries, change: holder.map_or(Change::Added, Change::Replaced) }
     }
 
-    /// Takes a peer out: the one path by which that happens. `None` where the connection is not in the room, so that
-    /// the late end of a connection that was replaced is silent.
+    /// Removes a peer. This is the only code that does so. Returns `None` if the connection is not
+    /// in the room, so that the late end of a replaced connection has no effect.
     pub fn remove(&mut self, connection: ConnectionId, reason: LeaveReason) -> Option<Delivery> {
         let peer = self.peers.shift_remove(&connection)?;
         self.connections.remove(&peer.id);
         self.paired.retain(|paired| *paired != connection);
         let event = Event::PeerLeft { room: self.id.clone(), peer, reason };
-        Some(Delivery { to: self.everyone(), event })
+        Some(Delivery { to: self.all(), event })
     }
 
-    /// Tells the others that a peer is away, or back. It is in the room all the while.
+    /// Notifies the other peers that a peer is away, or back. It remains in the room all the time.
     pub fn announce(&self, connection: ConnectionId, is_away: bool) -> Option<Delivery> {
         let (room, peer) = (self.id.clone(), Arc::clone(self.peers.get(&connection)?));
         let event = if is_away { Event::PeerAway { room, peer } } else { Event::PeerBack { room, peer } };
         Some(Delivery { to: self.others(connection), event })
     }
 
-    /// Changes a peer's metadata, and tells the others. Returns `None` if the change changes nothing.
+    /// Changes a peer's metadata and notifies the other peers. Returns `None` if the metadata stays
+    /// the same.
     pub fn update(
         &mut self,
         connection: ConnectionId,
@@ -215,13 +218,14 @@ impl Room {
         if metadata == peer.metadata {
             return Ok(None);
         }
-        // A copy: events that are queued or being encoded hold the peer as it was.
+        // A copy, because queued events still refer to the peer before the change.
         *peer = Arc::new(Peer { metadata, ..Peer::clone(peer) });
         let event = Event::PeerUpdated { room: self.id.clone(), peer: Arc::clone(peer) };
         Ok(Some(Delivery { to: self.others(connection), event }))
     }
 
-    /// Ends a pair session for both peers. In any other room the sender leaves, and the others are told of both.
+    /// Ends a pair session for both peers. In any other room the sender leaves, and the others are
+    /// notified of both the hang-up and the leave.
     pub fn hang_up(&mut self, connection: ConnectionId) -> Vec<Delivery> {
         if !self.is_pair {
             let hung_up = Event::HungUp { room: self.id.clone() };
@@ -230,43 +234,43 @@ impl Room {
             return left.map(|left| vec![hung_up, left]).unwrap_or_default();
         }
         let ended = Event::Removed { room: self.id.clone(), reason: RemovalReason::HungUp };
-        let everyone = self.everyone();
+        let all = self.all();
         let mut deliveries: Vec<Delivery> = self.remove(connection, LeaveReason::HungUp).into_iter().collect();
-        deliveries.push(Delivery { to: everyone, event: ended });
+        deliveries.push(Delivery { to: all, event: ended });
         deliveries.extend(self.remove_all(LeaveReason::HungUp));
         deliveries
     }
 
-    /// The room as one of its peers finds it.
+    /// Returns the state of the room for one of its peers.
     pub fn inspect(&self, connection: ConnectionId) -> Result<Arc<Snapshot>, RoomError> {
         let me = self.peers.get(&connection).ok_or(RoomError::NotInRoom)?;
         Ok(self.snapshot(Arc::clone(me)))
     }
 
-    /// Empties the room at an operator's word: each peer is told, and none hears of the others' going.
+    /// Closes the room: notifies each peer of the removal, but not of the others' leaves.
     pub fn close(&mut self) -> Vec<Delivery> {
         let event = Event::Removed { room: self.id.clone(), reason: RemovalReason::Closed };
-        let mut deliveries = vec![Delivery { to: self.everyone(), event }];
+        let mut deliveries = vec![Delivery { to: self.all(), event }];
         deliveries.extend(self.remove_all(LeaveReason::Closed));
         deliveries
     }
 
-    /// Takes everyone out, and tells nobody of the others.
+    /// Removes all peers, without notifying them of each other's leaves.
     fn remove_all(&mut self, reason: LeaveReason) -> Vec<Delivery> {
         let members: Vec<ConnectionId> = self.peers.keys().copied().collect();
         let left = members.into_iter().filter_map(|member| self.remove(member, reason));
         left.map(|left| Delivery { to: Recipients::Many(Vec::new()), ..left }).collect()
     }
 
-    /// Relays a signal to a target, or without one broadcasts it. A room for two queues it while there is no other peer,
-    /// and returns `None`.
+    /// Relays a signal to its target, or broadcasts it. A pair session without another peer queues
+    /// it and returns `None`.
     pub fn relay(
         &mut self,
         now: Moment,
         connection: ConnectionId,
         target: Option<&Target>,
         signal: Signal,
-        limits: &SessionLimits,
+        limits: &PairSessionLimits,
     ) -> Result<Option<Delivery>, RoomError> {
         let from = Arc::clone(self.peers.get(&connection).ok_or(RoomError::NotInRoom)?);
         let (to, found_by) = match target {
@@ -286,30 +290,30 @@ impl Room {
         Ok(Some(Delivery { to, event }))
     }
 
-    /// The bytes of all queued signals.
+    /// Returns the number of bytes of all queued signals.
     pub fn queued_bytes(&self) -> usize {
         self.waiting.as_ref().map_or(0, |waiting| waiting.bytes())
     }
 
-    /// Drops the queued signals whose time is over.
-    pub fn expire_queue(&mut self, now: Instant, limits: &SessionLimits) {
+    /// Drops expired queued signals.
+    pub fn expire_queue(&mut self, now: Instant, limits: &PairSessionLimits) {
         if let Some(waiting) = &mut self.waiting {
             waiting.unschedule();
             waiting.expire(now, limits);
         }
     }
 
-    /// Returns when the oldest queued signal expires, unless that was returned before.
-    pub fn schedule_queue(&mut self, limits: &SessionLimits) -> Option<Instant> {
+    /// Returns when the oldest queued signal expires, unless that is already scheduled.
+    pub fn schedule_queue(&mut self, limits: &PairSessionLimits) -> Option<Instant> {
         self.waiting.as_mut()?.schedule(limits)
     }
 
-    /// Takes back what [`Room::schedule_queue`] has returned.
+    /// Reverts [`Room::schedule_queue`].
     pub fn unschedule_queue(&mut self) -> Option<Instant> {
         self.waiting.as_mut()?.unschedule()
     }
 
-    /// Looks a target up, first as a connection id, then as a peer id.
+    /// Finds the connection of a target, first by connection id, then by peer id.
     fn find(&self, target: &Target) -> Option<(ConnectionId, FoundBy)> {
         if let Some(connection) = target.as_connection().filter(|connection| self.contains(*connection)) {
             return Some((connection, FoundBy::ConnectionId));
@@ -332,7 +336,7 @@ impl Room {
         })
     }
 
-    fn everyone(&self) -> Recipients {
+    fn all(&self) -> Recipients {
         Recipients::Many(self.peers.keys().copied().collect())
     }
 

@@ -1,42 +1,42 @@
-//! Rooms as operators see them.
+//! Descriptions of rooms for operators.
 
 use std::time::SystemTime;
 
 use super::state::Room;
 use crate::id::{PeerId, RoomId};
 
-/// How much there is.
+/// Numbers of rooms and peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Rooms, those that wait for a first peer included.
+    /// Rooms, including those that wait for a first peer.
     pub rooms: usize,
-    /// Peers over all rooms.
+    /// Peers in all rooms.
     pub peers: usize,
 }
 
-/// A position in the list of rooms, by age. Stays valid when the room it was taken from is gone.
+/// A position in the list of rooms, by age. It stays valid when its room is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(pub u64);
 
-/// A part of the list of rooms.
+/// A page of the list of rooms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The rooms, the newest first.
+    /// Rooms, newest first.
     pub rooms: Vec<Summary>,
-    /// Where the next page begins, if there are more rooms.
+    /// Cursor of the next page, if there are more rooms.
     pub next: Option<Cursor>,
 }
 
-/// A room as operators see it.
+/// A room, as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Its id.
+    /// Id of the room.
     pub id: RoomId,
-    /// Its peers, in the order they joined.
+    /// Peers in the order in which they joined.
     pub peers: Vec<PeerId>,
-    /// The most peers it holds.
+    /// Maximum number of peers.
     pub capacity: usize,
-    /// When it was created.
+    /// Time at which the room was created.
     pub created_at: SystemTime,
 }
 

@@ -1,4 +1,4 @@
-//! The queue of a pair session: signals sent while the other peer was absent.
+//! The queue of a pair session, for signals that are sent while the other peer is absent.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,32 +7,33 @@ use std::time::Instant;
 use super::command::Signal;
 use super::error::RoomError;
 use super::event::Peer;
-use super::limits::SessionLimits;
+use super::limits::PairSessionLimits;
 
-/// Signals in the order they were sent, bounded in count, bytes and age.
+/// Signals in the order in which they were sent, limited in number, bytes and age.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    signals: VecDeque<Held>,
+    signals: VecDeque<QueuedSignal>,
     bytes: usize,
-    /// When [`Rooms::expire`](super::Rooms::expire) looks at this queue next, if that is arranged.
+    /// Time at which [`Rooms::expire`](super::Rooms::expire) handles this queue next, if that is
+    /// scheduled.
     scheduled: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct QueuedSignal {
     since: Instant,
     from: Arc<Peer>,
     signal: Arc<Signal>,
 }
 
 impl Waiting {
-    /// Adds a signal if it fits; a signal that is already queued is never displaced.
+    /// Adds a signal if it fits; signals that are already queued are never dropped for it.
     pub(super) fn push(
         &mut self,
         now: Instant,
         from: Arc<Peer>,
         signal: Arc<Signal>,
-        limits: &SessionLimits,
+        limits: &PairSessionLimits,
     ) -> Result<(), RoomError> {
         self.expire(now, limits);
         let bytes = self.bytes.saturating_add(signal.bytes());
@@ -40,43 +41,43 @@ impl Waiting {
             return Err(RoomError::SessionQueueFull);
         }
         self.bytes = bytes;
-        self.signals.push_back(Held { since: now, from, signal });
+        self.signals.push_back(QueuedSignal { since: now, from, signal });
         Ok(())
     }
 
-    /// Takes every signal that has not expired.
-    pub(super) fn take(&mut self, now: Instant, limits: &SessionLimits) -> Vec<(Arc<Peer>, Arc<Signal>)> {
+    /// Takes all signals that have not expired.
+    pub(super) fn take(&mut self, now: Instant, limits: &PairSessionLimits) -> Vec<(Arc<Peer>, Arc<Signal>)> {
         self.expire(now, limits);
         self.bytes = 0;
-        std::mem::take(&mut self.signals).into_iter().map(|held| (held.from, held.signal)).collect()
+        std::mem::take(&mut self.signals).into_iter().map(|queued| (queued.from, queued.signal)).collect()
     }
 
-    /// The bytes of all queued signals.
+    /// Returns the number of bytes of all queued signals.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Drops the signals whose time is over.
-    pub(super) fn expire(&mut self, now: Instant, limits: &SessionLimits) {
-        let is_old = |held: &Held| now.duration_since(held.since) > limits.ttl;
-        while let Some(held) = self.signals.pop_front_if(|held| is_old(held)) {
-            self.bytes -= held.signal.bytes();
+    /// Drops expired signals.
+    pub(super) fn expire(&mut self, now: Instant, limits: &PairSessionLimits) {
+        let is_old = |queued: &QueuedSignal| now.duration_since(queued.since) > limits.ttl;
+        while let Some(queued) = self.signals.pop_front_if(|queued| is_old(queued)) {
+            self.bytes -= queued.signal.bytes();
         }
         if self.signals.is_empty() {
             self.signals = VecDeque::new();
         }
     }
 
-    /// Returns when the oldest signal expires, if nobody has arranged yet to look at the queue then.
-    pub(super) fn schedule(&mut self, limits: &SessionLimits) -> Option<Instant> {
+    /// Returns when the oldest signal expires, unless that is already scheduled.
+    pub(super) fn schedule(&mut self, limits: &PairSessionLimits) -> Option<Instant> {
         if self.scheduled.is_some() {
             return None;
         }
-        self.scheduled = self.signals.front().map(|held| held.since + limits.ttl);
+        self.scheduled = self.signals.front().map(|queued| queued.since + limits.ttl);
         self.scheduled
     }
 
-    /// Cancels what [`Waiting::schedule`] has arranged, and returns it.
+    /// Reverts [`Waiting::schedule`], and returns the scheduled time.
     pub(super) fn unschedule(&mut self) -> Option<Instant> {
         self.scheduled.take()
     }

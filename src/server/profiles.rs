@@ -1,4 +1,4 @@
-//! Event profiles, from the settings: files are read here.
+//! Loads the event profiles that the settings name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use crate::config::socketio::AUTO;
 use crate::dialect::socketio::choice::{MAX_PROFILES, Profiles};
 use crate::dialect::socketio::profile::{Profile, ProfileError};
 
-/// Why an event profile cannot be used.
+/// Reasons why an event profile cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfilesError {
     /// A file cannot be read.
     #[error("{}", path.display())]
     Unreadable {
-        /// The file.
+        /// The file that cannot be read.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: std::io::Error,
     },
-    /// A file is no profile.
+    /// A file is not a valid profile.
     #[error(transparent)]
     Invalid(#[from] ProfileError),
     /// There are too many profiles.

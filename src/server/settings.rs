@@ -1,4 +1,5 @@
-//! What the parts of the server are made of, from the settings. Files that settings name are read here, and nowhere else.
+//! Builds the parts of the server from the settings. Only this module reads the files that settings
+//! name.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -6,30 +7,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::{Key, KeyError, KeySet, Keys, PublicKey, Verifier};
-use crate::config::{Announced, Config, Limits, Network, Secret};
+use crate::config::{Announced, Config, LimitSettings, Network, Secret};
 use crate::dialect::socketio::choice::Profiles;
 use crate::ice::{IceServers, Turn};
-use crate::room;
-use crate::room::limits::SessionLimits;
-use crate::session;
-use crate::session::{AccessPolicy, MessageRate, ResumeLimits, admission};
+use crate::room::limits::{PairSessionLimits, RoomLimits};
+use crate::session::admission::AdmissionLimits;
+use crate::session::{AccessPolicy, HubLimits, MessageRate, ResumeLimits};
 use crate::sfu;
 use crate::tls::{Files, Tls, TlsError};
 use crate::transport::queue::QueueLimits;
-use crate::transport::{socketio, websocket};
+use crate::transport::socketio::SocketIoSettings;
+use crate::transport::websocket::WebSocketSettings;
 
-/// A setting that names a file, or holds its text, which is not accepted.
+/// A setting that is invalid, or names an invalid file.
 #[derive(Debug, thiserror::Error)]
 #[error("{name}={value:?} is not accepted; it takes {accepted} ({flag})")]
 pub struct SettingError {
     name: &'static str,
-    /// Masked, where it may be a secret.
+    /// The setting's text, masked if it may be a secret.
     value: String,
     flag: &'static str,
     accepted: KeyError,
 }
 
-/// Reads what decides about tokens, and the ICE servers that clients are told.
+/// Loads the token keys and the ICE servers.
 pub(super) fn access_policy(config: &Config) -> Result<AccessPolicy, SettingError> {
     Ok(AccessPolicy { verifier: verifier(config)?, ice_servers: ice_servers(config).map(Arc::new) })
 }
@@ -40,7 +41,7 @@ fn verifier(config: &Config) -> Result<Option<Verifier>, SettingError> {
         Keys::Secret(Key::secret(secret.as_str()))
     } else if let Some(key) = &tokens.jwt_public_key {
         let (name, flag) = ("JWT_PUBLIC_KEY", "--jwt-public-key");
-        // Somebody may have taken the private key for the public one.
+        // The value may be a private key by mistake, so it is never shown.
         let refused = |accepted| SettingError { name, value: "********".to_owned(), flag, accepted };
         Keys::Public(PublicKey::read(key.as_str()).map_err(refused)?)
     } else if let Some(path) = &tokens.jwt_jwks {
@@ -60,22 +61,22 @@ fn ice_servers(config: &Config) -> Option<IceServers> {
     IceServers::new(ice.ice_servers.as_ref().map(Secret::as_str), turn)
 }
 
-/// Reads the certificate, where there is one.
+/// Loads the certificate, if one is configured.
 pub(super) fn tls(config: &Config) -> Result<Option<Tls>, TlsError> {
     let Network { tls_cert, tls_key, .. } = &config.network;
     let files = tls_cert.clone().zip(tls_key.clone());
     files.map(|(certificate, key)| Tls::load(Files { certificate, key })).transpose()
 }
 
-pub(super) fn room_limits(config: &Config) -> room::Limits {
-    room::Limits {
+pub(super) fn room_limits(config: &Config) -> RoomLimits {
+    RoomLimits {
         auto_create: config.rooms.room_auto_create,
         room_size: config.limits.max_room_size,
         rooms: (config.rooms.max_rooms > 0).then_some(config.rooms.max_rooms),
         rooms_per_connection: config.rooms.max_rooms_per_connection,
         metadata_bytes: config.limits.max_metadata_bytes,
         empty_room_ttl: config.rooms.empty_room_ttl_seconds,
-        session: SessionLimits {
+        session: PairSessionLimits {
             messages: config.limits.session_queue_messages,
             bytes: config.limits.session_queue_bytes,
             ttl: config.limits.session_queue_ttl_seconds,
@@ -83,15 +84,15 @@ pub(super) fn room_limits(config: &Config) -> room::Limits {
     }
 }
 
-pub(super) fn session_limits(config: &Config) -> session::Limits {
-    let Limits { max_connections, max_connections_per_ip, max_unconnected_per_ip, .. } = config.limits;
-    let Limits { messages_per_second, message_burst, invalid_tokens_per_minute, .. } = config.limits;
-    let Limits { resume_messages: messages, resume_bytes: bytes, .. } = config.limits;
+pub(super) fn session_limits(config: &Config) -> HubLimits {
+    let LimitSettings { max_connections, max_connections_per_ip, max_unconnected_per_ip, .. } = config.limits;
+    let LimitSettings { messages_per_second, message_burst, invalid_tokens_per_minute, .. } = config.limits;
+    let LimitSettings { resume_messages: messages, resume_bytes: bytes, .. } = config.limits;
     let limit = |count| (count > 0).then_some(count);
     let rate = NonZeroU32::new(messages_per_second).zip(NonZeroU32::new(message_burst));
     let time = config.times.resume_seconds;
-    session::Limits {
-        admission: admission::Limits {
+    HubLimits {
+        admission: AdmissionLimits {
             total: limit(max_connections),
             per_address: limit(max_connections_per_ip),
             unconnected_per_address: limit(max_unconnected_per_ip),
@@ -102,11 +103,11 @@ pub(super) fn session_limits(config: &Config) -> session::Limits {
     }
 }
 
-/// What the media server is to be like, on a socket that is bound.
+/// Returns the settings of the media server on a bound socket.
 pub(super) fn media(config: &Config, bound: SocketAddr, connect_timeout: Duration) -> sfu::SfuSettings {
     let media = &config.media;
-    let told = |announced: &Announced| SocketAddr::new(announced.ip, announced.port.unwrap_or(bound.port()));
-    let announced: Vec<SocketAddr> = media.sfu_announced_address.iter().map(told).collect();
+    let address = |announced: &Announced| SocketAddr::new(announced.ip, announced.port.unwrap_or(bound.port()));
+    let announced: Vec<SocketAddr> = media.sfu_announced_address.iter().map(address).collect();
     sfu::SfuSettings {
         announced: if announced.is_empty() { sfu::detect_addresses(bound) } else { announced },
         max_bitrate: media.sfu_max_bitrate_kbps * 1000,
@@ -119,18 +120,18 @@ pub(super) fn media(config: &Config, bound: SocketAddr, connect_timeout: Duratio
 }
 
 fn queue_limits(config: &Config) -> QueueLimits {
-    const LEAST_BYTES: usize = 1024 * 1024;
+    const MIN_BYTES: usize = 1024 * 1024;
     QueueLimits {
         frames: config.limits.send_queue,
-        // `SEND_QUEUE` messages of full size would be far more than any call needs.
-        bytes: config.limits.max_message_bytes.saturating_mul(16).max(LEAST_BYTES),
+        // `SEND_QUEUE` messages of maximum size would be far more than any call needs.
+        bytes: config.limits.max_message_bytes.saturating_mul(16).max(MIN_BYTES),
         promised: config.limits.session_queue_messages.max(config.limits.resume_messages),
     }
 }
 
-pub(super) fn socketio(config: &Config, profiles: Profiles) -> socketio::Settings {
+pub(super) fn socketio(config: &Config, profiles: Profiles) -> SocketIoSettings {
     let profiles = if config.is_production() { profiles } else { profiles.with_suggestions() };
-    socketio::Settings {
+    SocketIoSettings {
         max_message_bytes: config.limits.max_message_bytes,
         queue: queue_limits(config),
         ping_interval: config.times.ping_interval_ms,
@@ -140,8 +141,8 @@ pub(super) fn socketio(config: &Config, profiles: Profiles) -> socketio::Setting
     }
 }
 
-pub(super) fn websocket(config: &Config) -> websocket::Settings {
-    websocket::Settings {
+pub(super) fn websocket(config: &Config) -> WebSocketSettings {
+    WebSocketSettings {
         max_message_bytes: config.limits.max_message_bytes,
         queue: queue_limits(config),
         heartbeat: config.times.ws_ping_seconds,

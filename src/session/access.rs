@@ -1,15 +1,15 @@
-//! The access policy.
+//! The access policy: token verification and the ICE servers that clients are given.
 
 use std::sync::Arc;
 
 use crate::auth::Verifier;
 use crate::ice::IceServers;
 
-/// Verifies tokens, and holds the ICE servers that clients are told.
+/// Token verification, and the ICE servers that clients are given.
 #[derive(Debug, Default)]
 pub struct AccessPolicy {
-    /// Verifies tokens; without it, none are required.
+    /// Verifies tokens; without a verifier, no tokens are required.
     pub verifier: Option<Verifier>,
-    /// The ICE servers that clients are told.
+    /// ICE servers that clients are given.
     pub ice_servers: Option<Arc<IceServers>>,
 }

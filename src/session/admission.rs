@@ -1,13 +1,14 @@
-//! Admission: limits on connections and sessions, in total and for each address, and eviction at a limit.
+//! Admission: limits on connections and sessions, in total and per address, with eviction at a
+//! limit.
 //!
 //! - [`Admission::accept`] gives an HTTP connection its [`ConnectionPermit`];
 //! - [`ConnectionPermit::admit`] admits a request that opens no session;
-//! - [`Admission::open`] admits a handshake, and gives the session its [`Permit`]. Whoever keeps the session or its
-//!   transport shares it; what it counts for ends with the last of them;
-//! - [`table`] decides, without clock or sockets. What it evicts is closed by its [`Evict`].
+//! - [`Admission::open`] admits a handshake and gives the session its [`Permit`], which the session
+//!   and its transport share; it counts until both have dropped it;
+//! - [`table`] decides, without clock or sockets. Evicted entries are closed by their [`Evict`].
 //!
-//! The guarantee that is easy to break: nothing is evicted under the lock of the table, since closing a session comes
-//! back here. Callers hold no lock of a session or a room either.
+//! Invariant: nothing is closed under the lock of the table, since closing a session calls this
+//! module again. Callers do not hold a lock of a session or a room either.
 
 mod entry;
 mod permits;
@@ -27,53 +28,53 @@ use self::entry::{EntryId, PROXIES};
 pub use self::permits::{ConnectionPermit, Permit, RequestGuard};
 use self::table::Table;
 
-/// How many connections are evicted when there is no file descriptor left.
-const FREED: usize = 16;
+/// Number of connections that are evicted when the process is out of file descriptors.
+const EVICTED_FOR_DESCRIPTORS: usize = 16;
 
-/// Why a connection is refused.
+/// Reasons why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AdmissionError {
-    /// The limit of the server is reached.
+    /// The server is at its limit.
     #[error("too many connections on this server, at most {max}")]
     TooMany {
-        /// The limit.
+        /// Value of the limit.
         max: usize,
     },
-    /// The limit of one address is reached.
+    /// The address is at its limit.
     #[error("too many connections from this address, at most {max}")]
     TooManyFromAddress {
-        /// The limit.
+        /// Value of the limit.
         max: usize,
     },
-    /// The address holds too many polling sessions without CONNECT.
+    /// The address has too many polling sessions without CONNECT.
     #[error("too many polling sessions from this address wait for CONNECT, at most {max}")]
     TooManyUnconnected {
-        /// The limit.
+        /// Value of the limit.
         max: usize,
     },
-    /// The address has sent too many invalid tokens lately.
+    /// The address has recently sent too many invalid tokens.
     #[error("too many invalid tokens from this address")]
     TooManyInvalidTokens,
 }
 
-/// The limits of admission; `None` is no limit.
+/// Limits of admission; `None` means no limit.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
+pub struct AdmissionLimits {
     /// Connections and sessions of the server.
     pub total: Option<usize>,
-    /// Connections and sessions of one address.
+    /// Connections and sessions of an address.
     pub per_address: Option<usize>,
-    /// Polling sessions of one address that have sent no CONNECT.
+    /// Polling sessions of an address that have sent no CONNECT.
     pub unconnected_per_address: Option<usize>,
 }
 
-/// Closes what was evicted. Called without locks; must not wait.
+/// Closes an evicted session or connection. Called without locks; must not wait.
 pub trait Evict: Send + Sync {
     /// Ends the session or connection.
     fn evict(self: Arc<Self>);
 }
 
-/// Counts connections from `accept`, and sessions from their handshakes until they are given up.
+/// Counts connections from `accept` on, and sessions from their handshake until they are dropped.
 pub struct Admission {
     state: Mutex<State>,
     on_eviction: Box<dyn Fn(Cause) + Send + Sync>,
@@ -81,22 +82,22 @@ pub struct Admission {
 
 struct State {
     table: Table,
-    /// How to close what can be evicted.
+    /// Handles that close what can be evicted.
     closers: HashMap<EntryId, Weak<dyn Evict>>,
-    /// Connections that do not count yet, by the time since when.
+    /// Connections that do not count yet, with the time since when.
     pending: VecDeque<(Instant, EntryId)>,
 }
 
 impl Admission {
-    /// Nothing admitted yet. `on_eviction` is told of each eviction, and for which limit.
-    pub fn new(limits: Limits, on_eviction: impl Fn(Cause) + Send + Sync + 'static) -> Arc<Self> {
+    /// Creates an empty table. `on_eviction` is called for each eviction with its cause.
+    pub fn new(limits: AdmissionLimits, on_eviction: impl Fn(Cause) + Send + Sync + 'static) -> Arc<Self> {
         let (closers, pending) = (HashMap::new(), VecDeque::new());
         let state = State { table: Table::new(limits), closers, pending };
         Arc::new(Self { state: Mutex::new(state), on_eviction: Box::new(on_eviction) })
     }
 
-    /// A permit for an HTTP connection that was just accepted: of the peer's address, or of a trusted proxy, whose
-    /// requests count for the clients that they are forwarded for.
+    /// Returns a permit for an accepted HTTP connection. It counts for the peer's address, or, if
+    /// the peer is a trusted proxy, for the clients whose requests it forwards.
     pub fn accept(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Arc<ConnectionPermit> {
         let mut state = self.state.lock();
         let id = state.table.accept(if is_proxy { PROXIES } else { network(address) });
@@ -114,8 +115,8 @@ impl Admission {
         permit
     }
 
-    /// Admits a handshake from a client's address, which came over an HTTP connection. At a limit the session may be
-    /// admitted on credit of an away session: see [`Permit::settle`].
+    /// Admits a handshake from a client's address over an HTTP connection. At a limit, the session
+    /// may be admitted on credit of an away session: see [`Permit::settle`].
     pub fn open(
         self: &Arc<Self>,
         connection: Option<&ConnectionPermit>,
@@ -131,12 +132,13 @@ impl Admission {
         })
     }
 
-    /// Closes HTTP connections that are idle, since there are no file descriptors left. `false` if there were none.
+    /// Closes idle HTTP connections to free file descriptors. Returns false if there were none.
     pub fn free_descriptors(&self) -> bool {
-        self.change(|state| (0..FREED).filter(|_| state.table.evict_connection()).count() > 0)
+        self.change(|state| (0..EVICTED_FOR_DESCRIPTORS).filter(|_| state.table.evict_connection()).count() > 0)
     }
 
-    /// Counts connections that have been open for `limit` without an admitted request. Call it a few times a second.
+    /// Counts connections that have been open for `limit` without an admitted request. Must be
+    /// called a few times per second.
     pub fn sweep(&self, now: Instant, limit: Duration) {
         self.change(|state| {
             while let Some((since, id)) = state.pending.front().copied() {
@@ -161,7 +163,7 @@ impl Admission {
         }
     }
 
-    /// Changes the table, and closes what that has evicted once it is unlocked.
+    /// Changes the table, and closes evicted entries after unlocking it.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
         let changed = change(&mut state);
@@ -189,7 +191,7 @@ impl Admission {
 }
 
 impl State {
-    /// Has a connection whose request was refused count in a while, if it is still there.
+    /// Lets a connection whose request was refused count after a while, if it is still open.
     fn refuse(&mut self, connection: Option<&ConnectionPermit>) {
         if let Some(connection) = connection {
             self.pending.push_back((Instant::now(), connection.id));
@@ -197,8 +199,8 @@ impl State {
     }
 }
 
-/// An address as it is counted. A household or a server has a whole /64 of IPv6 addresses to choose from (RFC 6177), so
-/// those count as one.
+/// Returns the address under which a client counts. An IPv6 client usually has a whole /64 (RFC
+/// 6177), so a /64 counts as one address.
 pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -226,14 +228,14 @@ mod tests {
 
     #[test]
     fn permit_counts_until_the_last_share_is_dropped() {
-        let limits = Limits { total: Some(2), per_address: Some(1), ..Limits::default() };
+        let limits = AdmissionLimits { total: Some(2), per_address: Some(1), ..AdmissionLimits::default() };
         let admission = Admission::new(limits, |_| {});
         let open = |address| admission.open(None, ip(address), Opening::WebSocket);
         let first = open("10.0.0.1").unwrap();
         let shared = Arc::clone(&first);
         drop(first);
         assert_eq!(open("10.0.0.1").err(), Some(AdmissionError::TooManyFromAddress { max: 1 }));
-        // A refused one holds nothing.
+        // A refused handshake holds nothing.
         let second = open("10.0.0.2").unwrap();
         assert_eq!(open("10.0.0.3").err(), Some(AdmissionError::TooMany { max: 2 }));
         drop(shared);
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_counted_as_their_owners_have_them() {
+    fn ipv6_networks_count_as_one_address() {
         assert_eq!(network(ip("::ffff:10.0.0.1")), ip("10.0.0.1"));
         assert_eq!(network(ip("2001:db8:1:2:3:4:5:6")), ip("2001:db8:1:2::"));
         assert_ne!(network(ip("2001:db8:1:2::1")), network(ip("2001:db8:1:3::1")));
@@ -252,20 +254,20 @@ mod tests {
     #[test]
     fn evicted_session_is_closed_and_counted() {
         let evictions = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&evictions);
-        let limits = Limits { total: Some(1), ..Limits::default() };
-        let admission = Admission::new(limits, move |cause| noted.lock().push(cause));
+        let recorded = Arc::clone(&evictions);
+        let limits = AdmissionLimits { total: Some(1), ..AdmissionLimits::default() };
+        let admission = Admission::new(limits, move |cause| recorded.lock().push(cause));
         let polling = admission.open(None, ip("10.0.0.1"), Opening::Polling).unwrap();
         let closer = Arc::new(Closer(AtomicBool::new(false)));
         polling.set_closer(&closer);
         let websocket = admission.open(None, ip("10.0.0.2"), Opening::WebSocket).unwrap();
         assert!(closer.0.load(Ordering::Relaxed) && !polling.connect());
         assert_eq!(*evictions.lock(), [Cause::Total]);
-        // One that is closed later has been evicted already.
+        // A closer that is set later is called at once.
         let late = Arc::new(Closer(AtomicBool::new(false)));
         polling.set_closer(&late);
         assert!(late.0.load(Ordering::Relaxed));
-        // What it counted for is gone already.
+        // The evicted session no longer counts.
         drop(polling);
         assert!(admission.open(None, ip("10.0.0.1"), Opening::Polling).is_err());
         drop(websocket);
@@ -273,7 +275,7 @@ mod tests {
 
     #[tokio::test]
     async fn silent_connection_is_evicted_once_it_counts() {
-        let limits = Limits { per_address: Some(1), ..Limits::default() };
+        let limits = AdmissionLimits { per_address: Some(1), ..AdmissionLimits::default() };
         let admission = Admission::new(limits, |_| {});
         let silent = admission.accept(ip("10.0.0.1"), false);
         let _session = admission.open(None, ip("10.0.0.1"), Opening::WebSocket).unwrap();

@@ -1,4 +1,4 @@
-//! Authentication: of handshakes by the hub, and of open connections that bring a token later.
+//! Authenticates handshakes, and open connections that send a token later.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::metrics::Limit;
 use crate::room::Command;
 
 impl Hub {
-    /// Whether every connection needs a token.
+    /// Returns whether every connection needs a token.
     pub fn requires_tokens(&self) -> bool {
         self.access.verifier.is_some()
     }
 
-    /// The ICE servers that clients are told.
+    /// Returns the ICE servers that clients are given.
     pub fn ice_servers(&self) -> Option<&Arc<IceServers>> {
         self.access.ice_servers.as_ref()
     }
 
-    /// How long an address has to wait before a token of it is verified, since it has sent too many invalid ones; `None`
-    /// if it need not. Counts the limit if so.
+    /// Returns how long an address must wait before its tokens are verified again, if it has sent
+    /// too many invalid ones. Also counts the limit.
     pub fn token_wait(&self, address: IpAddr) -> Option<Duration> {
         self.access.verifier.as_ref()?;
         let wait = self.invalid_tokens.wait(address, Instant::now())?;
@@ -34,8 +34,8 @@ impl Hub {
         Some(wait)
     }
 
-    /// Verifies the token that a client at an address brings; `None` where none are required. What is wrong with it is
-    /// only logged.
+    /// Verifies a client's token; returns `Ok(None)` if none is required. The reason for a denial
+    /// is only logged.
     pub fn identify(&self, address: IpAddr, token: Option<&str>) -> Result<Option<Grant>, Denial> {
         let Some(verifier) = &self.access.verifier else { return Ok(None) };
         if token.is_some() && self.token_wait(address).is_some() {
@@ -45,7 +45,7 @@ impl Hub {
         grant.map(Some).map_err(|reason| {
             debug!(%reason, "token refused");
             if reason != TokenError::Missing {
-                self.invalid_tokens.note(address, Instant::now());
+                self.invalid_tokens.record(address, Instant::now());
             }
             Denial::Unauthorized
         })
@@ -53,13 +53,13 @@ impl Hub {
 }
 
 impl Session {
-    /// What the connection's token allows, where it has brought one.
+    /// Returns the grant of the session's token, if it has one.
     pub fn grant(&self) -> Option<Arc<Grant>> {
         self.state.identity.grant()
     }
 
-    /// Takes a grant from now on, in place of the one before, which must be of the same person. The connection ends when
-    /// the grant does.
+    /// Sets the session's grant, which must have the same subject as the previous one. The
+    /// connection ends when the grant expires.
     pub fn accept(&self, grant: Grant) -> Result<(), Denial> {
         let expires_at = grant.expires_at;
         let older = self.state.identity.accept(grant)?;
@@ -73,8 +73,8 @@ impl Session {
         Ok(())
     }
 
-    /// Takes the token that an open connection brings; one that brings none stays what it is. `None` where none are
-    /// required.
+    /// Verifies a token that an open connection sends. Without a token, the current grant remains.
+    /// Returns `Ok(None)` if no token is required.
     pub fn authenticate(&self, token: Option<&str>) -> Result<Option<Arc<Grant>>, RequestError> {
         if let (None, Some(held)) = (token, self.state.identity.grant()) {
             return Ok(Some(held));
@@ -88,7 +88,8 @@ impl Session {
         Ok(self.state.identity.grant())
     }
 
-    /// The command as the connection may have it carried out.
+    /// Applies the session's grant to a command, and returns the command with the room size that
+    /// the grant allows.
     pub(super) fn authorize(&self, command: Command, now: SystemTime) -> Result<(Command, Option<usize>), Denial> {
         if !self.hub.requires_tokens() {
             return Ok((command, None));

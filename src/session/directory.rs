@@ -1,4 +1,4 @@
-//! The directory of sessions: how events for a connection are written, and where they go.
+//! The directory of sessions: the dialect and mailbox of each connection id.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,14 +11,14 @@ use crate::dialect::Dialect;
 use crate::id::ConnectionId;
 use crate::shrink;
 
-/// One entry of the directory.
+/// An entry of the directory.
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) dialect: &'static Dialect,
     pub(super) mailbox: Arc<Mailbox>,
 }
 
-/// Every session of this node, away ones included, and the number of those that have a connection.
+/// All sessions of this node, including away ones, and the number of those with a connection.
 #[derive(Default)]
 pub(super) struct Directory {
     entries: DashMap<ConnectionId, Entry>,
@@ -39,7 +39,7 @@ impl Directory {
         self.entries.get(&id).map(|entry| entry.clone())
     }
 
-    /// Has the events of a session written by another dialect from now on.
+    /// Sets the dialect in which a session's events are encoded.
     pub(super) fn set_dialect(&self, id: ConnectionId, dialect: &'static Dialect) {
         if let Some(mut entry) = self.entries.get_mut(&id) {
             entry.dialect = dialect;
@@ -50,23 +50,23 @@ impl Directory {
         self.entries.iter().map(|entry| *entry.key()).collect()
     }
 
-    /// Counts a session that has a connection, and returns how many there are.
-    pub(super) fn note_opened(&self) -> usize {
+    /// Counts a session with a connection, and returns the number of those.
+    pub(super) fn record_opened(&self) -> usize {
         self.open.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Counts the end of a session's connection.
-    pub(super) fn note_closed(&self) {
+    pub(super) fn record_closed(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
         self.closed.notify_waiters();
     }
 
-    /// How many sessions have a connection.
+    /// Returns the number of sessions with a connection.
     pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Resolves when no session has a connection.
+    /// Completes when no session has a connection.
     pub(super) async fn emptied(&self) {
         loop {
             let closed = self.closed.notified();

@@ -1,14 +1,14 @@
-//! Graceful shutdown: new sessions are refused, and clients are told to disconnect, one after the other.
+//! Graceful shutdown: refuses new sessions, and closes existing ones one after the other.
 //!
-//! The guarantee that is easy to break: the client of every open session is told. A session that is opened while the drain
-//! begins is told by the one or by the other: [`Hub::open`] looks whether the server drains after it has put the session
-//! where [`Hub::dismiss`] looks for it.
+//! Invariant: the client of every open session is notified, even if the session opens while the
+//! drain begins: [`Hub::open`] checks for a drain after adding the session to the directory from
+//! which [`Hub::drain`] takes it.
 //!
-//! The other peers see a peer that the server disconnects as away, not as left: its client joins the next process in a
-//! moment, and media between two peers goes on meanwhile.
+//! Other peers see a peer that the server disconnects as away rather than left, since its client is
+//! about to join the next process, and media between two peers continues meanwhile.
 //!
-//! A handshake that was answered already is admitted and told, not refused: to official Socket.IO clients a refusal of
-//! CONNECT is final, while they come back by themselves after a lost transport.
+//! A handshake that is already answered is admitted and then closed, not refused: official
+//! Socket.IO clients give up after a refused CONNECT, but reconnect after a lost transport.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -20,11 +20,11 @@ use super::hub::Hub;
 use crate::id::ConnectionId;
 use crate::room::LeaveReason;
 
-/// What a client is told.
-const FAREWELL: &str = "the server is shutting down";
+/// Message for clients.
+const SHUTDOWN_MESSAGE: &str = "the server is shutting down";
 
 impl Hub {
-    /// Whether new sessions are refused.
+    /// Returns whether new sessions are refused.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
@@ -34,37 +34,38 @@ impl Hub {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Tells every client to disconnect, evenly over a time, so that they do not all reconnect at once. The order is random,
-    /// so that a room or an address is not disconnected as a whole.
-    pub async fn dismiss(&self, over: Duration) {
-        let mut here = self.directory.ids();
-        // Ids are random, and their order with them.
-        here.sort_unstable();
-        let began = Instant::now();
-        let count = u32::try_from(here.len()).unwrap_or(u32::MAX).max(1);
-        for (id, nth) in here.into_iter().zip(0..) {
-            sleep_until(began + over * nth / count).await;
-            self.dismiss_one(id);
+    /// Asks every client to disconnect, evenly spread over `period`, so that they do not all
+    /// reconnect at once. The order is random, so that a room or an address is not disconnected as
+    /// a whole.
+    pub async fn drain(&self, period: Duration) {
+        let mut sessions = self.directory.ids();
+        // Ids are random, and so is their order.
+        sessions.sort_unstable();
+        let started = Instant::now();
+        let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX).max(1);
+        for (id, nth) in sessions.into_iter().zip(0..) {
+            sleep_until(started + period * nth / count).await;
+            self.drain_one(id);
         }
-        // No session is resumed any more.
-        self.end_absences();
+        // No away session will be resumed any more.
+        self.end_away_sessions();
     }
 
-    /// Tells one client to disconnect.
-    pub fn dismiss_one(&self, id: ConnectionId) {
+    /// Asks one client to disconnect.
+    pub fn drain_one(&self, id: ConnectionId) {
         let Some(Entry { dialect, mailbox }) = self.directory.get(id) else { return };
-        // One whose queue is full is disconnected without a message.
-        _ = mailbox.send((dialect.farewell)(FAREWELL, SystemTime::now()));
+        // A client whose queue is full is disconnected without a message.
+        _ = mailbox.send((dialect.shutdown_frame)(SHUTDOWN_MESSAGE, SystemTime::now()));
         mailbox.close();
     }
 
-    /// Returns whether the other peers see a peer that ends for this reason as away instead of left: while the server
-    /// drains, every peer that did not leave by itself.
+    /// Returns whether other peers see a peer that ends for this reason as away instead of left:
+    /// while the server drains, every peer that did not leave by itself.
     pub(super) fn shows_as_away(&self, reason: LeaveReason) -> bool {
         self.is_draining() && !matches!(reason, LeaveReason::Left | LeaveReason::HungUp)
     }
 
-    /// Resolves when no connection is open.
+    /// Completes when no connection is open.
     pub async fn emptied(&self) {
         self.directory.emptied().await;
     }

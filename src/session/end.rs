@@ -1,7 +1,8 @@
-//! The ends of sessions and of memberships. A session ends once, by a call.
+//! Ends sessions and memberships. A session ends exactly once.
 //!
-//! - a client that leaves, or is disconnected by the server, ends its session: [`Session::end`];
-//! - a client whose connection is lost keeps it for a while: [`Session::lose`]. Its rooms go on as if it were there.
+//! - A client that leaves, or that the server disconnects, ends its session: [`Session::end`];
+//! - a client whose connection is lost keeps its session for a while: [`Session::lose`]. Its rooms
+//!   still count it as a member.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,22 +11,22 @@ use std::time::{Instant, SystemTime};
 use tracing::info;
 
 use super::admission::Evict;
-use super::backlog::Backlog;
 use super::directory::Entry;
 use super::handle::Session;
 use super::hub::Hub;
+use super::queue_depth::QueueDepth;
 use super::state::{SessionState, Status};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{Event, LeaveReason, RemovalReason};
 
 impl Session {
-    /// Ends the session: its client left, or was disconnected by the server. Only the first end of the connection that owns
-    /// it does anything; `true` if this was it.
+    /// Ends the session, because its client left or was disconnected by the server. Only the first
+    /// end by the connection that owns the session has an effect; returns whether this was it.
     pub fn end(&self, reason: LeaveReason) -> bool {
         let Some(mut ownership) = self.owner() else { return false };
         ownership.status = Status::Ended;
         drop(ownership);
-        self.hub.note_closed(&self.state, reason);
+        self.hub.record_closed(&self.state, reason);
         if self.hub.shows_as_away(reason) {
             self.hub.announce(self.state.id, true);
         }
@@ -33,14 +34,14 @@ impl Session {
         true
     }
 
-    /// Ends the connection, which was lost. The session waits for another, if it can be resumed. `true` as of
-    /// [`Session::end`].
+    /// Ends the lost connection of the session, which stays away if it can be resumed, and ends
+    /// otherwise. Returns as [`Session::end`].
     pub fn lose(&self, reason: LeaveReason) -> bool {
         let (hub, state) = (&self.hub, &self.state);
         let Some(mut ownership) = self.owner() else { return false };
         let limits = hub
             .resume_limits()
-            .filter(|_| ownership.key.is_some() && state.has_joined.load(Ordering::Relaxed) && !hub.is_draining());
+            .filter(|_| ownership.token.is_some() && state.has_joined.load(Ordering::Relaxed) && !hub.is_draining());
         let Some(limits) = limits else {
             drop(ownership);
             return self.end(reason);
@@ -51,10 +52,10 @@ impl Session {
         let eviction = Arc::downgrade(&closer);
         ownership.closer = Some(closer);
         state.mailbox.detach();
-        hub.resumable.note_away();
-        hub.resumable.timers.absences.push(until, state.id);
+        hub.resumable.record_away();
+        hub.resumable.timers.away.push(until, state.id);
         let permit = state.permit.lock().clone();
-        hub.note_closed(state, reason);
+        hub.record_closed(state, reason);
         hub.announce(state.id, true);
         drop(ownership);
         if let Some(permit) = permit {
@@ -64,7 +65,7 @@ impl Session {
     }
 }
 
-/// Ends an away session that is evicted.
+/// Ends an away session when it is evicted.
 struct AwaySession {
     hub: Arc<Hub>,
     id: ConnectionId,
@@ -79,47 +80,48 @@ impl Evict for AwaySession {
 }
 
 impl Hub {
-    /// Ends a session that has had no connection for too long.
+    /// Ends a session if it is away and `is_over` returns true for its deadline.
     pub(super) fn end_if_away(&self, state: &SessionState, is_over: impl Fn(Instant) -> bool) {
         let mut ownership = state.ownership.lock();
         let Status::Away(until) = ownership.status else { return };
         if is_over(until) {
             ownership.status = Status::Ended;
             drop(ownership);
-            self.resumable.note_back();
+            self.resumable.record_back();
             self.end_session(state, LeaveReason::TimedOut);
         }
     }
 
-    /// Forgets a session, whose status says already that it has ended, and takes it out of all rooms.
+    /// Removes a session, whose status is already ended, from the hub and from all rooms.
     pub(super) fn end_session(&self, state: &SessionState, reason: LeaveReason) {
         self.resumable.remove(state.id);
         self.directory.remove(state.id);
-        if let Some(grant) = state.identity.forget() {
+        if let Some(grant) = state.identity.clear() {
             self.expiries.remove(grant.expires_at, state.id);
         }
         self.leave_all(state.id, &self.rooms().disconnect(state.id), reason);
-        // Its transport may still share it.
+        // The transport may still hold the permit.
         let permit = state.permit.lock().take();
         drop(permit);
     }
 
     /// Counts and logs the end of a session's connection.
-    pub(super) fn note_closed(&self, state: &SessionState, reason: LeaveReason) {
-        self.directory.note_closed();
+    pub(super) fn record_closed(&self, state: &SessionState, reason: LeaveReason) {
+        self.directory.record_closed();
         state.metrics.closed(reason.as_str());
         info!(connection = %state.id, dialect = state.dialect.name, reason = reason.as_str(), "disconnected");
     }
 
-    /// Leaves one room after the other, since two are never locked at once.
-    pub(super) fn leave_all(&self, id: ConnectionId, rooms: &[RoomId], reason: LeaveReason) -> Option<Arc<Backlog>> {
+    /// Leaves rooms one after the other, since two are never locked at once. Returns a send queue
+    /// above its high-water mark, if there is one.
+    pub(super) fn leave_all(&self, id: ConnectionId, rooms: &[RoomId], reason: LeaveReason) -> Option<Arc<QueueDepth>> {
         let mut congested = None;
         for room in rooms {
-            // A panic in one must not leave a stale peer in the next.
+            // A panic in one room must not leave a stale peer in the next.
             let left = self.contain(id, || {
                 let applied = self.rooms().leave(id, room, reason)?;
                 if self.shows_as_away(reason) {
-                    self.forget_media(&applied);
+                    self.remove_media(&applied);
                     return None;
                 }
                 self.deliver(&applied, None, SystemTime::now()).congested
@@ -129,7 +131,7 @@ impl Hub {
         congested
     }
 
-    /// Tells the rooms of a session that its peer is away, or back.
+    /// Announces in the session's rooms that its peer is away, or back.
     pub(super) fn announce(&self, id: ConnectionId, is_away: bool) {
         for room in self.rooms().of(id) {
             self.contain(id, || {
@@ -140,7 +142,7 @@ impl Hub {
         }
     }
 
-    /// Closes a room at an operator's word; `false` where there is none of that id.
+    /// Closes a room for an operator; returns false if there is no such room.
     pub fn close_room(&self, id: &RoomId) -> bool {
         let Some(applied) = self.rooms().close(id) else {
             return false;
@@ -150,9 +152,9 @@ impl Hub {
         true
     }
 
-    /// Makes room for a `/signal` peer in a full room: evicts the older of its `/signal` peers whose ping is overdue. Returns
-    /// `false` if there is none.
-    pub(super) fn make_way(&self, room: &RoomId) -> bool {
+    /// Evicts a `/signal` peer from a full room to admit another: the older peer whose ping is
+    /// overdue. Returns false if there is none.
+    pub(super) fn evict_overdue_peer(&self, room: &RoomId) -> bool {
         let overdue = |id: &ConnectionId| self.directory.get(*id).is_some_and(|entry| entry.mailbox.is_overdue());
         let Some(stale) = self.rooms().paired_in(room).into_iter().find(overdue) else {
             return false;
@@ -163,7 +165,7 @@ impl Hub {
         if let Some(Entry { dialect, mailbox }) = self.directory.get(stale) {
             let event = Event::Removed { room: room.clone(), reason: RemovalReason::Replaced };
             if let Some(frame) = (dialect.encode)(&event, SystemTime::now()) {
-                // It most likely reads no more; if it does, it learns why.
+                // Most likely the client does not read any more; otherwise it learns the reason.
                 _ = mailbox.send(frame);
             }
             mailbox.close();

@@ -1,4 +1,4 @@
-//! The times at which grants expire.
+//! The expiry times of all grants, in order.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::id::ConnectionId;
 
-/// The ends of all grants that are in force.
+/// Expiry times of all grants that are in use.
 #[derive(Debug, Default)]
 pub(super) struct Expiries {
     due: Mutex<BTreeSet<(SystemTime, ConnectionId)>>,
@@ -28,16 +28,16 @@ impl Expiries {
         self.due.lock().remove(&(at, connection));
     }
 
-    /// Takes out a connection whose time is over.
+    /// Removes and returns a connection whose grant has expired.
     pub(super) fn pop(&self, now: SystemTime) -> Option<ConnectionId> {
         let mut due = self.due.lock();
         let is_over = due.first().is_some_and(|(at, _)| *at <= now);
         if is_over { due.pop_first().map(|(_, connection)| connection) } else { None }
     }
 
-    /// The time until the next is over, `longest` at most.
-    pub(super) fn sleep(&self, now: SystemTime, longest: Duration) -> Duration {
+    /// Returns the time until the next expiry, at most `max`.
+    pub(super) fn sleep(&self, now: SystemTime, max: Duration) -> Duration {
         let next = self.due.lock().first().map(|(at, _)| at.duration_since(now).unwrap_or_default());
-        next.unwrap_or(longest).min(longest)
+        next.unwrap_or(max).min(max)
     }
 }

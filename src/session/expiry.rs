@@ -1,4 +1,4 @@
-//! Ends connections whose tokens expire, with one timer for all of them.
+//! Ends connections whose tokens expire, with one timer for all.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,15 +12,15 @@ use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
 
 impl Hub {
-    /// Ends each connection when its token does, until the server stops.
+    /// Ends each connection when its token expires, until the server stops.
     pub async fn end_expired(self: Arc<Self>, lifecycle: Lifecycle) {
-        let longest = self.timeouts().expiry_check_interval;
+        let max_sleep = self.timeouts().expiry_check_interval;
         loop {
             while let Some(connection) = self.expiries.pop(SystemTime::now()) {
                 self.expire(connection);
             }
             tokio::select! {
-                () = tokio::time::sleep(self.expiries.sleep(SystemTime::now(), longest)) => {}
+                () = tokio::time::sleep(self.expiries.sleep(SystemTime::now(), max_sleep)) => {}
                 () = self.expiries.sooner.notified() => {}
                 () = lifecycle.stopping() => return,
             }
@@ -30,10 +30,10 @@ impl Hub {
     /// Ends a connection whose token has expired.
     fn expire(&self, connection: ConnectionId) {
         let Some(Entry { dialect, mailbox }) = self.directory.get(connection) else { return };
-        info!(%connection, "closing: its token has expired");
+        info!(%connection, "token expired, closing the connection");
         self.metrics.error(Denial::Unauthorized.code());
         for frame in (dialect.expired)(SystemTime::now()) {
-            // It is leaving either way.
+            // Failure does not matter: the connection closes anyway.
             _ = mailbox.send(frame);
         }
         mailbox.close();

@@ -1,17 +1,17 @@
 //! Fan-out: encodes each event for its recipients, and queues it in their mailboxes.
 //!
-//! The guarantee that is easy to break: deliveries are queued while the room they come from is still locked. What queues
-//! them must therefore neither wait nor call back.
+//! Invariant: deliveries are queued while the room that they come from is still locked, so queuing
+//! must neither wait nor call back into sessions or rooms.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tracing::info;
 
-use super::backlog::{Backlog, QueueFull};
 use super::directory::Entry;
 use super::hub::Hub;
 use super::mailbox::Mailbox;
+use super::queue_depth::{QueueDepth, QueueFull};
 use crate::dialect::{Dialect, Form, Frame, RequestError};
 use crate::id::ConnectionId;
 use crate::metrics::Limit;
@@ -20,16 +20,16 @@ use crate::room::{Answer, Applied, Delivery, Event};
 use crate::sfu::MediaServer;
 
 impl Hub {
-    /// Queues what came of a command, in order; `applied` keeps the room locked meanwhile. `welcome` is
-    /// what a joiner is told in place of the event.
+    /// Queues the deliveries of a command in order, while `applied` keeps the room locked. A
+    /// joining client gets `welcome` instead of the event, if that is given.
     pub(super) fn deliver(&self, applied: &Applied, mut welcome: Option<Frame>, now: SystemTime) -> Delivered {
-        // Signals that a join brings have waited for the joiner.
+        // The signals of a join were accepted earlier, while they waited for the joining peer.
         let mut delivered =
             Delivered { are_promised: matches!(applied.answer, Answer::Joined(_)), ..Delivered::default() };
         for delivery in &applied.deliveries {
             log(&delivery.event);
             if let Some(media) = self.media.get() {
-                tell_media_who_left(media, delivery);
+                remove_media_of_left(media, delivery);
             }
             let frame = match delivery.event {
                 Event::Joined(_) => welcome.take(),
@@ -40,10 +40,10 @@ impl Hub {
         delivered
     }
 
-    /// Ends the media of peers that left a room without the other peers being told.
-    pub(super) fn forget_media(&self, applied: &Applied) {
+    /// Ends the media of peers that left a room, without notifying the other peers.
+    pub(super) fn remove_media(&self, applied: &Applied) {
         if let Some(media) = self.media.get() {
-            applied.deliveries.iter().for_each(|delivery| tell_media_who_left(media, delivery));
+            applied.deliveries.iter().for_each(|delivery| remove_media_of_left(media, delivery));
         }
     }
 
@@ -60,10 +60,10 @@ impl Hub {
         let mut encoded: Option<(&'static Dialect, Form, Option<Frame>)> = None;
         let recipients = delivery.to.as_slice();
         for (index, recipient) in recipients.iter().enumerate() {
-            // A connection that is just ending; its rooms hear of that next.
+            // The connection is ending; its rooms learn about that next.
             let Some(Entry { dialect, mailbox }) = self.directory.get(*recipient) else { continue };
-            // A defect in telling one must not keep it from the others.
-            let told = self.contain(*recipient, || {
+            // A panic for one recipient must not affect the others.
+            let outcome = self.contain(*recipient, || {
                 let form = mailbox.framing().form(event);
                 let is_same = |encoded: &(&'static Dialect, Form, _)| {
                     std::ptr::eq(encoded.0, dialect) && encoded.1 == form && form != Form::Own
@@ -79,7 +79,7 @@ impl Hub {
                 }
                 match (event, &frame) {
                     (Event::Joined(_), Some(frame)) => delivered.welcome_bytes += frame.length(),
-                    // To one of them: as little is charged for a signal.
+                    // Charged for one recipient only, as little as a signal.
                     (Event::PeerUpdated { .. }, Some(frame)) if index == 0 => delivered.welcome_bytes += frame.length(),
                     (Event::SignalRelayed { signal, .. }, None) => {
                         let is_reserved = |name| (dialect.reserves)(name) || mailbox.framing().reserves(name);
@@ -95,7 +95,7 @@ impl Hub {
                 });
                 (sent, mailbox.congestion())
             });
-            let Some((sent, congestion)) = told else {
+            let Some((sent, congestion)) = outcome else {
                 delivered.failed += usize::from(is_signal);
                 mailbox.close();
                 continue;
@@ -110,8 +110,9 @@ impl Hub {
         }
     }
 
-    /// Queues a frame for one connection. Where that is full, decides what becomes of it: without what `is_vital` its
-    /// picture of the room would be wrong from there on.
+    /// Queues a frame for one connection. If its queue is full, decides whether to close the
+    /// connection: without a frame that `is_vital`, the client's view of the room would be wrong
+    /// from then on.
     pub(super) fn queue(
         &self,
         recipient: ConnectionId,
@@ -126,10 +127,10 @@ impl Hub {
             let cause = if mailbox.stays_full(Instant::now(), self.timeouts.queue_full) {
                 Some("send queue stays full")
             } else {
-                // Nothing would tell it of the peer. It can join again.
+                // Nothing else would inform it about the peer, while it can join again.
                 (is_vital && dialect.presence_is_vital).then_some("presence event did not fit its send queue")
             };
-            // More may be sent to it before it has ended.
+            // More frames may be sent to it before it has ended.
             if let Some(cause) = cause
                 && mailbox.close()
             {
@@ -141,19 +142,20 @@ impl Hub {
     }
 }
 
-/// How the delivery of one command went.
+/// Result of delivering the events of one command.
 #[derive(Default)]
 pub(super) struct Delivered {
-    /// Whether signals among it were accepted earlier.
+    /// Whether its signals were accepted earlier, so that there is room for them.
     are_promised: bool,
     pub(super) recipients: usize,
     pub(super) failed: usize,
-    /// Recipients that an application message was not written for, and how many of them reserve its name.
+    /// Recipients whose dialect cannot express an application message, and how many of them reserve
+    /// its name.
     withheld: usize,
     reserved: usize,
-    /// The bytes of what joiners were told, or of an update.
+    /// Size in bytes of the welcome of a joining client, or of an update.
     pub(super) welcome_bytes: usize,
-    pub(super) congested: Option<Arc<Backlog>>,
+    pub(super) congested: Option<Arc<QueueDepth>>,
 }
 
 impl Delivered {
@@ -162,12 +164,12 @@ impl Delivered {
         self.reserved += usize::from(is_reserved);
     }
 
-    /// The number of recipients whose queues accepted a signal.
+    /// Returns the number of recipients for which a signal was queued.
     pub(super) fn reached(&self) -> usize {
         self.recipients.saturating_sub(self.failed + self.withheld)
     }
 
-    /// Returns why a signal was not delivered to all that should have it; `None` if it was.
+    /// Returns why a signal was not delivered to all of its recipients, or `None` if it was.
     pub(super) fn failure(&self) -> Option<RequestError> {
         let Self { recipients, failed, withheld, reserved, .. } = *self;
         if failed > 0 {
@@ -181,7 +183,7 @@ impl Delivered {
     }
 }
 
-/// One line per join and leave.
+/// Logs joins, leaves and absences.
 fn log(event: &Event) {
     match event {
         Event::PeerJoined { room, peer } => {
@@ -204,8 +206,8 @@ fn log(event: &Event) {
     }
 }
 
-/// Tells the media server who has left a room.
-fn tell_media_who_left(media: &MediaServer, delivery: &Delivery) {
+/// Informs the media server about peers that left a room.
+fn remove_media_of_left(media: &MediaServer, delivery: &Delivery) {
     match &delivery.event {
         Event::PeerLeft { room, peer, .. } => media.peer_left(room, peer.connection),
         Event::Removed { room, .. } => {

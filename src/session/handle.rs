@@ -1,4 +1,4 @@
-//! A session as its connection has it: commands in, deliveries out.
+//! A session as its connection uses it: takes commands and queues their deliveries.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,41 +6,44 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 
-use super::backlog::Backlog;
 use super::fanout::Delivered;
 use super::hub::Hub;
-use super::key::ResumeKey;
+use super::queue_depth::QueueDepth;
+use super::resume_token::ResumeToken;
 use super::state::{Ownership, SessionState, Status};
 use crate::clock::Moment;
 use crate::dialect::{Dialect, Frame, RequestError};
 use crate::id::{ConnectionId, RoomId};
-use crate::metrics::Kind;
+use crate::metrics::MessageKind;
 use crate::room::{
     Answer, Command, JoinBounds, LeaveReason, RoomError, RoomKind, Signal, SignalKind, Snapshot, Target,
 };
 
-/// The outcome of a request, and whether its sender should pause.
+/// The outcome of a request, with the backpressure that its sender is under.
 #[derive(Debug)]
 pub struct Handled {
-    /// What to answer.
+    /// The reply.
     pub result: Result<Answer, RequestError>,
-    /// For how many recipients a signal was queued.
+    /// Number of recipients for which a signal was queued.
     pub reached: usize,
-    /// The bytes of the list that a joiner was told, or of an update, to be [charged](super::RateLimiter::charge).
+    /// Size in bytes of the joining client's welcome, or of an update, for
+    /// [`charge`](super::RateLimiter::charge).
     pub welcome_bytes: usize,
-    /// A queue that this request found filling up. A transport that can should read no more of the sender until it has
-    /// emptied: so a fast sender is slowed to the pace of its peers, and nothing is lost.
-    pub congested: Option<Arc<Backlog>>,
+    /// A recipient's send queue above its high-water mark. The sender should not be read until that
+    /// queue is below it, so that a fast sender is slowed down to its peers' speed and nothing is
+    /// lost.
+    pub congested: Option<Arc<QueueDepth>>,
 }
 
 impl Handled {
-    /// The request was refused.
+    /// Returns the outcome of a refused request.
     pub fn refused(error: RequestError) -> Self {
         Self { result: Err(error), reached: 0, welcome_bytes: 0, congested: None }
     }
 }
 
-/// A session, as the connection that owns it has it. It must be ended, by [`Session::end`] or [`Session::lose`].
+/// A session as the connection that owns it uses it. It must be ended with [`Session::end`] or
+/// [`Session::lose`].
 pub struct Session {
     pub(super) hub: Arc<Hub>,
     pub(super) state: Arc<SessionState>,
@@ -48,71 +51,73 @@ pub struct Session {
 }
 
 impl Session {
-    /// What it shares with the others.
+    /// Returns what all sessions share.
     pub fn hub(&self) -> &Hub {
         &self.hub
     }
 
-    /// The connection's id.
+    /// Returns the session's connection id.
     pub fn id(&self) -> ConnectionId {
         self.state.id
     }
 
-    /// The secret with which its client may resume it, if it can.
-    pub fn key(&self) -> Option<ResumeKey> {
-        self.owner().and_then(|ownership| ownership.key.clone())
+    /// Returns the resume token, if the session can be resumed.
+    pub fn token(&self) -> Option<ResumeToken> {
+        self.owner().and_then(|ownership| ownership.token.clone())
     }
 
-    /// Another key in place of the one that was used, which is good until [`Session::has_new_key`].
-    pub fn renew_key(&self, used: ResumeKey) -> Option<ResumeKey> {
+    /// Replaces the resume token after its use. The used one stays valid until
+    /// [`Session::has_new_token`].
+    pub fn renew_token(&self, used: ResumeToken) -> Option<ResumeToken> {
         let mut ownership = self.owner()?;
-        ownership.key = ResumeKey::random(self.state.id);
+        ownership.token = ResumeToken::random(self.state.id);
         ownership.spent = Some(used);
-        ownership.key.clone()
+        ownership.token.clone()
     }
 
-    /// Notes that the client has been told its new key.
-    pub fn has_new_key(&self) {
+    /// Records that the client has received its new resume token.
+    pub fn has_new_token(&self) {
         if let Some(mut ownership) = self.owner() {
             ownership.spent = None;
         }
     }
 
-    /// Does something while no other connection can take the session over, and it is not lost; `None` if either has
-    /// happened.
+    /// Runs `act` while no other connection can take the session over; returns `None` if one has,
+    /// or the session's connection is lost.
     pub fn while_held<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
         let _ownership = self.owner()?;
         Some(act())
     }
 
-    /// How long this client is paused for a peer whose queue fills up.
-    pub fn patience(&self) -> Duration {
-        self.state.dialect.patience
+    /// Returns how long this client is at most under backpressure because of one slow peer.
+    pub fn backpressure_limit(&self) -> Duration {
+        self.state.dialect.backpressure_limit
     }
 
-    /// The number of other peers in its rooms.
+    /// Returns the number of other peers in the session's rooms.
     pub fn peers(&self) -> usize {
         let rooms = self.hub.rooms();
         rooms.of(self.state.id).iter().map(|room| rooms.size(room).saturating_sub(1)).sum()
     }
 
-    /// Counts a message that is no command.
-    pub fn received(&self, kind: Kind) {
+    /// Counts a message that is not a command.
+    pub fn received(&self, kind: MessageKind) {
         self.state.metrics.received(kind);
     }
 
-    /// Has its events written by another dialect from now on.
+    /// Sets the dialect in which the session's events are encoded.
     pub fn speak(&self, dialect: &'static Dialect) {
         self.hub.directory.set_dialect(self.state.id, dialect);
     }
 
-    /// The number of rooms that it is in.
+    /// Returns the number of rooms that the session is in.
     pub fn room_count(&self) -> usize {
         self.hub.rooms().count_of(self.state.id)
     }
 
-    /// Carries out a command that was received at a moment. The other sessions of the same transport connection are in
-    /// `other_rooms` rooms. `welcome` writes what a joiner is told in place of the event.
+    /// Executes a command. `received` is the time of its receipt, `other_rooms` the number of rooms
+    /// that other sessions of the same transport connection are in. `welcome` encodes the reply to
+    /// a joining client, which replaces the event.
     pub fn handle(
         &self,
         received: Moment,
@@ -122,22 +127,22 @@ impl Session {
     ) -> Handled {
         let kind = kind_of(&command);
         self.state.metrics.received(kind);
-        if kind == Kind::Join {
-            // It resumes nothing.
+        if kind == MessageKind::Join {
+            // A client that joins does not resume another session.
             self.state.settle();
         }
         let Some(_ownership) = self.owner() else {
             return Handled::refused(RoomError::ConnectionEnded.into());
         };
-        let handled = self.carry_out(received, command, other_rooms, welcome);
-        if let Kind::Signal(kind) = kind {
+        let handled = self.execute(received, command, other_rooms, welcome);
+        if let MessageKind::Signal(kind) = kind {
             self.hub.metrics.relay_took(received.instant.elapsed());
             self.state.metrics.relayed(kind, handled.reached);
         }
         handled
     }
 
-    fn carry_out(
+    fn execute(
         &self,
         now: Moment,
         command: Command,
@@ -163,21 +168,21 @@ impl Session {
                 return self.relay_in(&rooms, now, target.as_ref(), signal);
             }
         }
-        // Only a join over `/signal` may have to be tried twice.
-        let again = match &command {
+        // Only a join over `/signal` may be tried twice.
+        let retry = match &command {
             Command::Join { room, kind, .. } if *kind != RoomKind::Group => Some((room.clone(), command.clone())),
             _ => None,
         };
         let mut applied = rooms.apply_bounded(now, id, command, bounds);
-        if let (Err(RoomError::RoomFull { .. }), Some((room, command))) = (&applied, again)
-            && hub.make_way(&room)
+        if let (Err(RoomError::RoomFull { .. }), Some((room, command))) = (&applied, retry)
+            && hub.evict_overdue_peer(&room)
         {
             applied = rooms.apply_bounded(now, id, command, bounds);
         }
         let applied = match applied {
             Ok(applied) => applied,
             Err(error) => {
-                let error = error.in_terms_of(self.state.dialect.has_pair_sessions());
+                let error = error.for_protocol(self.state.dialect.has_pair_sessions());
                 return Handled::refused(error.into());
             }
         };
@@ -195,8 +200,8 @@ impl Session {
         Handled { result, reached, welcome_bytes, congested }
     }
 
-    /// Relays an application message that names none of several rooms: in all of them, or to its target in the first that
-    /// has it.
+    /// Relays an application message without a room from a client that is in several: in all of
+    /// them, or to its target in the first room that has it.
     fn relay_in(&self, rooms: &[RoomId], now: Moment, target: Option<&Target>, signal: &Signal) -> Handled {
         let mut handled = Handled { result: Ok(Answer::Relayed), reached: 0, welcome_bytes: 0, congested: None };
         let mut failure = None;
@@ -226,21 +231,22 @@ impl Session {
         handled
     }
 
-    /// Locks the session while this connection owns it; `None` if it does not any more.
+    /// Locks the session while this connection owns it; returns `None` if it does not own it any
+    /// more.
     pub(super) fn owner(&self) -> Option<MutexGuard<'_, Ownership>> {
         let ownership = self.state.ownership.lock();
         (ownership.generation == self.generation && ownership.status == Status::Connected).then_some(ownership)
     }
 }
 
-/// What a command counts as.
-pub fn kind_of(command: &Command) -> Kind {
+/// Returns the kind under which a command is counted.
+pub fn kind_of(command: &Command) -> MessageKind {
     match command {
-        Command::Join { .. } => Kind::Join,
-        Command::Inspect { .. } => Kind::Inspect,
-        Command::Leave { .. } => Kind::Leave,
-        Command::HangUp { .. } => Kind::HangUp,
-        Command::Update { .. } => Kind::Update,
-        Command::Relay { signal, .. } => Kind::Signal(signal.kind),
+        Command::Join { .. } => MessageKind::Join,
+        Command::Inspect { .. } => MessageKind::Inspect,
+        Command::Leave { .. } => MessageKind::Leave,
+        Command::HangUp { .. } => MessageKind::HangUp,
+        Command::Update { .. } => MessageKind::Update,
+        Command::Relay { signal, .. } => MessageKind::Signal(signal.kind),
     }
 }

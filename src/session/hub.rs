@@ -1,4 +1,4 @@
-//! What sessions share: the rooms, the directory of connections, the limits, and the counters.
+//! The hub: what all sessions share, such as rooms, directory, limits and metrics.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -9,17 +9,17 @@ use std::sync::{Arc, OnceLock};
 use tracing::error;
 
 use super::access::AccessPolicy;
-use super::admission::{self, Admission, AdmissionError, Cause, ConnectionPermit, Opening, Permit};
+use super::admission::{Admission, AdmissionError, AdmissionLimits, Cause, ConnectionPermit, Opening, Permit};
 use super::directory::Directory;
 use super::expiries::Expiries;
-use super::history::ResumeLimits;
 use super::invalid_tokens::InvalidTokens;
-use super::key::ResumeKey;
 use super::mailbox::{Mailbox, Sink};
 use super::notices::{Notices, limit_hit};
 use super::rate_limit::{MessageRate, RateLimiter};
 use super::refused_handshakes::RefusedHandshakes;
+use super::replay_buffer::ResumeLimits;
 use super::resumable::Resumable;
+use super::resume_token::ResumeToken;
 use crate::dialect::{DecodeError, Framing, RequestError};
 use crate::id::ConnectionId;
 use crate::metrics::{Limit, Metrics};
@@ -33,7 +33,7 @@ pub struct Hub {
     pub(super) directory: Directory,
     pub(super) resumable: Resumable,
     pub(super) draining: AtomicBool,
-    limits: Limits,
+    limits: HubLimits,
     pub(super) timeouts: Timeouts,
     pub(super) admission: Arc<Admission>,
     pub(super) metrics: Arc<Metrics>,
@@ -42,26 +42,32 @@ pub struct Hub {
     notices: Arc<Notices>,
     refused_handshakes: RefusedHandshakes,
     pub(super) expiries: Expiries,
-    /// The media server, where there is one.
+    /// The media server, if there is one.
     pub(super) media: OnceLock<MediaServer>,
 }
 
-/// What bounds connections.
+/// Limits on connections and sessions.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
-    /// Connections and sessions.
-    pub admission: admission::Limits,
-    /// Invalid tokens of one address, in a minute; `None` is no limit.
+pub struct HubLimits {
+    /// Limits on the number of connections and sessions.
+    pub admission: AdmissionLimits,
+    /// Invalid tokens of an address per minute; `None` means no limit.
     pub invalid_tokens_per_minute: Option<NonZeroU32>,
-    /// Messages of one connection.
+    /// Message rate of a connection; `None` means no limit.
     pub message_rate: Option<MessageRate>,
-    /// What is kept for a client whose connection drops; `None` where its session ends at once.
+    /// Limits on session resumption; `None` ends sessions with their connection.
     pub resume: Option<ResumeLimits>,
 }
 
 impl Hub {
-    /// A hub over rooms.
-    pub fn new(rooms: Rooms, limits: Limits, timeouts: Timeouts, metrics: Arc<Metrics>, access: AccessPolicy) -> Self {
+    /// Creates a hub for these rooms.
+    pub fn new(
+        rooms: Rooms,
+        limits: HubLimits,
+        timeouts: Timeouts,
+        metrics: Arc<Metrics>,
+        access: AccessPolicy,
+    ) -> Self {
         let notices = Arc::new(Notices::default());
         Self {
             rooms,
@@ -81,22 +87,22 @@ impl Hub {
         }
     }
 
-    /// The time limits that are not settings.
+    /// Returns the fixed time limits.
     pub fn timeouts(&self) -> &Timeouts {
         &self.timeouts
     }
 
-    /// What is counted.
+    /// Returns the server's metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// The permits of HTTP connections and sessions.
+    /// Returns the admission of HTTP connections and sessions.
     pub fn admission(&self) -> &Arc<Admission> {
         &self.admission
     }
 
-    /// Admits a handshake from a client's address, which came over an HTTP connection.
+    /// Admits a handshake from a client's address over an HTTP connection.
     pub fn open_permit(
         &self,
         connection: Option<&ConnectionPermit>,
@@ -104,21 +110,21 @@ impl Hub {
         opening: Opening,
     ) -> Result<Arc<Permit>, AdmissionError> {
         let opened = self.admission.open(connection, address, opening);
-        opened.inspect_err(|refused| self.note_refused(*refused))
+        opened.inspect_err(|refused| self.record_refusal(*refused))
     }
 
-    /// Logs that a handshake was refused: a request, or the CONNECT packet of a Socket.IO client. `origin` is that of the
-    /// page, if a browser sent it.
-    pub fn note_refused_handshake(&self, cause: &'static str, code: Code, origin: Option<&str>) {
-        self.refused_handshakes.note(cause, code, origin);
+    /// Logs a refused handshake: a request, or the CONNECT packet of a Socket.IO client. `origin`
+    /// is the page's, if a browser sent one.
+    pub fn log_refused_handshake(&self, cause: &'static str, code: Code, origin: Option<&str>) {
+        self.refused_handshakes.log(cause, code, origin);
     }
 
     /// Admits a request that opens no session.
     pub fn admit_request(&self, connection: &ConnectionPermit, address: IpAddr) -> Result<(), AdmissionError> {
-        connection.admit(address).inspect_err(|refused| self.note_refused(*refused))
+        connection.admit(address).inspect_err(|refused| self.record_refusal(*refused))
     }
 
-    fn note_refused(&self, refused: AdmissionError) {
+    fn record_refusal(&self, refused: AdmissionError) {
         match refused {
             AdmissionError::TooMany { .. } => {
                 self.limit_hit(Limit::Connections, "connection limit reached, refusing handshakes");
@@ -131,7 +137,7 @@ impl Hub {
                 let notice = "too many polling sessions of one address without CONNECT, refusing its handshakes";
                 self.limit_hit(Limit::UnconnectedPerIp, notice);
             }
-            // Counted where it is found.
+            // Counted where they are detected.
             AdmissionError::TooManyInvalidTokens => {}
         }
     }
@@ -141,20 +147,21 @@ impl Hub {
         limit_hit(&self.metrics, &self.notices, limit, notice);
     }
 
-    /// Does something that concerns a connection so that a defect in it, a panic, goes no further: it is logged with the
-    /// connection's id and counted. `None` where there was one; the connection is then to end.
+    /// Runs `work` for a connection and contains a panic in it, which is logged with the
+    /// connection's id and counted. Returns `None` after a panic; the connection must then be
+    /// closed.
     pub fn contain<T>(&self, connection: ConnectionId, work: impl FnOnce() -> T) -> Option<T> {
-        // What it may have left half done is the connection's own, and goes with it: rooms are changed in steps that
-        // cannot fail half-way.
+        // State that a panic leaves half changed belongs to the connection and goes with it; rooms
+        // are changed in steps that cannot fail half-way.
         let done = catch_unwind(AssertUnwindSafe(work));
         if done.is_err() {
             self.metrics.panic();
-            error!(%connection, "a defect; closing the connection that it concerns");
+            error!(%connection, "panic contained, closing the connection");
         }
         done.ok()
     }
 
-    /// Counts an error that a client is told.
+    /// Counts an error that is reported to a client.
     pub fn refused(&self, error: &RequestError) {
         self.metrics.error(error.code());
         if let Some(limit) = limit_of(error) {
@@ -162,37 +169,37 @@ impl Hub {
         }
     }
 
-    /// The rooms.
+    /// Returns the rooms.
     pub fn rooms(&self) -> &Rooms {
         &self.rooms
     }
 
-    /// How many sessions have a connection.
+    /// Returns the number of sessions with a connection.
     pub fn open_connections(&self) -> usize {
         self.directory.open()
     }
 
-    /// How many sessions are away.
+    /// Returns the number of away sessions.
     pub fn away(&self) -> usize {
         self.resumable.away()
     }
 
-    /// What is kept for a client whose connection drops, if anything.
+    /// Returns the limits on session resumption, if sessions can be resumed.
     pub fn resume_limits(&self) -> Option<ResumeLimits> {
         self.limits.resume
     }
 
-    /// A secret with which the client of a new session may resume it. `None` where sessions are not resumed.
-    pub fn resume_key(&self, id: ConnectionId) -> Option<ResumeKey> {
-        self.limits.resume.and_then(|_| ResumeKey::random(id))
+    /// Creates the resume token of a new session; returns `None` if sessions cannot be resumed.
+    pub fn new_resume_token(&self, id: ConnectionId) -> Option<ResumeToken> {
+        self.limits.resume.and_then(|_| ResumeToken::random(id))
     }
 
-    /// The mailbox of a new session.
+    /// Creates the mailbox of a new session.
     pub fn mailbox(&self, id: ConnectionId, framing: Box<dyn Framing>, sink: Arc<dyn Sink>) -> Arc<Mailbox> {
         Mailbox::new(id, Arc::clone(&self.resumable.timers), framing, sink)
     }
 
-    /// The rate limiter of a new connection.
+    /// Creates the rate limiter of a new connection.
     pub fn rate_limiter(&self) -> RateLimiter {
         RateLimiter::new(
             self.limits.message_rate,
@@ -203,7 +210,7 @@ impl Hub {
     }
 }
 
-fn admission(limits: admission::Limits, metrics: &Arc<Metrics>, notices: &Arc<Notices>) -> Arc<Admission> {
+fn admission(limits: AdmissionLimits, metrics: &Arc<Metrics>, notices: &Arc<Notices>) -> Arc<Admission> {
     let (metrics, notices) = (Arc::clone(metrics), Arc::clone(notices));
     Admission::new(limits, move |cause| {
         let (limit, notice) = match cause {
@@ -218,7 +225,7 @@ fn admission(limits: admission::Limits, metrics: &Arc<Metrics>, notices: &Arc<No
     })
 }
 
-/// The limit that a request was refused by, if it was one.
+/// Returns the limit that caused an error, if one did.
 fn limit_of(error: &RequestError) -> Option<Limit> {
     match error {
         RequestError::Decode(DecodeError::TooLarge { .. }) => Some(Limit::MessageBytes),
@@ -227,7 +234,7 @@ fn limit_of(error: &RequestError) -> Option<Limit> {
         RequestError::Room(RoomError::TooManyRooms { .. }) => Some(Limit::Rooms),
         RequestError::Room(RoomError::TooManyRoomsPerConnection { .. }) => Some(Limit::RoomsPerConnection),
         RequestError::Room(RoomError::MetadataTooLarge { .. }) => Some(Limit::MetadataBytes),
-        // Counted where they arise, or no limits.
+        // Not limits, or counted where they are detected.
         RequestError::Decode(_)
         | RequestError::Room(_)
         | RequestError::DeliveryFailed { .. }

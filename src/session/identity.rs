@@ -1,4 +1,5 @@
-//! The grant of a session: every command of every protocol is checked against it before it reaches the rooms.
+//! The grant of a session. Every command of every protocol is checked against it before it reaches
+//! the rooms.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,17 +11,17 @@ use crate::dialect::Names;
 use crate::id::PeerId;
 use crate::room::Command;
 
-/// What a connection's token allows, once it has brought one.
+/// The grant of a session's token, once it has one.
 #[derive(Debug, Default)]
 pub(super) struct Identity(Mutex<Option<Arc<Grant>>>);
 
 impl Identity {
-    /// The grant in force.
+    /// Returns the current grant.
     pub(super) fn grant(&self) -> Option<Arc<Grant>> {
         self.0.lock().clone()
     }
 
-    /// Takes a grant in place of the one before, which must be of the same person; gives back that one.
+    /// Replaces the grant, which must have the same subject, and returns the previous one.
     pub(super) fn accept(&self, grant: Grant) -> Result<Option<Arc<Grant>>, Denial> {
         let mut held = self.0.lock();
         if held.as_ref().is_some_and(|held| held.subject != grant.subject) {
@@ -29,15 +30,16 @@ impl Identity {
         Ok(held.replace(Arc::new(grant)))
     }
 
-    /// Takes the grant away: the connection has ended.
-    pub(super) fn forget(&self) -> Option<Arc<Grant>> {
+    /// Removes the grant, because the session has ended.
+    pub(super) fn clear(&self) -> Option<Arc<Grant>> {
         self.0.lock().take()
     }
 
-    /// The command as the token allows it, and the most peers of a room that it creates.
+    /// Applies the grant to a command. Returns the command, and the maximum size of a room that it
+    /// creates.
     ///
-    /// A join gets the person of the token. Everything else needs no more than that there is a token: whom it concerns
-    /// is told by the rooms that were joined.
+    /// A join gets the subject of the token as its peer id. Other commands only require a grant,
+    /// since they concern rooms that were joined with it.
     pub(super) fn authorize(
         &self,
         command: Command,
@@ -51,7 +53,7 @@ impl Identity {
                     return Err(Denial::OtherRoom);
                 }
                 let (peer, metadata) = match names {
-                    Names::Chosen => (Some(same(&grant, peer)?), grant.metadata(&metadata, false)),
+                    Names::Chosen => (Some(subject_as_peer(&grant, peer)?), grant.metadata(&metadata, false)),
                     Names::Given => (peer, grant.metadata(&metadata, true)),
                     Names::Unspoken => (peer, metadata),
                 };
@@ -66,8 +68,8 @@ impl Identity {
     }
 }
 
-/// The token's person, which is also whom the client names, if it names anyone.
-fn same(grant: &Grant, asked: Option<PeerId>) -> Result<PeerId, Denial> {
+/// Returns the token's subject as the peer id, unless the client asks for another one.
+fn subject_as_peer(grant: &Grant, asked: Option<PeerId>) -> Result<PeerId, Denial> {
     match asked {
         Some(asked) if asked != grant.subject => Err(Denial::OtherPerson),
         Some(_) | None => Ok(grant.subject.clone()),

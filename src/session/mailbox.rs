@@ -1,13 +1,14 @@
-//! The mailbox of one session: everything that its client is told passes it, over whichever connection the client has.
+//! The mailbox of one session: everything that is sent to its client, over one connection after
+//! another.
 //!
-//! - [`Mailbox::send`] completes a frame, keeps it in the replay buffer where the session can be resumed, and pushes it to
-//!   the current [`Sink`];
-//! - while the session has no connection, frames stay in the replay buffer;
-//! - [`Mailbox::attach`] sends to a new connection from then on, and first what its client has missed.
+//! - [`Mailbox::send`] completes a frame, adds it to the replay buffer if the session can be
+//!   resumed, and pushes it to the current [`Sink`];
+//! - while the session has no connection, frames only go to the replay buffer;
+//! - [`Mailbox::attach`] replays missed frames to a new connection, which gets all further ones.
 //!
-//! The guarantee that is easy to break: all of this happens under one lock, so that nothing is lost, repeated or reordered
-//! when a session moves to another connection. The lock is taken while rooms are locked: a sink must neither wait nor call
-//! back.
+//! Invariant: all of this happens under one lock, so that no frame is lost, repeated or reordered
+//! when a session moves to another connection. The lock is taken while rooms are locked, so a sink
+//! must neither wait nor call back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,46 +16,47 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::backlog::{Backlog, QueueFull};
-use super::history::{History, NotHeld};
+use super::queue_depth::{QueueDepth, QueueFull};
+use super::replay_buffer::{ReplayBuffer, ReplayError};
 use super::timers::Timers;
 use crate::dialect::{Frame, Framing, TokenMessage};
 use crate::id::ConnectionId;
 
-/// Maximum number of messages of one event that are queued together. Each may have a follower, and a response to a poll
-/// carries at most 16 packets.
+/// Maximum number of messages of one event that are queued together. Each may have a follower, and
+/// a response to a poll carries at most 16 packets.
 const MAX_TOGETHER: usize = 8;
 
-/// What waits to be written to a client.
+/// A frame in a send queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outgoing {
     /// A text message.
     Text(Bytes),
-    /// Two text messages, to be written together.
+    /// Two text messages that are written together.
     Pair(Bytes, Bytes),
-    /// A text message, the binary messages that belong to it, and perhaps another text message, to be written together.
+    /// A text message with its binary attachments, and possibly another text message, written
+    /// together.
     Attached(Box<Attached>),
-    /// The text messages of one event, to be written together. In a queue they count as one.
+    /// The text messages of one event, written together; counts as one frame.
     Several(Vec<Bytes>),
-    /// A WebSocket ping whose answer says that everything before it was read.
+    /// A WebSocket ping whose pong confirms that everything before it was read.
     Ping,
-    /// The end of the connection, with a code and a reason.
+    /// The end of the connection, with a close code and a reason.
     Close(u16, &'static str),
 }
 
 /// A text message with attachments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
-    /// The message.
+    /// Text of the message.
     pub text: Bytes,
-    /// The binary messages that belong to it.
+    /// Binary attachments of the message.
     pub attachments: Vec<Bytes>,
-    /// The text message after them.
+    /// Text message that follows the attachments.
     pub follower: Option<Bytes>,
 }
 
 impl Outgoing {
-    /// How many messages it is.
+    /// Returns the number of messages.
     pub fn messages(&self) -> usize {
         match self {
             Self::Text(_) | Self::Ping | Self::Close(..) => 1,
@@ -64,7 +66,7 @@ impl Outgoing {
         }
     }
 
-    /// How much of the bytes of a queue it takes.
+    /// Returns the number of bytes that count in a queue.
     pub fn length(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -79,25 +81,27 @@ impl Outgoing {
     }
 }
 
-/// Where the frames of one connection are queued. No method may wait, or call into a session: rooms may be locked.
+/// Takes the frames of one connection. Rooms may be locked, so no method may wait or call into a
+/// session.
 pub trait Sink: Send + Sync {
-    /// Queues a frame. One that `is_promised` was accepted while its recipient was away: there is room for as many of
-    /// those as a session holds.
+    /// Queues a frame. A frame that `is_promised` was accepted while its recipient was away, and
+    /// fits even if the queue is otherwise full.
     fn push(&self, frame: Outgoing, is_promised: bool) -> Result<(), QueueFull>;
 
-    /// Asks for the connection to be closed once everything queued is written; `true` if nobody has before.
+    /// Requests that the connection is closed once everything queued is written. Returns true for
+    /// the first request.
     fn close(&self) -> bool;
 
-    /// The fill of the queue.
-    fn backlog(&self) -> &Arc<Backlog>;
+    /// Returns the fill level of the queue.
+    fn depth(&self) -> &Arc<QueueDepth>;
 
-    /// Whether the client owes the answer to a heartbeat.
+    /// Returns whether the client has not answered a heartbeat in time.
     fn is_overdue(&self) -> bool {
         false
     }
 }
 
-/// Everything that one client is told, over the connections that it has one after the other.
+/// Everything that is sent to one client, over the connections that it has one after another.
 pub struct Mailbox {
     id: ConnectionId,
     timers: Arc<Timers>,
@@ -106,27 +110,27 @@ pub struct Mailbox {
 }
 
 struct State {
-    /// The number of the next frame, where there is no replay buffer.
+    /// Number of the next frame, if there is no replay buffer.
     next: u64,
-    /// The replay buffer; `None` where the session cannot be resumed.
-    history: Option<History<Kept>>,
+    /// The replay buffer; `None` if the session cannot be resumed.
+    replay_buffer: Option<ReplayBuffer<Kept>>,
     /// The current connection; `None` while the client is away.
     sink: Option<Arc<dyn Sink>>,
-    /// Whether the client is to be disconnected as soon as it is back.
+    /// Whether the client is to be disconnected as soon as it resumes the session.
     is_closing: bool,
 }
 
 /// A frame in the replay buffer.
 enum Kept {
     Text(Bytes),
-    /// With its attachments.
+    /// A message with its attachments.
     WithAttachments(Box<(Bytes, Vec<Bytes>)>),
-    /// It carries the resume token, which is another by the time of a replay.
+    /// A message with the resume token, which is another one at the time of a replay.
     WithToken(Box<TokenMessage>),
 }
 
 impl Kept {
-    /// The text for a replay.
+    /// Returns the text to replay.
     fn text(&self, token: Option<&str>) -> Bytes {
         match (self, token) {
             (Self::Text(text), _) => text.clone(),
@@ -141,26 +145,26 @@ impl Kept {
 }
 
 impl State {
-    /// The number of the next frame, if one of so many bytes may be sent.
+    /// Returns the number of the next frame, if a frame of `bytes` may be sent.
     fn next_number(&mut self, bytes: usize) -> Result<u64, QueueFull> {
-        if let Some(history) = &self.history {
-            history.takes(bytes)?;
-            self.next = history.next();
+        if let Some(replay_buffer) = &self.replay_buffer {
+            replay_buffer.takes(bytes)?;
+            self.next = replay_buffer.next();
         }
         Ok(self.next)
     }
 
-    /// Keeps what is sent from now on in the replay buffer; returns the connection it was sent to before.
+    /// Keeps all further frames in the replay buffer, and returns the previous connection.
     fn hold(&mut self) -> Option<Arc<dyn Sink>> {
-        if let Some(history) = &mut self.history {
-            history.set_away();
+        if let Some(replay_buffer) = &mut self.replay_buffer {
+            replay_buffer.set_away();
         }
         self.sink.take()
     }
 }
 
 impl Mailbox {
-    /// The mailbox of a new session.
+    /// Creates the mailbox of a new session.
     pub(super) fn new(
         id: ConnectionId,
         timers: Arc<Timers>,
@@ -168,16 +172,17 @@ impl Mailbox {
         sink: Arc<dyn Sink>,
     ) -> Arc<Self> {
         let limits = if framing.is_numbered() { timers.limits } else { None };
-        let state = State { next: 1, history: limits.map(History::new), sink: Some(sink), is_closing: false };
+        let state =
+            State { next: 1, replay_buffer: limits.map(ReplayBuffer::new), sink: Some(sink), is_closing: false };
         Arc::new(Self { id, timers, framing, state: Mutex::new(state) })
     }
 
-    /// Whether the session can be resumed.
+    /// Returns whether the session can be resumed.
     pub fn can_resume(&self) -> bool {
-        self.state.lock().history.is_some()
+        self.state.lock().replay_buffer.is_some()
     }
 
-    /// How frames are completed, and which events have a form of their own.
+    /// Returns the framing, which completes frames and encodes events in a form of their own.
     pub fn framing(&self) -> &dyn Framing {
         &*self.framing
     }
@@ -217,7 +222,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Queues the messages of one event, which fit the queue together or not at all.
+    /// Queues the messages of one event, either all of them or none.
     fn push_together(&self, state: &mut State, texts: &mut [String], is_promised: bool) -> Result<(), QueueFull> {
         let Some(sink) = state.sink.clone() else {
             return texts.iter_mut().try_for_each(|text| self.push(state, std::mem::take(text), is_promised));
@@ -226,10 +231,10 @@ impl Mailbox {
         for (number, text) in (first..).zip(&mut *texts) {
             self.framing.complete(text, number);
         }
-        // One allocation for all of them: those in a replay buffer are most of what an idle connection holds.
+        // A single allocation for all: replay buffers are most of the memory of an idle connection.
         let mut rest = Bytes::from(texts.concat());
         let frames: Vec<Bytes> = texts.iter().map(|text| rest.split_to(text.len())).collect();
-        let can_resume = state.history.is_some();
+        let can_resume = state.replay_buffer.is_some();
         let messages = (first..).zip(&frames).flat_map(|(number, text)| {
             let follower = self.framing.follower(number).filter(|_| can_resume);
             std::iter::once(text.clone()).chain(follower.map(Bytes::from))
@@ -254,7 +259,7 @@ impl Mailbox {
         self.framing.complete(&mut text, number);
         let frame = Kept::WithAttachments(Box::new((text.into(), attachments)));
         if let Some(sink) = &state.sink {
-            sink.push(self.replayed(&frame, number, state.history.is_some(), None), is_promised)?;
+            sink.push(self.replayed(&frame, number, state.replay_buffer.is_some(), None), is_promised)?;
         }
         self.keep(state, length, frame);
         Ok(())
@@ -277,20 +282,20 @@ impl Mailbox {
 
     fn push_numbered(&self, state: &State, number: u64, text: Bytes, is_promised: bool) -> Result<(), QueueFull> {
         match &state.sink {
-            Some(sink) => sink.push(self.outgoing(text, number, state.history.is_some()), is_promised),
+            Some(sink) => sink.push(self.outgoing(text, number, state.replay_buffer.is_some()), is_promised),
             None => Ok(()),
         }
     }
 
-    /// Counts a frame that was sent, and keeps it where the session can be resumed.
+    /// Counts a sent frame, and adds it to the replay buffer if there is one.
     fn keep(&self, state: &mut State, length: usize, frame: Kept) {
         state.next += 1;
-        if let Some(history) = &mut state.history {
+        if let Some(replay_buffer) = &mut state.replay_buffer {
             let now = Instant::now();
-            if history.is_empty() {
-                self.timers.start_history(self.id, now);
+            if replay_buffer.is_empty() {
+                self.timers.start_pruning(self.id, now);
             }
-            history.push(now, length, frame);
+            replay_buffer.push(now, length, frame);
         }
     }
 
@@ -304,15 +309,16 @@ impl Mailbox {
     }
 
     fn outgoing(&self, text: Bytes, number: u64, can_resume: bool) -> Outgoing {
-        // Numbers that no client can return need not be sent.
+        // Offsets are useless to clients that cannot resume.
         match self.framing.follower(number).filter(|_| can_resume) {
             Some(follower) => Outgoing::Pair(text, follower.into()),
             None => Outgoing::Text(text),
         }
     }
 
-    /// Sends to a connection from now on: first the `greeting`, completed with the number of the last frame that the client
-    /// has seen, then what it has missed. A frame that carries a resume token carries this one, where there is one.
+    /// Attaches a connection: sends the `greeting`, completed with the number of the last frame
+    /// that the client has received, and the frames after that. A replayed frame with a resume
+    /// token gets `token` instead, if that is given.
     pub fn attach(
         &self,
         sink: &Arc<dyn Sink>,
@@ -325,9 +331,9 @@ impl Mailbox {
             self.framing.complete(&mut greeting, seen);
             sink.push(Outgoing::Text(greeting.into()), true)?;
         }
-        if let Some(history) = &mut state.history {
-            history.set_back(Instant::now(), seen);
-            for (number, (_, frame)) in (seen + 1..).zip(history.after(seen)) {
+        if let Some(replay_buffer) = &mut state.replay_buffer {
+            replay_buffer.set_back(Instant::now(), seen);
+            for (number, (_, frame)) in (seen + 1..).zip(replay_buffer.after(seen)) {
                 sink.push(self.replayed(frame, number, true, token), true)?;
             }
         }
@@ -338,59 +344,60 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Asks for the client to be disconnected; `true` if nobody has before.
+    /// Requests that the client is disconnected. Returns true for the first request.
     pub fn close(&self) -> bool {
         let mut state = self.state.lock();
         if let Some(sink) = &state.sink {
             return sink.close();
         }
-        self.timers.give_up(self.id);
+        self.timers.end_soon(self.id);
         !std::mem::replace(&mut state.is_closing, true)
     }
 
-    /// The fill of the queue, where that is above the high-water mark.
-    pub fn congestion(&self) -> Option<Arc<Backlog>> {
+    /// Returns the send queue if it is above its high-water mark.
+    pub fn congestion(&self) -> Option<Arc<QueueDepth>> {
         let state = self.state.lock();
-        state.sink.as_ref().map(|sink| sink.backlog()).filter(|backlog| backlog.is_high()).cloned()
+        state.sink.as_ref().map(|sink| sink.depth()).filter(|queue_depth| queue_depth.is_high()).cloned()
     }
 
-    /// Whether the queue has been full for `limit`; asked when a frame did not fit.
+    /// Returns whether frames have not fit the send queue for `limit`; called when one did not fit.
     pub fn stays_full(&self, now: Instant, limit: Duration) -> bool {
-        self.state.lock().sink.as_ref().is_some_and(|sink| sink.backlog().stays_full(now, limit))
+        self.state.lock().sink.as_ref().is_some_and(|sink| sink.depth().stays_full(now, limit))
     }
 
-    /// Whether the client owes the answer to a heartbeat.
+    /// Returns whether the client has not answered a heartbeat in time.
     pub fn is_overdue(&self) -> bool {
         self.state.lock().sink.as_ref().is_some_and(|sink| sink.is_overdue())
     }
 
-    /// The connection is lost: what is sent from now on is kept for the one that resumes the session.
+    /// Detaches the lost connection; further frames are kept for the one that resumes the session.
     pub(super) fn detach(&self) {
         _ = self.state.lock().hold();
     }
 
-    /// Keeps what is sent for a connection that resumes the session, whose client has seen everything up to a number, and
-    /// closes the connection before it. Does nothing where part of what was missed is no longer kept.
-    pub(super) fn take_over(&self, seen: u64) -> Result<(), NotHeld> {
+    /// Prepares the resumption by a client that has received everything up to `seen`: keeps further
+    /// frames, and closes the previous connection. Fails without an effect if a missed frame is no
+    /// longer kept.
+    pub(super) fn take_over(&self, seen: u64) -> Result<(), ReplayError> {
         let mut state = self.state.lock();
-        let history = state.history.as_ref().filter(|_| !state.is_closing);
-        history.ok_or(NotHeld::Gone)?.holds_after(seen)?;
+        let replay_buffer = state.replay_buffer.as_ref().filter(|_| !state.is_closing);
+        replay_buffer.ok_or(ReplayError::Gone)?.holds_after(seen)?;
         if let Some(older) = state.hold() {
             older.close();
         }
         Ok(())
     }
 
-    /// Whether a frame is kept that was sent after a number.
+    /// Returns whether a frame after `seen` is kept.
     pub(super) fn has_sent_since(&self, seen: u64) -> bool {
-        self.state.lock().history.as_ref().is_some_and(|history| history.after(seen).next().is_some())
+        self.state.lock().replay_buffer.as_ref().is_some_and(|replay_buffer| replay_buffer.after(seen).next().is_some())
     }
 
-    /// Drops frames that were kept for too long; whether any are left.
+    /// Removes frames that were kept for too long, and returns whether any are left.
     pub(super) fn prune(&self, now: Instant) -> bool {
-        self.state.lock().history.as_mut().is_some_and(|history| {
-            history.prune(now);
-            !history.is_empty()
+        self.state.lock().replay_buffer.as_mut().is_some_and(|replay_buffer| {
+            replay_buffer.prune(now);
+            !replay_buffer.is_empty()
         })
     }
 }

@@ -1,10 +1,10 @@
-//! The way of a session to the media server, and the way back.
+//! Connects sessions to the media server, in both directions.
 //!
-//! A peer whose connection drops has left nothing: its media goes on while its place waits for it, and what it is told of
-//! that meanwhile is held for it like all else.
+//! The media of a peer whose connection is lost continues while its session is away; notices about
+//! it go to the replay buffer.
 //!
-//! The guarantee that is easy to break: whoever leaves a room leaves its media. All ways out of a room pass
-//! [`Hub::deliver`], which tells the media server.
+//! Invariant: a peer that leaves a room leaves its media. All ways out of a room go through
+//! [`Hub::deliver`], which informs the media server.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use crate::sfu::{
     Signaling,
 };
 
-/// Ready when a request was answered.
+/// Completes when a request is answered.
 pub type Answered = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Hub {
-    /// Takes the media server into use.
+    /// Sets the media server; only the first call has an effect.
     pub fn set_media(&self, media: MediaServer) {
-        // One is enough.
+        // A second one is ignored.
         _ = self.media.set(media);
     }
 
@@ -38,16 +38,17 @@ impl Hub {
         self.media.get().is_some()
     }
 
-    /// What there is of media, and what was counted of it.
+    /// Returns the media server's current values and counters.
     pub fn media_stats(&self) -> MediaStats {
         self.media.get().map(MediaServer::stats).unwrap_or_default()
     }
 
-    /// Tells one connection something of its media, where its wire has words for it.
-    fn tell_media(&self, connection: ConnectionId, notice: &Notice, now: SystemTime) {
+    /// Sends a media notice to one connection, if its dialect can express it.
+    fn send_notice(&self, connection: ConnectionId, notice: &Notice, now: SystemTime) {
         let Some(Entry { dialect, mailbox }) = self.directory.get(connection) else { return };
         if let Some(write) = dialect.media {
-            // Who speaks is told again soon: nobody has to go, or to come back to less, for having missed it.
+            // A missed active speaker notice is soon followed by another, so it is no reason to
+            // close the connection.
             let is_vital = !matches!(notice.event, MediaEvent::ActiveSpeaker { .. });
             self.contain(connection, || {
                 _ = self.queue(connection, dialect, &mailbox, write(&notice.event, now), is_vital);
@@ -64,11 +65,11 @@ impl Signaling for Hub {
     fn deliver(&self, notice: Notice) {
         let now = SystemTime::now();
         match &notice.to {
-            NoticeTarget::One(connection) => self.tell_media(*connection, &notice, now),
+            NoticeTarget::One(connection) => self.send_notice(*connection, &notice, now),
             NoticeTarget::Room(room, except) => {
                 for connection in self.rooms().connections_in(room) {
                     if Some(connection) != *except {
-                        self.tell_media(connection, &notice, now);
+                        self.send_notice(connection, &notice, now);
                     }
                 }
             }
@@ -77,8 +78,8 @@ impl Signaling for Hub {
 }
 
 impl Session {
-    /// Takes a request to the media server, as a member of a room. What is answered is queued like all that the client is
-    /// told; until then nothing else should be read of it.
+    /// Forwards a request of a room member to the media server. The response is queued in the
+    /// mailbox; the connection should not be read until the returned future completes.
     pub fn media(
         &self,
         room: Option<RoomId>,
@@ -87,7 +88,7 @@ impl Session {
     ) -> Result<Answered, RequestError> {
         let (hub, id) = (&self.hub, self.id());
         let media = hub.media.get().ok_or(SfuErrorKind::NotConfigured.in_scope(ErrorScope::Transport))?;
-        // Whose place another connection has taken by now is silent here, too.
+        // Fails if another connection has taken the session over.
         let member = self.while_held(|| {
             let room = hub.rooms().resolve(id, room)?;
             let peer = hub.rooms().peer(id, &room).ok_or(RoomError::NotInRoom)?;
@@ -103,9 +104,9 @@ impl Session {
                     debug!(connection = %id, code = error.code().as_str(), "media request refused");
                     hub.metrics.error(error.code());
                 }
-                let told = hub.contain(id, || mailbox.send(write(answer, SystemTime::now())));
-                // Who does not read its answers cannot know what it has.
-                if !matches!(told, Some(Ok(()))) {
+                let sent = hub.contain(id, || mailbox.send(write(answer, SystemTime::now())));
+                // A client that misses a response does not know the state of its media.
+                if !matches!(sent, Some(Ok(()))) {
                     mailbox.close();
                 }
             }

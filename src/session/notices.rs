@@ -1,4 +1,4 @@
-//! Log lines about limits: one for each cause and minute, however often it is hit.
+//! Rate-limits the log lines about limits: one per minute for each cause.
 
 use std::time::{Duration, Instant};
 
@@ -7,15 +7,15 @@ use tracing::warn;
 
 use crate::metrics::{Limit, Metrics};
 
-/// How long a cause is not logged again.
+/// Minimum time between two lines for the same cause.
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// When each cause was last logged.
+/// Time of the last line for each cause.
 #[derive(Debug, Default)]
 pub(super) struct Notices(Mutex<Vec<(&'static str, Instant)>>);
 
 impl Notices {
-    /// Whether a cause is to be logged now.
+    /// Returns whether a cause may be logged now.
     pub(super) fn is_due(&self, cause: &'static str, now: Instant) -> bool {
         let mut logged = self.0.lock();
         match logged.iter_mut().find(|(known, _)| *known == cause) {

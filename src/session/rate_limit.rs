@@ -1,16 +1,16 @@
 //! The rate limiter of one connection.
 //!
-//! Every message, packet and frame of a client passes it, whatever its kind:
+//! Every message, packet and frame of a client passes it:
 //!
-//! - [`RateLimiter::admit`] admits a message, or says after how long the next is admitted, to be answered with that time;
-//! - [`RateLimiter::admit_frame`] counts what has no answer: a pong, an acknowledgement, a CONNECT packet. As many of them may
-//!   come as of messages, whose rate they leave alone;
-//! - [`RateLimiter::delay`] is how long the connection is not to be read: refused messages and other frames are read at most
-//!   as fast as messages are admitted, so that both stay cheap;
-//! - [`RateLimiter::charge`] makes a request cost more if its answer is large.
+//! - [`RateLimiter::admit`] admits a message, or returns the time to wait, for the error reply;
+//! - [`RateLimiter::admit_frame`] counts frames without a reply: pongs, acknowledgements, CONNECT
+//!   packets. They have the same limit as messages, but a separate count;
+//! - [`RateLimiter::delay`] returns how long the connection must not be read. Refused messages and
+//!   other frames are read at most at the rate of messages, so that both stay cheap;
+//! - [`RateLimiter::charge`] makes a request with a large reply cost more.
 //!
-//! The guarantee that is easy to break: a flood is judged by the share of time in which the limit was exceeded, not by an
-//! unbroken run, so that a client cannot evade the limit by pausing.
+//! Invariant: a flood is determined by the share of time in which the limit is exceeded, not by an
+//! uninterrupted period, so that a client cannot evade it with pauses.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -21,40 +21,42 @@ use parking_lot::Mutex;
 use super::notices::{Notices, limit_hit};
 use crate::metrics::{Limit, Metrics};
 
-/// How many messages a connection may send.
+/// Message rate of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageRate {
-    /// Sustained.
+    /// Sustained messages per second.
     pub per_second: NonZeroU32,
-    /// At once, after a pause.
+    /// Messages in a burst.
     pub burst: NonZeroU32,
 }
 
-/// In how many slots of a [`History`] the limit may be exceeded before the connection ends.
+/// Number of slots of [`ExceededSlots`] in which the limit may be exceeded before the connection is
+/// closed.
 const FLOOD_SLOTS: u32 = 10;
 
-/// The smallest burst of frames that are no messages: the handshake and heartbeats must pass however few messages may.
+/// Minimum burst of frames that are not messages, so that handshake and heartbeats pass even at low
+/// message rates.
 const FRAME_BURST: u32 = 32;
 
-/// The bytes of an answer that one message pays for.
-const ANSWER_BYTES: usize = 4096;
+/// Size of a reply that one message pays for, in bytes.
+const REPLY_BYTES: usize = 4096;
 
-/// A message over the limit.
+/// An exceeded limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Excess {
     /// The next message is admitted after this time.
     Wait(Duration),
-    /// The limit was exceeded for too much of the time: the connection is to end.
+    /// The limit was exceeded for too long: the connection must be closed.
     Flood(Duration),
 }
 
 /// Limits the messages, packets and frames of one connection.
 pub struct RateLimiter {
-    /// `None` where there is no limit.
+    /// The limit on messages; `None` for no limit.
     quota: Option<Quota>,
-    /// The same for refused messages and other frames.
+    /// The limit on refused messages and other frames.
     overhead: Option<Quota>,
-    /// How long a slot of the history lasts.
+    /// Length of a slot.
     slot: Duration,
     metrics: Arc<Metrics>,
     notices: Arc<Notices>,
@@ -62,37 +64,37 @@ pub struct RateLimiter {
 }
 
 struct State {
-    /// Messages that were admitted.
+    /// Admitted messages.
     admitted: Bucket,
-    /// Messages that were refused, and other frames.
+    /// Refused messages and other frames.
     overhead: Bucket,
-    history: History,
+    exceeded: ExceededSlots,
 }
 
-/// A rate as times.
+/// A rate, expressed as times.
 #[derive(Debug, Clone, Copy)]
 struct Quota {
-    /// Between two messages, sustained.
+    /// Average time between two messages.
     interval: Duration,
-    /// How far ahead of that a client may be.
+    /// How far a client may be ahead of that.
     tolerance: Duration,
     burst: u32,
 }
 
-/// The generic cell rate algorithm.
+/// The state of the generic cell rate algorithm (GCRA).
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
-    /// When the next message would come if all had come at the sustained rate.
+    /// Time at which the next message is due at the sustained rate.
     due: Instant,
 }
 
 impl Bucket {
-    /// How long until there is room for one message.
+    /// Returns the time until another message conforms.
     fn wait(self, quota: Quota, now: Instant) -> Duration {
         self.wait_within(quota, quota.tolerance, now)
     }
 
-    /// The same for a client that may be further ahead than the quota says.
+    /// Returns the time until another message conforms to a different tolerance.
     fn wait_within(self, quota: Quota, tolerance: Duration, now: Instant) -> Duration {
         (self.due.saturating_duration_since(now) + quota.interval).saturating_sub(tolerance)
     }
@@ -102,23 +104,23 @@ impl Bucket {
     }
 }
 
-/// In which of the last 64 slots of time the limit was exceeded.
+/// The slots of time, of the last 64, in which the limit was exceeded.
 #[derive(Debug, Clone, Copy)]
-struct History {
-    /// The newest slot is the lowest bit.
+struct ExceededSlots {
+    /// One bit per slot, the newest lowest.
     exceeded: u64,
-    /// When the newest slot began.
-    began: Instant,
+    /// Start of the newest slot.
+    start: Instant,
 }
 
-impl History {
-    /// Notes that the limit is exceeded; `true` if that has been so for too much of the time.
+impl ExceededSlots {
+    /// Records that the limit is exceeded; returns true if that was so for too much of the time.
     fn exceed(&mut self, slot: Duration, now: Instant) -> bool {
-        let passed = now.saturating_duration_since(self.began).as_nanos() / slot.as_nanos().max(1);
+        let passed = now.saturating_duration_since(self.start).as_nanos() / slot.as_nanos().max(1);
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);
         self.exceeded = self.exceeded.checked_shl(passed).unwrap_or_default();
-        // The first slot begins with the excess, not when the clock would have it begin.
-        self.began = if self.exceeded == 0 { now } else { self.began + slot * passed };
+        // The first slot starts at the first excess.
+        self.start = if self.exceeded == 0 { now } else { self.start + slot * passed };
         self.exceeded |= 1;
         self.exceeded.count_ones() > FLOOD_SLOTS
     }
@@ -131,50 +133,50 @@ impl std::fmt::Debug for RateLimiter {
 }
 
 impl RateLimiter {
-    /// A limiter of a connection that has sent nothing yet; without a rate it admits everything. The limit may be exceeded
-    /// for the time of `flood` of the last 6.4 times as long.
+    /// Creates a limiter. Without a rate it admits everything. The limit may be exceeded for
+    /// `flood` within the last 6.4 times as long.
     pub(super) fn new(
         rate: Option<MessageRate>,
         flood: Duration,
         metrics: Arc<Metrics>,
         notices: Arc<Notices>,
     ) -> Self {
-        let quota = |least: u32| {
+        let quota = |min_burst: u32| {
             let MessageRate { per_second, burst } = rate?;
-            let (interval, burst) = (Duration::from_secs(1) / per_second.get(), burst.get().max(least));
+            let (interval, burst) = (Duration::from_secs(1) / per_second.get(), burst.get().max(min_burst));
             Some(Quota { interval, tolerance: interval * burst, burst })
         };
         let (quota, overhead) = (quota(1), quota(FRAME_BURST));
         let now = Instant::now();
-        let (bucket, history) = (Bucket { due: now }, History { exceeded: 0, began: now });
+        let (bucket, exceeded) = (Bucket { due: now }, ExceededSlots { exceeded: 0, start: now });
         Self {
             quota,
             overhead,
             slot: flood / FLOOD_SLOTS,
             metrics,
             notices,
-            state: Mutex::new(State { admitted: bucket, overhead: bucket, history }),
+            state: Mutex::new(State { admitted: bucket, overhead: bucket, exceeded }),
         }
     }
 
-    /// Admits a message, or says that it is over the limit.
+    /// Admits a message, or returns by how much it exceeds the limit.
     pub fn admit(&self) -> Result<(), Excess> {
         self.admit_message(|| 0)
     }
 
-    /// The same for a message, of which `more` may come at once than the burst: a client that joins a large room has
-    /// something to say to every peer. It is asked only when the burst is used up.
+    /// Admits a message with a burst that is larger by `more`, which is only called if the burst is
+    /// used up. A client that joins a large room sends messages to every peer.
     pub fn admit_message(&self, more: impl FnOnce() -> u32) -> Result<(), Excess> {
-        self.counted(self.admit_at(Instant::now(), more))
+        self.count(self.admit_at(Instant::now(), more))
     }
 
-    /// Counts a frame or a packet that is no message. It is over the limit if none may follow it, and the connection is
-    /// then not read for a while: see [`RateLimiter::delay`].
+    /// Counts a frame or packet that is not a message. It exceeds the limit if no other may follow
+    /// at once; the connection is then not read for a while: see [`RateLimiter::delay`].
     pub fn admit_frame(&self) -> Result<(), Excess> {
-        self.counted(self.admit_frame_at(Instant::now()))
+        self.count(self.admit_frame_at(Instant::now()))
     }
 
-    fn counted(&self, admitted: Result<(), Excess>) -> Result<(), Excess> {
+    fn count(&self, admitted: Result<(), Excess>) -> Result<(), Excess> {
         admitted.inspect_err(|excess| {
             let (limit, notice) = match excess {
                 Excess::Wait(_) => (Limit::MessageRate, "rate limit exceeded, refusing messages"),
@@ -188,12 +190,12 @@ impl RateLimiter {
         let Some(quota) = self.overhead else { return Ok(()) };
         let mut state = self.state.lock();
         state.overhead.take(quota, now, 1);
-        // From here on the connection is not read, so that no frame would ever be seen to come too early.
+        // The connection is not read from here on, so a later frame would never exceed the limit.
         let wait = state.overhead.wait(quota, now);
         if wait.is_zero() {
             return Ok(());
         }
-        Err(if state.history.exceed(self.slot, now) { Excess::Flood(wait) } else { Excess::Wait(wait) })
+        Err(if state.exceeded.exceed(self.slot, now) { Excess::Flood(wait) } else { Excess::Wait(wait) })
     }
 
     fn admit_at(&self, now: Instant, more: impl FnOnce() -> u32) -> Result<(), Excess> {
@@ -209,19 +211,20 @@ impl RateLimiter {
             return Ok(());
         }
         state.overhead.take(overhead, now, 1);
-        Err(if state.history.exceed(self.slot, now) { Excess::Flood(wait) } else { Excess::Wait(wait) })
+        Err(if state.exceeded.exceed(self.slot, now) { Excess::Flood(wait) } else { Excess::Wait(wait) })
     }
 
-    /// Charges for an answer: a message for every [`ANSWER_BYTES`] beyond the first, at most a burst.
-    pub fn charge(&self, answer_bytes: usize) {
+    /// Charges for a reply: one message for every [`REPLY_BYTES`] beyond the first, at most a
+    /// burst.
+    pub fn charge(&self, reply_bytes: usize) {
         let Some(quota) = self.quota else { return };
-        let messages = u32::try_from(answer_bytes / ANSWER_BYTES).unwrap_or(u32::MAX).min(quota.burst);
+        let messages = u32::try_from(reply_bytes / REPLY_BYTES).unwrap_or(u32::MAX).min(quota.burst);
         if messages > 0 {
             self.state.lock().admitted.take(quota, Instant::now(), messages);
         }
     }
 
-    /// How long the connection is not to be read, if it is over twice the limit.
+    /// Returns how long the connection must not be read, if it exceeds twice the limit.
     pub fn delay(&self) -> Option<Duration> {
         self.delay_at(Instant::now())
     }
@@ -258,14 +261,14 @@ mod tests {
     }
 
     #[test]
-    fn larger_burst_is_no_larger_rate() {
+    fn larger_burst_does_not_increase_the_rate() {
         let (limiter, now) = (limiter(10, 3), Instant::now());
         let admitted = |now, more| std::iter::from_fn(|| limiter.admit_at(now, || more).ok()).count();
         assert_eq!(admitted(now, 0), 3);
         assert_eq!(admitted(now, 5), 5, "the burst grows");
         assert_eq!(admitted(now, 0), 0);
-        assert_eq!(admitted(now, 5), 0, "and is not refilled by shrinking and growing");
-        assert_eq!(admitted(now + Duration::from_millis(210), 5), 2, "but at the rate");
+        assert_eq!(admitted(now, 5), 0, "shrinking and growing does not refill it");
+        assert_eq!(admitted(now + Duration::from_millis(210), 5), 2, "refilled at the rate");
     }
 
     #[test]
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_leave_the_rate_of_messages_alone() {
+    fn frames_do_not_count_towards_the_message_rate() {
         let (limiter, now) = (limiter(1, 2), Instant::now());
         for _ in 1..FRAME_BURST {
             assert_eq!(limiter.admit_frame_at(now), Ok(()));
@@ -294,11 +297,11 @@ mod tests {
     }
 
     #[test]
-    fn large_answer_costs_messages() {
+    fn large_reply_costs_messages() {
         let limiter = limiter(1, 10);
         let left = |limiter: &RateLimiter| std::iter::from_fn(|| limiter.admit().ok()).count();
-        limiter.charge(ANSWER_BYTES - 1);
-        limiter.charge(ANSWER_BYTES * 4);
+        limiter.charge(REPLY_BYTES - 1);
+        limiter.charge(REPLY_BYTES * 4);
         assert_eq!(left(&limiter), 6);
         limiter.charge(usize::MAX);
         let Err(Excess::Wait(wait)) = limiter.admit() else { panic!("over the limit") };
@@ -306,21 +309,21 @@ mod tests {
     }
 
     #[test]
-    fn flood_is_a_share_of_time() {
+    fn flood_is_detected_by_the_share_of_time() {
         let begin = Instant::now();
         let at = |seconds: u64| begin + Duration::from_secs(seconds);
-        let mut history = History { exceeded: 0, began: begin };
-        assert!((0..10).all(|second| !history.exceed(SLOT, at(second))));
-        assert!(history.exceed(SLOT, at(10)));
-        // A pause does not end it.
-        let mut history = History { exceeded: 0, began: begin };
-        assert!((0..8).all(|second| !history.exceed(SLOT, at(second))));
-        assert!((12..14).all(|second| !history.exceed(SLOT, at(second))));
-        assert!(history.exceed(SLOT, at(14)));
-        // Ten seconds of every minute are borne.
-        let mut history = History { exceeded: 0, began: begin };
+        let mut exceeded = ExceededSlots { exceeded: 0, start: begin };
+        assert!((0..10).all(|second| !exceeded.exceed(SLOT, at(second))));
+        assert!(exceeded.exceed(SLOT, at(10)));
+        // A pause does not reset it.
+        let mut exceeded = ExceededSlots { exceeded: 0, start: begin };
+        assert!((0..8).all(|second| !exceeded.exceed(SLOT, at(second))));
+        assert!((12..14).all(|second| !exceeded.exceed(SLOT, at(second))));
+        assert!(exceeded.exceed(SLOT, at(14)));
+        // Ten seconds per minute are tolerated.
+        let mut exceeded = ExceededSlots { exceeded: 0, start: begin };
         for second in (0..600).filter(|second| second % 64 < 10) {
-            assert!(!history.exceed(SLOT, at(second)), "{second}");
+            assert!(!exceeded.exceed(SLOT, at(second)), "{second}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Log lines about refused handshakes: one a minute for each cause and origin, however many are refused.
+//! Logs refused handshakes: one line per minute for each cause and origin.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,22 +8,23 @@ use tracing::{Level, enabled, info};
 
 use crate::room::Code;
 
-/// How long a cause is not logged again for the same origin.
+/// Minimum time between two lines for the same cause and origin.
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// Maximum number of causes and origins that are logged in that time.
+/// Maximum number of logged causes and origins per interval.
 const MAX_LOGGED: usize = 64;
 
-/// Maximum number of characters of an origin that are logged.
+/// Maximum number of logged characters of an origin.
 const MAX_ORIGIN_CHARS: usize = 200;
 
-/// When each cause was last logged for each origin.
+/// Time of the last line for each cause and origin.
 #[derive(Debug, Default)]
 pub(super) struct RefusedHandshakes(Mutex<HashMap<(&'static str, String), Instant>>);
 
 impl RefusedHandshakes {
-    /// Logs a refused handshake, unless one of this cause and origin was logged within a minute.
-    pub(super) fn note(&self, cause: &'static str, code: Code, origin: Option<&str>) {
+    /// Logs a refused handshake, unless one with the same cause and origin was logged within a
+    /// minute.
+    pub(super) fn log(&self, cause: &'static str, code: Code, origin: Option<&str>) {
         if !enabled!(Level::INFO) {
             return;
         }
@@ -33,7 +34,7 @@ impl RefusedHandshakes {
         }
     }
 
-    /// Whether a cause is to be logged for an origin now.
+    /// Returns whether a cause may be logged for an origin now.
     fn is_due(&self, cause: &'static str, origin: &str, now: Instant) -> bool {
         let mut logged = self.0.lock();
         let key = (cause, origin.to_owned());

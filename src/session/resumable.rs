@@ -1,4 +1,4 @@
-//! The sessions that can be resumed, with a connection or without.
+//! All sessions that can be resumed, whether connected or away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::DashMap;
 
 use super::away_limit::AwayLimit;
-use super::history::ResumeLimits;
+use super::replay_buffer::ResumeLimits;
 use super::state::SessionState;
 use super::timers::Timers;
 use crate::id::ConnectionId;
 use crate::shrink;
 
-/// Every session of this node that can be resumed.
+/// All sessions of this node that can be resumed.
 #[derive(Default)]
 pub(super) struct Resumable {
     sessions: DashMap<ConnectionId, Arc<SessionState>>,
@@ -42,17 +42,17 @@ impl Resumable {
         self.sessions.iter().map(|session| *session.key()).collect()
     }
 
-    /// How many sessions are away.
+    /// Returns the number of away sessions.
     pub(super) fn away(&self) -> usize {
         self.away.load(Ordering::Relaxed)
     }
 
-    pub(super) fn note_away(&self) {
+    pub(super) fn record_away(&self) {
         self.away.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a session that is not away any more.
-    pub(super) fn note_back(&self) {
+    pub(super) fn record_back(&self) {
         self.away.fetch_sub(1, Ordering::Relaxed);
     }
 

@@ -1,4 +1,5 @@
-//! Resumption: a new connection takes a session over, whatever the one before still does or says is ignored from then on.
+//! Session resumption: a new connection takes a session over. Whatever the previous connection
+//! still sends is ignored.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,29 +8,31 @@ use tracing::info;
 
 use super::admission::Permit;
 use super::handle::Session;
-use super::history::NotHeld;
 use super::hub::Hub;
-use super::key::ResumeKey;
 use super::mailbox::Mailbox;
+use super::replay_buffer::ReplayError;
+use super::resume_token::ResumeToken;
 use super::state::{SessionState, Status};
 use crate::id::{ConnectionId, PeerId};
 use crate::room::LeaveReason;
 
 impl Hub {
-    /// Resumes the session of a key for a client that has seen what was sent up to a number. `None` where there is no such
-    /// session, or something that was missed is not kept any more: it is never replayed in part, and the session ends.
-    /// Where tokens are required, `subject` is that of the new connection's token, and must be the session's. The permit of
-    /// the new connection replaces that of the session.
+    /// Resumes the session of a resume token for a client that has received all frames up to
+    /// `seen`. Returns `None` if there is no such session, or if a missed frame is no longer kept:
+    /// frames are never replayed in part, and the session ends.
+    ///
+    /// If tokens are required, `subject` is the subject of the new connection's token and must be
+    /// the session's. The new connection's permit replaces that of the session.
     pub fn resume(
         self: &Arc<Self>,
-        key: &ResumeKey,
+        token: &ResumeToken,
         seen: u64,
         subject: Option<&PeerId>,
         permit: Option<&Arc<Permit>>,
     ) -> Option<(Session, Arc<Mailbox>)> {
-        let state = self.resumable.get(key.id()).filter(|_| !self.is_draining());
+        let state = self.resumable.get(token.id()).filter(|_| !self.is_draining());
         let resumed = state.and_then(|state| {
-            let generation = self.take_over(&state, key, seen, subject, permit)?;
+            let generation = self.take_over(&state, token, seen, subject, permit)?;
             let mailbox = Arc::clone(&state.mailbox);
             Some((Session { hub: Arc::clone(self), state, generation }, mailbox))
         });
@@ -41,33 +44,36 @@ impl Hub {
     fn take_over(
         &self,
         state: &Arc<SessionState>,
-        key: &ResumeKey,
+        token: &ResumeToken,
         seen: u64,
         subject: Option<&PeerId>,
         permit: Option<&Arc<Permit>>,
     ) -> Option<u64> {
-        // A key is of no use to another user.
+        // Another user's resume token has no effect.
         if state.identity.grant().map(|grant| grant.subject.clone()).as_ref() != subject {
             return None;
         }
         let mut ownership = state.ownership.lock();
-        let fits = [&ownership.key, &ownership.spent].into_iter().flatten().any(|own| own.opens(key));
-        if !fits || ownership.status == Status::Ended {
+        let is_valid = [&ownership.token, &ownership.spent].into_iter().flatten().any(|own| own.matches(token));
+        if !is_valid || ownership.status == Status::Ended {
             return None;
         }
         let was_away = ownership.status != Status::Connected;
-        let taken =
-            if self.has_nothing_to_resume(state, seen) { Err(NotHeld::Gone) } else { state.mailbox.take_over(seen) };
-        if taken == Err(NotHeld::Late) {
+        let prepared = if self.has_nothing_to_resume(state, seen) {
+            Err(ReplayError::Gone)
+        } else {
+            state.mailbox.take_over(seen)
+        };
+        if prepared == Err(ReplayError::Late) {
             return None;
         }
-        if taken.is_err() {
+        if prepared.is_err() {
             ownership.status = Status::Ended;
             drop(ownership);
             if was_away {
-                self.resumable.note_back();
+                self.resumable.record_back();
             } else {
-                self.note_closed(state, LeaveReason::Replaced);
+                self.record_closed(state, LeaveReason::Replaced);
                 state.mailbox.close();
             }
             self.end_session(state, LeaveReason::TimedOut);
@@ -79,13 +85,13 @@ impl Hub {
         let generation = ownership.generation;
         let before = std::mem::replace(&mut *state.permit.lock(), permit.cloned());
         if was_away {
-            self.resumable.note_back();
-            self.directory.note_opened();
+            self.resumable.record_back();
+            self.directory.record_opened();
             state.metrics.opened();
             self.announce(state.id, false);
         }
         drop(ownership);
-        // Where the connection before is still open, it counts until it is closed.
+        // If the previous connection is still open, its permit counts until it is closed.
         if let Some(before) = before.filter(|_| was_away) {
             before.release();
         }
@@ -94,35 +100,36 @@ impl Hub {
         Some(generation)
     }
 
-    /// Whether a session is in no room and its client has missed nothing. Resumed, the client would not join, and its join
-    /// may be what was lost with the connection.
+    /// Returns whether a session is in no room and its client has missed nothing. A client that
+    /// resumes does not join, but its join may be what was lost with the connection.
     fn has_nothing_to_resume(&self, state: &SessionState, seen: u64) -> bool {
         self.rooms().of(state.id).is_empty() && !state.mailbox.has_sent_since(seen)
     }
 
-    /// Ends away sessions whose time is over, and prunes replay buffers. Call it a few times a second.
+    /// Ends away sessions whose time is over, and prunes replay buffers. Must be called a few times
+    /// per second.
     pub fn sweep(&self, now: Instant) {
         self.admission.sweep(now, self.timeouts.pending_connection);
         if let Some(limits) = self.resume_limits() {
-            self.resumable.away_limit.turn(now, limits.time, self.open_connections());
+            self.resumable.away_limit.rotate(now, limits.time, self.open_connections());
         }
         let timers = &self.resumable.timers;
-        while let Some(id) = timers.absences.pop(now) {
-            self.end_absence(id, |until| until <= now);
+        while let Some(id) = timers.away.pop(now) {
+            self.end_if_away_by_id(id, |until| until <= now);
         }
-        while let Some(id) = timers.given_up.pop(now) {
-            self.end_absence(id, |_| true);
+        while let Some(id) = timers.ending.pop(now) {
+            self.end_if_away_by_id(id, |_| true);
         }
-        while let Some(id) = timers.histories.pop(now) {
+        while let Some(id) = timers.replay_buffers.pop(now) {
             if self.directory.get(id).is_some_and(|entry| entry.mailbox.prune(now)) {
-                timers.start_history(id, now);
+                timers.start_pruning(id, now);
             }
         }
     }
 
-    /// Shrinks internal maps after a connection spike. Call it a few times a minute.
+    /// Shrinks internal maps after a connection spike. Must be called a few times per minute.
     pub fn shrink(&self) {
-        self.rooms().give_back();
+        self.rooms().shrink();
         self.admission.shrink();
         self.invalid_tokens.shrink(Instant::now());
         self.directory.shrink();
@@ -130,13 +137,13 @@ impl Hub {
     }
 
     /// Ends all away sessions.
-    pub(super) fn end_absences(&self) {
+    pub(super) fn end_away_sessions(&self) {
         for id in self.resumable.ids() {
-            self.end_absence(id, |_| true);
+            self.end_if_away_by_id(id, |_| true);
         }
     }
 
-    fn end_absence(&self, id: ConnectionId, is_over: impl Fn(Instant) -> bool) {
+    fn end_if_away_by_id(&self, id: ConnectionId, is_over: impl Fn(Instant) -> bool) {
         if let Some(state) = self.resumable.get(id) {
             self.end_if_away(&state, is_over);
         }

@@ -1,7 +1,7 @@
 //! The state of one session, which may outlive its connection.
 //!
-//! The guarantee that is easy to break: a session has one owner at a time, the connection of the current generation, and
-//! only that one may act.
+//! Invariant: a session has one owner at a time, the connection of the current generation, and only
+//! the owner may act.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -12,46 +12,47 @@ use parking_lot::Mutex;
 
 use super::admission::{Evict, Permit};
 use super::identity::Identity;
-use super::key::ResumeKey;
 use super::mailbox::Mailbox;
+use super::resume_token::ResumeToken;
 use crate::dialect::Dialect;
 use crate::id::ConnectionId;
 use crate::metrics::DialectMetrics;
 
-/// The state of one session.
+/// State of one session.
 pub(super) struct SessionState {
     pub(super) id: ConnectionId,
     pub(super) dialect: &'static Dialect,
     pub(super) metrics: Arc<DialectMetrics>,
     pub(super) identity: Identity,
     pub(super) mailbox: Arc<Mailbox>,
-    /// Whether it was ever in a room.
+    /// Whether the session ever joined a room.
     pub(super) has_joined: AtomicBool,
-    /// What it counts for, until it ends.
+    /// Permit that the session holds until it ends.
     pub(super) permit: Mutex<Option<Arc<Permit>>>,
-    /// Locked before any room while the owner acts, so that two connections never act for one session at once.
+    /// Locked before any room while the owner acts, so that two connections never act for one
+    /// session at a time.
     pub(super) ownership: Mutex<Ownership>,
 }
 
-/// Which connection has a session.
+/// The connection that owns a session.
 pub(super) struct Ownership {
-    /// Rises with each connection that resumes the session.
+    /// Incremented by each connection that resumes the session.
     pub(super) generation: u64,
     pub(super) status: Status,
-    /// `None` where the session cannot be resumed.
-    pub(super) key: Option<ResumeKey>,
-    /// The key that the session was last resumed with, if another has replaced it. It stays valid until the client is known
-    /// to have the other: the answer that carried that may have been lost with the connection.
-    pub(super) spent: Option<ResumeKey>,
-    /// Ends the session when it is evicted while it is away.
+    /// The resume token; `None` if the session cannot be resumed.
+    pub(super) token: Option<ResumeToken>,
+    /// The resume token of the last resumption, if a new one has replaced it. It stays valid until
+    /// the client confirms the new one, since the reply with that may be lost with the connection.
+    pub(super) spent: Option<ResumeToken>,
+    /// Ends the session if it is evicted while it is away.
     pub(super) closer: Option<Arc<dyn Evict>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
-    /// It has a connection.
+    /// The session has a connection.
     Connected,
-    /// It has none, and may be resumed until then.
+    /// The session has no connection and may be resumed until this time.
     Away(Instant),
     Ended,
 }
@@ -62,10 +63,10 @@ impl SessionState {
         dialect: &'static Dialect,
         metrics: Arc<DialectMetrics>,
         mailbox: Arc<Mailbox>,
-        key: Option<ResumeKey>,
+        token: Option<ResumeToken>,
         permit: Option<Arc<Permit>>,
     ) -> Self {
-        let ownership = Ownership { generation: 0, status: Status::Connected, key, spent: None, closer: None };
+        let ownership = Ownership { generation: 0, status: Status::Connected, token, spent: None, closer: None };
         Self {
             id,
             dialect,
@@ -78,13 +79,14 @@ impl SessionState {
         }
     }
 
-    /// The address that it counts for.
+    /// Returns the address that the session counts for.
     pub(super) fn address(&self) -> IpAddr {
-        // Sessions without a permit are not from the network.
+        // Only sessions of tests and embedding programs have no permit.
         self.permit.lock().as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |permit| permit.address())
     }
 
-    /// Ends the credit that its connection was admitted on. Not under a lock: another session may be evicted.
+    /// Ends the credit on which the connection was admitted. Must not be called under a lock, since
+    /// another session may be evicted.
     pub(super) fn settle(&self) {
         let permit = self.permit.lock().clone();
         if let Some(permit) = permit {

@@ -1,42 +1,41 @@
-//! What is to be done about sessions at a certain time: an absence ends, a replay buffer is pruned.
+//! Deadlines of sessions: ends of absences, and pruning of replay buffers.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::history::ResumeLimits;
+use super::replay_buffer::ResumeLimits;
 use crate::id::ConnectionId;
 
-/// The timers of all sessions that can be resumed. [`Hub::sweep`](super::Hub::sweep) does what is due.
+/// Deadlines of all sessions that can be resumed, executed by [`Hub::sweep`](super::Hub::sweep).
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    /// What is kept for a client whose connection drops; `None` where sessions are not resumed.
+    /// Limits on session resumption; `None` if sessions cannot be resumed.
     pub(super) limits: Option<ResumeLimits>,
-    /// When away sessions end.
-    pub(super) absences: Timeline,
-    /// Away sessions that end at once.
-    pub(super) given_up: Timeline,
-    /// When replay buffers are pruned.
-    pub(super) histories: Timeline,
+    /// Deadlines of away sessions.
+    pub(super) away: Timeline,
+    /// Away sessions that must end soon.
+    pub(super) ending: Timeline,
+    /// Times at which replay buffers are pruned.
+    pub(super) replay_buffers: Timeline,
 }
 
 impl Timers {
-    /// Has a replay buffer pruned in time, into which the first frame is put.
-    pub(super) fn start_history(&self, id: ConnectionId, now: Instant) {
+    /// Schedules the pruning of a replay buffer that has received its first frame.
+    pub(super) fn start_pruning(&self, id: ConnectionId, now: Instant) {
         if let Some(limits) = self.limits {
-            self.histories.push(now + limits.time, id);
+            self.replay_buffers.push(now + limits.time, id);
         }
     }
 
-    /// Ends an away session soon which cannot be told everything.
-    pub(super) fn give_up(&self, id: ConnectionId) {
-        self.given_up.push(Instant::now(), id);
+    /// Ends an away session soon, because frames for it do not fit the replay buffer.
+    pub(super) fn end_soon(&self, id: ConnectionId) {
+        self.ending.push(Instant::now(), id);
     }
 }
 
-/// Sessions by the time at which something is to be done about them. All wait equally long, so the first in is the first
-/// due.
+/// Sessions by their deadline. All have the same waiting time, so the first added is the first due.
 #[derive(Debug, Default)]
 pub(super) struct Timeline(Mutex<VecDeque<(Instant, ConnectionId)>>);
 
@@ -45,13 +44,13 @@ impl Timeline {
         self.0.lock().push_back((due, id));
     }
 
-    /// The next that is due.
+    /// Removes and returns the next session that is due.
     pub(super) fn pop(&self, now: Instant) -> Option<ConnectionId> {
         let mut waiting = self.0.lock();
         let is_due = waiting.front().is_some_and(|(due, _)| *due <= now);
         let next = is_due.then(|| waiting.pop_front().map(|(_, id)| id))?;
         if waiting.is_empty() {
-            // Gives back the capacity of a connection spike.
+            // Frees the capacity of a connection spike.
             *waiting = VecDeque::new();
         }
         next

@@ -1,4 +1,4 @@
-//! Listening sockets: bound here, or inherited from a service manager.
+//! Binds listening sockets, or takes over one from a service manager such as systemd.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -6,13 +6,15 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
-/// How many connections may wait to be accepted.
+/// Maximum number of connections in the kernel's accept queue.
 const ACCEPT_QUEUE: i32 = 4096;
 
-/// Binds a listening socket. Where `host` is a name the first of its addresses that can be had is taken; on `::` both
-/// IPv6 and IPv4 are served.
+/// Binds a listening socket.
+///
+/// If `host` is a name, uses the first of its addresses that can be bound. On `::` the socket
+/// accepts both IPv6 and IPv4.
 pub fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "host name has no address");
     for address in (host, port).to_socket_addrs()? {
         match bind_to(address) {
             Ok(listener) => return Ok(listener),
@@ -34,20 +36,22 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// The listening socket that a service manager has handed over, if one has: `LISTEN_FDS`, as systemd passes sockets
-/// (`sd_listen_fds(3)`). Takes the variables out of the environment, so it is called before there are threads.
+/// Returns the listening socket passed by a service manager in `LISTEN_FDS` (`sd_listen_fds(3)`),
+/// if there is one.
+///
+/// Removes the variables from the environment, so call it before starting threads.
 pub fn inherited() -> io::Result<Option<std::net::TcpListener>> {
     let mut sockets = listenfd::ListenFd::from_env();
     if sockets.len() == 0 {
         return Ok(None);
     }
-    let wrong = |problem| io::Error::new(io::ErrorKind::InvalidInput, problem);
+    let invalid = |problem| io::Error::new(io::ErrorKind::InvalidInput, problem);
     if sockets.len() > 1 {
-        return Err(wrong("there are several, and one is served"));
+        return Err(invalid("more than one socket was passed"));
     }
-    let listener = sockets.take_tcp_listener(0)?.ok_or_else(|| wrong("it is gone"))?;
+    let listener = sockets.take_tcp_listener(0)?.ok_or_else(|| invalid("the socket was already taken"))?;
     if !SockRef::from(&listener).is_listener()? {
-        return Err(wrong("it does not listen: a systemd socket is to have Accept=no"));
+        return Err(invalid("the socket does not listen: set Accept=no in the systemd socket unit"));
     }
     Ok(Some(listener))
 }

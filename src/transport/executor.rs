@@ -1,14 +1,16 @@
-//! Carries out what a conversation decides: the part of a connection that knows no socket.
+//! Executes the steps that a conversation returns: the transport-independent half of a connection.
 //!
-//! - [`Executor::receive`] and [`Executor::receive_binary`] take a message through the rate limiter to the conversation, and
-//!   its steps to the sessions, rooms and media;
-//! - answers and events are pushed to the [`SendQueue`] of the connection, which a WebSocket's task or a poll empties;
+//! - [`Executor::receive`] and [`Executor::receive_binary`] pass a message through the rate limiter
+//!   to the conversation, and execute the steps that it returns on sessions, rooms and media;
+//! - replies and events go to the [`SendQueue`] of the connection, which the WebSocket task or the
+//!   next poll empties;
 //! - [`Executor::finish`] ends all sessions of the connection, once.
 //!
-//! A polling connection that upgrades takes its executor along: nothing else has to move.
+//! When a polling connection upgrades, its executor moves to the WebSocket unchanged.
 //!
-//! The guarantee that is easy to break: everything from decoding a message to queuing its deliveries is synchronous. What
-//! must wait is left in [`Executor::poll_pause`], and nothing more is read until that is over.
+//! Invariant: everything from decoding a message to enqueuing its deliveries is synchronous.
+//! Anything that has to wait becomes a pause ([`Executor::poll_pause`]), and the connection is not
+//! read until the pause is over.
 
 mod end;
 mod sessions;
@@ -28,51 +30,51 @@ use super::throttle::poll_delay;
 use crate::auth::Grant;
 use crate::dialect::{Conversation, Dialect, Heartbeat, RequestError};
 use crate::id::ConnectionId;
-use crate::metrics::{DialectMetrics, Kind};
+use crate::metrics::{DialectMetrics, MessageKind};
 use crate::room::LeaveReason;
-use crate::session::{Excess, Hub, Mailbox, Moment, Permit, RateLimiter, ResumeKey, Session, Sink};
+use crate::session::{Excess, Hub, Mailbox, Moment, Permit, RateLimiter, ResumeToken, Session, Sink};
 
-/// How many messages a client may send to each of its peers at once: a description and its candidates, with a few more
-/// for a renegotiation.
+/// Burst allowance per peer in the client's rooms, in messages: a session description and its
+/// candidates, with some reserve for a renegotiation.
 const MESSAGES_PER_PEER: u32 = 24;
 
-/// A reason not to read: resolves when it is over.
+/// A future during which the connection is not read.
 type Pause = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What carries out the steps of one conversation.
+/// Executes the steps of one connection's conversation.
 pub(super) struct Executor {
     hub: Arc<Hub>,
-    /// The connection's id, which is also that of its first session.
+    /// Also the id of the connection's first session.
     id: ConnectionId,
     permit: Arc<Permit>,
     conversation: Box<dyn Conversation>,
     metrics: Arc<DialectMetrics>,
     limiter: Arc<RateLimiter>,
-    /// How long the rate limiter keeps the client from being read.
+    /// Timer while the rate limiter keeps the connection from being read.
     delay: Option<Pin<Box<Sleep>>>,
     queue: Arc<SendQueue>,
-    /// The sessions of the connection, by channel.
+    /// Sessions of the connection, indexed by channel.
     seats: Vec<Option<Seat>>,
-    /// Whether a session has had the connection's id.
+    /// Whether a session already uses the connection's id.
     has_used_id: bool,
-    denials: u8,
-    /// The origin of the page, where a CONNECT packet may yet be refused for its token.
+    denied_tokens: u8,
+    /// The page's origin, for the log, if a CONNECT packet may still be refused for its token.
     origin: Option<Box<str>>,
     pause: Option<Pause>,
-    /// Whether the client closes the connection as one that does not come back.
+    /// Whether the client closed the connection deliberately, so that its sessions end at once.
     has_left: bool,
 }
 
-/// One session of a connection.
+/// The session of one channel.
 struct Seat {
     session: Session,
     mailbox: Arc<Mailbox>,
-    /// How its events are written, as far as the session knows.
+    /// The dialect in which the session's events are encoded.
     speaks: &'static Dialect,
 }
 
 impl Executor {
-    /// Begins a conversation whose answers go to a queue.
+    /// Creates an executor whose conversation replies to `queue`.
     pub(super) fn new(
         hub: Arc<Hub>,
         id: ConnectionId,
@@ -92,14 +94,15 @@ impl Executor {
             queue,
             seats: Vec::new(),
             has_used_id: false,
-            denials: 0,
+            denied_tokens: 0,
             origin: None,
             pause: None,
             has_left: false,
         }
     }
 
-    /// Keeps the origin of the handshake for the log, if a token may be refused later.
+    /// Keeps the origin of the handshake for the log if a later packet may be refused for its
+    /// token.
     pub(super) fn with_origin(mut self, origin: Option<&HeaderValue>) -> Self {
         if self.hub.requires_tokens() {
             self.origin = origin.and_then(|origin| origin.to_str().ok()).map(Into::into);
@@ -107,15 +110,15 @@ impl Executor {
         self
     }
 
-    /// Opens the connection's session, unless its client asks for sessions later, and says what comes first. `grant` is
-    /// what the token of the handshake grants.
+    /// Opens the connection's session, unless its protocol opens sessions later, and sends the
+    /// first messages. `grant` is the grant of the handshake's token.
     pub(super) fn open(&mut self, grant: Option<Grant>) -> Result<(), End> {
         self.guarded(|this| {
             if !this.conversation.connects_later() {
-                let (mailbox, key) = this.new_mailbox(this.id);
+                let (mailbox, resume_token) = this.new_mailbox(this.id);
                 this.has_used_id = true;
-                this.conversation.keep(key.as_ref().map(ResumeKey::expose));
-                this.begin(mailbox, this.id, key, grant);
+                this.conversation.keep(resume_token.as_ref().map(ResumeToken::expose));
+                this.begin(mailbox, this.id, resume_token, grant);
             }
             let opened = Moment::now();
             this.conversation.open().into_iter().try_for_each(|step| this.take(opened, Some(step)))
@@ -126,7 +129,7 @@ impl Executor {
         self.id
     }
 
-    /// The ids of its sessions.
+    /// Returns the connection ids of its sessions.
     pub(super) fn connections(&self) -> Vec<ConnectionId> {
         self.seats.iter().flatten().map(|seat| seat.session.id()).collect()
     }
@@ -151,29 +154,30 @@ impl Executor {
         self.conversation.heartbeat()
     }
 
-    /// Whether the client has said what it is here for, and nothing is half said.
+    /// Returns whether the client has joined or connected, and no message is incomplete.
     pub(super) fn is_settled(&self) -> bool {
         self.conversation.is_settled()
     }
 
-    /// Whether a WebSocket that is closed without a status code is one whose client has left for good.
+    /// Returns whether closing the WebSocket without a status code means that the client leaves.
     pub(super) fn bare_close_is_leave(&self) -> bool {
         self.conversation.bare_close_is_leave()
     }
 
-    /// Notes that the client closes the connection and does not come back.
+    /// Records that the client closes the connection deliberately.
     pub(super) fn set_left(&mut self) {
         self.has_left = true;
     }
 
-    /// Notes that the client has read everything before the ping of a resumption.
+    /// Records that the client has received everything sent before the ping of a session
+    /// resumption.
     pub(super) fn has_read_resumption(&self) {
         for seat in self.seats.iter().flatten() {
-            seat.session.has_new_key();
+            seat.session.has_new_token();
         }
     }
 
-    /// Ready when the client may be read on.
+    /// Completes when the connection may be read again.
     pub(super) fn poll_pause(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let Some(pause) = &mut self.pause {
             if pause.as_mut().poll(context).is_pending() {
@@ -184,7 +188,7 @@ impl Executor {
         poll_delay(&self.limiter, &mut self.delay, context)
     }
 
-    /// Ends all sessions of the connection.
+    /// Ends all sessions of the connection; those of a lost connection may be resumed.
     pub(super) fn finish(&mut self, end: &End) {
         let is_lost = end.is_lost && !self.has_left && !self.queue.is_closing();
         for seat in self.seats.drain(..).flatten() {
@@ -194,31 +198,32 @@ impl Executor {
                 seat.session.end(end.reason);
             }
         }
-        self.queue.backlog().close();
+        self.queue.depth().close();
     }
 
-    /// Ends all sessions, as the last frames are being written: nothing more is accepted.
+    /// Ends all sessions while the last frames are being written, so that no further frame is
+    /// accepted.
     pub(super) fn end_sessions(&mut self, reason: LeaveReason) {
         for seat in self.seats.iter().flatten() {
             seat.session.end(reason);
         }
     }
 
-    /// Counts a frame that is no message.
+    /// Counts a frame that is not a message.
     pub(super) fn receive_control(&mut self) -> Result<(), End> {
-        self.metrics.received(Kind::Control);
+        self.metrics.received(MessageKind::Control);
         match self.limiter.admit_frame() {
             Ok(()) | Err(Excess::Wait(_)) => Ok(()),
             Err(Excess::Flood(_)) => Err(End::FLOOD),
         }
     }
 
-    /// Takes a text message.
+    /// Handles a text message.
     pub(super) fn receive(&mut self, text: &str) -> Result<(), End> {
         self.guarded(|this| this.handle(text))
     }
 
-    /// Takes a binary message.
+    /// Handles a binary message.
     pub(super) fn receive_binary(&mut self, message: &[u8]) -> Result<(), End> {
         self.guarded(|this| {
             this.receive_control()?;
@@ -228,10 +233,10 @@ impl Executor {
         })
     }
 
-    /// Runs what decides about a message; a panic in it ends this connection and no other.
+    /// Runs message handling; a panic in it ends only this connection.
     fn guarded(&mut self, decide: impl FnOnce(&mut Self) -> Result<(), End>) -> Result<(), End> {
         let (hub, id) = (Arc::clone(&self.hub), self.id);
-        hub.contain(id, || decide(self)).unwrap_or(Err(End::told(1011, "internal error")))
+        hub.contain(id, || decide(self)).unwrap_or(Err(End::closing(1011, "internal error")))
     }
 
     fn handle(&mut self, text: &str) -> Result<(), End> {
@@ -247,7 +252,7 @@ impl Executor {
             Err(Excess::Flood(_)) => return Err(End::FLOOD),
             Err(Excess::Wait(retry_after)) => {
                 let error = RequestError::RateLimited { retry_after };
-                self.metrics.received(Kind::Refused);
+                self.metrics.received(MessageKind::Refused);
                 self.count(&error);
                 let step = self.conversation.refuse(text, error, now);
                 return self.take(received, step);
@@ -260,25 +265,25 @@ impl Executor {
         self.take(received, step)
     }
 
-    /// How many messages the client may send at once because of the peers in its rooms.
+    /// Returns the burst allowance for the peers in the client's rooms, in messages.
     fn burst_for_peers(&self) -> u32 {
         let peers: usize = self.seats.iter().flatten().map(|seat| seat.session.peers()).sum();
         u32::try_from(peers).unwrap_or(u32::MAX).saturating_mul(MESSAGES_PER_PEER)
     }
 
-    /// The number of rooms that the sessions of the other channels are in.
+    /// Returns the number of rooms that the sessions of other channels are in.
     fn rooms_beside(&self, channel: usize) -> usize {
         let others = self.seats.iter().enumerate().filter(|(index, _)| *index != channel);
         others.filter_map(|(_, seat)| seat.as_ref()).map(|seat| seat.session.room_count()).sum()
     }
 
-    /// Counts and logs an error that the client is told.
+    /// Counts and logs an error that is reported to the client.
     fn count(&self, error: &RequestError) {
         self.hub.refused(error);
         message_log::refused(self.sender(), error.code(), self.conversation.correlation());
     }
 
-    /// The session of the message in hand, for the log.
+    /// Returns the session of the current message, for the log.
     fn sender(&self) -> Sender {
         let connection = self.seat().map_or(self.id, |seat| seat.session.id());
         Sender { dialect: self.conversation.dialect(), connection }

@@ -1,30 +1,34 @@
-//! Follows the WebSocket frames of a client through its stream (RFC 6455, section 5.2), without buffering them.
+//! Counts continuation frames in a WebSocket byte stream (RFC 6455, section 5.2) without buffering
+//! it.
 //!
-//! The WebSocket library hands out whole messages only, and what a client may send is limited in frames, too.
+//! The WebSocket library returns whole messages only, but the rate limit counts their fragments,
+//! too.
 
-/// The longest head of a frame of a client: two bytes, eight of length, four of mask.
+/// Maximum size of a frame header from a client, in bytes: two, eight of length, four of mask.
 const MAX_HEAD: usize = 14;
 
-/// The length of a mask, the end of the head of a frame of a client.
+/// Size of the mask at the end of a client's frame header, in bytes.
 const MASK: usize = 4;
 
-/// How many further frames of messages count as a message: some clients send large messages in many frames.
+/// Number of continuation frames that count as one message: some clients split large messages into
+/// many.
 const FRAGMENTS: usize = 256;
 
 const CONTINUATION: u8 = 0;
 
-/// Where in the stream of a client its reader is.
+/// Parser state within a client's byte stream.
 #[derive(Debug, Default)]
 pub(super) struct FrameReader {
     head: [u8; MAX_HEAD],
     head_length: usize,
     payload_left: usize,
-    /// How many further frames of messages have begun since the last that counted.
+    /// Continuation frames since the last full group of [`FRAGMENTS`].
     fragments: usize,
 }
 
 impl FrameReader {
-    /// Follows bytes of the stream: how many times another [`FRAGMENTS`] further frames of messages have begun.
+    /// Consumes bytes of the stream and returns how many groups of [`FRAGMENTS`] continuation
+    /// frames they complete.
     pub(super) fn follow(&mut self, mut bytes: &[u8]) -> usize {
         while let Some(first) = bytes.first() {
             if self.payload_left > 0 {
@@ -49,7 +53,7 @@ impl FrameReader {
     }
 }
 
-/// The lengths of a frame's head and of its payload, if the latter can be told yet.
+/// Returns the sizes of a frame's header and payload, or `None` if the header is incomplete.
 fn frame_head(bytes: &[u8]) -> Option<(usize, usize)> {
     let second = *bytes.get(1)?;
     let mask = if second & 0x80 == 0 { 0 } else { MASK };
@@ -64,7 +68,7 @@ fn frame_head(bytes: &[u8]) -> Option<(usize, usize)> {
 mod tests {
     use super::*;
 
-    /// A frame of a client.
+    /// Returns a frame as a client sends it.
     fn frame(first: u8, length: usize) -> Vec<u8> {
         let mut frame = vec![first];
         match length {

@@ -1,4 +1,4 @@
-//! WebSocket handshakes: answered by us, and the stream taken back from the HTTP side.
+//! Validates and accepts WebSocket handshakes, and takes the stream over from hyper.
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -9,18 +9,18 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::stream::Stream;
 
-/// What a handshake is answered with.
+/// A valid handshake request.
 #[derive(Debug)]
 pub(super) struct Handshake {
     /// The value of `Sec-WebSocket-Accept`.
     accept: HeaderValue,
-    /// The first subprotocol that the client offers. Which it is does not matter here, but a browser that has offered some
-    /// fails a WebSocket for which none is chosen.
+    /// First subprotocol that the client offers. The server supports none in particular, but a
+    /// browser that offered some fails the WebSocket if the server selects none.
     protocol: Option<HeaderValue>,
 }
 
 impl Handshake {
-    /// Reads the request; `None` if it is no handshake (RFC 6455, section 4.2.1).
+    /// Parses the request; returns `None` if it is not a handshake (RFC 6455, section 4.2.1).
     pub(super) fn read<B>(request: &Request<B>) -> Option<Self> {
         let headers = request.headers();
         let has = |name, token: &str| {
@@ -42,7 +42,7 @@ impl Handshake {
         Some(Self { accept, protocol: first.and_then(|name| HeaderValue::from_str(name).ok()) })
     }
 
-    /// The answer.
+    /// Returns the response that accepts the handshake.
     pub(super) fn accept(self) -> Response {
         let headers = [
             (header::UPGRADE, HeaderValue::from_static("websocket")),
@@ -57,9 +57,9 @@ impl Handshake {
     }
 }
 
-/// The socket, and what hyper had read of it beyond the request.
+/// Returns the stream, and the bytes that hyper read beyond the request.
 pub(super) fn into_stream(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
-    // A copy: the rest of hyper's buffer goes.
+    // A copy, so that hyper's read buffer is freed.
     Some((parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf)))
 }

@@ -1,4 +1,5 @@
-//! The timer for the heads of HTTP/1.1 requests.
+//! The timer for HTTP/1.1 request heads, which allows more time between two requests of a
+//! connection.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,17 +9,18 @@ use std::time::{Duration, Instant};
 use hyper::rt::{Sleep, Timer};
 use hyper_util::rt::TokioTimer;
 
-/// hyper has one limit for the time that a head may take and for the idle time before it. After the first request of a
-/// connection this timer adds the keep-alive time.
+/// Adds the keep-alive time to hyper's header read timeout after the first request.
+///
+/// hyper has a single limit for receiving a request head and for the idle time before it.
 #[derive(Clone)]
 pub(super) struct HeadTimer {
-    pub(super) rest: Duration,
+    pub(super) idle: Duration,
     pub(super) has_served: Arc<AtomicBool>,
 }
 
 impl HeadTimer {
     fn extended(&self, deadline: Instant) -> Instant {
-        if self.has_served.load(Ordering::Relaxed) { deadline + self.rest } else { deadline }
+        if self.has_served.load(Ordering::Relaxed) { deadline + self.idle } else { deadline }
     }
 }
 

@@ -1,10 +1,11 @@
-//! HTTP/2, for clients that ask for it in their TLS handshake: pages, REST and polling, several requests at a time.
+//! Serves HTTP/2 to clients that negotiate it with ALPN: pages, REST and polling, several requests
+//! at a time.
 //!
-//! A WebSocket does not come this way: the server does not announce extended CONNECT (RFC 8441), so browsers open an
-//! HTTP/1.1 connection for each.
+//! There is no WebSocket over HTTP/2: the server does not announce extended CONNECT (RFC 8441), so
+//! browsers open an HTTP/1.1 connection for each WebSocket.
 //!
-//! The guarantee that is easy to break: a connection on which nothing is asked ends as one of HTTP/1.1 does, which
-//! hyper sees to there, and not here.
+//! Invariant: an idle connection is closed after the keep-alive time. hyper does this for HTTP/1.1
+//! only.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -26,13 +27,13 @@ use super::listener::MAX_HEAD;
 use super::stream::Stream;
 use crate::lifecycle::Lifecycle;
 
-/// Requests of one connection that may be under way at a time. A page of the demo asks for some twenty.
+/// Maximum number of concurrent requests of a connection. The demo page makes about twenty.
 const MAX_REQUESTS: u32 = 64;
 
-/// What waits to be sent of one response, in bytes.
+/// Maximum number of buffered bytes of one response.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 
-/// Has hyper's own tasks run where all of ours do.
+/// Spawns hyper's tasks where all tasks of the server are tracked.
 #[derive(Clone)]
 struct Tasks(Lifecycle);
 
@@ -42,23 +43,24 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     }
 }
 
-/// The time limits of a connection.
-pub(super) struct Limits {
-    /// Until the first request.
+/// Time limits of a connection.
+pub(super) struct Http2Limits {
+    /// Time until the first request.
     pub(super) first: Duration,
-    /// Between two requests.
+    /// Time between two requests.
     pub(super) idle: Duration,
-    /// For the responses under way once it is to end.
+    /// Time for the pending responses once the connection is closing.
     pub(super) last: Duration,
 }
 
-/// Serves one connection until it ends, until it was idle for too long, or until it is to be asked nothing more.
+/// Serves one connection until the client closes it, it is idle for too long, or `leaving`
+/// completes.
 pub(super) async fn serve<S>(
     stream: Stream,
     service: S,
     lifecycle: &Lifecycle,
     leaving: impl Future<Output = ()>,
-    limits: Limits,
+    limits: Http2Limits,
 ) -> Result<(), hyper::Error>
 where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Send + Sync + 'static,
@@ -67,12 +69,12 @@ where
     let requests = Arc::new(watch::Sender::new(0_usize));
     let counted = Arc::clone(&requests);
     let service = service_fn(move |request| {
-        let under_way = UnderWay::new(&counted);
-        let answer = service.call(request);
+        let pending = PendingRequest::new(&counted);
+        let response = service.call(request);
         async move {
-            let answer = answer.await;
-            drop(under_way);
-            answer
+            let response = response.await;
+            drop(pending);
+            response
         }
     });
     let connection = http2::Builder::new(Tasks(lifecycle.clone()))
@@ -91,26 +93,26 @@ where
     timeout(limits.last, connection).await.unwrap_or(Ok(()))
 }
 
-/// A request that is not answered yet.
-struct UnderWay(Arc<watch::Sender<usize>>);
+/// Counts a request until its response is complete.
+struct PendingRequest(Arc<watch::Sender<usize>>);
 
-impl UnderWay {
+impl PendingRequest {
     fn new(requests: &Arc<watch::Sender<usize>>) -> Self {
         requests.send_modify(|count| *count += 1);
         Self(Arc::clone(requests))
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
 }
 
-/// Resolves when nothing was under way for so long: before the first request, and after it.
+/// Completes when no request was pending for `first`, or after the first request for `later`.
 async fn idle(mut requests: watch::Receiver<usize>, first: Duration, later: Duration) {
     let mut limit = first;
-    // Its sender lives as long as the connection that this is waited for with.
+    // The sender lives as long as the connection, which is polled beside this.
     while requests.wait_for(|count| *count == 0).await.is_ok() {
         if timeout(limit, requests.changed()).await.is_err() {
             return;

@@ -1,10 +1,11 @@
-//! Accepts connections, takes them through TLS where there is a certificate, and speaks HTTP on them.
+//! Accepts TCP connections, completes their TLS handshake and serves HTTP on them.
 //!
-//! A loop of our own, since connections need what ready-made ones do not set: no delay for small writes, an end for
-//! peers that vanish, a limit on the time for handshakes and headers.
+//! This is not `axum::serve`, because connections need `TCP_NODELAY`, a limit on stalled writes,
+//! and limits on the time for handshakes and headers.
 //!
-//! - [`Acceptor::serve`] accepts, until the server stops or hands the listening socket over to the next process;
-//! - a connection speaks HTTP/1.1, or under TLS HTTP/2 if its client asked for that.
+//! - [`Acceptor::serve`] accepts until the server stops or hands the listening socket over to the
+//!   next process;
+//! - a connection speaks HTTP/1.1, or HTTP/2 if a TLS client negotiated it.
 
 use std::convert::Infallible;
 use std::io;
@@ -40,48 +41,49 @@ use crate::request::proxies::{OverTls, PeerAddress, Proxies};
 use crate::session::{ConnectionPermit, Hub};
 use crate::tls::{HTTP_2, Tls};
 
-/// The errors of accept(2) that say that the process or the system has run out of something.
+/// Errors of accept(2) for exhausted file descriptors or memory.
 const EXHAUSTED: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
 
-/// The most bytes of a request's head, which is also what an HTTP connection buffers.
+/// Maximum size of a request head, and of the read buffer of an HTTP connection, in bytes.
 pub(super) const MAX_HEAD: usize = 16 * 1024;
 
-/// The most headers of a request.
+/// Maximum number of headers of a request.
 const MAX_HEADERS: usize = 100;
 
-/// Hands the listening socket over to the next process.
+/// State of handing the listening socket over to the next process.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Handover {
-    /// Cancelled when new connections are left to the next process.
+    /// Cancelled when the next process accepts new connections.
     pub begun: CancellationToken,
-    /// Connections that are accepted, and whose first request is not answered. This process waits for them before it
-    /// refuses any.
+    /// Accepted connections whose first request is not answered yet. This process waits for them
+    /// before it refuses any.
     pub pending: TaskTracker,
 }
 
-/// What accepted connections are served with.
+/// Accepts connections and holds what is needed to serve them.
 #[derive(Clone)]
 pub(crate) struct Acceptor {
-    /// Every route.
+    /// All routes.
     pub router: Router,
-    /// Where their tasks run.
+    /// Spawns the connections' tasks.
     pub lifecycle: Lifecycle,
-    /// Has the fixed time limits, and counts the limits that are hit.
+    /// Holds the fixed time limits, and counts limits that are hit.
     pub hub: Arc<Hub>,
-    /// Time for a handshake, and for a request's head.
+    /// Time for a TLS handshake, and for a request head.
     pub header_timeout: Duration,
-    /// The certificate; without one, connections are plain.
+    /// TLS configuration; `None` serves plain connections.
     pub tls: Option<Arc<Tls>>,
-    /// Until when it accepts.
+    /// Ends accepting when a handover begins.
     pub handover: Handover,
-    /// The trusted proxies, whose connections count for their clients; `None` where connections count towards no limit.
+    /// Trusted proxies, whose connections count for their clients; `None` if connections are not
+    /// limited.
     pub proxies: Option<Arc<Proxies>>,
 }
 
 impl Acceptor {
     /// Accepts connections until the server stops or hands the socket over.
     pub(crate) async fn serve(self, listener: TcpListener) {
-        // A connection that this loop is just accepting is pending already.
+        // A connection that this loop is about to accept is already pending.
         let pending = Pending(self.handover.pending.token());
         loop {
             let accepted = tokio::select! {
@@ -95,7 +97,7 @@ impl Acceptor {
                     let stream = match Tcp::new(stream, self.hub.timeouts().write_stall) {
                         Ok(stream) => stream,
                         Err(error) => {
-                            debug!(%error, "connection ended at once");
+                            debug!(%error, "cannot configure accepted socket");
                             continue;
                         }
                     };
@@ -113,8 +115,8 @@ impl Acceptor {
                     self.hub.admission().free_descriptors();
                     tokio::time::sleep(self.hub.timeouts().accept_retry).await;
                 }
-                // This one connection is gone, such as by a reset before it was accepted: accept(2) reports its errors.
-                Err(error) => debug!(%error, "a connection ended before it was accepted"),
+                // Only this connection failed, for example by a reset before accept(2).
+                Err(error) => debug!(%error, "connection closed before it was accepted"),
             }
         }
     }
@@ -129,7 +131,7 @@ impl Acceptor {
         let pending = Arc::new(Mutex::new(Some(pending)));
         let stream = match &self.tls {
             None => Stream::Plain(stream),
-            // In boxes, here and below: a plain connection is not to be larger for what it does not do.
+            // Boxed, here and below, so that the future of a plain connection stays small.
             Some(tls) => match Box::pin(self.secure(tls, stream)).await {
                 Some(stream) => stream,
                 None => return,
@@ -142,7 +144,7 @@ impl Acceptor {
         let Self { router, lifecycle, hub, header_timeout, handover, .. } = self;
         let has_served = Arc::new(AtomicBool::new(false));
         let (keep_alive, last_responses) = (hub.timeouts().keep_alive, hub.timeouts().last_responses);
-        let timer = HeadTimer { rest: keep_alive.saturating_sub(header_timeout), has_served: Arc::clone(&has_served) };
+        let timer = HeadTimer { idle: keep_alive.saturating_sub(header_timeout), has_served: Arc::clone(&has_served) };
         let leaving = leaving(&lifecycle, &handover, Arc::clone(&pending), permit.clone());
         let (serving, is_last) = (Arc::clone(&has_served), handover.begun.clone());
         let service = service_fn(move |request: http::Request<Incoming>| {
@@ -175,7 +177,7 @@ impl Acceptor {
         });
         let result = if is_http2 {
             let idle = keep_alive.max(header_timeout);
-            let limits = http2::Limits { first: header_timeout, idle, last: last_responses };
+            let limits = http2::Http2Limits { first: header_timeout, idle, last: last_responses };
             Box::pin(http2::serve(stream, service, &lifecycle, leaving, limits)).await
         } else {
             let connection = http1::Builder::new()
@@ -189,7 +191,7 @@ impl Acceptor {
             tokio::select! {
                 result = connection.as_mut() => result,
                 () = leaving => {
-                    // The response under way is finished, and no further request is read.
+                    // Finishes the pending response and reads no further request.
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
@@ -199,18 +201,19 @@ impl Acceptor {
             if error.is_timeout() && !has_served.load(Ordering::Relaxed) {
                 hub.metrics().limit(Limit::HandshakeTime);
             }
-            debug!(%error, "the HTTP connection ended");
+            debug!(%error, "HTTP connection ended with an error");
         }
     }
 }
 
-/// Whether a failed accept found no file descriptor or memory left, so that the next one fails, too.
+/// Returns whether accept(2) failed for lack of file descriptors or memory, so that the next call
+/// would fail, too.
 fn is_exhausted(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| EXHAUSTED.contains(&code))
 }
 
-/// Resolves when a connection is to take no further request: the server stops, or hands over to the next process, unless the
-/// connection has sent no request yet.
+/// Completes when a connection should take no further request: the server stops, the connection is
+/// evicted, or the next process has taken over and the first request of the connection is answered.
 async fn leaving(
     lifecycle: &Lifecycle,
     handover: &Handover,
@@ -230,7 +233,7 @@ async fn leaving(
     }
 }
 
-/// Resolves when a connection is evicted to make room for another.
+/// Completes when a connection is evicted in favour of another.
 async fn evicted(permit: Option<&ConnectionPermit>) {
     match permit {
         Some(permit) => permit.evicted().await,
@@ -238,31 +241,33 @@ async fn evicted(permit: Option<&ConnectionPermit>) {
     }
 }
 
-/// Serves a connection to its end, or until shortly after it was evicted, and then ends its permit.
+/// Serves a connection until it ends or, once it is evicted, for at most `last_write`; then closes
+/// its permit.
 async fn until_evicted(
     connection: impl Future<Output = ()>,
     permit: Option<Arc<ConnectionPermit>>,
     last_write: Duration,
 ) {
-    let over = async {
+    let evicted = async {
         evicted(permit.as_deref()).await;
         tokio::time::sleep(last_write).await;
     };
     tokio::select! {
         () = connection => {}
-        () = over => {}
+        () = evicted => {}
     }
     if let Some(permit) = permit {
         permit.close();
     }
 }
 
-/// Travels with the first request of a connection. A handshake that opens its session after the answer keeps this until
-/// then: see [`Handover::pending`].
+/// Travels with the first request of a connection, so that a handshake can keep it until its
+/// session is open: see [`Handover::pending`].
 #[derive(Clone)]
-pub(super) struct Pending(#[expect(dead_code, reason = "what counts is that it is held")] TaskTrackerToken);
+pub(super) struct Pending(#[expect(dead_code, reason = "held for its destructor")] TaskTrackerToken);
 
-/// HTTP/2 has the host in a field of its own (RFC 9113, section 8.3.1); what comes after looks for the header.
+/// Copies the `:authority` of HTTP/2 (RFC 9113, section 8.3.1) to the `Host` header that routes
+/// read.
 fn name_host<B>(request: &mut http::Request<B>) {
     let authority = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     if let Some(host) = authority {

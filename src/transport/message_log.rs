@@ -1,21 +1,22 @@
-//! The log of messages: at `debug`, one line for each message and one for each request that is refused.
+//! Logs messages at `debug`: one line for each message and each refused request.
 //!
-//! A line says what the message is and where it goes, never what is in it. Clients of `/signal` have no ids of their own in
-//! the log, only that of their session. Nothing is formatted if the level is off.
+//! A line has the message's kind, room and recipient, never its content. Clients of `/signal`
+//! appear with their session only, not with a connection id. Nothing is formatted if the level is
+//! disabled.
 //!
-//! The guarantee that is easy to break: an Engine.IO session id, which authorizes requests, is in no line. A client may name
-//! one as its target.
+//! Invariant: no line contains an Engine.IO session id, which authorizes requests. A client may
+//! name one as its target.
 
 use tracing::{Level, debug, enabled, field};
 
 use super::polling::Sid;
 use crate::dialect::{Dialect, Step};
 use crate::id::ConnectionId;
-use crate::metrics::Kind;
+use crate::metrics::MessageKind;
 use crate::room::Code;
 use crate::session;
 
-/// The session that a message or a refusal belongs to.
+/// The sender of a message, as it appears in the log.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sender {
     pub(super) dialect: &'static Dialect,
@@ -23,18 +24,19 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// The connection id, unless the protocol keeps it out of the log.
+    /// Returns the connection id, unless the protocol keeps it out of the log.
     fn connection(self) -> Option<field::DisplayValue<ConnectionId>> {
         (!self.dialect.has_pair_sessions()).then(|| field::display(self.connection))
     }
 }
 
-/// The kind of a message that is counted here; `None` if it is counted when it is carried out.
-pub(super) fn kind_of(step: Option<&Step>) -> Option<Kind> {
+/// Returns the kind under which a message is counted on receipt; `None` if it is counted when its
+/// command is executed.
+pub(super) fn kind_of(step: Option<&Step>) -> Option<MessageKind> {
     Some(match step {
         Some(Step::Do(_)) => return None,
-        Some(Step::Refuse(..) | Step::Reject(_)) => Kind::Refused,
-        Some(Step::Ignore(_)) => Kind::Unknown,
+        Some(Step::Refuse(..) | Step::Reject(_)) => MessageKind::Refused,
+        Some(Step::Ignore(_)) => MessageKind::Unknown,
         Some(
             Step::Media(..)
             | Step::Tell(_)
@@ -43,12 +45,12 @@ pub(super) fn kind_of(step: Option<&Step>) -> Option<Kind> {
             | Step::Resume { .. }
             | Step::Connect { .. }
             | Step::Disconnect,
-        ) => Kind::Other,
-        Some(Step::Answer(_) | Step::End(_)) | None => Kind::Control,
+        ) => MessageKind::Other,
+        Some(Step::Answer(_) | Step::End(_)) | None => MessageKind::Control,
     })
 }
 
-/// Logs a message of this many bytes, by the step that it leads to.
+/// Logs a message of `size` bytes by the step that it decodes to.
 pub(super) fn message(sender: Sender, step: Option<&Step>, correlation: Option<&str>, size: usize) {
     if !enabled!(Level::DEBUG) {
         return;
@@ -56,7 +58,7 @@ pub(super) fn message(sender: Sender, step: Option<&Step>, correlation: Option<&
     let (dialect, connection) = (sender.dialect.name, sender.connection());
     match step {
         Some(Step::Do(command)) => {
-            // Not `target`: the JSON format has that for the module that logs.
+            // Not named `target`: the JSON format uses that for the logging module.
             let to = command.target().filter(|target| target.as_str().parse::<Sid>().is_err());
             let (room, to) = (command.room().map(field::display), to.map(field::display));
             let kind = session::kind_of(command).as_str();
@@ -67,13 +69,13 @@ pub(super) fn message(sender: Sender, step: Option<&Step>, correlation: Option<&
             debug!(dialect, connection, room, kind, correlation, size, "message");
         }
         step => {
-            let kind = kind_of(step).map(Kind::as_str);
+            let kind = kind_of(step).map(MessageKind::as_str);
             debug!(dialect, connection, kind, correlation, size, "message");
         }
     }
 }
 
-/// Logs a request that was refused.
+/// Logs a refused request.
 pub(super) fn refused(sender: Sender, code: Code, correlation: Option<&str>) {
     debug!(
         dialect = sender.dialect.name,

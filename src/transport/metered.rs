@@ -1,8 +1,8 @@
-//! A stream whose frames pass the rate limiter where its messages do not show them.
+//! A stream that passes continuation frames of WebSocket messages through the rate limiter.
 //!
-//! The WebSocket library hands out whole messages: a message in a thousand frames, or one that is continued for ever by
-//! empty frames, looks like one message or like none. [`Metered`] counts the further frames of messages while they are read:
-//! many of them are as much as a message.
+//! The WebSocket library returns whole messages only: a message in a thousand frames looks like one
+//! message, and one that is continued forever by empty frames like none. [`Metered`] counts
+//! continuation frames as they are read.
 
 use std::io;
 use std::pin::Pin;
@@ -17,7 +17,8 @@ use super::throttle::poll_delay;
 use super::write_through::write_through;
 use crate::session::{Excess, RateLimiter};
 
-/// A stream of a client's frames. Reading fails with [`io::ErrorKind::QuotaExceeded`] when they are a flood.
+/// A client's byte stream. Reading fails with [`io::ErrorKind::QuotaExceeded`] if the client
+/// floods.
 #[derive(Debug)]
 pub(super) struct Metered<S> {
     io: S,
@@ -38,7 +39,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         ready!(poll_delay(limiter, delay, context));
         let before = buffer.filled().len();
         ready!(Pin::new(io).poll_read(context, buffer))?;
-        // All other frames are admitted as messages.
+        // First frames are admitted as messages.
         let fragments = frames.follow(&buffer.filled()[before..]);
         let is_flood = (0..fragments).any(|_| matches!(limiter.admit_frame(), Err(Excess::Flood(_))));
         Poll::Ready(if is_flood { Err(io::ErrorKind::QuotaExceeded.into()) } else { Ok(()) })

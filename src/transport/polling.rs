@@ -1,15 +1,17 @@
-//! Long-polling: connections of Engine.IO 3 and 4 over plain HTTP requests.
+//! Long-polling: Engine.IO 3 and 4 over plain HTTP requests.
 //!
-//! engineioxide, the transport of socketioxide, serves them: it makes session ids, decodes what clients post, and sends
-//! heartbeats. Everything above that is the [`Conversation`](crate::dialect::Conversation) that a WebSocket has, too.
+//! The library engineioxide, which socketioxide uses, creates session ids, decodes POST bodies and
+//! sends heartbeats. Everything above that is the same
+//! [`Conversation`](crate::dialect::Conversation) as on a WebSocket.
 //!
-//! - [`Polling::serve`] answers requests: it opens a [`PollingSession`], passes on what a client posts, and answers a poll
-//!   from the send queue of the connection, or with what the library has to say;
-//! - [`body`] hands the body of a POST request to the library in small pieces, each packet counted by the rate limiter;
-//! - [`session`] is the state of one connection, with its upgrade to a WebSocket.
+//! - [`Polling::serve`] handles requests: it opens a [`PollingSession`], forwards POST bodies, and
+//!   answers polls from the connection's send queue or with packets of the library;
+//! - [`body`] passes the body of a POST request to the library in small chunks, each packet counted
+//!   by the rate limiter;
+//! - [`session`] is the state of one connection, including its upgrade to a WebSocket.
 //!
-//! The guarantee that is easy to break: no frame is ever in the library's own queue, so that an upgrade moves all of them
-//! by moving the connection's executor.
+//! Invariant: no frame is ever in the library's own queue, so that an upgrade moves all frames with
+//! the connection's executor.
 
 mod body;
 mod fetch;
@@ -44,11 +46,11 @@ use tokio::time::Sleep;
 use tower::ServiceExt;
 
 use self::fetch::Fetched;
-use self::payload::Answer;
+use self::payload::PollResponse;
 pub(super) use self::session::PollingSession;
 use super::executor::Executor;
 use super::queue::SendQueue;
-use super::socketio::{PATH, Query, Settings, engine_error};
+use super::socketio::{PATH, Query, SocketIoSettings, engine_error};
 use crate::dialect::socketio::{Client, Setup};
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
@@ -60,16 +62,16 @@ use crate::room::LeaveReason;
 use crate::session::{ConnectionPermit, Hub, Opening, Permit};
 use crate::shrink;
 
-/// The most packets of one answer: what the official Python client accepts.
+/// Maximum number of packets in a response, which is what the official Python client accepts.
 const MAX_PACKETS: usize = 16;
 
-/// How many bytes of an answer are enough: a packet that comes after that waits for the next poll.
-const ENOUGH_BYTES: usize = 256 * 1024;
+/// Size of a response, in bytes, beyond which further packets wait for the next poll.
+const SUFFICIENT_BYTES: usize = 256 * 1024;
 
-/// How long a poll waits while its client tries a WebSocket: the reference server's time.
+/// How long a poll waits while its client probes a WebSocket, as in the reference server.
 const PROBING_POLL: Duration = Duration::from_millis(100);
 
-/// Packets that the library may have to send by itself: heartbeats and the end.
+/// Capacity of the library's own queue, in packets: heartbeats and the close packet.
 const LIBRARY_QUEUE: usize = 8;
 
 /// Live polling connections, by Engine.IO session id.
@@ -82,13 +84,13 @@ pub(super) struct Polling(Arc<Inner>);
 struct Inner {
     hub: Arc<Hub>,
     lifecycle: Lifecycle,
-    settings: Settings,
+    settings: SocketIoSettings,
     service: EngineIoService<Handler, NotFoundService>,
     sessions: Arc<Sessions>,
 }
 
 impl Polling {
-    pub(super) fn new(hub: Arc<Hub>, lifecycle: Lifecycle, settings: Settings) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, lifecycle: Lifecycle, settings: SocketIoSettings) -> Self {
         let config = EngineIoConfig::builder()
             .req_path(PATH)
             .ping_interval(settings.ping_interval)
@@ -100,12 +102,12 @@ impl Polling {
         Self(Arc::new(Inner { hub, lifecycle, settings, service, sessions: Arc::default() }))
     }
 
-    /// The live connection of a request.
+    /// Returns the live connection with an Engine.IO session id.
     pub(super) fn session(&self, sid: Sid) -> Option<Arc<PollingSession>> {
         self.0.sessions.get(&sid).map(|session| Arc::clone(&session))
     }
 
-    /// How many connections there are.
+    /// Returns the number of live connections.
     pub(super) fn len(&self) -> usize {
         self.0.sessions.len()
     }
@@ -119,24 +121,24 @@ impl Polling {
         self.0.sessions.iter().map(|session| Arc::clone(&session)).collect()
     }
 
-    /// Asks all clients to disconnect, and waits until they have fetched what waits for them.
-    pub(super) async fn dismiss(&self) {
+    /// Asks all clients to disconnect, and waits until they have fetched their queued frames.
+    pub(super) async fn drain(&self) {
         let sessions = self.all();
         for session in &sessions {
             for id in session.connections() {
-                self.0.hub.dismiss_one(id);
+                self.0.hub.drain_one(id);
             }
         }
         join_all(sessions.iter().map(|session| session.gone())).await;
     }
 
-    /// Waits until the clients that were asked to disconnect have fetched what waits for them.
+    /// Waits until the clients that were asked to disconnect have fetched their queued frames.
     pub(super) async fn fetched(&self) {
         let sessions = self.all();
         join_all(sessions.iter().filter(|session| session.is_closing()).map(|session| session.gone())).await;
     }
 
-    /// Answers one request.
+    /// Handles one request.
     pub(super) async fn serve(&self, query: &Query, request: Request) -> Response {
         let method = request.method().clone();
         let session = query.sid.and_then(Result::ok).and_then(|sid| self.session(sid));
@@ -165,7 +167,8 @@ impl Polling {
                 None => engine_error(1, "Session ID unknown"),
             },
             (Method::POST, Some(_)) => match session {
-                // It is not heard any more, as on a WebSocket. An error would have it give up before it fetches the rest.
+                // Ignored, as on a WebSocket. An error would make the client give up before it
+                // fetches the rest.
                 Some(session) if !session.is_live() => "ok".into_response(),
                 Some(session) => self.post(session, query, request).await,
                 None => engine_error(1, "Session ID unknown"),
@@ -175,7 +178,7 @@ impl Polling {
         no_store(response)
     }
 
-    /// A new connection.
+    /// Opens a connection.
     async fn open(
         &self,
         query: &Query,
@@ -213,10 +216,10 @@ impl Polling {
         response.map(|()| Body::from(body))
     }
 
-    /// Answers a poll: with what waits for the client, or as soon as something does.
+    /// Answers a poll as soon as there is something to send.
     async fn poll(&self, session: &Arc<PollingSession>, uri: &Uri) -> Response {
-        let unanswered = Unanswered { session, lifecycle: &self.0.lifecycle };
-        // A client that tries a WebSocket goes on when its poll is answered.
+        let pending = PendingPoll { session, lifecycle: &self.0.lifecycle };
+        // A client that probes a WebSocket continues when its poll is answered.
         let mut release = session.is_probed().then(|| Box::pin(tokio::time::sleep(PROBING_POLL)));
         let response = loop {
             let poll = slim_request(Method::GET, uri, Body::empty());
@@ -224,39 +227,41 @@ impl Polling {
                 break response;
             }
         };
-        // Answered: nothing is to be ended.
-        std::mem::forget(unanswered);
+        // Answered, so the connection is not lost.
+        std::mem::forget(pending);
         response
     }
 
-    /// The answer to a poll; `None` where there was nothing to say after all.
+    /// Waits for something to send and returns the response, or `None` if there is nothing after
+    /// all.
     async fn poll_once(
         &self,
         session: &PollingSession,
         request: http::Request<Body>,
         release: &mut Option<std::pin::Pin<Box<Sleep>>>,
     ) -> Option<Response> {
-        let mut answer = Answer::new(session.revision());
-        // The library first: it is the one that refuses a second poll. Dropped while it waits, it has taken nothing.
+        let mut answer = PollResponse::new(session.revision());
+        // The library is polled first, because it refuses a second concurrent poll. Dropping its
+        // future loses nothing.
         let mut library = pin!(self.call(request));
         let fetched = poll_fn(|context| match library.as_mut().poll(context) {
             Poll::Ready(answered) => Poll::Ready(Err(answered)),
             Poll::Pending => session.poll_fetch(context, release).map(Ok),
         });
         match fetched.await {
-            // What the library says of its end is not for the client, who goes on by WebSocket.
+            // The client continues over its WebSocket and does not need the library's close packet.
             Err(_) if session.has_moved() => answer.push(b"6"),
             Err((head, body)) if head.status() != StatusCode::OK => return Some(head.map(|()| Body::from(body))),
             Err((_, body)) => {
                 if session.take_library_packets(&body, &mut answer) {
-                    // The first heartbeat comes at once, and would make clients busy when they connect: they need not
-                    // answer it.
+                    // Answered on behalf of the client: the library sends its first heartbeat at
+                    // once, which would keep the client's transport busy while it connects.
                     self.post_pong(session).await;
                 }
-                session.take_frames(&mut answer, MAX_PACKETS, ENOUGH_BYTES);
+                session.take_frames(&mut answer, MAX_PACKETS, SUFFICIENT_BYTES);
             }
-            Ok(Fetched::Frames) => session.take_frames(&mut answer, MAX_PACKETS, ENOUGH_BYTES),
-            Ok(Fetched::Released) => answer.push(b"6"),
+            Ok(Fetched::Frames) => session.take_frames(&mut answer, MAX_PACKETS, SUFFICIENT_BYTES),
+            Ok(Fetched::Upgrade) => answer.push(b"6"),
         }
         (!answer.is_empty()).then(|| answer.into_response())
     }
@@ -268,18 +273,19 @@ impl Polling {
         tracing::trace!(status = response.status().as_u16(), "answered the first heartbeat");
     }
 
-    /// Passes on what a client posts. The head is kept, since it says how the body is encoded.
+    /// Forwards a POST body. The request's headers are kept, since they name the encoding of the
+    /// body.
     async fn post(&self, session: Arc<PollingSession>, query: &Query, request: Request) -> Response {
         let uri = query.uri(request.uri());
         let (mut head, body) = request.into_parts();
         head.uri = uri;
         let first_post = session.begin_post();
-        let Settings { handshake_timeout, .. } = self.0.settings;
+        let SocketIoSettings { handshake_timeout, .. } = self.0.settings;
         let max_bytes = self.0.settings.max_payload();
         let (body, outcome) = body::limited(body, &head.headers, Arc::clone(&session), handshake_timeout, max_bytes);
         let (response, answer) = self.call(http::Request::from_parts(head, body)).await;
-        session.note_settled();
-        // The library knows but one answer to a body that it cannot read.
+        session.update_settled();
+        // The library has only one response to a body that it cannot read.
         if outcome.is_too_slow() {
             return ApiError::TooSlow.into_response();
         }
@@ -293,7 +299,7 @@ impl Polling {
         response
     }
 
-    /// Has the library answer. Its bodies are whole in memory already.
+    /// Calls the library. Its response bodies are already in memory.
     async fn call(&self, request: http::Request<Body>) -> (http::Response<()>, Bytes) {
         let Ok(response) = ServiceExt::<http::Request<Body>>::oneshot(self.0.service.clone(), request).await;
         let (head, body) = response.into_parts();
@@ -305,26 +311,26 @@ impl Polling {
     }
 }
 
-/// A poll that was not answered yet. Dropped with its request when the client hangs up, as a closed tab does: nobody would
-/// learn of that before the next heartbeat otherwise.
-struct Unanswered<'a> {
+/// Ends the connection when it is dropped with a pending poll, because the client hung up, as a
+/// closed tab does. Otherwise the loss would only show at the next heartbeat.
+struct PendingPoll<'a> {
     session: &'a Arc<PollingSession>,
     lifecycle: &'a Lifecycle,
 }
 
-impl Drop for Unanswered<'_> {
+impl Drop for PendingPoll<'_> {
     fn drop(&mut self) {
         let session = Arc::clone(self.session);
-        // In a task: a destructor takes no locks of rooms.
+        // In a task, because a destructor must not lock rooms.
         self.lifecycle.spawn(async move { session.lose(LeaveReason::Disconnected) });
     }
 }
 
-/// What the library is told to do with connections.
+/// Receives the library's events.
 #[derive(Debug)]
 struct Handler;
 
-/// The connection of one of the library's sessions.
+/// The connection that belongs to one of the library's sessions.
 #[derive(Default)]
 struct Data(OnceLock<Arc<PollingSession>>);
 
@@ -334,7 +340,7 @@ impl EngineIoHandler for Handler {
     fn on_connect(self: Arc<Self>, socket: Arc<Socket<Data>>) {
         if let Some(session) = socket.req_parts.extensions.get::<Arc<PollingSession>>() {
             session.set_socket(&socket);
-            // Nobody else sets it.
+            // Only set here.
             _ = socket.data.0.set(Arc::clone(session));
         }
     }
@@ -348,7 +354,7 @@ impl EngineIoHandler for Handler {
     fn on_message(self: &Arc<Self>, message: Str, socket: Arc<Socket<Data>>) {
         if let Some(session) = socket.data.0.get() {
             session.act(|executor| {
-                // An Engine.IO message has lost its type.
+                // The library strips the packet type.
                 let packet = format!("4{message}");
                 executor.receive(&packet)
             });
@@ -358,7 +364,7 @@ impl EngineIoHandler for Handler {
     fn on_binary(self: &Arc<Self>, data: Bytes, socket: Arc<Socket<Data>>) {
         if let Some(session) = socket.data.0.get() {
             session.act(|executor| match socket.protocol {
-                // On a WebSocket the attachment follows its type.
+                // On a WebSocket, the packet type precedes the attachment.
                 ProtocolVersion::V3 => executor.receive_binary(&[&[4], &data[..]].concat()),
                 ProtocolVersion::V4 => executor.receive_binary(&data),
             });
@@ -366,18 +372,18 @@ impl EngineIoHandler for Handler {
     }
 }
 
-/// A request that holds no part of the one it is made from: hyper's buffer, of which the head of that is a slice, would
-/// otherwise live as long as the connection. Nor the token of its query.
+/// Returns a request that shares no memory with its original, whose head is a slice of hyper's
+/// buffer and would keep that alive as long as the connection. The token in the query is left out.
 fn slim_request<B>(method: Method, uri: &Uri, body: B) -> http::Request<B> {
     let mut request = http::Request::new(body);
     *request.method_mut() = method;
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("token=")).collect();
-    *request.uri_mut() = format!("{path}?{}", kept.join("&")).parse().expect("what is left of a URI is one");
+    *request.uri_mut() = format!("{path}?{}", kept.join("&")).parse().expect("a subset of a valid query is valid");
     request
 }
 
-/// Payloads must not be stored by anything between server and client.
+/// Forbids caches between server and client to store payloads.
 fn no_store(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -389,7 +395,7 @@ impl fmt::Debug for Polling {
     }
 }
 
-impl Answer {
+impl PollResponse {
     fn into_response(self) -> Response {
         let body = self.into_bytes();
         let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"))];

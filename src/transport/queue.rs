@@ -1,7 +1,8 @@
 //! The send queue of one connection.
 //!
-//! Sessions push to it, and the task that writes takes everything at once. It belongs to the connection and not to the
-//! transport: when a client upgrades from polling to a WebSocket, the WebSocket goes on taking where polls stopped.
+//! Sessions push frames to it, and the writing task takes all of them at once. It belongs to the
+//! connection rather than to the transport: after an upgrade from polling to a WebSocket, the
+//! WebSocket takes the frames that no poll has fetched.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,40 +11,41 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-use crate::session::{Backlog, Outgoing, QueueFull, Sink};
+use crate::session::{Outgoing, QueueDepth, QueueFull, Sink};
 
-/// How much waits for one connection.
+/// Capacity of a connection's send queue.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueLimits {
-    /// The most frames.
+    /// Maximum number of frames.
     pub frames: usize,
-    /// The most bytes of them.
+    /// Maximum number of bytes.
     pub bytes: usize,
-    /// The most frames beyond that which were accepted before the client connected.
+    /// Additional frames for signals that were accepted before the client connected.
     pub promised: usize,
 }
 
 /// The send queue of one connection.
 ///
-/// Not a channel of the runtime's: those keep a block of slots for each, and this is nearly always empty.
+/// This is not a Tokio channel: those allocate a block of slots each, and most queues are empty
+/// most of the time.
 pub(super) struct SendQueue {
     queue: Mutex<Queue>,
-    /// The most frames that wait, with those that were promised.
+    /// Maximum number of frames, including promised ones.
     max_frames: usize,
-    backlog: Arc<Backlog>,
+    depth: Arc<QueueDepth>,
     is_overdue: AtomicBool,
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Outgoing>,
-    /// Whether the connection is to be closed, whatever waits.
+    /// Whether the connection is to be closed without writing the rest.
     is_closing: bool,
-    /// Whether a close frame is queued, or was.
+    /// Whether a close frame was queued.
     has_close: bool,
-    /// The task that takes, where it waits for something.
+    /// The task that takes frames, while it waits.
     waker: Option<Waker>,
-    /// The task that closes a connection whose client may not be there to take.
+    /// The task that closes a connection whose client may not be polling.
     closer: Option<Waker>,
 }
 
@@ -52,13 +54,13 @@ impl SendQueue {
         Arc::new(Self {
             queue: Mutex::default(),
             max_frames: limits.frames + limits.promised,
-            backlog: Backlog::new(limits.frames, limits.bytes),
+            depth: QueueDepth::new(limits.frames, limits.bytes),
             is_overdue: AtomicBool::new(false),
         })
     }
 
-    /// Ready with everything that waits: one frame at least, with the end behind it if the connection is to be closed. For
-    /// one task only.
+    /// Takes all queued frames once there is at least one. If the connection is closing, a close
+    /// frame follows them. Only one task may poll this.
     pub(super) fn poll_take(&self, context: &Context<'_>) -> Poll<VecDeque<Outgoing>> {
         let mut queue = self.queue.lock();
         if queue.poll_closing(context).is_ready() {
@@ -67,13 +69,13 @@ impl SendQueue {
         if queue.waiting.is_empty() { Poll::Pending } else { Poll::Ready(std::mem::take(&mut queue.waiting)) }
     }
 
-    /// Ready when something waits or the connection is to be closed. For one task only.
+    /// Completes when a frame is queued or the connection is closing. Only one task may poll this.
     pub(super) fn poll_ready(&self, context: &Context<'_>) -> Poll<()> {
         let mut queue = self.queue.lock();
         if queue.waiting.is_empty() { queue.poll_closing(context) } else { Poll::Ready(()) }
     }
 
-    /// Takes the first frames for as long as `fits` says so.
+    /// Takes frames from the front while `fits` returns true.
     pub(super) fn take_while(&self, mut fits: impl FnMut(&Outgoing) -> bool) -> VecDeque<Outgoing> {
         let waiting = &mut self.queue.lock().waiting;
         let count = waiting.iter().take_while(|frame| fits(frame)).count();
@@ -84,17 +86,17 @@ impl SendQueue {
         self.queue.lock().waiting.is_empty()
     }
 
-    /// Everything that waits now.
+    /// Takes the frames that are queued now, without waiting.
     pub(super) fn rest(&self) -> VecDeque<Outgoing> {
         std::mem::take(&mut self.queue.lock().waiting)
     }
 
-    /// Ready when the connection is to be closed, whatever waits. For one task only.
+    /// Completes when the connection is closing. Only one task may poll this.
     pub(super) fn poll_closing(&self, context: &Context<'_>) -> Poll<()> {
         self.queue.lock().poll_closing(context)
     }
 
-    /// The same, for another task.
+    /// Completes when the connection is closing, for a second task.
     pub(super) fn poll_close_requested(&self, context: &Context<'_>) -> Poll<()> {
         let mut queue = self.queue.lock();
         if queue.is_closing {
@@ -104,12 +106,12 @@ impl SendQueue {
         Poll::Pending
     }
 
-    /// Whether the connection is to be closed.
+    /// Returns whether the connection is to be closed without writing the rest.
     pub(super) fn is_closing(&self) -> bool {
         self.queue.lock().is_closing
     }
 
-    /// Whether the connection is to be closed, by a close frame or without one.
+    /// Returns whether the connection is closing, with a close frame or without.
     pub(super) fn is_ending(&self) -> bool {
         let queue = self.queue.lock();
         queue.is_closing || queue.has_close
@@ -130,13 +132,13 @@ impl SendQueue {
         changed
     }
 
-    /// Queues a close frame: one, and however full the queue is.
+    /// Queues a close frame, even if the queue is full; only the first has an effect.
     fn push_close(&self, frame: Outgoing) -> Result<(), QueueFull> {
         self.change(|queue| {
             if std::mem::replace(&mut queue.has_close, true) {
                 return Ok(());
             }
-            self.backlog.queue_promised(0, || {
+            self.depth.queue_promised(0, || {
                 queue.waiting.push_back(frame);
                 Ok(())
             })
@@ -155,12 +157,12 @@ impl Sink for SendQueue {
             Ok(())
         };
         if !is_promised {
-            return self.backlog.queue(bytes, queue);
+            return self.depth.queue(bytes, queue);
         }
-        if self.backlog.waiting() >= self.max_frames {
+        if self.depth.waiting() >= self.max_frames {
             return Err(QueueFull);
         }
-        self.backlog.queue_promised(bytes, queue)
+        self.depth.queue_promised(bytes, queue)
     }
 
     fn close(&self) -> bool {
@@ -174,8 +176,8 @@ impl Sink for SendQueue {
         is_first
     }
 
-    fn backlog(&self) -> &Arc<Backlog> {
-        &self.backlog
+    fn depth(&self) -> &Arc<QueueDepth> {
+        &self.depth
     }
 
     fn is_overdue(&self) -> bool {

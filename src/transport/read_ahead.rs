@@ -1,7 +1,8 @@
-//! Reads a socket in large pieces, for a library that asks for small ones.
+//! Reads a socket in large chunks for a library that reads in small ones.
 //!
-//! The WebSocket library keeps its read buffer as long as the connection lives, so it is given a small one; an offer of
-//! four kilobytes would then take five system calls. Here it takes one, and nothing is kept once it was passed on.
+//! The WebSocket library keeps its read buffer for the life of the connection, so that buffer is
+//! small, and an offer of four kilobytes would take five system calls. With this wrapper it takes
+//! one, and no memory is kept afterwards.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -13,14 +14,15 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::write_through::write_through;
 
-/// How much is read at a time, in bytes: a description with its head.
+/// Chunk size in bytes: enough for a session description with its header.
 const PIECE: usize = 8 * 1024;
 
-/// What the library reads at a time, in bytes: a candidate with its head. Small, because each connection has a buffer of that
-/// size, and because what was read is handled to the end before a sender can be paused.
+/// Read buffer size of the library, in bytes: enough for a candidate with its header. Small,
+/// because each connection has one, and because backpressure only takes effect once the buffered
+/// bytes are handled.
 pub(super) const READ_BUFFER: usize = 512;
 
-/// A stream, and what was read of it and not passed on yet.
+/// A stream with the bytes that were read from it and not consumed yet.
 #[derive(Debug)]
 pub(super) struct ReadAhead<S> {
     pub(super) io: S,
@@ -28,7 +30,7 @@ pub(super) struct ReadAhead<S> {
 }
 
 impl<S> ReadAhead<S> {
-    /// A stream of which some was read already.
+    /// Wraps a stream of which `early` was already read.
     pub(super) fn new(io: S, early: Bytes) -> Self {
         Self { io, ahead: early }
     }
@@ -46,7 +48,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
             ready!(Pin::new(&mut this.io).poll_read(context, &mut piece))?;
             let (now, later) = piece.filled().split_at(piece.filled().len().min(buffer.remaining()));
             buffer.put_slice(now);
-            // A copy only of what does not fit; of an empty slice there is nothing to copy.
+            // Copies only what does not fit; an empty slice allocates nothing.
             this.ahead = Bytes::copy_from_slice(later);
             return Poll::Ready(Ok(()));
         }
@@ -68,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives all it has at once, and counts how often it was asked.
+    /// Returns all its bytes at once and counts the reads.
     struct Source(Vec<u8>, usize);
 
     impl AsyncRead for Source {
@@ -85,7 +87,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_comes_in_order_with_few_reads() {
+    async fn bytes_arrive_in_order_with_few_reads() {
         let all: Vec<u8> = (0..20_000_u32).map(|number| u8::try_from(number % 251).unwrap()).collect();
         let mut stream = ReadAhead::new(Source(all[100..].to_vec(), 0), Bytes::copy_from_slice(&all[..100]));
         let (mut read, mut buffer) = (Vec::new(), [0; 1024]);

@@ -1,4 +1,4 @@
-//! Keeps the guard of a request until its response body is written.
+//! Keeps a request's guard until its response body is written.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,14 +9,14 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use crate::session::RequestGuard;
 
-/// A response body, and the guard of its request.
+/// A response body with the guard of its request.
 pub(super) struct Guarded {
     body: Body,
     _guard: RequestGuard,
 }
 
 impl Guarded {
-    /// Adds the guard to a body that is not written at once.
+    /// Attaches the guard to a body, unless the body is already complete.
     pub(super) fn wrap(body: Body, guard: Option<RequestGuard>) -> Body {
         match guard {
             Some(guard) if !body.is_end_stream() => Body::new(Self { body, _guard: guard }),

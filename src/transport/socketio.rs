@@ -1,9 +1,12 @@
-//! The Socket.IO endpoint: Engine.IO 3 and 4 over WebSocket, over long-polling, and the upgrade from one to the other.
+//! The Socket.IO endpoint: Engine.IO 3 and 4 over WebSocket, over long-polling, and the upgrade
+//! between them.
 //!
-//! - a WebSocket is served by the connection loop of all protocols, with a [`Client`] as its conversation;
+//! - WebSocket connections are served by the connection loop of all protocols, with a [`Client`] as their
+//!   conversation;
 //! - [`polling`](super::polling) serves HTTP requests with the same conversation;
-//! - an upgrade is answered here: once its client has probed the WebSocket and asks for it, the connection's executor moves
-//!   over. A WebSocket that fails before that costs nothing.
+//! - upgrades are handled here: once the client has probed the WebSocket and sends the upgrade
+//!   packet, the connection's executor moves to it. A WebSocket that fails before that changes
+//!   nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +22,7 @@ use super::executor::Executor;
 use super::handshake::{Handshake, into_stream};
 use super::polling::{Polling, PollingSession, Sid};
 use super::queue::{QueueLimits, SendQueue};
-use super::websocket::{self, Socket, Terms, accept};
+use super::websocket::{Socket, Terms, WebSocketEndpoint, accept};
 use crate::dialect::socketio::choice::Profiles;
 use crate::dialect::socketio::packet::{EnginePacket, Revision};
 use crate::dialect::socketio::{Client, Setup};
@@ -30,34 +33,34 @@ use crate::request::proxies::client_address;
 use crate::request::token::token_of;
 use crate::session::{AdmissionError, ConnectionPermit, Hub, Opening};
 
-/// The path at which official clients ask by default, and that the library for long-polling knows.
+/// Default path of official clients, and the only one that the long-polling library knows.
 pub(crate) const PATH: &str = "/socket.io/";
 
-/// The settings of the Socket.IO endpoint.
+/// Settings of the Socket.IO endpoint.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// The most bytes of one message.
+pub struct SocketIoSettings {
+    /// Maximum size of a message, in bytes.
     pub max_message_bytes: usize,
-    /// How much waits for one connection.
+    /// Capacity of each connection's send queue.
     pub queue: QueueLimits,
     /// Time between two heartbeats.
     pub ping_interval: Duration,
-    /// Time for the answer to a heartbeat.
+    /// Time for the response to a heartbeat.
     pub ping_timeout: Duration,
     /// Time for an upgrade, and for the CONNECT packet.
     pub handshake_timeout: Duration,
-    /// The event profiles that clients may speak.
+    /// Event profiles that clients may speak.
     pub profiles: Arc<Profiles>,
 }
 
-impl Settings {
-    /// Time for the CONNECT packet, with its token where one is required.
+impl SocketIoSettings {
+    /// Returns the time for the CONNECT packet, including its token if one is required.
     pub(super) fn connect_timeout(&self) -> Duration {
         self.handshake_timeout / 2
     }
 
-    /// The most bytes that are read of a message. A message that is over its limit, but not by far, is still read, so that
-    /// its sender can be told what was wrong with it.
+    /// Returns the maximum number of bytes that are read of a message. A message somewhat over its
+    /// limit is still read, so that its sender gets an error that names the limit.
     pub(super) fn max_payload(&self) -> usize {
         self.max_message_bytes.saturating_mul(2)
     }
@@ -65,38 +68,39 @@ impl Settings {
 
 /// The Socket.IO endpoint: answers the requests to its paths. Cloning is cheap.
 #[derive(Clone)]
-pub struct Endpoint {
+pub struct SocketIoEndpoint {
     hub: Arc<Hub>,
     lifecycle: Lifecycle,
-    settings: Arc<Settings>,
+    settings: Arc<SocketIoSettings>,
     polling: Polling,
-    websocket: websocket::Endpoint,
+    websocket: WebSocketEndpoint,
 }
 
-impl Endpoint {
-    /// An endpoint whose connections meet in `hub`, and whose sockets are served by `websocket`.
-    pub fn new(hub: Arc<Hub>, lifecycle: Lifecycle, settings: Settings, websocket: websocket::Endpoint) -> Self {
+impl SocketIoEndpoint {
+    /// Creates an endpoint whose clients share `hub` and whose WebSocket connections are served by
+    /// `websocket`.
+    pub fn new(hub: Arc<Hub>, lifecycle: Lifecycle, settings: SocketIoSettings, websocket: WebSocketEndpoint) -> Self {
         let polling = Polling::new(Arc::clone(&hub), lifecycle.clone(), settings.clone());
         Self { hub, lifecycle, settings: Arc::new(settings), polling, websocket }
     }
 
-    /// Asks polling clients to disconnect, and waits until they have fetched what waits for them.
-    pub async fn dismiss_polling(&self) {
-        self.polling.dismiss().await;
+    /// Asks polling clients to disconnect and waits until they have fetched their queued frames.
+    pub async fn drain_polling(&self) {
+        self.polling.drain().await;
     }
 
-    /// Waits until polling clients that were asked to disconnect have fetched what waits for them.
+    /// Waits until polling clients that were asked to disconnect have fetched their queued frames.
     pub async fn fetched(&self) {
         self.polling.fetched().await;
     }
 
     /// Shrinks internal maps after a connection spike.
-    pub fn give_back(&self) {
+    pub fn shrink(&self) {
         self.polling.shrink();
     }
 
-    /// How many polling connections there are.
-    pub fn open_links(&self) -> usize {
+    /// Returns the number of polling connections.
+    pub fn polling_count(&self) -> usize {
         self.polling.len()
     }
 
@@ -115,7 +119,7 @@ impl Endpoint {
         }
     }
 
-    /// A connection that begins with a WebSocket.
+    /// Opens a connection that starts with a WebSocket.
     fn open(&self, query: &Query, request: Request, handshake: Handshake) -> Response {
         let connection = request.extensions().get::<Arc<ConnectionPermit>>();
         let opened = self.hub.open_permit(connection.map(Arc::as_ref), client_address(&request), Opening::WebSocket);
@@ -137,15 +141,15 @@ impl Endpoint {
         let (id, queue) = (ConnectionId::random(), SendQueue::new(self.settings.queue));
         let executor = Executor::new(Arc::clone(&self.hub), id, permit, Box::new(client), queue)
             .with_origin(request.headers().get(header::ORIGIN));
-        let (patience, max_bytes) = (self.settings.connect_timeout(), self.settings.max_payload());
-        self.websocket.open(request, handshake, executor, Terms { grant: None, patience, max_bytes })
+        let (settle_timeout, max_bytes) = (self.settings.connect_timeout(), self.settings.max_payload());
+        self.websocket.open(request, handshake, executor, Terms { grant: None, settle_timeout, max_bytes })
     }
 
-    /// A WebSocket for a connection that polls.
+    /// Upgrades a polling connection to a WebSocket.
     fn upgrade(&self, mut request: Request, handshake: Handshake, session: Arc<PollingSession>) -> Response {
         let upgrade = hyper::upgrade::on(&mut request);
         let (websocket, settings) = (self.websocket.clone(), Arc::clone(&self.settings));
-        // In a box: what a task begins with takes room in it to its end.
+        // Boxed: the state of a task's first phase occupies memory for its whole life.
         let probing = Box::pin(async move {
             let attempt = async {
                 let (stream, early) = upgrade.await.ok().and_then(into_stream)?;
@@ -167,7 +171,8 @@ impl Endpoint {
     }
 }
 
-/// Answers the probe of a client, and waits until it asks for the upgrade; `false` if it does something else.
+/// Answers the client's probe and waits for its upgrade packet; returns false if it sends anything
+/// else.
 async fn is_upgraded(socket: &mut Socket, session: &PollingSession) -> bool {
     if !matches!(packet(socket).await.as_deref().map(EnginePacket::decode), Some(Ok(EnginePacket::Probe))) {
         return false;
@@ -179,7 +184,7 @@ async fn is_upgraded(socket: &mut Socket, session: &PollingSession) -> bool {
     matches!(packet(socket).await.as_deref().map(EnginePacket::decode), Some(Ok(EnginePacket::Upgrade)))
 }
 
-/// The next text frame.
+/// Returns the next text frame.
 async fn packet(socket: &mut Socket) -> Option<tungstenite::Utf8Bytes> {
     match socket.next().await? {
         Ok(Message::Text(text)) => Some(text),
@@ -188,7 +193,7 @@ async fn packet(socket: &mut Socket) -> Option<tungstenite::Utf8Bytes> {
 }
 
 /// Answers one HTTP request to a path of Socket.IO.
-pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) -> Response {
+pub(crate) async fn serve(State(endpoint): State<SocketIoEndpoint>, request: Request) -> Response {
     let Some(query) = Query::read(request.uri()) else {
         return engine_error(5, "Unsupported protocol version");
     };
@@ -205,7 +210,7 @@ pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) ->
     }
 }
 
-/// What the query of a request says. The first of each key counts, as for the library.
+/// Parameters of a request's query. As in the library, the first occurrence of a key counts.
 pub(super) struct Query {
     pub(super) revision: Revision,
     transport: Transport,
@@ -227,7 +232,7 @@ impl Query {
         };
         let named = value("EIO");
         let revision = match named {
-            // Clients of the older revision need not name it.
+            // Clients of revision 3 may omit it.
             None | Some("3") => Revision::V3,
             Some("4") => Revision::V4,
             Some(_) => return None,
@@ -241,7 +246,7 @@ impl Query {
         Some(Self { revision, transport, sid, names_revision: named.is_some() })
     }
 
-    /// The URI as the library reads it.
+    /// Returns the URI in the form that the library expects.
     pub(super) fn uri(&self, uri: &Uri) -> Uri {
         let revision = if self.names_revision { "" } else { "EIO=3&" };
         let query = uri.query().unwrap_or_default();
@@ -249,7 +254,7 @@ impl Query {
     }
 }
 
-/// An error as Engine.IO clients read it.
+/// Returns an error response in the format of Engine.IO.
 pub(super) fn engine_error(code: u8, message: &str) -> Response {
     let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
     let response = Response::builder().status(StatusCode::BAD_REQUEST).header(header::CONTENT_TYPE, "application/json");

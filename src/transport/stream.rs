@@ -1,7 +1,6 @@
-//! The stream under every connection: TCP as it is, or with TLS over it.
+//! The byte stream of a connection: plain TCP, or TLS over TCP.
 //!
-//! The guarantee that is easy to break: a plain connection costs what a `Tcp` costs, since all that TLS needs is
-//! behind a pointer.
+//! Invariant: a plain connection takes no more memory than its `Tcp`, since all TLS state is boxed.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,12 +11,13 @@ use tokio_rustls::server::TlsStream;
 
 use super::tcp::Tcp;
 
-/// What is accepted. Under TLS, what was written may wait to be sent: a flush is then as slow as the peer.
+/// An accepted connection. Under TLS, written data may be buffered, so a flush can take as long as
+/// the peer does.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    /// As it came.
+    /// Plain TCP.
     Plain(Tcp),
-    /// After its handshake.
+    /// TLS, after its handshake.
     Tls(Box<TlsStream<Tcp>>),
 }
 
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_connection_costs_nothing_more() {
+    fn plain_connection_has_no_size_overhead() {
         assert_eq!(size_of::<Stream>(), size_of::<Tcp>());
     }
 }

@@ -1,9 +1,10 @@
-//! The TCP socket under every connection, whose writes end when the peer takes no byte for too long.
+//! A TCP socket whose writes fail when the peer accepts no data for too long.
 //!
-//! A stalled write is one of which the peer has taken nothing for the time limit, not one that has not finished: a peer
-//! that reads on slowly stays. The kernel takes bytes as long as its buffer has room, which would hide both, so it is told to
-//! keep little that it has not sent ([`UNSENT_LIMIT`]): each write then shows what the peer takes. There is no
-//! `TCP_USER_TIMEOUT`: while the peer's window is full, Linux counts that on although the peer reads.
+//! A stalled write is one that makes no progress within the limit, not one that is merely
+//! unfinished: a slow but steady reader stays connected. The kernel accepts data as long as its
+//! buffer has room, which would hide both cases, so the amount of unsent data is limited
+//! ([`UNSENT_LIMIT`]) and each write reflects the peer's progress. `TCP_USER_TIMEOUT` does not work
+//! here: Linux also counts the time in which the peer's window is full although the peer reads.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,37 +16,38 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// How many bytes the kernel may hold that were not sent yet (`TCP_NOTSENT_LOWAT`): enough for a burst of messages to a
-/// client that reads.
+/// Maximum number of unsent bytes in the kernel (`TCP_NOTSENT_LOWAT`): enough for a burst of
+/// messages to a client that keeps reading.
 const UNSENT_LIMIT: u32 = 128 * 1024;
 
-/// A TCP socket with a time limit for writes.
+/// A TCP socket with a time limit on stalled writes.
 #[derive(Debug)]
 pub(crate) struct Tcp {
     stream: TcpStream,
-    /// How long the peer may take no byte of a write.
+    /// Maximum time without progress of a write.
     limit: Duration,
-    /// Made when a write is blocked, kept for the next that is.
+    /// Created when a write first blocks, and reused afterwards.
     timer: Option<Pin<Box<Sleep>>>,
     is_blocked: bool,
 }
 
 impl Tcp {
-    /// A socket whose writes fail with [`io::ErrorKind::TimedOut`] when the peer takes nothing for `limit`.
+    /// Wraps a socket; its writes fail with [`io::ErrorKind::TimedOut`] after `limit` without
+    /// progress.
     pub(crate) fn new(stream: TcpStream, limit: Duration) -> io::Result<Self> {
-        // Without it, Nagle's algorithm and delayed acknowledgements hold each small frame back for up to 40 ms.
+        // Nagle's algorithm with delayed acknowledgements would delay small frames by up to 40 ms.
         stream.set_nodelay(true)?;
         #[cfg(any(target_os = "linux", target_os = "android"))]
         SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_LIMIT)?;
         Ok(Self { stream, limit, timer: None, is_blocked: false })
     }
 
-    /// Reads what has come without taking it.
+    /// Reads received bytes without consuming them.
     pub(crate) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.peek(buffer).await
     }
 
-    fn bounded<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn check_stall<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.is_blocked = false;
             return written;
@@ -72,7 +74,7 @@ impl AsyncRead for Tcp {
 impl AsyncWrite for Tcp {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.bounded(written, context)
+        self.check_stall(written, context)
     }
 
     fn poll_write_vectored(
@@ -81,7 +83,7 @@ impl AsyncWrite for Tcp {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.bounded(written, context)
+        self.check_stall(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -106,7 +108,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(400);
 
-    /// A socket, and its peer with a small buffer.
+    /// Returns a socket and its peer, which has a small receive buffer.
     async fn pair() -> (Tcp, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = tokio::net::TcpSocket::new_v4().unwrap();
@@ -125,21 +127,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn slow_reader_that_reads_on_is_not_cut_off() {
+    async fn slow_but_steady_reader_stays_connected() {
         let (mut socket, mut peer) = pair().await;
         let began = Instant::now();
         let reader = async {
             let mut buffer = vec![0; 64 << 10];
-            let mut pace = tokio::time::interval(LIMIT / 80);
+            let mut interval = tokio::time::interval(LIMIT / 80);
             let mut read = 0;
             while read < 1 << 20 {
-                pace.tick().await;
+                interval.tick().await;
                 read += peer.read(&mut buffer).await.unwrap();
             }
         };
         let bytes = vec![0; 1 << 20];
         let (written, ()) = tokio::join!(socket.write_all(&bytes), reader);
         written.unwrap();
-        assert!(began.elapsed() > LIMIT, "the write took longer than one without progress may");
+        assert!(began.elapsed() > LIMIT, "the write took longer than the limit on stalled writes");
     }
 }

@@ -1,4 +1,4 @@
-//! Waits as long as a rate limiter says.
+//! Delays reading of a connection as its rate limiter demands.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,7 +7,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::session::RateLimiter;
 
-/// Ready when the connection may be read on. The timer is made when it is needed, and dropped after.
+/// Completes when the connection may be read. The timer exists only while it is needed.
 pub(super) fn poll_delay(
     limiter: &RateLimiter,
     timer: &mut Option<Pin<Box<Sleep>>>,

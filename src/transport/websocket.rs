@@ -1,15 +1,17 @@
-//! WebSocket connections: one transport for every protocol.
+//! The WebSocket transport, shared by all protocols.
 //!
-//! - [`route`] answers handshakes to the endpoint of one plain protocol, and begins a
-//!   [`Conversation`](crate::dialect::Conversation) for each; Socket.IO has [an endpoint of its own](super::socketio);
-//! - [`connection`] is the loop of one connection: it reads, has the conversation decide, and writes what waits;
-//! - [`batch`] encodes the frames of a burst, [`heartbeat`] finds out when a client has fallen silent.
+//! - [`route`] accepts handshakes for one plain WebSocket protocol and starts a
+//!   [`Conversation`](crate::dialect::Conversation) for each; Socket.IO has [its own
+//!   endpoint](super::socketio);
+//! - [`connection`] is the loop of one connection: it reads messages, passes them to the executor
+//!   and writes queued frames;
+//! - [`batch`] encodes the frames of a burst, [`heartbeat`] detects silent clients.
 //!
-//! The library is tungstenite: with a small read buffer an idle connection costs it under three kibibytes, and it hands on
-//! text without looking into it.
+//! The WebSocket library is tungstenite: with a small read buffer, an idle connection takes less
+//! than 3 KiB, and text is passed on without being parsed.
 //!
-//! The guarantee that is easy to break: all that a client is told goes through its one queue, answers too, so that nothing
-//! overtakes.
+//! Invariant: everything that is sent to a client, replies included, goes through its one send
+//! queue, so that nothing is reordered.
 
 mod batch;
 mod connection;
@@ -39,50 +41,51 @@ use crate::request::proxies::client_address;
 use crate::request::token::token_of;
 use crate::session::{ConnectionPermit, Hub, Opening};
 
-/// The settings of WebSocket connections.
+/// Settings of WebSocket connections.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// The most bytes of one message.
+pub struct WebSocketSettings {
+    /// Maximum size of a message, in bytes.
     pub max_message_bytes: usize,
-    /// How much waits for one connection.
+    /// Capacity of each connection's send queue.
     pub queue: QueueLimits,
-    /// Time between two heartbeats of a plain protocol; a connection that misses two is closed.
+    /// Time between two pings of a plain WebSocket protocol; a connection that misses two is
+    /// closed.
     pub heartbeat: Duration,
-    /// Time for the first message; half of it where that has to bring a token.
+    /// Time for the first message; half of it if that message must carry a token.
     pub handshake_timeout: Duration,
 }
 
-/// What all endpoints share.
+/// Serves the WebSocket connections of all protocols. Cloning is cheap.
 #[derive(Clone)]
-pub struct Endpoint {
+pub struct WebSocketEndpoint {
     hub: Arc<Hub>,
     lifecycle: Lifecycle,
-    settings: Arc<Settings>,
+    settings: Arc<WebSocketSettings>,
 }
 
-impl Endpoint {
-    /// Endpoints whose connections meet in `hub`.
-    pub fn new(hub: Arc<Hub>, lifecycle: Lifecycle, settings: Settings) -> Self {
+impl WebSocketEndpoint {
+    /// Creates an endpoint whose clients share `hub`.
+    pub fn new(hub: Arc<Hub>, lifecycle: Lifecycle, settings: WebSocketSettings) -> Self {
         Self { hub, lifecycle, settings: Arc::new(settings) }
     }
 }
 
-/// On what terms a connection begins.
+/// Conditions under which a connection starts.
 pub(super) struct Terms {
-    /// What the token of the handshake grants.
+    /// Grant of the handshake's token.
     pub(super) grant: Option<Grant>,
-    /// How long the client may take to say what it is here for.
-    pub(super) patience: Duration,
-    /// The most bytes of one message.
+    /// Time for the client to join or connect.
+    pub(super) settle_timeout: Duration,
+    /// Maximum size of a message, in bytes.
     pub(super) max_bytes: usize,
 }
 
-/// What follows the endpoint in the path, where something does.
+/// The path segment after the endpoint, such as the topic, if there is one.
 type Segment = Result<Option<Path<String>>, PathRejection>;
 
-/// An endpoint for the clients of one dialect.
-pub(crate) fn route(begin: Begin) -> MethodRouter<Endpoint> {
-    get(async move |State(endpoint): State<Endpoint>, segment: Segment, request: Request| {
+/// Returns the route for the clients of one protocol.
+pub(crate) fn route(begin: Begin) -> MethodRouter<WebSocketEndpoint> {
+    get(async move |State(endpoint): State<WebSocketEndpoint>, segment: Segment, request: Request| {
         let segment = match segment {
             Ok(segment) => segment.map(|Path(segment)| segment),
             Err(_) => return ApiError::BadPath.into_response(),
@@ -91,7 +94,7 @@ pub(crate) fn route(begin: Begin) -> MethodRouter<Endpoint> {
     })
 }
 
-impl Endpoint {
+impl WebSocketEndpoint {
     fn accept(&self, begin: Begin, segment: Option<&str>, request: Request) -> Result<Response, ApiError> {
         if self.hub.is_draining() {
             return Err(ApiError::ShuttingDown);
@@ -105,7 +108,8 @@ impl Endpoint {
         let id = ConnectionId::random();
         let (now, heartbeat) = (SystemTime::now(), self.settings.heartbeat);
         let token = token_of(&request);
-        // One that is brought must be good; where there is none, some clients may bring it later.
+        // A token in the handshake must be valid; clients of some protocols may send theirs in a
+        // message instead.
         let grant = match &token {
             Some(_) => self.hub.identify(address, token.as_deref())?,
             None => None,
@@ -121,16 +125,16 @@ impl Endpoint {
         }
         let queue = SendQueue::new(self.settings.queue);
         let executor = Executor::new(Arc::clone(&self.hub), id, permit, conversation, queue);
-        let patience = self.settings.handshake_timeout / if needs_token { 2 } else { 1 };
+        let settle_timeout = self.settings.handshake_timeout / if needs_token { 2 } else { 1 };
         Ok(self.open(
             request,
             handshake,
             executor,
-            Terms { grant, patience, max_bytes: self.settings.max_message_bytes },
+            Terms { grant, settle_timeout, max_bytes: self.settings.max_message_bytes },
         ))
     }
 
-    /// Answers a handshake, and serves the WebSocket once the HTTP side has let go of it.
+    /// Answers a handshake, and serves the WebSocket once hyper has released the stream.
     pub(super) fn open(
         &self,
         mut request: Request,
@@ -138,11 +142,11 @@ impl Endpoint {
         executor: Executor,
         terms: Terms,
     ) -> Response {
-        let Terms { grant, patience, max_bytes } = terms;
+        let Terms { grant, settle_timeout, max_bytes } = terms;
         let upgrade = hyper::upgrade::on(&mut request);
         let pending = request.extensions_mut().remove::<Pending>();
         let settings = Arc::clone(&self.settings);
-        // In boxes: what a task begins with takes room in it to its end.
+        // Boxed: the state of a task's first phase occupies memory for its whole life.
         let executor = Box::new(executor);
         let opening = Box::pin(async move {
             let (stream, early) = upgrade.await.ok().and_then(into_stream)?;
@@ -156,14 +160,14 @@ impl Endpoint {
         let settings = Arc::clone(&self.settings);
         self.lifecycle.spawn(async move {
             let Some((mut connection, opened)) = opening.await else { return };
-            connection.run(opened, patience, &settings).await;
+            connection.run(opened, settle_timeout, &settings).await;
         });
         handshake.accept()
     }
 
-    /// Serves a connection that began with another transport, until it ends.
+    /// Serves a connection that upgraded from another transport, until it ends.
     pub(super) async fn take_over(&self, socket: Socket, executor: Box<Executor>) {
-        let patience = self.settings.handshake_timeout;
-        Connection::new(socket, executor, &self.settings).run(Ok(()), patience, &self.settings).await;
+        let settle_timeout = self.settings.handshake_timeout;
+        Connection::new(socket, executor, &self.settings).run(Ok(()), settle_timeout, &self.settings).await;
     }
 }

@@ -1,6 +1,6 @@
-//! Writes of a stream whose reads are wrapped.
+//! A macro that implements `AsyncWrite` for wrappers that change only the reads of a stream.
 
-/// Passes writes on to the field `io` unchanged: the half of a stream that a wrapper of its reads does not touch.
+/// Implements `AsyncWrite` by forwarding to the field `io`.
 macro_rules! write_through {
     ($wrapper:ident) => {
         impl<S: tokio::io::AsyncWrite + Unpin> tokio::io::AsyncWrite for $wrapper<S> {

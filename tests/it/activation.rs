@@ -1,4 +1,4 @@
-//! A listening socket that a service manager keeps: a restart refuses nobody.
+//! A listening socket of a service manager: no connection is refused during a restart.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tokio_tungstenite::MaybeTlsStream;
 
 use crate::support::program::{Program, parlor};
+use crate::support::protocol_peer::message;
 use crate::support::server::LIMIT;
-use crate::support::wire::message;
 
 /// The program as a service manager starts it: with the socket as its file 3, and its own process id in the environment.
 fn handed(socket: impl Into<OwnedFd>) -> Command {
@@ -37,7 +37,7 @@ async fn visit(address: SocketAddr) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_refuses_nobody() {
+async fn restart_refuses_no_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let first = Program::start(handed(listener.try_clone().unwrap()));
@@ -72,7 +72,7 @@ async fn a_restart_refuses_nobody() {
         running.signal("TERM");
         let ended = tokio::task::spawn_blocking(move || running.ended()).await.unwrap();
         assert_eq!(ended.code(), Some(0));
-        // The gap, in which nobody accepts.
+        // The gap in which no process accepts.
         let next = handed(listener.try_clone().unwrap());
         running = tokio::task::spawn_blocking(move || Program::start(next)).await.unwrap();
         more(visits.load(Ordering::SeqCst) + 20).await;
@@ -87,7 +87,7 @@ async fn a_restart_refuses_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_asks_over_an_open_connection_is_not_refused() {
+async fn request_on_an_open_connection_is_not_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let first = Program::start(handed(listener.try_clone().unwrap()));
@@ -102,25 +102,25 @@ async fn who_asks_over_an_open_connection_is_not_refused() {
     }
     first.signal("TERM");
     let ((), _, staying) = futures_util::future::select_all(staying.into_iter().map(Box::pin)).await;
-    let newcomer = http.get(format!("http://{address}/socket.io/?EIO=4&transport=polling")).send();
-    let newcomer = tokio::spawn(newcomer);
+    let late = http.get(format!("http://{address}/socket.io/?EIO=4&transport=polling")).send();
+    let late = tokio::spawn(late);
     futures_util::future::join_all(staying).await;
     assert_eq!(tokio::task::spawn_blocking(move || first.ended()).await.unwrap().code(), Some(0));
     let next = handed(listener.try_clone().unwrap());
     let next = tokio::task::spawn_blocking(move || Program::start(next)).await.unwrap();
-    assert_eq!(newcomer.await.unwrap().unwrap().status(), 200);
+    assert_eq!(late.await.unwrap().unwrap().status(), 200);
     next.signal("TERM");
     assert_eq!(tokio::task::spawn_blocking(|| next.ended()).await.unwrap().code(), Some(0));
 }
 
 #[test]
-fn a_socket_of_another_kind_stops_the_start_with_one_line() {
+fn inherited_socket_of_another_kind_prevents_the_start() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let output = handed(connected).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.trim_end().lines().count() == 1 && said.contains("does not listen"), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.trim_end().lines().count() == 1 && printed.contains("does not listen"), "{printed}");
 }
 
 #[test]

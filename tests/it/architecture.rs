@@ -100,7 +100,8 @@ const EDGES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("id", "a token grants room and peer ids"),
             ("json", "metadata of a token is JSON text"),
-            ("lifecycle", "the task that reads a key set again"),
+            ("file_watch", "reloads a key set when its file changes"),
+            ("lifecycle", "the task that reloads a key set"),
             ("room", "metadata of a peer; the error codes"),
         ],
     ),
@@ -123,14 +124,15 @@ const EDGES: &[(&str, &[(&str, &str)])] = &[
     (
         "dialect",
         &[
-            ("auth", "what a token grants is told to a conversation"),
-            ("ice", "joiners are told the ICE servers"),
+            ("auth", "conversations get the grant of a token"),
+            ("ice", "clients get the ICE servers when they join"),
             ("id", "ids in messages"),
             ("json", "reads and writes messages"),
             ("room", "decodes commands, encodes events"),
             ("sfu", "decodes media requests, encodes answers"),
         ],
     ),
+    ("file_watch", &[("lifecycle", "the checks end with the server")]),
     ("health", &[("config", "where the server listens"), ("tls", "asks over TLS")]),
     (
         "http",
@@ -208,7 +210,13 @@ const EDGES: &[(&str, &[(&str, &str)])] = &[
     ),
     ("sfu", &[("id", "room and connection ids")]),
     ("telemetry", &[("config", "level and format of the log"), ("http", "whether there is a demo page")]),
-    ("tls", &[("lifecycle", "the task that reads the certificate again")]),
+    (
+        "tls",
+        &[
+            ("file_watch", "reloads the certificate when its files change"),
+            ("lifecycle", "the task that reloads the certificate"),
+        ],
+    ),
     ("token", &[("auth", "signs"), ("config", "the flags")]),
     (
         "transport",
@@ -242,7 +250,7 @@ const ONLY_IN: [(&str, &[&str]); 7] = [
     ("tokio::spawn", &["src/lifecycle.rs"]),
 ];
 
-const MOST_LINES: usize = 600;
+const MAX_LINES: usize = 400;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -436,7 +444,7 @@ fn a_library_is_named_in_its_own_layer_alone() {
 fn no_file_is_too_long() {
     for (file, text) in sources("src") {
         let lines = code(&text).count();
-        assert!(lines <= MOST_LINES, "{file} has {lines} lines of code");
+        assert!(lines <= MAX_LINES, "{file} has {lines} lines of code");
         assert!(!file.ends_with("mod.rs"), "{file}: foo.rs beside foo/");
         assert!(text.starts_with("//!"), "{file} does not say what it is for");
     }
@@ -445,7 +453,7 @@ fn no_file_is_too_long() {
 #[test]
 fn every_setting_is_in_the_example_and_the_readme() {
     let loaded = parlor::config::load_from([], BTreeMap::new(), BTreeMap::new()).unwrap();
-    let settings: BTreeSet<String> = loaded.in_force.into_iter().map(|(name, _)| name).collect();
+    let settings: BTreeSet<String> = loaded.effective.into_iter().map(|(name, _)| name).collect();
     let example = fs::read_to_string(root().join(".env.example")).unwrap();
     let shown: BTreeSet<String> = example
         .lines()

@@ -1,7 +1,9 @@
-//! Attacks, one file for each class: each ends with the connection that made it, and affects nobody else.
+//! Attacks, one file per class. Each attack ends with the connection that made it, and affects no
+//! other client.
 //!
-//! During an attack, bystanders call over every wire: each call must succeed, and be quick where that is asserted. After it
-//! the server holds nothing any more, and none of its tasks has panicked: see [`besieged`](crate::support::besieged).
+//! During an attack, bystanders hold calls over every protocol. Each call must succeed, and be
+//! quick where that is asserted. Afterwards the server is empty, and none of its tasks has
+//! panicked: see [`besieged`](crate::support::besieged).
 
 mod accounting;
 mod connections;
@@ -24,7 +26,7 @@ mod slow_http;
 mod slow_readers;
 mod upgrades;
 
-/// Where WebSocket is spoken: one of each wire, on which nothing has been joined but by connecting.
+/// WebSocket endpoints of all protocols; connecting to the topic already joins.
 const ENDPOINTS: [&str; 4] = [SOCKET_IO, "/signal", "/ws", "/ws/attacked"];
 
 /// The only one of them whose close codes the library chooses.

@@ -1,5 +1,5 @@
-//! What tokens are checked with: the settings, key sets that change, the token that one may try out, and what is kept
-//! out of the log.
+//! Verification of tokens: settings, key sets that change, the token of `parlor token`, and secrets
+//! that stay out of the log.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -53,13 +53,13 @@ async fn takes(server: &TestServer, issuer: &Issuer) -> bool {
 }
 
 /// Waits until a server has read a file again.
-async fn until_it_takes(server: &TestServer, issuer: &Issuer) {
+async fn until_it_is_accepted(server: &TestServer, issuer: &Issuer) {
     let waiting = async { while !takes(server, issuer).await {} };
     tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the file is read again");
 }
 
 #[tokio::test]
-async fn the_key_of_a_set_is_the_one_that_a_token_names() {
+async fn token_selects_its_key_of_a_set() {
     let keys = [Issuer::rsa().named("r"), Issuer::ec().named("c"), Issuer::ed().named("d")];
     let file = File::new("named.json", &set(&keys.each_ref()));
     let server = TestServer::with(&[&format!("--jwt-jwks={}", file.path())]);
@@ -79,18 +79,18 @@ async fn the_key_of_a_set_is_the_one_that_a_token_names() {
 }
 
 #[tokio::test]
-async fn a_set_is_read_again_when_it_changes() {
+async fn key_set_is_reloaded_when_it_changes() {
     let (old, new, newest) = (Issuer::ed().named("old"), Issuer::ec().named("new"), Issuer::ed());
     let file = File::new("rotated.json", &set(&[&old]));
     let server = TestServer::with(&[&format!("--jwt-jwks={}", file.path())]);
     assert!(takes(&server, &old).await);
     assert!(!takes(&server, &new).await);
     file.replace(&set(&[&old, &new]));
-    until_it_takes(&server, &new).await;
+    until_it_is_accepted(&server, &new).await;
     assert!(takes(&server, &old).await);
     file.replace(&set(&[&newest]));
     // The only key of a set needs no name.
-    until_it_takes(&server, &newest).await;
+    until_it_is_accepted(&server, &newest).await;
     assert!(!takes(&server, &old).await);
     server.finish().await;
 }
@@ -139,7 +139,7 @@ fn parlor(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
 }
 
 #[test]
-fn settings_that_cannot_be_meant_stop_the_start_with_one_line() {
+fn contradicting_settings_prevent_the_start_with_one_line() {
     let (rsa, ec) = (Issuer::rsa(), Issuer::ec());
     let key = File::new("key.pem", &rsa.public);
     let empty = File::new("empty.json", r#"{"keys":[]}"#);
@@ -161,10 +161,13 @@ fn settings_that_cannot_be_meant_stop_the_start_with_one_line() {
         (vec![("ICE_SERVERS", "[{}]")], "ICE_SERVERS"),
     ] {
         let output = parlor(&["check"], &environment);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{environment:?}: {said}");
-        assert!(said.starts_with("parlor: ") && said.lines().count() == 1 && said.contains(named), "{said}");
-        assert!(!said.contains(SECRET) && !said.contains("MC4CAQ"), "{said}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{environment:?}: {printed}");
+        assert!(
+            printed.starts_with("parlor: ") && printed.lines().count() == 1 && printed.contains(named),
+            "{printed}"
+        );
+        assert!(!printed.contains(SECRET) && !printed.contains("MC4CAQ"), "{printed}");
     }
     // As a flag: an empty variable is one that is not set.
     let empty = parlor(&["check", "--jwt-secret="], &[]);
@@ -174,8 +177,8 @@ fn settings_that_cannot_be_meant_stop_the_start_with_one_line() {
         assert_eq!(parlor(&["check"], &[("JWT_PUBLIC_KEY", &pem)]).status.code(), Some(0));
     }
     let warned = parlor(&["check"], &[("JWT_SECRET", "short"), ("TURN_SECRET", "hunter2"), ("TURN_URLS", "turn:t")]);
-    let said = String::from_utf8(warned.stdout).unwrap();
-    assert!(said.contains("JWT_SECRET has less than 32 bytes") && !said.contains("hunter2"), "{said}");
+    let printed = String::from_utf8(warned.stdout).unwrap();
+    assert!(printed.contains("JWT_SECRET has less than 32 bytes") && !printed.contains("hunter2"), "{printed}");
 }
 
 #[tokio::test]
@@ -198,8 +201,11 @@ async fn a_token_for_trying_out_lets_in() {
         (vec!["check", "--sub", "ann"], vec![("JWT_SECRET", SECRET)], "--sub"),
     ] {
         let output = parlor(&arguments, &environment);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && said.lines().count() == 1 && said.contains(named), "{arguments:?}: {said}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !output.status.success() && printed.lines().count() == 1 && printed.contains(named),
+            "{arguments:?}: {printed}"
+        );
     }
 }
 
@@ -291,12 +297,13 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
-    /// Whoever signs may sign anything: it is taken or refused, and what peers are told is JSON, in which the token wins.
+    /// The issuer may sign anything: it is accepted or refused, and peers get JSON in which the
+    /// token's claims take precedence.
     #[test]
     fn any_claims_are_read_without_a_panic(
         claims in prop::collection::hash_map(
             prop::sample::select(vec!["exp", "nbf", "iat", "room", "rooms", "name", "metadata", "capacity"]), any_json(), 0..4),
-        said in prop::collection::hash_map(prop::sample::select(vec!["name", "role", "sub", "x"]), any_json(), 0..4),
+        printed in prop::collection::hash_map(prop::sample::select(vec!["name", "role", "sub", "x"]), any_json(), 0..4),
         with_subject in any::<bool>(),
     ) {
         let issuer = Issuer::secret(SECRET);
@@ -304,12 +311,12 @@ proptest! {
         let claims = serde_json::to_value(claims).unwrap();
         let Ok(grant) = verifier.verify(&issuer.token("ann", &claims), SystemTime::now()) else { return Ok(()) };
         _ = grant.allows(&RoomId::new("r").unwrap());
-        let said = serde_json::to_string(&said).unwrap();
-        let metadata = grant.metadata(&Metadata::new(&said[1..said.len() - 1]), with_subject);
-        let told: Value = serde_json::from_str(&format!("{{{}}}", metadata.as_str())).unwrap();
+        let printed = serde_json::to_string(&printed).unwrap();
+        let metadata = grant.metadata(&Metadata::new(&printed[1..printed.len() - 1]), with_subject);
+        let received: Value = serde_json::from_str(&format!("{{{}}}", metadata.as_str())).unwrap();
         if let Some(name) = claims["name"].as_str() {
-            assert_eq!(told["name"], name);
+            assert_eq!(received["name"], name);
         }
-        assert_eq!(told["sub"], if with_subject { json!("ann") } else { Value::Null });
+        assert_eq!(received["sub"], if with_subject { json!("ann") } else { Value::Null });
     }
 }

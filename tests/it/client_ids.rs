@@ -1,4 +1,5 @@
-//! Ids of connections: nobody takes another's for a name, and the session id of a 2.x client stays its own.
+//! Connection ids: a client cannot use another's as its name, and the session id of a 2.x client
+//! stays secret.
 
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ async fn event(engine: &mut Engine, name: &str) -> Value {
 }
 
 /// The argument of the next event of a name.
-async fn heard(client: &mut Client, name: &str) -> Value {
+async fn wait_for(client: &mut Client, name: &str) -> Value {
     loop {
         let event = client.next().await;
         if event[0] == name {
@@ -41,16 +42,16 @@ async fn the_session_id_of_a_2_x_client_never_reaches_another_client() {
         for form in &forms {
             let body = json!({ "offer": { "deep": [{ "by": form }] }, "from": form, "sender": form, "roomId": "r" });
             assert!(owner.send(format!(r#"42["offer",{body}]"#)).await);
-            let heard = heard(&mut other, "offer").await;
-            assert_eq!((&heard["sender"], &heard["from"]), (&json!(connection), &json!(connection)));
-            assert_eq!(heard["offer"]["deep"][0]["by"], connection.as_str());
-            assert!(!heard.to_string().contains(&sid), "{heard}");
+            let observed = wait_for(&mut other, "offer").await;
+            assert_eq!((&observed["sender"], &observed["from"]), (&json!(connection), &json!(connection)));
+            assert_eq!(observed["offer"]["deep"][0]["by"], connection.as_str());
+            assert!(!observed.to_string().contains(&sid), "{observed}");
         }
         let message = json!({ "offer": format!("I am {sid}"), (sid.as_str()): 1 });
         assert!(owner.send(format!(r#"42["offer",{message}]"#)).await);
-        let heard = heard(&mut other, "offer").await;
-        assert!(!heard.to_string().contains(&sid), "{heard}");
-        // What stands in metadata is told to all who come later.
+        let observed = wait_for(&mut other, "offer").await;
+        assert!(!observed.to_string().contains(&sid), "{observed}");
+        // Later peers get the metadata.
         assert!(owner.send(format!(r#"42["join-room",{{"roomId":"s","name":"{sid}"}}]"#)).await);
         let list = event(&mut owner, "room-joined").await;
         assert_eq!(list[1]["roomId"], "s");
@@ -63,7 +64,7 @@ async fn the_session_id_of_a_2_x_client_never_reaches_another_client() {
 }
 
 #[tokio::test]
-async fn nobody_takes_the_connection_id_of_another_for_a_name() {
+async fn connection_id_of_another_is_refused_as_a_name() {
     let server = TestServer::start();
     let mut bob = Client::joined(&server, "r", "bob").await;
     let mut ann = Client::joined(&server, "r", "ann").await;
@@ -78,8 +79,8 @@ async fn nobody_takes_the_connection_id_of_another_for_a_name() {
         let mut offer = json!({ "offer": "for bob" });
         offer[key] = json!(bob.id);
         assert_eq!(ann.ask("offer", offer).await["ok"], true);
-        let heard = heard(&mut bob, "offer").await;
-        assert_eq!((&heard["offer"], &heard["from"]), (&json!("for bob"), &json!(ann.id)));
+        let observed = wait_for(&mut bob, "offer").await;
+        assert_eq!((&observed["offer"], &observed["from"]), (&json!("for bob"), &json!(ann.id)));
     }
     let answer = ann.ask("offer", json!({ "targetSocketId": "bob", "offer": 1 })).await;
     assert_eq!(answer["code"], "TARGET_NOT_FOUND", "a peer id is no connection id");

@@ -19,31 +19,31 @@ async fn a_whole_call() {
     assert_eq!(answer["users"], json!([]));
     assert_eq!(answer["socketId"], ann.id);
     assert_ne!(ann.id, ann.sid, "the session id is a secret");
-    assert_eq!(ann.told("room-users").await[0], json!([]));
+    assert_eq!(ann.next_event("room-users").await[0], json!([]));
 
     let mut bob = Client::connect(&server).await;
     let answer = bob.ask("join-room", json!({ "roomId": "r", "userId": "bob" })).await;
     assert_eq!(answer["users"][0]["name"], "Ann");
-    let told = bob.told("room-users").await;
-    assert_eq!(told[0], answer["users"], "the list is told before it is acknowledged");
-    assert_eq!(told.len(), 1, "listeners get one argument");
-    assert_eq!((&bob.joined["socketId"], &bob.joined["users"]), (&json!(bob.id), &told[0]));
-    assert_eq!(ann.told("user-joined").await[0]["socketId"], bob.id);
+    let received = bob.next_event("room-users").await;
+    assert_eq!(received[0], answer["users"], "the list comes before the acknowledgement");
+    assert_eq!(received.len(), 1, "listeners get one argument");
+    assert_eq!((&bob.joined["socketId"], &bob.joined["users"]), (&json!(bob.id), &received[0]));
+    assert_eq!(ann.next_event("user-joined").await[0]["socketId"], bob.id);
 
     assert_eq!(bob.ask("offer", json!({ "targetId": "ann", "offer": { "sdp": "v=0" } })).await["ok"], true);
-    let offer = ann.told("offer").await;
+    let offer = ann.next_event("offer").await;
     assert_eq!(offer[0]["from"], "bob");
     ann.ask("answer", json!({ "targetId": offer[0]["from"], "answer": { "sdp": "v=0" } })).await;
-    assert_eq!(bob.told("answer").await[0]["from"], "ann");
+    assert_eq!(bob.next_event("answer").await[0]["from"], "ann");
     for number in 0..10 {
         ann.tell("ice-candidate", json!({ "to": bob.id, "candidate": number })).await;
     }
     for number in 0..10 {
-        let candidate = bob.told("ice-candidate").await;
+        let candidate = bob.next_event("ice-candidate").await;
         assert_eq!((&candidate[0]["candidate"], &candidate[0]["from"]), (&json!(number), &json!(ann.id)));
     }
     assert_eq!(bob.ask("leave-room", json!("r")).await["ok"], true);
-    let left = ann.told("user-left").await;
+    let left = ann.next_event("user-left").await;
     assert_eq!((&left[0]["userId"], &left[0]["reason"]), (&json!("bob"), &json!("left")));
     bob.close().await;
     ann.close().await;
@@ -51,16 +51,16 @@ async fn a_whole_call() {
 }
 
 #[tokio::test]
-async fn a_dropped_connection_is_heard_of_once() {
+async fn dropped_connection_is_announced_once() {
     let server = TestServer::start();
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let bob = Client::joined(&server, "r", "bob").await;
-    ann.told("user-joined").await;
+    ann.next_event("user-joined").await;
     // Not closed: reset.
     let MaybeTlsStream::Plain(stream) = bob.into_socket().into_inner() else { panic!("no TLS here") };
     socket2_reset(stream);
-    assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
+    assert_eq!(ann.next_event("user-left").await[0]["reason"], "disconnected");
     ann.nothing_more().await;
     ann.close().await;
     server.finish().await;
@@ -76,21 +76,21 @@ fn socket2_reset(stream: tokio::net::TcpStream) {
 async fn the_late_end_of_a_replaced_connection_is_silent() {
     let server = TestServer::start();
     let mut watcher = Client::joined(&server, "r", "watcher").await;
-    watcher.told("room-users").await;
+    watcher.next_event("room-users").await;
     let mut older = Client::joined(&server, "r", "ann").await;
-    older.told("room-users").await;
-    watcher.told("user-joined").await;
+    older.next_event("room-users").await;
+    watcher.next_event("user-joined").await;
     let newer = Client::joined(&server, "r", "ann").await;
-    let error = older.told("error").await;
+    let error = older.next_event("error").await;
     assert_eq!((&error[0]["code"], &error[0]["roomId"]), (&json!("REPLACED"), &json!("r")));
-    let left = watcher.told("user-left").await;
+    let left = watcher.next_event("user-left").await;
     assert_eq!((&left[0]["socketId"], &left[0]["reason"]), (&json!(older.id), &json!("replaced")));
-    assert_eq!(watcher.told("user-joined").await[0]["socketId"], newer.id);
+    assert_eq!(watcher.next_event("user-joined").await[0]["socketId"], newer.id);
     older.close().await;
     server.until("the older is gone", |held| held.sessions == 2).await;
     watcher.nothing_more().await;
     newer.close().await;
-    watcher.told("user-left").await;
+    watcher.next_event("user-left").await;
     watcher.close().await;
     server.finish().await;
 }
@@ -99,18 +99,18 @@ async fn the_late_end_of_a_replaced_connection_is_silent() {
 async fn a_silent_client_is_found_by_its_heartbeat() {
     let server = TestServer::with(&["--ping-interval-ms=100", "--ping-timeout-ms=100"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     // Kept open and never read again.
     let bob = Client::joined(&server, "r", "bob").await;
-    ann.told("user-joined").await;
-    assert_eq!(ann.told("user-left").await[0]["reason"], "timeout");
+    ann.next_event("user-joined").await;
+    assert_eq!(ann.next_event("user-left").await[0]["reason"], "timeout");
     drop(bob);
     ann.close().await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn who_never_connects_is_not_kept() {
+async fn polling_session_without_connect_is_closed() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
     // Half a head, a silent connection, a handshake that goes no further, and a polling one that does not.
     let mut half = tokio::net::TcpStream::connect(server.address()).await.unwrap();
@@ -121,20 +121,20 @@ async fn who_never_connects_is_not_kept() {
     let open = reqwest::get(server.url("/socket.io/?EIO=4&transport=polling")).await.unwrap();
     assert_eq!(open.status(), 200);
     drop(open);
-    assert_eq!(server.held().links, 1);
-    server.until("the polling connection is forgotten", |held| held.links == 0).await;
+    assert_eq!(server.held().polling, 1);
+    server.until("the polling connection is forgotten", |held| held.polling == 0).await;
     server.until("the others are ended", |held| held == Held::NOTHING).await;
     drop((half, silent, socket));
     server.finish().await;
 }
 
 #[tokio::test]
-async fn a_shutdown_tells_everyone_and_leaves_nobody() {
+async fn shutdown_notifies_and_closes_every_connection() {
     let server = TestServer::start();
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let stopping = tokio::spawn(server.stop());
-    assert_eq!(ann.told("error").await[0]["code"], "SHUTTING_DOWN");
+    assert_eq!(ann.next_event("error").await[0]["code"], "SHUTTING_DOWN");
     ann.ended().await;
     assert!(stopping.await.unwrap());
 }
@@ -193,14 +193,14 @@ async fn an_upgrade_that_is_never_finished_does_not_cost_the_connection() {
 async fn a_poll_that_is_hung_up_ends_its_connection() {
     let server = TestServer::start();
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let http = reqwest::Client::new();
     let sid = open_by_polling(&server, &http).await;
     let poll = server.url(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"));
     http.post(&poll).body("40").send().await.unwrap();
     while !http.get(&poll).send().await.unwrap().text().await.unwrap().contains("40{") {}
     http.post(&poll).body(r#"42["join-room","r","bob"]"#).send().await.unwrap();
-    ann.told("user-joined").await;
+    ann.next_event("user-joined").await;
     // All that waits is fetched, then a poll finds nothing, and a round trip on another connection shows it was read.
     http.get(&poll).send().await.unwrap();
     let mut waiting = tokio::net::TcpStream::connect(server.address()).await.unwrap();
@@ -210,13 +210,13 @@ async fn a_poll_that_is_hung_up_ends_its_connection() {
         http.get(server.url("/healthz")).send().await.unwrap();
     }
     drop((waiting, http));
-    assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
+    assert_eq!(ann.next_event("user-left").await[0]["reason"], "disconnected");
     ann.close().await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn an_upgrade_that_fails_half_way_leaves_nothing() {
+async fn failed_upgrade_leaves_nothing() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
     let http = reqwest::Client::new();
     let sid = open_by_polling(&server, &http).await;

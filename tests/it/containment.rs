@@ -1,7 +1,7 @@
-//! A defect in the handling of one message ends one connection, and nothing else.
+//! A panic in the handling of a message ends one connection and nothing else.
 //!
-//! The defect is a log that panics: it is written in the middle of handling, after the room has changed and before
-//! anybody is told.
+//! The panic is in the log: it is written in the middle of the handling, after the room has changed
+//! and before any peer is notified.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +18,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::support::TestServer;
 use crate::support::outbox::{Nowhere, session};
+use crate::support::protocol_peer::{PROTOCOLS, Peer, Protocol, Received, message, open};
 use crate::support::scrape::Scrape;
-use crate::support::wire::{Heard, Peer, WIRES, Wire, message, open};
 
 /// Panics once, at a message.
 struct Bomb {
@@ -39,7 +39,7 @@ impl<S: Subscriber> Layer<S> for Bomb {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut is = Is(self.at, false);
         event.record(&mut is);
-        assert!(!(is.1 && self.is_armed.swap(false, Ordering::SeqCst)), "a defect, as ordered");
+        assert!(!(is.1 && self.is_armed.swap(false, Ordering::SeqCst)), "deliberate panic");
     }
 }
 
@@ -51,30 +51,34 @@ fn bomb(at: &'static str) -> (Arc<AtomicBool>, DefaultGuard) {
 }
 
 #[tokio::test]
-async fn a_defect_in_a_join_ends_that_connection_and_leaves_no_ghost() {
-    for wire in WIRES {
+async fn panic_in_a_join_ends_the_connection_and_leaves_no_ghost() {
+    for protocol in PROTOCOLS {
         let (is_armed, _guard) = bomb("joined");
         let server = TestServer::start();
-        let mut ann = Peer::join(&server, wire, "r", "ann").await;
-        let (path, join) = Peer::joining(wire, "r", "bob");
+        let mut ann = Peer::join(&server, protocol, "r", "ann").await;
+        let (path, join) = Peer::joining(protocol, "r", "bob");
         is_armed.store(true, Ordering::SeqCst);
         let mut socket = open(&server, &path).await;
-        if wire == Wire::SocketIo {
+        if protocol == Protocol::SocketIo {
             message(&mut socket).await.unwrap();
         }
-        Peer::say_all(&mut socket, join).await;
+        Peer::send_all(&mut socket, join).await;
         Peer::ended(socket).await;
-        assert!(!is_armed.load(Ordering::SeqCst), "{wire:?}: the defect happened");
+        assert!(!is_armed.load(Ordering::SeqCst), "{protocol:?}: the panic happened");
         server.until("the ghost is out", |held| held.peers == 1 && held.sessions == 1).await;
         assert_eq!(Scrape::of(&server).await.count("parlor_panics_total"), 1);
         // All goes on for the others.
-        if wire.announces_peers() {
-            assert!(matches!(ann.hear().await, Heard::Left(_)), "{wire:?}");
+        if protocol.announces_peers() {
+            assert!(matches!(ann.next_event().await, Received::Left(_)), "{protocol:?}");
         }
-        let mut carol = Peer::join(&server, wire, "r", "carol").await;
-        ann.hear_of_peers(Heard::Joined(carol.id.clone())).await;
+        let mut carol = Peer::join(&server, protocol, "r", "carol").await;
+        ann.expect_presence(Received::Joined(carol.id.clone())).await;
         ann.offer(&carol.id, "sdp").await;
-        assert_eq!(carol.hear().await, Heard::Offer { from: ann.id.clone(), sdp: "sdp".to_owned() }, "{wire:?}");
+        assert_eq!(
+            carol.next_event().await,
+            Received::Offer { from: ann.id.clone(), sdp: "sdp".to_owned() },
+            "{protocol:?}"
+        );
         carol.close().await;
         ann.close().await;
         server.finish().await;
@@ -82,10 +86,10 @@ async fn a_defect_in_a_join_ends_that_connection_and_leaves_no_ghost() {
 }
 
 #[tokio::test]
-async fn a_defect_in_a_request_is_answered_as_one() {
+async fn panic_in_a_rest_request_is_an_internal_error() {
     let (is_armed, _guard) = bomb("room closed");
     let server = TestServer::start();
-    let mut ann = Peer::join(&server, WIRES[0], "r", "ann").await;
+    let mut ann = Peer::join(&server, PROTOCOLS[0], "r", "ann").await;
     is_armed.store(true, Ordering::SeqCst);
     let answer = reqwest::Client::new().delete(server.url("/api/rooms/r")).send().await.unwrap();
     assert_eq!(answer.status(), 500);
@@ -94,7 +98,7 @@ async fn a_defect_in_a_request_is_answered_as_one() {
     let scrape = Scrape::of(&server).await;
     assert_eq!(scrape.count("parlor_panics_total"), 1);
     assert_eq!(scrape.count(r#"parlor_errors_total{code="INTERNAL"}"#), 1);
-    assert_eq!(ann.hear().await, Heard::Error("ROOM_CLOSED".to_owned()));
+    assert_eq!(ann.next_event().await, Received::Error("ROOM_CLOSED".to_owned()));
     ann.close().await;
     server.finish().await;
 }
@@ -102,18 +106,18 @@ async fn a_defect_in_a_request_is_answered_as_one() {
 /// A client whose events cannot be written.
 static BROKEN: Dialect = Dialect {
     name: "broken",
-    encode: |_, _| panic!("a defect, as ordered"),
+    encode: |_, _| panic!("deliberate panic"),
     media: None,
-    farewell: |_, _| Frame::Close(1001, ""),
+    shutdown_frame: |_, _| Frame::Close(1001, ""),
     expired: |_| Vec::new(),
     names: Names::Chosen,
-    patience: Duration::ZERO,
+    backpressure_limit: Duration::ZERO,
     reserves: |_| false,
     presence_is_vital: false,
 };
 
 #[tokio::test]
-async fn a_defect_in_telling_one_does_not_keep_it_from_the_others() {
+async fn panic_for_one_recipient_does_not_affect_the_others() {
     let server = TestServer::start();
     let (connection, id) = (Nowhere::new(), ConnectionId::random());
     let broken = session(server.hub(), id, &BROKEN, &connection);
@@ -125,14 +129,14 @@ async fn a_defect_in_telling_one_does_not_keep_it_from_the_others() {
     };
     assert!(broken.handle(Moment::now(), join, 0, |_| Some(Frame::Text(String::new()))).result.is_ok());
 
-    let mut ann = Peer::join(&server, WIRES[0], "r", "ann").await;
-    let bob = Peer::join(&server, WIRES[0], "r", "bob").await;
-    assert_eq!(ann.hear().await, Heard::Joined("bob".to_owned()), "though the broken one came first");
+    let mut ann = Peer::join(&server, PROTOCOLS[0], "r", "ann").await;
+    let bob = Peer::join(&server, PROTOCOLS[0], "r", "bob").await;
+    assert_eq!(ann.next_event().await, Received::Joined("bob".to_owned()), "though the broken one came first");
     ann.offer(&id.to_string(), "sdp").await;
-    assert_eq!(ann.hear().await, Heard::Error("DELIVERY_FAILED".to_owned()));
-    assert!(connection.closed() >= 1, "the connection that cannot be told is asked to go");
+    assert_eq!(ann.next_event().await, Received::Error("DELIVERY_FAILED".to_owned()));
+    assert!(connection.closed() >= 1, "the connection whose event panicked is closed");
     broken.end(LeaveReason::Disconnected);
-    assert_eq!(ann.hear().await, Heard::Left(id.to_string()));
+    assert_eq!(ann.next_event().await, Received::Left(id.to_string()));
     bob.close().await;
     ann.close().await;
     server.finish().await;

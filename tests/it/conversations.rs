@@ -37,11 +37,11 @@ fn frame(frame: Frame) -> String {
     }
 }
 
-/// What a new conversation makes of its first message.
+/// Returns what a new conversation decodes its first message to.
 fn made_of(open: Begin, text: &str) -> String {
     let mut conversation = begin(open);
     match conversation.receive(text, when()) {
-        Some(Step::Tell(told) | Step::Refuse(_, told)) => format!("tell {}", frame(told)),
+        Some(Step::Tell(received) | Step::Refuse(_, received)) => format!("tell {}", frame(received)),
         Some(Step::Do(command @ Command::Join { .. })) => {
             let joined = line(command);
             match conversation.answer(Ok(Answer::Joined(snapshot())), when()) {
@@ -53,7 +53,7 @@ fn made_of(open: Begin, text: &str) -> String {
         Some(Step::Do(command)) => line(command),
         Some(Step::Media(room, request)) => format!("media {room:?} {request:?}"),
         Some(Step::Authenticate(_)) => match conversation.authenticated(Ok(None), when()) {
-            Some(Step::Tell(told)) => format!("tell {}", frame(told)),
+            Some(Step::Tell(received)) => format!("tell {}", frame(received)),
             other => panic!("{other:?}"),
         },
         other => panic!("{other:?}"),
@@ -160,15 +160,15 @@ fn event(case: &str, dialect: &Dialect) -> Event {
 }
 
 #[test]
-fn what_clients_are_told_is_written() {
+fn events_are_encoded_as_recorded() {
     for (dialect, frames) in [
         (&topic::DIALECT, include_str!("../fixtures/topic/encode.txt")),
         (&session::DIALECT, include_str!("../fixtures/session/encode.txt")),
         (&envelope::DIALECT, include_str!("../fixtures/envelope/encode.txt")),
     ] {
         for (case, expected) in cases(frames, "= ", "> ") {
-            let told = (dialect.encode)(&event(case, dialect), when()).map_or("nothing".to_owned(), frame);
-            assert_eq!(told, expected, "{}: {case}", dialect.name);
+            let received = (dialect.encode)(&event(case, dialect), when()).map_or("nothing".to_owned(), frame);
+            assert_eq!(received, expected, "{}: {case}", dialect.name);
         }
     }
 }
@@ -181,20 +181,21 @@ fn who_begins_with_dots_is_answered_with_dots() {
     };
     let welcome = frame(conversation.welcome(&snapshot(), when()).unwrap());
     assert!(welcome.starts_with(r#"{"type":"room.state""#), "{welcome}");
-    let told = (conversation.speaks().encode)(&event("peer joined", &envelope::DIALECT), when()).map(frame).unwrap();
-    assert!(told.starts_with(r#"{"type":"room.participant-joined""#), "{told}");
+    let received =
+        (conversation.speaks().encode)(&event("peer joined", &envelope::DIALECT), when()).map(frame).unwrap();
+    assert!(received.starts_with(r#"{"type":"room.participant-joined""#), "{received}");
     // What it writes later changes nothing.
     conversation.receive(r#"{"type":"room:state","payload":{"roomId":"r"}}"#, when());
-    let Some(Step::Tell(told)) = conversation.answer(Ok(Answer::Inspected(snapshot())), when()) else { panic!() };
-    assert!(frame(told).starts_with(r#"{"type":"room.state""#));
+    let Some(Step::Tell(received)) = conversation.answer(Ok(Answer::Inspected(snapshot())), when()) else { panic!() };
+    assert!(frame(received).starts_with(r#"{"type":"room.state""#));
 }
 
-/// What a Socket.IO peer says of itself cannot pass for what the server says of it.
+/// The metadata of a Socket.IO peer cannot pass for fields of the server.
 #[test]
-fn what_a_topic_peer_says_of_itself_names_nobody_else() {
+fn topic_metadata_cannot_impersonate() {
     let event = Event::PeerJoined { room: room(), peer: ann() };
-    let told = (socketio::DIALECT.encode)(&event, when()).map(frame).unwrap();
-    assert!(told.contains(r#""id":"ann""#) && !told.contains("hers"), "{told}");
+    let received = (socketio::DIALECT.encode)(&event, when()).map(frame).unwrap();
+    assert!(received.contains(r#""id":"ann""#) && !received.contains("hers"), "{received}");
 }
 
 /// A typed client is handed text where text is promised, whatever a topic peer sent.
@@ -212,12 +213,12 @@ fn what_is_no_description_is_text_to_a_typed_client() {
         (SignalKind::Candidate, r#""c""#, r#""candidate":"c","sdpMid":null,"sdpMLineIndex":0"#),
     ] {
         let event = relayed(kind, &topic::DIALECT, &format!(r#"{{"payload":{payload}}}"#), payload);
-        let told = (envelope::DIALECT.encode)(&event, when()).map(frame).unwrap();
-        assert!(told.contains(expected), "{told}");
+        let received = (envelope::DIALECT.encode)(&event, when()).map(frame).unwrap();
+        assert!(received.contains(expected), "{received}");
     }
 }
 
-/// Words of the wires between arbitrary ones.
+/// Keywords of the protocols between arbitrary text.
 fn message() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
         "type",
@@ -274,7 +275,8 @@ fn message() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// No message makes a conversation panic, and whatever is relayed is JSON on every wire.
+    /// No message makes a conversation panic, and everything that is relayed is JSON on every
+    /// protocol.
     #[test]
     fn any_message_is_read_without_a_panic(text in message(), cut in any::<prop::sample::Index>()) {
         let cut = (0..=cut.index(text.len() + 1)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
@@ -289,13 +291,13 @@ proptest! {
                 let (signal, is_message) = (Arc::new(signal.clone()), signal.kind == SignalKind::Message);
                 let event = Event::SignalRelayed { room: room(), from: ann(), found_by: FoundBy::PeerId, signal };
                 for dialect in [&topic::DIALECT, &session::DIALECT, &envelope::DIALECT, &socketio::DIALECT] {
-                    let Some(told) = (dialect.encode)(&event, when()).map(frame) else {
+                    let Some(received) = (dialect.encode)(&event, when()).map(frame) else {
                         assert!(is_message && dialect.name == session::DIALECT.name, "only /signal has no messages");
                         continue;
                     };
-                    let json = told.strip_prefix("42").unwrap_or(&told);
+                    let json = received.strip_prefix("42").unwrap_or(&received);
                     serde_json::from_str::<serde_json::Value>(json)
-                        .unwrap_or_else(|error| panic!("{error}: {told} of {text}"));
+                        .unwrap_or_else(|error| panic!("{error}: {received} of {text}"));
                 }
             }
         }

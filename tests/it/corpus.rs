@@ -1,10 +1,10 @@
-//! What fuzzing found worth keeping, run through the same checks again: see `fuzz/README.md`.
+//! Replays inputs that fuzzing has found, through the same checks: see `fuzz/README.md`.
 
 use std::fs;
 use std::path::Path;
 
-use crate::support::properties::Wire;
-use crate::support::{history, model, packets, traces};
+use crate::support::properties::Protocol;
+use crate::support::{model, packets, replay_buffer, traces};
 
 /// Runs a check over every file of a target's corpus, and says which one fails.
 fn replay(target: &str, check: impl Fn(&[u8])) {
@@ -30,7 +30,7 @@ fn replay(target: &str, check: impl Fn(&[u8])) {
 
 #[test]
 fn socketio_events() {
-    replay("socketio", |data| Wire::SocketIo.check(data));
+    replay("socketio", |data| Protocol::SocketIo.check(data));
 }
 
 #[test]
@@ -45,17 +45,17 @@ fn recorded_traces() {
 
 #[test]
 fn envelope_conversations() {
-    replay("envelope", |data| Wire::Envelope.check(data));
+    replay("envelope", |data| Protocol::Envelope.check(data));
 }
 
 #[test]
 fn topic_conversations() {
-    replay("topic", |data| Wire::Topic.check(data));
+    replay("topic", |data| Protocol::Topic.check(data));
 }
 
 #[test]
 fn session_conversations() {
-    replay("session", |data| Wire::Session.check(data));
+    replay("session", |data| Protocol::Session.check(data));
 }
 
 #[test]
@@ -70,8 +70,8 @@ fn room_scenarios() {
 #[test]
 fn history_scenarios() {
     replay("history", |data| {
-        let scenario = history::scenario(data).expect("a scenario");
-        let outcome = std::panic::catch_unwind(|| history::play(&scenario));
+        let scenario = replay_buffer::scenario(data).expect("a scenario");
+        let outcome = std::panic::catch_unwind(|| replay_buffer::play(&scenario));
         assert!(outcome.is_ok(), "{scenario:#?}");
     });
 }

@@ -27,7 +27,7 @@ fn every_route_of_rest_is_in_the_document_and_no_other() {
 }
 
 #[test]
-fn every_plain_wire_is_in_the_document_and_no_other() {
+fn asyncapi_has_exactly_the_plain_protocols() {
     let document: Value = serde_json::from_str(ASYNCAPI).unwrap();
     let channels = document["channels"].as_object().unwrap().values();
     let documented: BTreeSet<String> =

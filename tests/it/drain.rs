@@ -1,4 +1,4 @@
-//! How a server goes: everyone is told, not all at once, and nobody holds it up.
+//! Graceful shutdown: every client is notified, not all at once, and none of them delays it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::support::TestServer;
 use crate::support::client::{Client, WebSocket};
 use crate::support::program::{Program, parlor};
+use crate::support::protocol_peer::{PROTOCOLS, Peer, Protocol, message};
 use crate::support::server::LIMIT;
-use crate::support::wire::{Peer, WIRES, Wire, message};
 
 fn start(flags: &[&str]) -> Program {
     let mut command = parlor();
@@ -26,19 +26,19 @@ async fn connect(address: SocketAddr, path: &str) -> WebSocket {
     tokio_tungstenite::connect_async(format!("ws://{address}{path}")).await.unwrap().0
 }
 
-/// Everything that a client is told until it is closed: the code of the close, and when that came.
-async fn farewell(mut socket: WebSocket) -> (Vec<String>, Option<(u16, String)>, Instant) {
-    let mut told = Vec::new();
+/// Reads everything until the close, and returns it with the close code and its time.
+async fn until_close(mut socket: WebSocket) -> (Vec<String>, Option<(u16, String)>, Instant) {
+    let mut received = Vec::new();
     let reading = async {
         loop {
             match socket.next().await {
-                Some(Ok(Message::Text(text))) => told.push(text.to_string()),
+                Some(Ok(Message::Text(text))) => received.push(text.to_string()),
                 Some(Ok(Message::Close(frame))) => {
                     let frame = frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
-                    break (told, frame, Instant::now());
+                    break (received, frame, Instant::now());
                 }
                 Some(Ok(_)) => {}
-                Some(Err(_)) | None => break (told, None, Instant::now()),
+                Some(Err(_)) | None => break (received, None, Instant::now()),
             }
         }
     };
@@ -46,19 +46,19 @@ async fn farewell(mut socket: WebSocket) -> (Vec<String>, Option<(u16, String)>,
 }
 
 #[tokio::test]
-async fn each_wire_has_its_own_farewell() {
-    for wire in WIRES {
+async fn each_protocol_has_its_own_shutdown_frame() {
+    for protocol in PROTOCOLS {
         let server = TestServer::start();
-        let ann = Peer::join(&server, wire, "r", "ann").await;
+        let ann = Peer::join(&server, protocol, "r", "ann").await;
         server.until("it is in", |held| held.peers == 1).await;
         let stopping = tokio::spawn(server.stop());
-        let (told, closed, _) = farewell(ann.into_socket()).await;
-        if wire == Wire::SocketIo {
-            assert!(told.last().unwrap().contains(r#""code":"SHUTTING_DOWN""#), "{told:?}");
+        let (received, closed, _) = until_close(ann.into_socket()).await;
+        if protocol == Protocol::SocketIo {
+            assert!(received.last().unwrap().contains(r#""code":"SHUTTING_DOWN""#), "{received:?}");
             // No DISCONNECT packet, after which official clients do not come back by themselves.
-            assert!(!told.iter().any(|packet| packet.starts_with("41")), "{told:?}");
+            assert!(!received.iter().any(|packet| packet.starts_with("41")), "{received:?}");
         } else {
-            assert_eq!(closed, Some((1012, "SHUTTING_DOWN".to_owned())), "{wire:?}");
+            assert_eq!(closed, Some((1012, "SHUTTING_DOWN".to_owned())), "{protocol:?}");
         }
         assert!(stopping.await.unwrap());
     }
@@ -66,7 +66,7 @@ async fn each_wire_has_its_own_farewell() {
 
 /// On several threads, where the reader of a connection may see its end before the writer has written the last word.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_last_word_comes_before_the_end() {
+async fn last_message_precedes_the_close() {
     const CLIENTS: usize = 60;
     let server = TestServer::start();
     let mut sockets = Vec::new();
@@ -74,14 +74,17 @@ async fn the_last_word_comes_before_the_end() {
         sockets.push(Client::joined(&server, &index.to_string(), "ann").await.into_socket());
     }
     let stopping = tokio::spawn(server.stop());
-    let told = join_all(sockets.into_iter().map(farewell)).await;
-    let silent = told.iter().filter(|(told, ..)| !told.iter().any(|packet| packet.contains("SHUTTING_DOWN"))).count();
+    let received = join_all(sockets.into_iter().map(until_close)).await;
+    let silent = received
+        .iter()
+        .filter(|(received, ..)| !received.iter().any(|packet| packet.contains("SHUTTING_DOWN")))
+        .count();
     assert_eq!(silent, 0, "were closed without a word, of {CLIENTS}");
     assert!(stopping.await.unwrap());
 }
 
 #[tokio::test]
-async fn a_polling_client_is_told_in_the_answer_that_it_waits_for() {
+async fn shutdown_answers_the_pending_poll() {
     for protocol in [3, 4] {
         let server = TestServer::start();
         let http = reqwest::Client::new();
@@ -105,15 +108,15 @@ async fn a_polling_client_is_told_in_the_answer_that_it_waits_for() {
             http.get(server.url("/healthz")).send().await.unwrap();
         }
         let stopping = tokio::spawn(server.stop());
-        let told = waiting.await.unwrap();
-        assert!(told.contains(r#"42["error",{"code":"SHUTTING_DOWN""#), "{told}");
+        let received = waiting.await.unwrap();
+        assert!(received.contains(r#"42["error",{"code":"SHUTTING_DOWN""#), "{received}");
         drop(http);
         assert!(stopping.await.unwrap());
     }
 }
 
 #[tokio::test]
-async fn they_go_one_after_the_other_while_newcomers_are_turned_away() {
+async fn connections_close_one_by_one_while_new_ones_are_refused() {
     const CLIENTS: usize = 60;
     let program = start(&["--shutdown-seconds=4"]);
     let address = program.address();
@@ -143,9 +146,9 @@ async fn they_go_one_after_the_other_while_newcomers_are_turned_away() {
         let polling = reqwest::get(format!("http://{address}/socket.io/?EIO=4&transport=polling")).await.unwrap();
         assert_eq!(polling.status(), 503);
     };
-    let (farewells, ()) = tokio::join!(join_all(sockets.into_iter().map(farewell)), meanwhile);
+    let (closed, ()) = tokio::join!(join_all(sockets.into_iter().map(until_close)), meanwhile);
     let mut times = Vec::new();
-    for (_, closed, time) in &farewells {
+    for (_, closed, time) in &closed {
         assert_eq!(closed, &Some((1012, "SHUTTING_DOWN".to_owned())));
         times.push(*time);
     }
@@ -164,7 +167,7 @@ async fn they_go_one_after_the_other_while_newcomers_are_turned_away() {
 }
 
 #[tokio::test]
-async fn clients_that_no_longer_read_do_not_hold_it_up() {
+async fn slow_consumers_do_not_delay_shutdown() {
     let program = start(&["--shutdown-seconds=3", "--send-queue=8", "--messages-per-second=0"]);
     let address = program.address();
     // One on each of the two kinds of socket is never read from again; another talks to it until its queue is full.
@@ -189,11 +192,11 @@ async fn clients_that_no_longer_read_do_not_hold_it_up() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once_and_so_does_no_time() {
+async fn second_sigterm_or_zero_shutdown_time_ends_it_at_once() {
     for (flags, signals) in [(["--shutdown-seconds=60"], 2), (["--shutdown-seconds=0"], 1)] {
         let program = start(&flags);
         let address = program.address();
-        // Enough of them that saying goodbye to all would take seconds.
+        // Enough clients that closing all of them takes seconds.
         let sockets = join_all((0..100).map(|_| connect(address, "/ws/t"))).await;
         let asked = Instant::now();
         program.signal("TERM");
@@ -208,7 +211,7 @@ async fn a_second_signal_ends_it_at_once_and_so_does_no_time() {
 }
 
 #[tokio::test]
-async fn a_connect_that_comes_too_late_is_not_refused_for_good() {
+async fn late_connect_is_not_refused_for_good() {
     let server = TestServer::start();
     let open = "/socket.io/?EIO=4&transport=websocket";
     let mut late = connect(server.address(), open).await;
@@ -218,7 +221,7 @@ async fn a_connect_that_comes_too_late_is_not_refused_for_good() {
     server.until("they are in", |held| held.sessions == 50).await;
     let hub = Arc::clone(server.hub());
     let stopping = tokio::spawn(server.stop());
-    let mut others = join_all(others.into_iter().map(farewell)).boxed();
+    let mut others = join_all(others.into_iter().map(until_close)).boxed();
     while !hub.is_draining() {
         tokio::select! {
             _ = &mut others => panic!("they go one after the other"),
@@ -226,59 +229,59 @@ async fn a_connect_that_comes_too_late_is_not_refused_for_good() {
         }
     }
     late.send(Message::text("40")).await.unwrap();
-    let (told, ..) = farewell(late).await;
+    let (received, ..) = until_close(late).await;
     // The transport ends without CONNECT_ERROR, after which official clients do not come back by themselves.
-    assert!(!told.iter().any(|packet| packet.starts_with("44")), "{told:?}");
+    assert!(!received.iter().any(|packet| packet.starts_with("44")), "{received:?}");
     others.await;
     assert!(stopping.await.unwrap());
 }
 
 #[tokio::test]
-async fn whoever_is_just_let_in_is_told_as_well() {
+async fn client_admitted_during_shutdown_is_notified() {
     let server = TestServer::start();
     let address = server.address();
     let stopped = Arc::new(AtomicBool::new(false));
-    // They come as the server goes: each is let in and told, or turned away, and none is left hanging.
-    let comers = (0..8).map(|_| {
+    // They connect during the shutdown: each is admitted and closed, or refused, and none hangs.
+    let late = (0..8).map(|_| {
         let stopped = Arc::clone(&stopped);
         tokio::spawn(async move {
-            let mut told = 0;
+            let mut received = 0;
             while !stopped.load(Ordering::SeqCst) {
                 match tokio_tungstenite::connect_async(format!("ws://{address}/ws/t")).await {
                     Ok((socket, _)) => {
-                        let (_, closed, _) = farewell(socket).await;
-                        told += usize::from(closed.is_some_and(|(code, _)| code == 1012));
+                        let (_, closed, _) = until_close(socket).await;
+                        received += usize::from(closed.is_some_and(|(code, _)| code == 1012));
                     }
-                    // Refused with 503, and at the end by nobody being there.
+                    // Refused with 503, and at the end because the port is closed.
                     Err(_) => tokio::task::yield_now().await,
                 }
             }
-            told
+            received
         })
     });
-    let comers: Vec<_> = comers.collect();
+    let late: Vec<_> = late.collect();
     server.until("they come", |held| held.sessions == 8).await;
     assert!(server.stop().await, "nothing is left");
     stopped.store(true, Ordering::SeqCst);
-    for comer in comers {
+    for comer in late {
         assert!(comer.await.unwrap() >= 1);
     }
 }
 
 #[tokio::test]
 async fn peers_that_a_drain_disconnects_are_shown_as_away() {
-    for wire in WIRES {
+    for protocol in PROTOCOLS {
         let server = TestServer::start();
-        let ann = Peer::join(&server, wire, "r", "ann").await;
-        let bob = Peer::join(&server, wire, "r", "bob").await;
+        let ann = Peer::join(&server, protocol, "r", "ann").await;
+        let bob = Peer::join(&server, protocol, "r", "bob").await;
         server.until("both are in", |held| held.peers == 2).await;
         let stopping = tokio::spawn(server.stop());
-        let (ann, bob) = tokio::join!(farewell(ann.into_socket()), farewell(bob.into_socket()));
+        let (ann, bob) = tokio::join!(until_close(ann.into_socket()), until_close(bob.into_socket()));
         let messages: Vec<String> = ann.0.into_iter().chain(bob.0).collect();
         let count = |text: &str| messages.iter().filter(|message| message.contains(text)).count();
         // The one that is disconnected second sees the other go.
-        let shown = usize::from(matches!(wire, Wire::SocketIo | Wire::Envelope));
-        assert_eq!((count("-away\""), count("-left\"")), (shown, 0), "{wire:?}: {messages:?}");
+        let shown = usize::from(matches!(protocol, Protocol::SocketIo | Protocol::Envelope));
+        assert_eq!((count("-away\""), count("-left\"")), (shown, 0), "{protocol:?}: {messages:?}");
         assert!(stopping.await.unwrap());
     }
 }
@@ -287,12 +290,12 @@ async fn peers_that_a_drain_disconnects_are_shown_as_away() {
 async fn peer_that_leaves_during_a_drain_has_left() {
     let server = TestServer::start();
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let mut bob = Client::joined(&server, "r", "bob").await;
-    ann.told("user-joined").await;
+    ann.next_event("user-joined").await;
     server.hub().begin_drain();
     bob.ask("leave-room", json!("r")).await;
-    assert_eq!(ann.told("user-left").await[0]["reason"], "left");
+    assert_eq!(ann.next_event("user-left").await[0]["reason"], "left");
     ann.close().await;
     bob.close().await;
     server.finish().await;

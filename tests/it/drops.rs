@@ -1,6 +1,7 @@
-//! Drops at delicate moments: in the midst of coming back, of an upgrade, before the first word.
+//! Connections that drop at delicate moments: during a resumption, during an upgrade, before the
+//! first message.
 //!
-//! What they were found by is `tests/drops`; here each stands by itself.
+//! `tests/drops` found these cases; here each has its own test.
 
 use std::time::Duration;
 
@@ -15,10 +16,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::client::{WebSocket, cut, text, websocket};
 use crate::support::outbox::resumable;
+use crate::support::protocol_peer::{message, next_json, open};
 use crate::support::raw::Raw;
 use crate::support::scrape::Scrape;
 use crate::support::server::LIMIT;
-use crate::support::wire::{message, open, told};
 use crate::support::{Client, TestServer};
 
 async fn say(socket: &mut WebSocket, kind: &str, payload: Value) {
@@ -26,16 +27,16 @@ async fn say(socket: &mut WebSocket, kind: &str, payload: Value) {
 }
 
 /// The next message of `/ws`, which must be of this type: its payload.
-async fn heard(socket: &mut WebSocket, kind: &str) -> Value {
-    let mut message = told(socket).await;
+async fn wait_for(socket: &mut WebSocket, kind: &str) -> Value {
+    let mut message = next_json(socket).await;
     assert_eq!(message["type"], kind, "{message}");
     message["payload"].take()
 }
 
 /// A new connection to `/ws` that asks for the place of a token.
-async fn asks_for_its_place(server: &TestServer, token: &str) -> WebSocket {
+async fn requests_resumption(server: &TestServer, token: &str) -> WebSocket {
     let mut socket = open(server, "/ws").await;
-    heard(&mut socket, "connection:ack").await;
+    wait_for(&mut socket, "connection:ack").await;
     say(&mut socket, "auth:request", json!({ "resumeToken": token, "lastSequence": 2 })).await;
     socket
 }
@@ -43,10 +44,10 @@ async fn asks_for_its_place(server: &TestServer, token: &str) -> WebSocket {
 /// A client of `/ws` that joins as bob, to whom only ann listens: its connection and its token.
 async fn joined(server: &TestServer, ann: &mut Client) -> (WebSocket, String) {
     let mut bob = open(server, "/ws").await;
-    heard(&mut bob, "connection:ack").await;
+    wait_for(&mut bob, "connection:ack").await;
     say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
-    let token = heard(&mut bob, "room:state").await["resumeToken"].as_str().unwrap().to_owned();
-    ann.told("user-joined").await;
+    let token = wait_for(&mut bob, "room:state").await["resumeToken"].as_str().unwrap().to_owned();
+    ann.next_event("user-joined").await;
     (bob, token)
 }
 
@@ -54,40 +55,40 @@ async fn joined(server: &TestServer, ann: &mut Client) -> (WebSocket, String) {
 async fn the_answer_that_brings_a_new_token_may_be_lost() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let (bob, token) = joined(&server, &mut ann).await;
     cut(bob);
-    ann.told("user-away").await;
+    ann.next_event("user-away").await;
     // Twice: the answer is on its way when the line drops again.
     for number in 0..2 {
-        let back = asks_for_its_place(&server, &token).await;
-        ann.told("user-back").await;
+        let back = requests_resumption(&server, &token).await;
+        ann.next_event("user-back").await;
         cut(back);
-        ann.told("user-away").await;
+        ann.next_event("user-away").await;
         ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": number })).await;
     }
-    let mut bob = asks_for_its_place(&server, &token).await;
-    ann.told("user-back").await;
-    let answer = heard(&mut bob, "auth:response").await;
+    let mut bob = requests_resumption(&server, &token).await;
+    ann.next_event("user-back").await;
+    let answer = wait_for(&mut bob, "auth:response").await;
     assert_eq!(answer["recovered"], true);
     for number in 0..2 {
-        assert_eq!(heard(&mut bob, "ice:candidate").await["candidate"], number.to_string());
+        assert_eq!(wait_for(&mut bob, "ice:candidate").await["candidate"], number.to_string());
     }
     // Once the answer was read, the token is spent.
     say(&mut bob, "ping", json!({})).await;
-    heard(&mut bob, "pong").await;
-    let mut other = asks_for_its_place(&server, &token).await;
-    assert_eq!(heard(&mut other, "auth:response").await["recovered"], false);
+    wait_for(&mut bob, "pong").await;
+    let mut other = requests_resumption(&server, &token).await;
+    assert_eq!(wait_for(&mut other, "auth:response").await["recovered"], false);
     cut(other);
     say(&mut bob, "room:leave", json!({ "roomId": "r" })).await;
-    assert_eq!(ann.told("user-left").await[0]["reason"], "left");
+    assert_eq!(ann.next_event("user-left").await[0]["reason"], "left");
     bob.close(None).await.ok();
     ann.close().await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn all_that_is_held_fits_the_queue_of_the_connection_that_comes() {
+async fn replay_fits_the_queue_of_the_new_connection() {
     let server = TestServer::with(&[
         "--resume-seconds=10",
         "--resume-messages=600",
@@ -95,53 +96,53 @@ async fn all_that_is_held_fits_the_queue_of_the_connection_that_comes() {
         "--messages-per-second=0",
     ]);
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let (bob, token) = joined(&server, &mut ann).await;
     cut(bob);
-    ann.told("user-away").await;
+    ann.next_event("user-away").await;
     // What it has read is held, too.
     for number in 0..598 {
         let message = json!({ "roomId": "r", "targetId": "bob", "candidate": number });
         assert_eq!(ann.ask("ice-candidate", message).await["ok"], true);
     }
-    let mut bob = asks_for_its_place(&server, &token).await;
-    assert_eq!(heard(&mut bob, "auth:response").await["recovered"], true);
+    let mut bob = requests_resumption(&server, &token).await;
+    assert_eq!(wait_for(&mut bob, "auth:response").await["recovered"], true);
     for number in 0..598 {
-        assert_eq!(heard(&mut bob, "ice:candidate").await["candidate"], number.to_string());
+        assert_eq!(wait_for(&mut bob, "ice:candidate").await["candidate"], number.to_string());
     }
     bob.close(None).await.ok();
-    ann.told("user-back").await;
-    ann.told("user-left").await;
+    ann.next_event("user-back").await;
+    ann.next_event("user-left").await;
     ann.close().await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn a_token_that_is_told_again_is_the_one_that_is_good() {
+async fn replayed_token_message_has_the_current_token() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     // The first token comes with the answer to `auth:request`, and again with the first `room:state`, which is not read.
     let mut bob = open(&server, "/ws").await;
-    heard(&mut bob, "connection:ack").await;
+    wait_for(&mut bob, "connection:ack").await;
     say(&mut bob, "auth:request", json!({})).await;
-    let first = heard(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
+    let first = wait_for(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
     say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
-    ann.told("user-joined").await;
+    ann.next_event("user-joined").await;
     cut(bob);
-    ann.told("user-away").await;
+    ann.next_event("user-away").await;
     // Twice, the first time not read either.
-    let back = asks_for_its_place(&server, &first).await;
-    ann.told("user-back").await;
+    let back = requests_resumption(&server, &first).await;
+    ann.next_event("user-back").await;
     cut(back);
-    ann.told("user-away").await;
-    let mut bob = asks_for_its_place(&server, &first).await;
-    let second = heard(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
+    ann.next_event("user-away").await;
+    let mut bob = requests_resumption(&server, &first).await;
+    let second = wait_for(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
     assert_ne!(second, first);
-    assert_eq!(heard(&mut bob, "room:state").await["resumeToken"], second.as_str());
+    assert_eq!(wait_for(&mut bob, "room:state").await["resumeToken"], second.as_str());
     bob.close(None).await.ok();
-    ann.told("user-back").await;
-    ann.told("user-left").await;
+    ann.next_event("user-back").await;
+    ann.next_event("user-left").await;
     ann.close().await;
     server.finish().await;
 }
@@ -150,32 +151,32 @@ async fn a_token_that_is_told_again_is_the_one_that_is_good() {
 async fn replayed_signal_that_contains_the_resume_token_is_unchanged() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let (bob, token) = joined(&server, &mut ann).await;
     cut(bob);
-    ann.told("user-away").await;
+    ann.next_event("user-away").await;
     let sdp = format!("a token: {token}");
     let offer = json!({ "targetId": "bob", "offer": { "type": "offer", "sdp": sdp } });
     assert_eq!(ann.ask("offer", offer).await["ok"], true);
-    let mut bob = asks_for_its_place(&server, &token).await;
-    let answer = heard(&mut bob, "auth:response").await;
+    let mut bob = requests_resumption(&server, &token).await;
+    let answer = wait_for(&mut bob, "auth:response").await;
     assert!(answer["recovered"] == true && answer["resumeToken"] != token.as_str(), "{answer}");
-    assert_eq!(heard(&mut bob, "sdp:offer").await["sdp"], sdp);
+    assert_eq!(wait_for(&mut bob, "sdp:offer").await["sdp"], sdp);
     bob.close(None).await.ok();
-    ann.told("user-back").await;
-    ann.told("user-left").await;
+    ann.next_event("user-back").await;
+    ann.next_event("user-left").await;
     ann.close().await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn who_is_in_no_room_has_nothing_to_come_back_to() {
+async fn session_without_a_room_is_not_resumed() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     // Its `join-room` is lost with the line.
     let bob = Client::connect(&server).await;
     let (id, pid) = (bob.id.clone(), bob.pid.clone().unwrap());
     bob.cut();
-    server.until("nobody is there", |held| held.sessions == 0).await;
+    server.until("no session is left", |held| held.sessions == 0).await;
     assert_eq!(server.held().away, 0);
     let bob = Client::resume(&server, &pid, None).await;
     assert_ne!(bob.id, id, "a page that was recovered does not join");
@@ -199,39 +200,39 @@ async fn fill(ann: &mut Client) -> usize {
 }
 
 #[tokio::test]
-async fn what_was_accepted_is_written_before_the_end() {
+async fn queued_frames_are_written_before_the_end() {
     // It is a lot to read on a busy machine.
     let timeouts = Timeouts { last_write: LIMIT, ..Timeouts::default() };
     let server = TestServer::within(&timeouts, &["--resume-seconds=10", "--send-queue=16"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
 
     let mut bob = Client::joined(&server, "r", "bob").await;
-    bob.told("room-users").await;
-    ann.told("user-joined").await;
+    bob.next_event("room-users").await;
+    ann.next_event("user-joined").await;
     let accepted = fill(&mut ann).await;
     // As a shutdown does to each.
-    server.hub().dismiss_one(ConnectionId::parse(&bob.id).unwrap());
-    assert_eq!(ann.told("user-left").await[0]["reason"], "kicked");
+    server.hub().drain_one(ConnectionId::parse(&bob.id).unwrap());
+    assert_eq!(ann.next_event("user-left").await[0]["reason"], "kicked");
     for _ in 0..accepted {
-        bob.told("offer").await;
+        bob.next_event("offer").await;
     }
     bob.ended().await;
 
     let mut bob = open(&server, "/ws").await;
-    let id = heard(&mut bob, "connection:ack").await["connectionId"].as_str().unwrap().to_owned();
+    let id = wait_for(&mut bob, "connection:ack").await["connectionId"].as_str().unwrap().to_owned();
     say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
-    heard(&mut bob, "room:state").await;
-    ann.told("user-joined").await;
+    wait_for(&mut bob, "room:state").await;
+    ann.next_event("user-joined").await;
     let accepted = fill(&mut ann).await;
-    server.hub().dismiss_one(ConnectionId::parse(&id).unwrap());
+    server.hub().drain_one(ConnectionId::parse(&id).unwrap());
     for _ in 0..accepted {
-        heard(&mut bob, "sdp:offer").await;
+        wait_for(&mut bob, "sdp:offer").await;
     }
     assert!(message(&mut bob).await.is_err());
     // The server would wait for its end as long as it may take to read.
     drop(bob);
-    assert_eq!(ann.told("user-left").await[0]["reason"], "kicked");
+    assert_eq!(ann.next_event("user-left").await[0]["reason"], "kicked");
     ann.close().await;
     server.finish().await;
 }
@@ -239,9 +240,9 @@ async fn what_was_accepted_is_written_before_the_end() {
 /// A client over polling that has joined as bob, to whom only ann listens.
 struct Poller {
     http: reqwest::Client,
-    /// What identifies it in a query.
+    /// Query parameters that identify the connection.
     query: String,
-    /// As peers are told it.
+    /// Id that peers see.
     id: String,
     pid: String,
 }
@@ -263,7 +264,7 @@ impl Poller {
         };
         let [id, pid] = ["sid", "pid"].map(|key| reply[key].as_str().unwrap().to_owned());
         http.post(&url).body(r#"42["join-room","r","bob"]"#).send().await.unwrap();
-        ann.told("user-joined").await;
+        ann.next_event("user-joined").await;
         Self { http, query, id, pid }
     }
 
@@ -280,24 +281,24 @@ impl Poller {
         self.http.post(&url).body("1").send().await.unwrap();
     }
 
-    /// Its place waits for it, and it takes it again.
-    async fn comes_back(self, server: &TestServer, ann: &mut Client) {
-        ann.told("user-away").await;
+    /// Resumes the session, which is away.
+    async fn resumes(self, server: &TestServer, ann: &mut Client) {
+        ann.next_event("user-away").await;
         let mut bob = Client::resume(server, &self.pid, None).await;
         assert_eq!(bob.pid.as_ref(), Some(&self.pid));
-        ann.told("user-back").await;
-        bob.told("room-users").await;
+        ann.next_event("user-back").await;
+        bob.next_event("room-users").await;
         bob.close().await;
-        ann.told("user-left").await;
+        ann.next_event("user-left").await;
         drop(self.http);
     }
 }
 
 #[tokio::test]
-async fn an_upgrade_that_is_given_up_is_no_goodbye() {
+async fn abandoned_upgrade_is_not_a_leave() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let bob = Poller::joined(&server, &mut ann).await;
     // Its polls fail in the midst of the probe: it closes what there is, and comes back.
     let mut probe = websocket(&server, &bob.query).await;
@@ -305,7 +306,7 @@ async fn an_upgrade_that_is_given_up_is_no_goodbye() {
     assert_eq!(text(&mut probe).await, "3probe");
     probe.close(None).await.unwrap();
     bob.gives_up(&server).await;
-    bob.comes_back(&server, &mut ann).await;
+    bob.resumes(&server, &mut ann).await;
     ann.close().await;
     server.finish().await;
 }
@@ -314,38 +315,38 @@ async fn an_upgrade_that_is_given_up_is_no_goodbye() {
 async fn a_client_that_misses_a_heartbeat_closes_and_is_not_gone() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let bob = Client::joined(&server, "r", "bob").await;
-    ann.told("user-joined").await;
+    ann.next_event("user-joined").await;
     let (id, pid) = (bob.id.clone(), bob.pid.clone().unwrap());
     // Official clients then close as they would after `disconnect()`, but for the packet that goes before.
     let mut socket = bob.into_socket();
     socket.close(None).await.unwrap();
-    ann.told("user-away").await;
+    ann.next_event("user-away").await;
     drop(socket);
     let mut bob = Client::resume(&server, &pid, None).await;
     assert_eq!(bob.id, id);
-    ann.told("user-back").await;
+    ann.next_event("user-back").await;
     bob.send("41").await;
-    assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
+    assert_eq!(ann.next_event("user-left").await[0]["reason"], "disconnected");
     bob.close().await;
     ann.close().await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn what_was_accepted_between_two_polls_can_be_fetched_before_the_end() {
+async fn frames_queued_between_polls_are_fetched_before_the_end() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let bob = Poller::joined(&server, &mut ann).await;
     for number in 0..3 {
         let message = json!({ "roomId": "r", "targetId": "bob", "candidate": number });
         assert_eq!(ann.ask("ice-candidate", message).await["ok"], true);
     }
     // As a shutdown does to each.
-    server.hub().dismiss_one(ConnectionId::parse(&bob.id).unwrap());
-    assert_eq!(ann.told("user-left").await[0]["reason"], "kicked");
+    server.hub().drain_one(ConnectionId::parse(&bob.id).unwrap());
+    assert_eq!(ann.next_event("user-left").await[0]["reason"], "kicked");
     let late = ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": 3 })).await;
     assert_eq!(late["code"], "TARGET_NOT_FOUND", "what could not be fetched is not accepted");
     let url = server.url(&format!("/socket.io/?transport=polling&{}", bob.query));
@@ -353,7 +354,7 @@ async fn what_was_accepted_between_two_polls_can_be_fetched_before_the_end() {
     for what in ["\"candidate\":0", "\"candidate\":1", "\"candidate\":2", "SHUTTING_DOWN"] {
         assert!(rest.contains(what), "{rest}");
     }
-    server.until("his connection ends", |held| held.links == 0).await;
+    server.until("his connection ends", |held| held.polling == 0).await;
     drop(bob);
     ann.close().await;
     server.finish().await;
@@ -363,10 +364,10 @@ async fn what_was_accepted_between_two_polls_can_be_fetched_before_the_end() {
 async fn a_body_that_is_broken_off_is_a_drop() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let bob = Poller::joined(&server, &mut ann).await;
     drop(bob.begins_to_post(&server).await);
-    bob.comes_back(&server, &mut ann).await;
+    bob.resumes(&server, &mut ann).await;
     ann.close().await;
     server.finish().await;
 }
@@ -375,50 +376,50 @@ async fn a_body_that_is_broken_off_is_a_drop() {
 async fn a_body_that_takes_too_long_is_answered_with_408_and_is_a_drop() {
     let server = TestServer::with(&["--resume-seconds=10", "--handshake-timeout-seconds=1"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let bob = Poller::joined(&server, &mut ann).await;
     let mut post = bob.begins_to_post(&server).await;
     assert_eq!(post.response().await.expect("an answer").status, 408);
     let scrape = Scrape::of(&server).await;
     assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="handshake_time"}"#), 1);
-    bob.comes_back(&server, &mut ann).await;
+    bob.resumes(&server, &mut ann).await;
     ann.close().await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn a_return_that_comes_too_late_is_nobodys() {
+async fn late_resumption_opens_a_new_session() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let mut bob = Client::joined(&server, "r", "bob").await;
-    bob.told("room-users").await;
-    ann.told("user-joined").await;
+    bob.next_event("room-users").await;
+    ann.next_event("user-joined").await;
     let (pid, early) = (bob.pid.clone().unwrap(), bob.offset.clone());
     for number in 0..2 {
         ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": number })).await;
-        assert_eq!(bob.told("ice-candidate").await[0]["candidate"], number);
+        assert_eq!(bob.next_event("ice-candidate").await[0]["candidate"], number);
         let offset = bob.offset.clone();
         bob.cut();
-        ann.told("user-away").await;
+        ann.next_event("user-away").await;
         bob = Client::resume(&server, &pid, offset.as_deref()).await;
-        ann.told("user-back").await;
+        ann.next_event("user-back").await;
     }
     // What it sent on the first line, and gave up, arrives now.
     let late = Client::resume(&server, &pid, early.as_deref()).await;
     assert_ne!(late.id, bob.id);
     late.cut();
     ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": 2 })).await;
-    assert_eq!(bob.told("ice-candidate").await[0]["candidate"], 2);
+    assert_eq!(bob.next_event("ice-candidate").await[0]["candidate"], 2);
     ann.nothing_more().await;
     bob.close().await;
-    ann.told("user-left").await;
+    ann.next_event("user-left").await;
     ann.close().await;
     server.finish().await;
 }
 
 /// Comes back on lines that drop at once: the server has read CONNECT, and no more.
-async fn comes_back_in_vain(server: &TestServer, auth: &str) {
+async fn fails_to_resume(server: &TestServer, auth: &str) {
     for _ in 0..20 {
         let mut socket = websocket(server, "EIO=4").await;
         text(&mut socket).await;
@@ -428,22 +429,22 @@ async fn comes_back_in_vain(server: &TestServer, auth: &str) {
 }
 
 /// Two in a room of their own, of whom one comes back again and again.
-async fn one_comes_back(server: &TestServer, room: &str) {
+async fn one_resumes(server: &TestServer, room: &str) {
     let mut ann = Client::joined(server, room, "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let mut bob = Client::joined(server, room, "bob").await;
-    bob.told("room-users").await;
-    ann.told("user-joined").await;
+    bob.next_event("room-users").await;
+    ann.next_event("user-joined").await;
     let pid = bob.pid.clone().unwrap();
     for number in 0..12 {
         let offset = bob.offset.clone();
         bob.cut();
-        comes_back_in_vain(server, &json!({ "pid": pid, "offset": offset }).to_string()).await;
+        fails_to_resume(server, &json!({ "pid": pid, "offset": offset }).to_string()).await;
         let answer = ann.ask("ice-candidate", json!({ "roomId": room, "targetId": "bob", "candidate": number })).await;
         assert_eq!(answer["ok"], true, "{answer}");
         bob = Client::resume(server, &pid, offset.as_deref()).await;
         assert_eq!(bob.pid.as_ref(), Some(&pid), "round {number}");
-        assert_eq!(bob.told("ice-candidate").await[0]["candidate"], number);
+        assert_eq!(bob.next_event("ice-candidate").await[0]["candidate"], number);
     }
     bob.close().await;
     // Away and back in turns, and nothing else.
@@ -461,28 +462,28 @@ async fn one_comes_back(server: &TestServer, room: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_line_may_drop_while_a_client_comes_back() {
+async fn connection_may_drop_during_a_resumption() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let rooms = ["a", "b", "c", "d", "e", "f", "g", "h"];
-    futures_util::future::join_all(rooms.map(|room| one_comes_back(&server, room))).await;
+    futures_util::future::join_all(rooms.map(|room| one_resumes(&server, room))).await;
     server.finish().await;
 }
 
-/// One whose clients say nothing, and are told nothing.
+/// A dialect whose clients send and receive nothing.
 static QUIET: Dialect = Dialect {
     name: "quiet",
     encode: |_, _| None,
     media: None,
-    farewell: |_, _| Frame::Close(1001, ""),
+    shutdown_frame: |_, _| Frame::Close(1001, ""),
     expired: |_| Vec::new(),
     names: Names::Chosen,
-    patience: Duration::ZERO,
+    backpressure_limit: Duration::ZERO,
     reserves: |_| false,
     presence_is_vital: false,
 };
 
 #[tokio::test]
-async fn all_lines_may_drop_at_once() {
+async fn all_connections_may_drop_at_once() {
     const CALLS: usize = 1500;
     let server = TestServer::with(&["--resume-seconds=2"]);
     let sessions: Vec<_> = (0..2 * CALLS)

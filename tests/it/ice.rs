@@ -1,4 +1,4 @@
-//! ICE servers: where they are told, and to whom.
+//! ICE servers: where they are sent, and to which clients.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::TestServer;
-use crate::support::tokens::{Issuer, SECRET, enter, said, say, seconds_from_now};
-use crate::support::wire::{WIRES, Wire};
+use crate::support::protocol_peer::{PROTOCOLS, Protocol};
+use crate::support::tokens::{Issuer, SECRET, enter, next_reply, say, seconds_from_now};
 
 const FIXED: &str = r#"[{"urls":"stun:stun.example.com:3478","note":1.50}]"#;
 const TURN_SECRET: &str = "shared with the turn server";
@@ -45,46 +45,46 @@ fn is_for(list: &Value, peer: &str) {
 }
 
 #[tokio::test]
-async fn a_joiner_is_told_of_ice_servers_on_every_wire_that_answers_a_join() {
+async fn join_reply_has_ice_servers_on_every_protocol_with_one() {
     let server = server(&[]);
-    for wire in WIRES {
+    for protocol in PROTOCOLS {
         let mut entered =
-            enter(&server, wire, "r", None, json!({ "userId": "ann" })).await.unwrap_or_else(|e| panic!("{e}"));
+            enter(&server, protocol, "r", None, json!({ "userId": "ann" })).await.unwrap_or_else(|e| panic!("{e}"));
         let answer = &entered.answer;
-        match wire {
-            Wire::SocketIo => {
+        match protocol {
+            Protocol::SocketIo => {
                 is_for(&answer["ack"]["iceServers"], "ann");
                 is_for(&answer["own"]["iceServers"], "ann");
             }
-            Wire::Envelope => {
+            Protocol::Envelope => {
                 is_for(&answer["state"]["iceServers"], "ann");
                 say(&mut entered.socket, r#"{"type":"room:state","payload":{"roomId":"r"}}"#).await;
-                let state: Value = serde_json::from_str(&said(&mut entered.socket).await).unwrap();
+                let state: Value = serde_json::from_str(&next_reply(&mut entered.socket).await).unwrap();
                 assert!(state["payload"]["iceServers"].is_null(), "only who joins: {state}");
             }
-            Wire::Topic => is_for(&answer["iceServers"], answer["selfId"].as_str().unwrap()),
-            Wire::Session => {}
+            Protocol::Topic => is_for(&answer["iceServers"], answer["selfId"].as_str().unwrap()),
+            Protocol::Session => {}
         }
         entered.socket.close(None).await.ok();
-        while said(&mut entered.socket).await != "end" {}
+        while next_reply(&mut entered.socket).await != "end" {}
     }
     server.finish().await;
 }
 
 #[tokio::test]
-async fn others_are_not_told_and_without_settings_nobody_is() {
+async fn other_replies_have_no_ice_servers() {
     let server = server(&[]);
-    let mut first = enter(&server, Wire::SocketIo, "r", None, json!({})).await.ok().unwrap();
-    let second = enter(&server, Wire::SocketIo, "r", None, json!({})).await.ok().unwrap();
-    let joined = said(&mut first.socket).await;
+    let mut first = enter(&server, Protocol::SocketIo, "r", None, json!({})).await.ok().unwrap();
+    let second = enter(&server, Protocol::SocketIo, "r", None, json!({})).await.ok().unwrap();
+    let joined = next_reply(&mut first.socket).await;
     assert!(joined.contains("user-joined") && !joined.contains("iceServers"), "{joined}");
     drop((first, second));
     server.finish().await;
 
     let server = TestServer::start();
-    for wire in WIRES {
-        let entered = enter(&server, wire, "r", None, json!({})).await.ok().unwrap();
-        assert!(!entered.answer.to_string().contains("iceServers"), "{wire:?}: {}", entered.answer);
+    for protocol in PROTOCOLS {
+        let entered = enter(&server, protocol, "r", None, json!({})).await.ok().unwrap();
+        assert!(!entered.answer.to_string().contains("iceServers"), "{protocol:?}: {}", entered.answer);
     }
     let answer: Value = reqwest::get(server.url("/api/ice-servers")).await.unwrap().json().await.unwrap();
     assert_eq!(answer, json!({ "iceServers": [] }));
@@ -99,7 +99,7 @@ async fn get(server: &TestServer, query: &str, bearer: Option<&str>) -> (u16, Va
 }
 
 #[tokio::test]
-async fn rest_tells_whoever_may_connect() {
+async fn rest_returns_ice_servers_to_allowed_clients() {
     let issuer = Issuer::secret(SECRET);
     let token = issuer.token("ann", &json!({}));
     // The connection's token, where those are required: the operator's is no such token.
@@ -123,7 +123,7 @@ async fn rest_tells_whoever_may_connect() {
     let open = server(&[]);
     let (status, body) = get(&open, "", None).await;
     assert_eq!(status, 200);
-    // Nobody's name: each asker gets a credential of its own.
+    // No client chooses the name: each request gets its own credential.
     let user_name = |body: &Value| body["iceServers"][1]["username"].as_str().unwrap().to_owned();
     assert_ne!(user_name(&body), user_name(&get(&open, "", None).await.1));
     open.finish().await;

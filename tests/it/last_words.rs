@@ -1,4 +1,4 @@
-//! What was accepted for a client that polls reaches it, whenever it is asked to go.
+//! Frames accepted for a polling client reach it, whenever it is asked to disconnect.
 
 use futures_util::SinkExt;
 use parlor::id::ConnectionId;
@@ -12,12 +12,12 @@ use crate::support::{Client, TestServer};
 const SIGNALS: u64 = 3;
 
 /// Joins as bob, for whom ann then has signals: his id.
-async fn is_told_something(bob: &mut Polling, ann: &mut Client) -> ConnectionId {
+async fn expect_queued_event(bob: &mut Polling, ann: &mut Client) -> ConnectionId {
     bob.send("40").await;
     let reply = bob.next().await.unwrap();
     let reply: Value = serde_json::from_str(reply.strip_prefix("40").unwrap()).unwrap();
     bob.send(r#"42["join-room","r","bob"]"#).await;
-    ann.told("user-joined").await;
+    ann.next_event("user-joined").await;
     for event in ["room-users", "room-joined"] {
         assert!(bob.next().await.unwrap().contains(event));
     }
@@ -33,12 +33,12 @@ fn is_signal(packet: &str, number: u64) -> bool {
 }
 
 #[tokio::test]
-async fn who_polls_fetches_the_rest_while_the_server_goes() {
+async fn polling_client_fetches_its_queue_during_shutdown() {
     let server = TestServer::start();
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let mut bob = Polling::open(server.address()).await;
-    is_told_something(&mut bob, &mut ann).await;
+    expect_queued_event(&mut bob, &mut ann).await;
     let hub = server.hub().clone();
     let stopping = tokio::spawn(server.stop());
     hub.emptied().await;
@@ -56,17 +56,17 @@ async fn who_polls_fetches_the_rest_while_the_server_goes() {
 }
 
 #[tokio::test]
-async fn who_is_asked_to_go_in_the_midst_of_an_upgrade_is_told_the_rest_at_its_end() {
+async fn drain_during_upgrade_flushes_queue() {
     let server = TestServer::start();
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let mut bob = Polling::open(server.address()).await;
-    let id = is_told_something(&mut bob, &mut ann).await;
+    let id = expect_queued_event(&mut bob, &mut ann).await;
     let mut probe = websocket(&server, &bob.query()).await;
     probe.send(Message::text("2probe")).await.unwrap();
     assert_eq!(text(&mut probe).await, "3probe");
-    server.hub().dismiss_one(id);
-    assert_eq!(ann.told("user-left").await[0]["reason"], "kicked");
+    server.hub().drain_one(id);
+    assert_eq!(ann.next_event("user-left").await[0]["reason"], "kicked");
     probe.send(Message::text("5")).await.unwrap();
     for number in 0..SIGNALS {
         let packet = text(&mut probe).await;

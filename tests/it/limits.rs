@@ -5,8 +5,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::support::TestServer;
+use crate::support::protocol_peer::{PROTOCOLS, Peer, Protocol, next_json};
 use crate::support::scrape::Scrape;
-use crate::support::wire::{Peer, WIRES, Wire, told};
 
 /// A handshake with a header: the status, and the error of one that was refused.
 async fn shake_hands(server: &TestServer, path: &str, forwarded_for: Option<&str>) -> Result<Socket, (u16, Value)> {
@@ -48,10 +48,10 @@ async fn full_server_refuses_every_protocol() {
     // A polling session that has sent no CONNECT makes room.
     assert_eq!(reqwest::get(server.url(POLLING)).await.unwrap().status(), 200);
     drop(shake_hands(&server, "/ws", None).await.unwrap());
-    server.until("it is evicted", |held| held.links == 0 && held.tasks == 0).await;
+    server.until("it is evicted", |held| held.polling == 0 && held.tasks == 0).await;
     // It ends by itself as well, and is counted.
     assert_eq!(reqwest::get(server.url(POLLING)).await.unwrap().status(), 200);
-    server.until("it is forgotten", |held| held.links == 0).await;
+    server.until("it is forgotten", |held| held.polling == 0).await;
     let scrape = Scrape::of(&server).await;
     assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="connections"}"#), 21);
     assert_eq!(scrape.count(r#"parlor_errors_total{code="LIMIT_REACHED"}"#), 20);
@@ -60,13 +60,13 @@ async fn full_server_refuses_every_protocol() {
 }
 
 #[tokio::test]
-async fn address_is_limited_and_behind_a_proxy_it_is_the_clients() {
+async fn limit_per_address_counts_clients_behind_a_proxy() {
     let server = TestServer::with(&["--max-connections-per-ip=1", "--trusted-proxies=127.0.0.1"]);
     for path in PATHS {
         let held = shake_hands(&server, path, Some("198.51.100.1")).await.unwrap();
-        for told in ["198.51.100.1", "203.0.113.7, 198.51.100.1", "198.51.100.1:4711, 127.0.0.1"] {
-            let (status, error) = shake_hands(&server, "/ws", Some(told)).await.unwrap_err();
-            assert_eq!((status, &error["code"]), (429, &json!("LIMIT_REACHED")), "{told}");
+        for received in ["198.51.100.1", "203.0.113.7, 198.51.100.1", "198.51.100.1:4711, 127.0.0.1"] {
+            let (status, error) = shake_hands(&server, "/ws", Some(received)).await.unwrap_err();
+            assert_eq!((status, &error["code"]), (429, &json!("LIMIT_REACHED")), "{received}");
         }
         let other = shake_hands(&server, path, Some("198.51.100.1, 198.51.100.2")).await.unwrap();
         drop((held, other));
@@ -78,7 +78,7 @@ async fn address_is_limited_and_behind_a_proxy_it_is_the_clients() {
 }
 
 #[tokio::test]
-async fn nobody_believes_what_a_stranger_says_of_its_address() {
+async fn forwarded_address_of_an_untrusted_peer_is_ignored() {
     let server = TestServer::with(&["--max-connections-per-ip=1"]);
     let held = shake_hands(&server, "/ws", Some("198.51.100.1")).await.unwrap();
     assert_eq!(shake_hands(&server, "/ws", Some("198.51.100.2")).await.unwrap_err().0, 429);
@@ -86,20 +86,20 @@ async fn nobody_believes_what_a_stranger_says_of_its_address() {
     server.finish().await;
 }
 
-/// Says something that is answered, on each wire.
+/// Sends a request that gets a reply, on each protocol.
 async fn ask(peer: &mut Peer) -> Value {
-    let message = match peer.wire {
-        Wire::SocketIo => r#"427["leave-room","elsewhere"]"#.to_owned(),
-        Wire::Envelope => {
+    let message = match peer.protocol {
+        Protocol::SocketIo => r#"427["leave-room","elsewhere"]"#.to_owned(),
+        Protocol::Envelope => {
             json!({ "type": "room:leave", "payload": { "roomId": "elsewhere" }, "correlationId": ID }).to_string()
         }
-        Wire::Topic => json!({ "type": "offer", "to": "nobody", "msgId": 7 }).to_string(),
-        Wire::Session => json!({ "type": "leave", "sessionId": "elsewhere" }).to_string(),
+        Protocol::Topic => json!({ "type": "offer", "to": "missing", "msgId": 7 }).to_string(),
+        Protocol::Session => json!({ "type": "leave", "sessionId": "elsewhere" }).to_string(),
     };
     peer.send_raw(Message::text(message)).await;
     let answer = peer.read_raw().await;
-    match peer.wire {
-        Wire::SocketIo => serde_json::from_str(answer.strip_prefix("437").expect("the acknowledgement")).unwrap(),
+    match peer.protocol {
+        Protocol::SocketIo => serde_json::from_str(answer.strip_prefix("437").expect("the acknowledgement")).unwrap(),
         _ => serde_json::from_str(&answer).unwrap(),
     }
 }
@@ -109,39 +109,39 @@ const ID: &str = "6f1c0000-0000-4000-8000-000000000000";
 #[tokio::test]
 async fn a_message_too_many_is_refused_with_the_time_to_wait() {
     // All at once: each waits a second.
-    let refusals = WIRES.map(async |wire| {
+    let refusals = PROTOCOLS.map(async |protocol| {
         // A token every second, and no more than four.
         let server = TestServer::with(&["--messages-per-second=1", "--message-burst=4"]);
-        let mut ann = Peer::join(&server, wire, "r", "ann").await;
+        let mut ann = Peer::join(&server, protocol, "r", "ann").await;
         let mut refused = 0;
         let wait = loop {
             let answer = ask(&mut ann).await;
-            let error = match wire {
-                Wire::SocketIo => &answer[0],
-                Wire::Envelope => {
+            let error = match protocol {
+                Protocol::SocketIo => &answer[0],
+                Protocol::Envelope => {
                     assert_eq!(answer["correlationId"], ID);
                     &answer["payload"]
                 }
-                Wire::Topic => {
+                Protocol::Topic => {
                     assert_eq!(answer["msgId"], 7);
                     &answer
                 }
-                Wire::Session => {
+                Protocol::Session => {
                     assert_eq!(answer["sessionId"], "elsewhere");
                     &answer
                 }
             };
             refused += 1;
-            let expected = if wire == Wire::Topic { "dropped" } else { "RATE_LIMITED" };
+            let expected = if protocol == Protocol::Topic { "dropped" } else { "RATE_LIMITED" };
             if error["code"] == expected {
                 break error["retryAfterMs"].as_u64().expect("the time to wait");
             }
-            assert!(refused <= 4, "{wire:?}: {answer}");
+            assert!(refused <= 4, "{protocol:?}: {answer}");
         };
         assert!((1..=1000).contains(&wait), "{wait}");
         // Who waits is let through again.
         tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
-        assert!(!ask(&mut ann).await.to_string().contains("retryAfterMs"), "{wire:?}");
+        assert!(!ask(&mut ann).await.to_string().contains("retryAfterMs"), "{protocol:?}");
         let scrape = Scrape::of(&server).await;
         assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="message_rate"}"#), 1);
         assert_eq!(scrape.count(r#"parlor_errors_total{code="RATE_LIMITED"}"#), 1);
@@ -152,18 +152,18 @@ async fn a_message_too_many_is_refused_with_the_time_to_wait() {
 }
 
 #[tokio::test]
-async fn a_burst_as_browsers_send_it_passes() {
+async fn browser_burst_is_admitted() {
     let server = TestServer::start();
-    let mut ann = Peer::join(&server, Wire::SocketIo, "r", "ann").await;
-    let mut bob = Peer::join(&server, Wire::SocketIo, "r", "bob").await;
+    let mut ann = Peer::join(&server, Protocol::SocketIo, "r", "ann").await;
+    let mut bob = Peer::join(&server, Protocol::SocketIo, "r", "bob").await;
     assert_eq!(bob.list, ["ann"]);
-    ann.hear().await;
+    ann.next_event().await;
     for number in 0..199 {
         bob.candidate("ann", Some(&number.to_string())).await;
     }
     for number in 0..199 {
-        let heard = ann.hear().await;
-        assert!(format!("{heard:?}").contains(&format!("\"{number}\"")), "{heard:?}");
+        let observed = ann.next_event().await;
+        assert!(format!("{observed:?}").contains(&format!("\"{number}\"")), "{observed:?}");
     }
     bob.close().await;
     ann.close().await;
@@ -173,7 +173,7 @@ async fn a_burst_as_browsers_send_it_passes() {
 #[tokio::test]
 async fn an_error_without_an_acknowledgement_has_the_time_to_wait_as_well() {
     let server = TestServer::with(&["--messages-per-second=1", "--message-burst=1"]);
-    let mut ann = Peer::join(&server, Wire::SocketIo, "r", "ann").await;
+    let mut ann = Peer::join(&server, Protocol::SocketIo, "r", "ann").await;
     ann.send_raw(Message::text(r#"42["offer",{"roomId":"r","offer":1}]"#)).await;
     let error = ann.read_raw().await;
     let error: Value = serde_json::from_str(error.strip_prefix("42").unwrap()).unwrap();
@@ -187,7 +187,7 @@ async fn an_error_without_an_acknowledgement_has_the_time_to_wait_as_well() {
 }
 
 #[tokio::test]
-async fn metadata_rooms_and_places_in_them_are_counted_where_they_end() {
+async fn limits_of_rooms_and_metadata_are_counted() {
     let flags = ["--max-rooms=2", "--max-rooms-per-connection=1", "--max-room-size=1", "--max-metadata-bytes=1024"];
     let server = TestServer::with(&flags);
     let mut ann = crate::support::Client::joined(&server, "a", "ann").await;
@@ -212,11 +212,11 @@ async fn metadata_rooms_and_places_in_them_are_counted_where_they_end() {
 }
 
 #[tokio::test]
-async fn a_first_message_that_never_comes_is_counted() {
+async fn missing_first_message_is_counted() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
-    let mut silent = crate::support::wire::open(&server, "/ws").await;
-    assert_eq!(told(&mut silent).await["type"], "connection:ack");
-    assert_eq!(crate::support::wire::message(&mut silent).await, Err(1008));
+    let mut silent = crate::support::protocol_peer::open(&server, "/ws").await;
+    assert_eq!(next_json(&mut silent).await["type"], "connection:ack");
+    assert_eq!(crate::support::protocol_peer::message(&mut silent).await, Err(1008));
     assert_eq!(Scrape::of(&server).await.count(r#"parlor_limits_hit_total{limit="handshake_time"}"#), 1);
     drop(silent);
     server.finish().await;

@@ -1,4 +1,5 @@
-//! The behaviour of a whole server, each in a file: a real one on a free port, and clients that speak the wire.
+//! Integration tests of the whole server, one file per behaviour: a real server on a free port,
+//! with real clients.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests panic, spawn and look around")]
 #![allow(clippy::large_futures, reason = "a test has no others beside it")]
@@ -21,7 +22,6 @@ mod docs;
 mod drain;
 mod drops;
 mod fanout;
-mod history_model;
 mod ice;
 mod language;
 mod last_words;
@@ -31,14 +31,14 @@ mod messages;
 mod metrics;
 mod order;
 mod origins;
-mod plain_wires;
 mod program;
+mod protocols;
 mod record;
 mod recovery;
+mod replay_buffer_model;
 mod rest;
 mod rooms;
 mod rooms_model;
-mod session_wire;
 mod sfu;
 mod sfu_addresses;
 mod sfu_bounds;
@@ -48,13 +48,14 @@ mod sfu_limits;
 mod sfu_metrics;
 mod sfu_network;
 mod sfu_panics;
+mod sfu_protocol;
 mod sfu_recovery;
 mod sfu_requests;
-mod sfu_wire;
+mod signal_protocol;
 mod socketio_decode;
 mod socketio_frames;
 mod socketio_packets;
 mod socketio_profiles;
 mod socketio_protocol;
 mod tls;
-mod wires;
+mod websocket_protocols;

@@ -1,4 +1,4 @@
-//! What the log of the program says of messages, refused requests and refused handshakes.
+//! The program's log of messages, refused requests and refused handshakes.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -9,7 +9,7 @@ use parlor_testing::transport::{WebSocket, connect};
 
 use crate::support::client::Client;
 use crate::support::program::{Program, parlor};
-use crate::support::wire::told;
+use crate::support::protocol_peer::next_json;
 
 fn start(settings: &[(&str, &str)]) -> Program {
     let mut command = parlor();
@@ -35,16 +35,16 @@ async fn each_message_is_a_line_without_its_content() {
     let mut bob = Client::connect_at(running.address()).await;
     bob.ask("join-room", json!({ "roomId": "r", "userId": "bob", "name": "the-name" })).await;
     let mut ann = connect(running.address(), "/ws").await.unwrap();
-    let connection = told(&mut ann).await["payload"]["connectionId"].take();
+    let connection = next_json(&mut ann).await["payload"]["connectionId"].take();
     let join = json!({ "roomId": "r", "user": { "id": "ann", "displayName": "the-name" } });
     for (kind, payload) in [
         ("room:join", join),
         ("room:message", json!({ "topic": "chat", "data": "the-body", "targetUserId": "bob" })),
-        ("sdp:offer", json!({ "sdp": "the-body", "targetUserId": "nobody" })),
+        ("sdp:offer", json!({ "sdp": "the-body", "targetUserId": "missing" })),
         ("sdp:offer", json!({ "sdp": 7 })),
     ] {
         say(&mut ann, json!({ "type": kind, "payload": payload, "correlationId": ID })).await;
-        told(&mut ann).await;
+        next_json(&mut ann).await;
     }
     bob.close().await;
     drop(ann);
@@ -54,8 +54,8 @@ async fn each_message_is_a_line_without_its_content() {
     let seen: Vec<_> = of_ann.iter().map(|line| (&line["kind"], &line["room"], &line["to"])).collect();
     let (none, text) = (&Value::Null, |text: &'static str| json!(text));
     let (join, relay, offer, refused) = (text("join"), text("relay"), text("offer"), text("refused"));
-    let (room, bob, nobody) = (text("r"), text("bob"), text("nobody"));
-    let expected = [(&join, &room, none), (&relay, none, &bob), (&offer, none, &nobody), (&refused, none, none)];
+    let (room, bob, missing) = (text("r"), text("bob"), text("missing"));
+    let expected = [(&join, &room, none), (&relay, none, &bob), (&offer, none, &missing), (&refused, none, none)];
     assert_eq!(seen, expected, "{log}");
     for line in &of_ann {
         assert_eq!(line["correlation"], ID, "{line}");
@@ -74,7 +74,7 @@ async fn messages_of_a_pair_session_are_logged_by_its_id_alone() {
     let mut ann = connect(running.address(), "/signal").await.unwrap();
     say(&mut ann, json!({ "type": "offer", "sessionId": "blue-otter", "sdp": "the-body" })).await;
     say(&mut ann, json!({ "type": "hangup", "sessionId": "other" })).await;
-    assert_eq!(told(&mut ann).await["code"], "SESSION_NOT_FOUND");
+    assert_eq!(next_json(&mut ann).await["code"], "SESSION_NOT_FOUND");
     drop(ann);
     let log = running.stop();
     let messages = lines(&log, "message");
@@ -104,9 +104,9 @@ async fn refused_handshakes_are_logged_once_for_each_cause_and_origin() {
         request.headers_mut().insert("origin", origin.replace("http:", "https:").parse().unwrap());
         let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
         socket.send(Message::text("40")).await.unwrap();
-        let refused = crate::support::wire::message(&mut socket).await.unwrap();
+        let refused = crate::support::protocol_peer::message(&mut socket).await.unwrap();
         assert!(refused.starts_with("0{"), "{refused}");
-        let refused = crate::support::wire::message(&mut socket).await.unwrap();
+        let refused = crate::support::protocol_peer::message(&mut socket).await.unwrap();
         assert!(refused.starts_with("44{"), "{refused}");
     }
     let log = running.stop();

@@ -6,14 +6,14 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::TestServer;
 use crate::support::client::{Client, WebSocket};
-use crate::support::wire::{message, open, told};
+use crate::support::protocol_peer::{message, next_json, open};
 
 const ID: &str = "6f1c0000-0000-4000-8000-000000000000";
 
 /// A client of `/ws` in a room, with nothing left to read.
 async fn typed(server: &TestServer, room: &str, name: &str) -> WebSocket {
     let mut socket = open(server, "/ws").await;
-    told(&mut socket).await;
+    next_json(&mut socket).await;
     let joined = ask(&mut socket, "room:join", json!({ "roomId": room, "user": { "id": name } })).await;
     assert_eq!(joined["type"], "room:state", "{joined}");
     socket
@@ -22,8 +22,8 @@ async fn typed(server: &TestServer, room: &str, name: &str) -> WebSocket {
 /// A client of `/ws/{topic}` with its id, with nothing left to read.
 async fn topic(server: &TestServer, topic: &str) -> (WebSocket, Value) {
     let mut socket = open(server, &format!("/ws/{topic}")).await;
-    let id = told(&mut socket).await["selfId"].take();
-    assert_eq!(told(&mut socket).await["type"], "peer-list");
+    let id = next_json(&mut socket).await["selfId"].take();
+    assert_eq!(next_json(&mut socket).await["type"], "peer-list");
     (socket, id)
 }
 
@@ -34,7 +34,7 @@ async fn send(socket: &mut WebSocket, message: &Value) {
 /// Sends a request to `/ws`, and returns the answer.
 async fn ask(socket: &mut WebSocket, kind: &str, payload: Value) -> Value {
     send(socket, &json!({ "type": kind, "payload": payload, "correlationId": ID })).await;
-    let answer = told(socket).await;
+    let answer = next_json(socket).await;
     assert_eq!(answer["correlationId"], ID, "{answer}");
     answer
 }
@@ -44,10 +44,10 @@ async fn application_message_reaches_every_protocol_that_has_a_form_for_it() {
     let server = TestServer::start();
     let mut ann = typed(&server, "r", "ann").await;
     let mut bob = Client::joined(&server, "r", "bob").await;
-    bob.told("room-users").await;
-    assert_eq!(told(&mut ann).await["type"], "room:participant-joined");
+    bob.next_event("room-users").await;
+    assert_eq!(next_json(&mut ann).await["type"], "room:participant-joined");
     let (mut cid, cid_id) = topic(&server, "r").await;
-    assert_eq!(told(&mut ann).await["type"], "room:participant-joined");
+    assert_eq!(next_json(&mut ann).await["type"], "room:participant-joined");
     assert_eq!(bob.next().await[0], "user-joined");
 
     let data = json!({ "text": "hi", "userId": "forged" });
@@ -56,10 +56,10 @@ async fn application_message_reaches_every_protocol_that_has_a_form_for_it() {
     let event = bob.next().await;
     assert_eq!((&event[0], &event[1]["text"]), (&json!("chat"), &json!("hi")), "{event:?}");
     assert_eq!((&event[1]["userId"], &event[1]["roomId"]), (&json!("ann"), &json!("r")), "{event:?}");
-    assert_eq!(told(&mut cid).await, json!({ "type": "message", "from": "ann", "payload": data }));
+    assert_eq!(next_json(&mut cid).await, json!({ "type": "message", "from": "ann", "payload": data }));
 
     send(&mut cid, &json!({ "type": "message", "payload": [1, 2] })).await;
-    let payload = told(&mut ann).await["payload"].take();
+    let payload = next_json(&mut ann).await["payload"].take();
     let expected = json!({ "topic": "message", "data": [1, 2], "fromUserId": cid_id, "roomId": "r" });
     assert_eq!(payload, expected);
     assert_eq!(json!(bob.next().await), json!(["message", [1, 2]]));
@@ -69,10 +69,10 @@ async fn application_message_reaches_every_protocol_that_has_a_form_for_it() {
     assert_eq!((&event[1]["a"], &event[1]["from"]), (&json!(1), &cid_id), "{event:?}");
     let target = json!({ "topic": "wave", "data": null, "targetUserId": cid_id });
     assert_eq!(ask(&mut ann, "room:message", target).await["type"], "ok", "nothing was sent to ann before this");
-    assert_eq!(told(&mut cid).await, json!({ "type": "message", "from": "ann", "payload": null }));
+    assert_eq!(next_json(&mut cid).await, json!({ "type": "message", "from": "ann", "payload": null }));
 
-    send(&mut cid, &json!({ "type": "message", "to": "nobody", "payload": 1, "msgId": "m1" })).await;
-    let error = told(&mut cid).await;
+    send(&mut cid, &json!({ "type": "message", "to": "missing", "payload": 1, "msgId": "m1" })).await;
+    let error = next_json(&mut cid).await;
     assert_eq!((&error["code"], &error["msgId"]), (&json!("target_not_found"), &json!("m1")));
     drop((ann, bob, cid));
     server.finish().await;
@@ -83,8 +83,8 @@ async fn names_of_server_events_cannot_be_sent_as_topics() {
     let server = TestServer::start();
     let mut ann = typed(&server, "r", "ann").await;
     let mut bob = Client::joined(&server, "r", "bob").await;
-    bob.told("room-users").await;
-    told(&mut ann).await;
+    bob.next_event("room-users").await;
+    next_json(&mut ann).await;
     for name in [
         "user-joined",
         "user-left",
@@ -115,11 +115,11 @@ async fn message_that_no_recipient_can_receive_is_refused() {
     assert_eq!(error["payload"]["code"], "TARGET_NOT_FOUND", "{error}");
     assert_eq!(ask(&mut ann, "sdp:offer", json!({ "sdp": "v=0" })).await["type"], "ok");
     loop {
-        let heard = told(&mut caller).await;
-        if heard["type"] == "offer" {
+        let observed = next_json(&mut caller).await;
+        if observed["type"] == "offer" {
             break;
         }
-        assert_eq!(heard["type"], "peer-joined", "{heard}");
+        assert_eq!(observed["type"], "peer-joined", "{observed}");
     }
     drop((caller, ann));
     server.finish().await;
@@ -130,8 +130,8 @@ async fn update_of_metadata_is_seen_by_others_and_by_later_joiners() {
     let server = TestServer::with(&["--max-metadata-bytes=1024"]);
     let mut ann = typed(&server, "r", "ann").await;
     let mut bob = Client::joined(&server, "r", "bob").await;
-    bob.told("room-users").await;
-    told(&mut ann).await;
+    bob.next_event("room-users").await;
+    next_json(&mut ann).await;
     let metadata = json!({ "displayName": "Ann", "hand": true, "media": { "audio": true, "video": null } });
     let state = ask(&mut ann, "room:update", json!({ "metadata": metadata })).await;
     assert_eq!(state["type"], "room:state");
@@ -145,9 +145,9 @@ async fn update_of_metadata_is_seen_by_others_and_by_later_joiners() {
     let mut cid = typed(&server, "r", "cid").await;
     let state = ask(&mut cid, "room:state", json!({ "roomId": "r" })).await;
     assert_eq!(state["payload"]["participants"][0]["metadata"], merged, "{state}");
-    told(&mut ann).await;
+    next_json(&mut ann).await;
     ask(&mut ann, "room:update", json!({ "roomId": "r", "metadata": { "hand": null } })).await;
-    let updated = told(&mut cid).await;
+    let updated = next_json(&mut cid).await;
     assert_eq!(updated["type"], "room:participant-updated");
     assert_eq!(updated["payload"]["roomId"], "r");
     let participant = &updated["payload"]["participant"];
@@ -170,7 +170,7 @@ async fn update_of_metadata_is_seen_by_others_and_by_later_joiners() {
 async fn room_and_role_of_an_auth_request_serve_later_joins() {
     let server = TestServer::start();
     let mut ann = open(&server, "/ws").await;
-    told(&mut ann).await;
+    next_json(&mut ann).await;
     let answer = ask(&mut ann, "auth:request", json!({ "token": "t", "roomId": "r", "role": "host" })).await;
     assert_eq!((&answer["payload"]["success"], &answer["payload"]["role"]), (&json!(true), &json!("host")));
     let state = ask(&mut ann, "room:join", json!({ "user": { "id": "ann" } })).await;
@@ -182,7 +182,7 @@ async fn room_and_role_of_an_auth_request_serve_later_joins() {
     assert_eq!(state["payload"]["roomId"], "other");
     assert_eq!(state["payload"]["participants"][0]["role"], "guest", "a join says its own");
     let mut bob = open(&server, "/ws").await;
-    told(&mut bob).await;
+    next_json(&mut bob).await;
     let error = ask(&mut bob, "room:join", json!({ "user": { "id": "bob" } })).await;
     assert_eq!(error["payload"]["details"][0]["path"], "payload.roomId", "another connection has no room by that");
     ann.close(None).await.unwrap();

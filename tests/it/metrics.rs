@@ -3,39 +3,39 @@
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::support::protocol_peer::{PROTOCOLS, Peer, Protocol, Received};
 use crate::support::scrape::Scrape;
 use crate::support::server::{Held, short};
-use crate::support::wire::{Heard, Peer, WIRES, Wire};
 use crate::support::{Client, TestServer};
 
-fn name(wire: Wire) -> &'static str {
-    match wire {
-        Wire::SocketIo => "socketio",
-        Wire::Envelope => "envelope",
-        Wire::Topic => "topic",
-        Wire::Session => "session",
+fn name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::SocketIo => "socketio",
+        Protocol::Envelope => "envelope",
+        Protocol::Topic => "topic",
+        Protocol::Session => "session",
     }
 }
 
 #[tokio::test]
 async fn a_call_moves_the_figures_of_its_dialect() {
-    for wire in WIRES {
+    for protocol in PROTOCOLS {
         let server = TestServer::start();
-        let mut ann = Peer::join(&server, wire, "r", "ann").await;
-        let mut bob = Peer::join(&server, wire, "r", "bob").await;
-        ann.hear_of_peers(Heard::Joined(bob.id.clone())).await;
+        let mut ann = Peer::join(&server, protocol, "r", "ann").await;
+        let mut bob = Peer::join(&server, protocol, "r", "bob").await;
+        ann.expect_presence(Received::Joined(bob.id.clone())).await;
         bob.offer(&ann.id, "sdp").await;
-        ann.hear().await;
+        ann.next_event().await;
         ann.answer(&bob.id, "sdp").await;
-        bob.hear().await;
+        bob.next_event().await;
         for _ in 0..3 {
             bob.candidate(&ann.id, Some("candidate")).await;
-            ann.hear().await;
+            ann.next_event().await;
         }
-        bob.send_raw(Message::text(if wire == Wire::SocketIo { r#"42["leave-room",[]]"# } else { "{}" })).await;
-        assert!(matches!(bob.hear().await, Heard::Error(_)));
+        bob.send_raw(Message::text(if protocol == Protocol::SocketIo { r#"42["leave-room",[]]"# } else { "{}" })).await;
+        assert!(matches!(bob.next_event().await, Received::Error(_)));
         let scrape = Scrape::of(&server).await;
-        let dialect = name(wire);
+        let dialect = name(protocol);
         let of = |metric: &str, more: &str| scrape.count(&format!("parlor_{metric}{{dialect=\"{dialect}\"{more}}}"));
         assert_eq!(of("connections", ""), 2);
         assert_eq!(of("connections_opened_total", ""), 2);
@@ -62,24 +62,24 @@ async fn a_call_moves_the_figures_of_its_dialect() {
         let of = |metric: &str, more: &str| scrape.count(&format!("parlor_{metric}{{dialect=\"{dialect}\"{more}}}"));
         assert_eq!(of("connections", ""), 0);
         assert_eq!(of("connections_closed_total", ",reason=\"disconnected\""), 2);
-        let left = u64::from(wire != Wire::Topic);
+        let left = u64::from(protocol != Protocol::Topic);
         assert_eq!(of("messages_received_total", ",kind=\"leave\""), left);
         server.finish().await;
     }
 }
 
 #[tokio::test]
-async fn what_belongs_to_one_dialect_is_counted_too() {
+async fn dialect_specific_messages_are_counted() {
     let server = TestServer::start();
     let mut ann = Client::connect(&server).await;
     assert_eq!(ann.ask("hello", json!(1)).await["code"], "NOT_IN_ROOM");
-    let mut typed = Peer::join(&server, Wire::Envelope, "r", "typed").await;
+    let mut typed = Peer::join(&server, Protocol::Envelope, "r", "typed").await;
     for kind in ["ping", "room:state"] {
         let message = json!({ "type": kind, "payload": { "roomId": "r" } });
         typed.send_raw(Message::text(message.to_string())).await;
         typed.read_raw().await;
     }
-    let mut caller = Peer::join(&server, Wire::Session, "s", "caller").await;
+    let mut caller = Peer::join(&server, Protocol::Session, "s", "caller").await;
     caller.send_raw(Message::text(r#"{"type":"hangup","sessionId":"s"}"#)).await;
     caller.read_raw().await;
     let polling = reqwest::get(server.url("/socket.io/?EIO=4&transport=polling")).await.unwrap();
@@ -102,16 +102,16 @@ async fn what_belongs_to_one_dialect_is_counted_too() {
 #[tokio::test]
 async fn a_queue_that_is_full_is_counted() {
     let server = TestServer::within(&short(), &["--send-queue=8", "--messages-per-second=0"]);
-    let stalled = Peer::join(&server, Wire::SocketIo, "r", "stalled").await;
+    let stalled = Peer::join(&server, Protocol::SocketIo, "r", "stalled").await;
     stalled.narrow();
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let body = "x".repeat(32_000);
     while ann.ask("offer", json!({ "targetId": "stalled", "offer": body })).await["ok"] == true {}
     let scrape = Scrape::of(&server).await;
     assert_eq!(scrape.count(r#"parlor_queue_full_total{dialect="socketio"}"#), 1);
     assert_eq!(scrape.count(r#"parlor_errors_total{code="DELIVERY_FAILED"}"#), 1);
-    assert_eq!(ann.told("user-left").await[0]["reason"], "timeout");
+    assert_eq!(ann.next_event("user-left").await[0]["reason"], "timeout");
     let scrape = Scrape::of(&server).await;
     assert_eq!(scrape.count(r#"parlor_connections_closed_total{dialect="socketio",reason="timeout"}"#), 1);
     assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="write_time"}"#), 1);
@@ -121,10 +121,10 @@ async fn a_queue_that_is_full_is_counted() {
 }
 
 #[tokio::test]
-async fn what_is_counted_is_explained_and_shown() {
+async fn metrics_are_documented_and_in_the_dashboard() {
     let server = TestServer::start();
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.ask("offer", json!({ "offer": 1, "targetId": "nobody" })).await;
+    ann.ask("offer", json!({ "offer": 1, "targetId": "missing" })).await;
     let scrape = Scrape::of(&server).await;
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let operators = std::fs::read_to_string(root.join("docs/operators.md")).unwrap();

@@ -121,7 +121,7 @@ const JSON: &str = "Content-Type: application/json; charset=utf-8\r\n";
 const CROSS_SITE: &str = "Sec-Fetch-Site: cross-site\r\n";
 
 #[tokio::test]
-async fn a_page_of_another_site_changes_nothing() {
+async fn page_of_another_site_cannot_change_rooms() {
     let server = TestServer::with(&["--client-url=https://app.example.com"]);
     for (headers, body, status) in [
         (FOREIGN.to_owned(), "{}", 403),

@@ -19,7 +19,7 @@ fn start(environment: &[(&str, &str)]) -> Program {
 }
 
 #[test]
-fn a_wrong_setting_stops_the_start_with_one_line() {
+fn invalid_setting_prevents_the_start_with_one_line() {
     for (arguments, environment, named) in [
         (vec![], vec![("PORT", "70000")], "PORT"),
         (vec![], vec![("MAX_ROOM_SIZE", "many")], "MAX_ROOM_SIZE"),
@@ -31,30 +31,33 @@ fn a_wrong_setting_stops_the_start_with_one_line() {
         (vec!["dance"], vec![], "dance"),
     ] {
         let output = run(&arguments, &environment);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.trim_end().lines().count() == 1 && said.contains(named), "{said}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{printed}");
+        assert!(printed.trim_end().lines().count() == 1 && printed.contains(named), "{printed}");
         assert!(output.stdout.is_empty());
     }
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_in_one_line() {
+fn occupied_port_is_reported_in_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output = run(&["--host=127.0.0.1", "--port", &port], &[]);
-    let said = String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.trim_end().lines().count() == 1 && said.contains(&port) && said.contains("in use"), "{said}");
+    assert!(
+        printed.trim_end().lines().count() == 1 && printed.contains(&port) && printed.contains("in use"),
+        "{printed}"
+    );
     let address = format!("127.0.0.1:{port}");
     let output = run(&["--host=127.0.0.1", "--port=0", "--metrics-addr", &address], &[]);
-    let said = String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains(&format!("METRICS_ADDR={address}")) && said.contains("in use"), "{said}");
+    assert!(printed.contains(&format!("METRICS_ADDR={address}")) && printed.contains("in use"), "{printed}");
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_stops_nothing() {
+async fn unread_log_does_not_block_the_server() {
     let mut command = parlor();
     command.envs(HERE).env("LOG_LEVEL", "debug");
     let running = Program::start_unread(command);
@@ -67,35 +70,35 @@ async fn a_log_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn check_prints_what_is_in_force_and_no_secret() {
+fn check_prints_the_effective_settings_without_secrets() {
     let output = run(&["check", "--port", "81"], &[("API_TOKEN", "hunter2"), ("MAX_ROOMSIZE", "3")]);
-    let said = String::from_utf8(output.stdout).unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
-    assert!(said.contains("PORT=81\n") && said.contains("API_TOKEN=********\n"), "{said}");
-    assert!(said.contains("did you mean MAX_ROOM_SIZE?") && !said.contains("hunter2"), "{said}");
+    assert!(printed.contains("PORT=81\n") && printed.contains("API_TOKEN=********\n"), "{printed}");
+    assert!(printed.contains("did you mean MAX_ROOM_SIZE?") && !printed.contains("hunter2"), "{printed}");
     assert_eq!(run(&["check"], &[("PORT", "x")]).status.code(), Some(2));
 }
 
 #[test]
 fn help_lists_every_setting_under_a_heading() {
-    let said = String::from_utf8(run(&["--help"], &[]).stdout).unwrap();
+    let printed = String::from_utf8(run(&["--help"], &[]).stdout).unwrap();
     for part in ["Where to listen:", "Rooms:", "Limits:", "--max-room-size <COUNT>", "MAX_ROOM_SIZE"] {
-        assert!(said.contains(part), "{part}\n{said}");
+        assert!(printed.contains(part), "{part}\n{printed}");
     }
 }
 
 #[test]
-fn an_announced_address_that_nothing_comes_to_is_warned_about() {
+fn unreachable_announced_address_causes_a_warning() {
     let running = start(&[("SFU_ANNOUNCED_ADDRESS", "127.0.0.1,2001:db8::1")]);
     let warning = running.until_printed("SFU_ANNOUNCED_ADDRESS");
-    assert!(warning.contains("WARN") && warning.contains("has 2001:db8::1, and"), "{warning}");
+    assert!(warning.contains("WARN") && warning.contains("has 2001:db8::1, but"), "{warning}");
     running.until_printed("ready");
     assert_eq!(running.printed("SFU_ANNOUNCED_ADDRESS"), 1);
     running.stop();
 }
 
 #[test]
-fn it_serves_says_where_and_ends_when_told() {
+fn it_serves_prints_its_address_and_ends_on_sigterm() {
     let running = start(&[]);
     let port = running.address().port().to_string();
     assert_eq!(run(&["health", "--port", &port], &[]).status.code(), Some(0));
@@ -107,7 +110,7 @@ fn it_serves_says_where_and_ends_when_told() {
 }
 
 #[tokio::test]
-async fn the_log_has_a_line_for_each_coming_and_going_and_no_bodies() {
+async fn log_has_a_line_per_connection_event_and_no_bodies() {
     use serde_json::json;
 
     let running = start(&[("LOG_LEVEL", "trace"), ("NODE_ENV", "production")]);
@@ -138,7 +141,7 @@ async fn the_log_has_a_line_for_each_coming_and_going_and_no_bodies() {
 }
 
 #[test]
-fn in_production_every_line_is_json_and_what_is_open_is_warned_about() {
+fn production_logs_json_and_warns_about_exposures() {
     let running = start(&[("NODE_ENV", "production"), ("LOG_LEVEL", "warn"), ("CLIENT_URL", "*")]);
     let first: serde_json::Value = serde_json::from_str(&running.until_printed("listening on")).unwrap();
     assert!(first["message"].as_str().unwrap().starts_with("listening on http://127.0.0.1:"), "whatever the level");
@@ -155,8 +158,8 @@ fn settings_are_read_from_a_file_in_the_working_directory() {
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join(".env"), "PORT=81\nMAX_ROOM_SIZE=7\n").unwrap();
     let output = parlor().arg("check").env("PORT", "82").current_dir(&folder).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("PORT=82\n") && said.contains("MAX_ROOM_SIZE=7\n"), "{said}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("PORT=82\n") && printed.contains("MAX_ROOM_SIZE=7\n"), "{printed}");
     std::fs::write(folder.join(".env"), "PORT=\"81\n").unwrap();
     let output = parlor().arg("check").current_dir(&folder).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

@@ -12,7 +12,7 @@ async fn body(response: reqwest::Response) -> Value {
 }
 
 #[tokio::test]
-async fn health_counts_what_there_is() {
+async fn health_has_current_counts() {
     let server = TestServer::start();
     let http = Http::new();
     let ann = Client::joined(&server, "r", "ann").await;
@@ -67,7 +67,7 @@ async fn rooms_are_made_shown_listed_and_closed() {
     assert_eq!(body(again).await["code"], "ROOM_EXISTS");
 
     let mut ann = Client::joined(&server, "Räume/1 & 2", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let shown = body(http.get(&location).send().await.unwrap()).await;
     assert_eq!((&shown["participants"], &shown["participantCount"]), (&json!(["ann"]), &json!(1)));
 
@@ -79,7 +79,7 @@ async fn rooms_are_made_shown_listed_and_closed() {
     assert_eq!((next.as_array().unwrap().len(), &next[0]["id"]), (1, &json!(id)));
 
     assert_eq!(http.delete(&location).send().await.unwrap().status(), StatusCode::NO_CONTENT);
-    assert_eq!(ann.told("error").await[0]["code"], "ROOM_CLOSED");
+    assert_eq!(ann.next_event("error").await[0]["code"], "ROOM_CLOSED");
     assert_eq!(http.delete(&location).send().await.unwrap().status(), StatusCode::NOT_FOUND);
     assert_eq!(body(http.get(&location).send().await.unwrap()).await["code"], "ROOM_NOT_FOUND");
     assert_eq!(http.delete(format!("{rooms}/{id}")).send().await.unwrap().status(), StatusCode::NO_CONTENT);
@@ -137,7 +137,7 @@ async fn malformed_chunk_is_a_bad_request_and_no_timeout() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_as_json() {
+async fn errors_are_json() {
     let server = TestServer::start();
     let http = Http::new();
     let large = "x".repeat(70_000);

@@ -1,4 +1,4 @@
-//! The rules of rooms as transcripts: who does what, and what each one is told. No runtime, no wire.
+//! The rules of rooms, as transcripts of commands and events, without runtime or protocol.
 
 mod messages;
 mod replica;
@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use parlor::clock::Moment;
 use parlor::id::{ConnectionId, PeerId, RoomId};
-use parlor::room::limits::SessionLimits;
+use parlor::room::limits::PairSessionLimits;
 use parlor::room::{
-    Applied, Command, Event, FoundBy, JoinBounds, LeaveReason, Limits, Metadata, Recipients, RemovalReason, RoomError,
-    RoomKind, Rooms, Signal, SignalKind, Target,
+    Applied, Command, Event, FoundBy, JoinBounds, LeaveReason, Metadata, Recipients, RemovalReason, RoomError,
+    RoomKind, RoomLimits, Rooms, Signal, SignalKind, Target,
 };
 
 /// A node whose connections are called 1, 2, 3 …
@@ -42,10 +42,10 @@ fn room(id: &str) -> RoomId {
 
 impl Node {
     fn new() -> Self {
-        Self::with(Limits::default())
+        Self::with(RoomLimits::default())
     }
 
-    fn with(limits: Limits) -> Self {
+    fn with(limits: RoomLimits) -> Self {
         let rooms = Rooms::new(limits);
         for number in 1..=9 {
             rooms.connect(connection(number));
@@ -54,7 +54,7 @@ impl Node {
     }
 
     fn apply(&self, who: u128, command: Command) -> Result<String, RoomError> {
-        self.rooms.apply(self.now, connection(who), command).map(|applied| told(&applied))
+        self.rooms.apply(self.now, connection(who), command).map(|applied| deliveries(&applied))
     }
 
     fn join(&self, who: u128, id: &str, name: &str) -> Result<String, RoomError> {
@@ -80,11 +80,11 @@ impl Node {
         self.apply(who, Command::Relay { room: id.map(room), target, signal })
     }
 
-    /// The connection ends: what each of its rooms is told.
+    /// Ends a connection, and returns the events of its rooms.
     fn end(&self, who: u128, reason: LeaveReason) -> String {
         let rooms = self.rooms.disconnect(connection(who));
         let left = rooms.iter().filter_map(|id| self.rooms.leave(connection(who), id, reason));
-        left.map(|applied| told(&applied)).collect::<Vec<_>>().join(" | ")
+        left.map(|applied| deliveries(&applied)).collect::<Vec<_>>().join(" | ")
     }
 
     fn counts(&self) -> (usize, usize) {
@@ -93,8 +93,8 @@ impl Node {
     }
 }
 
-/// One clause a delivery: recipients, then what they are told.
-fn told(applied: &Applied) -> String {
+/// Describes each delivery in one clause: its recipients, then its event.
+fn deliveries(applied: &Applied) -> String {
     let clause = |delivery: &parlor::room::Delivery| {
         let to: Vec<String> = delivery
             .to
@@ -109,7 +109,7 @@ fn told(applied: &Applied) -> String {
             }
             Event::PeerJoined { peer, .. } => format!("{} joined", peer.id),
             Event::PeerLeft { peer, reason, .. } => format!("{} {}", peer.id, reason.as_str()),
-            Event::HungUp { .. } => "somebody hung up".to_owned(),
+            Event::HungUp { .. } => "peer hung up".to_owned(),
             Event::PeerAway { peer, .. } => format!("{} away", peer.id),
             Event::PeerBack { peer, .. } => format!("{} back", peer.id),
             Event::PeerUpdated { peer, .. } => format!("{} is {}", peer.id, peer.metadata.as_str()),
@@ -148,7 +148,7 @@ fn a_call() {
 }
 
 #[test]
-fn joining_again_is_told_to_the_joiner_alone() {
+fn repeated_join_notifies_only_its_sender() {
     let node = Node::new();
     node.join(1, "r", "ann").unwrap();
     node.join(2, "r", "bob").unwrap();
@@ -175,8 +175,8 @@ fn the_newer_of_two_connections_wins() {
 }
 
 #[test]
-fn a_full_room_lets_nobody_in_but_who_is_in_it() {
-    let node = Node::with(Limits { room_size: 2, ..Limits::default() });
+fn full_room_admits_only_its_members() {
+    let node = Node::with(RoomLimits { room_size: 2, ..RoomLimits::default() });
     node.join(1, "r", "ann").unwrap();
     node.join(2, "r", "bob").unwrap();
     assert_eq!(node.join(3, "r", "cid"), Err(RoomError::RoomFull { capacity: 2 }));
@@ -196,7 +196,7 @@ fn without_a_name_a_peer_is_known_by_its_connection() {
     let (one, two) = (connection(1).to_string(), connection(2).to_string());
     assert_eq!(node.offer(2, None, &one), ok("1: offer of bob by connection"));
     assert_eq!(node.offer(1, None, &two), ok(&format!("2: offer of {one} by connection")));
-    assert_eq!(node.offer(1, None, "nobody"), Err(RoomError::TargetNotFound));
+    assert_eq!(node.offer(1, None, "missing"), Err(RoomError::TargetNotFound));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn in_several_rooms_a_signal_must_name_one() {
 
 #[test]
 fn a_connection_is_in_so_many_rooms_and_no_more() {
-    let node = Node::with(Limits { rooms_per_connection: 2, ..Limits::default() });
+    let node = Node::with(RoomLimits { rooms_per_connection: 2, ..RoomLimits::default() });
     node.join(1, "r", "ann").unwrap();
     node.join(1, "s", "ann").unwrap();
     assert_eq!(node.join(1, "t", "ann"), Err(RoomError::TooManyRoomsPerConnection { max: 2 }));
@@ -238,7 +238,7 @@ fn a_connection_is_in_so_many_rooms_and_no_more() {
 
 #[test]
 fn a_node_has_so_many_rooms_and_no_more() {
-    let node = Node::with(Limits { rooms: Some(1), ..Limits::default() });
+    let node = Node::with(RoomLimits { rooms: Some(1), ..RoomLimits::default() });
     node.join(1, "r", "ann").unwrap();
     assert_eq!(node.join(2, "s", "bob"), Err(RoomError::TooManyRooms { max: 1 }));
     assert_eq!(node.rooms.create(node.now, None, None), Err(RoomError::TooManyRooms { max: 1 }));
@@ -249,7 +249,7 @@ fn a_node_has_so_many_rooms_and_no_more() {
 }
 
 #[test]
-fn an_empty_room_is_forgotten_and_joining_makes_it_anew() {
+fn empty_room_is_removed_and_joining_creates_it_again() {
     let mut node = Node::new();
     node.join(1, "r", "ann").unwrap();
     assert_eq!(node.rooms.summary(&room("r")).unwrap().created_at, SystemTime::UNIX_EPOCH);
@@ -264,7 +264,7 @@ fn an_empty_room_is_forgotten_and_joining_makes_it_anew() {
 
 #[test]
 fn where_rooms_must_exist_they_are_created_ahead() {
-    let node = Node::with(Limits { auto_create: false, ..Limits::default() });
+    let node = Node::with(RoomLimits { auto_create: false, ..RoomLimits::default() });
     assert_eq!(node.join(1, "r", "ann"), Err(RoomError::RoomNotFound));
     node.rooms.create(node.now, Some(room("r")), Some(1)).unwrap();
     assert_eq!(node.rooms.create(node.now, Some(room("r")), None), Err(RoomError::RoomExists));
@@ -276,8 +276,11 @@ fn where_rooms_must_exist_they_are_created_ahead() {
 
 #[test]
 fn a_room_that_waits_in_vain_is_forgotten() {
-    let node =
-        Node::with(Limits { empty_room_ttl: Duration::from_mins(5), rooms_per_connection: 1, ..Limits::default() });
+    let node = Node::with(RoomLimits {
+        empty_room_ttl: Duration::from_mins(5),
+        rooms_per_connection: 1,
+        ..RoomLimits::default()
+    });
     node.rooms.create(node.now, Some(room("r")), None).unwrap();
     node.rooms.create(node.now, Some(room("s")), None).unwrap();
     node.join(1, "s", "ann").unwrap();
@@ -288,13 +291,13 @@ fn a_room_that_waits_in_vain_is_forgotten() {
 }
 
 #[test]
-fn a_closed_room_is_told_to_each_of_its_peers_and_gone() {
+fn closed_room_notifies_its_peers_and_is_removed() {
     let node = Node::new();
     node.join(1, "r", "ann").unwrap();
     node.join(2, "r", "bob").unwrap();
     node.join(2, "s", "bob").unwrap();
     let applied = node.rooms.close(&room("r")).unwrap();
-    assert_eq!(told(&applied), "1 2: the room is closed; : ann closed; : bob closed");
+    assert_eq!(deliveries(&applied), "1 2: the room is closed; : ann closed; : bob closed");
     drop(applied);
     assert!(node.rooms.close(&room("r")).is_none());
     assert_eq!(node.counts(), (1, 1));
@@ -312,7 +315,7 @@ fn who_is_gone_joins_nothing() {
 
 #[test]
 fn what_a_peer_says_of_itself_has_a_limit() {
-    let node = Node::with(Limits { metadata_bytes: 10, ..Limits::default() });
+    let node = Node::with(RoomLimits { metadata_bytes: 10, ..RoomLimits::default() });
     let join = |text: &str| Command::Join {
         room: room("r"),
         peer: None,
@@ -371,17 +374,18 @@ fn a_signal_goes_to_one_without_a_list() {
 }
 
 /// A connection's name where it gave itself none, shortened.
-fn short(told: Result<String, RoomError>) -> Result<String, RoomError> {
-    told.map(|told| {
-        (1..=9).fold(told, |told, number| told.replace(&connection(number).to_string(), &format!("#{number}")))
+fn short(received: Result<String, RoomError>) -> Result<String, RoomError> {
+    received.map(|received| {
+        (1..=9)
+            .fold(received, |received, number| received.replace(&connection(number).to_string(), &format!("#{number}")))
     })
 }
 
 #[test]
-fn what_is_said_in_a_session_waits_for_the_other() {
+fn pair_session_queues_signals_for_the_other_peer() {
     let node = Node::new();
     assert_eq!(short(node.call(1, "s", RoomKind::Pair)), ok("1: you are #1 in s with []; : #1 joined"));
-    assert_eq!(node.offer(1, Some("s"), ""), ok(""), "nobody is told yet");
+    assert_eq!(node.offer(1, Some("s"), ""), ok(""), "no recipient yet");
     assert_eq!(node.offer(1, Some("s"), ""), ok(""));
     assert_eq!(
         short(node.call(2, "s", RoomKind::Pair)),
@@ -391,7 +395,11 @@ fn what_is_said_in_a_session_waits_for_the_other() {
     assert_eq!(node.offer(1, Some("s"), ""), ok(""), "it is filled again");
     assert_eq!(short(node.join(3, "s", "bob")), ok("3: you are bob in s with [#1]; 1: bob joined; 3: offer of #1"));
     assert_eq!(node.leave(3, "s"), ok("1: bob left"));
-    assert_eq!(node.join(3, "s", "bob").map(|told| told.contains("offer")), Ok(false), "delivered once is gone");
+    assert_eq!(
+        node.join(3, "s", "bob").map(|received| received.contains("offer")),
+        Ok(false),
+        "delivered once is gone"
+    );
 }
 
 #[test]
@@ -423,14 +431,14 @@ fn hanging_up_ends_a_session_for_both() {
 }
 
 #[test]
-fn a_session_ends_with_its_last_peer_and_what_waited_is_gone() {
+fn pair_session_ends_with_its_last_peer_and_drops_its_queue() {
     let node = Node::new();
     node.call(1, "s", RoomKind::Pair).unwrap();
     node.offer(1, Some("s"), "").unwrap();
     node.leave(1, "s").unwrap();
     assert_eq!(node.offer(1, Some("s"), ""), Err(RoomError::SessionEnded));
-    let told = node.call(2, "s", RoomKind::Pair).unwrap();
-    assert!(!told.contains("offer"), "{told}");
+    let received = node.call(2, "s", RoomKind::Pair).unwrap();
+    assert!(!received.contains("offer"), "{received}");
 }
 
 #[test]
@@ -438,23 +446,23 @@ fn hanging_up_in_a_group_is_leaving_it() {
     let node = Node::new();
     node.join(1, "g", "ann").unwrap();
     node.join(2, "g", "bob").unwrap();
-    assert_eq!(node.hang_up(1, "g"), ok("2: somebody hung up; 2: ann left"));
+    assert_eq!(node.hang_up(1, "g"), ok("2: peer hung up; 2: ann left"));
     assert_eq!(node.hang_up(1, "g"), Err(RoomError::NotInRoom));
     assert_eq!(node.counts(), (1, 1));
 }
 
 #[test]
 fn what_waits_is_bounded_in_count_in_bytes_and_in_age() {
-    let session = SessionLimits { messages: 2, bytes: 7, ttl: Duration::from_mins(2) };
-    let mut node = Node::with(Limits { session, ..Limits::default() });
+    let session = PairSessionLimits { messages: 2, bytes: 7, ttl: Duration::from_mins(2) };
+    let mut node = Node::with(RoomLimits { session, ..RoomLimits::default() });
     node.call(1, "s", RoomKind::Pair).unwrap();
     assert_eq!(node.offer(1, None, ""), ok(""));
     assert_eq!(node.offer(1, None, ""), ok(""));
     assert_eq!(node.offer(1, None, ""), Err(RoomError::SessionQueueFull));
     node.now += Duration::from_secs(121);
     assert_eq!(node.offer(1, None, ""), ok(""), "the old ones are gone");
-    let told = node.call(2, "s", RoomKind::Pair).unwrap();
-    assert_eq!(told.matches("offer").count(), 1, "{told}");
+    let received = node.call(2, "s", RoomKind::Pair).unwrap();
+    assert_eq!(received.matches("offer").count(), 1, "{received}");
 }
 
 #[test]
@@ -472,20 +480,20 @@ fn a_group_holds_two_only_while_a_signal_peer_is_in_it() {
     node.join(1, "g", "ann").unwrap();
     node.call(2, "g", RoomKind::Pair).unwrap();
     assert_eq!(node.join(3, "g", "bob"), Err(RoomError::RoomFull { capacity: 2 }));
-    assert_eq!(short(node.hang_up(2, "g")), ok("1: somebody hung up; 1: #2 left"), "ends nothing for the other");
-    assert_eq!(node.rooms.summary(&room("g")).unwrap().capacity, Limits::default().room_size);
+    assert_eq!(short(node.hang_up(2, "g")), ok("1: peer hung up; 1: #2 left"), "ends nothing for the other");
+    assert_eq!(node.rooms.summary(&room("g")).unwrap().capacity, RoomLimits::default().room_size);
     node.join(3, "g", "bob").unwrap();
     node.join(4, "g", "cid").unwrap();
     assert_eq!(node.counts(), (1, 3));
 }
 
 #[test]
-fn a_group_that_ends_after_a_signal_peer_was_in_it_is_no_ended_session() {
+fn group_with_a_signal_peer_does_not_end_as_a_pair_session() {
     let node = Node::new();
     node.join(1, "g", "ann").unwrap();
     node.call(2, "g", RoomKind::Pair).unwrap();
     node.leave(1, "g").unwrap();
-    assert_eq!(node.offer(2, None, ""), ok(""), "queued while nobody else is there");
+    assert_eq!(node.offer(2, None, ""), ok(""), "queued while there is no other peer");
     assert!(node.join(3, "g", "bob").unwrap().contains("3: offer of"));
     node.leave(3, "g").unwrap();
     node.hang_up(2, "g").unwrap();
@@ -509,14 +517,14 @@ fn a_room_of_chosen_capacity_takes_no_signal_peer() {
 
 #[test]
 fn a_refused_first_join_ends_no_pair_session() {
-    let node = Node::with(Limits { rooms_per_connection: 1, ..Limits::default() });
+    let node = Node::with(RoomLimits { rooms_per_connection: 1, ..RoomLimits::default() });
     node.join(1, "g", "ann").unwrap();
     node.call(1, "s", RoomKind::Pair).unwrap_err();
     assert!(node.call(2, "s", RoomKind::PairUnlessEnded).is_ok());
 }
 
 #[test]
-fn the_connection_id_of_another_cannot_be_a_peer_id() {
+fn connection_id_of_another_is_refused_as_a_peer_id() {
     let node = Node::new();
     let id = |number| connection(number).to_string();
     node.join(1, "r", "bob").unwrap();
@@ -551,8 +559,10 @@ fn a_target_is_looked_up_as_a_connection_before_a_peer() {
 #[test]
 fn queued_signals_are_released_by_the_sweep() {
     let ttl = Duration::from_mins(2);
-    let mut node =
-        Node::with(Limits { session: SessionLimits { ttl, ..SessionLimits::default() }, ..Limits::default() });
+    let mut node = Node::with(RoomLimits {
+        session: PairSessionLimits { ttl, ..PairSessionLimits::default() },
+        ..RoomLimits::default()
+    });
     node.call(1, "s", RoomKind::Pair).unwrap();
     let queue = |node: &Node| node.offer(1, None, "");
     queue(&node).unwrap();
@@ -574,7 +584,7 @@ fn queued_signals_are_released_by_the_sweep() {
 
 #[test]
 fn setting_the_calendar_expires_nothing_and_keeps_nothing() {
-    let ttl = Limits::default().session.ttl;
+    let ttl = RoomLimits::default().session.ttl;
     let mut node = Node::new();
     node.call(1, "s", RoomKind::Pair).unwrap();
     node.offer(1, None, "").unwrap();
@@ -586,7 +596,7 @@ fn setting_the_calendar_expires_nothing_and_keeps_nothing() {
     node.leave(2, "s").unwrap();
     node.offer(1, None, "").unwrap();
     node.now.time -= Duration::from_hours(2);
-    node.now.instant += ttl + Limits::default().empty_room_ttl;
+    node.now.instant += ttl + RoomLimits::default().empty_room_ttl;
     assert_eq!(node.rooms.expire(node.now.instant), 1);
     assert!(!node.call(2, "s", RoomKind::Pair).unwrap().contains("offer"));
 }

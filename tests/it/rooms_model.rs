@@ -12,7 +12,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn rooms_do_what_their_model_does(scenario in scenarios()) {
+    fn rooms_agree_with_their_model(scenario in scenarios()) {
         play(&scenario);
     }
 }

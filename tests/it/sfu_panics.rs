@@ -74,7 +74,7 @@ async fn panic_notifies_all_clients_that_their_transports_failed() {
 #[test]
 fn media_panics_are_added_to_panic_counter() {
     let metrics = Metrics::new();
-    let held = Held { rooms: 0, peers: 0, sessions: 0, away: 0, links: 0, transports: 0, tasks: 0 };
+    let held = Held { rooms: 0, peers: 0, sessions: 0, away: 0, polling: 0, transports: 0, tasks: 0 };
     let panics = |panics| {
         let text = metrics.render(held, &MediaStats { panics, ..MediaStats::default() });
         let line = text.lines().find_map(|line| line.strip_prefix("parlor_panics_total "));

@@ -11,18 +11,18 @@ use serde_json::{Value, json};
 use crate::support::TestServer;
 use crate::support::outbox::resumable;
 use crate::support::player::{consume, produce_audio};
-use crate::support::roamer::{Roamer, Way};
+use crate::support::resuming_client::{ResumingClient, Way};
 
 /// Returns the type and payload of the next message.
-async fn next_message(roamer: &mut Roamer) -> (String, Value) {
-    let mut message: Value = serde_json::from_str(&roamer.next().await).unwrap();
+async fn next_message(client: &mut ResumingClient) -> (String, Value) {
+    let mut message: Value = serde_json::from_str(&client.next().await).unwrap();
     (message["type"].as_str().unwrap().to_owned(), message["payload"].take())
 }
 
 /// Returns the payload of the next message except active speaker events, and asserts its type.
-async fn receives(roamer: &mut Roamer, kind: &str) -> Value {
+async fn receives(client: &mut ResumingClient, kind: &str) -> Value {
     loop {
-        let (message_type, payload) = next_message(roamer).await;
+        let (message_type, payload) = next_message(client).await;
         if message_type != "room:active-speaker" {
             assert_eq!(message_type, kind, "{payload}");
             return payload;
@@ -30,9 +30,9 @@ async fn receives(roamer: &mut Roamer, kind: &str) -> Value {
     }
 }
 
-async fn two(server: &TestServer) -> (Roamer, Roamer) {
-    let mut ann = Roamer::joined(server, Way::Envelope, "ann").await;
-    let ben = Roamer::joined(server, Way::Envelope, "ben").await;
+async fn two(server: &TestServer) -> (ResumingClient, ResumingClient) {
+    let mut ann = ResumingClient::joined(server, Way::Envelope, "ann").await;
+    let ben = ResumingClient::joined(server, Way::Envelope, "ben").await;
     receives(&mut ann, "room:participant-joined").await;
     (ann, ben)
 }
@@ -50,7 +50,7 @@ async fn media_continues_while_peer_is_away() {
     let ticket = ann.drops().await;
     receives(&mut ben, "room:participant-away").await;
     receiver.receives_more(50).await;
-    let mut ann = Roamer::back(&server, Way::Envelope, &ticket).await;
+    let mut ann = ResumingClient::back(&server, Way::Envelope, &ticket).await;
     assert!(ann.is_back);
     receives(&mut ben, "room:participant-back").await;
     // Its producer still belongs to it.
@@ -65,7 +65,7 @@ async fn media_continues_while_peer_is_away() {
     ann.ask("producer:resume", named.clone()).await;
     receiver.receives_more(50).await;
     ann.ask("producer:close", named.clone()).await;
-    let mut ben = Roamer::back(&server, Way::Envelope, &ticket).await;
+    let mut ben = ResumingClient::back(&server, Way::Envelope, &ticket).await;
     assert!(ben.is_back);
     assert_eq!(receives(&mut ben, "producer:resumed").await["producerId"], producer);
     receives(&mut ben, "consumer:closed").await;
@@ -116,7 +116,7 @@ async fn media_ends_when_connection_is_replaced() {
     ann.rest().await;
     ann.drops().await;
     receives(&mut ben, "room:participant-away").await;
-    let mut again = Roamer::joined(&server, Way::Envelope, "ann").await;
+    let mut again = ResumingClient::joined(&server, Way::Envelope, "ann").await;
     let list = again.ask("producers:list", json!({})).await;
     assert_eq!(list, json!({ "producers": [] }));
     let refused = again.ask("producer:close", json!({ "producerId": producer })).await;
@@ -140,7 +140,7 @@ async fn resumed_session_refuses_media_requests_of_old_connection() {
     let ask = || (None, MediaRequest::ListProducers, Box::new(|_, _| Frame::Text(String::new())));
     let (room, request, write) = ask();
     assert!(older.media(room, request, write).is_ok());
-    let (newer, _) = server.hub().resume(&older.key().unwrap(), 0, None, None).expect("the session is resumed");
+    let (newer, _) = server.hub().resume(&older.token().unwrap(), 0, None, None).expect("the session is resumed");
     let (room, request, write) = ask();
     let refused = older.media(room, request, write).err().expect("the old connection has no session");
     assert_eq!(refused.to_string(), "the connection has ended");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::TestServer;
 use crate::support::player::{consume, produce_audio, transport};
-use crate::support::roamer::{Roamer, Way};
+use crate::support::resuming_client::{ResumingClient, Way};
 
 /// The type of a field.
 #[derive(Debug, Clone, Copy)]
@@ -96,16 +96,16 @@ fn messages() -> Vec<Described> {
 }
 
 /// Sends an invalid request, and returns the paths of its errors.
-async fn paths(roamer: &mut Roamer, kind: &str, payload: &Value) -> BTreeSet<String> {
-    let error = roamer.ask(kind, payload.clone()).await;
+async fn paths(client: &mut ResumingClient, kind: &str, payload: &Value) -> BTreeSet<String> {
+    let error = client.ask(kind, payload.clone()).await;
     assert_eq!(error["code"], "INVALID_MESSAGE", "{kind} {payload}: {error}");
     let details = error["details"].as_array().unwrap_or_else(|| panic!("{error}"));
     assert!(details.iter().all(|detail| detail["problem"].as_str().is_some_and(|problem| !problem.is_empty())));
     details.iter().map(|detail| detail["path"].as_str().unwrap().to_owned()).collect()
 }
 
-async fn one(server: &TestServer) -> Roamer {
-    Roamer::joined(server, Way::Envelope, "ann").await
+async fn one(server: &TestServer) -> ResumingClient {
+    ResumingClient::joined(server, Way::Envelope, "ann").await
 }
 
 #[tokio::test]
@@ -213,8 +213,8 @@ async fn nested_fields_are_validated() {
 }
 
 /// Sends a request, and returns the code of its error.
-async fn code(roamer: &mut Roamer, kind: &str, payload: Value) -> String {
-    let error = roamer.ask(kind, payload).await;
+async fn code(client: &mut ResumingClient, kind: &str, payload: Value) -> String {
+    let error = client.ask(kind, payload).await;
     error["code"].as_str().unwrap_or_else(|| panic!("{kind}: {error}")).to_owned()
 }
 
@@ -223,7 +223,7 @@ async fn ids_of_other_peers_are_not_found() {
     let server = TestServer::with(&["--messages-per-second=0"]);
     let mut ann = one(&server).await;
     let (sender, producer) = produce_audio(&mut ann).await;
-    let mut eve = Roamer::come(&server, Way::Envelope, None, None).await.unwrap();
+    let mut eve = ResumingClient::come(&server, Way::Envelope, None, None).await.unwrap();
     eve.join("elsewhere", "eve").await;
     let spy = transport(&mut eve, "recv").await;
     let wanted = json!({ "transportId": spy.id(), "producerId": producer, "rtpCapabilities": { "codecs": [] } });
@@ -264,7 +264,7 @@ async fn ids_of_other_peers_are_not_found() {
 #[tokio::test]
 async fn media_requests_need_a_room_and_must_name_it_if_ambiguous() {
     let server = TestServer::with(&["--messages-per-second=0"]);
-    let mut ann = Roamer::come(&server, Way::Envelope, None, None).await.unwrap();
+    let mut ann = ResumingClient::come(&server, Way::Envelope, None, None).await.unwrap();
     for (kind, payload, _) in messages() {
         assert_eq!(code(&mut ann, kind, payload).await, "NOT_IN_ROOM", "{kind}");
     }

@@ -58,7 +58,7 @@ fn event(event: &Event) -> String {
 }
 
 #[test]
-fn what_clients_are_told_is_written() {
+fn events_are_encoded_as_recorded() {
     let room = RoomId::new("r").unwrap();
     let (ann, bob) = (peer(1, "ann", ""), peer(2, "bob \"B\"", r#""name":"Bob","tags":[1]"#));
     let joined = snapshot(Arc::clone(&bob), vec![Arc::clone(&ann)]);

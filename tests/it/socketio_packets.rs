@@ -1,6 +1,6 @@
 //! Packets of Engine.IO and Socket.IO: recorded frames, and any text at all.
 
-use parlor::dialect::socketio::packet::{EnginePacket, Kind, Packet};
+use parlor::dialect::socketio::packet::{EnginePacket, Packet, PacketKind};
 use proptest::prelude::*;
 
 use crate::support::frames::cases;
@@ -18,8 +18,8 @@ fn line(text: &str) -> String {
         Err(error) => return error.to_string(),
     };
     let (name, attachments) = match kind {
-        Kind::BinaryEvent => ("binary event".to_owned(), format!(" {attachments} attachments")),
-        Kind::BinaryAck => ("binary ack".to_owned(), format!(" {attachments} attachments")),
+        PacketKind::BinaryEvent => ("binary event".to_owned(), format!(" {attachments} attachments")),
+        PacketKind::BinaryAck => ("binary ack".to_owned(), format!(" {attachments} attachments")),
         kind => (format!("{kind:?}").to_lowercase(), String::new()),
     };
     let id = id.map(|id| format!(" #{id}")).unwrap_or_default();

@@ -94,7 +94,7 @@ async fn connection_that_does_not_answer_a_ping_is_closed() {
     let server = TestServer::with(&HEARTBEATS);
     for which in V4 {
         let mut engine = Engine::connect(server.address(), which).await;
-        while engine.hear().await.is_some() {}
+        while engine.next_event().await.is_some() {}
         assert_eq!(server.held().sessions, 0, "{which:?}");
     }
     server.finish().await;
@@ -105,7 +105,7 @@ async fn close_packet_ends_the_connection() {
     let server = TestServer::start();
     let mut engine = Engine::connect(server.address(), (Transport::WebSocket, 4)).await;
     assert!(engine.send("1").await);
-    assert_eq!(engine.hear().await, None);
+    assert_eq!(engine.next_event().await, None);
     let mut engine = Engine::connect(server.address(), (Transport::Polling, 4)).await;
     let path = engine.path(Transport::Polling);
     let mut poll =
@@ -125,15 +125,16 @@ async fn payload_may_hold_several_packets() {
     let packets: Vec<String> = (1..=3).map(|number| format!(r#"42{number}["leave-room"]"#)).collect();
     let packets: Vec<&[u8]> = packets.iter().map(String::as_bytes).collect();
     assert_eq!(engine.post("text/plain", payload(4, &packets)).await.status, 200);
-    let mut heard = String::new();
-    while (1..=3).any(|number| !heard.contains(&format!("43{number}["))) {
-        heard += &engine.hear().await.expect("each of them is answered");
+    let mut observed = String::new();
+    while (1..=3).any(|number| !observed.contains(&format!("43{number}["))) {
+        observed += &engine.next_event().await.expect("each of them is answered");
     }
     engine.close().await;
     server.finish().await;
 }
 
-/// What waits for a polling client comes over the WebSocket that it upgrades to: everything once, in order.
+/// The queued frames of a polling client arrive on the WebSocket that it upgrades to, once and in
+/// order.
 #[tokio::test]
 async fn upgrade_moves_the_connection_with_everything_that_waits() {
     const MANY: usize = 30;
@@ -195,7 +196,7 @@ async fn connection_without_connect_is_closed_in_time() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
     for which in V4 {
         let mut engine = Engine::open(server.address(), which).await;
-        while engine.hear().await.is_some() {}
+        while engine.next_event().await.is_some() {}
     }
     server.finish().await;
 }
@@ -242,23 +243,23 @@ async fn protocol_violations_close_the_connection() {
 
 /// Any namespace serves the same rooms; each is a session of its own.
 #[tokio::test]
-async fn namespaces_meet_in_one_room() {
+async fn namespaces_share_a_room() {
     let server = TestServer::start();
     let mut ann = crate::support::Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     for which in ENGINES {
         let mut engine = Engine::open(server.address(), which).await;
         engine.send("40/chat,").await;
         engine.hears("40/chat,").await.expect("connected");
         engine.send(r#"42/chat,7["join-room","r","bob"]"#).await;
-        let heard = engine.hears(r#"42/chat,["room-users",[{"id":"ann""#).await;
-        assert!(heard.is_some(), "{which:?}");
-        assert_eq!(ann.told("user-joined").await[0]["userId"], "bob");
+        let observed = engine.hears(r#"42/chat,["room-users",[{"id":"ann""#).await;
+        assert!(observed.is_some(), "{which:?}");
+        assert_eq!(ann.next_event("user-joined").await[0]["userId"], "bob");
         let sent = ann.ask("offer", json!({ "targetId": "bob", "offer": 1 })).await;
         assert_eq!(sent["ok"], true);
         assert!(engine.hears(r#"42/chat,["offer",{"#).await.is_some(), "{which:?}");
         engine.send("41/chat,").await;
-        assert_eq!(ann.told("user-left").await[0]["userId"], "bob");
+        assert_eq!(ann.next_event("user-left").await[0]["userId"], "bob");
         engine.close().await;
     }
     ann.close().await;
@@ -326,7 +327,7 @@ async fn binary_events_wait_for_their_attachments() {
 
     let mut engine = Engine::connect(server.address(), (Transport::Polling, 4)).await;
     engine.send(event).await;
-    while engine.hear().await.is_some() {}
+    while engine.next_event().await.is_some() {}
     server.finish().await;
 }
 
@@ -362,7 +363,7 @@ async fn polling_answer_holds_sixteen_packets_at_most() {
     ann.nothing_more_but("user-joined").await;
     let mut sizes = Vec::new();
     while sizes.iter().sum::<usize>() < 40 {
-        sizes.push(engine.hear().await.expect("candidates").split('\x1e').count());
+        sizes.push(engine.next_event().await.expect("candidates").split('\x1e').count());
     }
     assert_eq!(sizes, [16, 16, 8]);
     engine.close().await;
@@ -430,7 +431,7 @@ async fn joiner_of_a_large_mesh_is_not_refused() {
             }
         }
     }
-    joiner.told("room-users").await;
+    joiner.next_event("room-users").await;
     joiner.nothing_more().await;
     joiner.close().await;
     for other in others {

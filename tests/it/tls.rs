@@ -18,10 +18,10 @@ use tokio_tungstenite::{Connector, MaybeTlsStream};
 
 use crate::support::TestServer;
 use crate::support::program::{Program, parlor};
+use crate::support::protocol_peer::{PROTOCOLS, Peer, Protocol, Received, UNNAMED};
 use crate::support::server::{Held, LIMIT, short};
 use crate::support::stalled;
 use crate::support::tls::{Authority, Https, Identity, folder, replace};
-use crate::support::wire::{Heard, NAMELESS, Peer, WIRES, Wire};
 
 const BOTH: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
@@ -72,21 +72,21 @@ async fn a_shutdown_waits_for_no_http2_connection_that_is_only_open() {
 }
 
 #[tokio::test]
-async fn a_call_is_made_over_every_wire() {
-    let (authority, identity) = set_up("tls-wires");
+async fn call_succeeds_over_every_protocol() {
+    let (authority, identity) = set_up("tls-protocols");
     let server = TestServer::secure(&authority, &identity, &["--require-tls"]);
-    for wire in WIRES {
-        let mut ann = Peer::join(&server, wire, "r", "ann").await;
-        let mut bob = Peer::join(&server, wire, "r", "bob").await;
-        ann.hear_of_peers(Heard::Joined(bob.id.clone())).await;
+    for protocol in PROTOCOLS {
+        let mut ann = Peer::join(&server, protocol, "r", "ann").await;
+        let mut bob = Peer::join(&server, protocol, "r", "bob").await;
+        ann.expect_presence(Received::Joined(bob.id.clone())).await;
         // Long enough for several records of TLS.
         let sdp = "v=0\r\n".repeat(8_000);
         bob.offer(&ann.id, &sdp).await;
-        let from = if wire == Wire::Session { NAMELESS.to_owned() } else { bob.id.clone() };
-        assert_eq!(ann.hear().await, Heard::Offer { from, sdp }, "{wire:?}");
+        let from = if protocol == Protocol::Session { UNNAMED.to_owned() } else { bob.id.clone() };
+        assert_eq!(ann.next_event().await, Received::Offer { from, sdp }, "{protocol:?}");
         ann.answer(&bob.id, "an answer").await;
-        let from = if wire == Wire::Session { NAMELESS.to_owned() } else { ann.id.clone() };
-        assert_eq!(bob.hear().await, Heard::Answer { from, sdp: "an answer".to_owned() }, "{wire:?}");
+        let from = if protocol == Protocol::Session { UNNAMED.to_owned() } else { ann.id.clone() };
+        assert_eq!(bob.next_event().await, Received::Answer { from, sdp: "an answer".to_owned() }, "{protocol:?}");
         ann.close().await;
         bob.close().await;
         server.until("the room is empty", |held| held == Held::NOTHING).await;
@@ -112,15 +112,15 @@ async fn polling_works_over_http2_and_pages_of_ones_own_may() {
     post(r#"420["join-room","r"]"#).await;
     while !fetch().await.contains(r#"430[{"ok":true"#) {}
     // A poll that waits, and on the same connection what it waits for.
-    let (told, _) = tokio::join!(fetch(), post(r#"421["leave-room"]"#));
-    assert_eq!(told, r#"431[{"ok":true,"success":true}]"#);
+    let (received, _) = tokio::join!(fetch(), post(r#"421["leave-room"]"#));
+    assert_eq!(received, r#"431[{"ok":true,"success":true}]"#);
     post("1").await;
     drop(https);
     server.finish().await;
 }
 
 #[tokio::test]
-async fn what_does_not_speak_tls_is_refused() {
+async fn plain_http_on_a_tls_port_is_refused() {
     let (authority, identity) = set_up("tls-refused");
     let server = TestServer::secure(&authority, &identity, &[]);
     let address = server.address();
@@ -140,7 +140,7 @@ async fn what_does_not_speak_tls_is_refused() {
     server.finish().await;
 }
 
-/// What the server says to these bytes until it closes.
+/// Sends bytes, and returns everything until the server closes.
 fn say(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
@@ -170,7 +170,7 @@ fn hello_of_tls_1_1() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_handshake_that_goes_no_further_is_cut_off() {
+async fn stalled_handshake_is_closed() {
     let (authority, identity) = set_up("tls-silent");
     let metrics = ["--handshake-timeout-seconds=1", "--metrics-addr=127.0.0.1:0"];
     let server = TestServer::secure(&authority, &identity, &metrics);
@@ -190,8 +190,8 @@ async fn a_handshake_that_goes_no_further_is_cut_off() {
 #[tokio::test]
 async fn a_reader_that_stalls_is_dropped_under_tls_as_well() {
     let (authority, identity) = set_up("tls-stall");
-    let stalls = WIRES.map(|wire| {
-        stalled::is_dropped(TestServer::secure_within(&short(), &authority, &identity, &stalled::FLAGS), wire)
+    let stalls = PROTOCOLS.map(|protocol| {
+        stalled::is_dropped(TestServer::secure_within(&short(), &authority, &identity, &stalled::FLAGS), protocol)
     });
     futures_util::future::join_all(stalls).await;
 }
@@ -216,7 +216,7 @@ fn read_pem(path: &Path) -> CertificateDer<'static> {
 }
 
 #[tokio::test]
-async fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
+async fn renewed_certificate_is_loaded_and_a_broken_one_is_not() {
     let folder = folder("tls-renewal");
     let authority = Authority::new();
     let identity = authority.issue(&folder);
@@ -248,7 +248,7 @@ async fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
     assert_eq!(
         program.printed("cannot reload certificate, keeping the current one"),
         1,
-        "said once, however often it was looked at"
+        "logged once, however often the file was checked"
     );
 
     program.signal("HUP");
@@ -260,9 +260,9 @@ async fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
 
     // Who was there all the time has noticed nothing.
     open.send(Message::text(json!({ "type": "ping", "payload": 1 }).to_string())).await.unwrap();
-    let mut told = Vec::new();
-    while !told.iter().any(|text: &String| text.contains("pong")) {
-        told.push(open.next().await.unwrap().unwrap().to_string());
+    let mut received = Vec::new();
+    while !received.iter().any(|text: &String| text.contains("pong")) {
+        received.push(open.next().await.unwrap().unwrap().to_string());
     }
     drop(open);
     program.stop();
@@ -277,7 +277,7 @@ fn health_is_asked_over_tls() {
     let health =
         |flags: &[String]| parlor().args(["health", "--host=127.0.0.1", "--port", &port]).args(flags).output().unwrap();
     assert_eq!(health(&identity.flags()).status.code(), Some(0));
-    // With settings that know of no certificate it asks in plain, and is told.
+    // Without a certificate in its settings it requests plain HTTP and gets the hint.
     let plain = health(&[]);
     assert_eq!(plain.status.code(), Some(1));
     assert!(String::from_utf8(plain.stderr).unwrap().contains("400"));
@@ -295,7 +295,7 @@ fn a_hangup_does_not_end_a_server_without_a_certificate() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_used_stops_the_start_with_one_line() {
+fn invalid_certificate_prevents_the_start_with_one_line() {
     let folder = folder("tls-wrong");
     let authority = Authority::new();
     let identity = authority.issue(&folder);
@@ -313,9 +313,9 @@ fn a_certificate_that_cannot_be_used_stops_the_start_with_one_line() {
     ] {
         for action in ["serve", "check"] {
             let output = parlor().arg(action).args(["--host=127.0.0.1", "--port=0"]).args(&flags).output().unwrap();
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(code), "{said}");
-            assert!(said.trim_end().lines().count() == 1 && said.contains(named), "{said}");
+            let printed = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{printed}");
+            assert!(printed.trim_end().lines().count() == 1 && printed.contains(named), "{printed}");
         }
     }
 }

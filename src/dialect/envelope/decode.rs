@@ -34,7 +34,7 @@ pub struct Defaults {
 
 /// A decoded request.
 #[derive(Debug)]
-pub enum Request {
+pub enum EnvelopeRequest {
     /// `auth:request`
     Authenticate {
         /// The token.
@@ -60,7 +60,7 @@ pub struct Read {
     /// The correlation id, if it is valid.
     pub correlation: Option<String>,
     /// The request, or the problems of the message.
-    pub request: Result<Request, Vec<Problem>>,
+    pub request: Result<EnvelopeRequest, Vec<Problem>>,
 }
 
 /// Fields of a relayed payload that the server writes; a client cannot set them.
@@ -104,10 +104,10 @@ pub fn read(text: &str, defaults: &Defaults) -> Read {
 /// Requests to rooms and to the connection itself, without signals and requests to the media server.
 const REQUESTS: [&str; 6] = ["auth:request", "room:join", "room:leave", "room:state", "room:message", "room:update"];
 
-fn request(kind: &str, envelope: &Members<'_>, defaults: &Defaults) -> Result<Request, Vec<Problem>> {
+fn request(kind: &str, envelope: &Members<'_>, defaults: &Defaults) -> Result<EnvelopeRequest, Vec<Problem>> {
     if kind == "ping" {
         let payload = envelope.get("payload").map_or("{}", JsonText::get);
-        return Ok(Request::Ping(payload.to_owned()));
+        return Ok(EnvelopeRequest::Ping(payload.to_owned()));
     }
     let signal = match kind {
         "sdp:offer" => Some(SignalKind::Offer),
@@ -127,7 +127,7 @@ fn request(kind: &str, envelope: &Members<'_>, defaults: &Defaults) -> Result<Re
     };
     let mut payload = Checker::new(payload);
     if media::KINDS.contains(&kind) {
-        return media::request(kind, payload).map(|(room, request)| Request::Media(room, request));
+        return media::request(kind, payload).map(|(room, request)| EnvelopeRequest::Media(room, request));
     }
     let timestamp = envelope.get("timestamp").filter(|value| !value.is_null());
     match (kind, signal) {
@@ -145,25 +145,25 @@ fn request(kind: &str, envelope: &Members<'_>, defaults: &Defaults) -> Result<Re
             // A client that names no number has received nothing.
             let seen = last.and_then(Result::ok).unwrap_or_default();
             let resumption = payload.text("payload.resumeToken").map(|token| Resumption { token, seen });
-            payload.done(|| Request::Authenticate { token, defaults: Defaults { room, role }, resumption })
+            payload.done(|| EnvelopeRequest::Authenticate { token, defaults: Defaults { room, role }, resumption })
         }
         ("room:join", _) => join(payload, defaults),
         ("room:leave", _) => {
             let room = payload.required("payload.roomId", RoomId::new);
-            payload.done(|| Request::Command(Command::Leave { room }))
+            payload.done(|| EnvelopeRequest::Command(Command::Leave { room }))
         }
         _ => {
             let room = payload.required("payload.roomId", RoomId::new);
             let problems = payload.problems;
             match room {
-                Some(room) if problems.is_empty() => Ok(Request::Command(Command::Inspect { room })),
+                Some(room) if problems.is_empty() => Ok(EnvelopeRequest::Command(Command::Inspect { room })),
                 _ => Err(problems),
             }
         }
     }
 }
 
-fn join(mut payload: Checker<'_>, defaults: &Defaults) -> Result<Request, Vec<Problem>> {
+fn join(mut payload: Checker<'_>, defaults: &Defaults) -> Result<EnvelopeRequest, Vec<Problem>> {
     let room = match &defaults.room {
         Some(room) if !payload.members.has("roomId") => Some(room.clone()),
         _ => payload.required("payload.roomId", RoomId::new),
@@ -195,10 +195,14 @@ fn join(mut payload: Checker<'_>, defaults: &Defaults) -> Result<Request, Vec<Pr
     }
     let Some(room) = room.filter(|_| payload.problems.is_empty()) else { return Err(payload.problems) };
     let metadata = Metadata::new(&metadata[1..]);
-    Ok(Request::Command(Command::Join { room, peer, metadata, kind: RoomKind::Group }))
+    Ok(EnvelopeRequest::Command(Command::Join { room, peer, metadata, kind: RoomKind::Group }))
 }
 
-fn relay(kind: SignalKind, mut payload: Checker<'_>, timestamp: Option<JsonText<'_>>) -> Result<Request, Vec<Problem>> {
+fn relay(
+    kind: SignalKind,
+    mut payload: Checker<'_>,
+    timestamp: Option<JsonText<'_>>,
+) -> Result<EnvelopeRequest, Vec<Problem>> {
     let room = payload.id("payload.roomId", RoomId::new);
     let target = payload.id("payload.targetUserId", PeerId::new).map(Target::new);
     let is_text_or_null = |value: JsonText<'_>| value.is_null() || value.is_string();
@@ -232,7 +236,7 @@ fn relay(kind: SignalKind, mut payload: Checker<'_>, timestamp: Option<JsonText<
     let content = 0..body.len();
     let signal =
         Signal { kind, name: None, origin: NAME, body, content, note: 0, echo: false, attachments: Vec::new() };
-    payload.done(|| Request::Command(Command::Relay { room, target, signal }))
+    payload.done(|| EnvelopeRequest::Command(Command::Relay { room, target, signal }))
 }
 
 /// Returns the relayed form of a payload, and the range in it of the value of `key`.
@@ -246,7 +250,10 @@ fn relayed_payload(payload: &Members<'_>, key: &str, timestamp: Option<JsonText<
     (body.into(), range)
 }
 
-fn application_message(mut payload: Checker<'_>, timestamp: Option<JsonText<'_>>) -> Result<Request, Vec<Problem>> {
+fn application_message(
+    mut payload: Checker<'_>,
+    timestamp: Option<JsonText<'_>>,
+) -> Result<EnvelopeRequest, Vec<Problem>> {
     let room = payload.id("payload.roomId", RoomId::new);
     let target = payload.id("payload.targetUserId", PeerId::new).map(Target::new);
     for (path, key) in [("payload.topic", "topic"), ("payload.data", "data")] {
@@ -270,10 +277,10 @@ fn application_message(mut payload: Checker<'_>, timestamp: Option<JsonText<'_>>
         echo: false,
         attachments: Vec::new(),
     };
-    payload.done(|| Request::Command(Command::Relay { room, target, signal }))
+    payload.done(|| EnvelopeRequest::Command(Command::Relay { room, target, signal }))
 }
 
-fn update(mut payload: Checker<'_>) -> Result<Request, Vec<Problem>> {
+fn update(mut payload: Checker<'_>) -> Result<EnvelopeRequest, Vec<Problem>> {
     let room = payload.id("payload.roomId", RoomId::new);
     let patch = match payload.members.get("metadata").map(|value| merge_patch::read("", value)) {
         Some(Ok(patch)) => Some(patch),
@@ -287,7 +294,7 @@ fn update(mut payload: Checker<'_>) -> Result<Request, Vec<Problem>> {
         }
     };
     match patch {
-        Some(patch) if payload.problems.is_empty() => Ok(Request::Command(Command::Update { room, patch })),
+        Some(patch) if payload.problems.is_empty() => Ok(EnvelopeRequest::Command(Command::Update { room, patch })),
         _ => Err(payload.problems),
     }
 }

@@ -18,7 +18,9 @@ use super::choice::{Choice, Profiles};
 use super::decode::{ClientEvent, named_room};
 use super::encode::{self, Asked};
 use super::interpret::{Interpreted, interpret};
-use super::packet::{EnginePacket, Kind, Opening, Packet, ROOT, Revision, attachment, connected, open, refused};
+use super::packet::{
+    EnginePacket, HandshakeData, Packet, PacketKind, ROOT, Revision, attachment, connected, open, refused,
+};
 use super::partial::Partial;
 use super::{DIALECT, Numbering, Offset, session_id};
 use crate::auth::{Denial, Grant};
@@ -118,19 +120,19 @@ impl Client {
             return VIOLATION;
         }
         match packet.kind {
-            Kind::Connect => self.connect(&packet),
-            Kind::Disconnect => self.disconnect(packet.namespace),
-            Kind::Event => self.event(&packet, &[], refusal),
-            Kind::BinaryEvent | Kind::BinaryAck if packet.attachments > MAX_ATTACHMENTS => VIOLATION,
-            Kind::BinaryEvent if packet.attachments == 0 => self.event(&packet, &[], refusal),
-            Kind::BinaryEvent | Kind::BinaryAck => {
+            PacketKind::Connect => self.connect(&packet),
+            PacketKind::Disconnect => self.disconnect(packet.namespace),
+            PacketKind::Event => self.event(&packet, &[], refusal),
+            PacketKind::BinaryEvent | PacketKind::BinaryAck if packet.attachments > MAX_ATTACHMENTS => VIOLATION,
+            PacketKind::BinaryEvent if packet.attachments == 0 => self.event(&packet, &[], refusal),
+            PacketKind::BinaryEvent | PacketKind::BinaryAck => {
                 let missing = packet.attachments;
                 self.partial = (missing > 0).then(|| Box::new(Partial::new(text, missing, refusal)));
                 None
             }
             // The server does not request acknowledgements.
-            Kind::Ack => None,
-            Kind::ConnectError => VIOLATION,
+            PacketKind::Ack => None,
+            PacketKind::ConnectError => VIOLATION,
         }
     }
 
@@ -160,10 +162,10 @@ impl Client {
         let auth = Members::parse(packet.data).unwrap_or_default();
         let text = |key| auth.get(key).and_then(json::string).filter(|text| !text.is_empty());
         let token = text("token").map(Cow::into_owned);
-        let resume = text("pid").and_then(|key| {
-            // A key begins with the id of the connection that it resumes.
-            let connection = ConnectionId::parse(key.split('.').next()?)?;
-            Some((key.into_owned(), Offset::seen(connection, text("offset").as_deref())?))
+        let resume = text("pid").and_then(|resume_token| {
+            // A resume token begins with the id of the connection that it resumes.
+            let connection = ConnectionId::parse(resume_token.split('.').next()?)?;
+            Some((resume_token.into_owned(), Offset::seen(connection, text("offset").as_deref())?))
         });
         Some(Step::Connect { token: token.or_else(|| self.setup.token.clone()), resume })
     }
@@ -255,7 +257,7 @@ impl Conversation for Client {
         let Setup { revision, ping_interval, ping_timeout, max_message_bytes: max_payload, .. } = self.setup;
         if !self.setup.is_opened {
             let sid = &self.setup.sid;
-            steps.push(Step::Answer(open(&Opening { sid, ping_interval, ping_timeout, max_payload })));
+            steps.push(Step::Answer(open(&HandshakeData { sid, ping_interval, ping_timeout, max_payload })));
         }
         if revision == Revision::V3 {
             // Clients of this revision are connected to the default namespace without a CONNECT.
@@ -294,7 +296,7 @@ impl Conversation for Client {
             return None;
         }
         let packet = partial.packet();
-        if packet.kind != Kind::BinaryEvent {
+        if packet.kind != PacketKind::BinaryEvent {
             return None;
         }
         self.event(&packet, partial.attachments(), partial.refusal())
@@ -318,8 +320,8 @@ impl Conversation for Client {
     fn connected(&mut self, outcome: Result<Connected<'_>, Denial>) -> String {
         let (revision, namespace) = (self.setup.revision, self.connecting.take().unwrap_or_else(|| ROOT.into()));
         match outcome {
-            Ok(Connected { connection, key, framing }) => {
-                let reply = connected(revision, &namespace, &connection.to_string(), key);
+            Ok(Connected { connection, resume_token, framing }) => {
+                let reply = connected(revision, &namespace, &connection.to_string(), resume_token);
                 if self.current == self.namespaces.len() {
                     self.namespaces.reserve_exact(1);
                     self.namespaces.push(None);

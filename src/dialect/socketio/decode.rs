@@ -95,14 +95,14 @@ pub(super) fn renewal(arguments: &Arguments<'_>) -> Result<String, DecodeError> 
 
 /// A client's event that is a command; its arguments are not checked yet.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub struct EventRequest<'a> {
     /// The kind of event.
     pub event: ClientEvent,
     first: Option<&'a Argument<'a>>,
     second: Option<JsonText<'a>>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> EventRequest<'a> {
     /// Reads a standard event; `None` for any other event.
     pub fn read(arguments: &'a Arguments<'a>) -> Option<Self> {
         ClientEvent::from_name(&arguments.name).map(|event| Self::new(event, arguments))

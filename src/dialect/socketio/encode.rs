@@ -8,7 +8,7 @@ use humantime::format_rfc3339_millis;
 
 use super::NAME;
 use super::decode::{PEER_FIELDS, signal_name};
-use super::packet::{Kind, ROOT, push_head};
+use super::packet::{PacketKind, ROOT, push_head};
 use super::sender::{Note, SenderFields};
 use crate::dialect::json::{push_failure, push_member, push_raw, push_retry, push_string, without};
 use crate::dialect::{Failure, Frame, content, message};
@@ -70,7 +70,7 @@ pub(super) fn removal(reason: RemovalReason) -> Failure<'static> {
 /// Encodes the `error` event; `event` is the request that failed.
 pub fn error(namespace: &str, failure: &Failure<'_>, event: Option<&str>, room: Option<&RoomId>) -> String {
     let mut out = String::with_capacity(SMALL);
-    push_head(&mut out, Kind::Event, namespace, None);
+    push_head(&mut out, PacketKind::Event, namespace, None);
     out.push_str(r#"["error",{"#);
     push_failure(&mut out, failure);
     if let Some(event) = event {
@@ -85,7 +85,7 @@ pub fn error(namespace: &str, failure: &Failure<'_>, event: Option<&str>, room: 
 
 fn begin_ack(asked: Asked<'_>, capacity: usize) -> String {
     let mut out = String::with_capacity(capacity);
-    push_head(&mut out, Kind::Ack, asked.namespace, Some(asked.id));
+    push_head(&mut out, PacketKind::Ack, asked.namespace, Some(asked.id));
     out
 }
 
@@ -122,13 +122,13 @@ pub fn ack_joined(asked: Asked<'_>, snapshot: &Snapshot, ice_servers: Option<&st
 /// Encodes the events `room-users` and `room-joined`, with the ICE servers as JSON.
 pub fn joined(snapshot: &Snapshot, ice_servers: Option<&str>) -> Frame {
     let mut users = String::with_capacity(SMALL * snapshot.peers.len());
-    push_head(&mut users, Kind::Event, ROOT, None);
+    push_head(&mut users, PacketKind::Event, ROOT, None);
     users.push_str(r#"["room-users","#);
     let start = users.len();
     push_peers(&mut users, snapshot);
     let list = &users[start..];
     let mut joined = String::with_capacity(SMALL + 4 * list.len().min(MAX_REPEATED));
-    push_head(&mut joined, Kind::Event, ROOT, None);
+    push_head(&mut joined, PacketKind::Event, ROOT, None);
     joined.push_str(r#"["room-joined",{"#);
     push_me(&mut joined, snapshot);
     push_member(&mut joined, "createdAt", &format_rfc3339_millis(snapshot.created_at).to_string());
@@ -169,7 +169,7 @@ fn push_peers(out: &mut String, snapshot: &Snapshot) {
 }
 
 fn begin_event(out: &mut String, name: &str) {
-    push_head(out, Kind::Event, ROOT, None);
+    push_head(out, PacketKind::Event, ROOT, None);
     out.push_str("[\"");
     out.push_str(name);
     out.push_str("\",");
@@ -207,7 +207,7 @@ pub(super) fn push_peer(out: &mut String, room: &RoomId, peer: &Peer, reason: Op
 fn application_event(name: &str, room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> String {
     let mut out = String::with_capacity(signal.body.len() + SMALL);
     match signal.attachments.len() {
-        0 => push_head(&mut out, Kind::Event, ROOT, None),
+        0 => push_head(&mut out, PacketKind::Event, ROOT, None),
         attachments => {
             out.push_str("45");
             out.push_str(&attachments.to_string());

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::application::{self, Call};
 use super::choice::Choice;
-use super::decode::{ClientEvent, RENEWAL, Request, renewal};
+use super::decode::{ClientEvent, EventRequest, RENEWAL, renewal};
 use super::profile::{InRule, Recognized, command as by_rule};
 use super::sender::Note;
 use crate::dialect::json::Arguments;
@@ -42,7 +42,7 @@ pub fn interpret<'a>(
         Recognized::Unknown => match ClientEvent::from_name(&arguments.name) {
             Some(_) if !attachments.is_empty() => return Err(DecodeError::Binary),
             Some(event) => {
-                let request = Request::new(event, arguments);
+                let request = EventRequest::new(event, arguments);
                 if event == ClientEvent::JoinRoom {
                     *join_key = request.room_key();
                 }

@@ -120,7 +120,7 @@ pub fn attachment(revision: Revision, frame: &[u8]) -> Option<&[u8]> {
 
 /// The type of a Socket.IO packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum PacketKind {
     /// Joins a namespace, or confirms the join.
     Connect,
     /// Leaves a namespace.
@@ -137,7 +137,7 @@ pub enum Kind {
     BinaryAck,
 }
 
-impl Kind {
+impl PacketKind {
     const fn digit(self) -> char {
         match self {
             Self::Connect => '0',
@@ -168,7 +168,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet<'a> {
     /// The type.
-    pub kind: Kind,
+    pub kind: PacketKind,
     /// Number of binary attachments that follow; zero for packets of other types.
     pub attachments: usize,
     /// The namespace, with its leading slash.
@@ -182,17 +182,18 @@ pub struct Packet<'a> {
 impl<'a> Packet<'a> {
     /// Decodes the content of an Engine.IO message.
     pub fn decode(text: &'a str) -> Result<Self, PacketError> {
-        let kind = Kind::of_digit(*text.as_bytes().first().ok_or(PacketError::Empty)?).ok_or(PacketError::Type)?;
+        let kind =
+            PacketKind::of_digit(*text.as_bytes().first().ok_or(PacketError::Empty)?).ok_or(PacketError::Type)?;
         let rest = &text[1..];
         let (attachments, rest) = match kind {
-            Kind::BinaryEvent | Kind::BinaryAck => attachments(rest)?,
+            PacketKind::BinaryEvent | PacketKind::BinaryAck => attachments(rest)?,
             _ => (0, rest),
         };
         let (namespace, rest) = namespace(rest);
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (id, data) = rest.split_at(digits);
         let id = if digits <= MAX_ID_DIGITS { id.parse().ok() } else { return Err(PacketError::Id) };
-        if id.is_none() && matches!(kind, Kind::Ack | Kind::BinaryAck) {
+        if id.is_none() && matches!(kind, PacketKind::Ack | PacketKind::BinaryAck) {
             return Err(PacketError::Id);
         }
         let packet = Self { kind, attachments, namespace, id, data };
@@ -202,11 +203,13 @@ impl<'a> Packet<'a> {
     /// Returns whether the first character of the data is valid for the type.
     fn has_valid_data(&self) -> bool {
         match self.kind {
-            Kind::Connect => self.data.is_empty() || self.data.starts_with('{'),
-            Kind::Disconnect => self.data.is_empty(),
-            Kind::Event | Kind::Ack | Kind::BinaryEvent | Kind::BinaryAck => self.data.starts_with('['),
+            PacketKind::Connect => self.data.is_empty() || self.data.starts_with('{'),
+            PacketKind::Disconnect => self.data.is_empty(),
+            PacketKind::Event | PacketKind::Ack | PacketKind::BinaryEvent | PacketKind::BinaryAck => {
+                self.data.starts_with('[')
+            }
             // Only servers send it.
-            Kind::ConnectError => false,
+            PacketKind::ConnectError => false,
         }
     }
 }
@@ -230,7 +233,7 @@ fn namespace(text: &str) -> (&str, &str) {
 }
 
 /// Appends the head of a packet, up to its JSON, beginning with the type of an Engine.IO message.
-pub fn push_head(out: &mut String, kind: Kind, namespace: &str, id: Option<u64>) {
+pub fn push_head(out: &mut String, kind: PacketKind, namespace: &str, id: Option<u64>) {
     out.push('4');
     out.push(kind.digit());
     push_namespace(out, namespace);
@@ -248,7 +251,7 @@ pub(super) fn push_namespace(out: &mut String, namespace: &str) {
 
 /// The data of the Engine.IO handshake packet.
 #[derive(Debug, Clone, Copy)]
-pub struct Opening<'a> {
+pub struct HandshakeData<'a> {
     /// The Engine.IO session id.
     pub sid: &'a str,
     /// Time between two heartbeats.
@@ -260,8 +263,8 @@ pub struct Opening<'a> {
 }
 
 /// Encodes the Engine.IO handshake packet of a WebSocket.
-pub fn open(opening: &Opening<'_>) -> String {
-    let Opening { sid, ping_interval, ping_timeout, max_payload } = opening;
+pub fn open(opening: &HandshakeData<'_>) -> String {
+    let HandshakeData { sid, ping_interval, ping_timeout, max_payload } = opening;
     let (interval, timeout) = (ping_interval.as_millis(), ping_timeout.as_millis());
     format!(
         r#"0{{"sid":"{sid}","upgrades":[],"pingInterval":{interval},"pingTimeout":{timeout},"maxPayload":{max_payload}}}"#
@@ -272,7 +275,7 @@ pub fn open(opening: &Opening<'_>) -> String {
 /// its client may resume the session. Socket.IO 4 has neither.
 pub fn connected(revision: Revision, namespace: &str, id: &str, key: Option<&str>) -> String {
     let mut out = String::with_capacity(128);
-    push_head(&mut out, Kind::Connect, namespace, None);
+    push_head(&mut out, PacketKind::Connect, namespace, None);
     if revision == Revision::V4 {
         out.push_str(r#"{"sid":"#);
         push_string(&mut out, id);
@@ -288,7 +291,7 @@ pub fn connected(revision: Revision, namespace: &str, id: &str, key: Option<&str
 /// Encodes the refusal of a CONNECT.
 pub fn refused(namespace: &str, message: &str) -> String {
     let mut out = String::with_capacity(128);
-    push_head(&mut out, Kind::ConnectError, namespace, None);
+    push_head(&mut out, PacketKind::ConnectError, namespace, None);
     out.push_str(r#"{"message":"#);
     push_string(&mut out, message);
     out.push('}');
@@ -298,7 +301,7 @@ pub fn refused(namespace: &str, message: &str) -> String {
 /// Encodes the packet that disconnects a client from a namespace.
 pub fn disconnect(namespace: &str) -> String {
     let mut out = String::with_capacity(namespace.len() + 3);
-    push_head(&mut out, Kind::Disconnect, namespace, None);
+    push_head(&mut out, PacketKind::Disconnect, namespace, None);
     out
 }
 
@@ -316,7 +319,7 @@ mod tests {
 
     #[test]
     fn handshake_packet_names_intervals_in_milliseconds() {
-        let opening = Opening {
+        let opening = HandshakeData {
             sid: "s",
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),

@@ -15,7 +15,7 @@ use crate::clock::Moment;
 use crate::dialect::json::Arguments;
 use crate::dialect::{DecodeError, Form, Frame, Framing};
 use crate::id::{ConnectionId, RoomId};
-use crate::room::limits::SessionLimits;
+use crate::room::limits::PairSessionLimits;
 use crate::room::state::{Capacity, Room};
 use crate::room::{Command, Event, FoundBy, Metadata, RoomKind, Signal, SignalKind};
 
@@ -26,7 +26,7 @@ fn room() -> Room {
     for (number, id) in [(1, "ann"), (2, "bob")] {
         let (connection, peer) = (ConnectionId::from_u128(number), crate::id::PeerId::new(id).unwrap());
         let now = Moment { instant: Instant::now(), time: SystemTime::UNIX_EPOCH };
-        let limits = SessionLimits::default();
+        let limits = PairSessionLimits::default();
         room.join(now, connection, Some(peer), Metadata::default(), RoomKind::Group, &limits).unwrap();
     }
     room

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tungstenite::Message as Frame;
 
-use crate::dialect::socketio::packet::{Kind, Packet, ROOT, push_head};
+use crate::dialect::socketio::packet::{Packet, PacketKind, ROOT, push_head};
 use crate::record::trace::{Message, RecordedClient};
 
 /// Time limit for one answer of Parlor.
@@ -51,7 +51,7 @@ impl Player {
         };
         if !(player.is_v3 && player.namespace == ROOT) {
             let mut connect = String::new();
-            push_head(&mut connect, Kind::Connect, &player.namespace, None);
+            push_head(&mut connect, PacketKind::Connect, &player.namespace, None);
             player.send(connect).await?;
         }
         while player.id.is_empty() {
@@ -65,7 +65,7 @@ impl Player {
         let ack = self.next_ack;
         self.next_ack += 1;
         let mut packet = String::new();
-        let kind = if message.attachments > 0 { Kind::BinaryEvent } else { Kind::Event };
+        let kind = if message.attachments > 0 { PacketKind::BinaryEvent } else { PacketKind::Event };
         push_head(&mut packet, kind, &self.namespace, Some(ack));
         if message.attachments > 0 {
             // The number of attachments follows the type, which is two characters with that of Engine.IO.
@@ -101,7 +101,7 @@ impl Player {
     pub(super) async fn close(mut self) -> io::Result<Vec<Message>> {
         self.drain().await?;
         let mut packet = String::new();
-        push_head(&mut packet, Kind::Disconnect, &self.namespace, None);
+        push_head(&mut packet, PacketKind::Disconnect, &self.namespace, None);
         self.send(packet).await?;
         self.socket.close(None).await.map_err(io::Error::other)?;
         while let Ok(Some(Ok(_))) = timeout(LIMIT, self.socket.next()).await {}
@@ -135,16 +135,16 @@ impl Player {
         }
         let packet = Packet::decode(text).map_err(io::Error::other)?;
         match packet.kind {
-            Kind::Connect if !self.is_v3 && packet.namespace == self.namespace => {
+            PacketKind::Connect if !self.is_v3 && packet.namespace == self.namespace => {
                 let reply: Value = serde_json::from_str(packet.data)?;
                 reply["sid"].as_str().unwrap_or_default().clone_into(&mut self.id);
             }
-            Kind::Event | Kind::BinaryEvent => {
+            PacketKind::Event | PacketKind::BinaryEvent => {
                 let mut args: Vec<Value> = serde_json::from_str(packet.data)?;
                 let event = args.remove(0).as_str().unwrap_or_default().to_owned();
                 self.received.push(Message { event, args, ..Message::default() });
             }
-            Kind::Ack => {
+            PacketKind::Ack => {
                 self.acknowledged.insert(packet.id.unwrap_or_default(), serde_json::from_str(packet.data)?);
             }
             _ => {}

@@ -1,5 +1,5 @@
-//! Rooms that several nodes share: a node changes its copy of such a room as the log of the room says. The log has decided
-//! already, so that nothing here is refused.
+//! Rooms that several nodes share. A node applies the room's log to its copy; the log has already
+//! decided, so nothing is refused here.
 
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -12,12 +12,12 @@ use crate::room::event::{Answer, Delivery, Event, FoundBy, LeaveReason, Peer, Re
 use crate::room::registry::Applied;
 use crate::room::state::{Capacity, Change, Joined};
 
-/// The properties of a shared room, which its first join decided.
+/// Properties of a shared room, which its first join determined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Founding {
     /// Id of the room.
     pub room: RoomId,
-    /// When the room was created.
+    /// Time at which the room was created.
     pub created_at: SystemTime,
     /// Maximum number of peers.
     pub capacity: Capacity,
@@ -25,26 +25,27 @@ pub struct Founding {
     pub is_pair: bool,
 }
 
-/// A peer that the log admits.
+/// A peer admitted by the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
-    /// The peer.
+    /// The admitted peer.
     pub peer: Peer,
-    /// Whether it joined over `/signal`.
+    /// Whether the peer joined over `/signal`.
     pub is_paired: bool,
 }
 
 impl Rooms {
-    /// Makes a peer a member of a shared room, which is created if this node has none. Neither the capacity of the room nor
-    /// the limits of this node are checked. A peer that is a member already is shown the room.
+    /// Adds a peer to a shared room, which is created if this node has no copy. Neither the
+    /// capacity of the room nor the limits of this node are checked. A peer that is already a
+    /// member gets the snapshot.
     pub fn admit(&self, now: Moment, founding: &Founding, admitted: Admitted) -> Applied {
         let mut kept = self.lock_or_create(founding);
         let joined = self.admit_to(now, &mut kept, admitted);
         Applied { deliveries: joined.deliveries, answer: Answer::Joined(joined.snapshot), room: kept }
     }
 
-    /// Changes a shared room to another state: takes peers out, then admits others. A room that is empty then is removed; it
-    /// has not ended, since other nodes may still have it.
+    /// Changes a shared room to another state: removes peers, then admits others. A room that is
+    /// empty then is removed; it has not ended, since other nodes may still have it.
     pub fn adopt(
         &self,
         now: Moment,
@@ -57,7 +58,7 @@ impl Rooms {
         for (connection, reason) in leaving {
             if let Some(left) = kept.room.remove(*connection, *reason) {
                 self.peer_count.fetch_sub(1, Ordering::Relaxed);
-                self.forget_membership(*connection, &founding.room);
+                self.remove_membership(*connection, &founding.room);
                 deliveries.push(left);
             }
         }
@@ -68,8 +69,8 @@ impl Rooms {
         Applied { deliveries, answer: Answer::Left, room: kept }
     }
 
-    /// Delivers a signal from a peer of a shared room to other peers of it, as the sender's node has addressed it. Returns
-    /// `None` if the sender is not in the room. Recipients that are not are left out.
+    /// Delivers a signal within a shared room, as the sender's node has addressed it. Returns
+    /// `None` if the sender is not in the room. Recipients that are not in it are left out.
     pub fn deliver_signal(
         &self,
         room: &RoomId,
@@ -92,7 +93,7 @@ impl Rooms {
             return kept.room.welcome_again(me.clone());
         }
         let id = kept.room.id().clone();
-        // Connections of other nodes have no list of rooms here.
+        // This node has no membership list for connections of other nodes.
         if let Some(mut rooms) = self.memberships.get_mut(&connection) {
             rooms.push(id.clone());
         }
@@ -100,7 +101,7 @@ impl Rooms {
         match joined.change {
             Change::None => {}
             Change::Added => _ = self.peer_count.fetch_add(1, Ordering::Relaxed),
-            Change::Replaced(older) => self.forget_membership(older, &id),
+            Change::Replaced(older) => self.remove_membership(older, &id),
         }
         kept.keep = Keep::WhileInUse;
         joined
@@ -112,7 +113,7 @@ impl Rooms {
         loop {
             let listed = self.list(*created_at, room.clone(), *capacity, kind, Keep::WhileInUse, usize::MAX);
             let kept = listed.expect("there is no limit").0.room.lock_arc();
-            if kept.keep != Keep::Forgotten {
+            if kept.keep != Keep::Removed {
                 return kept;
             }
         }

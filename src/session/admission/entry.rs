@@ -1,62 +1,64 @@
-//! What the table of admission holds: HTTP connections and sessions, and what can be evicted of them.
+//! Entries of the admission table: HTTP connections and sessions, by their eviction class.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The network of idle connections of trusted proxies: their clients share them, so no client's limit counts them.
+/// Pseudo-network of idle connections from trusted proxies: clients share them, so they count for
+/// no client.
 pub(super) const PROXIES: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// Names an entry. Never used again.
+/// Identifies an entry; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct EntryId(pub(super) u64);
 
-/// What can be evicted. The order of the first three is the order of eviction.
+/// Classes of entries that can be evicted. The first three are listed in the order of eviction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// An HTTP connection without a request under way.
+    /// An HTTP connection without a pending request.
     Idle,
-    /// A polling session that has sent no CONNECT.
+    /// A polling session without a CONNECT.
     Unconnected,
     /// A session whose connection was lost.
     Away,
-    /// An HTTP connection that does not count yet. Evicted only for want of file descriptors.
+    /// An HTTP connection that does not count yet; evicted only to free file descriptors.
     Pending,
 }
 
 pub(super) const CLASSES: usize = 4;
 
-/// The limit for which something was evicted.
+/// The limit that caused an eviction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// Connections and sessions in total.
+    /// The limit on connections and sessions in total.
     Total,
-    /// Connections and sessions of one address.
+    /// The limit on connections and sessions of one address.
     PerAddress,
-    /// Away sessions in total.
+    /// The limit on away sessions in total.
     Away,
-    /// File descriptors.
+    /// The system's limit on file descriptors.
     Descriptors,
 }
 
-/// A session that a handshake opens.
+/// The transport of a session that a handshake opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
-    /// Over a WebSocket: never evicted while it is connected.
+    /// WebSocket: never evicted while it is connected.
     WebSocket,
-    /// Over long-polling: can be evicted until its client sends CONNECT.
+    /// Long-polling: can be evicted until its client sends CONNECT.
     Polling,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// An HTTP connection, and whether it counts.
+    /// An HTTP connection; `is_admitted` if it counts.
     Http {
         is_admitted: bool,
     },
     /// An HTTP connection that counts as part of a session.
     Part(EntryId),
     Unconnected,
-    /// A polling session that was evicted before its client sent CONNECT, and is not gone yet.
+    /// A polling session that was evicted before its client sent CONNECT, and still exists in the
+    /// library.
     Closing,
     Live,
     Away,
@@ -66,11 +68,11 @@ pub(super) enum Kind {
 pub(super) struct Entry {
     pub(super) network: IpAddr,
     pub(super) kind: Kind,
-    /// Requests under way, of an HTTP connection.
+    /// Number of pending requests of an HTTP connection.
     pub(super) requests: u32,
-    /// Its position in the queue of its class, if it has one.
+    /// Position in the queue of the entry's class, if it has one.
     pub(super) position: u64,
-    /// Whether it exceeds the limit of its network, of all, on credit of an away session.
+    /// Limits that the entry exceeds on credit of an away session.
     pub(super) credit: Credit,
 }
 
@@ -85,7 +87,7 @@ impl Entry {
         !matches!(self.kind, Kind::Http { is_admitted: false } | Kind::Part(_) | Kind::Closing)
     }
 
-    /// Whether it is a polling session that is held without a CONNECT.
+    /// Returns whether this is a polling session without a CONNECT.
     pub(super) fn is_unconnected(&self) -> bool {
         matches!(self.kind, Kind::Unconnected | Kind::Closing)
     }
@@ -101,14 +103,14 @@ impl Entry {
     }
 }
 
-/// What one network holds.
+/// Entries of one network.
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
     pub(super) entries: usize,
     pub(super) counted: usize,
     pub(super) on_credit: usize,
     pub(super) unconnected: usize,
-    /// Each class, the oldest first.
+    /// Queue of each class, oldest entries first.
     pub(super) queues: [BTreeSet<(u64, EntryId)>; CLASSES],
 }
 
@@ -117,7 +119,7 @@ impl Holdings {
         self.queues[class as usize].len()
     }
 
-    /// How much counts beyond what is covered by away sessions.
+    /// Returns the number of counted entries, less those on credit that away sessions cover.
     pub(super) fn due(&self) -> usize {
         self.counted - self.on_credit.min(self.len(Class::Away))
     }

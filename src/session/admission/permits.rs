@@ -1,4 +1,4 @@
-//! What HTTP connections and sessions count for, as those hold it.
+//! Permits: what an HTTP connection or a session holds while it counts towards the limits.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::entry::EntryId;
 use super::{Admission, AdmissionError, Evict, network};
 
-/// What one HTTP connection counts for, from `accept` to its end. Travels with its requests.
+/// Permit of one HTTP connection, from `accept` to its end. Travels with its requests.
 pub struct ConnectionPermit {
     pub(super) admission: Arc<Admission>,
     pub(super) id: EntryId,
@@ -19,7 +19,7 @@ pub struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// Admits a request that opens no session, from a client's address.
+    /// Admits a request from a client's address that opens no session.
     pub fn admit(&self, address: IpAddr) -> Result<(), AdmissionError> {
         self.admission.change(|state| {
             let admitted = state.table.admit(self.id, network(address));
@@ -27,27 +27,28 @@ impl ConnectionPermit {
         })
     }
 
-    /// Whether a request that is always answered is within the limits: if not, the connection should close after it.
+    /// Returns whether a request that is always answered is within the limits; if not, the
+    /// connection should close after it.
     pub fn fits(&self, address: IpAddr) -> bool {
         self.admission.change(|state| state.table.fits(self.id, network(address)))
     }
 
-    /// Notes that a request begins; it ends when what this returns is dropped.
+    /// Records the start of a request, which ends when the returned guard is dropped.
     pub fn begin_request(self: &Arc<Self>) -> RequestGuard {
         self.admission.state.lock().table.begin_request(self.id);
         RequestGuard(Arc::clone(self))
     }
 
-    /// Resolves when the connection is evicted.
+    /// Completes when the connection is evicted.
     pub async fn evicted(&self) {
-        // Notified from here on, whether or not it has been polled.
+        // Created before the check, so that no notification is missed.
         let evicted = self.evicted.notified();
         if !self.is_evicted.load(Ordering::SeqCst) {
             evicted.await;
         }
     }
 
-    /// The connection has ended, or has become a WebSocket. What is left of it counts no more.
+    /// Stops counting the connection, because it has ended or become a WebSocket.
     pub fn close(&self) {
         self.admission.remove(self.id);
     }
@@ -66,7 +67,7 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// A request under way on an HTTP connection.
+/// A pending request of an HTTP connection.
 pub struct RequestGuard(Arc<ConnectionPermit>);
 
 impl Drop for RequestGuard {
@@ -76,7 +77,7 @@ impl Drop for RequestGuard {
     }
 }
 
-/// What one session counts for, until the last that shares this drops it.
+/// Permit of one session, which counts until the last copy is dropped.
 pub struct Permit {
     pub(super) admission: Arc<Admission>,
     pub(super) id: EntryId,
@@ -85,18 +86,19 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The address that it counts for.
+    /// Returns the address that the session counts for.
     pub fn address(&self) -> IpAddr {
         self.network
     }
 
-    /// Has an HTTP connection whose request names this session count as part of it. `false` if it has too many, or is
-    /// gone: the connection then counts on its own.
+    /// Counts an HTTP connection whose request names this session as part of it. Returns false if
+    /// the session has too many or is gone; the connection then counts on its own.
     pub fn join(&self, connection: &ConnectionPermit) -> bool {
         self.admission.change(|state| state.table.join(connection.id, self.id))
     }
 
-    /// How to close the session if it is evicted, or has been.
+    /// Sets the handle that closes the session when it is evicted, or closes it if that has
+    /// happened.
     pub fn set_closer(&self, closer: &Arc<impl Evict + 'static>) {
         let mut state = self.admission.state.lock();
         if state.table.is_open(self.id) {
@@ -108,23 +110,24 @@ impl Permit {
         }
     }
 
-    /// The client has sent CONNECT: the session is not evicted any more. `false` if it has been.
+    /// Records that the client has sent CONNECT, after which the session is not evicted any more.
+    /// Returns false if it was.
     pub fn connect(&self) -> bool {
         let mut state = self.admission.state.lock();
         state.closers.remove(&self.id);
         state.table.connect(self.id)
     }
 
-    /// Ends the credit of a session that resumes no other one, or has done so: of the away sessions it was admitted on
-    /// credit of, the oldest is evicted if the limit is still exceeded.
+    /// Ends the credit of a session, because it resumes no other one or has already done so. If a
+    /// limit is exceeded then, the oldest away session that covered the credit is evicted.
     pub fn settle(&self) {
         if self.is_on_credit.swap(false, Ordering::Relaxed) {
             self.admission.change(|state| state.table.settle(self.id));
         }
     }
 
-    /// The connection of the session is lost, and the session may be resumed. Of more away sessions than `max`, the oldest
-    /// of the address that has most of them is evicted.
+    /// Records that the session's connection is lost and the session may be resumed. If there are
+    /// more than `max` away sessions, the oldest one of the address with most of them is evicted.
     pub fn lose(&self, closer: Weak<dyn Evict>, max: usize) {
         self.admission.change(|state| {
             if state.table.is_open(self.id) {
@@ -134,7 +137,7 @@ impl Permit {
         });
     }
 
-    /// Another permit has taken over what this one counted for.
+    /// Stops counting the session, because another permit counts for it now.
     pub fn release(&self) {
         self.admission.remove(self.id);
     }

@@ -1,4 +1,4 @@
-//! How frames are queued and kept.
+//! Tests of how frames are queued and kept.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::dialect::Framing;
 use crate::session::ResumeLimits;
 
-/// Completes frames as Socket.IO does: with an offset after each.
+/// Completes frames as Socket.IO does, with an offset after each.
 struct Offsets;
 
 impl Framing for Offsets {
@@ -21,13 +21,13 @@ impl Framing for Offsets {
 
 /// A connection that writes nothing.
 struct Unread {
-    backlog: Arc<Backlog>,
+    depth: Arc<QueueDepth>,
     queued: Mutex<Vec<Outgoing>>,
 }
 
 impl Sink for Unread {
     fn push(&self, frame: Outgoing, _: bool) -> Result<(), QueueFull> {
-        self.backlog.queue(frame.length(), || {
+        self.depth.queue(frame.length(), || {
             self.queued.lock().push(frame);
             Ok(())
         })
@@ -37,14 +37,14 @@ impl Sink for Unread {
         true
     }
 
-    fn backlog(&self) -> &Arc<Backlog> {
-        &self.backlog
+    fn depth(&self) -> &Arc<QueueDepth> {
+        &self.depth
     }
 }
 
-/// A sink for this many frames.
+/// Returns a sink for `frames` frames.
 fn unread(frames: usize) -> Arc<Unread> {
-    Arc::new(Unread { backlog: Backlog::new(frames, 10_000), queued: Mutex::default() })
+    Arc::new(Unread { depth: QueueDepth::new(frames, 10_000), queued: Mutex::default() })
 }
 
 fn mailbox(sink: &Arc<Unread>) -> Arc<Mailbox> {
@@ -84,7 +84,7 @@ fn messages_of_one_event_are_replayed_one_by_one() {
 }
 
 #[test]
-fn a_response_to_a_poll_takes_any_number_of_messages_of_one_event() {
+fn messages_of_one_event_are_split_to_fit_poll_responses() {
     let sink = unread(10);
     let mailbox = mailbox(&sink);
     assert_eq!(mailbox.send(several(20)), Ok(()));

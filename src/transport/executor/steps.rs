@@ -1,4 +1,4 @@
-//! Carries out the steps of a conversation.
+//! Executes the steps of a conversation.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use crate::dialect::{Ending, Frame, RequestError, Step};
 use crate::id::RoomId;
 use crate::metrics::Limit;
 use crate::room::{Code, Command};
-use crate::session::{Backlog, Handled, Moment, Outgoing, QueueFull, Sink};
+use crate::session::{Handled, Moment, Outgoing, QueueDepth, QueueFull, Sink};
 use crate::sfu;
 use crate::transport::message_log;
 
 impl Executor {
-    /// Carries out a step, and those that follow from it.
+    /// Executes a step and those that follow from it.
     pub(super) fn take(&mut self, received: Moment, mut next: Option<Step>) -> Result<(), End> {
         let now = received.time;
         while let Some(step) = next.take() {
             match step {
                 Step::Tell(frame) => self.tell(frame)?,
                 Step::Answer(text) => self.answer(text)?,
-                Step::Resume { key, seen } => next = self.resume(&key, seen),
+                Step::Resume { resume_token, seen } => next = self.resume(&resume_token, seen),
                 Step::Connect { token, resume } => self.connect(token.as_deref(), resume)?,
                 Step::Disconnect => self.disconnect(),
                 Step::End(ending) => {
@@ -45,7 +45,7 @@ impl Executor {
                     next = self.conversation.answer(Err(error), now);
                 }
                 Step::Ignore(answer) => {
-                    debug!(connection = %self.id, "unknown event ignored");
+                    debug!(connection = %self.id, "ignoring unknown event");
                     if let Some(answer) = answer {
                         self.hub.metrics().error(Code::InvalidMessage);
                         self.answer(answer)?;
@@ -55,7 +55,7 @@ impl Executor {
                     self.tell(Frame::Text(text))?;
                     self.tell(Frame::Close(code, reason))?;
                 }
-                Step::Media(room, request) => next = self.take_to_media(room, request, now),
+                Step::Media(room, request) => next = self.request_media(room, request, now),
                 Step::Authenticate(token) => next = self.authenticate(token.as_deref()),
                 Step::Do(command) => {
                     let channel = self.conversation.channel();
@@ -72,8 +72,8 @@ impl Executor {
                         seat.session
                             .handle(received, command, other_rooms, |snapshot| conversation.welcome(snapshot, now));
                     self.limiter.charge(welcome_bytes);
-                    if let Some(backlog) = congested {
-                        self.pause = Some(Box::pin(relief(backlog, seat.session.patience())));
+                    if let Some(depth) = congested {
+                        self.pause = Some(Box::pin(below_high_water(depth, seat.session.backpressure_limit())));
                     }
                     if let Err(error) = &result {
                         self.count(error);
@@ -85,8 +85,9 @@ impl Executor {
         Ok(())
     }
 
-    /// Takes a request to the media server. Nothing more is read until it is answered, so that answers keep their order.
-    fn take_to_media(&mut self, room: Option<RoomId>, request: sfu::MediaRequest, now: SystemTime) -> Option<Step> {
+    /// Forwards a request to the media server. The connection is not read until the response, so
+    /// that responses keep the order of their requests.
+    fn request_media(&mut self, room: Option<RoomId>, request: sfu::MediaRequest, now: SystemTime) -> Option<Step> {
         let write = self.conversation.media()?;
         match self.seat()?.session.media(room, request, write) {
             Ok(answered) => {
@@ -109,40 +110,42 @@ impl Executor {
         self.conversation.authenticated(grant, SystemTime::now())
     }
 
-    /// Tells the client something as a numbered frame of its session.
+    /// Sends a frame in the client's session, numbered for the replay buffer.
     fn tell(&mut self, frame: Frame) -> Result<(), End> {
         self.limiter.charge(frame.length());
-        let told = match self.seat() {
+        let queued = match self.seat() {
             Some(seat) => seat.mailbox.send(frame),
             None => Ok(()),
         };
-        self.after_answer(told)
+        self.after_answer(queued)
     }
 
-    /// Queues an answer as it is.
+    /// Queues a reply outside the replay buffer.
     pub(super) fn answer(&mut self, text: String) -> Result<(), End> {
         self.limiter.charge(text.len());
-        let told = self.queue.push(Outgoing::Text(Bytes::from(text)), false);
-        self.after_answer(told)
+        let queued = self.queue.push(Outgoing::Text(Bytes::from(text)), false);
+        self.after_answer(queued)
     }
 
-    /// A client that does not read its answers is not read either, until it does.
-    fn after_answer(&mut self, told: Result<(), QueueFull>) -> Result<(), End> {
-        if told.is_err() {
-            self.hub.limit_hit(Limit::SendQueue, "answers are not read, closing the connection");
-            return Err(End::told(1008, "answers are not read"));
+    /// Applies backpressure to a client that does not read its replies, and closes it if its send
+    /// queue is full.
+    fn after_answer(&mut self, queued: Result<(), QueueFull>) -> Result<(), End> {
+        if queued.is_err() {
+            self.hub.limit_hit(Limit::SendQueue, "send queue full, closing slow consumer");
+            return Err(End::closing(1008, "answers are not read"));
         }
-        let backlog = self.queue.backlog();
-        if backlog.is_high() {
-            self.pause = Some(Box::pin(relief(Arc::clone(backlog), self.hub.timeouts().write_stall)));
+        let depth = self.queue.depth();
+        if depth.is_high() {
+            self.pause = Some(Box::pin(below_high_water(Arc::clone(depth), self.hub.timeouts().write_stall)));
         }
         Ok(())
     }
 }
 
-/// Resolves when the backlog is below the high-water mark. If that takes too long, nobody else pauses for it.
-async fn relief(backlog: Arc<Backlog>, patience: Duration) {
-    if timeout(patience, poll_fn(|context| backlog.poll_relief(context))).await.is_err() {
-        backlog.give_up();
+/// Completes when the send queue is below its high-water mark. After `limit`, backpressure for this
+/// queue ends.
+async fn below_high_water(depth: Arc<QueueDepth>, limit: Duration) {
+    if timeout(limit, poll_fn(|context| depth.poll_below_high_water(context))).await.is_err() {
+        depth.set_stuck();
     }
 }

@@ -1,4 +1,5 @@
-//! The body of a POST request, on its way to the library.
+//! Streams the body of a POST request to the long-polling library, under backpressure and a time
+//! limit.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,18 +21,18 @@ use crate::room::LeaveReason;
 use crate::transport::executor::{End, Executor};
 use crate::transport::read_ahead::READ_BUFFER;
 
-/// What became of a body.
+/// Outcome of forwarding a body.
 pub(super) struct Outcome(Arc<AtomicBool>);
 
 impl Outcome {
-    /// Whether it took too long.
+    /// Returns whether the body took too long to arrive.
     pub(super) fn is_too_slow(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
-/// A body of at most `max_bytes` that is handed on in small pieces, not while its sender is paused, and for a bounded time
-/// otherwise.
+/// Wraps a body so that it is passed on in small chunks, is not read while its sender is under
+/// backpressure, and must otherwise arrive within `limit`.
 pub(super) fn limited(
     body: Body,
     headers: &HeaderMap,
@@ -62,7 +63,7 @@ struct Limited {
     rest: Bytes,
     session: Arc<PollingSession>,
     limit: Duration,
-    /// When all of the body must have come; begins anew after a pause.
+    /// Time limit for the rest of the body; restarts after a pause.
     deadline: Option<Pin<Box<Sleep>>>,
     is_too_slow: Arc<AtomicBool>,
     packets: PacketReader,
@@ -71,8 +72,8 @@ struct Limited {
 }
 
 impl Limited {
-    /// A body that takes too long ends its connection as if that had been lost: part of what was sent may have been handled
-    /// already.
+    /// Completes with an error when the body takes too long. The connection then counts as lost,
+    /// since part of the body may have been handled already.
     fn poll_too_slow(&mut self, context: &mut Context<'_>) -> Poll<axum::Error> {
         let limit = self.limit;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
@@ -82,14 +83,15 @@ impl Limited {
         Poll::Ready(axum::Error::new(ApiError::TooSlow))
     }
 
-    /// Counts the packets of a piece that are no messages, since those are counted when they are handled.
-    fn follow(&mut self, piece: &[u8]) -> bool {
+    /// Counts the packets of a chunk that are not messages; messages are counted when they are
+    /// handled.
+    fn count_packets(&mut self, chunk: &[u8]) -> bool {
         let session = &self.session;
-        self.packets.follow(piece, |packet| count(session, packet))
+        self.packets.parse(chunk, |packet| count(session, packet))
     }
 
-    /// The next piece of the body, once its packets are counted.
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, axum::Error>>> {
+    /// Returns the next chunk of the body, with its packets counted.
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, axum::Error>>> {
         if self.session.poll_pause(context).is_pending() {
             self.deadline = None;
             return Poll::Pending;
@@ -98,7 +100,8 @@ impl Limited {
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => self.rest = frame.into_data().unwrap_or_default(),
                 Poll::Ready(Some(Err(error))) => {
-                    // The connection was lost. To the library, a body that is broken off is one that makes no sense.
+                    // Reported to the library as it is, a truncated body would be a protocol
+                    // violation, not a lost connection.
                     self.session.lose(LeaveReason::Disconnected);
                     return Poll::Ready(Some(Err(error)));
                 }
@@ -111,21 +114,21 @@ impl Limited {
             }
         }
         let length = self.rest.len().min(READ_BUFFER);
-        let piece = self.rest.split_to(length);
-        if !self.follow(&piece) {
+        let chunk = self.rest.split_to(length);
+        if !self.count_packets(&chunk) {
             if !self.session.is_live() {
-                // The client is not heard any more, and may fetch the rest.
+                // The client is closing and is not read any more, but may fetch its queued frames.
                 return Poll::Ready(None);
             }
             self.session.act(|_| Err(End { reason: LeaveReason::Disconnected, is_lost: false, close: None }));
             let problem = "a packet ends within a character";
             return Poll::Ready(Some(Err(axum::Error::new(std::io::Error::other(problem)))));
         }
-        Poll::Ready(Some(Ok(piece)))
+        Poll::Ready(Some(Ok(chunk)))
     }
 }
 
-/// Counts a packet; `false` if the connection ends for it.
+/// Counts a packet; returns false if that ends the connection.
 fn count(session: &PollingSession, packet: Packet<'_>) -> bool {
     if !matches!(packet, Packet::Binary | Packet::Text([b'4', ..])) {
         session.act(Executor::receive_control);
@@ -142,17 +145,17 @@ impl http_body::Body for Limited {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         while !self.has_ended {
-            let piece = match ready!(self.poll_piece(context)) {
-                Some(Ok(piece)) => self.breaks.strip(piece),
+            let chunk = match ready!(self.poll_chunk(context)) {
+                Some(Ok(chunk)) => self.breaks.strip(chunk),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => {
                     self.has_ended = true;
                     self.breaks.finish()
                 }
             };
-            // The library panics at an empty piece.
-            if !piece.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            // The library panics on an empty chunk.
+            if !chunk.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
             }
         }
         Poll::Ready(None)

@@ -1,4 +1,5 @@
-//! What a poll fetches from its session: frames, heartbeats of the library, the end.
+//! Answers polls: takes queued frames, heartbeats of the library and the close packet into a
+//! response.
 
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -7,29 +8,30 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::time::Sleep;
 
-use super::payload::{Answer, SEPARATOR};
+use super::payload::{PollResponse, SEPARATOR};
 use super::session::{PollingSession, State};
 use crate::dialect::socketio::packet::{Revision, base64_packet};
 use crate::session::{Outgoing, Sink};
 use crate::transport::executor::End;
 
-/// Why a poll is answered.
+/// Why a poll is responseed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fetched {
-    /// Frames wait, or the connection is to be closed.
+    /// Frames are queued, or the connection is closing.
     Frames,
-    /// Nothing waits; the client is to upgrade.
-    Released,
+    /// Nothing is queued; the client should continue its upgrade.
+    Upgrade,
 }
 
 impl PollingSession {
-    /// Ready when a poll is to be answered.
+    /// Completes when a poll should be responseed.
     pub(super) fn poll_fetch(&self, context: &mut Context<'_>, release: &mut Option<Pin<Box<Sleep>>>) -> Poll<Fetched> {
         self.poller.register(context.waker());
-        // Under the lock: the queue wakes one task only, and after an upgrade that is the WebSocket's.
+        // Under the lock, because the queue wakes only one task, which after an upgrade is the
+        // WebSocket's.
         let state = self.state.lock();
         if matches!(*state, State::Moved | State::Gone) {
-            return Poll::Ready(Fetched::Released);
+            return Poll::Ready(Fetched::Upgrade);
         }
         if self.queue.poll_ready(context).is_ready() && !self.awaits_first_post() {
             return Poll::Ready(Fetched::Frames);
@@ -38,23 +40,23 @@ impl PollingSession {
             return Poll::Pending;
         }
         match release {
-            Some(timer) => timer.as_mut().poll(context).map(|()| Fetched::Released),
-            // It waited already when the probe came.
-            None => Poll::Ready(Fetched::Released),
+            Some(timer) => timer.as_mut().poll(context).map(|()| Fetched::Upgrade),
+            // The poll was already waiting when the probe arrived.
+            None => Poll::Ready(Fetched::Upgrade),
         }
     }
 
-    /// Takes frames into an answer to a poll, and the end if that follows.
-    pub(super) fn take_frames(&self, answer: &mut Answer, max_packets: usize, enough_bytes: usize) {
+    /// Takes frames into a response, and the close packet if the connection is closing.
+    pub(super) fn take_frames(&self, response: &mut PollResponse, max_packets: usize, enough_bytes: usize) {
         let mut state = self.state.lock();
         if matches!(*state, State::Moved | State::Gone) {
             return;
         }
         if self.queue.is_ending() {
-            // Before the last frames are taken: a signal that is accepted after them would be lost.
+            // Before the last frames are taken: a signal that is accepted later would be lost.
             self.end(&mut state, &End::CLOSED);
         }
-        let (mut packets, mut taken) = (answer.packets(), answer.len());
+        let (mut packets, mut taken) = (response.packets(), response.len());
         let frames = self.queue.take_while(|frame| {
             packets += frame.messages();
             let fits = packets <= max_packets && taken < enough_bytes;
@@ -65,38 +67,38 @@ impl PollingSession {
         for frame in &frames {
             bytes += frame.length();
             match frame {
-                Outgoing::Text(text) => answer.push(text),
+                Outgoing::Text(text) => response.push(text),
                 Outgoing::Pair(first, second) => {
-                    answer.push(first);
-                    answer.push(second);
+                    response.push(first);
+                    response.push(second);
                 }
-                Outgoing::Several(messages) => messages.iter().for_each(|text| answer.push(text)),
+                Outgoing::Several(messages) => messages.iter().for_each(|text| response.push(text)),
                 Outgoing::Attached(attached) => {
-                    answer.push(&attached.text);
+                    response.push(&attached.text);
                     for data in &attached.attachments {
-                        answer.push(base64_packet(self.revision(), data).as_bytes());
+                        response.push(base64_packet(self.revision(), data).as_bytes());
                     }
                     if let Some(follower) = &attached.follower {
-                        answer.push(follower);
+                        response.push(follower);
                     }
                 }
                 Outgoing::Ping => {}
                 Outgoing::Close(..) => is_last = true,
             }
         }
-        self.queue.backlog().written(frames.len(), bytes);
+        self.queue.depth().written(frames.len(), bytes);
         if is_last || (self.queue.is_closing() && self.queue.is_empty()) {
-            answer.push(b"1");
+            response.push(b"1");
             *state = State::Gone;
             self.leave();
         }
     }
 
-    /// Takes what the library has to say into an answer; `true` if a heartbeat was left out which the client need not
-    /// answer.
-    pub(super) fn take_library_packets(&self, body: &Bytes, answer: &mut Answer) -> bool {
+    /// Adds packets of the library to a response; returns true if it left out a heartbeat, which
+    /// the client need not response.
+    pub(super) fn take_library_packets(&self, body: &Bytes, response: &mut PollResponse) -> bool {
         if self.revision() == Revision::V3 {
-            answer.push_payload(body);
+            response.push_payload(body);
             return false;
         }
         let mut is_left_out = false;
@@ -104,7 +106,7 @@ impl PollingSession {
             if packet == b"2" && !self.has_answered_ping.swap(true, Ordering::Relaxed) {
                 is_left_out = true;
             } else {
-                answer.push(packet);
+                response.push(packet);
             }
         }
         is_left_out

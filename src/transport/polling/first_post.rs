@@ -1,4 +1,5 @@
-//! The first POST request of a polling connection, which carries CONNECT.
+//! Holds back polls until the first POST request of a connection, which carries CONNECT, is
+//! answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -6,34 +7,36 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::session::PollingSession;
 use crate::session::Sink;
 
-/// The request has not come.
+/// The request has not arrived.
 const NONE: u8 = 0;
-/// It is being handled.
-const UNDER_WAY: u8 = 1;
-/// It is answered.
+/// The request is being handled.
+const IN_PROGRESS: u8 = 1;
+/// The response is written.
 const DONE: u8 = 2;
 
-/// How far the first POST request of a connection has come.
+/// Progress of the first POST request of a connection.
 #[derive(Debug, Default)]
 pub(super) struct FirstPostState(AtomicU8);
 
 impl PollingSession {
-    /// Notes that a POST request is handled, until what this returns is dropped with its answer.
+    /// Records that the first POST request is being handled, until the returned value is dropped
+    /// with its response. Returns `None` for later requests.
     pub(super) fn begin_post(self: &Arc<Self>) -> Option<FirstPost> {
-        let begun = self.first_post.0.compare_exchange(NONE, UNDER_WAY, Ordering::AcqRel, Ordering::Acquire);
+        let begun = self.first_post.0.compare_exchange(NONE, IN_PROGRESS, Ordering::AcqRel, Ordering::Acquire);
         begun.is_ok().then(|| FirstPost(Arc::new(FirstPostGuard(Arc::clone(self)))))
     }
 
-    /// Whether a poll is to wait for the answer to the first POST request, which carries CONNECT: to a client that hears
-    /// that it is connected before, its transport is still busy, and volatile events of its connect handler are dropped.
+    /// Returns whether a poll must wait for the response to the first POST request. A client that
+    /// learned earlier that it is connected would find its transport still busy, and drop volatile
+    /// events of its connect handler.
     pub(super) fn awaits_first_post(&self) -> bool {
-        self.first_post.0.load(Ordering::Acquire) == UNDER_WAY && !self.queue.backlog().is_high()
+        self.first_post.0.load(Ordering::Acquire) == IN_PROGRESS && !self.queue.depth().is_high()
     }
 }
 
-/// Travels with the answer to the first POST request until that is written.
+/// Travels with the response to the first POST request until that is written.
 #[derive(Clone)]
-pub(super) struct FirstPost(#[expect(dead_code, reason = "what counts is that it is held")] Arc<FirstPostGuard>);
+pub(super) struct FirstPost(#[expect(dead_code, reason = "held for its destructor")] Arc<FirstPostGuard>);
 
 struct FirstPostGuard(Arc<PollingSession>);
 

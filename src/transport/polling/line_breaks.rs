@@ -1,25 +1,25 @@
 //! Removes line breaks from base64 packets of polling clients, which engineioxide does not decode.
 //!
-//! The official Java client encodes binary attachments as MIME does (RFC 2045, section 6.8): with a line break after 76
-//! characters and at the end.
+//! The official Java client encodes binary attachments as MIME does (RFC 2045, section 6.8): with a
+//! line break after every 76 characters and at the end.
 
 use bytes::Bytes;
 
 use super::payload::{Format, SEPARATOR};
 
-/// Rewrites the body of a POST request, piece by piece.
+/// Rewrites the body of a POST request, chunk by chunk.
 #[derive(Debug)]
 pub(super) enum LineBreaks {
-    /// Packets are separated by a byte.
+    /// Engine.IO 4: packets are separated by a byte.
     Separated(Separated),
-    /// The length of a packet precedes it, as text.
+    /// Engine.IO 3: the length of a packet precedes it as text.
     Lengths(Lengths),
-    /// Attachments are not base64.
+    /// Engine.IO 3 in binary: attachments are not base64.
     Bytes,
 }
 
 impl LineBreaks {
-    /// `max` is the maximum length of a body, in bytes.
+    /// Creates a rewriter for bodies of at most `max` bytes.
     pub(super) fn new(format: Format, max: usize) -> Self {
         match format {
             Format::Separated => Self::Separated(Separated { is_start: true, is_binary: false }),
@@ -28,16 +28,16 @@ impl LineBreaks {
         }
     }
 
-    /// Takes the next piece of the body, and returns what can be handed on.
-    pub(super) fn strip(&mut self, piece: Bytes) -> Bytes {
+    /// Rewrites the next chunk of the body, and returns what can be passed on.
+    pub(super) fn strip(&mut self, chunk: Bytes) -> Bytes {
         match self {
-            Self::Separated(separated) => separated.strip(piece),
-            Self::Lengths(lengths) => lengths.strip(&piece).into(),
-            Self::Bytes => piece,
+            Self::Separated(separated) => separated.strip(chunk),
+            Self::Lengths(lengths) => lengths.strip(&chunk).into(),
+            Self::Bytes => chunk,
         }
     }
 
-    /// Returns what is left when the body ends.
+    /// Returns the rest when the body ends.
     pub(super) fn finish(&mut self) -> Bytes {
         match self {
             Self::Lengths(lengths) => lengths.release().into(),
@@ -46,7 +46,7 @@ impl LineBreaks {
     }
 }
 
-/// The state for a payload of Engine.IO 4.
+/// State within a payload of Engine.IO 4.
 #[derive(Debug)]
 pub(super) struct Separated {
     /// Whether the next byte begins a packet.
@@ -55,7 +55,7 @@ pub(super) struct Separated {
 }
 
 impl Separated {
-    fn strip(&mut self, piece: Bytes) -> Bytes {
+    fn strip(&mut self, chunk: Bytes) -> Bytes {
         let mut is_kept = |byte: u8| {
             if byte == SEPARATOR {
                 (self.is_start, self.is_binary) = (true, false);
@@ -64,44 +64,44 @@ impl Separated {
             }
             !(self.is_binary && is_line_break(byte))
         };
-        // Nearly always there are none, and nothing is copied.
+        // Usually there are none, and nothing is copied.
         let mut stripped: Option<Vec<u8>> = None;
-        for (index, byte) in piece.iter().enumerate() {
+        for (index, byte) in chunk.iter().enumerate() {
             let kept = is_kept(*byte);
             match &mut stripped {
                 Some(stripped) if kept => stripped.push(*byte),
-                None if !kept => stripped = Some(piece[..index].to_vec()),
+                None if !kept => stripped = Some(chunk[..index].to_vec()),
                 _ => {}
             }
         }
-        stripped.map_or(piece, Bytes::from)
+        stripped.map_or(chunk, Bytes::from)
     }
 }
 
-/// The longest text of a length that makes sense, with its colon.
+/// Maximum number of characters of a packet length, with its colon.
 const MAX_LENGTH_DIGITS: usize = 20;
 
-/// The state for a payload of Engine.IO 3. A base64 packet is held until it is whole, since its length changes with its
-/// line breaks.
+/// State within a payload of Engine.IO 3. A base64 packet is buffered until it is complete, since
+/// removing line breaks changes its length.
 #[derive(Debug)]
 pub(super) struct Lengths {
     max: usize,
-    /// The length of the next packet as text, until its first byte has come.
+    /// Digits of the next packet's length, until the first byte of the packet.
     length: Vec<u8>,
-    /// What is left of the packet, in UTF-16 code units.
+    /// Rest of the current packet, in UTF-16 code units.
     left: usize,
-    /// A base64 packet that is not whole.
-    held: Option<Vec<u8>>,
+    /// A base64 packet that is not complete yet.
+    buffered: Option<Vec<u8>>,
 }
 
 impl Lengths {
     fn new(max: usize) -> Self {
-        Self { max, length: Vec::new(), left: 0, held: None }
+        Self { max, length: Vec::new(), left: 0, buffered: None }
     }
 
-    fn strip(&mut self, piece: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(piece.len());
-        for byte in piece {
+    fn strip(&mut self, chunk: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(chunk.len());
+        for byte in chunk {
             self.step(*byte, &mut out);
         }
         out
@@ -113,20 +113,20 @@ impl Lengths {
             self.step_length(byte, out);
             return;
         }
-        if self.left > 0 && !self.length.is_empty() && byte == b'b' && self.held.is_none() {
-            self.held = Some(Vec::new());
+        if self.left > 0 && !self.length.is_empty() && byte == b'b' && self.buffered.is_none() {
+            self.buffered = Some(Vec::new());
         }
         if !is_continued {
-            // Four bytes are a pair of surrogates.
+            // A four-byte character is a surrogate pair.
             self.left = self.left.saturating_sub(if byte >= 0xf0 { 2 } else { 1 });
         }
-        match &mut self.held {
-            // Anything else is not base64, or too long: the library refuses it.
-            Some(held) if byte.is_ascii() && held.len() < self.max => {
-                held.push(byte);
+        match &mut self.buffered {
+            // Anything else is invalid or too long, and the library refuses it.
+            Some(buffered) if byte.is_ascii() && buffered.len() < self.max => {
+                buffered.push(byte);
                 if self.left == 0 {
                     self.length.clear();
-                    let mut packet = self.held.take().unwrap_or_default();
+                    let mut packet = self.buffered.take().unwrap_or_default();
                     packet.retain(|byte| !is_line_break(*byte));
                     out.extend_from_slice(format!("{}:", packet.len()).as_bytes());
                     out.append(&mut packet);
@@ -150,10 +150,10 @@ impl Lengths {
         }
     }
 
-    /// What is held, as it came.
+    /// Returns the buffered bytes unchanged.
     fn release(&mut self) -> Vec<u8> {
         let mut released = std::mem::take(&mut self.length);
-        released.append(&mut self.held.take().unwrap_or_default());
+        released.append(&mut self.buffered.take().unwrap_or_default());
         released
     }
 }
@@ -166,11 +166,11 @@ fn is_line_break(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn stripped(format: Format, payload: &'static [u8], piece: usize) -> Vec<u8> {
+    fn stripped(format: Format, payload: &'static [u8], chunk: usize) -> Vec<u8> {
         let mut breaks = LineBreaks::new(format, 100);
         let mut stripped: Vec<u8> = Vec::new();
-        for piece in payload.chunks(piece) {
-            stripped.extend_from_slice(&breaks.strip(Bytes::from_static(piece)));
+        for chunk in payload.chunks(chunk) {
+            stripped.extend_from_slice(&breaks.strip(Bytes::from_static(chunk)));
         }
         stripped.extend_from_slice(&breaks.finish());
         stripped
@@ -178,18 +178,18 @@ mod tests {
 
     #[test]
     fn line_breaks_are_removed_from_binary_packets_only() {
-        for piece in [1, 2, 3, 100] {
-            let separated = stripped(Format::Separated, b"bAQ\r\nID\n\x1e42[\"a\nb\"]\x1ebAA\n==", piece);
-            assert_eq!(separated, b"bAQID\x1e42[\"a\nb\"]\x1ebAA==", "pieces of {piece}");
+        for chunk in [1, 2, 3, 100] {
+            let separated = stripped(Format::Separated, b"bAQ\r\nID\n\x1e42[\"a\nb\"]\x1ebAA\n==", chunk);
+            assert_eq!(separated, b"bAQID\x1e42[\"a\nb\"]\x1ebAA==", "chunks of {chunk}");
             let payload = "9:b4AQ\r\nID\n9:42[\"a\nb\"]1:24:4\u{1f3a5}\u{e9}7:b4AA\n==".as_bytes();
             let expected = "6:b4AQID9:42[\"a\nb\"]1:24:4\u{1f3a5}\u{e9}6:b4AA==".as_bytes();
-            assert_eq!(stripped(Format::Lengths, payload, piece), expected, "pieces of {piece}");
-            assert_eq!(stripped(Format::Bytes, b"\x01\x03\xff\x04\n\n", piece), b"\x01\x03\xff\x04\n\n");
+            assert_eq!(stripped(Format::Lengths, payload, chunk), expected, "chunks of {chunk}");
+            assert_eq!(stripped(Format::Bytes, b"\x01\x03\xff\x04\n\n", chunk), b"\x01\x03\xff\x04\n\n");
         }
     }
 
     #[test]
-    fn malformed_payload_is_handed_on_as_it_came() {
+    fn malformed_payload_is_passed_on_unchanged() {
         for payload in [
             &b"6:b4AQ\n"[..],
             b"0:1:2",
@@ -199,17 +199,17 @@ mod tests {
             b"99999999999999999999999999:b4\n",
             b"3:b\xf0\x9f\x8e\xa5",
         ] {
-            for piece in [1, 2, 3, 100] {
-                assert_eq!(stripped(Format::Lengths, payload, piece), payload, "pieces of {piece}");
+            for chunk in [1, 2, 3, 100] {
+                assert_eq!(stripped(Format::Lengths, payload, chunk), payload, "chunks of {chunk}");
             }
         }
     }
 
     #[test]
-    fn packet_longer_than_a_body_is_not_held() {
+    fn packet_longer_than_a_body_is_not_buffered() {
         let mut lengths = Lengths::new(8);
-        let handed_on = lengths.strip(b"1000:b4AQIDAQIDAQ\nID");
-        assert!(handed_on.starts_with(b"1000:b4AQIDAQ"), "{handed_on:?}");
-        assert!(lengths.held.is_none());
+        let passed_on = lengths.strip(b"1000:b4AQIDAQIDAQ\nID");
+        assert!(passed_on.starts_with(b"1000:b4AQIDAQ"), "{passed_on:?}");
+        assert!(lengths.buffered.is_none());
     }
 }

@@ -1,10 +1,10 @@
-//! Follows the packets in the body of a polling request, without buffering them.
+//! Parses packet boundaries in the body of a polling request, without buffering it.
 //!
-//! Three formats: Engine.IO 4 separates packets by a byte; Engine.IO 3 puts lengths before them, as text that counts UTF-16
-//! code units (`<length>:<packet>…`), or as bytes.
+//! There are three formats: Engine.IO 4 separates packets by a byte; Engine.IO 3 precedes each with
+//! its length, either as text that counts UTF-16 code units (`<length>:<packet>…`), or as bytes.
 //!
-//! The library never returns from a text packet of Engine.IO 3 that ends between the two halves of one character: it spins,
-//! and takes the thread with it. Whatever else is wrong it finds itself.
+//! The library loops forever on a text packet of Engine.IO 3 whose length ends within a surrogate
+//! pair, so such a packet is refused here. The library detects all other errors.
 
 use http::HeaderValue;
 
@@ -13,26 +13,26 @@ use crate::dialect::socketio::packet::Revision;
 /// Separates packets in Engine.IO 4.
 pub(super) const SEPARATOR: u8 = 0x1e;
 
-/// Ends the length of a packet where it is written as bytes.
+/// Ends a packet length that is written as bytes.
 const LENGTH_END: u8 = 0xff;
 
-/// How many bytes of a packet tell what it is.
+/// Number of bytes that identify a packet's type.
 pub(super) const PREFIX: usize = 1;
 
-/// The answer to a poll.
+/// The response to a poll.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct PollResponse {
     revision: Revision,
     payload: Vec<u8>,
     packets: usize,
 }
 
-impl Answer {
+impl PollResponse {
     pub(super) fn new(revision: Revision) -> Self {
         Self { revision, payload: Vec::new(), packets: 0 }
     }
 
-    /// Appends a packet, which is text.
+    /// Appends a text packet.
     pub(super) fn push(&mut self, packet: &[u8]) {
         match self.revision {
             Revision::V4 if self.packets > 0 => self.payload.push(SEPARATOR),
@@ -46,7 +46,7 @@ impl Answer {
         self.packets += 1;
     }
 
-    /// Appends a payload of Engine.IO 3 that has its lengths already.
+    /// Appends a payload of Engine.IO 3 whose packets already have their lengths.
     pub(super) fn push_payload(&mut self, payload: &[u8]) {
         self.payload.extend_from_slice(payload);
         self.packets += payload.split(|byte| *byte == b':').skip(1).count();
@@ -69,16 +69,16 @@ impl Answer {
     }
 }
 
-/// A packet, by its first bytes.
+/// A packet's type, and the first bytes of its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packet<'a> {
-    /// Fewer bytes than [`PREFIX`] if it has no more.
+    /// A text packet: its first [`PREFIX`] bytes, or fewer if it is shorter.
     Text(&'a [u8]),
     /// An attachment.
     Binary,
 }
 
-/// How packets are put together in a payload.
+/// Encoding of the packets in a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// Engine.IO 4: separated by a byte.
@@ -90,7 +90,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// The format of a body with this content type.
+    /// Returns the format of a body with this content type.
     pub(super) fn of(revision: Revision, content_type: Option<&HeaderValue>) -> Self {
         match revision {
             Revision::V4 => Self::Separated,
@@ -100,18 +100,18 @@ impl Format {
     }
 }
 
-/// Where in a payload its reader is.
+/// Parser state within a payload.
 #[derive(Debug)]
 pub(super) struct PacketReader {
     format: Format,
-    /// What has been read of a length.
+    /// The length of the next packet, as far as it is read.
     length: usize,
-    /// What is left of the packet, while in one: code units, or bytes.
+    /// Rest of the current packet, in code units or bytes; `None` between packets.
     left: Option<usize>,
-    /// Whether that of the packet was read, where it is told before the length: whether it is binary.
+    /// Whether the type of the next packet was read, where it precedes the length.
     has_kind: bool,
     is_binary: bool,
-    /// The first bytes of a packet, until they were seen.
+    /// First bytes of the current packet, until they are reported.
     prefix: Option<([u8; PREFIX], usize)>,
 }
 
@@ -121,9 +121,9 @@ impl PacketReader {
         Self { format, length: 0, left: None, has_kind: false, is_binary: false, prefix }
     }
 
-    /// Follows bytes of the payload and tells `accept` of each packet; `false` where one is not accepted, or a packet ends
-    /// within a character.
-    pub(super) fn follow(&mut self, bytes: &[u8], mut accept: impl FnMut(Packet<'_>) -> bool) -> bool {
+    /// Parses bytes of the payload and reports each packet to `accept`. Returns false if a packet
+    /// is not accepted or ends within a character.
+    pub(super) fn parse(&mut self, bytes: &[u8], mut accept: impl FnMut(Packet<'_>) -> bool) -> bool {
         bytes.iter().all(|byte| match self.format {
             Format::Separated => self.step_separated(*byte, &mut accept),
             Format::Lengths => self.step_lengths(*byte, &mut accept),
@@ -131,10 +131,10 @@ impl PacketReader {
         })
     }
 
-    /// The payload has ended, and with it a packet of Engine.IO 4.
+    /// Ends the payload, and reports the last packet of Engine.IO 4.
     pub(super) fn finish(&mut self, mut accept: impl FnMut(Packet<'_>) -> bool) -> bool {
         let is_within = self.prefix.is_some_and(|(_, length)| length > 0);
-        self.format != Format::Separated || !is_within || self.tell(&mut accept)
+        self.format != Format::Separated || !is_within || self.report(&mut accept)
     }
 
     fn begin(&mut self, left: usize) {
@@ -142,15 +142,15 @@ impl PacketReader {
         self.prefix = self.left.map(|_| ([0; PREFIX], 0));
     }
 
-    /// A byte of a packet.
-    fn note(&mut self, byte: u8, accept: &mut impl FnMut(Packet<'_>) -> bool) -> bool {
+    /// Handles a byte of a packet.
+    fn read_byte(&mut self, byte: u8, accept: &mut impl FnMut(Packet<'_>) -> bool) -> bool {
         let Some((prefix, length)) = &mut self.prefix else { return true };
         prefix[*length] = byte;
         *length += 1;
-        *length < PREFIX || self.tell(accept)
+        *length < PREFIX || self.report(accept)
     }
 
-    fn tell(&mut self, accept: &mut impl FnMut(Packet<'_>) -> bool) -> bool {
+    fn report(&mut self, accept: &mut impl FnMut(Packet<'_>) -> bool) -> bool {
         let Some((prefix, length)) = self.prefix.take() else { return true };
         let is_binary = self.is_binary || prefix[0] == b'b';
         accept(if is_binary { Packet::Binary } else { Packet::Text(&prefix[..length]) })
@@ -158,9 +158,9 @@ impl PacketReader {
 
     fn step_separated(&mut self, byte: u8, accept: &mut impl FnMut(Packet<'_>) -> bool) -> bool {
         if byte != SEPARATOR {
-            return self.note(byte, accept);
+            return self.read_byte(byte, accept);
         }
-        let accepted = self.tell(accept);
+        let accepted = self.report(accept);
         self.prefix = Some(([0; PREFIX], 0));
         accepted
     }
@@ -169,13 +169,13 @@ impl PacketReader {
         let is_continued = byte & 0xc0 == 0x80;
         match (self.left, byte) {
             (Some(0), _) if is_continued => {}
-            (Some(1..), _) if is_continued => return self.note(byte, accept),
+            (Some(1..), _) if is_continued => return self.read_byte(byte, accept),
             (Some(left @ 1..), _) => {
-                // Four bytes are a pair of surrogates.
+                // A four-byte character is a surrogate pair.
                 let units = if byte >= 0xf0 { 2 } else { 1 };
                 self.left = left.checked_sub(units);
                 let Some(left) = self.left else { return false };
-                return self.note(byte, accept) && (left > 0 || self.tell(accept));
+                return self.read_byte(byte, accept) && (left > 0 || self.report(accept));
             }
             (_, b':') => self.begin(self.length),
             (_, b'0'..=b'9') => {
@@ -191,7 +191,7 @@ impl PacketReader {
         match (self.left, byte) {
             (Some(left), _) => {
                 self.left = Some(left - 1).filter(|left| *left > 0);
-                return self.note(byte, accept) && (self.left.is_some() || self.tell(accept));
+                return self.read_byte(byte, accept) && (self.left.is_some() || self.report(accept));
             }
             (None, LENGTH_END) => {
                 self.begin(self.length);
@@ -208,7 +208,7 @@ impl PacketReader {
 mod tests {
     use super::*;
 
-    fn packets(format: Format, payload: &[u8], piece: usize) -> Option<Vec<String>> {
+    fn packets(format: Format, payload: &[u8], chunk: usize) -> Option<Vec<String>> {
         let (mut reader, mut seen) = (PacketReader::new(format), Vec::new());
         let mut accept = |packet: Packet<'_>| {
             seen.push(match packet {
@@ -217,30 +217,30 @@ mod tests {
             });
             true
         };
-        let followed = payload.chunks(piece).all(|piece| reader.follow(piece, &mut accept));
-        (followed && reader.finish(&mut accept)).then_some(seen)
+        let is_valid = payload.chunks(chunk).all(|chunk| reader.parse(chunk, &mut accept));
+        (is_valid && reader.finish(&mut accept)).then_some(seen)
     }
 
     #[test]
     fn packets_are_found_in_every_format() {
-        for piece in [1, 2, 3, 100] {
-            let separated = packets(Format::Separated, b"40\x1e3\x1e458-[\"x\"]\x1ebAAAA\x1e42[1]", piece);
-            assert_eq!(separated.unwrap(), ["4", "3", "4", "attachment", "4"], "{piece}");
-            let lengths = packets(Format::Lengths, "2:401:26:42[\"\u{e9}\"]6:b4AAAA".as_bytes(), piece);
-            assert_eq!(lengths.unwrap(), ["4", "2", "4", "attachment"], "{piece}");
-            let bytes = packets(Format::Bytes, b"\x00\x02\xff40\x00\x01\x00\xff42[\"aaaaaa\x01\x03\xff\x04ab", piece);
-            assert_eq!(bytes.unwrap(), ["4", "4", "attachment"], "{piece}");
+        for chunk in [1, 2, 3, 100] {
+            let separated = packets(Format::Separated, b"40\x1e3\x1e458-[\"x\"]\x1ebAAAA\x1e42[1]", chunk);
+            assert_eq!(separated.unwrap(), ["4", "3", "4", "attachment", "4"], "{chunk}");
+            let lengths = packets(Format::Lengths, "2:401:26:42[\"\u{e9}\"]6:b4AAAA".as_bytes(), chunk);
+            assert_eq!(lengths.unwrap(), ["4", "2", "4", "attachment"], "{chunk}");
+            let bytes = packets(Format::Bytes, b"\x00\x02\xff40\x00\x01\x00\xff42[\"aaaaaa\x01\x03\xff\x04ab", chunk);
+            assert_eq!(bytes.unwrap(), ["4", "4", "attachment"], "{chunk}");
         }
     }
 
     #[test]
-    fn answers_are_written_in_the_format_of_the_revision() {
+    fn responses_are_written_in_the_format_of_the_revision() {
         let written = |revision| {
-            let mut answer = Answer::new(revision);
-            answer.push("42[\"\u{1f3a5}\"]".as_bytes());
-            answer.push(b"2");
-            assert_eq!(answer.packets(), 2);
-            String::from_utf8(answer.into_bytes()).unwrap()
+            let mut response = PollResponse::new(revision);
+            response.push("42[\"\u{1f3a5}\"]".as_bytes());
+            response.push(b"2");
+            assert_eq!(response.packets(), 2);
+            String::from_utf8(response.into_bytes()).unwrap()
         };
         assert_eq!(written(Revision::V4), "42[\"\u{1f3a5}\"]\u{1e}2");
         assert_eq!(written(Revision::V3), "8:42[\"\u{1f3a5}\"]1:2");
@@ -255,9 +255,9 @@ mod tests {
             ("2:404:4ab\u{1f3a5}1:2", false),
             ("99999999999999999999999:4", true),
         ] {
-            for piece in [1, 2, 3, 100] {
-                let followed = packets(Format::Lengths, payload.as_bytes(), piece).is_some();
-                assert_eq!(followed, is_whole, "{payload} in pieces of {piece}");
+            for chunk in [1, 2, 3, 100] {
+                let is_valid = packets(Format::Lengths, payload.as_bytes(), chunk).is_some();
+                assert_eq!(is_valid, is_whole, "{payload} in chunks of {chunk}");
             }
         }
     }
@@ -266,7 +266,7 @@ mod tests {
     fn reading_ends_at_a_packet_that_is_not_accepted() {
         let mut reader = PacketReader::new(Format::Separated);
         let mut seen = 0;
-        assert!(!reader.follow(b"40\x1e40\x1e40", |_| {
+        assert!(!reader.parse(b"40\x1e40\x1e40", |_| {
             seen += 1;
             seen < 2
         }));

@@ -1,7 +1,8 @@
 //! The state of one polling connection.
 //!
-//! The executor is here until the connection upgrades to a WebSocket, which takes it, or ends. The library only knows the
-//! connection by its session id; it is closed silently when the executor has gone.
+//! It owns the executor until the connection ends or upgrades to a WebSocket, which takes it over.
+//! The library knows the connection by its session id only; its session is closed silently when the
+//! executor is gone.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
@@ -33,34 +34,34 @@ pub(crate) struct PollingSession {
     pub(super) queue: Arc<SendQueue>,
     pub(super) state: Mutex<State>,
     pub(super) upgrade: UpgradeState,
-    /// The library's side.
+    /// The library's session.
     socket: OnceLock<(Sid, Weak<Socket<Data>>)>,
     sessions: Weak<Sessions>,
     pub(super) has_answered_ping: AtomicBool,
     pub(super) first_post: FirstPostState,
-    /// The poll that waits, where one does.
+    /// Wakes the pending poll.
     pub(super) poller: AtomicWaker,
-    /// Told when the executor is gone.
+    /// Notified when the executor is gone.
     gone: Notify,
-    /// Told when the connection makes room for another.
+    /// Notified when the connection is evicted.
     evicted: Notify,
-    /// Told when the client is not connected to any namespace, or owes attachments.
+    /// Notified when the client is not connected to a namespace, or attachments are missing.
     unsettled: Notify,
     unsettled_since: Mutex<Option<Instant>>,
 }
 
 pub(super) enum State {
     Live(Box<Executor>),
-    /// All sessions have ended, and the client may still fetch what waits for it.
+    /// All sessions have ended; the client may still fetch its queued frames.
     Ending(Box<Executor>),
     /// The connection has moved to a WebSocket.
     Moved,
-    /// The connection is over, or not there yet.
+    /// The connection has ended, or is not open yet.
     Gone,
 }
 
 impl PollingSession {
-    /// A connection that the library has yet to open.
+    /// Creates a connection that the library has yet to open.
     pub(super) fn new(revision: Revision, queue: Arc<SendQueue>, sessions: Weak<Sessions>) -> Arc<Self> {
         Arc::new(Self {
             revision,
@@ -79,13 +80,13 @@ impl PollingSession {
         })
     }
 
-    /// The library has opened it.
+    /// Starts the connection, once the library has opened it.
     pub(super) fn start(&self, executor: Executor) {
         *self.state.lock() = State::Live(Box::new(executor));
     }
 
     pub(super) fn set_socket(&self, socket: &Arc<Socket<Data>>) {
-        // The library opens each of its sessions once.
+        // The library opens each session once.
         _ = self.socket.set((socket.id, Arc::downgrade(socket)));
     }
 
@@ -97,7 +98,7 @@ impl PollingSession {
         self.revision
     }
 
-    /// Has the HTTP connection of a request count as part of this connection.
+    /// Counts the HTTP connection of a request as part of this connection.
     pub(crate) fn join(&self, request: &Request) {
         let permit = match &*self.state.lock() {
             State::Live(executor) | State::Ending(executor) => Arc::clone(executor.permit()),
@@ -108,7 +109,7 @@ impl PollingSession {
         }
     }
 
-    /// The rate limiter of the connection, as long as it is there.
+    /// Returns the rate limiter of the connection, unless that has ended.
     pub(crate) fn limiter(&self) -> Option<Arc<RateLimiter>> {
         match &*self.state.lock() {
             State::Live(executor) | State::Ending(executor) => Some(Arc::clone(executor.limiter())),
@@ -116,17 +117,17 @@ impl PollingSession {
         }
     }
 
-    /// Whether the client is still heard.
+    /// Returns whether messages of the client are still handled.
     pub(super) fn is_live(&self) -> bool {
         matches!(*self.state.lock(), State::Live(_)) && !self.queue.is_closing()
     }
 
-    /// Whether the client was asked to disconnect.
+    /// Returns whether the connection is closing.
     pub(super) fn is_closing(&self) -> bool {
         self.queue.is_closing()
     }
 
-    /// The ids of its sessions.
+    /// Returns the connection ids of its sessions.
     pub(super) fn connections(&self) -> Vec<ConnectionId> {
         match &*self.state.lock() {
             State::Live(executor) => executor.connections(),
@@ -134,7 +135,7 @@ impl PollingSession {
         }
     }
 
-    /// Lets the executor act, and ends the connection if that says so.
+    /// Runs `act` on the executor, and ends the connection if it returns an error.
     pub(super) fn act(&self, act: impl FnOnce(&mut Executor) -> Result<(), End>) {
         let mut state = self.state.lock();
         let State::Live(executor) = &mut *state else { return };
@@ -143,7 +144,8 @@ impl PollingSession {
         }
     }
 
-    /// Ends the sessions. Where the client is told, it may fetch the rest first.
+    /// Ends the sessions. If the end has a close reason, the client may still fetch its queued
+    /// frames.
     pub(super) fn end(&self, state: &mut State, end: &End) {
         if !matches!(state, State::Live(_)) {
             return;
@@ -158,17 +160,17 @@ impl PollingSession {
         }
     }
 
-    /// The connection is lost; its sessions may be resumed.
+    /// Ends the connection as lost; its sessions may be resumed.
     pub(super) fn lose(&self, reason: LeaveReason) {
         let mut state = self.state.lock();
-        self.end(&mut state, &End::gone(reason));
+        self.end(&mut state, &End::lost(reason));
         if matches!(*state, State::Ending(_)) {
             *state = State::Gone;
             self.leave();
         }
     }
 
-    /// Has the library forget the connection.
+    /// Removes the connection from the map and from the library.
     pub(super) fn leave(&self) {
         if let Some((sid, socket)) = self.socket.get() {
             if let Some(sessions) = self.sessions.upgrade() {
@@ -182,15 +184,16 @@ impl PollingSession {
         self.gone.notify_waiters();
     }
 
-    /// The library has ended its session.
+    /// Handles the end of the library's session.
     pub(super) fn library_closed(&self, reason: &DisconnectReason) {
         let end = match reason {
-            DisconnectReason::HeartbeatTimeout => End::gone(LeaveReason::TimedOut),
-            // A client that gives up its transport, since a poll has failed or a heartbeat was missed, closes it, and comes
-            // back. One that leaves for good leaves its namespaces first.
+            DisconnectReason::HeartbeatTimeout => End::lost(LeaveReason::TimedOut),
+            // A client that gives up its transport, after a failed poll or a missed heartbeat,
+            // closes it and reconnects. One that leaves for good disconnects from its namespaces
+            // first.
             DisconnectReason::TransportClose
             | DisconnectReason::TransportError
-            | DisconnectReason::MultipleHttpPollingError => End::gone(LeaveReason::Disconnected),
+            | DisconnectReason::MultipleHttpPollingError => End::lost(LeaveReason::Disconnected),
             DisconnectReason::PacketParsingError | DisconnectReason::ClosingServer => {
                 End { reason: LeaveReason::Disconnected, is_lost: false, close: None }
             }
@@ -204,7 +207,7 @@ impl PollingSession {
         self.leave();
     }
 
-    /// Resolves when the connection has moved or is over.
+    /// Completes when the connection has moved to a WebSocket or ended.
     pub(super) async fn gone(&self) {
         loop {
             let gone = self.gone.notified();
@@ -215,8 +218,8 @@ impl PollingSession {
         }
     }
 
-    /// Ends the connection when it is to be closed, or when its client does not say what it is here for.
-    /// It may take the time of `first` for that, and of `later` for the rest of what it has begun to say.
+    /// Ends the connection when it is closing, or when its client does not connect to a namespace
+    /// within `first`, or does not complete a message within `later`.
     pub(super) async fn supervise(self: Arc<Self>, lifecycle: Lifecycle, first: Duration, later: Duration) {
         tokio::select! {
             () = self.gone() => return,
@@ -234,7 +237,7 @@ impl PollingSession {
             }
             () = lifecycle.stopping() => {}
         }
-        // Nothing more is accepted for it, and what was is fetched by the next polls.
+        // Accepts nothing more; the next polls fetch the queued frames.
         let limit = {
             let mut state = self.state.lock();
             self.end(&mut state, &End::CLOSED);
@@ -254,10 +257,11 @@ impl PollingSession {
         }
     }
 
-    /// Resolves when the client has not been connected to a namespace for too long, or owes attachments.
+    /// Completes when the client was not connected to a namespace for too long, or attachments are
+    /// missing.
     async fn stays_unsettled(&self, first: Duration, later: Duration) {
         let mut limit = first;
-        self.note_settled();
+        self.update_settled();
         loop {
             let unsettled = self.unsettled.notified();
             let since = *self.unsettled_since.lock();
@@ -280,8 +284,8 @@ impl PollingSession {
         }
     }
 
-    /// Has [`supervise`](Self::supervise) know whether the client owes something.
-    pub(super) fn note_settled(&self) {
+    /// Updates whether [`supervise`](Self::supervise) waits for something from the client.
+    pub(super) fn update_settled(&self) {
         let is_settled = self.is_settled();
         let mut since = self.unsettled_since.lock();
         if is_settled {
@@ -292,7 +296,7 @@ impl PollingSession {
         }
     }
 
-    /// Ready when the client may be read on.
+    /// Completes when the connection may be read again.
     pub(super) fn poll_pause(&self, context: &mut Context<'_>) -> Poll<()> {
         match &mut *self.state.lock() {
             State::Live(executor) => executor.poll_pause(context),
@@ -303,7 +307,7 @@ impl PollingSession {
 
 impl Evict for PollingSession {
     fn evict(self: Arc<Self>) {
-        // By its own task: nobody here may wait for a lock of the connection.
+        // Done by the connection's own task: the caller must not wait for a lock of the connection.
         self.evicted.notify_one();
     }
 }

@@ -7,14 +7,14 @@ use tracing::debug;
 use super::session::{PollingSession, State};
 use crate::transport::executor::Executor;
 
-/// Nobody has asked for an upgrade.
+/// No upgrade was requested.
 const NONE: u8 = 0;
-/// There is a WebSocket, on which nothing has come yet.
+/// There is a WebSocket, but nothing was received on it yet.
 const CLAIMED: u8 = 1;
-/// The client waits for its poll to be answered, and then moves.
+/// The client has probed the WebSocket, and upgrades when its poll is answered.
 const PROBED: u8 = 2;
 
-/// How far the upgrade of a connection has come.
+/// Progress of a connection's upgrade.
 #[derive(Debug, Default)]
 pub(super) struct UpgradeState(AtomicU8);
 
@@ -33,12 +33,13 @@ impl UpgradeState {
 }
 
 impl PollingSession {
-    /// Claims the one upgrade that a connection may have at a time; `false` where it is taken.
+    /// Claims the one upgrade that a connection may attempt at a time; returns false if it is
+    /// already claimed.
     pub(crate) fn begin_upgrade(&self) -> bool {
         self.is_live() && self.upgrade.claim()
     }
 
-    /// The WebSocket works, as far as the client's side: the client goes on when its poll is answered.
+    /// Records that the client has probed the WebSocket: it continues when its poll is answered.
     pub(crate) fn probed(&self) {
         self.upgrade.set(PROBED);
         self.poller.wake();
@@ -48,13 +49,14 @@ impl PollingSession {
         self.upgrade.is(PROBED)
     }
 
-    /// The WebSocket came to nothing: polling goes on.
+    /// Gives up the upgrade, because the WebSocket failed; polling continues.
     pub(crate) fn abandon_upgrade(&self) {
         self.upgrade.set(NONE);
-        debug!("upgrade abandoned, polling goes on");
+        debug!("upgrade abandoned, polling continues");
     }
 
-    /// Moves the connection to its WebSocket; `None` if it has ended.
+    /// Moves the connection's executor to its WebSocket; returns `None` if the connection has
+    /// ended.
     pub(crate) fn take(&self) -> Option<Box<Executor>> {
         let mut state = self.state.lock();
         match std::mem::replace(&mut *state, State::Moved) {
@@ -69,7 +71,7 @@ impl PollingSession {
         }
     }
 
-    /// Whether the connection has moved to a WebSocket.
+    /// Returns whether the connection has moved to a WebSocket.
     pub(super) fn has_moved(&self) -> bool {
         matches!(*self.state.lock(), State::Moved)
     }

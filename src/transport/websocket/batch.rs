@@ -1,35 +1,36 @@
-//! Frames that are written together.
+//! Encodes WebSocket frames that are written together.
 //!
-//! A server's frames are not masked (RFC 6455, section 5.1), so that a frame is its payload with a few bytes before it. All
-//! frames of a burst go into one buffer, which is written with one system call.
+//! A server's frames are not masked (RFC 6455, section 5.1), so a frame is its payload with a short
+//! header. All frames of a burst go into one buffer, which is written with one system call.
 
 use std::collections::VecDeque;
 
 use crate::session::Outgoing;
 use crate::transport::executor::End;
 
-/// The bit that marks the last frame of a message; every message here is one frame.
+/// Marks the last frame of a message; every message here is one frame.
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 const PING: u8 = 0x9;
 
-/// The longest header of a frame of a server.
+/// Maximum size of a server's frame header, in bytes.
 const MAX_HEADER: usize = 10;
 
-/// What the ping says whose answer tells that everything before it was read.
-pub(super) const BACK: &[u8] = b"back";
+/// Payload of the ping after a session resumption; its pong confirms that the client has read
+/// everything before it.
+pub(super) const RESUMED: &[u8] = b"back";
 
-/// How many bytes a buffer has at most, unless one frame alone has more.
-const ENOUGH: usize = 64 * 1024;
+/// Maximum size of a buffer in bytes, unless a single frame is larger.
+const MAX_BUFFER: usize = 64 * 1024;
 
-/// Takes frames off the front and encodes them, up to a limit. Returns the buffer, and how many frames and bytes of a queue
-/// are in it.
+/// Encodes frames from the front, up to a limit. Returns the buffer, the number of frames in it,
+/// and their number of payload bytes.
 pub(super) fn encode(frames: &mut VecDeque<Outgoing>) -> (Vec<u8>, usize, usize) {
     let (mut count, mut bytes) = (0, 0);
     let mut capacity = 0;
     for frame in &*frames {
-        if count > 0 && capacity + frame.length() > ENOUGH {
+        if count > 0 && capacity + frame.length() > MAX_BUFFER {
             break;
         }
         capacity += frame.length() + frame.messages() * MAX_HEADER;
@@ -54,32 +55,32 @@ pub(super) fn encode(frames: &mut VecDeque<Outgoing>) -> (Vec<u8>, usize, usize)
                     push(&mut buffer, TEXT, follower);
                 }
             }
-            Outgoing::Ping => push(&mut buffer, PING, BACK),
-            // Written last, by itself.
+            Outgoing::Ping => push(&mut buffer, PING, RESUMED),
+            // Written separately, as the last frame.
             Outgoing::Close(..) => {}
         }
     }
     (buffer, count, bytes)
 }
 
-/// A ping.
+/// Encodes a ping.
 pub(super) fn ping() -> Vec<u8> {
     let mut buffer = Vec::with_capacity(2);
     push(&mut buffer, PING, &[]);
     buffer
 }
 
-/// A text frame.
+/// Encodes a text frame.
 pub(super) fn text(text: &str) -> Vec<u8> {
     let mut buffer = Vec::with_capacity(text.len() + MAX_HEADER);
     push(&mut buffer, TEXT, text.as_bytes());
     buffer
 }
 
-/// The end among some frames, if it is there.
+/// Returns the end that a close frame among these frames demands.
 pub(super) fn end_of(frames: &VecDeque<Outgoing>) -> Option<End> {
     frames.iter().find_map(|frame| match frame {
-        Outgoing::Close(code, reason) => Some(End::told(*code, reason)),
+        Outgoing::Close(code, reason) => Some(End::closing(*code, reason)),
         Outgoing::Text(_) | Outgoing::Pair(..) | Outgoing::Several(_) | Outgoing::Attached(_) | Outgoing::Ping => None,
     })
 }

@@ -1,10 +1,10 @@
-//! The connection loop: the life of one WebSocket, whatever its protocol.
+//! The loop of one WebSocket connection, whatever its protocol.
 //!
-//! One task reads, has the [`Executor`] carry out what the conversation decides, and writes what waits in the send queue.
-//! The library decodes frames; ours are encoded here, all of a burst into one buffer.
+//! One task reads messages, passes them to the [`Executor`], and writes queued frames. The library
+//! decodes frames; outgoing frames are encoded here, all of a burst into one buffer.
 //!
-//! The guarantee that is easy to break: the library's own buffer is empty whenever we write, since it is flushed after each
-//! frame that it answers by itself.
+//! Invariant: the library's own write buffer is empty whenever frames are written, since it is
+//! flushed after each frame that the library answers by itself.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -24,7 +24,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
 use super::heartbeat::{Beat, HeartbeatTimer};
-use super::{Settings, batch};
+use super::{WebSocketSettings, batch};
 use crate::auth::Grant;
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
@@ -35,13 +35,15 @@ use crate::transport::queue::SendQueue;
 use crate::transport::read_ahead::{READ_BUFFER, ReadAhead};
 use crate::transport::stream::Stream;
 
-/// The most bytes that are read of a connection after its close frame was sent: more than a kernel buffers by default.
+/// Maximum number of bytes that are read after sending a close frame: more than the kernel buffers
+/// by default.
 const MAX_UNREAD: usize = 8 << 20;
 
-/// A WebSocket over one of our streams.
+/// A WebSocket over a rate-limited stream.
 pub(in crate::transport) type Socket = WebSocketStream<Metered<ReadAhead<Stream>>>;
 
-/// A WebSocket whose handshake has been answered. `early` is what was read of it with the request.
+/// Creates a WebSocket whose handshake is already answered; `early` was read together with the
+/// request.
 pub(in crate::transport) async fn accept(
     stream: Stream,
     early: Bytes,
@@ -61,11 +63,11 @@ pub(super) struct Connection {
     executor: Box<Executor>,
     queue: Arc<SendQueue>,
     heartbeat: HeartbeatTimer,
-    /// Until when what waits may still be written, once that is known.
+    /// Deadline for writing the rest, once the connection is closing.
     deadline: Option<Instant>,
 }
 
-/// What a connection has to do.
+/// An event for the connection's task.
 enum Wake {
     Write(VecDeque<Outgoing>),
     Read(Option<Result<Message, Error>>),
@@ -74,33 +76,38 @@ enum Wake {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, executor: Box<Executor>, settings: &Settings) -> Self {
+    pub(super) fn new(socket: Socket, executor: Box<Executor>, settings: &WebSocketSettings) -> Self {
         let heartbeat = HeartbeatTimer::new(executor.heartbeat(), settings.heartbeat);
         let queue = Arc::clone(executor.queue());
         Self { socket, executor, queue, heartbeat, deadline: None }
     }
 
-    /// Opens the conversation, with what the token of the handshake grants.
+    /// Opens the conversation with the grant of the handshake's token.
     pub(super) fn open(&mut self, grant: Option<Grant>) -> Result<(), End> {
         self.executor.open(grant)
     }
 
-    /// Serves until the connection ends; `opened` is what came of opening it. The client may take `patience` to say what
-    /// it is here for.
-    pub(super) async fn run(&mut self, opened: Result<(), End>, patience: Duration, settings: &Settings) {
+    /// Serves the connection until it ends. `opened` is the result of opening it; the client has
+    /// `settle_timeout` to join or connect.
+    pub(super) async fn run(
+        &mut self,
+        opened: Result<(), End>,
+        settle_timeout: Duration,
+        settings: &WebSocketSettings,
+    ) {
         let end = match opened {
-            Ok(()) => self.serve(patience, settings).await,
+            Ok(()) => self.serve(settle_timeout, settings).await,
             Err(end) => end,
         };
         self.executor.finish(&end);
         if let Some((code, why)) = end.close {
             let limit = self.executor.hub().timeouts().last_write;
-            // In a box: a connection is not to be larger all its life for how it ends.
-            timeout(limit, Box::pin(self.say_goodbye(code, why))).await.ok();
+            // Boxed, so that the future stays small for the life of the connection.
+            timeout(limit, Box::pin(self.send_close(code, why))).await.ok();
         }
     }
 
-    async fn say_goodbye(&mut self, code: u16, why: &'static str) {
+    async fn send_close(&mut self, code: u16, why: &'static str) {
         let mut rest = self.queue.rest();
         while !rest.is_empty() {
             let (buffer, ..) = batch::encode(&mut rest);
@@ -110,8 +117,8 @@ impl Connection {
         }
         let frame = CloseFrame { code: CloseCode::from(code), reason: why.into() };
         self.socket.close(Some(frame)).await.ok();
-        // The client hears that all is said, and answers by ending its side: RFC 6455, section 7.1.1. It is read until
-        // then, so that the close frame arrives before the reset that unread data causes.
+        // The client answers the close frame by closing its side (RFC 6455, section 7.1.1). Reading
+        // until then lets the close frame arrive before the reset that unread data would cause.
         self.socket.get_mut().shutdown().await.ok();
         let (mut unread, mut left) = ([0; READ_BUFFER], MAX_UNREAD);
         while left > 0 {
@@ -120,20 +127,21 @@ impl Connection {
                 _ => return,
             }
         }
-        // It sends on: it has until the time limit to read the close frame, and is not read any more.
+        // The client sends too much: it is not read any more, and has until the time limit to read
+        // the close frame.
         std::future::pending::<()>().await;
     }
 
-    async fn serve(&mut self, mut patience: Duration, settings: &Settings) -> End {
+    async fn serve(&mut self, mut settle_timeout: Duration, settings: &WebSocketSettings) -> End {
         let mut unsettled: Option<Pin<Box<Sleep>>> = None;
         loop {
-            let wake = poll_fn(|context| self.poll_wake(context, &mut unsettled, &mut patience, settings)).await;
+            let wake = poll_fn(|context| self.poll_wake(context, &mut unsettled, &mut settle_timeout, settings)).await;
             let done = match wake {
                 Wake::Write(frames) => self.write(frames).await,
                 Wake::Read(message) => {
                     let is_answered = matches!(message, Some(Ok(Message::Ping(_) | Message::Close(_))));
                     match self.read(message) {
-                        // By the library, which queues its answers without a bound.
+                        // Answered by the library, whose own queue has no bound.
                         Ok(()) if is_answered => self.flush().await,
                         done => done,
                     }
@@ -141,7 +149,7 @@ impl Connection {
                 Wake::Beat(beat) => self.beat(beat).await,
                 Wake::Unsettled => {
                     self.executor.hub().metrics().limit(Limit::HandshakeTime);
-                    Err(End::told(1008, "the first message took too long"))
+                    Err(End::closing(1008, "the first message took too long"))
                 }
             };
             if let Err(end) = done {
@@ -150,13 +158,13 @@ impl Connection {
         }
     }
 
-    /// Ready with what is to be done next: what waits to be written before what waits to be read.
+    /// Completes with the next event; writing has priority over reading.
     fn poll_wake(
         &mut self,
         context: &mut Context<'_>,
         unsettled: &mut Option<Pin<Box<Sleep>>>,
-        patience: &mut Duration,
-        settings: &Settings,
+        settle_timeout: &mut Duration,
+        settings: &WebSocketSettings,
     ) -> Poll<Wake> {
         if let Poll::Ready(frames) = self.queue.poll_take(context) {
             return Poll::Ready(Wake::Write(frames));
@@ -171,10 +179,10 @@ impl Connection {
         }
         if self.executor.is_settled() {
             *unsettled = None;
-            // The rest of what it has begun to say may take longer than the first message.
-            *patience = settings.handshake_timeout;
+            // Completing a message may take longer than sending the first one.
+            *settle_timeout = settings.handshake_timeout;
         } else {
-            let timer = unsettled.get_or_insert_with(|| Box::pin(tokio::time::sleep(*patience)));
+            let timer = unsettled.get_or_insert_with(|| Box::pin(tokio::time::sleep(*settle_timeout)));
             if timer.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Wake::Unsettled);
             }
@@ -184,21 +192,21 @@ impl Connection {
 
     fn read(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         if matches!(message, Some(Ok(_))) {
-            self.heartbeat.note_heard();
+            self.heartbeat.note_received();
             self.queue.set_overdue(false);
         }
         match message {
             Some(Ok(Message::Text(text))) => self.executor.receive(&text),
             Some(Ok(Message::Binary(data))) => self.executor.receive_binary(&data),
-            // Answered by the library, but counted: a flood of them is a flood.
+            // Answered by the library, but counted towards the rate limit.
             Some(Ok(Message::Ping(_))) => self.executor.receive_control(),
             Some(Ok(Message::Pong(payload))) => {
-                if payload == batch::BACK {
+                if payload == batch::RESUMED {
                     self.executor.has_read_resumption();
                 }
                 self.executor.receive_control()
             }
-            // What follows a close is its own end.
+            // The end of the stream follows.
             Some(Ok(Message::Close(frame))) => {
                 if frame.is_some() || self.executor.bare_close_is_leave() {
                     self.executor.set_left();
@@ -208,23 +216,23 @@ impl Connection {
             Some(Ok(Message::Frame(_))) => Ok(()),
             Some(Err(Error::Capacity(_))) => {
                 self.executor.hub().metrics().limit(Limit::MessageBytes);
-                Err(End::told(1009, "the message is too large"))
+                Err(End::closing(1009, "the message is too large"))
             }
-            Some(Err(Error::Utf8(_))) => Err(End::told(1007, "not UTF-8")),
+            Some(Err(Error::Utf8(_))) => Err(End::closing(1007, "not UTF-8")),
             Some(Err(Error::Protocol(problem))) => {
                 debug!(connection = %self.executor.id(), %problem, "WebSocket protocol violation");
-                Err(End::gone(LeaveReason::Disconnected))
+                Err(End::lost(LeaveReason::Disconnected))
             }
             Some(Err(Error::Io(error))) if error.kind() == std::io::ErrorKind::QuotaExceeded => Err(End::FLOOD),
             Some(Err(Error::Io(error))) if error.kind() == std::io::ErrorKind::TimedOut => {
-                Err(End::gone(LeaveReason::TimedOut))
+                Err(End::lost(LeaveReason::TimedOut))
             }
-            Some(Err(_)) | None => Err(End::gone(LeaveReason::Disconnected)),
+            Some(Err(_)) | None => Err(End::lost(LeaveReason::Disconnected)),
         }
     }
 
-    /// Writes what waits, in as few writes as it takes. Once the end is among it nothing more is accepted, and what was
-    /// is written too.
+    /// Writes queued frames in as few writes as possible. If a close frame is among them, ends the
+    /// sessions, and also writes what was queued until then.
     async fn write(&mut self, mut frames: VecDeque<Outgoing>) -> Result<(), End> {
         let end = batch::end_of(&frames);
         if end.is_some() {
@@ -234,13 +242,13 @@ impl Connection {
         while !frames.is_empty() {
             let (buffer, count, bytes) = batch::encode(&mut frames);
             self.write_buffer(&buffer).await?;
-            self.queue.backlog().written(count, bytes);
+            self.queue.depth().written(count, bytes);
         }
         end.map_or(Ok(()), Err)
     }
 
     async fn write_buffer(&mut self, buffer: &[u8]) -> Result<(), End> {
-        self.bounded(async |socket| {
+        self.write_bounded(async |socket| {
             let stream = socket.get_mut();
             stream.write_all(buffer).await?;
             stream.flush().await?;
@@ -249,46 +257,46 @@ impl Connection {
         .await
     }
 
-    /// Writes what the library has queued by itself.
+    /// Writes what the library has queued.
     async fn flush(&mut self) -> Result<(), End> {
-        self.bounded(async |socket| futures_util::SinkExt::flush(socket).await).await
+        self.write_bounded(async |socket| futures_util::SinkExt::flush(socket).await).await
     }
 
-    /// Writes while the peer takes what is written, and no longer than a last write may take once the connection is to be
-    /// closed.
-    async fn bounded(&mut self, write: impl AsyncFnOnce(&mut Socket) -> Result<(), Error>) -> Result<(), End> {
+    /// Runs a write that may take as long as the peer makes progress, but no longer than the limit
+    /// for the last write once the connection is closing.
+    async fn write_bounded(&mut self, write: impl AsyncFnOnce(&mut Socket) -> Result<(), Error>) -> Result<(), End> {
         let Self { executor, queue, deadline, socket, .. } = self;
         let mut write = pin!(write(socket));
-        // Nearly always there is nothing to wait for, and no timer to be made. What waits does so in a box: a connection
-        // is not to be larger all its life for that.
+        // Usually the write completes at once and needs no timer. The slow path is boxed, so that
+        // the future stays small for the life of the connection.
         let outcome = match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => Box::pin(wait(executor, queue, deadline, write)).await?,
         };
         match outcome {
-            // The library answers nothing after a close.
+            // The library reports an error for anything after a close frame.
             Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(_)) => Ok(()),
-            // The peer took no byte for too long: see [`crate::transport::tcp`].
+            // No progress for too long: see [`crate::transport::tcp`].
             Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
                 executor.hub().metrics().limit(Limit::WriteTime);
-                Err(End::gone(LeaveReason::TimedOut))
+                Err(End::lost(LeaveReason::TimedOut))
             }
-            Err(_) => Err(End::gone(LeaveReason::Disconnected)),
+            Err(_) => Err(End::lost(LeaveReason::Disconnected)),
         }
     }
 
     async fn beat(&mut self, beat: Beat) -> Result<(), End> {
         self.queue.set_overdue(self.heartbeat.is_overdue());
         match beat {
-            Beat::Dead => Err(End::gone(LeaveReason::TimedOut)),
+            Beat::Dead => Err(End::lost(LeaveReason::TimedOut)),
             Beat::Ping => self.write_buffer(&batch::ping()).await,
             Beat::Message(text) => self.write_buffer(&batch::text(text)).await,
         }
     }
 }
 
-/// Waits for a write that cannot be finished at once, but no longer than a last write may take once the connection is to be
-/// closed.
+/// Completes a write that is pending, but within the limit for the last write once the connection
+/// is closing.
 async fn wait(
     executor: &mut Executor,
     queue: &SendQueue,
@@ -297,10 +305,11 @@ async fn wait(
 ) -> Result<Result<(), Error>, End> {
     let closing = async {
         poll_fn(|context| queue.poll_closing(context)).await;
-        // Its peers need not wait for the rest to be written.
+        // The client's peers do not wait for the rest to be written.
         executor.end_sessions(LeaveReason::Kicked);
         let limit = executor.hub().timeouts().last_write;
-        // As long as all of it takes, not each frame: a client that reads a little at a time does not stay for that.
+        // The limit is for the whole rest, not for each frame, so that a slow reader cannot extend
+        // it.
         tokio::time::sleep_until(*deadline.get_or_insert_with(|| Instant::now() + limit)).await;
     };
     tokio::select! {

@@ -1,4 +1,4 @@
-//! Finds out when a client has fallen silent.
+//! Detects silent clients with heartbeats.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,17 +8,17 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::dialect::Heartbeat;
 
-/// How many WebSocket pings may go unanswered.
+/// Maximum number of unanswered WebSocket pings.
 const MAX_MISSED: u32 = 2;
 
-/// What is due.
+/// An action that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beat {
-    /// A WebSocket ping.
+    /// Send a WebSocket ping.
     Ping,
-    /// This message.
+    /// Send this message.
     Message(&'static str),
-    /// The end: the client is silent.
+    /// End the connection: the client is silent.
     Dead,
 }
 
@@ -27,12 +27,12 @@ pub(super) struct HeartbeatTimer {
     kind: Heartbeat,
     /// Time between WebSocket pings.
     interval: Duration,
-    /// When the next beat is due.
+    /// Deadline of the next heartbeat.
     timer: Pin<Box<Sleep>>,
-    /// How many beats the client has not answered.
+    /// Number of unanswered heartbeats.
     missed: u32,
-    /// When the client was last heard from, where that is needed.
-    heard: Instant,
+    /// Time of the last message, for clients that send heartbeats themselves.
+    last_received: Instant,
 }
 
 impl HeartbeatTimer {
@@ -42,11 +42,11 @@ impl HeartbeatTimer {
             Heartbeat::Server { interval, .. } => interval,
             Heartbeat::Client { limit } => limit,
         };
-        Self { kind, interval, timer: Box::pin(sleep(first)), missed: 0, heard: Instant::now() }
+        Self { kind, interval, timer: Box::pin(sleep(first)), missed: 0, last_received: Instant::now() }
     }
 
-    /// Notes that something came from the client.
-    pub(super) fn note_heard(&mut self) {
+    /// Records that a frame was received from the client.
+    pub(super) fn note_received(&mut self) {
         match self.kind {
             Heartbeat::Frames => self.missed = 0,
             Heartbeat::Server { interval, .. } if self.missed > 0 => {
@@ -54,16 +54,16 @@ impl HeartbeatTimer {
                 self.timer.as_mut().reset(Instant::now() + interval);
             }
             Heartbeat::Server { .. } => {}
-            Heartbeat::Client { .. } => self.heard = Instant::now(),
+            Heartbeat::Client { .. } => self.last_received = Instant::now(),
         }
     }
 
-    /// Whether the client has not answered by the time of the next beat.
+    /// Returns whether the client has not answered the previous heartbeat by the time of the next.
     pub(super) fn is_overdue(&self) -> bool {
         self.missed > 1
     }
 
-    /// Ready when something is due.
+    /// Completes when an action is due.
     pub(super) fn poll_beat(&mut self, context: &mut Context<'_>) -> Poll<Beat> {
         while self.timer.as_mut().poll(context).is_ready() {
             let (next, beat) = match self.kind {
@@ -71,8 +71,10 @@ impl HeartbeatTimer {
                 Heartbeat::Frames => (Instant::now() + self.interval, Some(Beat::Ping)),
                 Heartbeat::Server { .. } if self.missed > 0 => return Poll::Ready(Beat::Dead),
                 Heartbeat::Server { ping, timeout, .. } => (Instant::now() + timeout, Some(Beat::Message(ping))),
-                Heartbeat::Client { limit } if self.heard + limit <= Instant::now() => return Poll::Ready(Beat::Dead),
-                Heartbeat::Client { limit } => (self.heard + limit, None),
+                Heartbeat::Client { limit } if self.last_received + limit <= Instant::now() => {
+                    return Poll::Ready(Beat::Dead);
+                }
+                Heartbeat::Client { limit } => (self.last_received + limit, None),
             };
             self.timer.as_mut().reset(next);
             if let Some(beat) = beat {
@@ -93,7 +95,7 @@ mod tests {
     const INTERVAL: Duration = Duration::from_millis(40);
     const TIMEOUT: Duration = Duration::from_millis(20);
 
-    /// The next beat, which must not come before its time.
+    /// Returns the next action, which must not be due before `after`.
     async fn beat(heartbeat: &mut HeartbeatTimer, after: Duration) -> Beat {
         let began = Instant::now();
         let beat = poll_fn(|context| heartbeat.poll_beat(context)).await;
@@ -106,7 +108,7 @@ mod tests {
         let kind = Heartbeat::Server { ping: "2", interval: INTERVAL, timeout: TIMEOUT };
         let mut heartbeat = HeartbeatTimer::new(kind, Duration::ZERO);
         assert_eq!(beat(&mut heartbeat, INTERVAL).await, Beat::Message("2"));
-        heartbeat.note_heard();
+        heartbeat.note_received();
         assert_eq!(beat(&mut heartbeat, INTERVAL).await, Beat::Message("2"));
         assert_eq!(beat(&mut heartbeat, TIMEOUT).await, Beat::Dead);
     }
@@ -114,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn client_that_pings_by_itself_is_dead_after_the_limit() {
         let mut heartbeat = HeartbeatTimer::new(Heartbeat::Client { limit: INTERVAL }, Duration::ZERO);
-        heartbeat.note_heard();
+        heartbeat.note_received();
         assert_eq!(beat(&mut heartbeat, INTERVAL).await, Beat::Dead);
     }
 

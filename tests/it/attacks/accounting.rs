@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::{ENDPOINTS, SOCKET_IO};
 use crate::support::engine::{ENGINES, Engine, Transport, payload};
+use crate::support::protocol_peer::{Peer, Protocol};
 use crate::support::raw::{PING, Raw, TEXT, frame};
 use crate::support::scrape::Scrape;
 use crate::support::server::short;
-use crate::support::wire::{Peer, Wire};
 use crate::support::{Bystander, Client, TestServer, besieged};
 
 const PONG: u8 = 0x8a;
@@ -43,7 +43,7 @@ async fn flood(mut raw: Raw, kind: &str, bytes: &[u8]) -> Duration {
 
 #[test]
 fn flood_of_every_kind_of_frame_is_counted_and_ended() {
-    // Nobody is closed for want of a first message before.
+    // Long enough that no connection is closed for lack of a first message.
     besieged(&["--handshake-timeout-seconds=60"], async |server: &TestServer, bystander: &mut Bystander| {
         let before = Scrape::of(server).await;
         let control = r#"parlor_messages_received_total{dialect="socketio",kind="control"}"#;
@@ -95,7 +95,7 @@ fn repeated_connect_packets_end_the_connection() {
                     }
                 }
             }
-            while engine.hear().await.is_some() {}
+            while engine.next_event().await.is_some() {}
             assert_eq!(Scrape::of(server).await.count(limit), before + 1, "{transport:?}, revision {revision}");
         }
         bystander.round().await;
@@ -115,7 +115,7 @@ fn connect_packets_are_few() {
             for _ in 0..16 {
                 engine.send("40/n,").await;
             }
-            while engine.hear().await.is_some() {}
+            while engine.next_event().await.is_some() {}
         }
         bystander.round().await;
     });
@@ -176,7 +176,7 @@ fn attachments_that_never_come_end_the_connection() {
 }
 
 #[tokio::test]
-async fn repeated_join_costs_what_it_returns() {
+async fn repeated_join_is_charged_for_its_reply() {
     let server = TestServer::start();
     let mut peers = Vec::new();
     for index in 0..20 {
@@ -206,7 +206,7 @@ async fn repeated_join_costs_what_it_returns() {
 #[tokio::test]
 async fn slow_consumer_is_closed_and_counted_once() {
     let server = TestServer::with(&["--send-queue=8", "--messages-per-second=0"]);
-    let slow = Peer::join(&server, Wire::Envelope, "r", "slow").await;
+    let slow = Peer::join(&server, Protocol::Envelope, "r", "slow").await;
     let join = json!({ "roomId": "r", "userId": "restless", "note": "x".repeat(4_000) });
     let limit = r#"parlor_limits_hit_total{limit="send_queue"}"#;
     let mut restless = Client::connect(&server).await;

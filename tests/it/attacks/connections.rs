@@ -1,4 +1,4 @@
-//! Connections and sessions that one address opens, keeps or abandons, so that nobody else gets any.
+//! Connections and sessions that one address opens, keeps or abandons to exhaust the limits.
 
 use std::net::IpAddr;
 
@@ -10,18 +10,18 @@ use super::proxy_headers::{PROXY, knock};
 use crate::support::engine::{Engine, Transport, payload};
 use crate::support::program::{Program, parlor};
 use crate::support::raw::{Raw, Response, TEXT, frame};
-use crate::support::roamer::{Roamer, WAYS};
+use crate::support::resuming_client::{ResumingClient, WAYS};
 use crate::support::scrape::Scrape;
 use crate::support::tls::{Authority, Https, folder};
 use crate::support::tokens::{Issuer, SECRET, seconds_from_now};
 use crate::support::{Client, TestServer};
 
-/// The attacker; everybody else connects from 127.0.0.1.
+/// Address of the attacker; all other clients connect from 127.0.0.1.
 const ATTACKER: &str = "127.0.0.2";
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// Of one peer for each way to connect.
+/// One name for each way to connect.
 const NAMES: [&str; 3] = ["ann", "bob", "cat"];
 
 /// Peers whose connection is lost may resume.
@@ -60,9 +60,9 @@ async fn envelope(server: &TestServer, from: &str, room: &str, name: &str) -> (R
     let join = json!({ "type": "room:join", "payload": { "roomId": room, "user": { "id": name } } });
     raw.send(frame(TEXT, join.to_string())).await;
     loop {
-        let told: Value = serde_json::from_str(&raw.text().await.expect("an answer")).unwrap();
-        if told["type"] != "connection:ack" {
-            return (raw, told);
+        let received: Value = serde_json::from_str(&raw.text().await.expect("an answer")).unwrap();
+        if received["type"] != "connection:ack" {
+            return (raw, received);
         }
     }
 }
@@ -140,7 +140,7 @@ async fn silent_connections_make_room() {
     for raw in &mut silent {
         raw.send("GET /healthz HTTP/1.1\r\nHost:").await;
     }
-    let socket = websocket(&server, ATTACKER, "/ws").await.expect("those that ask nothing are in nobody's way");
+    let socket = websocket(&server, ATTACKER, "/ws").await.expect("idle connections make room");
     // They count after a second, and all but one are over the limit.
     server.until("they are closed", |held| held.tasks <= 2).await;
     drop((silent, socket));
@@ -170,7 +170,7 @@ async fn health_is_answered_at_any_limit() {
 }
 
 #[tokio::test]
-async fn pipelined_polling_handshakes_lock_nobody_out() {
+async fn pipelined_polling_handshakes_do_not_exhaust_the_limit() {
     let server = TestServer::with(&["--max-connections=20"]);
     for _ in 0..3 {
         let mut raw = Raw::connect_from(attacker(), server.address()).await;
@@ -212,7 +212,7 @@ async fn polling_sessions_without_connect_are_limited_per_address() {
         drop(websocket(&server, "127.0.0.1", path).await.unwrap_or_else(|status| panic!("{path}: {status}")));
     }
     assert_eq!(hits(&Scrape::of(&server).await, "unconnected_per_ip"), 3);
-    server.until("their time is over", |held| held.links == 5).await;
+    server.until("their time is over", |held| held.polling == 5).await;
     assert_eq!(ask(&mut raw, POLLING, "").await.status, 200);
     for engine in connected {
         engine.close().await;
@@ -245,7 +245,7 @@ async fn connections_of_a_polling_session_count_as_part_of_it() {
         drop((upgraded.expect("an upgrade counts as part of its session"), parts));
         // It was begun only, and polling goes on.
         engine.close().await;
-        server.until("the session has ended", |held| held.links == 0 && held.tasks == 0).await;
+        server.until("the session has ended", |held| held.polling == 0 && held.tasks == 0).await;
     }
     server.finish().await;
 }
@@ -255,8 +255,8 @@ async fn away_sessions_count_towards_the_limit() {
     for limit in ["--max-connections-per-ip=2", "--max-connections=2"] {
         let server = TestServer::with(&[limit, "--max-room-size=4", RESUME]);
         for number in 0..8 {
-            let (ghost, told) = envelope(&server, ATTACKER, "r", &format!("ghost{number}")).await;
-            assert_eq!(told["type"], "room:state", "{limit}: {told}");
+            let (ghost, received) = envelope(&server, ATTACKER, "r", &format!("ghost{number}")).await;
+            assert_eq!(received["type"], "room:state", "{limit}: {received}");
             ghost.reset();
             server.until("it is away", |held| held.sessions == 0).await;
             assert!(server.held().away <= 2, "{limit}: {:?}", server.held());
@@ -271,11 +271,11 @@ async fn away_sessions_count_towards_the_limit() {
 async fn resuming_takes_over_the_permit() {
     for way in WAYS {
         let server = TestServer::with(&["--max-connections-per-ip=1", "--max-connections=1", RESUME]);
-        let mut ann = Roamer::joined(&server, way, "ann").await;
+        let mut ann = ResumingClient::joined(&server, way, "ann").await;
         for _ in 0..3 {
             let ticket = ann.drops().await;
             server.until("it is away", |held| held.away == 1).await;
-            ann = Roamer::back(&server, way, &ticket).await;
+            ann = ResumingClient::back(&server, way, &ticket).await;
             assert!(ann.is_back, "{way:?}");
             server.until("it is back", |held| held.away == 0 && held.sessions == 1).await;
             // There is one permit, and it is in use.
@@ -290,14 +290,14 @@ async fn resuming_takes_over_the_permit() {
 async fn session_that_resumes_nothing_evicts_the_away_one() {
     for way in WAYS {
         let server = TestServer::with(&["--max-connections-per-ip=1", RESUME]);
-        let ticket = Roamer::joined(&server, way, "ann").await.drops().await;
+        let ticket = ResumingClient::joined(&server, way, "ann").await.drops().await;
         server.until("it is away", |held| held.away == 1).await;
-        let mut other = Roamer::come(&server, way, None, None).await.unwrap();
+        let mut other = ResumingClient::come(&server, way, None, None).await.unwrap();
         other.join("elsewhere", "bob").await;
         server.until("it is evicted", |held| held.away == 0 && held.rooms == 1).await;
         other.close().await;
-        server.until("there is room", |held| held.sessions == 0 && held.links == 0 && held.tasks == 0).await;
-        let late = Roamer::back(&server, way, &ticket).await;
+        server.until("there is room", |held| held.sessions == 0 && held.polling == 0 && held.tasks == 0).await;
+        let late = ResumingClient::back(&server, way, &ticket).await;
         assert!(!late.is_back, "{way:?}");
         late.close().await;
         server.finish().await;
@@ -306,10 +306,10 @@ async fn session_that_resumes_nothing_evicts_the_away_one() {
 
 /// More than the limit in total, all of one address: others drop and come back meanwhile.
 #[tokio::test]
-async fn away_sessions_of_one_address_leave_others_theirs() {
+async fn away_sessions_of_one_address_do_not_evict_others() {
     let server = TestServer::with(&[RESUME, "--messages-per-second=0"]);
     let others = join_all(WAYS.map(async |way| {
-        let mut other = Roamer::come(&server, way, None, None).await.unwrap();
+        let mut other = ResumingClient::come(&server, way, None, None).await.unwrap();
         other.join(NAMES[way as usize], NAMES[way as usize]).await;
         other
     }))
@@ -317,14 +317,14 @@ async fn away_sessions_of_one_address_leave_others_theirs() {
     let tickets = join_all(others.into_iter().map(async |other| (other.way, other.drops().await))).await;
     server.until("they are away", |held| held.away == WAYS.len()).await;
     for number in 0..1_050 {
-        let (ghost, told) = envelope(&server, ATTACKER, &format!("flood{number}"), "ghost").await;
-        assert_eq!(told["type"], "room:state", "{told}");
+        let (ghost, received) = envelope(&server, ATTACKER, &format!("flood{number}"), "ghost").await;
+        assert_eq!(received["type"], "room:state", "{received}");
         ghost.reset();
     }
     server.until("all of them are away", |held| held.sessions == 0).await;
     assert_eq!(server.held().away, 1_000);
     for (way, ticket) in tickets {
-        let back = Roamer::back(&server, way, &ticket).await;
+        let back = ResumingClient::back(&server, way, &ticket).await;
         assert!(back.is_back, "{way:?}");
         back.reset().await;
     }
@@ -358,15 +358,15 @@ async fn invalid_tokens_are_limited_per_address() {
     open.text().await.unwrap();
     let auth = json!({ "type": "auth:request", "payload": { "token": "x.y.z" } }).to_string();
     open.send(frame(TEXT, auth)).await;
-    let told = open.text().await.unwrap();
-    assert!(told.contains("RATE_LIMITED") && told.contains("retryAfterMs"), "{told}");
+    let received = open.text().await.unwrap();
+    assert!(received.contains("RATE_LIMITED") && received.contains("retryAfterMs"), "{received}");
     drop(open);
     assert!(hits(&Scrape::of(&server).await, "invalid_tokens_per_ip") >= 7);
     server.finish().await;
 }
 
 #[tokio::test]
-async fn connection_of_a_proxy_counts_for_the_client_that_it_forwards() {
+async fn proxy_connection_counts_for_the_forwarded_client() {
     let server = TestServer::with(&["--max-connections-per-ip=1", "--trusted-proxies=127.0.0.2"]);
     let forwarded = |client: &str| format!("X-Forwarded-For: {client}\r\n");
     let mut pooled = Raw::connect_from(PROXY.parse().unwrap(), server.address()).await;
@@ -386,11 +386,11 @@ async fn connection_of_a_proxy_counts_for_the_client_that_it_forwards() {
 
 /// 200 people of one company behind one address, with default limits: over each way, all at once.
 #[tokio::test]
-async fn two_hundred_people_behind_one_address_notice_no_default() {
+async fn two_hundred_clients_of_one_address_hit_no_default_limit() {
     let server = TestServer::start();
     let people = join_all((0..200).map(async |number| {
         let way = WAYS[number % WAYS.len()];
-        let mut person = Roamer::come(&server, way, None, None).await.unwrap();
+        let mut person = ResumingClient::come(&server, way, None, None).await.unwrap();
         person.join(&format!("room{}", number / 4), &format!("person{number}")).await;
         person
     }))
@@ -399,6 +399,6 @@ async fn two_hundred_people_behind_one_address_notice_no_default() {
     for limit in ["connections", "connections_per_ip", "unconnected_per_ip", "away_sessions", "invalid_tokens_per_ip"] {
         assert_eq!(hits(&scrape, limit), 0, "{limit}");
     }
-    join_all(people.into_iter().map(Roamer::close)).await;
+    join_all(people.into_iter().map(ResumingClient::close)).await;
     server.finish().await;
 }

@@ -1,4 +1,5 @@
-//! Messages faster than one may send them: on each wire the sender is told so, and who goes on is disconnected.
+//! Floods of messages, on every protocol: the sender gets errors, and is disconnected if it
+//! continues.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::slow_readers::joined;
 use crate::support::engine::{Engine, Transport, payload};
+use crate::support::protocol_peer::{PROTOCOLS, Protocol};
 use crate::support::raw::{PING, Raw, TEXT, frame};
 use crate::support::server::short;
-use crate::support::wire::{WIRES, Wire};
 use crate::support::{Bystander, Client, TestServer, besieged};
 
 /// How long a flood may last, with a margin for a busy machine.
@@ -24,38 +25,38 @@ const BURST: usize = 300;
 const VOLLEY: usize = 20;
 const PACE: Duration = Duration::from_millis(50);
 
-/// A message of a wire that nobody but its sender hears of, if that.
-fn message(wire: Wire, room: &str) -> String {
-    match wire {
-        Wire::SocketIo => format!("42{}", json!(["offer", { "targetId": "nobody", "offer": 1 }])),
-        Wire::Envelope => json!({ "type": "room:state", "payload": { "roomId": room } }).to_string(),
-        Wire::Topic => json!({ "type": "offer", "to": "nobody", "payload": 1 }).to_string(),
-        Wire::Session => json!({ "type": "leave", "sessionId": "elsewhere" }).to_string(),
+/// A message that reaches no other client.
+fn message(protocol: Protocol, room: &str) -> String {
+    match protocol {
+        Protocol::SocketIo => format!("42{}", json!(["offer", { "targetId": "missing", "offer": 1 }])),
+        Protocol::Envelope => json!({ "type": "room:state", "payload": { "roomId": room } }).to_string(),
+        Protocol::Topic => json!({ "type": "offer", "to": "missing", "payload": 1 }).to_string(),
+        Protocol::Session => json!({ "type": "leave", "sessionId": "elsewhere" }).to_string(),
     }
 }
 
 /// How long to wait, by a message of the server that says so; `None` if it says something else.
-fn refused(wire: Wire, text: &str) -> Option<u64> {
-    let told: Value = serde_json::from_str(text.strip_prefix("42").unwrap_or(text)).ok()?;
-    let error = match wire {
-        Wire::SocketIo => &told[1],
-        Wire::Envelope => &told["payload"],
-        Wire::Topic | Wire::Session => &told,
+fn refused(protocol: Protocol, text: &str) -> Option<u64> {
+    let received: Value = serde_json::from_str(text.strip_prefix("42").unwrap_or(text)).ok()?;
+    let error = match protocol {
+        Protocol::SocketIo => &received[1],
+        Protocol::Envelope => &received["payload"],
+        Protocol::Topic | Protocol::Session => &received,
     };
-    let code = if wire == Wire::Topic { "dropped" } else { "RATE_LIMITED" };
+    let code = if protocol == Protocol::Topic { "dropped" } else { "RATE_LIMITED" };
     (error["code"] == code).then(|| error["retryAfterMs"].as_u64().expect("how long to wait"))
 }
 
 /// Floods and reads all answers, until the connection ends: how long that took, how often it was refused, and the code.
-async fn flood(mut raw: Raw, wire: Wire, volley: &[u8]) -> (Duration, usize, u16) {
+async fn flood(mut raw: Raw, protocol: Protocol, volley: &[u8]) -> (Duration, usize, u16) {
     let began = Instant::now();
     let mut refusals = 0;
     let mut pace = tokio::time::interval(PACE);
     loop {
-        assert!(began.elapsed() < in_time(), "{wire:?}: still there");
+        assert!(began.elapsed() < in_time(), "{protocol:?}: still there");
         tokio::select! {
-            told = raw.text() => match told {
-                Ok(text) => refusals += usize::from(refused(wire, &text).is_some()),
+            received = raw.text() => match received {
+                Ok(text) => refusals += usize::from(refused(protocol, &text).is_some()),
                 Err(code) => return (began.elapsed(), refusals, code),
             },
             // What does not go out now is not sent: the server need not read all of a flood.
@@ -64,20 +65,20 @@ async fn flood(mut raw: Raw, wire: Wire, volley: &[u8]) -> (Duration, usize, u16
     }
 }
 
-async fn who_keeps_flooding_is_disconnected(server: &TestServer) {
-    let floods = WIRES.map(async |wire| {
-        let room = format!("flooded-{wire:?}");
-        let raw = joined(server.address(), wire, &room).await;
+async fn flooder_is_disconnected(server: &TestServer) {
+    let floods = PROTOCOLS.map(async |protocol| {
+        let room = format!("flooded-{protocol:?}");
+        let raw = joined(server.address(), protocol, &room).await;
         let mut ann = Client::connect(server).await;
         let to = ann.ask("join-room", json!({ "roomId": room, "userId": "ann" })).await["users"][0]["userId"].take();
-        let volley = frame(TEXT, message(wire, &room)).repeat(VOLLEY);
-        let (lasted, refusals, code) = flood(raw, wire, &volley).await;
-        assert!(refusals > 0, "{wire:?}: never told");
-        assert!(lasted >= short().flood, "{wire:?}: after {lasted:?} only");
-        assert!(wire == Wire::SocketIo || code == 1008, "{wire:?}: {code}");
-        // Others are told once, and of nothing else.
-        ann.told("room-users").await;
-        assert_eq!(ann.told("user-left").await[0]["userId"], to, "{wire:?}");
+        let volley = frame(TEXT, message(protocol, &room)).repeat(VOLLEY);
+        let (lasted, refusals, code) = flood(raw, protocol, &volley).await;
+        assert!(refusals > 0, "{protocol:?}: no error");
+        assert!(lasted >= short().flood, "{protocol:?}: after {lasted:?} only");
+        assert!(protocol == Protocol::SocketIo || code == 1008, "{protocol:?}: {code}");
+        // Other peers see the flooder leave once, and nothing else.
+        ann.next_event("room-users").await;
+        assert_eq!(ann.next_event("user-left").await[0]["userId"], to, "{protocol:?}");
         ann.nothing_more().await;
         ann.close().await;
     });
@@ -85,10 +86,10 @@ async fn who_keeps_flooding_is_disconnected(server: &TestServer) {
 }
 
 /// A flood of requests is one of messages, too.
-async fn who_floods_by_polling_is_disconnected(server: &TestServer) {
+async fn polling_flooder_is_disconnected(server: &TestServer) {
     let floods = [3, 4].map(async |revision| {
         let engine = Engine::connect(server.address(), (Transport::Polling, revision)).await;
-        let packet = message(Wire::SocketIo, "");
+        let packet = message(Protocol::SocketIo, "");
         let body = payload(revision, &[packet.as_bytes(); VOLLEY]);
         let began = Instant::now();
         let posts = async {
@@ -101,11 +102,11 @@ async fn who_floods_by_polling_is_disconnected(server: &TestServer) {
         let polls = async {
             let mut refusals = 0;
             loop {
-                let told = engine.poll().await;
-                if told.status != 200 {
+                let received = engine.poll().await;
+                if received.status != 200 {
                     return refusals;
                 }
-                refusals += usize::from(told.text().contains("RATE_LIMITED"));
+                refusals += usize::from(received.text().contains("RATE_LIMITED"));
             }
         };
         let ((), refusals) = tokio::join!(posts, polls);
@@ -114,31 +115,31 @@ async fn who_floods_by_polling_is_disconnected(server: &TestServer) {
     join_all(floods).await;
 }
 
-/// Who stops is served again, after the time it was told.
+/// A client that waits as long as the error demands is served again.
 #[test]
-fn who_waits_as_told_is_served_again() {
+fn client_that_respects_retry_after_is_served_again() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
-        let bursts = WIRES.map(async |wire| {
-            let room = format!("burst-{wire:?}");
-            let mut raw = joined(server.address(), wire, &room).await;
-            raw.send(frame(TEXT, message(wire, &room)).repeat(BURST)).await;
+        let bursts = PROTOCOLS.map(async |protocol| {
+            let room = format!("burst-{protocol:?}");
+            let mut raw = joined(server.address(), protocol, &room).await;
+            raw.send(frame(TEXT, message(protocol, &room)).repeat(BURST)).await;
             // Each has an answer, and the last of them that was refused says when to go on.
             let mut wait = None;
             let mut answers = 0;
             while answers < BURST {
-                let text = raw.text().await.unwrap_or_else(|code| panic!("{wire:?} was closed with {code}"));
+                let text = raw.text().await.unwrap_or_else(|code| panic!("{protocol:?} was closed with {code}"));
                 // A topic says who one is and who is there before all that, Socket.IO the latter twice.
                 let is_first = ["selfId", "peer-list", "room-joined"].iter().any(|first| text.contains(first));
                 answers += usize::from(!is_first);
-                wait = refused(wire, &text).or(wait);
+                wait = refused(protocol, &text).or(wait);
             }
             let wait = wait.expect("so many are too many");
-            assert!((1..5_000).contains(&wait), "{wire:?}: {wait} ms");
+            assert!((1..5_000).contains(&wait), "{protocol:?}: {wait} ms");
             // One that came after it may have passed: the next is due a hundredth of a second later.
             tokio::time::sleep(Duration::from_millis(wait + 10)).await;
-            raw.send(frame(TEXT, if wire == Wire::SocketIo { r#"428["leave-room","x"]"# } else { "{}" })).await;
-            let text = raw.text().await.unwrap_or_else(|code| panic!("{wire:?} was closed with {code}"));
-            assert_eq!(refused(wire, &text), None, "{wire:?}: {text}");
+            raw.send(frame(TEXT, if protocol == Protocol::SocketIo { r#"428["leave-room","x"]"# } else { "{}" })).await;
+            let text = raw.text().await.unwrap_or_else(|code| panic!("{protocol:?} was closed with {code}"));
+            assert_eq!(refused(protocol, &text), None, "{protocol:?}: {text}");
         });
         tokio::join!(join_all(bursts), bystander.round());
     });
@@ -146,10 +147,10 @@ fn who_waits_as_told_is_served_again() {
 
 /// Pings are answered by the library, but they are messages all the same.
 async fn floods_of_pings(server: &TestServer) {
-    let floods = [Wire::Envelope, Wire::Topic, Wire::Session].map(async |wire| {
-        let raw = joined(server.address(), wire, &format!("pinged-{wire:?}")).await;
-        let (_, _, code) = flood(raw, wire, &frame(PING, [b'x'; 125]).repeat(VOLLEY)).await;
-        assert_eq!(code, 1008, "{wire:?}");
+    let floods = [Protocol::Envelope, Protocol::Topic, Protocol::Session].map(async |protocol| {
+        let raw = joined(server.address(), protocol, &format!("pinged-{protocol:?}")).await;
+        let (_, _, code) = flood(raw, protocol, &frame(PING, [b'x'; 125]).repeat(VOLLEY)).await;
+        assert_eq!(code, 1008, "{protocol:?}");
     });
     join_all(floods).await;
 }
@@ -159,8 +160,8 @@ async fn floods_of_pings(server: &TestServer) {
 fn who_keeps_flooding() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         tokio::join!(
-            who_keeps_flooding_is_disconnected(server),
-            who_floods_by_polling_is_disconnected(server),
+            flooder_is_disconnected(server),
+            polling_flooder_is_disconnected(server),
             floods_of_pings(server),
             bystander.round()
         );

@@ -14,7 +14,7 @@ const LAST_PART: u8 = 0x80;
 /// Just the end of the connection, or the code for what is no protocol.
 const NO_PROTOCOL: [u16; 2] = [1002, 1006];
 
-/// What ends a connection, and how: these bytes, sent on every endpoint, are answered with one of these codes.
+/// Asserts that these bytes end the connection with one of these codes, on every endpoint.
 async fn ends(server: &TestServer, what: &str, bytes: &[u8], codes: &[u16]) {
     join_all(ENDPOINTS.map(async |path| {
         let mut raw = Raw::websocket(server.address(), path).await;
@@ -26,7 +26,8 @@ async fn ends(server: &TestServer, what: &str, bytes: &[u8], codes: &[u16]) {
     .await;
 }
 
-/// What every endpoint answers, so that one sees that it read the message to its end. Its middle may be as long as one likes.
+/// Returns a message that every endpoint replies to, which shows that it was read to its end. Its
+/// middle may have any length.
 fn answered(path: &str, middle: &str) -> (String, &'static str) {
     match path {
         SOCKET_IO => (format!(r#"428["leave-room"{middle}]"#), r#"438[{"ok":true"#),

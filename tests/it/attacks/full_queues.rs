@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::UNLIMITED;
-use super::slow_readers::{fill, talker, until_it_is_gone};
+use super::slow_readers::{fill, talker, until_it_has_left};
 use crate::support::engine::{Engine, Transport};
 use crate::support::{Bystander, TestServer, besieged};
 
@@ -19,7 +19,7 @@ fn who_stops_polling() {
             slow.hears("room-users").await.expect("joined");
             let (mut ann, to) = talker(server, &room).await;
             fill(&mut ann, &to).await;
-            until_it_is_gone(ann, &to, "polling").await;
+            until_it_has_left(ann, &to, "polling").await;
             // For a second it may still fetch what waited for it, and hear that this was all.
             let mut polls = 0;
             while slow.poll().await.status == 200 {

@@ -226,7 +226,7 @@ fn methods_and_forms_of_the_target() {
         // A line end may be a bare LF: it is read, and as one request.
         let bare = answers(server, "GET /healthz HTTP/1.1\nHost: x\nConnection: close\n\n").await;
         assert!(bare.len() == 1 && [200, 400].contains(&bare[0].status), "{bare:?}");
-        // What is said in one go is answered in order, each once.
+        // Pipelined requests are answered in order, each once.
         let many = answers(server, format!("{}{GET}Connection: close\r\n\r\n", format!("{GET}\r\n").repeat(200))).await;
         assert_eq!(many.len(), 201);
     });

@@ -1,4 +1,4 @@
-//! Ids that are none, and ids that look like others, as rooms and as peers, on every wire and over REST.
+//! Invalid and confusable ids of rooms and peers, on every protocol and over REST.
 
 use futures_util::SinkExt;
 use serde_json::{Value, json};
@@ -6,8 +6,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::UNLIMITED;
 use crate::support::client::{WebSocket, text};
+use crate::support::protocol_peer::{message, next_json, open};
 use crate::support::raw::{Raw, handshake};
-use crate::support::wire::{message, open, told};
 use crate::support::{Bystander, Client, TestServer, besieged};
 
 /// JSON that is no id.
@@ -80,7 +80,7 @@ fn good() -> Vec<(String, String)> {
 
 async fn ask(socket: &mut WebSocket, message: String) -> Value {
     socket.send(Message::text(message)).await.expect("the connection is open");
-    told(socket).await
+    next_json(socket).await
 }
 
 /// As a path or a query has it.
@@ -99,9 +99,9 @@ async fn post_room(server: &TestServer, id: &str) -> (u16, Value) {
 fn what_is_no_id_is_refused_everywhere() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
-        ann.told("room-users").await;
+        ann.next_event("room-users").await;
         let mut envelope = open(server, "/ws").await;
-        told(&mut envelope).await;
+        next_json(&mut envelope).await;
         let mut session = open(server, "/signal").await;
         let mut attack = async || {
             for id in bad() {
@@ -180,14 +180,14 @@ fn rooms_that_look_alike_are_different_rooms() {
             let mut ann = Client::connect(server).await;
             let answer = ann.ask_raw(&format!(r#"["join-room",{{"roomId":{id},"userId":"ann"}}]"#)).await;
             assert_eq!((&answer["roomId"], &answer["users"]), (&json!(exact), &json!([])), "{id}");
-            // The same room by every other wire.
+            // The same room over every other protocol.
             let mut bob = open(server, "/ws").await;
-            told(&mut bob).await;
+            next_json(&mut bob).await;
             let state = ask(&mut bob, format!(r#"{{"type":"room:join","payload":{{"roomId":{id}}}}}"#)).await;
             assert_eq!(state["payload"]["participants"].as_array().unwrap().len(), 2, "{id}");
             let mut cid = open(server, &format!("/ws/{}", encoded(&exact))).await;
-            told(&mut cid).await;
-            assert_eq!(told(&mut cid).await["peers"].as_array().unwrap().len(), 2, "{id}");
+            next_json(&mut cid).await;
+            assert_eq!(next_json(&mut cid).await["peers"].as_array().unwrap().len(), 2, "{id}");
             drop((bob, cid));
             ann.close().await;
         }
@@ -204,7 +204,7 @@ fn rooms_that_look_alike_are_different_rooms() {
 fn peers_that_look_alike_are_different_peers() {
     besieged(&["--max-room-size=100", UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
-        ann.told("room-users").await;
+        ann.next_event("room-users").await;
         let mut peers: Vec<(String, Client)> = Vec::new();
         for (id, exact) in good() {
             if peers.iter().any(|(other, _)| *other == exact) {
@@ -213,7 +213,7 @@ fn peers_that_look_alike_are_different_peers() {
             let mut peer = Client::connect(server).await;
             let answer = peer.ask_raw(&format!(r#"["join-room",{{"roomId":"r","userId":{id}}}]"#)).await;
             assert_eq!((&answer["ok"], &answer["userId"]), (&json!(true), &json!(exact)), "{id}");
-            assert_eq!(ann.told("user-joined").await[0]["userId"], exact.as_str(), "{id}");
+            assert_eq!(ann.next_event("user-joined").await[0]["userId"], exact.as_str(), "{id}");
             peers.push((exact, peer));
         }
         bystander.round().await;

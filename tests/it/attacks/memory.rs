@@ -1,4 +1,4 @@
-//! What attacks cost: the resident memory of the program, in a process of its own.
+//! Memory cost of attacks: the resident memory of the program, in a separate process.
 
 #![cfg(target_os = "linux")]
 
@@ -13,8 +13,8 @@ use crate::support::Bystander;
 use crate::support::bystander::{ATTEMPTS, Report};
 use crate::support::raw::{PING, Raw, TEXT, frame, frame_head};
 
-/// What an attack may cost for good, in KiB.
-const MOST_GROWTH: usize = 16 * 1024;
+/// Maximum permanent growth by an attack, in KiB.
+const MAX_GROWTH: usize = 16 * 1024;
 
 /// The program, running; killed if a test fails.
 struct Program {
@@ -66,7 +66,7 @@ pub(super) async fn costs(attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
     costs_with(&[], attack).await;
 }
 
-/// The same of a program with these flags.
+/// Measures the growth of a program with these flags.
 async fn costs_with(flags: &[&str], attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
     let mut slow = Vec::new();
     while slow.len() < ATTEMPTS {
@@ -91,8 +91,8 @@ async fn costs_once(flags: &[&str], attack: &impl AsyncFn(SocketAddr) -> Vec<Raw
     bystander.round().await;
     let after = program.resident();
     println!("{before} KiB, {at_height} at the height, {after} in the end");
-    assert!(at_height < before + MOST_GROWTH, "from {before} KiB to {at_height}");
-    assert!(after < before + MOST_GROWTH, "from {before} KiB to {after}");
+    assert!(at_height < before + MAX_GROWTH, "from {before} KiB to {at_height}");
+    assert!(after < before + MAX_GROWTH, "from {before} KiB to {after}");
     let report = bystander.finish().await;
     program.stop();
     report
@@ -124,7 +124,7 @@ async fn a_length_that_is_claimed_is_not_allocated() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_not_kept() {
+async fn oversized_message_is_not_buffered() {
     costs(async |address| {
         let large = frame(TEXT, vec![b'x'; 8 << 20]);
         let mut endless = frame(0x01, vec![b'x'; 1024]);

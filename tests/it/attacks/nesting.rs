@@ -1,12 +1,12 @@
-//! JSON that is nested deeper than a stack is, wherever JSON may stand, between each two wires.
+//! JSON that is nested deeper than the stack, wherever JSON may occur, between each two protocols.
 
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::UNLIMITED;
 use crate::support::client::WebSocket;
+use crate::support::protocol_peer::{PROTOCOLS, Peer, Protocol, Received, message};
 use crate::support::raw::{Raw, handshake};
-use crate::support::wire::{Heard, Peer, WIRES, Wire, message};
 use crate::support::{Bystander, TestServer, besieged};
 
 const LEVELS: usize = 100_000;
@@ -19,10 +19,10 @@ fn objects(levels: usize) -> String {
     format!("{}0{}", r#"{"a":"#.repeat(levels), "}".repeat(levels))
 }
 
-/// Messages of a wire in which this stands wherever it may stand, the good and the bad; the last of them is always good.
-fn messages(wire: Wire, room: &str, to: &str, deep: &str) -> Vec<String> {
-    match wire {
-        Wire::SocketIo => vec![
+/// Messages with `deep` wherever a value may be, valid and invalid ones; the last is always valid.
+fn messages(protocol: Protocol, room: &str, to: &str, deep: &str) -> Vec<String> {
+    match protocol {
+        Protocol::SocketIo => vec![
             format!(r#"42["offer",{{"targetId":"{to}","offer":{deep}}}]"#),
             format!(r#"42["ice-candidate",{{"targetId":"{to}","candidate":{{"candidate":{deep}}}}}]"#),
             format!(r#"42["answer",{{"targetId":"{to}","answer":{{"type":"answer","sdp":{deep}}}}}]"#),
@@ -31,7 +31,7 @@ fn messages(wire: Wire, room: &str, to: &str, deep: &str) -> Vec<String> {
             format!(r#"42["join-room","{room}",null,{deep}]"#),
             format!(r#"42["offer",{{"targetId":"{to}","offer":{{"type":"offer","sdp":"the last"}}}}]"#),
         ],
-        Wire::Envelope => vec![
+        Protocol::Envelope => vec![
             format!(r#"{{"type":"sdp:offer","payload":{{"targetUserId":"{to}","sdp":"x","more":{deep}}}}}"#),
             format!(r#"{{"type":"sdp:offer","payload":{{"targetUserId":"{to}","sdp":{deep}}}}}"#),
             format!(
@@ -43,7 +43,7 @@ fn messages(wire: Wire, room: &str, to: &str, deep: &str) -> Vec<String> {
             deep.to_owned(),
             format!(r#"{{"type":"sdp:offer","payload":{{"targetUserId":"{to}","sdp":"the last"}}}}"#),
         ],
-        Wire::Topic => vec![
+        Protocol::Topic => vec![
             format!(r#"{{"type":"offer","to":"{to}","payload":{deep},"msgId":1}}"#),
             format!(r#"{{"type":"answer","to":"{to}","payload":{{"type":"answer","sdp":{deep}}}}}"#),
             format!(r#"{{"type":"ice-candidate","to":"{to}","payload":{{"candidate":{deep}}}}}"#),
@@ -52,7 +52,7 @@ fn messages(wire: Wire, room: &str, to: &str, deep: &str) -> Vec<String> {
             deep.to_owned(),
             format!(r#"{{"type":"offer","to":"{to}","payload":{{"type":"offer","sdp":"the last"}}}}"#),
         ],
-        Wire::Session => vec![
+        Protocol::Session => vec![
             format!(r#"{{"type":"offer","sessionId":"{room}","sdp":"x","more":{deep}}}"#),
             format!(r#"{{"type":"candidate","sessionId":"{room}","candidate":{{"candidate":{deep}}}}}"#),
             format!(r#"{{"type":"answer","sessionId":"{room}","sdp":{{"type":"answer","sdp":"x","more":{deep}}}}}"#),
@@ -64,24 +64,24 @@ fn messages(wire: Wire, room: &str, to: &str, deep: &str) -> Vec<String> {
 }
 
 /// Two in a room, and what the second calls the first.
-async fn pair(server: &TestServer, first: Wire, second: Wire, room: &str) -> (WebSocket, WebSocket, String) {
+async fn pair(server: &TestServer, first: Protocol, second: Protocol, room: &str) -> (WebSocket, WebSocket, String) {
     let mut ann = Peer::join(server, first, room, "ann").await;
-    // A session client is told nothing of that.
+    // A client of `/signal` gets no event for that.
     while reqwest::get(server.url(&format!("/api/rooms/{room}"))).await.unwrap().status() != 200 {}
     let bob = Peer::join(server, second, room, "bob").await;
     if first.announces_peers() {
-        assert!(matches!(ann.hear().await, Heard::Joined(_)), "{first:?}");
+        assert!(matches!(ann.next_event().await, Received::Joined(_)), "{first:?}");
     }
     let to_ann = bob.list.first().unwrap_or(&ann.id).clone();
     (ann.into_socket(), bob.into_socket(), to_ann)
 }
 
 #[test]
-fn messages_between_each_two_wires() {
+fn messages_between_each_two_protocols() {
     let flags = ["--max-message-bytes=262144", "--max-metadata-bytes=262144", UNLIMITED];
     besieged(&flags, async |server: &TestServer, bystander: &mut Bystander| {
-        for first in WIRES {
-            for second in WIRES {
+        for first in PROTOCOLS {
+            for second in PROTOCOLS {
                 let room = format!("{first:?}-{second:?}");
                 let (mut ann, bob, to) = pair(server, first, second, &room).await;
                 // A client that does not read long answers is not read either.

@@ -1,11 +1,11 @@
-//! Pages of foreign origins, on every wire and over REST.
+//! Pages of foreign origins, on every protocol and over REST.
 
 use crate::support::raw::{Raw, handshake};
 use crate::support::{Bystander, TestServer, besieged};
 
 use super::ENDPOINTS;
 
-/// Of what a polling client asks for first.
+/// First request of a polling client.
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 /// A polling connection that goes no further is forgotten soon.
@@ -92,7 +92,7 @@ fn paths() -> impl Iterator<Item = &'static str> {
 }
 
 #[test]
-fn no_wire_is_open_to_them() {
+fn every_protocol_refuses_them() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
@@ -129,7 +129,7 @@ fn no_wire_is_open_to_them() {
     });
 }
 
-/// A session that somebody else began is no way around it.
+/// A session that another client opened does not bypass the check.
 #[test]
 fn no_session_is_open_to_them() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
@@ -150,7 +150,8 @@ fn no_session_is_open_to_them() {
     });
 }
 
-/// What a page may not read it may ask for, over REST: no header lets it read the answer, whoever it says it is.
+/// A page may send REST requests whose response it cannot read: no header makes it readable,
+/// whatever origin it names.
 #[test]
 fn cors_lets_them_read_nothing() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {

@@ -7,21 +7,22 @@ use tokio_tungstenite::tungstenite::Message;
 use super::UNLIMITED;
 use crate::support::client::text;
 use crate::support::engine::{ENGINES, Engine, Transport};
-use crate::support::wire::{message, open, told};
+use crate::support::protocol_peer::{message, next_json, open};
 use crate::support::{Bystander, Client, TestServer, besieged};
 
-/// What the library still holds of a connection that was never made, it holds for this long.
+/// Time after which the library forgets a connection that was never made.
 const FLAGS: [&str; 2] = ["--handshake-timeout-seconds=1", UNLIMITED];
 
 const JOIN: &str = r#"42["join-room","r","odd"]"#;
-const OFFER: &str = r#"42["offer",{"roomId":"r","offer":"never heard"}]"#;
+const OFFER: &str = r#"42["offer",{"roomId":"r","offer":"never relayed"}]"#;
 
-/// What somebody sends who is not connected to the namespace, in one of many orders; nobody in the room hears of it.
+/// Packets of a client that is not connected to the namespace, in many orders; none reaches the
+/// room.
 #[test]
 fn before_connect() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
-        ann.told("room-users").await;
+        ann.next_event("room-users").await;
         bystander
             .repeat(async || {
                 for transport in [Transport::WebSocket, Transport::Polling] {
@@ -59,7 +60,8 @@ fn connect_with_odd_payloads() {
                     for transport in [Transport::WebSocket, Transport::Polling] {
                         let mut engine = Engine::open(server.address(), (transport, 4)).await;
                         engine.send(packet).await;
-                        // Connected, refused, or cut off; in the end it is told what every other is told.
+                        // Connected, refused, or cut off; in the end it gets what every other
+                        // client gets.
                         if engine.send("40").await && engine.hears("40{").await.is_some() {
                             engine.answers().await;
                         }
@@ -84,8 +86,14 @@ fn connect_to_another_namespace() {
             }
             ann.send(r#"425["join-room","r","odd"]"#).await;
             let again = ann.hears("435[").await.expect("it is still connected");
-            // The same connection still: nobody else is there, and it is known by the same id.
-            let id = joined.split_once(r#""socketId":""#).expect("it is told its own id").1.split('"').next().unwrap();
+            // Still the same connection: the room has no other member, and the id is the same.
+            let id = joined
+                .split_once(r#""socketId":""#)
+                .expect("the reply has the client's own id")
+                .1
+                .split('"')
+                .next()
+                .unwrap();
             assert!(again.contains(id) && again.contains(r#""users":[]"#), "{which:?}: {again}");
             ann.close().await;
         }
@@ -97,22 +105,22 @@ fn connect_to_another_namespace() {
 fn after_disconnect() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
-        ann.told("room-users").await;
+        ann.next_event("room-users").await;
         for which in ENGINES {
-            for goodbye in ["41", "1", "41/nowhere,"] {
+            for normal_close in ["41", "1", "41/nowhere,"] {
                 let mut odd = Engine::connect(server.address(), which).await;
                 odd.send(JOIN).await;
                 odd.hears("room-users").await.expect("joined");
-                ann.told("user-joined").await;
-                odd.send(goodbye).await;
-                if goodbye == "41/nowhere," {
+                ann.next_event("user-joined").await;
+                odd.send(normal_close).await;
+                if normal_close == "41/nowhere," {
                     assert!(odd.answers().await, "{which:?}: what was not there cannot end");
                 } else {
                     for packet in [OFFER, JOIN, OFFER] {
                         odd.send(packet).await;
                     }
                 }
-                assert_eq!(ann.told("user-left").await[0]["userId"], "odd", "{which:?} {goodbye}");
+                assert_eq!(ann.next_event("user-left").await[0]["userId"], "odd", "{which:?} {normal_close}");
                 odd.close().await;
             }
         }
@@ -160,7 +168,7 @@ fn acknowledgements_and_attachments_out_of_place() {
     });
 }
 
-/// Outside of the room, before and after, on each wire.
+/// Messages to a room before joining and after leaving it, on each protocol.
 #[test]
 fn signals_before_joining_and_after_leaving() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
@@ -176,7 +184,7 @@ fn signals_before_joining_and_after_leaving() {
         odd.close().await;
 
         let mut odd = open(server, "/ws").await;
-        told(&mut odd).await;
+        next_json(&mut odd).await;
         for (kind, payload, answer) in [
             ("sdp:offer", json!({ "sdp": "v=0" }), "NOT_IN_ROOM"),
             ("room:leave", json!({ "roomId": "r" }), "NOT_IN_ROOM"),
@@ -188,8 +196,8 @@ fn signals_before_joining_and_after_leaving() {
             ("room:participant-joined", json!({}), "INVALID_MESSAGE"),
         ] {
             odd.send(Message::text(json!({ "type": kind, "payload": payload }).to_string())).await.unwrap();
-            let heard = told(&mut odd).await.to_string();
-            assert!(heard.contains(answer), "{kind}: {heard}");
+            let observed = next_json(&mut odd).await.to_string();
+            assert!(observed.contains(answer), "{kind}: {observed}");
         }
         odd.close(None).await.unwrap();
 
@@ -204,18 +212,18 @@ fn signals_before_joining_and_after_leaving() {
         ] {
             odd.send(Message::text(sent.to_string())).await.unwrap();
             if !answer.is_empty() {
-                let heard = told(&mut odd).await.to_string();
-                assert!(heard.contains(answer), "{sent}: {heard}");
+                let observed = next_json(&mut odd).await.to_string();
+                assert!(observed.contains(answer), "{sent}: {observed}");
             }
         }
         odd.close(None).await.unwrap();
 
         let mut odd = open(server, "/ws/t").await;
-        let id: Value = told(&mut odd).await["selfId"].take();
-        told(&mut odd).await;
+        let id: Value = next_json(&mut odd).await["selfId"].take();
+        next_json(&mut odd).await;
         for kind in ["welcome", "peer-list", "peer-left", "error", "join", ""] {
             odd.send(Message::text(json!({ "type": kind, "to": id, "peerId": id }).to_string())).await.unwrap();
-            assert_eq!(told(&mut odd).await["code"], "invalid_type", "{kind}");
+            assert_eq!(next_json(&mut odd).await["code"], "invalid_type", "{kind}");
         }
         odd.close(None).await.unwrap();
         while message(&mut odd).await.is_ok() {}

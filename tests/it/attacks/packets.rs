@@ -195,12 +195,12 @@ fn attachments_and_numbers_that_lie() {
     });
 }
 
-/// What breaks the protocol ends the connection that sent it, which others hear of once.
+/// Protocol violations end the connection that sent them; other peers see one leave.
 #[test]
 fn what_is_no_protocol_ends_its_connection_alone() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
-        ann.told("room-users").await;
+        ann.next_event("room-users").await;
         for packet in [
             "",
             "x",
@@ -233,12 +233,12 @@ fn what_is_no_protocol_ends_its_connection_alone() {
                 let mut odd = Engine::connect(server.address(), which).await;
                 odd.send(r#"42["join-room","r","odd"]"#).await;
                 odd.hears("room-users").await.expect("joined");
-                ann.told("user-joined").await;
+                ann.next_event("user-joined").await;
                 odd.send(packet).await;
                 // Either it is ended, or it still answers; then it has left all its rooms.
                 odd.answers().await;
                 odd.close().await;
-                assert_eq!(ann.told("user-left").await[0]["userId"], "odd", "after {packet:?} on {which:?}");
+                assert_eq!(ann.next_event("user-left").await[0]["userId"], "odd", "after {packet:?} on {which:?}");
             }
         }
         bystander.round().await;
@@ -271,17 +271,17 @@ fn each_wrong_request_is_answered_and_the_connection_stays() {
             (json!(["room-users", []]), "INVALID_MESSAGE"),
         ] {
             let answer = ann.ask_raw(&request.to_string()).await;
-            let told = (&answer["ok"], &answer["success"], &answer["code"]);
-            assert_eq!(told, (&json!(false), &json!(false), &json!(code)), "{request}");
+            let received = (&answer["ok"], &answer["success"], &answer["code"]);
+            assert_eq!(received, (&json!(false), &json!(false), &json!(code)), "{request}");
             assert!(answer["error"].as_str().is_some_and(|text| !text.is_empty()));
         }
-        // Without an acknowledgement the same is told as an event.
+        // Without an acknowledgement, the reply is an event.
         ann.tell("offer", json!({ "roomId": "r", "offer": 1 })).await;
-        let error = ann.told("error").await;
-        let told = (&error[0]["code"], &error[0]["event"], &error[0]["roomId"]);
-        assert_eq!(told, (&json!("NOT_IN_ROOM"), &json!("offer"), &json!("r")));
+        let error = ann.next_event("error").await;
+        let received = (&error[0]["code"], &error[0]["event"], &error[0]["roomId"]);
+        assert_eq!(received, (&json!("NOT_IN_ROOM"), &json!("offer"), &json!("r")));
         ann.tell("application-event", json!(1)).await;
-        assert_eq!(ann.told("error").await[0]["code"], "NOT_IN_ROOM");
+        assert_eq!(ann.next_event("error").await[0]["code"], "NOT_IN_ROOM");
         ann.nothing_more().await;
         bystander.round().await;
         ann.close().await;

@@ -7,7 +7,7 @@ use super::SOCKET_IO;
 use crate::support::raw::{Raw, Response, handshake};
 use crate::support::{Bystander, TestServer, besieged};
 
-/// What follows a route, in bytes. None of these names anything that may be served.
+/// Byte sequences after a route, none of which names anything that may be served.
 const TAILS: [&[u8]; 40] = [
     b"../Cargo.toml",
     b"../../../../../../etc/passwd",
@@ -75,7 +75,7 @@ async fn ask(server: &TestServer, method: &str, path: &[u8]) -> Option<Response>
     Raw::sending(server.address(), request).await.response().await
 }
 
-/// Refused in a way that tells nothing: no file, no defect, no header of the client's making.
+/// Asserts a refusal that reveals nothing: no file, no panic, no header that the client controls.
 fn is_refused(path: &[u8], response: Option<&Response>) {
     let path = String::from_utf8_lossy(path);
     let Some(response) = response else { return };
@@ -181,7 +181,7 @@ fn handshakes_nowhere() {
                 for path in nowhere {
                     let mut raw = Raw::sending(server.address(), handshake(path, "")).await;
                     let status = raw.response().await.expect("an answer").status;
-                    // A query that is not text is nobody's business where it is not read.
+                    // A query that is not text does not matter where it is not read.
                     let is_opened = status == 101 && path.starts_with("/ws?");
                     assert!(is_opened || [200, 400, 404].contains(&status), "{path}: {status}");
                 }
@@ -195,7 +195,7 @@ fn handshakes_nowhere() {
     });
 }
 
-/// A room's name is exactly what was said, whatever it means in a path.
+/// The name of a room is exactly what the client sent, whatever it would mean in a path.
 #[test]
 fn rooms_with_names_that_are_paths() {
     let names = [

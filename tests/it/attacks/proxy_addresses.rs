@@ -34,7 +34,7 @@ async fn let_in(server: &TestServer, from: &str, headers: impl Fn(usize) -> Stri
     count
 }
 
-/// Whoever it says it came for, it is the address itself that counts.
+/// From an untrusted address, forwarded addresses are ignored and the address itself counts.
 #[test]
 fn addresses_by_the_word_of_anyone() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
@@ -73,7 +73,7 @@ fn addresses_by_the_word_of_a_proxy() {
             |number| forwarded(&format!("{}, 8.8.8.8", "9.9.9.9, ".repeat(number * 60))),
             // Written in different ways, one address.
             |number| forwarded(["2001:db8::8", "2001:DB8:0:0:0:0:0:8", "2001:0db8::0008"][number % 3]),
-            // Nobody's address: the proxy's own counts, or what it is.
+            // No valid address: the proxy's own counts, or the last valid one.
             |number| {
                 forwarded(&format!("9.9.9.{number}, {}", ["unknown", "_hidden", "", "999.1.1.1", "\"\""][number % 5]))
             },
@@ -82,7 +82,7 @@ fn addresses_by_the_word_of_a_proxy() {
             let count = let_in(server, PROXY, headers).await;
             assert!(count <= LIMIT, "{}: {count}", headers(1));
         }
-        // People behind it are told from each other, however the proxy writes them.
+        // Clients behind the proxy are distinguished, however the proxy writes their addresses.
         for form in ["9.9.9.{}", "2001:db8:{}::1", "1.1.1.1, 9.9.9.{}", "9.9.9.{}, 127.0.0.3"] {
             let mut open = Vec::new();
             for number in 0..2 * LIMIT {

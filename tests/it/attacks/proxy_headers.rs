@@ -1,4 +1,4 @@
-//! What proxies write, written by others: who is not trusted says nothing of how a request came.
+//! Proxy headers from other clients: they are ignored unless the peer is a trusted proxy.
 
 use std::net::IpAddr;
 

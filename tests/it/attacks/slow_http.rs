@@ -16,10 +16,10 @@ const IN_TIME: Duration = Duration::from_secs(6);
 /// Between two bytes of those that drip: none is ever silent for as long as it may take in all.
 const DRIP: Duration = Duration::from_millis(100);
 
-/// Of each kind.
+/// Number of connections of each kind.
 const MANY: usize = 40;
 
-/// What ends a request head.
+/// End of a request head.
 const END: &str = "\r\n\r\n";
 
 /// Waits until the server has ended a connection, and says nothing meanwhile: the status of the answer, if there was one.
@@ -29,7 +29,7 @@ async fn silent(mut raw: Raw) -> Option<u16> {
     status
 }
 
-/// The same, while more and more is sent.
+/// Sends more and more bytes while waiting for the status.
 async fn dripping(mut raw: Raw, drop: &[u8]) -> Option<u16> {
     loop {
         match tokio::time::timeout(DRIP, raw.response()).await {
@@ -113,7 +113,7 @@ fn bodies_that_drip() {
     });
 }
 
-/// Handshakes after which nothing is said.
+/// Handshakes without a first message.
 #[test]
 fn handshakes_that_go_no_further() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
@@ -126,7 +126,7 @@ fn handshakes_that_go_no_further() {
         let polling = (0..MANY).map(async |_| polling_path(address).await);
         let (_, paths, ()) = tokio::join!(join_all(idle), join_all(polling), bystander.round());
         assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
-        server.until("the polling connections are forgotten", |held| held.links == 0).await;
+        server.until("the polling connections are forgotten", |held| held.polling == 0).await;
         for path in paths {
             let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close{END}");
             assert_eq!(silent(Raw::sending(address, request).await).await, Some(400));

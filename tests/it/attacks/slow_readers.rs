@@ -1,4 +1,5 @@
-//! Readers that stall: disconnected in time, on every wire; their peers are told, and nobody waits for them.
+//! Slow consumers: disconnected in time on every protocol; their peers get errors and do not wait
+//! for them.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,9 +9,9 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::UNLIMITED;
+use crate::support::protocol_peer::{PROTOCOLS, Protocol};
 use crate::support::raw::{Raw, TEXT, frame};
 use crate::support::server::short;
-use crate::support::wire::{WIRES, Wire};
 use crate::support::{Bystander, Client, TestServer, besieged};
 
 /// The time until a slow reader is disconnected, with a margin for a busy machine.
@@ -25,34 +26,35 @@ const PACE: Duration = Duration::from_millis(100);
 static FILLING: Semaphore = Semaphore::const_new(3);
 
 /// A connection that has joined a room, whose receive window is so small that it is soon full.
-async fn joined_narrow(address: SocketAddr, wire: Wire, room: &str) -> Raw {
-    let raw = joined(address, wire, room).await;
+async fn joined_narrow(address: SocketAddr, protocol: Protocol, room: &str) -> Raw {
+    let raw = joined(address, protocol, room).await;
     raw.narrow();
     raw
 }
 
 /// A connection that has joined a room.
-pub(super) async fn joined(address: SocketAddr, wire: Wire, room: &str) -> Raw {
-    let (path, messages): (String, &[(String, &str)]) = match wire {
-        Wire::SocketIo => {
+pub(super) async fn joined(address: SocketAddr, protocol: Protocol, room: &str) -> Raw {
+    let (path, messages): (String, &[(String, &str)]) = match protocol {
+        Protocol::SocketIo => {
             let join = format!("42{}", json!(["join-room", room, "slow"]));
             (super::SOCKET_IO.to_owned(), &[("40".to_owned(), "40{"), (join, "room-users")])
         }
-        Wire::Envelope => {
+        Protocol::Envelope => {
             let payload = json!({ "roomId": room, "user": { "id": "slow" } });
             ("/ws".to_owned(), &[(json!({ "type": "room:join", "payload": payload }).to_string(), "room:state")])
         }
         // Connecting is joining.
-        Wire::Topic => (format!("/ws/{room}"), &[]),
-        Wire::Session => (format!("/signal?sessionId={room}"), &[]),
+        Protocol::Topic => (format!("/ws/{room}"), &[]),
+        Protocol::Session => (format!("/signal?sessionId={room}"), &[]),
     };
     let mut raw = Raw::websocket(address, &path).await;
     for (message, answer) in messages {
         raw.send(frame(TEXT, message)).await;
         loop {
-            let frame = raw.frame().await.unwrap_or_else(|| panic!("{wire:?}: the connection ended before {answer}"));
+            let frame =
+                raw.frame().await.unwrap_or_else(|| panic!("{protocol:?}: the connection ended before {answer}"));
             let payload = String::from_utf8_lossy(&frame.payload);
-            assert_ne!(frame.opcode, parlor_testing::frame::CLOSE, "{wire:?}: closed before {answer}: {payload:?}");
+            assert_ne!(frame.opcode, parlor_testing::frame::CLOSE, "{protocol:?}: closed before {answer}: {payload:?}");
             if payload.contains(answer) {
                 break;
             }
@@ -66,7 +68,7 @@ pub(super) async fn joined(address: SocketAddr, wire: Wire, room: &str) -> Raw {
 pub(super) async fn talker(server: &TestServer, room: &str) -> (Client, String) {
     let mut ann = Client::connect(server).await;
     let answer = ann.ask("join-room", json!({ "roomId": room, "userId": "ann" })).await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     (ann, answer["users"][0]["userId"].as_str().expect("one is there").to_owned())
 }
 
@@ -85,7 +87,7 @@ pub(super) async fn fill(ann: &mut Client, to: &str) {
 }
 
 /// Talks on, slowly, until the other is gone, in time.
-pub(super) async fn until_it_is_gone(mut ann: Client, to: &str, wire: &str) {
+pub(super) async fn until_it_has_left(mut ann: Client, to: &str, protocol: &str) {
     let began = Instant::now();
     let body = "x".repeat(2_000);
     loop {
@@ -93,18 +95,18 @@ pub(super) async fn until_it_is_gone(mut ann: Client, to: &str, wire: &str) {
         if answer["code"] == "TARGET_NOT_FOUND" {
             break;
         }
-        assert!(began.elapsed() < in_time(), "{wire}: still there");
+        assert!(began.elapsed() < in_time(), "{protocol}: still there");
         tokio::time::sleep(PACE).await;
     }
-    assert_eq!(ann.told("user-left").await[0]["userId"], to, "{wire}");
+    assert_eq!(ann.next_event("user-left").await[0]["userId"], to, "{protocol}");
     ann.nothing_more().await;
     ann.close().await;
 }
 
-async fn who_reads_nothing(server: &TestServer) {
-    let stalls = WIRES.map(async |wire| {
-        let room = format!("stalled-{wire:?}");
-        let stalled = joined_narrow(server.address(), wire, &room).await;
+async fn slow_consumer(server: &TestServer) {
+    let stalls = PROTOCOLS.map(async |protocol| {
+        let room = format!("stalled-{protocol:?}");
+        let stalled = joined_narrow(server.address(), protocol, &room).await;
         let (mut ann, to) = talker(server, &room).await;
         let began = Instant::now();
         fill(&mut ann, &to).await;
@@ -113,10 +115,10 @@ async fn who_reads_nothing(server: &TestServer) {
             ann.ask("leave-room", json!("elsewhere")).await;
         }
         // Waiting for it takes a second each time, and these are ten.
-        assert!(asked.elapsed() < Duration::from_secs(5), "{wire:?}: its peer waits: {:?}", asked.elapsed());
-        let left = ann.told("user-left").await;
-        assert_eq!((&left[0]["userId"], &left[0]["reason"]), (&json!(to), &json!("timeout")), "{wire:?}");
-        assert!(began.elapsed() < in_time(), "{wire:?}: {:?}", began.elapsed());
+        assert!(asked.elapsed() < Duration::from_secs(5), "{protocol:?}: its peer waits: {:?}", asked.elapsed());
+        let left = ann.next_event("user-left").await;
+        assert_eq!((&left[0]["userId"], &left[0]["reason"]), (&json!(to), &json!("timeout")), "{protocol:?}");
+        assert!(began.elapsed() < in_time(), "{protocol:?}: {:?}", began.elapsed());
         drop(stalled);
         ann.nothing_more().await;
         ann.close().await;
@@ -125,10 +127,10 @@ async fn who_reads_nothing(server: &TestServer) {
 }
 
 /// Each sip is progress for a write that waits, and the queue is as full as before.
-async fn who_trickles(server: &TestServer) {
-    let trickles = WIRES.map(async |wire: Wire| {
-        let room = format!("trickling-{wire:?}");
-        let mut slow = joined_narrow(server.address(), wire, &room).await;
+async fn slow_sender(server: &TestServer) {
+    let trickles = PROTOCOLS.map(async |protocol: Protocol| {
+        let room = format!("trickling-{protocol:?}");
+        let mut slow = joined_narrow(server.address(), protocol, &room).await;
         let (mut ann, to) = talker(server, &room).await;
         let reading = async {
             while slow.sip(512).await.is_some() {
@@ -137,7 +139,7 @@ async fn who_trickles(server: &TestServer) {
         };
         let talking = async {
             fill(&mut ann, &to).await;
-            until_it_is_gone(ann, &to, &format!("{wire:?}")).await;
+            until_it_has_left(ann, &to, &format!("{protocol:?}")).await;
         };
         // What is in the kernel's buffers is still read when the other end has long been closed.
         tokio::select! {
@@ -148,7 +150,7 @@ async fn who_trickles(server: &TestServer) {
     join_all(trickles).await;
 }
 
-/// Who asks for many things and reads none of the answers.
+/// A client that sends many requests and reads none of the replies.
 #[cfg(target_os = "linux")]
 async fn answers_that_are_not_read(server: &TestServer) {
     let requests = "GET /docs/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500);
@@ -168,12 +170,12 @@ async fn answers_that_are_not_read(server: &TestServer) {
 
 /// All at once, since each takes as long as a reader may stall.
 #[test]
-fn they_are_found_and_nobody_waits() {
+fn slow_consumers_are_disconnected_and_no_peer_waits() {
     besieged(&["--send-queue=8", UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         #[cfg(target_os = "linux")]
         let answers = answers_that_are_not_read(server);
         #[cfg(not(target_os = "linux"))]
         let answers = std::future::ready(());
-        tokio::join!(who_reads_nothing(server), who_trickles(server), answers, bystander.round());
+        tokio::join!(slow_consumer(server), slow_sender(server), answers, bystander.round());
     });
 }

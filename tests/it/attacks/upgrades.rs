@@ -23,7 +23,7 @@ async fn begun(address: SocketAddr, engine: &Engine) -> Raw {
     Raw::websocket(address, &engine.path(Transport::WebSocket)).await
 }
 
-/// The same, as far as the answer to the probe.
+/// Upgrades as far as the response to the probe.
 async fn probed(address: SocketAddr, engine: &Engine) -> Raw {
     let mut socket = begun(address, engine).await;
     socket.send(frame(TEXT, "2probe")).await;
@@ -58,13 +58,13 @@ fn probe_without_an_upgrade_leaves_polling_as_it_was() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let mut ann = Client::joined(server, "r", "ann").await;
-        ann.told("room-users").await;
+        ann.next_event("room-users").await;
         for rest in [None, Some(""), Some("5x"), Some("6"), Some("2probe"), Some("2"), Some("40"), Some("1"), Some("x")]
         {
             for revision in [3, 4] {
                 let mut engine = polling(address, revision).await;
                 engine.send(r#"42["join-room","r","odd"]"#).await;
-                ann.told("user-joined").await;
+                ann.next_event("user-joined").await;
                 let mut socket = probed(address, &engine).await;
                 match rest {
                     // For as long as it may take.
@@ -79,7 +79,7 @@ fn probe_without_an_upgrade_leaves_polling_as_it_was() {
                 }
                 assert!(engine.answers().await, "{rest:?}");
                 engine.close().await;
-                assert_eq!(ann.told("user-left").await[0]["userId"], "odd", "{rest:?}");
+                assert_eq!(ann.next_event("user-left").await[0]["userId"], "odd", "{rest:?}");
             }
         }
         bystander.round().await;
@@ -119,7 +119,7 @@ fn twice_at_once() {
     });
 }
 
-/// What another is told of a peer does not authorise anything, nor does what cannot be an id.
+/// The public id of a peer authorizes nothing, nor does anything that is not a session id.
 #[test]
 fn of_a_connection_that_is_not_ones_own() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
@@ -130,7 +130,7 @@ fn of_a_connection_that_is_not_ones_own() {
         for sid in [
             &ann.id,
             &of_websocket,
-            "nobody",
+            "missing",
             "AAAAAAAAAAAAAAAA",
             "",
             "%00",
@@ -147,7 +147,7 @@ fn of_a_connection_that_is_not_ones_own() {
             assert_eq!(Raw::sending(address, post).await.response().await.unwrap().status, 400, "{sid:.20}");
         }
         bystander.round().await;
-        assert_eq!(server.held().links, 0);
+        assert_eq!(server.held().polling, 0);
         ann.close().await;
     });
 }
@@ -162,7 +162,7 @@ fn handshakes_that_are_none() {
             "/socket.io/?EIO=2&transport=polling",
             "/socket.io/?EIO=4&transport=carrier-pigeon",
             "/socket.io/?EIO=4&transport=websocket",
-            "/socket.io/?EIO=4&transport=polling&sid=nobody",
+            "/socket.io/?EIO=4&transport=polling&sid=missing",
             "/socket.io/?EIO=4&transport=polling&sid=",
             "/socket.io/?EIO=5&EIO=4&transport=polling",
             "/socket.io/?EIO=4%20&transport=polling",
@@ -202,15 +202,15 @@ fn handshakes_that_are_none() {
 fn polls_in_parallel() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
-        ann.told("room-users").await;
+        ann.next_event("room-users").await;
         for revision in [3, 4] {
             let mut engine = polling(server.address(), revision).await;
             engine.send(r#"421["join-room","r","odd"]"#).await;
             engine.hears("431[").await.expect("joined");
-            ann.told("user-joined").await;
+            ann.next_event("user-joined").await;
             let statuses = join_all((0..MANY).map(async |_| engine.poll().await.status)).await;
             assert!(statuses.contains(&400), "{statuses:?}");
-            assert_eq!(ann.told("user-left").await[0]["userId"], "odd");
+            assert_eq!(ann.next_event("user-left").await[0]["userId"], "odd");
             assert_eq!(engine.poll().await.status, 400, "forgotten");
         }
         bystander.round().await;
@@ -230,9 +230,9 @@ fn posts_in_parallel() {
                 assert_eq!(engine.post("text/plain", body).await.status, 200);
             });
             join_all(posts).await;
-            let mut heard = String::new();
-            while (0..MANY).any(|number| !heard.contains(&format!("43{}[", 100 + number))) {
-                heard += &engine.hear().await.expect("each of them is answered");
+            let mut observed = String::new();
+            while (0..MANY).any(|number| !observed.contains(&format!("43{}[", 100 + number))) {
+                observed += &engine.next_event().await.expect("each of them is answered");
             }
             engine.close().await;
         }
@@ -240,30 +240,30 @@ fn posts_in_parallel() {
     });
 }
 
-/// What is posted while the upgrade is under way counts, what is posted after it does not; nothing is told twice.
+/// Messages that are posted during the upgrade count, later ones do not; none is delivered twice.
 #[test]
 fn on_both_transports() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let mut ann = Client::joined(server, "r", "ann").await;
-        ann.told("room-users").await;
+        ann.next_event("room-users").await;
         for revision in [3, 4] {
             let mut engine = polling(address, revision).await;
             engine.send(r#"42["join-room","r","odd"]"#).await;
-            ann.told("user-joined").await;
+            ann.next_event("user-joined").await;
             let mut socket = probed(address, &engine).await;
             assert!(engine.send(r#"42["offer",{"offer":"posted"}]"#).await);
             socket.send(frame(TEXT, "5")).await;
             socket.send(frame(TEXT, r#"42["offer",{"offer":"sent"}]"#)).await;
             for expected in ["posted", "sent"] {
-                assert_eq!(ann.told("offer").await[0]["offer"], expected);
+                assert_eq!(ann.next_event("offer").await[0]["offer"], expected);
             }
             // Polling is over.
             assert!(!engine.send(r#"42["offer",{"offer":"late"}]"#).await);
             assert_eq!(engine.poll().await.status, 400);
             engine.take(socket);
             assert!(engine.answers().await);
-            ann.told("user-left").await;
+            ann.next_event("user-left").await;
             engine.close().await;
         }
         bystander.round().await;

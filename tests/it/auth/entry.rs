@@ -1,33 +1,33 @@
-//! Who is let in.
+//! Which clients are admitted.
 
 use serde_json::json;
 
 use super::{close, is_good, is_refused, issuer, lets_in, server};
 use crate::support::TestServer;
+use crate::support::protocol_peer::Protocol;
 use crate::support::tokens::{Issuer, SECRET, seconds_from_now, unsigned};
-use crate::support::wire::Wire;
 
 /// An hour from now.
 fn later() -> f64 {
     seconds_from_now(3600.0)
 }
 
-async fn are_refused<const N: usize>(wire: Wire, bad: [(&str, String); N]) {
+async fn are_refused<const N: usize>(protocol: Protocol, bad: [(&str, String); N]) {
     let server = server();
     for (what, token) in &bad {
-        is_refused(&server, wire, what, Some(token)).await;
+        is_refused(&server, protocol, what, Some(token)).await;
     }
     server.finish().await;
 }
 
-pub(super) async fn a_good_token_lets_in_and_none_does_not(wire: Wire) {
+pub(super) async fn valid_token_is_required(protocol: Protocol) {
     let server = server();
-    is_good(&server, wire, "a good one", &issuer().token("ann", &json!({}))).await;
-    is_refused(&server, wire, "none", None).await;
+    is_good(&server, protocol, "a good one", &issuer().token("ann", &json!({}))).await;
+    is_refused(&server, protocol, "none", None).await;
     server.finish().await;
 }
 
-pub(super) async fn one_that_is_forged_is_refused(wire: Wire) {
+pub(super) async fn forged_one_is_refused(protocol: Protocol) {
     let claims = json!({ "sub": "ann", "exp": later() });
     let good = issuer().sign(&claims);
     let (head, signature) = good.rsplit_once('.').unwrap();
@@ -41,10 +41,10 @@ pub(super) async fn one_that_is_forged_is_refused(wire: Wire) {
         ("no token at all", "x".to_owned()),
         ("dots", "..".to_owned()),
     ];
-    are_refused(wire, bad).await;
+    are_refused(protocol, bad).await;
 }
 
-pub(super) async fn one_of_no_algorithm_is_refused(wire: Wire) {
+pub(super) async fn one_without_an_algorithm_is_refused(protocol: Protocol) {
     let claims = json!({ "sub": "ann", "exp": later() });
     let good = issuer().sign(&claims);
     let (_, signature) = good.rsplit_once('.').unwrap();
@@ -55,34 +55,36 @@ pub(super) async fn one_of_no_algorithm_is_refused(wire: Wire) {
         ("of no algorithm, oddly spelt", unsigned(&json!({ "alg": "nOnE" }), &claims)),
         ("that names none", unsigned(&json!({ "typ": "JWT" }), &claims)),
     ];
-    are_refused(wire, bad).await;
+    are_refused(protocol, bad).await;
 }
 
-pub(super) async fn a_key_says_what_kind_of_signature_it_is_for(wire: Wire) {
+pub(super) async fn key_determines_the_signature_algorithm(protocol: Protocol) {
     let issuers = [Issuer::secret(SECRET), Issuer::rsa(), Issuer::ec(), Issuer::ed()];
     let claims = json!({ "sub": "ann", "exp": later() });
     for issuer in &issuers {
         let server = TestServer::with(&[&issuer.flag()]);
-        is_good(&server, wire, &format!("{:?}", issuer.algorithm), &issuer.sign(&claims)).await;
+        is_good(&server, protocol, &format!("{:?}", issuer.algorithm), &issuer.sign(&claims)).await;
         for other in issuers.iter().filter(|other| other.algorithm != issuer.algorithm) {
-            is_refused(&server, wire, "another kind of key", Some(&other.sign(&claims))).await;
+            is_refused(&server, protocol, "another kind of key", Some(&other.sign(&claims))).await;
         }
         let good = issuer.sign(&claims);
         let (_, signature) = good.rsplit_once('.').unwrap();
         let renamed = format!("{}{signature}", unsigned(&json!({ "alg": "HS384" }), &claims));
-        is_refused(&server, wire, "said to be of another algorithm", Some(&renamed)).await;
+        is_refused(&server, protocol, "claims another algorithm", Some(&renamed)).await;
         if issuer.public != SECRET {
-            // The public key is no secret: whoever has it could sign, if it were taken for one.
+            // The public key is not secret: anyone could sign with it if it were accepted as an
+            // HMAC key.
             let trimmed = issuer.public.trim();
             for secret in [issuer.public.as_str(), trimmed, trimmed.lines().nth(1).unwrap()] {
-                is_refused(&server, wire, "HS256 by the public key", Some(&Issuer::secret(secret).sign(&claims))).await;
+                is_refused(&server, protocol, "HS256 by the public key", Some(&Issuer::secret(secret).sign(&claims)))
+                    .await;
             }
         }
         server.finish().await;
     }
 }
 
-pub(super) async fn one_that_has_expired_is_refused(wire: Wire) {
+pub(super) async fn expired_one_is_refused(protocol: Protocol) {
     let token = |exp: f64| issuer().sign(&json!({ "sub": "ann", "exp": exp }));
     let bad = [
         ("just over the leeway", token(seconds_from_now(-30.5))),
@@ -90,20 +92,20 @@ pub(super) async fn one_that_has_expired_is_refused(wire: Wire) {
         ("of the beginning of time", token(0.0)),
         ("of before all time", token(-1.0)),
     ];
-    are_refused(wire, bad).await;
+    are_refused(protocol, bad).await;
 }
 
-pub(super) async fn one_whose_time_has_not_come_is_refused(wire: Wire) {
+pub(super) async fn one_before_its_nbf_is_refused(protocol: Protocol) {
     let token = |begins: &str, at: f64| issuer().token("ann", &json!({ begins: at }));
     let bad = [
         ("not yet good", token("nbf", seconds_from_now(60.0))),
         ("just not yet good", token("nbf", seconds_from_now(40.0))),
         ("from the future", token("iat", seconds_from_now(60.0))),
     ];
-    are_refused(wire, bad).await;
+    are_refused(protocol, bad).await;
 }
 
-pub(super) async fn one_without_sub_or_exp_is_refused(wire: Wire) {
+pub(super) async fn one_without_sub_or_exp_is_refused(protocol: Protocol) {
     let token = |claims| issuer().sign(&claims);
     let bad = [
         ("without sub", token(json!({ "exp": later() }))),
@@ -114,10 +116,10 @@ pub(super) async fn one_without_sub_or_exp_is_refused(wire: Wire) {
         ("with an exp that is no number", token(json!({ "sub": "ann", "exp": "tomorrow" }))),
         ("with an exp of nothing", token(json!({ "sub": "ann", "exp": null }))),
     ];
-    are_refused(wire, bad).await;
+    are_refused(protocol, bad).await;
 }
 
-pub(super) async fn one_that_claims_what_cannot_be_is_refused(wire: Wire) {
+pub(super) async fn one_with_invalid_claims_is_refused(protocol: Protocol) {
     let token = |more| issuer().token("ann", &more);
     let critical = json!({ "alg": "HS256", "crit": ["exp"] });
     let bad = [
@@ -128,10 +130,10 @@ pub(super) async fn one_that_claims_what_cannot_be_is_refused(wire: Wire) {
             issuer().sign_with(&critical, &json!({ "sub": "ann", "exp": later() }))
         }),
     ];
-    are_refused(wire, bad).await;
+    are_refused(protocol, bad).await;
 }
 
-pub(super) async fn one_from_or_for_somebody_else_is_refused(wire: Wire) {
+pub(super) async fn one_of_another_issuer_or_audience_is_refused(protocol: Protocol) {
     let issuer = issuer();
     let (own, other) = ("https://id.example.com", "https://id.example.org");
     let server = TestServer::with(&[&issuer.flag(), &format!("--jwt-issuer={own}"), "--jwt-audience=calls,chats"]);
@@ -144,20 +146,24 @@ pub(super) async fn one_from_or_for_somebody_else_is_refused(wire: Wire) {
     ] {
         let token = issuer.token("ann", &claims);
         if is_one_of_ours {
-            is_good(&server, wire, what, &token).await;
+            is_good(&server, protocol, what, &token).await;
         } else {
-            is_refused(&server, wire, what, Some(&token)).await;
+            is_refused(&server, protocol, what, Some(&token)).await;
         }
     }
     server.finish().await;
-    are_refused(wire, [("for an audience that nobody named", issuer.token("ann", &json!({ "aud": "calls" })))]).await;
+    are_refused(
+        protocol,
+        [("for an audience that is not configured", issuer.token("ann", &json!({ "aud": "calls" })))],
+    )
+    .await;
 }
 
-pub(super) async fn where_none_are_required_any_is_welcome(wire: Wire) {
+pub(super) async fn any_token_is_accepted_if_none_is_required(protocol: Protocol) {
     let server = TestServer::start();
     let whatever = ["whatever".to_owned(), Issuer::secret("of others").token("ann", &json!({ "exp": 1 }))];
     for token in whatever {
-        close(lets_in(&server, wire, "any", &token).await).await;
+        close(lets_in(&server, protocol, "any", &token).await).await;
     }
     server.finish().await;
 }

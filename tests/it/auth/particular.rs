@@ -1,35 +1,37 @@
-//! What one wire alone has: where a token may stand, what there is before it, and how often one may try.
+//! Peculiarities of single protocols: where a token may be, what happens before it, and how many
+//! attempts there are.
 
 use serde_json::{Value, json};
 
 use super::{close, issuer, server};
 use crate::support::TestServer;
-use crate::support::tokens::{Entered, connect_socketio, enter, said, say, shake_hands};
-use crate::support::wire::Wire;
+use crate::support::protocol_peer::Protocol;
+use crate::support::tokens::{Entered, connect_socketio, enter, next_reply, say, shake_hands};
 
 #[tokio::test]
 async fn a_token_is_taken_from_wherever_a_client_can_put_it() {
     let (issuer, server) = (issuer(), server());
     let token = issuer.token("ann", &json!({}));
-    // In the handshake of Socket.IO, for clients that have no other place, and of the plain wires.
+    // In the handshake: for Socket.IO clients that can send it nowhere else, and for the plain
+    // protocols.
     for path in
         ["/socket.io/?EIO=4&transport=websocket", "/socket.io/?EIO=3&transport=websocket", "/ws", "/ws/r", "/signal"]
     {
         let and = if path.contains('?') { '&' } else { '?' };
         for (path, bearer) in [(format!("{path}{and}token={token}"), None), (path.to_owned(), Some(token.as_str()))] {
             let mut socket =
-                shake_hands(&server, &path, bearer).await.unwrap_or_else(|said| panic!("{path}: {said:?}"));
+                shake_hands(&server, &path, bearer).await.unwrap_or_else(|reply| panic!("{path}: {reply:?}"));
             if path.contains("EIO=4") {
-                said(&mut socket).await;
+                next_reply(&mut socket).await;
                 say(&mut socket, "40").await;
-                assert!(said(&mut socket).await.starts_with("40{"), "{path}");
+                assert!(next_reply(&mut socket).await.starts_with("40{"), "{path}");
             } else if path.contains("EIO=3") {
-                said(&mut socket).await;
-                assert_eq!(said(&mut socket).await, "40", "{path}");
+                next_reply(&mut socket).await;
+                assert_eq!(next_reply(&mut socket).await, "40", "{path}");
             } else if path.starts_with("/ws?") || path == "/ws" {
-                said(&mut socket).await;
+                next_reply(&mut socket).await;
                 say(&mut socket, r#"{"type":"room:join","payload":{"roomId":"r"}}"#).await;
-                assert!(said(&mut socket).await.contains(r#""userId":"ann""#), "{path}");
+                assert!(next_reply(&mut socket).await.contains(r#""userId":"ann""#), "{path}");
             }
             close(Entered { socket, answer: Value::Null }).await;
         }
@@ -57,8 +59,8 @@ async fn a_token_may_come_with_polling() {
         let open: Value = serde_json::from_str(&open[1..]).unwrap();
         let url = format!("{url}&sid={}", open["sid"].as_str().unwrap());
         http.post(&url).body(body).send().await.unwrap();
-        let told = http.get(&url).send().await.unwrap().text().await.unwrap();
-        assert!(told.split('\u{1e}').any(|packet| packet.starts_with(answer)), "{told}");
+        let received = http.get(&url).send().await.unwrap().text().await.unwrap();
+        assert!(received.split('\u{1e}').any(|packet| packet.starts_with(answer)), "{received}");
         http.post(&url).body("1").send().await.unwrap();
     }
     drop(http);
@@ -66,13 +68,15 @@ async fn a_token_may_come_with_polling() {
 }
 
 #[tokio::test]
-async fn nobody_is_spoken_of_on_the_session_wire() {
+async fn peers_are_anonymous_on_signal() {
     let (issuer, server) = (issuer(), server());
-    let mut watcher =
-        enter(&server, Wire::SocketIo, "r", Some(&issuer.token("watcher", &json!({}))), json!({})).await.ok().unwrap();
+    let mut watcher = enter(&server, Protocol::SocketIo, "r", Some(&issuer.token("watcher", &json!({}))), json!({}))
+        .await
+        .ok()
+        .unwrap();
     let token = issuer.token("ann", &json!({ "name": "Ann", "metadata": { "x": 1 } }));
-    let entered = enter(&server, Wire::Session, "r", Some(&token), json!({})).await.ok().unwrap();
-    let joined = said(&mut watcher.socket).await;
+    let entered = enter(&server, Protocol::Session, "r", Some(&token), json!({})).await.ok().unwrap();
+    let joined = next_reply(&mut watcher.socket).await;
     assert!(joined.contains("user-joined") && !joined.to_lowercase().contains("ann"), "{joined}");
     close(entered).await;
     close(watcher).await;
@@ -83,7 +87,7 @@ async fn nobody_is_spoken_of_on_the_session_wire() {
 async fn nothing_but_a_token_is_taken_on_ws_before_there_is_one() {
     let (issuer, server) = (issuer(), server());
     let mut socket = shake_hands(&server, "/ws", None).await.unwrap();
-    said(&mut socket).await;
+    next_reply(&mut socket).await;
     for message in [
         json!({ "type": "room:join", "payload": { "roomId": "r" } }),
         json!({ "type": "room:state", "payload": { "roomId": "r" } }),
@@ -92,21 +96,21 @@ async fn nothing_but_a_token_is_taken_on_ws_before_there_is_one() {
         json!({ "type": "router:capabilities", "payload": {} }),
     ] {
         say(&mut socket, message.to_string()).await;
-        let answer: Value = serde_json::from_str(&said(&mut socket).await).unwrap();
+        let answer: Value = serde_json::from_str(&next_reply(&mut socket).await).unwrap();
         assert_eq!(answer["payload"]["code"], "UNAUTHORIZED", "{message} → {answer}");
     }
     say(&mut socket, r#"{"type":"ping","payload":{"n":1}}"#).await;
-    assert!(said(&mut socket).await.contains("pong"));
+    assert!(next_reply(&mut socket).await.contains("pong"));
     // A bad one, another bad one, and then a good one: the connection is the same.
     for token in ["x", ""] {
         say(&mut socket, json!({ "type": "auth:request", "payload": { "token": token } }).to_string()).await;
-        assert!(said(&mut socket).await.contains(r#""success":false"#));
+        assert!(next_reply(&mut socket).await.contains(r#""success":false"#));
     }
     let correlation = "6f1c1d2e-0000-4000-8000-000000000000";
     let payload = json!({ "token": issuer.token("ann", &json!({})), "role": "host" });
     say(&mut socket, json!({ "type": "auth.request", "correlationId": correlation, "payload": payload }).to_string())
         .await;
-    let answer: Value = serde_json::from_str(&said(&mut socket).await).unwrap();
+    let answer: Value = serde_json::from_str(&next_reply(&mut socket).await).unwrap();
     assert_eq!(answer["correlationId"], correlation);
     let payload = &answer["payload"];
     assert_eq!(
@@ -122,13 +126,13 @@ async fn nothing_but_a_token_is_taken_on_ws_before_there_is_one() {
 async fn a_client_of_ws_that_brings_no_good_token_is_closed_in_time() {
     let server = TestServer::with(&[&issuer().flag(), "--handshake-timeout-seconds=1"]);
     let mut socket = shake_hands(&server, "/ws", None).await.unwrap();
-    said(&mut socket).await;
+    next_reply(&mut socket).await;
     // Neither of these is what is waited for.
     say(&mut socket, r#"{"type":"auth:request","payload":{"token":"x"}}"#).await;
-    assert!(said(&mut socket).await.contains("UNAUTHORIZED"));
+    assert!(next_reply(&mut socket).await.contains("UNAUTHORIZED"));
     say(&mut socket, r#"{"type":"room:join","payload":{"roomId":"r"}}"#).await;
-    assert!(said(&mut socket).await.contains("UNAUTHORIZED"));
-    assert_eq!(said(&mut socket).await, "close 1008 the first message took too long");
+    assert!(next_reply(&mut socket).await.contains("UNAUTHORIZED"));
+    assert_eq!(next_reply(&mut socket).await, "close 1008 the first message took too long");
     drop(socket);
     server.finish().await;
 }
@@ -149,7 +153,7 @@ async fn an_auth_event_that_cannot_be_read_says_so() {
         ),
     ] {
         say(&mut socket, message).await;
-        assert_eq!(said(&mut socket).await, expected);
+        assert_eq!(next_reply(&mut socket).await, expected);
     }
     close(Entered { socket, answer: Value::Null }).await;
     server.finish().await;
@@ -157,24 +161,24 @@ async fn an_auth_event_that_cannot_be_read_says_so() {
 
 /// Each costs a signature: who goes on is not let go on.
 #[tokio::test]
-async fn a_socketio_client_may_try_a_few_tokens_on_one_connection() {
+async fn socketio_client_may_try_a_few_tokens_per_connection() {
     let (issuer, server) = (issuer(), server());
     let mut socket = shake_hands(&server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
-    said(&mut socket).await;
+    next_reply(&mut socket).await;
     for token in ["x", "y", &issuer.token("ann", &json!({}))] {
         say(&mut socket, format!("40{}", json!({ "token": token }))).await;
-        let answer = said(&mut socket).await;
+        let answer = next_reply(&mut socket).await;
         assert!(answer.starts_with(if token.len() == 1 { "44{" } else { "40{" }), "{answer}");
     }
     close(Entered { socket, answer: Value::Null }).await;
 
     let mut socket = shake_hands(&server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
-    said(&mut socket).await;
+    next_reply(&mut socket).await;
     let mut refusals = 0;
     loop {
         // The server may have closed already.
         futures_util::SinkExt::send(&mut socket, tungstenite::Message::text(r#"40{"token":"x"}"#)).await.ok();
-        match said(&mut socket).await.as_str() {
+        match next_reply(&mut socket).await.as_str() {
             "end" => break,
             refusal if refusal.starts_with("44{") => refusals += 1,
             close => assert!(close.starts_with("close"), "{close}"),
@@ -185,11 +189,11 @@ async fn a_socketio_client_may_try_a_few_tokens_on_one_connection() {
 }
 
 #[tokio::test]
-async fn a_newer_token_is_welcome_where_none_are_required() {
+async fn token_is_ignored_if_none_is_required() {
     let server = TestServer::start();
     let mut socket = connect_socketio(&server, None).await.unwrap();
     say(&mut socket, r#"420["auth",{"token":"x"}]"#).await;
-    assert_eq!(said(&mut socket).await, r#"430[{"ok":true,"success":true}]"#);
+    assert_eq!(next_reply(&mut socket).await, r#"430[{"ok":true,"success":true}]"#);
     close(Entered { socket, answer: Value::Null }).await;
     server.finish().await;
 }
@@ -200,7 +204,7 @@ async fn a_room_says_its_size_on_ws() {
     let server = TestServer::with(&[&issuer.flag()]);
     for (sub, claimed) in [("ann", 2), ("bob", 4)] {
         let token = issuer.token(sub, &json!({ "capacity": claimed }));
-        let entered = enter(&server, Wire::Envelope, "r", Some(&token), json!({})).await.ok().unwrap();
+        let entered = enter(&server, Protocol::Envelope, "r", Some(&token), json!({})).await.ok().unwrap();
         assert_eq!(entered.answer["state"]["roomConfig"]["capacity"], claimed);
         close(entered).await;
         server.until("the room is gone", |held| held.rooms == 0).await;

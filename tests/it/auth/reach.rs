@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::{close, issuer, lets_in, server};
 use crate::support::TestServer;
-use crate::support::tokens::{enter, said};
-use crate::support::wire::Wire;
+use crate::support::protocol_peer::Protocol;
+use crate::support::tokens::{enter, next_reply};
 
-pub(super) async fn a_token_is_for_its_rooms_alone(wire: Wire) {
+pub(super) async fn a_token_is_for_its_rooms_alone(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
     for (claims, is_allowed) in [
         (json!({}), true),
@@ -22,30 +22,30 @@ pub(super) async fn a_token_is_for_its_rooms_alone(wire: Wire) {
         (json!({ "room": "a", "rooms": ["r"] }), true),
     ] {
         let token = issuer.token("ann", &claims);
-        match enter(&server, wire, "r", Some(&token), json!({})).await {
+        match enter(&server, protocol, "r", Some(&token), json!({})).await {
             Ok(entered) => {
-                assert!(is_allowed, "{wire:?}: let in by {claims}");
+                assert!(is_allowed, "{protocol:?}: let in by {claims}");
                 close(entered).await;
             }
             Err(refusal) => {
-                assert!(!is_allowed, "{wire:?}: refused by {claims}: {refusal}");
-                assert_eq!(refusal.code(), "FORBIDDEN", "{wire:?}: {refusal}");
+                assert!(!is_allowed, "{protocol:?}: refused by {claims}: {refusal}");
+                assert_eq!(refusal.code(), "FORBIDDEN", "{protocol:?}: {refusal}");
             }
         }
     }
     server.finish().await;
 }
 
-pub(super) async fn a_client_is_the_person_of_its_token(wire: Wire) {
+pub(super) async fn a_client_is_the_person_of_its_token(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
     let token = issuer.token("ann", &json!({}));
-    let refusal = enter(&server, wire, "r", Some(&token), json!({ "userId": "bob" })).await.err().unwrap();
+    let refusal = enter(&server, protocol, "r", Some(&token), json!({ "userId": "bob" })).await.err().unwrap();
     assert_eq!(refusal.code(), "FORBIDDEN", "{refusal}");
-    assert!(refusal.said.contains("the token is for another user"), "{refusal}");
+    assert!(refusal.reply.contains("the token is for another user"), "{refusal}");
     for profile in [json!({}), json!({ "userId": "ann" })] {
-        let entered = enter(&server, wire, "r", Some(&token), profile).await.ok().unwrap();
-        let own = match wire {
-            Wire::SocketIo => &entered.answer["ack"]["userId"],
+        let entered = enter(&server, protocol, "r", Some(&token), profile).await.ok().unwrap();
+        let own = match protocol {
+            Protocol::SocketIo => &entered.answer["ack"]["userId"],
             _ => &entered.answer["state"]["participants"][0]["userId"],
         };
         assert_eq!(own, "ann");
@@ -54,16 +54,17 @@ pub(super) async fn a_client_is_the_person_of_its_token(wire: Wire) {
     server.finish().await;
 }
 
-/// What a token says of a person wins over what the client says, and reaches those on other wires as well.
-pub(super) async fn peers_are_told_what_the_token_says(wire: Wire) {
+/// The claims of a token override what the client sends, and reach peers on other protocols as
+/// well.
+pub(super) async fn peers_see_the_claims_of_the_token(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
-    let mut watcher = lets_in(&server, Wire::SocketIo, "a watcher", &issuer.token("watcher", &json!({}))).await;
+    let mut watcher = lets_in(&server, Protocol::SocketIo, "a watcher", &issuer.token("watcher", &json!({}))).await;
     let claims = json!({ "name": "Ann \"A\" Arbor", "metadata": { "role": "host", "team": 7, "name": "no" } });
-    let said_of_itself = json!({
+    let metadata = json!({
         "name": "Mallory", "displayName": "Mallory", "role": "guest", "team": 8, "sub": "bob", "mood": "good",
     });
-    let entered = enter(&server, wire, "r", Some(&issuer.token("ann", &claims)), said_of_itself).await.ok().unwrap();
-    let joined = said(&mut watcher.socket).await;
+    let entered = enter(&server, protocol, "r", Some(&issuer.token("ann", &claims)), metadata).await.ok().unwrap();
+    let joined = next_reply(&mut watcher.socket).await;
     let joined: Value = serde_json::from_str(joined.strip_prefix("42").unwrap()).unwrap();
     let peer = &joined[1];
     for (key, value) in [
@@ -72,23 +73,23 @@ pub(super) async fn peers_are_told_what_the_token_says(wire: Wire) {
         ("role", json!("host")),
         ("team", json!(7)),
         ("mood", json!("good")),
-        // Where the server names the peers, the person is told beside that.
-        ("sub", if wire == Wire::Topic { json!("ann") } else { Value::Null }),
+        // Where the server chooses peer names, the subject is written separately.
+        ("sub", if protocol == Protocol::Topic { json!("ann") } else { Value::Null }),
     ] {
-        assert_eq!(peer[key], value, "{wire:?}: {peer}");
+        assert_eq!(peer[key], value, "{protocol:?}: {peer}");
     }
-    assert_eq!(peer["userId"] == "ann", wire != Wire::Topic, "{peer}");
+    assert_eq!(peer["userId"] == "ann", protocol != Protocol::Topic, "{peer}");
     close(entered).await;
     close(watcher).await;
     server.finish().await;
 }
 
-pub(super) async fn a_token_sets_the_size_of_a_room_that_it_creates(wire: Wire) {
+pub(super) async fn token_limits_the_size_of_a_room_that_it_creates(protocol: Protocol) {
     let issuer = issuer();
     let server = TestServer::with(&[&issuer.flag(), "--max-room-size=5"]);
     let enter = async |sub: &str, room: &str, capacity: u32| {
         let token = issuer.token(sub, &json!({ "capacity": capacity }));
-        enter(&server, wire, room, Some(&token), json!({})).await
+        enter(&server, protocol, room, Some(&token), json!({})).await
     };
     let capacity = async |room: &str| {
         let url = server.url(&format!("/api/rooms/{room}"));
@@ -101,7 +102,7 @@ pub(super) async fn a_token_sets_the_size_of_a_room_that_it_creates(wire: Wire) 
     assert_eq!(refusal.code(), "ROOM_FULL", "{refusal}");
     // No more than the server has it, and a session is for two.
     let large = enter("cid", "s", 6).await.unwrap_or_else(|refusal| panic!("{refusal}"));
-    assert_eq!(capacity("s").await, if wire == Wire::Session { 2 } else { 5 });
+    assert_eq!(capacity("s").await, if protocol == Protocol::Session { 2 } else { 5 });
     for entered in [first, large] {
         close(entered).await;
     }

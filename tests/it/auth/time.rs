@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{close, ended, is_good, issuer, lets_in, server};
-use crate::support::tokens::{Entered, enter, said, say, seconds_from_now};
-use crate::support::wire::Wire;
+use crate::support::protocol_peer::Protocol;
+use crate::support::tokens::{Entered, enter, next_reply, say, seconds_from_now};
 
 /// By how much a clock may differ at the door, in seconds.
 const LEEWAY: f64 = 30.0;
@@ -13,102 +13,102 @@ const LEEWAY: f64 = 30.0;
 const SOON: f64 = 2.0;
 const LATE: f64 = 1.5;
 
-pub(super) async fn clocks_may_differ_by_half_a_minute_at_the_door(wire: Wire) {
+pub(super) async fn clocks_may_differ_by_half_a_minute_at_the_door(protocol: Protocol) {
     let server = server();
     for (what, claims) in [
         ("just expired", json!({ "exp": seconds_from_now(-LEEWAY + 10.0) })),
         ("good in a moment", json!({ "nbf": seconds_from_now(20.0), "iat": seconds_from_now(20.0) })),
         ("with times that have fractions", json!({ "exp": seconds_from_now(60.25), "iat": seconds_from_now(-1.75) })),
     ] {
-        is_good(&server, wire, what, &issuer().token("ann", &claims)).await;
+        is_good(&server, protocol, what, &issuer().token("ann", &claims)).await;
     }
     server.finish().await;
 }
 
-pub(super) async fn a_connection_ends_when_its_token_does(wire: Wire) {
+pub(super) async fn a_connection_ends_when_its_token_does(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
-    let mut watcher = lets_in(&server, Wire::SocketIo, "a watcher", &issuer.token("watcher", &json!({}))).await;
+    let mut watcher = lets_in(&server, Protocol::SocketIo, "a watcher", &issuer.token("watcher", &json!({}))).await;
     let end = seconds_from_now(SOON);
-    let mut entered = lets_in(&server, wire, "a good one", &issuer.token("ann", &json!({ "exp": end }))).await;
-    assert!(said(&mut watcher.socket).await.contains("user-joined"));
-    let last = said(&mut entered.socket).await;
+    let mut entered = lets_in(&server, protocol, "a good one", &issuer.token("ann", &json!({ "exp": end }))).await;
+    assert!(next_reply(&mut watcher.socket).await.contains("user-joined"));
+    let last = next_reply(&mut entered.socket).await;
     // Not a moment before, and nothing is forgiven after.
     let late = seconds_from_now(0.0) - end;
-    assert!((0.0..LATE).contains(&late), "{wire:?}: {late} s after its end");
-    match wire {
-        Wire::SocketIo => {
+    assert!((0.0..LATE).contains(&late), "{protocol:?}: {late} s after its end");
+    match protocol {
+        Protocol::SocketIo => {
             assert_eq!(last, r#"42["error",{"code":"UNAUTHORIZED","message":"the token has expired"}]"#);
-            assert_eq!(said(&mut entered.socket).await, "close 1008 closed by the server");
+            assert_eq!(next_reply(&mut entered.socket).await, "close 1008 closed by the server");
         }
-        Wire::Envelope => {
+        Protocol::Envelope => {
             assert!(last.contains(r#"{"type":"error","payload":{"code":"UNAUTHORIZED""#), "{last}");
-            assert_eq!(said(&mut entered.socket).await, "close 1008 UNAUTHORIZED");
+            assert_eq!(next_reply(&mut entered.socket).await, "close 1008 UNAUTHORIZED");
         }
-        Wire::Topic | Wire::Session => assert_eq!(last, "close 1008 UNAUTHORIZED"),
+        Protocol::Topic | Protocol::Session => assert_eq!(last, "close 1008 UNAUTHORIZED"),
     }
     drop(entered);
-    let left = said(&mut watcher.socket).await;
+    let left = next_reply(&mut watcher.socket).await;
     assert!(left.contains("user-left") && left.contains(r#""reason":"kicked""#), "{left}");
     close(watcher).await;
     server.finish().await;
 }
 
 /// By our clock the token's time is over: who is let in by the leeway has the rest of that, and not another.
-pub(super) async fn what_a_clock_was_forgiven_is_all_that_is_left(wire: Wire) {
+pub(super) async fn clock_tolerance_is_limited(protocol: Protocol) {
     let server = server();
     let end = seconds_from_now(SOON);
     let token = issuer().token("ann", &json!({ "exp": end - LEEWAY }));
-    let mut entered = lets_in(&server, wire, "one that has expired just so", &token).await;
+    let mut entered = lets_in(&server, protocol, "one that has expired just so", &token).await;
     ended(&mut entered).await.expect("a last word");
     let late = seconds_from_now(0.0) - end;
-    assert!((0.0..LATE).contains(&late), "{wire:?}: {late} s after its end");
+    assert!((0.0..LATE).contains(&late), "{protocol:?}: {late} s after its end");
     server.finish().await;
 }
 
-/// Renews, on the wires that can: what is answered.
-async fn renew(wire: Wire, entered: &mut Entered, token: &str) -> String {
-    let message = match wire {
-        Wire::SocketIo => format!("421{}", json!(["auth", { "token": token }])),
+/// Renews the token, on the protocols that support it, and returns the reply.
+async fn renew(protocol: Protocol, entered: &mut Entered, token: &str) -> String {
+    let message = match protocol {
+        Protocol::SocketIo => format!("421{}", json!(["auth", { "token": token }])),
         _ => json!({ "type": "auth:request", "payload": { "token": token } }).to_string(),
     };
     say(&mut entered.socket, message).await;
-    said(&mut entered.socket).await
+    next_reply(&mut entered.socket).await
 }
 
-pub(super) async fn a_newer_token_of_the_same_person_keeps_a_connection_open(wire: Wire) {
+pub(super) async fn a_newer_token_of_the_same_person_keeps_a_connection_open(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
     let token = issuer.token("ann", &json!({ "exp": seconds_from_now(SOON) }));
-    let mut stays = lets_in(&server, wire, "one that stays", &token).await;
-    let mut goes = enter(&server, wire, "s", Some(&token), json!({})).await.ok().unwrap();
-    let renewed = renew(wire, &mut stays, &issuer.token("ann", &json!({ "rooms": ["r", "t"] }))).await;
+    let mut stays = lets_in(&server, protocol, "one that stays", &token).await;
+    let mut goes = enter(&server, protocol, "s", Some(&token), json!({})).await.ok().unwrap();
+    let renewed = renew(protocol, &mut stays, &issuer.token("ann", &json!({ "rooms": ["r", "t"] }))).await;
     assert!(renewed.contains(r#""success":true"#), "{renewed}");
     ended(&mut goes).await;
 
     // The one has ended by the token that the other had, too. It is still there, by the rooms of the newer token.
-    let message = |room: &str| match wire {
-        Wire::SocketIo => format!("422{}", json!(["join-room", { "roomId": room }])),
+    let message = |room: &str| match protocol {
+        Protocol::SocketIo => format!("422{}", json!(["join-room", { "roomId": room }])),
         _ => json!({ "type": "room:join", "payload": { "roomId": room } }).to_string(),
     };
     say(&mut stays.socket, message("s")).await;
-    let refused = said(&mut stays.socket).await;
+    let refused = next_reply(&mut stays.socket).await;
     assert!(refused.contains("FORBIDDEN") && refused.contains("the token does not allow this room"), "{refused}");
     say(&mut stays.socket, message("t")).await;
-    let joined = said(&mut stays.socket).await;
+    let joined = next_reply(&mut stays.socket).await;
     assert!(joined.contains("room-users") || joined.contains("room:state"), "{joined}");
     close(stays).await;
     server.finish().await;
 }
 
-pub(super) async fn a_token_of_another_person_renews_nothing(wire: Wire) {
+pub(super) async fn token_of_another_subject_cannot_renew(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
     let end = seconds_from_now(SOON);
-    let mut entered = lets_in(&server, wire, "one that stays", &issuer.token("ann", &json!({ "exp": end }))).await;
-    let refused = renew(wire, &mut entered, &issuer.token("bob", &json!({}))).await;
+    let mut entered = lets_in(&server, protocol, "one that stays", &issuer.token("ann", &json!({ "exp": end }))).await;
+    let refused = renew(protocol, &mut entered, &issuer.token("bob", &json!({}))).await;
     assert!(refused.contains("FORBIDDEN") && refused.contains("the token is for another user"), "{refused}");
-    let refused = renew(wire, &mut entered, "x").await;
+    let refused = renew(protocol, &mut entered, "x").await;
     assert!(refused.contains("UNAUTHORIZED") && refused.contains("a valid token is required"), "{refused}");
     ended(&mut entered).await.expect("a last word");
     let late = seconds_from_now(0.0) - end;
-    assert!((0.0..LATE).contains(&late), "{wire:?}: {late} s after its end");
+    assert!((0.0..LATE).contains(&late), "{protocol:?}: {late} s after its end");
     server.finish().await;
 }

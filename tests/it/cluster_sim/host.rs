@@ -8,7 +8,7 @@ use parlor::clock::Moment;
 use parlor::cluster::node::Settings;
 use parlor::cluster::{Call, CallId, Engine, Host, Incarnation, Node, Refusal, Undelivered};
 use parlor::id::{ConnectionId, RoomId};
-use parlor::room::{Applied, Delivery, Limits, Rooms};
+use parlor::room::{Applied, Delivery, RoomLimits, Rooms};
 
 use super::random::Random;
 
@@ -115,7 +115,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(settings: Settings, limits: Limits, random: u64) -> Self {
+    pub(crate) fn start(settings: Settings, limits: RoomLimits, random: u64) -> Self {
         let sessions = Arc::new(Sessions {
             rooms: Rooms::new(limits),
             random: Mutex::new(Random(random)),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parlor::clock::Moment;
 use parlor::cluster::node::Settings;
 use parlor::id::{PeerId, RoomId};
-use parlor::room::Limits;
+use parlor::room::RoomLimits;
 
 use super::client::{Client, Ledger};
 use super::host::{Notice, Process};
@@ -240,7 +240,7 @@ impl World {
 
     pub(crate) fn start_node(&mut self, node: usize) {
         let settings = Settings { lease: LEASE, kept_bytes: self.kept_bytes };
-        let limits = Limits { room_size: CAPACITY, rooms_per_connection: 8, ..Limits::default() };
+        let limits = RoomLimits { room_size: CAPACITY, rooms_per_connection: 8, ..RoomLimits::default() };
         let random = self.random.next();
         let machine = &mut self.machines[node];
         machine.life += 1;

@@ -1,25 +1,26 @@
-//! What does not give a place back: an ordinary new connection, and never a part of what was missed.
+//! Resume tokens that resume nothing: the client gets a new session, and never a part of the missed
+//! frames.
 
 use reqwest::StatusCode;
 use serde_json::json;
 
 use super::{all_go, away, back, two};
 use crate::support::TestServer;
-use crate::support::roamer::{Roamer, Ticket, Way};
+use crate::support::protocol_peer::Received;
+use crate::support::resuming_client::{ResumingClient, Ticket, Way};
 use crate::support::scrape::Scrape;
 use crate::support::tokens::{Issuer, SECRET, seconds_from_now};
-use crate::support::wire::Heard;
 
-/// It is let in, is nobody whom others know, and is told nothing.
-async fn is_nobody(server: &TestServer, way: Way, ticket: &Ticket) {
-    let mut stranger = Roamer::back(server, way, ticket).await;
+/// Asserts that the client gets a new session without members or events.
+async fn is_new_session(server: &TestServer, way: Way, ticket: &Ticket) {
+    let mut stranger = ResumingClient::back(server, way, ticket).await;
     assert!(!stranger.is_back, "{ticket:?}");
     assert_ne!(stranger.ticket().key, ticket.key);
     stranger.hears_nothing().await;
     stranger.close().await;
 }
 
-pub(super) async fn one_that_is_made_up(way: Way) {
+pub(super) async fn one_that_was_never_issued(way: Way) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, bob) = two(&server, way).await;
     let (ticket, of_ann) = (bob.ticket(), ann.ticket().key);
@@ -42,56 +43,56 @@ pub(super) async fn one_that_is_made_up(way: Way) {
         format!("{key}\u{0}"),
         "x".repeat(10_000),
     ] {
-        is_nobody(&server, way, &Ticket { key: wrong, ..ticket.clone() }).await;
+        is_new_session(&server, way, &Ticket { key: wrong, ..ticket.clone() }).await;
     }
-    // Nobody noticed, and nothing of it keeps the one out whose place it is.
+    // No peer notices, and the owner of the session can still resume it.
     ann.hears_nothing().await;
     ann.say("bob", 0).await;
-    let mut bob = Roamer::back(&server, way, &ticket).await;
+    let mut bob = ResumingClient::back(&server, way, &ticket).await;
     assert!(bob.is_back);
     bob.hears_all("ann", 0..1).await;
     all_go(server, [bob, ann]).await;
 }
 
 /// So that the server knows, too: the key that was used is good until the answer with the new one was read.
-async fn has_read_all(one: &mut Roamer) {
-    // What is read is acknowledged with what is said next.
+async fn has_read_all(one: &mut ResumingClient) {
+    // Frames are acknowledged with the next message.
     for _ in 0..2 {
         one.hears_nothing().await;
     }
 }
 
-pub(super) async fn one_that_was_used(way: Way) {
+pub(super) async fn one_that_was_already_used(way: Way) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, bob) = two(&server, way).await;
     let spent = bob.drops().await;
     ann.hears(away("bob")).await;
-    let mut bob = Roamer::back(&server, way, &spent).await;
+    let mut bob = ResumingClient::back(&server, way, &spent).await;
     ann.hears(back("bob")).await;
     has_read_all(&mut bob).await;
     let ticket = bob.drops().await;
     ann.hears(away("bob")).await;
     assert_ne!(ticket.key, spent.key, "it is replaced by the one in the answer");
-    is_nobody(&server, way, &spent).await;
+    is_new_session(&server, way, &spent).await;
     ann.hears_nothing().await;
-    let mut bob = Roamer::back(&server, way, &ticket).await;
+    let mut bob = ResumingClient::back(&server, way, &ticket).await;
     assert!(bob.is_back);
     ann.hears(back("bob")).await;
     has_read_all(&mut bob).await;
     // Nor while its place is held.
-    is_nobody(&server, way, &ticket).await;
+    is_new_session(&server, way, &ticket).await;
     ann.hears_nothing().await;
     all_go(server, [bob, ann]).await;
 }
 
-pub(super) async fn one_that_comes_late(way: Way) {
+pub(super) async fn one_after_the_deadline(way: Way) {
     let server = TestServer::with(&["--resume-seconds=1"]);
     let (mut ann, bob) = two(&server, way).await;
     let ticket = bob.drops().await;
     ann.hears(away("bob")).await;
     ann.say("bob", 0).await;
     ann.hears_left("bob", "timeout").await;
-    is_nobody(&server, way, &ticket).await;
+    is_new_session(&server, way, &ticket).await;
     let scrape = Scrape::of(&server).await;
     assert_eq!(
         scrape.count(r#"parlor_resumptions_total{outcome="refused"}"#),
@@ -102,18 +103,18 @@ pub(super) async fn one_that_comes_late(way: Way) {
     all_go(server, [ann]).await;
 }
 
-/// Where tokens are required, a key is of no use to anybody but the person that it was told.
-pub(super) async fn one_of_somebody_else(way: Way) {
+/// If tokens are required, a resume token only works for the subject that it was issued to.
+pub(super) async fn one_of_another_subject(way: Way) {
     let issuer = Issuer::secret(SECRET);
     let server = TestServer::with(&["--resume-seconds=10", &issuer.flag()]);
     let come = async |ticket: Option<&Ticket>, sub: &str| {
-        Roamer::come(&server, way, ticket, Some(&issuer.token(sub, &json!({})))).await.unwrap()
+        ResumingClient::come(&server, way, ticket, Some(&issuer.token(sub, &json!({})))).await.unwrap()
     };
     let mut ann = come(None, "ann").await;
     ann.join("r", "ann").await;
     let mut bob = come(None, "bob").await;
     bob.join("r", "bob").await;
-    ann.hears(Heard::Joined("bob".to_owned())).await;
+    ann.hears(Received::Joined("bob".to_owned())).await;
     let ticket = bob.drops().await;
     ann.hears(away("bob")).await;
     ann.say("bob", 0).await;
@@ -129,12 +130,12 @@ pub(super) async fn one_of_somebody_else(way: Way) {
     all_go(server, [thief, bob, ann]).await;
 }
 
-pub(super) async fn one_without_a_good_token(way: Way) {
+pub(super) async fn one_without_a_valid_token(way: Way) {
     let issuer = Issuer::secret(SECRET);
     // The library keeps what it knows of a polling client that never got in for as long as a handshake may take.
     let server = TestServer::with(&["--resume-seconds=10", "--handshake-timeout-seconds=1", &issuer.flag()]);
     let good = issuer.token("bob", &json!({}));
-    let mut bob = Roamer::come(&server, way, None, Some(&good)).await.unwrap();
+    let mut bob = ResumingClient::come(&server, way, None, Some(&good)).await.unwrap();
     bob.join("r", "bob").await;
     let ticket = bob.drops().await;
     server.until("it is away", |held| held.away == 1).await;
@@ -143,24 +144,25 @@ pub(super) async fn one_without_a_good_token(way: Way) {
         Some(issuer.token("bob", &json!({ "exp": seconds_from_now(-60.0) }))),
         Some(Issuer::secret("another secret of the same length!!").token("bob", &json!({}))),
     ] {
-        let refused = Roamer::come(&server, way, Some(&ticket), bad.as_deref()).await.err();
+        let refused = ResumingClient::come(&server, way, Some(&ticket), bad.as_deref()).await.err();
         assert!(refused.expect("refused").contains("UNAUTHORIZED"), "{bad:?}");
         assert_eq!(server.held().away, 1, "its place waits");
     }
-    let bob = Roamer::come(&server, way, Some(&ticket), Some(&good)).await.unwrap();
+    let bob = ResumingClient::come(&server, way, Some(&ticket), Some(&good)).await.unwrap();
     assert!(bob.is_back);
     all_go(server, [bob]).await;
 }
 
-/// As an official client brings it whose place was gone, and which has been told nothing since: it has seen nothing.
-pub(super) async fn an_offset_of_another_place(way: Way) {
+/// As an official client sends it that has received nothing since its session was gone: it has seen
+/// nothing.
+pub(super) async fn an_offset_of_another_session(way: Way) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, bob) = two(&server, way).await;
     let elsewhere = ann.ticket().seen;
     let ticket = bob.drops().await;
     ann.hears(away("bob")).await;
     ann.say("bob", 0).await;
-    let mut bob = Roamer::back(&server, way, &ticket.from(elsewhere.as_deref())).await;
+    let mut bob = ResumingClient::back(&server, way, &ticket.from(elsewhere.as_deref())).await;
     assert!(bob.is_back, "all is held");
     bob.begins_anew();
     ann.hears(back("bob")).await;
@@ -169,19 +171,19 @@ pub(super) async fn an_offset_of_another_place(way: Way) {
     all_go(server, [bob, ann]).await;
 }
 
-pub(super) async fn an_offset_that_nobody_was_told(way: Way) {
+pub(super) async fn an_offset_that_was_never_sent(way: Way) {
     let server = TestServer::with(&["--resume-seconds=10"]);
-    let mut ann = Roamer::joined(&server, way, "ann").await;
+    let mut ann = ResumingClient::joined(&server, way, "ann").await;
     for beyond in [1, 1000, u64::MAX - 1_000_000] {
-        let bob = Roamer::joined(&server, way, "bob").await;
-        ann.hears(Heard::Joined("bob".to_owned())).await;
+        let bob = ResumingClient::joined(&server, way, "bob").await;
+        ann.hears(Received::Joined("bob".to_owned())).await;
         let ticket = bob.drops().await;
         ann.hears(away("bob")).await;
         ann.say("bob", 0).await;
-        is_nobody(&server, way, &ticket.at(ticket.number() + 1 + beyond)).await;
+        is_new_session(&server, way, &ticket.at(ticket.number() + 1 + beyond)).await;
         // The old place ends.
         ann.hears_left("bob", "timeout").await;
-        is_nobody(&server, way, &ticket).await;
+        is_new_session(&server, way, &ticket).await;
     }
     ann.hears_nothing().await;
     all_go(server, [ann]).await;
@@ -197,24 +199,24 @@ pub(super) async fn an_offset_that_is_not_held_any_more(way: Way) {
     }
     let ticket = bob.drops().await;
     ann.hears(away("bob")).await;
-    is_nobody(&server, way, &ticket.at(early.number())).await;
+    is_new_session(&server, way, &ticket.at(early.number())).await;
     ann.hears_left("bob", "timeout").await;
     ann.hears_nothing().await;
     all_go(server, [ann]).await;
 }
 
-/// What was sent to a peer is held no longer than it may be away: one that nobody talks to holds nothing.
+/// Frames are kept no longer than a peer may be away; a session without traffic keeps nothing.
 pub(super) async fn an_offset_from_before_a_rest(way: Way) {
     let server = TestServer::with(&["--resume-seconds=1"]);
     let (mut ann, mut bob) = two(&server, way).await;
-    let mut cid = Roamer::joined(&server, way, "cid").await;
-    for roamer in [&mut ann, &mut bob] {
-        roamer.hears(Heard::Joined("cid".to_owned())).await;
+    let mut cid = ResumingClient::joined(&server, way, "cid").await;
+    for client in [&mut ann, &mut bob] {
+        client.hears(Received::Joined("cid".to_owned())).await;
     }
     let before = cid.ticket();
-    ann.say_all("cid", 0..2).await;
+    ann.send_all("cid", 0..2).await;
     cid.hears_all("ann", 0..2).await;
-    // Another is away for as long as anything is held: what was told before is older than that.
+    // The other peer is away for as long as frames are kept, so earlier ones are older than that.
     bob.drops().await;
     for one in [&mut ann, &mut cid] {
         one.hears(away("bob")).await;
@@ -222,33 +224,34 @@ pub(super) async fn an_offset_from_before_a_rest(way: Way) {
     }
     let ticket = cid.drops().await;
     ann.hears(away("cid")).await;
-    is_nobody(&server, way, &ticket.at(before.number())).await;
+    is_new_session(&server, way, &ticket.at(before.number())).await;
     ann.hears_left("cid", "timeout").await;
     all_go(server, [ann]).await;
 }
 
-/// A key is its owner's alone: no other client is told it, nor REST.
-pub(super) async fn is_told_to_nobody_else(way: Way) {
+/// A resume token is only sent to its client, not to other clients or over REST.
+pub(super) async fn is_sent_to_no_other_client(way: Way) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, bob) = two(&server, way).await;
-    let secret_of = |roamer: &Roamer| roamer.ticket().key.split_once('.').expect("a place and a secret").1.to_owned();
+    let secret_of =
+        |client: &ResumingClient| client.ticket().key.split_once('.').expect("a place and a secret").1.to_owned();
     let first = secret_of(&bob);
     let ticket = bob.drops().await;
-    let mut bob = Roamer::back(&server, way, &ticket).await;
+    let mut bob = ResumingClient::back(&server, way, &ticket).await;
     bob.say("ann", 0).await;
     let renewed = secret_of(&bob);
-    let mut cid = Roamer::joined(&server, way, "cid").await;
+    let mut cid = ResumingClient::joined(&server, way, "cid").await;
     cid.say("ann", 1).await;
-    let mut told = ann.rest().await;
-    assert!(told.len() >= 5, "away, back, two signals and a newcomer: {told:?}");
-    told.extend(cid.rest().await);
+    let mut received = ann.rest().await;
+    assert!(received.len() >= 5, "away, back, two signals and a join: {received:?}");
+    received.extend(cid.rest().await);
     for path in ["/api/rooms", "/api/rooms/r", "/health", "/metrics"] {
         let answer = reqwest::get(server.url(path)).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
-        told.push(answer.text().await.unwrap());
+        received.push(answer.text().await.unwrap());
     }
-    for told in told {
-        assert!(!told.contains(&first) && !told.contains(&renewed), "{told}");
+    for received in received {
+        assert!(!received.contains(&first) && !received.contains(&renewed), "{received}");
     }
     all_go(server, [cid, bob, ann]).await;
 }

@@ -1,4 +1,4 @@
-//! What one way alone has, and what happens between them.
+//! Peculiarities of single transports, and cases between them.
 
 use futures_util::SinkExt;
 use parlor::id::ConnectionId;
@@ -8,22 +8,22 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{all_go, away, back};
 use crate::support::client::{cut, text, websocket};
 use crate::support::program::{Program, parlor};
-use crate::support::roamer::{Roamer, WAYS, Way};
-use crate::support::wire::{Heard, NAMELESS, Peer, Wire, message, open, told};
+use crate::support::protocol_peer::{Peer, Protocol, Received, UNNAMED, message, next_json, open};
+use crate::support::resuming_client::{ResumingClient, WAYS, Way};
 use crate::support::{Client, TestServer};
 
 #[tokio::test]
-async fn each_comes_back_to_each_other() {
+async fn peers_resume_beside_every_other_transport() {
     for first in WAYS {
         for second in WAYS {
             let server = TestServer::with(&["--resume-seconds=10"]);
-            let mut ann = Roamer::joined(&server, first, "ann").await;
-            let mut bob = Roamer::joined(&server, second, "bob").await;
-            ann.hears(Heard::Joined("bob".to_owned())).await;
+            let mut ann = ResumingClient::joined(&server, first, "ann").await;
+            let mut bob = ResumingClient::joined(&server, second, "bob").await;
+            ann.hears(Received::Joined("bob".to_owned())).await;
             let ticket = bob.drops().await;
             ann.hears(away("bob")).await;
-            ann.say_all("bob", 0..3).await;
-            bob = Roamer::back(&server, second, &ticket).await;
+            ann.send_all("bob", 0..3).await;
+            bob = ResumingClient::back(&server, second, &ticket).await;
             ann.hears(back("bob")).await;
             bob.hears_all("ann", 0..3).await;
             bob.say("ann", 3).await;
@@ -34,21 +34,21 @@ async fn each_comes_back_to_each_other() {
 }
 
 #[tokio::test]
-async fn clients_that_cannot_come_back_are_gone_at_once() {
+async fn clients_that_cannot_resume_leave_at_once() {
     let server = TestServer::with(&["--resume-seconds=60"]);
-    let mut ann = Roamer::joined(&server, Way::WebSocket, "ann").await;
+    let mut ann = ResumingClient::joined(&server, Way::WebSocket, "ann").await;
     // The older revision of Engine.IO has no place for a key.
     let mut older = websocket(&server, "EIO=3").await;
     text(&mut older).await;
     assert_eq!(text(&mut older).await, "40");
     older.send(Message::text(r#"42["join-room","r","older"]"#)).await.unwrap();
-    ann.hears(Heard::Joined("older".to_owned())).await;
+    ann.hears(Received::Joined("older".to_owned())).await;
     cut(older);
     ann.hears_left("older", "disconnected").await;
-    for wire in [Wire::Topic, Wire::Session] {
-        let peer = Peer::join(&server, wire, "r", "peer").await;
-        let (Heard::Joined(id), _) = ann.told().await else { panic!("{wire:?}: nobody has joined") };
-        assert!(peer.id == NAMELESS || peer.id == id);
+    for protocol in [Protocol::Topic, Protocol::Session] {
+        let peer = Peer::join(&server, protocol, "r", "peer").await;
+        let (Received::Joined(id), _) = ann.next_event().await else { panic!("{protocol:?}: no peer has joined") };
+        assert!(peer.id == UNNAMED || peer.id == id);
         cut(peer.into_socket());
         ann.hears_left(&id, "disconnected").await;
     }
@@ -64,86 +64,86 @@ async fn a_close_without_a_status_is_a_drop() {
     ann.ask("join-room", json!({ "roomId": "r", "userId": "ann" })).await;
     let mut bob = Client::connect(&server).await;
     bob.ask("join-room", json!({ "roomId": "r", "userId": "bob" })).await;
-    bob.told("room-users").await;
-    ann.told("room-users").await;
-    ann.told("user-joined").await;
+    bob.next_event("room-users").await;
+    ann.next_event("room-users").await;
+    ann.next_event("user-joined").await;
     let (id, pid, offset) = (bob.id.clone(), bob.pid.clone().unwrap(), bob.offset.clone());
-    bob.give_up().await;
-    assert_eq!(ann.told("user-away").await[0]["userId"], "bob");
+    bob.abandon().await;
+    assert_eq!(ann.next_event("user-away").await[0]["userId"], "bob");
     let mut bob = Client::resume(&server, &pid, offset.as_deref()).await;
     assert_eq!(bob.id, id);
-    assert_eq!(ann.told("user-back").await[0]["userId"], "bob");
+    assert_eq!(ann.next_event("user-back").await[0]["userId"], "bob");
     bob.nothing_more().await;
     bob.close().await;
-    assert_eq!(ann.told("user-left").await[0]["reason"], "disconnected");
+    assert_eq!(ann.next_event("user-left").await[0]["reason"], "disconnected");
     ann.close().await;
     server.finish().await;
 }
 
-/// Who was asked to go is not waited for, even if its line drops before it could be told.
+/// A shutdown does not wait for a client whose connection drops before its queue is written.
 #[tokio::test]
-async fn who_was_sent_away_is_gone_at_once_on_ws() {
+async fn kicked_client_leaves_at_once_on_ws() {
     let server = TestServer::with(&["--resume-seconds=60", "--send-queue=8", "--messages-per-second=0"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
-    ann.told("room-users").await;
+    ann.next_event("room-users").await;
     let mut bob = open(&server, "/ws").await;
-    let id = told(&mut bob).await["payload"]["connectionId"].as_str().unwrap().to_owned();
+    let id = next_json(&mut bob).await["payload"]["connectionId"].as_str().unwrap().to_owned();
     let join = json!({ "type": "room:join", "payload": { "roomId": "r", "user": { "id": "bob" } } });
     bob.send(Message::text(join.to_string())).await.unwrap();
-    assert_eq!(ann.told("user-joined").await[0]["userId"], "bob");
+    assert_eq!(ann.next_event("user-joined").await[0]["userId"], "bob");
     // It reads nothing, until nothing more can be written.
     let offer = json!({ "roomId": "r", "targetId": "bob", "offer": "x".repeat(32_000) });
     while ann.ask("offer", offer.clone()).await["ok"] == true {}
-    server.hub().dismiss_one(ConnectionId::parse(&id).unwrap());
+    server.hub().drain_one(ConnectionId::parse(&id).unwrap());
     cut(bob);
-    assert_eq!(ann.told("user-left").await[0]["userId"], "bob");
+    assert_eq!(ann.next_event("user-left").await[0]["userId"], "bob");
     ann.close().await;
     server.finish().await;
 }
 
 /// A client of `/ws` that asks for its place on the connection that holds it is not back, and stays where it is.
 #[tokio::test]
-async fn who_is_back_on_the_same_connection_stays() {
+async fn peer_that_answers_its_ping_is_not_evicted() {
     let server = TestServer::with(&["--resume-seconds=10"]);
-    let mut ann = Roamer::joined(&server, Way::WebSocket, "ann").await;
+    let mut ann = ResumingClient::joined(&server, Way::WebSocket, "ann").await;
     let mut bob = open(&server, "/ws").await;
-    assert_eq!(told(&mut bob).await["type"], "connection:ack");
+    assert_eq!(next_json(&mut bob).await["type"], "connection:ack");
     let join = json!({ "type": "room:join", "payload": { "roomId": "r", "user": { "id": "bob" } } });
     bob.send(Message::text(join.to_string())).await.unwrap();
-    let token = told(&mut bob).await["payload"]["resumeToken"].take();
-    ann.hears(Heard::Joined("bob".to_owned())).await;
+    let token = next_json(&mut bob).await["payload"]["resumeToken"].take();
+    ann.hears(Received::Joined("bob".to_owned())).await;
     ann.say("bob", 0).await;
-    assert_eq!(told(&mut bob).await["sequence"], 3);
+    assert_eq!(next_json(&mut bob).await["sequence"], 3);
     let again = json!({ "type": "auth:request", "payload": { "resumeToken": token, "lastSequence": 2 } });
     bob.send(Message::text(again.to_string())).await.unwrap();
-    let answer = told(&mut bob).await;
+    let answer = next_json(&mut bob).await;
     assert_eq!((&answer["payload"]["recovered"], &answer["sequence"]), (&json!(false), &json!(4)), "{answer}");
     ann.say("bob", 1).await;
-    assert_eq!(told(&mut bob).await["payload"]["candidate"], "1");
+    assert_eq!(next_json(&mut bob).await["payload"]["candidate"], "1");
     ann.hears_nothing().await;
     bob.close(None).await.unwrap();
     ann.hears_left("bob", "disconnected").await;
     all_go(server, [ann]).await;
 }
 
-/// A number that is none is a mistake that the client is told of, and its place waits.
+/// An invalid number is an error that the client gets, and its session stays away.
 #[tokio::test]
-async fn a_number_that_is_none_is_refused_on_ws() {
+async fn invalid_sequence_number_is_refused_on_ws() {
     let server = TestServer::with(&["--resume-seconds=60"]);
-    let bob = Roamer::joined(&server, Way::Envelope, "bob").await;
+    let bob = ResumingClient::joined(&server, Way::Envelope, "bob").await;
     let ticket = bob.drops().await;
     server.until("it is away", |held| held.away == 1).await;
     let mut socket = open(&server, "/ws").await;
-    told(&mut socket).await;
+    next_json(&mut socket).await;
     for wrong in [json!(-1), json!(1.5), json!("3"), json!(null), json!([])] {
         let payload = json!({ "resumeToken": ticket.key, "lastSequence": wrong });
         socket.send(Message::text(json!({ "type": "auth:request", "payload": payload }).to_string())).await.unwrap();
-        let answer = told(&mut socket).await;
+        let answer = next_json(&mut socket).await;
         assert_eq!(answer["payload"]["code"], "INVALID_MESSAGE", "{wrong}: {answer}");
         assert_eq!(answer["payload"]["details"][0]["path"], "payload.lastSequence", "{wrong}: {answer}");
     }
     socket.close(None).await.unwrap();
-    let bob = Roamer::back(&server, Way::Envelope, &ticket).await;
+    let bob = ResumingClient::back(&server, Way::Envelope, &ticket).await;
     assert!(bob.is_back);
     all_go(server, [bob]).await;
 }
@@ -157,10 +157,10 @@ async fn no_key_is_logged() {
     let program = Program::start(command);
     let mut secrets = Vec::new();
     for (times, way) in (1..).zip(WAYS) {
-        let bob = Roamer::joined(&program, way, "bob").await;
+        let bob = ResumingClient::joined(&program, way, "bob").await;
         let ticket = bob.drops().await;
         program.until_printed_times(" away ", times);
-        let bob = Roamer::back(&program, way, &ticket).await;
+        let bob = ResumingClient::back(&program, way, &ticket).await;
         assert!(bob.is_back);
         secrets.extend([ticket.key, bob.ticket().key]);
         bob.close().await;
@@ -176,15 +176,15 @@ async fn no_key_is_logged() {
 
 /// The style of type names is that of the first message of a connection, also where that message resumes a session.
 #[tokio::test]
-async fn a_resumed_connection_is_told_in_the_style_it_began_with() {
+async fn resumed_session_keeps_its_message_style() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = open(&server, "/ws").await;
     let join = json!({ "type": "room.join", "payload": { "roomId": "r", "user": { "id": "ann" } } });
     ann.send(Message::text(join.to_string())).await.unwrap();
     let state = loop {
-        let told = told(&mut ann).await;
-        if told["type"] == "room.state" {
-            break told;
+        let received = next_json(&mut ann).await;
+        if received["type"] == "room.state" {
+            break received;
         }
     };
     let (key, seen) = (state["payload"]["resumeToken"].clone(), state["sequence"].clone());
@@ -194,30 +194,30 @@ async fn a_resumed_connection_is_told_in_the_style_it_began_with() {
     let resume = json!({ "type": "auth.request", "payload": { "resumeToken": key, "lastSequence": seen } });
     ann.send(Message::text(resume.to_string())).await.unwrap();
     let answer = loop {
-        let told = told(&mut ann).await;
-        if told["type"] == "auth.response" {
-            break told;
+        let received = next_json(&mut ann).await;
+        if received["type"] == "auth.response" {
+            break received;
         }
     };
     assert_eq!(answer["payload"]["recovered"], true, "{answer}");
     let bob = Client::joined(&server, "r", "bob").await;
-    assert_eq!(told(&mut ann).await["type"], "room.participant-joined");
+    assert_eq!(next_json(&mut ann).await["type"], "room.participant-joined");
     bob.close().await;
-    assert_eq!(told(&mut ann).await["type"], "room.participant-left");
+    assert_eq!(next_json(&mut ann).await["type"], "room.participant-left");
     ann.close(None).await.unwrap();
     while message(&mut ann).await.is_ok() {}
     server.finish().await;
 }
 
-/// A connection that somebody tried to take over in vain ends, and the log says so once, as of every other.
+/// A connection with a failed attempt to resume ends and is logged once, like any other.
 #[tokio::test]
 async fn a_failed_takeover_logs_the_end_of_the_older_connection() {
     let mut command = parlor();
     command.args(["--port=0", "--host=127.0.0.1", "--log-level=info", "--resume-messages=8"]);
     let program = Program::start(command);
     let address = program.address();
-    let ann = Roamer::joined(address, Way::Envelope, "ann").await;
-    let mut bob = Roamer::joined(address, Way::Envelope, "bob").await;
+    let ann = ResumingClient::joined(address, Way::Envelope, "ann").await;
+    let mut bob = ResumingClient::joined(address, Way::Envelope, "bob").await;
     for number in 0..20 {
         bob.say("ann", number).await;
     }
@@ -225,9 +225,9 @@ async fn a_failed_takeover_logs_the_end_of_the_older_connection() {
     let resume = json!({ "type": "auth:request", "payload": { "resumeToken": ann.ticket().key, "lastSequence": 1 } });
     late.send(Message::text(resume.to_string())).await.unwrap();
     let answer = loop {
-        let told = told(&mut late).await;
-        if told["type"] == "auth:response" {
-            break told;
+        let received = next_json(&mut late).await;
+        if received["type"] == "auth:response" {
+            break received;
         }
     };
     assert_eq!(answer["payload"]["recovered"], false, "{answer}");

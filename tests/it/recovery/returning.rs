@@ -1,28 +1,28 @@
-//! Who comes back in time, in whatever way it was lost.
+//! Clients that resume their session in time, after losses of every kind.
 
 use super::{all_go, away, back, two};
 use crate::support::TestServer;
-use crate::support::roamer::{Loss, Roamer, Way};
+use crate::support::protocol_peer::Received;
+use crate::support::resuming_client::{Loss, ResumingClient, Way};
 use crate::support::scrape::Scrape;
-use crate::support::wire::Heard;
 
 /// So short that silence is found soon.
 const HEARTBEAT: [&str; 3] = ["--ping-interval-ms=500", "--ping-timeout-ms=500", "--ws-ping-seconds=1"];
 
 /// Lost in some way, spoken to meanwhile, and back: `ann`, who is connected in a given way, sees it go and come.
-async fn comes_back(way: Way, ann: Way, how: Loss, flags: &[&str]) {
+async fn resumes(way: Way, ann: Way, how: Loss, flags: &[&str]) {
     let server = TestServer::with(&[&["--resume-seconds=10"], flags].concat());
-    let mut ann = Roamer::joined(&server, ann, "ann").await;
-    let mut bob = Roamer::joined(&server, way, "bob").await;
-    ann.hears(Heard::Joined("bob".to_owned())).await;
+    let mut ann = ResumingClient::joined(&server, ann, "ann").await;
+    let mut bob = ResumingClient::joined(&server, way, "bob").await;
+    ann.hears(Received::Joined("bob".to_owned())).await;
     ann.say("bob", 0).await;
     bob.hears_all("ann", 0..1).await;
     let id = bob.id.clone();
     let (ticket, lost) = bob.lose(how).await;
     ann.hears(away("bob")).await;
     assert_eq!(server.held().away, 1);
-    ann.say_all("bob", 1..20).await;
-    let mut bob = Roamer::back(&server, way, &ticket).await;
+    ann.send_all("bob", 1..20).await;
+    let mut bob = ResumingClient::back(&server, way, &ticket).await;
     assert!(bob.is_back);
     assert!(way == Way::Envelope || (&bob.id, bob.ticket().key) == (&id, ticket.key), "it is the same as before");
     ann.hears(back("bob")).await;
@@ -41,46 +41,46 @@ async fn comes_back(way: Way, ann: Way, how: Loss, flags: &[&str]) {
 }
 
 pub(super) async fn after_a_reset(way: Way) {
-    comes_back(way, way, Loss::Reset, &[]).await;
+    resumes(way, way, Loss::Reset, &[]).await;
 }
 
-pub(super) async fn after_an_end_without_a_goodbye(way: Way) {
-    comes_back(way, way, Loss::End, &[]).await;
+pub(super) async fn after_an_end_without_a_close_frame(way: Way) {
+    resumes(way, way, Loss::End, &[]).await;
 }
 
 pub(super) async fn after_silence(way: Way) {
-    // One whose heartbeat is not as short, since nobody reads it all the time.
+    // With a longer heartbeat, since the test does not read all the time.
     let (ann, heartbeat) = match way {
         Way::Envelope => (Way::WebSocket, &HEARTBEAT[2..]),
         Way::WebSocket | Way::Polling => (Way::Envelope, &HEARTBEAT[..2]),
     };
-    comes_back(way, ann, Loss::Silence, heartbeat).await;
+    resumes(way, ann, Loss::Silence, heartbeat).await;
 }
 
 pub(super) async fn again_and_again(way: Way) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, mut bob) = two(&server, way).await;
-    let mut said = 0;
+    let mut sent = 0;
     for _ in 0..5 {
         let ticket = bob.drops().await;
         ann.hears(away("bob")).await;
-        ann.say_all("bob", said..said + 5).await;
-        bob = Roamer::back(&server, way, &ticket).await;
+        ann.send_all("bob", sent..sent + 5).await;
+        bob = ResumingClient::back(&server, way, &ticket).await;
         assert!(bob.is_back);
         ann.hears(back("bob")).await;
-        bob.hears_all("ann", said..said + 5).await;
-        said += 5;
+        bob.hears_all("ann", sent..sent + 5).await;
+        sent += 5;
     }
     all_go(server, [bob, ann]).await;
 }
 
-pub(super) async fn having_heard_nothing_yet(way: Way) {
+pub(super) async fn before_any_message_arrived(way: Way) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, bob) = two(&server, way).await;
     let ticket = bob.drops().await;
     ann.hears(away("bob")).await;
     ann.say("bob", 0).await;
-    let mut bob = Roamer::back(&server, way, &ticket.from(None)).await;
+    let mut bob = ResumingClient::back(&server, way, &ticket.from(None)).await;
     assert!(bob.is_back);
     ann.hears(back("bob")).await;
     if way == Way::Envelope {
@@ -91,20 +91,20 @@ pub(super) async fn having_heard_nothing_yet(way: Way) {
     all_go(server, [bob, ann]).await;
 }
 
-pub(super) async fn to_what_the_others_did_meanwhile(way: Way) {
+pub(super) async fn to_missed_events(way: Way) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, bob) = two(&server, way).await;
     let ticket = bob.drops().await;
     ann.hears(away("bob")).await;
-    let mut cid = Roamer::joined(&server, way, "cid").await;
-    ann.hears(Heard::Joined("cid".to_owned())).await;
+    let mut cid = ResumingClient::joined(&server, way, "cid").await;
+    ann.hears(Received::Joined("cid".to_owned())).await;
     cid.say("bob", 0).await;
     ann.say("bob", 1).await;
     cid.close().await;
     ann.hears_left("cid", "disconnected").await;
-    let mut bob = Roamer::back(&server, way, &ticket).await;
+    let mut bob = ResumingClient::back(&server, way, &ticket).await;
     ann.hears(back("bob")).await;
-    bob.hears(Heard::Joined("cid".to_owned())).await;
+    bob.hears(Received::Joined("cid".to_owned())).await;
     bob.hears_all("cid", 0..1).await;
     bob.hears_all("ann", 1..2).await;
     bob.hears_left("cid", "disconnected").await;
@@ -115,16 +115,16 @@ pub(super) async fn to_what_the_others_did_meanwhile(way: Way) {
 pub(super) async fn to_all_its_rooms(way: Way) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, mut bob) = two(&server, way).await;
-    let mut cid = Roamer::come(&server, way, None, None).await.unwrap();
+    let mut cid = ResumingClient::come(&server, way, None, None).await.unwrap();
     cid.join("s", "cid").await;
     assert_eq!(bob.join("s", "bob in s").await, ["cid"]);
-    cid.hears(Heard::Joined("bob in s".to_owned())).await;
+    cid.hears(Received::Joined("bob in s".to_owned())).await;
     let ticket = bob.drops().await;
     ann.hears(away("bob")).await;
     cid.hears(away("bob in s")).await;
     cid.say_in("s", "bob in s", 0).await.unwrap();
     ann.say("bob", 1).await;
-    let mut bob = Roamer::back(&server, way, &ticket).await;
+    let mut bob = ResumingClient::back(&server, way, &ticket).await;
     ann.hears(back("bob")).await;
     cid.hears(back("bob in s")).await;
     bob.hears_all("cid", 0..1).await;
@@ -139,14 +139,14 @@ pub(super) async fn to_more_than_a_queue_holds(way: Way) {
     let (mut ann, bob) = two(&server, way).await;
     let ticket = bob.drops().await;
     ann.hears(away("bob")).await;
-    ann.say_all("bob", 0..200).await;
-    let mut bob = Roamer::back(&server, way, &ticket).await;
+    ann.send_all("bob", 0..200).await;
+    let mut bob = ResumingClient::back(&server, way, &ticket).await;
     bob.hears_all("ann", 0..200).await;
     bob.hears_nothing().await;
     all_go(server, [bob, ann]).await;
 }
 
-pub(super) async fn to_one_who_was_away_too(way: Way) {
+pub(super) async fn to_a_peer_that_was_away_too(way: Way) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, mut bob) = two(&server, way).await;
     let ticket_of_ann = ann.drops().await;
@@ -154,11 +154,11 @@ pub(super) async fn to_one_who_was_away_too(way: Way) {
     bob.say("ann", 0).await;
     let ticket_of_bob = bob.drops().await;
     server.until("both are away", |held| held.away == 2).await;
-    ann = Roamer::back(&server, way, &ticket_of_ann).await;
+    ann = ResumingClient::back(&server, way, &ticket_of_ann).await;
     ann.hears_all("bob", 0..1).await;
     ann.hears(away("bob")).await;
     ann.say("bob", 1).await;
-    bob = Roamer::back(&server, way, &ticket_of_bob).await;
+    bob = ResumingClient::back(&server, way, &ticket_of_bob).await;
     ann.hears(back("bob")).await;
     bob.hears(back("ann")).await;
     bob.hears_all("ann", 1..2).await;
@@ -167,41 +167,41 @@ pub(super) async fn to_one_who_was_away_too(way: Way) {
     all_go(server, [bob, ann]).await;
 }
 
-/// It is told some of what it missed, drops again, and goes on from there.
-pub(super) async fn after_a_drop_on_the_way_back(way: Way) {
+/// The client receives some of the missed frames, drops again, and continues from there.
+pub(super) async fn after_a_drop_during_the_replay(way: Way) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, bob) = two(&server, way).await;
     let ticket = bob.drops().await;
     ann.hears(away("bob")).await;
-    ann.say_all("bob", 0..30).await;
-    let mut halfway = Roamer::back(&server, way, &ticket).await;
+    ann.send_all("bob", 0..30).await;
+    let mut halfway = ResumingClient::back(&server, way, &ticket).await;
     ann.hears(back("bob")).await;
     halfway.hears_all("ann", 0..12).await;
     let ticket = halfway.ticket();
     halfway.reset().await;
     ann.hears(away("bob")).await;
     ann.say("bob", 30).await;
-    let mut bob = Roamer::back(&server, way, &ticket).await;
+    let mut bob = ResumingClient::back(&server, way, &ticket).await;
     assert!(bob.is_back);
     bob.hears_all("ann", 12..31).await;
     bob.hears_nothing().await;
     all_go(server, [bob, ann]).await;
 }
 
-/// Its ticket is taken, and it never hears of that.
-pub(super) async fn after_a_drop_before_the_answer(way: Way) {
+/// The resume token is accepted, but the client does not receive the reply.
+pub(super) async fn after_a_drop_before_the_reply(way: Way) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, bob) = two(&server, way).await;
     let ticket = bob.drops().await;
     ann.hears(away("bob")).await;
-    ann.say_all("bob", 0..5).await;
-    Roamer::come_in_vain(&server, way, &ticket).await;
+    ann.send_all("bob", 0..5).await;
+    ResumingClient::come_in_vain(&server, way, &ticket).await;
     ann.hears(back("bob")).await;
     if way != Way::Polling {
         ann.hears(away("bob")).await;
     }
     ann.say("bob", 5).await;
-    let mut bob = Roamer::back(&server, way, &ticket).await;
+    let mut bob = ResumingClient::back(&server, way, &ticket).await;
     assert!(bob.is_back);
     if way != Way::Polling {
         ann.hears(back("bob")).await;
@@ -210,12 +210,12 @@ pub(super) async fn after_a_drop_before_the_answer(way: Way) {
     all_go(server, [bob, ann]).await;
 }
 
-/// The newer wins, and nobody notices.
+/// The newer connection takes over, and no peer notices.
 pub(super) async fn while_the_older_connection_looks_alive(way: Way) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, older) = two(&server, way).await;
     ann.say("bob", 0).await;
-    let mut newer = Roamer::back(&server, way, &older.ticket()).await;
+    let mut newer = ResumingClient::back(&server, way, &older.ticket()).await;
     assert!(newer.is_back);
     newer.hears_all("ann", 0..1).await;
     ann.say("bob", 1).await;
@@ -233,8 +233,8 @@ pub(super) async fn by_the_other_transport(way: Way) {
     let (mut ann, bob) = two(&server, way).await;
     let ticket = bob.drops().await;
     ann.hears(away("bob")).await;
-    ann.say_all("bob", 0..5).await;
-    let mut bob = Roamer::back(&server, other, &ticket).await;
+    ann.send_all("bob", 0..5).await;
+    let mut bob = ResumingClient::back(&server, other, &ticket).await;
     assert!(bob.is_back);
     ann.hears(back("bob")).await;
     bob.hears_all("ann", 0..5).await;

@@ -52,20 +52,22 @@ fn update_changes_the_metadata_that_others_and_later_joiners_see() {
         |who, id: Option<&str>, patch| node.apply(who, Command::Update { room: id.map(room), patch: update(patch) });
     assert_eq!(change(1, None, "x"), ok("2 3: ann is x"));
     assert_eq!(change(1, Some("r"), "y"), ok("2 3: ann is xy"));
-    assert_eq!(change(1, None, ""), ok(""), "nothing changes, so nobody is told");
+    assert_eq!(change(1, None, ""), ok(""), "no change, no event");
     assert_eq!(change(4, Some("r"), "x"), Err(RoomError::NotInRoom));
     assert_eq!(change(4, None, "x"), Err(RoomError::NotInAnyRoom));
 
     let join = Command::Join { room: room("r"), peer: None, metadata: Metadata::default(), kind: RoomKind::Group };
     let applied = node.rooms.apply(node.now, connection(4), join).unwrap();
-    let Event::Joined(snapshot) = &applied.deliveries[0].event else { panic!("the joiner is told first") };
+    let Event::Joined(snapshot) = &applied.deliveries[0].event else {
+        panic!("the first event is for the joining peer")
+    };
     let seen: Vec<_> = snapshot.peers.iter().map(|peer| (peer.id.as_str(), peer.metadata.as_str())).collect();
     assert_eq!(seen[..3], [("ann", "xy"), ("bob", ""), ("cid", "")]);
 }
 
 #[test]
 fn update_beyond_the_metadata_limit_changes_nothing() {
-    let node = Node::with(Limits { metadata_bytes: 10, ..Limits::default() });
+    let node = Node::with(RoomLimits { metadata_bytes: 10, ..RoomLimits::default() });
     node.join(1, "r", "ann").unwrap();
     node.join(2, "r", "bob").unwrap();
     let change = |patch| node.apply(1, Command::Update { room: None, patch: update(patch) });

@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use parlor::room::{
-    Admitted, Capacity, Counts, FoundBy, Founding, LeaveReason, Limits, Metadata, Peer, RoomError, SignalKind,
+    Admitted, Capacity, Counts, FoundBy, Founding, LeaveReason, Metadata, Peer, RoomError, RoomLimits, SignalKind,
 };
 
-use super::{Node, connection, room, signal, told};
+use super::{Node, connection, deliveries, room, signal};
 use parlor::id::PeerId;
 
 fn founding(id: &str) -> Founding {
@@ -29,7 +29,7 @@ fn admitted_peer_is_shown_the_room_and_the_others_are_notified() {
     drop(applied);
     // The capacity was the engine's to check.
     let applied = node.rooms.admit(node.now, &founding("r"), admitted(1, "carl"));
-    assert!(told(&applied).contains("ann") && told(&applied).contains("bob"), "{}", told(&applied));
+    assert!(deliveries(&applied).contains("ann") && deliveries(&applied).contains("bob"), "{}", deliveries(&applied));
     drop(applied);
     assert_eq!(node.rooms.of(connection(1)), [room("r")]);
     assert!(node.rooms.of(connection(11)).is_empty(), "its rooms are known to its own node");
@@ -63,7 +63,7 @@ fn room_without_peers_is_removed_and_has_not_ended() {
 
 #[test]
 fn admission_ignores_the_number_of_rooms() {
-    let node = Node::with(Limits { rooms: Some(1), ..Limits::default() });
+    let node = Node::with(RoomLimits { rooms: Some(1), ..RoomLimits::default() });
     for id in ["r", "s"] {
         drop(node.rooms.admit(node.now, &founding(id), admitted(1, "ann")));
     }

@@ -13,11 +13,11 @@ use parlor::dialect::socketio::relay_events::RelayEvents;
 use parlor::dialect::socketio::{Numbering, encode};
 use parlor::dialect::{Form, Framing};
 use parlor::id::{ConnectionId, PeerId, RoomId};
-use parlor::room::limits::SessionLimits;
+use parlor::room::limits::PairSessionLimits;
 use parlor::room::state::{Capacity, Room};
 use parlor::room::{Command, Event, FoundBy, LeaveReason, Metadata, Peer, RemovalReason, RoomKind, Snapshot};
 
-/// What a packet may have beside the event and the profile: the ids and times of three peers.
+/// Size of a packet apart from its event and profile: the ids and times of three peers.
 const SLACK: usize = 4096;
 
 /// Reads a profile and some events, each a JSON array, and writes what comes of them for a client of the profile.
@@ -52,7 +52,7 @@ fn check_written(receiver: &Numbering, event: &Event, bound: usize) {
     assert!(length <= bound, "{length} bytes for {event:?}");
 }
 
-/// What happens in a room when a command is carried out.
+/// Returns the events of a command in a room.
 fn events_of(command: Command) -> Vec<Event> {
     let room = RoomId::new("r").expect("a good id");
     match command {
@@ -91,7 +91,7 @@ fn peer(number: u128, metadata: &Metadata) -> Arc<Peer> {
 fn room() -> Room {
     let capacity = Capacity { peers: 3, is_chosen: false };
     let mut room = Room::new(RoomId::new("r").expect("a good id"), SystemTime::UNIX_EPOCH, capacity, false);
-    let limits = SessionLimits { messages: 1, bytes: 1, ttl: std::time::Duration::from_secs(1) };
+    let limits = PairSessionLimits { messages: 1, bytes: 1, ttl: std::time::Duration::from_secs(1) };
     let now = Moment { instant: Instant::now(), time: SystemTime::UNIX_EPOCH };
     for number in [3, 2] {
         let metadata = Metadata::new(r#""name":"Ann""#);

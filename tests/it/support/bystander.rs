@@ -1,8 +1,8 @@
-//! Calls over every wire, one after the other, made by well-behaved clients while others attack the server: each call must
-//! succeed, and its messages must arrive in order.
+//! Calls over every protocol, one after the other, made by well-behaved clients during an attack.
+//! Each call must succeed, and its messages must arrive in order.
 //!
-//! Each call must also be quick where `PARLOR_TEST_LATENCY=1` is set. That can be asserted only when nothing else runs on
-//! the machine, so these tests then run one after the other.
+//! With `PARLOR_TEST_LATENCY=1` each call must also be quick. That can only be asserted when
+//! nothing else runs on the machine, so these tests then run one after the other.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,9 +16,9 @@ use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::TestServer;
-use super::client::{WebSocket, goodbye};
+use super::client::{WebSocket, normal_close};
+use super::protocol_peer::{PROTOCOLS, Protocol, message};
 use super::server::{LIMIT, short};
-use super::wire::{WIRES, Wire, message};
 
 /// How long a call of a well-behaved client may take, whatever others do.
 const BYSTANDER_LIMIT: Duration = Duration::from_millis(250);
@@ -32,8 +32,8 @@ const PACE: Duration = Duration::from_millis(20);
 /// How many candidates each side of a call sends.
 const CANDIDATES: usize = 3;
 
-/// Calls that go on until they are told to stop, on a thread and a runtime of their own: the attack, which runs on the
-/// test's, does not delay their clocks.
+/// Calls that continue until they are stopped, on a separate thread and runtime, so that the attack
+/// on the test's runtime does not delay their clocks.
 pub(crate) struct Bystander {
     /// How many times each kind of call has been made.
     rounds: watch::Receiver<usize>,
@@ -99,7 +99,8 @@ fn besieged_once(flags: &[&str], attack: &impl AsyncFn(&TestServer, &mut Bystand
 /// Panics since the start, each begins with the name of its thread.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// A name for the threads of a runtime, under which panics are noted: one that a task contains is no less a defect.
+/// Returns a name for the threads of a runtime, under which panics are recorded: even a contained
+/// panic is a bug.
 fn watched_threads() -> String {
     static HOOK: Once = Once::new();
     static RUNTIMES: AtomicUsize = AtomicUsize::new(0);
@@ -178,8 +179,8 @@ impl Drop for Bystander {
 async fn call_on_and_on(address: SocketAddr, round: &watch::Sender<usize>, stopped: &watch::Receiver<bool>) -> Report {
     let mut report = Report::default();
     let mut lasting = Vec::new();
-    for wire in WIRES {
-        lasting.push(open_pair(address, wire, "bystanders", &mut report).await);
+    for protocol in PROTOCOLS {
+        lasting.push(open_pair(address, protocol, "bystanders", &mut report).await);
     }
     while !*stopped.borrow() {
         for pair in &mut lasting {
@@ -187,9 +188,9 @@ async fn call_on_and_on(address: SocketAddr, round: &watch::Sender<usize>, stopp
             call(pair, &room, &mut report).await;
             tokio::time::sleep(PACE).await;
         }
-        for wire in WIRES {
+        for protocol in PROTOCOLS {
             let room = format!("bystanders-{}", report.calls);
-            let mut fresh = open_pair(address, wire, &room, &mut report).await;
+            let mut fresh = open_pair(address, protocol, &room, &mut report).await;
             call(&mut fresh, &room, &mut report).await;
             for line in fresh {
                 line.close().await;
@@ -206,25 +207,27 @@ async fn call_on_and_on(address: SocketAddr, round: &watch::Sender<usize>, stopp
 
 /// One side of a call.
 struct Line {
-    wire: Wire,
+    protocol: Protocol,
     name: &'static str,
     socket: WebSocket,
-    /// As others name it; a topic's client is told.
+    /// Id that other peers see, which a topic client gets from the server.
     id: String,
 }
 
 /// Two who know each other's ids, and are in the room where connecting is joining.
-async fn open_pair(address: SocketAddr, wire: Wire, room: &str, report: &mut Report) -> [Line; 2] {
-    let mut pair =
-        [Line::open(address, wire, room, "ann", report).await, Line::open(address, wire, room, "bob", report).await];
-    if wire == Wire::Topic {
+async fn open_pair(address: SocketAddr, protocol: Protocol, room: &str, report: &mut Report) -> [Line; 2] {
+    let mut pair = [
+        Line::open(address, protocol, room, "ann", report).await,
+        Line::open(address, protocol, room, "bob", report).await,
+    ];
+    if protocol == Protocol::Topic {
         let [ann, bob] = &mut pair;
         ann.hears(&["peer-joined", &bob.id]).await;
     }
     pair
 }
 
-/// A whole call: both join, the newcomer offers, the other answers, candidates both ways, both leave.
+/// Makes a call: both join, the second offers, the first answers, both send candidates, both leave.
 async fn call([ann, bob]: &mut [Line; 2], room: &str, report: &mut Report) {
     let (to_ann, to_bob) = (ann.id.clone(), bob.id.clone());
     let began = Instant::now();
@@ -245,7 +248,7 @@ async fn call([ann, bob]: &mut [Line; 2], room: &str, report: &mut Report) {
         bob.hears(&["candidate", &candidate]).await;
     }
     bob.leave(room).await;
-    if matches!(ann.wire, Wire::SocketIo | Wire::Envelope) {
+    if matches!(ann.protocol, Protocol::SocketIo | Protocol::Envelope) {
         ann.hears(&["left", room]).await;
     }
     ann.leave(room).await;
@@ -254,30 +257,37 @@ async fn call([ann, bob]: &mut [Line; 2], room: &str, report: &mut Report) {
 }
 
 impl Line {
-    async fn open(address: SocketAddr, wire: Wire, room: &str, name: &'static str, report: &mut Report) -> Self {
-        let path = match wire {
-            Wire::SocketIo => "/socket.io/?EIO=4&transport=websocket".to_owned(),
-            Wire::Envelope => "/ws".to_owned(),
-            Wire::Topic => format!("/ws/{room}"),
-            Wire::Session => "/signal".to_owned(),
+    async fn open(
+        address: SocketAddr,
+        protocol: Protocol,
+        room: &str,
+        name: &'static str,
+        report: &mut Report,
+    ) -> Self {
+        let path = match protocol {
+            Protocol::SocketIo => "/socket.io/?EIO=4&transport=websocket".to_owned(),
+            Protocol::Envelope => "/ws".to_owned(),
+            Protocol::Topic => format!("/ws/{room}"),
+            Protocol::Session => "/signal".to_owned(),
         };
         let began = Instant::now();
         let connecting = tokio_tungstenite::connect_async_with_config(format!("ws://{address}{path}"), None, true);
         let connected = tokio::time::timeout(LIMIT, connecting).await.expect("the handshake is answered in time");
-        let mut line = Self { wire, name, socket: connected.expect("the handshake goes well").0, id: name.to_owned() };
-        match wire {
-            Wire::SocketIo => {
+        let mut line =
+            Self { protocol, name, socket: connected.expect("the handshake goes well").0, id: name.to_owned() };
+        match protocol {
+            Protocol::SocketIo => {
                 line.hears(&["0{"]).await;
                 line.send("40").await;
                 line.hears(&["40{"]).await;
             }
-            Wire::Envelope => line.hears(&["connection:ack"]).await,
-            Wire::Topic => {
+            Protocol::Envelope => line.hears(&["connection:ack"]).await,
+            Protocol::Topic => {
                 let welcome: Value = serde_json::from_str(&line.next().await).unwrap();
                 welcome["selfId"].as_str().expect("a welcome comes first").clone_into(&mut line.id);
                 line.hears(&["peer-list"]).await;
             }
-            Wire::Session => {}
+            Protocol::Session => {}
         }
         report.slowest_handshake = report.slowest_handshake.max(began.elapsed());
         line
@@ -289,14 +299,14 @@ impl Line {
 
     async fn next(&mut self) -> String {
         let text = message(&mut self.socket).await;
-        text.unwrap_or_else(|code| panic!("a bystander on {:?} was closed with {code}", self.wire))
+        text.unwrap_or_else(|code| panic!("a bystander on {:?} was closed with {code}", self.protocol))
     }
 
     /// The next message in which all of this stands; an error never comes.
     async fn hears(&mut self, parts: &[&str]) {
         loop {
             let text = self.next().await;
-            assert!(!text.contains("error"), "a bystander on {:?} was told {text}", self.wire);
+            assert!(!text.contains("error"), "a bystander on {:?} got {text}", self.protocol);
             if parts.iter().all(|part| text.contains(part)) {
                 return;
             }
@@ -304,27 +314,27 @@ impl Line {
     }
 
     async fn join(&mut self, room: &str) {
-        match self.wire {
-            Wire::SocketIo => {
+        match self.protocol {
+            Protocol::SocketIo => {
                 self.send(format!("42{}", json!(["join-room", room, self.name]))).await;
                 self.hears(&["room-joined", room]).await;
             }
-            Wire::Envelope => {
+            Protocol::Envelope => {
                 let payload = json!({ "roomId": room, "user": { "id": self.name } });
                 self.send(json!({ "type": "room:join", "payload": payload }).to_string()).await;
                 self.hears(&["room:state", room]).await;
             }
-            Wire::Topic => {}
-            Wire::Session => self.send(json!({ "type": "join", "sessionId": room }).to_string()).await,
+            Protocol::Topic => {}
+            Protocol::Session => self.send(json!({ "type": "join", "sessionId": room }).to_string()).await,
         }
     }
 
     async fn signal(&mut self, kind: &str, room: &str, to: &str, content: &str) {
         let key = if kind == "candidate" { "candidate" } else { "sdp" };
         let event = if kind == "candidate" { "ice-candidate" } else { kind };
-        let text = match self.wire {
-            Wire::SocketIo => format!("42{}", json!([event, { "roomId": room, "targetId": to, key: content }])),
-            Wire::Envelope => {
+        let text = match self.protocol {
+            Protocol::SocketIo => format!("42{}", json!([event, { "roomId": room, "targetId": to, key: content }])),
+            Protocol::Envelope => {
                 let kind = if kind == "candidate" { "ice:candidate".to_owned() } else { format!("sdp:{kind}") };
                 let mut payload = json!({ "roomId": room, "targetUserId": to, key: content });
                 if kind == "ice:candidate" {
@@ -333,29 +343,29 @@ impl Line {
                 }
                 json!({ "type": kind, "payload": payload }).to_string()
             }
-            Wire::Topic => json!({ "type": event, "to": to, "payload": { key: content } }).to_string(),
-            Wire::Session => json!({ "type": kind, "sessionId": room, key: content }).to_string(),
+            Protocol::Topic => json!({ "type": event, "to": to, "payload": { key: content } }).to_string(),
+            Protocol::Session => json!({ "type": kind, "sessionId": room, key: content }).to_string(),
         };
         self.send(text).await;
     }
 
     async fn leave(&mut self, room: &str) {
-        match self.wire {
-            Wire::SocketIo => {
+        match self.protocol {
+            Protocol::SocketIo => {
                 self.send(format!("427{}", json!(["leave-room", room]))).await;
                 self.hears(&["437["]).await;
             }
-            Wire::Envelope => {
+            Protocol::Envelope => {
                 self.send(json!({ "type": "room:leave", "payload": { "roomId": room } }).to_string()).await;
                 self.hears(&["room:state", room]).await;
             }
-            Wire::Topic => {}
-            Wire::Session => self.send(json!({ "type": "leave", "sessionId": room }).to_string()).await,
+            Protocol::Topic => {}
+            Protocol::Session => self.send(json!({ "type": "leave", "sessionId": room }).to_string()).await,
         }
     }
 
     async fn close(mut self) {
-        self.socket.close(Some(goodbye())).await.ok();
+        self.socket.close(Some(normal_close())).await.ok();
         let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
         tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
     }

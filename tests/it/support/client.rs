@@ -17,22 +17,22 @@ use super::server::LIMIT;
 
 pub(crate) struct Client {
     socket: WebSocket,
-    /// As peers are told it.
+    /// Id that peers see.
     pub(crate) id: String,
-    /// As the Engine.IO handshake told it: the secret.
+    /// Session id of the Engine.IO handshake, which is secret.
     pub(crate) sid: String,
     /// The key of its place, if it has one.
     pub(crate) pid: Option<String>,
     /// The offset of the last event.
     pub(crate) offset: Option<String>,
-    /// What the last `room-joined` said.
+    /// Content of the last `room-joined`.
     pub(crate) joined: Value,
     next_ack: u64,
     /// Events that came while something else was waited for.
     early: VecDeque<Value>,
 }
 
-/// A WebSocket to the endpoint, nothing said on it yet.
+/// Opens a WebSocket to the endpoint without sending anything.
 pub(crate) async fn websocket(server: &TestServer, query: &str) -> WebSocket {
     websocket_at(server.address(), query).await
 }
@@ -60,7 +60,7 @@ pub(crate) async fn text(socket: &mut WebSocket) -> String {
 }
 
 /// The close frame of a tab that is closed.
-pub(crate) fn goodbye() -> CloseFrame {
+pub(crate) fn normal_close() -> CloseFrame {
     CloseFrame { code: CloseCode::Away, reason: Utf8Bytes::default() }
 }
 
@@ -125,7 +125,7 @@ impl Client {
         self.ask_raw(&json!([event, argument]).to_string()).await
     }
 
-    /// The same, the array of the event as text.
+    /// Sends an event with an acknowledgement, its array given as text.
     pub(crate) async fn ask_raw(&mut self, array: &str) -> Value {
         let id = self.next_ack;
         self.next_ack += 1;
@@ -181,19 +181,19 @@ impl Client {
     }
 
     /// The next event, which must have this name: its arguments.
-    pub(crate) async fn told(&mut self, name: &str) -> Vec<Value> {
+    pub(crate) async fn next_event(&mut self, name: &str) -> Vec<Value> {
         let mut event = self.next().await;
         assert_eq!(event.remove(0), name, "{event:?}");
         event
     }
 
-    /// Whether nothing was told that has not been looked at: all that the server had to say came before this answer.
+    /// Asserts that no unread event has arrived: everything from the server precedes this reply.
     pub(crate) async fn nothing_more(&mut self) {
         self.ask("leave-room", json!("no such room")).await;
         assert!(self.early.is_empty(), "{:?}", self.early);
     }
 
-    /// The same, but for events of one name.
+    /// Asserts that no unread event with another name has arrived.
     pub(crate) async fn nothing_more_but(&mut self, name: &str) {
         self.ask("leave-room", json!("no such room")).await;
         self.early.retain(|event| event[0] != name && event[0] != "room-users");
@@ -202,11 +202,11 @@ impl Client {
 
     /// Closes as a browser does whose tab is closed.
     pub(crate) async fn close(self) {
-        self.close_with(Some(goodbye())).await;
+        self.close_with(Some(normal_close())).await;
     }
 
     /// Closes as the official client does when it takes its network for gone.
-    pub(crate) async fn give_up(self) {
+    pub(crate) async fn abandon(self) {
         self.close_with(None).await;
     }
 

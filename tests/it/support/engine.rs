@@ -19,7 +19,7 @@ pub(crate) const ENGINES: [(Transport, u8); 4] =
 pub(crate) struct Engine {
     address: SocketAddr,
     revision: u8,
-    /// The session id: empty until the server has told it.
+    /// Session id; empty until the server has sent it.
     pub(crate) sid: String,
     /// The WebSocket, once there is one.
     socket: Option<Raw>,
@@ -32,7 +32,7 @@ impl Engine {
         if transport == Transport::WebSocket {
             engine.socket = Some(Raw::websocket(address, &engine.path(Transport::WebSocket)).await);
         }
-        let open = engine.hear().await.expect("a connection is opened");
+        let open = engine.next_event().await.expect("a connection is opened");
         let (_, open) = open.split_once('0').expect("an OPEN packet comes first");
         let open: Value = serde_json::from_str(open).expect("OPEN carries JSON");
         open["sid"].as_str().expect("a session id").clone_into(&mut engine.sid);
@@ -82,8 +82,9 @@ impl Engine {
         }
     }
 
-    /// What comes next: a packet, or several that were polled together. `None` when the connection has ended.
-    pub(crate) async fn hear(&mut self) -> Option<String> {
+    /// Returns the next packet, or several that were polled together; `None` when the connection
+    /// has ended.
+    pub(crate) async fn next_event(&mut self) -> Option<String> {
         if let Some(socket) = &mut self.socket {
             return socket.text().await.ok();
         }
@@ -94,9 +95,9 @@ impl Engine {
     /// The first of what comes next in which this stands; `None` when the connection has ended before.
     pub(crate) async fn hears(&mut self, part: &str) -> Option<String> {
         loop {
-            let heard = self.hear().await?;
-            if heard.contains(part) {
-                return Some(heard);
+            let observed = self.next_event().await?;
+            if observed.contains(part) {
+                return Some(observed);
             }
         }
     }
@@ -111,7 +112,7 @@ impl Engine {
         self.socket = Some(socket);
     }
 
-    /// Says goodbye, and waits until the server has ended the connection.
+    /// Closes the connection, and waits until the server has ended it.
     pub(crate) async fn close(mut self) {
         self.send("1").await;
         match &mut self.socket {

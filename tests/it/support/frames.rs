@@ -24,7 +24,7 @@ pub(crate) fn when() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_678)
 }
 
-/// What a Socket.IO client that has sent nothing before means by an event; `None` where that is no event.
+/// Returns what an event of a new Socket.IO client means; `None` if it is not an event.
 pub(crate) fn interpreted(text: &str) -> Option<Result<Interpreted, DecodeError>> {
     let choice = Choice::new(Arc::default(), ConnectionId::from_u128(1));
     let arguments = Arguments::read(text)?;

@@ -2,7 +2,7 @@
 //!
 //! A scenario is made of any bytes: the fuzz target's, or a property test's.
 
-// The fuzz target includes this file by its path: from there the modules are found only if theirs are told.
+// The fuzz target includes this file by its path, so modules need explicit paths.
 #[path = "model/naive.rs"]
 mod naive;
 #[path = "model/scenario.rs"]
@@ -11,10 +11,11 @@ mod scenario;
 use parlor::clock::Moment;
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{
-    Applied, Command, Event, LeaveReason, Limits, Metadata, MetadataPatch, RoomError, Rooms, Signal, SignalKind, Target,
+    Applied, Command, Event, LeaveReason, Metadata, MetadataPatch, RoomError, RoomLimits, Rooms, Signal, SignalKind,
+    Target,
 };
 
-use self::naive::{Naive, Outcome, Told};
+use self::naive::{Delivered, Naive, Outcome};
 use self::scenario::{Below, Name, Place, ROOMS, Reason, SEATS, Seat, Step, TTL};
 pub(crate) use self::scenario::{Scenario, scenario};
 
@@ -39,7 +40,7 @@ struct Parting {
 struct Run {
     rooms: Rooms,
     naive: Naive,
-    /// Who sits where; who has ended sits there until somebody new comes.
+    /// Connections by seat; an ended one stays until the seat is taken again.
     seats: Vec<ConnectionId>,
     ended: Vec<ConnectionId>,
     partings: Vec<Parting>,
@@ -48,7 +49,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: RoomLimits) -> Self {
         let naive = Naive::new(limits.clone(), Moment::now());
         let (seats, ended, partings) = (Vec::new(), Vec::new(), Vec::new());
         let mut run = Self { rooms: Rooms::new(limits), naive, seats, ended, partings, connections: 0, signals: 0 };
@@ -67,7 +68,7 @@ impl Run {
         connection
     }
 
-    /// Somebody new takes a seat whose connection has ended.
+    /// Gives a seat whose connection has ended to a new one.
     fn sit(&mut self, seat: Seat) {
         if self.ended.contains(&self.seat(seat)) {
             self.seats[usize::from(seat.0)] = self.connect();
@@ -81,8 +82,8 @@ impl Run {
     fn step(&mut self, step: Step) {
         match step {
             Step::Connect(seat) => self.sit(seat),
-            Step::Join { who, room, peer, kind, said } => {
-                let metadata = Metadata::new(&"x".repeat(usize::from(said.0)));
+            Step::Join { who, room, peer, kind, reply } => {
+                let metadata = Metadata::new(&"x".repeat(usize::from(reply.0)));
                 let (peer, kind) = (peer.map(Name::id), kind.of_room());
                 self.apply(who, &Command::Join { room: room.id(), peer, metadata, kind });
             }
@@ -136,20 +137,20 @@ impl Run {
 
     fn apply(&mut self, who: Seat, command: &Command) {
         let who = self.seat(who);
-        let mut expected = Told::default();
+        let mut expected = Delivered::default();
         let outcome = self.naive.apply(who, command.clone(), &mut expected);
         let applied = self.rooms.apply(self.naive.now, who, command.clone());
-        let told = applied.as_ref().map(told).unwrap_or_default();
+        let received = applied.as_ref().map(deliveries).unwrap_or_default();
         compare_outcome(applied.map(|applied| applied.answer), outcome, command);
-        compare_told(told, expected, command);
+        compare_deliveries(received, expected, command);
     }
 
     fn leave(&mut self, who: ConnectionId, room: &RoomId, reason: LeaveReason) {
-        let mut expected = Told::default();
+        let mut expected = Delivered::default();
         let was_in = self.naive.leave(who, room, reason, &mut expected);
         let applied = self.rooms.leave(who, room, reason);
         assert_eq!(applied.is_some(), was_in, "{who} leaves {room}");
-        compare_told(applied.as_ref().map(told).unwrap_or_default(), expected, &(who, room));
+        compare_deliveries(applied.as_ref().map(deliveries).unwrap_or_default(), expected, &(who, room));
     }
 
     /// A connection ends, once.
@@ -186,11 +187,11 @@ impl Run {
     }
 
     fn close(&mut self, id: &RoomId) {
-        let mut expected = Told::default();
+        let mut expected = Delivered::default();
         let existed = self.naive.close(id, &mut expected);
         let applied = self.rooms.close(id);
         assert_eq!(applied.is_some(), existed, "close {id}");
-        compare_told(applied.as_ref().map(told).unwrap_or_default(), expected, id);
+        compare_deliveries(applied.as_ref().map(deliveries).unwrap_or_default(), expected, id);
     }
 
     /// Everything that can be asked is answered alike.
@@ -212,7 +213,7 @@ impl Run {
         }
     }
 
-    /// Everyone goes, and nothing is left of anybody.
+    /// Disconnects all peers, and asserts that nothing is left.
     fn finish(mut self) {
         for connection in self.seats.clone() {
             let parting = self.part(connection, Reason::Disconnected);
@@ -226,7 +227,7 @@ impl Run {
         self.naive.now += TTL;
         assert_eq!(self.rooms.expire(self.naive.now.instant), self.naive.expire());
         self.compare();
-        assert_eq!(self.rooms.counts().rooms, 0, "a room that nobody is in");
+        assert_eq!(self.rooms.counts().rooms, 0, "an empty room");
     }
 }
 
@@ -235,16 +236,16 @@ fn append(metadata: &str, patch: &str) -> String {
     if patch.is_empty() { String::new() } else { format!("{metadata}{patch}") }
 }
 
-/// Who is told what by the rooms, and who is out.
-fn told(applied: &Applied) -> Told {
-    let mut told = Told::default();
+/// Returns the events of each recipient, and the peers that left.
+fn deliveries(applied: &Applied) -> Delivered {
+    let mut received = Delivered::default();
     for delivery in &applied.deliveries {
         if let Event::PeerLeft { room, peer, reason } = &delivery.event {
-            told.left.push((room.clone(), peer.clone(), *reason));
+            received.left.push((room.clone(), peer.clone(), *reason));
         }
-        told.inbox.extend(delivery.to.as_slice().iter().map(|to| (*to, delivery.event.clone())));
+        received.inbox.extend(delivery.to.as_slice().iter().map(|to| (*to, delivery.event.clone())));
     }
-    told
+    received
 }
 
 fn compare_outcome<T: PartialEq + std::fmt::Debug>(
@@ -259,11 +260,11 @@ fn compare_outcome<T: PartialEq + std::fmt::Debug>(
     }
 }
 
-/// In what order each one is told counts; between two of them nobody can tell.
-fn compare_told(mut told: Told, mut expected: Told, of: &impl std::fmt::Debug) {
-    for Told { inbox, left } in [&mut told, &mut expected] {
+/// Compares the order of events per recipient; there is no order between recipients.
+fn compare_deliveries(mut received: Delivered, mut expected: Delivered, of: &impl std::fmt::Debug) {
+    for Delivered { inbox, left } in [&mut received, &mut expected] {
         inbox.sort_by_key(|(to, _)| *to);
         left.sort_by_key(|(_, peer, _)| peer.connection);
     }
-    assert_eq!(told, expected, "{of:?}");
+    assert_eq!(received, expected, "{of:?}");
 }

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parlor::dialect::{Dialect, Framing, Unframed};
 use parlor::id::ConnectionId;
-use parlor::session::{Backlog, Hub, Opening, Outgoing, QueueFull, Session, Sink};
+use parlor::session::{Hub, Opening, Outgoing, QueueDepth, QueueFull, Session, Sink};
 
 /// A connection to which nothing is written.
 pub(crate) struct Nowhere {
-    backlog: Arc<Backlog>,
+    depth: Arc<QueueDepth>,
     closed: AtomicUsize,
 }
 
 impl Nowhere {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { backlog: Backlog::new(1000, 1_000_000), closed: AtomicUsize::new(0) })
+        Arc::new(Self { depth: QueueDepth::new(1000, 1_000_000), closed: AtomicUsize::new(0) })
     }
 
     /// How often it was asked to close.
@@ -34,8 +34,8 @@ impl Sink for Nowhere {
         self.closed.fetch_add(1, Ordering::SeqCst) == 0
     }
 
-    fn backlog(&self) -> &Arc<Backlog> {
-        &self.backlog
+    fn depth(&self) -> &Arc<QueueDepth> {
+        &self.depth
     }
 }
 
@@ -48,12 +48,12 @@ impl Framing for Numbered {
     }
 }
 
-/// A session that can be resumed, whose client is told nothing.
+/// Opens a session that can be resumed, whose frames are discarded.
 pub(crate) fn resumable(hub: &Arc<Hub>, dialect: &'static Dialect) -> Session {
     let id = ConnectionId::random();
     let mailbox = hub.mailbox(id, Box::new(Numbered), Nowhere::new());
     let permit = hub.open_permit(None, Ipv4Addr::LOCALHOST.into(), Opening::WebSocket).expect("there is no limit");
-    hub.open(id, dialect, mailbox, hub.resume_key(id), Some(permit))
+    hub.open(id, dialect, mailbox, hub.new_resume_token(id), Some(permit))
 }
 
 /// A session that cannot be resumed, on a connection.

@@ -1,6 +1,6 @@
-//! What must hold for any packet of Engine.IO and Socket.IO: shared by the fuzz target and the tests.
+//! Properties of any packet of Engine.IO and Socket.IO, shared by the fuzz target and the tests.
 
-use parlor::dialect::socketio::packet::{EnginePacket, Kind, Packet, Revision, attachment, push_head};
+use parlor::dialect::socketio::packet::{EnginePacket, Packet, PacketKind, Revision, attachment, push_head};
 
 /// Decodes a frame, and holds that what was decoded, written again, is decoded as the same.
 pub(crate) fn check(frame: &[u8]) {
@@ -13,7 +13,7 @@ pub(crate) fn check(frame: &[u8]) {
     let Ok(packet) = Packet::decode(message) else { return };
     assert!(packet.namespace.starts_with('/') && !packet.namespace.contains([',', '?']));
     assert!(message.ends_with(packet.data));
-    if matches!(packet.kind, Kind::BinaryEvent | Kind::BinaryAck) {
+    if matches!(packet.kind, PacketKind::BinaryEvent | PacketKind::BinaryAck) {
         // Servers have no attachments to send yet.
         return;
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use str0m::media::MediaKind;
 use str0m::rtp::Ssrc;
 
-use super::roamer::Roamer;
+use super::resuming_client::ResumingClient;
 
 /// Fifty audio packets per second.
 const SOURCE: Source = Source { interval: Duration::from_millis(20), packets: 1, bytes: 600, layers: 1 };
@@ -50,50 +50,50 @@ impl Player {
 }
 
 /// Returns the router's RTP capabilities.
-async fn capabilities(roamer: &mut Roamer) -> Value {
-    roamer.ask("router:capabilities", json!({})).await["rtpCapabilities"].take()
+async fn capabilities(client: &mut ResumingClient) -> Value {
+    client.ask("router:capabilities", json!({})).await["rtpCapabilities"].take()
 }
 
 /// Creates and connects a transport.
-pub(crate) async fn transport(roamer: &mut Roamer, direction: &str) -> Player {
-    transport_with(roamer, direction, SOURCE).await
+pub(crate) async fn transport(client: &mut ResumingClient, direction: &str) -> Player {
+    transport_with(client, direction, SOURCE).await
 }
 
-async fn transport_with(roamer: &mut Roamer, direction: &str, source: Source) -> Player {
-    let capabilities = capabilities(roamer).await;
+async fn transport_with(client: &mut ResumingClient, direction: &str, source: Source) -> Player {
+    let capabilities = capabilities(client).await;
     let created =
-        roamer.ask("transport:create", json!({ "direction": direction, "rtpCapabilities": capabilities })).await;
+        client.ask("transport:create", json!({ "direction": direction, "rtpCapabilities": capabilities })).await;
     let media = Media::new(&created, Some(source)).await.unwrap();
-    roamer.ask("transport:connect", media.connect_request()).await;
+    client.ask("transport:connect", media.connect_request()).await;
     Player { server: address_of(&created).unwrap(), media, stream: None }
 }
 
 /// Sends audio. Returns the producer's id.
-pub(crate) async fn produce_audio(roamer: &mut Roamer) -> (Player, String) {
-    produces(roamer, SOURCE, MediaKind::Audio, "audio").await
+pub(crate) async fn produce_audio(client: &mut ResumingClient) -> (Player, String) {
+    produces(client, SOURCE, MediaKind::Audio, "audio").await
 }
 
 /// Sends video as two thousand small packets per second. Returns the producer's id.
-pub(crate) async fn produce_small_packets(roamer: &mut Roamer) -> (Player, String) {
+pub(crate) async fn produce_small_packets(client: &mut ResumingClient) -> (Player, String) {
     let source = Source { interval: Duration::from_millis(20), packets: 40, bytes: 8, layers: 1 };
-    produces(roamer, source, MediaKind::Video, "video").await
+    produces(client, source, MediaKind::Video, "video").await
 }
 
-async fn produces(roamer: &mut Roamer, source: Source, kind: MediaKind, name: &str) -> (Player, String) {
-    let player = transport_with(roamer, "send", source).await;
+async fn produces(client: &mut ResumingClient, source: Source, kind: MediaKind, name: &str) -> (Player, String) {
+    let player = transport_with(client, "send", source).await;
     let parameters = player.media.send(kind, 0);
     let request = json!({ "transportId": player.id(), "kind": name, "rtpParameters": parameters });
-    let produced = roamer.ask("produce", request).await;
+    let produced = client.ask("produce", request).await;
     (player, produced["id"].as_str().unwrap_or_else(|| panic!("{produced}")).to_owned())
 }
 
 /// Consumes a producer.
-pub(crate) async fn consume(roamer: &mut Roamer, producer: &str) -> Player {
-    let mut player = transport(roamer, "recv").await;
-    let capabilities = capabilities(roamer).await;
+pub(crate) async fn consume(client: &mut ResumingClient, producer: &str) -> Player {
+    let mut player = transport(client, "recv").await;
+    let capabilities = capabilities(client).await;
     let request = json!({ "transportId": player.id(), "producerId": producer, "rtpCapabilities": capabilities });
-    let consumer = roamer.ask("consume", request).await;
+    let consumer = client.ask("consume", request).await;
     player.stream = Some(player.media.receive(&consumer).unwrap());
-    roamer.ask("consumer:resume", json!({ "consumerId": consumer["id"] })).await;
+    client.ask("consumer:resume", json!({ "consumerId": consumer["id"] })).await;
     player
 }

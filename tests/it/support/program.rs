@@ -15,7 +15,7 @@ pub(crate) fn parlor() -> Command {
     command
 }
 
-/// What a process prints, as far as it has come.
+/// Output of a process so far.
 #[derive(Default)]
 struct Printed {
     lines: Mutex<Vec<String>>,
@@ -38,7 +38,7 @@ impl From<&Program> for std::net::SocketAddr {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Of a test that failed: nobody else would end it.
+        // After a failed test, nothing else would end the process.
         self.child.kill().ok();
     }
 }

@@ -1,15 +1,15 @@
-//! What must hold for any message whatever: shared by the fuzz targets and by the test that replays their corpus.
+//! Properties of any message, shared by the fuzz targets and by the test that replays their corpus.
 //!
-//! Each function takes one input, runs it through a dialect as the server would, and panics where something does not
-//! hold. They read JSON with serde alone, never with the server's own reader:
+//! Each function takes one input, runs it through a dialect as the server would, and panics if a
+//! property does not hold. They parse JSON with serde alone, never with the server's parser:
 //!
-//! - ids hold their bounds, and say what the client wrote;
-//! - what is relayed is JSON on every wire, whose sender fields are the server's and stand there once;
-//! - within a dialect the sender's other keys come as they were sent, to the letter; between dialects the description or
-//!   the candidate does;
-//! - what is answered is JSON, in the form of the wire.
+//! - ids are within their bounds, and are what the client wrote;
+//! - relayed messages are JSON on every protocol, and contain the server's sender fields once;
+//! - within a dialect, the sender's other keys arrive byte by byte; between dialects, the
+//!   description or candidate does;
+//! - replies are JSON, in the form of the protocol.
 
-// The fuzz targets include this file by its path: from there the modules are found only if theirs are told.
+// The fuzz targets include this file by its path, so modules need explicit paths.
 #[path = "properties/conversation.rs"]
 mod conversation;
 #[path = "properties/encoded.rs"]
@@ -24,7 +24,7 @@ mod peers;
 use parlor::dialect::Failure;
 use parlor::dialect::json::Arguments;
 use parlor::dialect::socketio::encode::Asked;
-use parlor::dialect::socketio::{Request, encode};
+use parlor::dialect::socketio::{EventRequest, encode};
 use parlor::id::{MAX_ID_CHARS, PeerId};
 use parlor::room::{Command, Metadata, RoomKind, SignalKind, Target};
 
@@ -32,17 +32,17 @@ use self::encoded::{Scene, check_code};
 use self::meaning::Sent;
 use self::object::{Object, is_json, raw_string};
 
-/// The wire on which something was sent.
+/// The protocol of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wire {
+pub(crate) enum Protocol {
     SocketIo,
     Session,
     Envelope,
     Topic,
 }
 
-impl Wire {
-    /// Checks one input of this wire.
+impl Protocol {
+    /// Checks one input of this protocol.
     pub(crate) fn check(self, data: &[u8]) {
         // Text frames are UTF-8 before they come here: the WebSocket library sees to it.
         let Ok(text) = std::str::from_utf8(data) else { return };
@@ -70,7 +70,7 @@ const TARGET_KEYS: [&str; 9] =
 /// One event of a Socket.IO client: the JSON array of its name and its arguments.
 fn socketio(text: &str) {
     let Some(arguments) = Arguments::read(text) else { return };
-    let Some(request) = Request::read(&arguments) else { return };
+    let Some(request) = EventRequest::read(&arguments) else { return };
     let room = request.room();
     if let Some(room) = &room {
         check_id(room.as_str());
@@ -101,7 +101,7 @@ fn socketio(text: &str) {
             assert_eq!(Some(room.as_str()), named_room.map(id_text).as_deref());
             let named = object.as_ref().map_or(second.as_deref(), |object| object.first_of(&PEER_KEYS));
             assert_eq!(peer.as_ref().map(PeerId::as_str), named.map(id_text).as_deref());
-            check_said(object.as_ref(), &metadata);
+            check_metadata(object.as_ref(), &metadata);
             peers::check(&metadata);
         }
         Command::Leave { room } => {
@@ -112,20 +112,20 @@ fn socketio(text: &str) {
             let object = object.expect("a signal is an object");
             let named = object.first_of(&TARGET_KEYS);
             assert_eq!(target.map(|target| target.to_string()), named.map(id_text));
-            let sent = Sent::new(Wire::SocketIo, signal.kind, object, None);
-            Scene::new(Wire::SocketIo).check_signal(&sent, &signal);
+            let sent = Sent::new(Protocol::SocketIo, signal.kind, object, None);
+            Scene::new(Protocol::SocketIo).check_signal(&sent, &signal);
         }
         Command::Update { room, .. } => {
             assert_eq!(room.map(|room| room.to_string()), named_room.map(id_text));
         }
         Command::Inspect { .. } | Command::HangUp { .. } => {
-            panic!("no event of this wire means {command:?}")
+            panic!("no event of this protocol means {command:?}")
         }
     }
 }
 
-/// What a Socket.IO peer says of itself is what it wrote, less what says who and where it is.
-fn check_said(object: Option<&Object>, metadata: &Metadata) {
+/// Asserts that the metadata of a Socket.IO peer is what it sent, without names and ids.
+fn check_metadata(object: Option<&Object>, metadata: &Metadata) {
     let Some(object) = object else { return assert_eq!(metadata.as_str(), "") };
     let room = ROOM_KEYS.into_iter().find(|key| object.has(key));
     let peer = PEER_KEYS.into_iter().find(|key| object.has(key));
@@ -174,7 +174,7 @@ fn check_ids(command: &Command) {
     }
 }
 
-/// The word for a kind of signal on all wires but the envelopes'.
+/// Returns the keyword of a signal on all protocols except `/ws`.
 fn word(kind: SignalKind, candidate: &'static str) -> &'static str {
     match kind {
         SignalKind::Offer => "offer",

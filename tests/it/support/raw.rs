@@ -11,7 +11,7 @@ use parlor_testing::frame::{self, FIN, read_head, write_masked};
 
 use super::server::LIMIT;
 
-/// What ends a head.
+/// End of a request head.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
 /// The first byte of a frame that is a message of its own: FIN and the opcode.
@@ -89,7 +89,7 @@ impl Raw {
         raw
     }
 
-    /// An open WebSocket on which nothing has been said.
+    /// Opens a WebSocket without sending a message.
     pub(crate) async fn websocket(address: SocketAddr, path: &str) -> Self {
         Self::connect(address).await.upgraded(path).await
     }

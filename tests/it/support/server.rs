@@ -32,7 +32,7 @@ pub(crate) fn short() -> Timeouts {
 pub(crate) struct TestServer {
     server: Option<Server>,
     address: std::net::SocketAddr,
-    /// What its clients trust, if they speak TLS.
+    /// Certificate that its clients trust, if it serves TLS.
     trusted: Option<Arc<ClientConfig>>,
 }
 
@@ -50,7 +50,7 @@ impl TestServer {
         Self::within(&Timeouts::default(), flags)
     }
 
-    /// The same, with other time limits than those of a real server.
+    /// Starts a server with time limits of the test.
     pub(crate) fn within(timeouts: &Timeouts, flags: &[&str]) -> Self {
         let own = ["--host=127.0.0.1", "--port=0", "--resume-seconds=0", DOCUMENTED_EVENTS];
         let flags = own.iter().chain(flags).map(Into::into);
@@ -64,7 +64,7 @@ impl TestServer {
         Self::secure_within(&Timeouts::default(), authority, identity, flags)
     }
 
-    /// The same, with other time limits than those of a real server.
+    /// Starts a TLS server with time limits of the test.
     pub(crate) fn secure_within(
         timeouts: &Timeouts,
         authority: &Authority,

@@ -1,4 +1,4 @@
-//! A certificate authority of a test's own, certificates from it, and clients that trust it and nobody else.
+//! A certificate authority for tests, certificates from it, and clients that trust only it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -16,8 +16,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::TestServer;
 use super::client::WebSocket;
+use super::protocol_peer::Protocol;
 use super::server::LIMIT;
-use super::wire::Wire;
 
 pub(crate) const SECRET: &str = "thirty-two bytes are the least of it";
 
@@ -121,14 +121,14 @@ pub(crate) fn seconds_from_now(seconds: f64) -> f64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64() + seconds
 }
 
-/// A token that nobody signed.
+/// Returns a token without a signature.
 pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}.", part(header), part(claims))
 }
 
-/// The next thing that is said, a close too: `close 1008 UNAUTHORIZED`.
-pub(crate) async fn said(socket: &mut WebSocket) -> String {
+/// Returns the next message or close: `close 1008 UNAUTHORIZED`.
+pub(crate) async fn next_reply(socket: &mut WebSocket) -> String {
     let waiting = async {
         loop {
             match socket.next().await {
@@ -144,7 +144,7 @@ pub(crate) async fn said(socket: &mut WebSocket) -> String {
             }
         }
     };
-    tokio::time::timeout(LIMIT, waiting).await.expect("something is said in time")
+    tokio::time::timeout(LIMIT, waiting).await.expect("a message arrives in time")
 }
 
 pub(crate) async fn say(socket: &mut WebSocket, text: impl Into<String>) {
@@ -171,80 +171,81 @@ pub(crate) async fn shake_hands(
     }
 }
 
-/// Who is in a room by a token: what it was answered, and its connection.
+/// A client in a room with a token: the reply to its join, and its connection.
 pub(crate) struct Entered {
     pub(crate) socket: WebSocket,
     pub(crate) answer: Value,
 }
 
-/// How somebody is refused.
+/// The refusal of a client.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// The status, where the handshake itself is refused.
     pub(crate) status: Option<u16>,
     /// The message that says so, or the close.
-    pub(crate) said: String,
+    pub(crate) reply: String,
 }
 
 impl Refusal {
-    /// The code: on every wire the only word that is written in capitals.
+    /// Returns the code: on every protocol the only word in capitals.
     pub(crate) fn code(&self) -> &str {
-        let words = self.said.split(|letter: char| !letter.is_ascii_uppercase() && letter != '_');
+        let words = self.reply.split(|letter: char| !letter.is_ascii_uppercase() && letter != '_');
         words.max_by_key(|word| word.len()).unwrap_or_default()
     }
 }
 
 impl From<String> for Refusal {
-    fn from(said: String) -> Self {
-        Self { status: None, said }
+    fn from(reply: String) -> Self {
+        Self { status: None, reply }
     }
 }
 
 impl From<(u16, String)> for Refusal {
-    fn from((status, said): (u16, String)) -> Self {
-        Self { status: Some(status), said }
+    fn from((status, reply): (u16, String)) -> Self {
+        Self { status: Some(status), reply }
     }
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} (status {:?})", self.said, self.status)
+        write!(f, "{} (status {:?})", self.reply, self.status)
     }
 }
 
-/// Connects with a token, each wire in its usual way, and joins; what is said where it is refused.
+/// Connects with a token in the usual way of the protocol and joins; returns the reply if it is
+/// refused.
 pub(crate) async fn enter(
     server: &TestServer,
-    wire: Wire,
+    protocol: Protocol,
     room: &str,
     token: Option<&str>,
     profile: Value,
 ) -> Result<Entered, Refusal> {
     let query = token.map(|token| format!("?token={token}")).unwrap_or_default();
-    match wire {
-        Wire::SocketIo => {
+    match protocol {
+        Protocol::SocketIo => {
             let mut socket = connect_socketio(server, token).await?;
             let mut wish = profile;
             wish["roomId"] = json!(room);
             say(&mut socket, format!("420{}", json!(["join-room", wish]))).await;
-            let first = said(&mut socket).await;
+            let first = next_reply(&mut socket).await;
             if first.starts_with("430") {
                 return Err(first.into());
             }
             assert!(first.starts_with(r#"42["room-users","#), "{first}");
-            let joined = said(&mut socket).await;
-            let answer = said(&mut socket).await;
+            let joined = next_reply(&mut socket).await;
+            let answer = next_reply(&mut socket).await;
             let answer: Value = serde_json::from_str(answer.strip_prefix("430").unwrap()).unwrap();
             let joined: Value = serde_json::from_str(joined.strip_prefix("42").unwrap()).unwrap();
             assert_eq!(joined[0], "room-joined");
             Ok(Entered { socket, answer: json!({ "ack": answer[0], "own": joined[1] }) })
         }
-        Wire::Envelope => {
+        Protocol::Envelope => {
             let mut socket = shake_hands(server, "/ws", None).await?;
-            said(&mut socket).await;
+            next_reply(&mut socket).await;
             let payload = token.map_or_else(|| json!({}), |token| json!({ "token": token }));
             say(&mut socket, json!({ "type": "auth:request", "payload": payload }).to_string()).await;
-            let answer = said(&mut socket).await;
+            let answer = next_reply(&mut socket).await;
             let response: Value = serde_json::from_str(&answer).unwrap();
             if response["payload"]["success"] != true {
                 return Err(answer.into());
@@ -252,32 +253,32 @@ pub(crate) async fn enter(
             let user = if profile["userId"].is_null() { json!({}) } else { json!({ "id": profile["userId"] }) };
             let join = json!({ "roomId": room, "user": user, "metadata": profile });
             say(&mut socket, json!({ "type": "room:join", "payload": join }).to_string()).await;
-            let state = said(&mut socket).await;
+            let state = next_reply(&mut socket).await;
             let read: Value = serde_json::from_str(&state).unwrap();
             if read["type"] == "error" {
                 return Err(state.into());
             }
             Ok(Entered { socket, answer: json!({ "auth": response["payload"], "state": read["payload"] }) })
         }
-        Wire::Topic => {
+        Protocol::Topic => {
             let metadata: String = URL_ENCODED.iter().fold(profile.to_string(), |text, (a, b)| text.replace(a, b));
             let and = if query.is_empty() { "?" } else { "&" };
             let path = format!("/ws/{room}{query}{and}metadata={metadata}");
             let mut socket = shake_hands(server, &path, None).await?;
-            let welcome = said(&mut socket).await;
-            let list = said(&mut socket).await;
+            let welcome = next_reply(&mut socket).await;
+            let list = next_reply(&mut socket).await;
             if list.starts_with("close") {
                 return Err(list.into());
             }
             Ok(Entered { socket, answer: serde_json::from_str(&welcome).unwrap() })
         }
-        Wire::Session => {
+        Protocol::Session => {
             let path = format!("/signal{query}");
             let mut socket = shake_hands(server, &path, None).await?;
             say(&mut socket, json!({ "type": "join", "sessionId": room }).to_string()).await;
             // Success is silent here, and what is not understood is not.
             say(&mut socket, "?").await;
-            let answer = said(&mut socket).await;
+            let answer = next_reply(&mut socket).await;
             if answer.contains("INVALID_MESSAGE") {
                 Ok(Entered { socket, answer: Value::Null })
             } else {
@@ -292,9 +293,9 @@ const URL_ENCODED: [(&str, &str); 4] = [("{", "%7B"), ("}", "%7D"), ("\"", "%22"
 /// A Socket.IO connection with the token in its CONNECT packet.
 pub(crate) async fn connect_socketio(server: &TestServer, token: Option<&str>) -> Result<WebSocket, String> {
     let mut socket = shake_hands(server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
-    said(&mut socket).await;
+    next_reply(&mut socket).await;
     let auth = token.map(|token| json!({ "token": token }).to_string()).unwrap_or_default();
     say(&mut socket, format!("40{auth}")).await;
-    let answer = said(&mut socket).await;
+    let answer = next_reply(&mut socket).await;
     if answer.starts_with("40") { Ok(socket) } else { Err(answer) }
 }

@@ -1,4 +1,4 @@
-//! What must hold for any trace: inference does not panic, and what it writes is a profile.
+//! Properties of any trace: inference does not panic, and writes a valid profile.
 
 use parlor::dialect::socketio::profile::Profile;
 use parlor::record::infer::infer;

@@ -5,7 +5,7 @@ use crate::dialect::DecodeError;
 use crate::dialect::json::{self, Argument, Arguments, Members, push_string};
 use crate::dialect::socketio::NAME;
 use crate::dialect::socketio::application::{self, Call};
-use crate::dialect::socketio::decode::{ClientEvent, PEER_FIELDS, Request, room_id};
+use crate::dialect::socketio::decode::{ClientEvent, EventRequest, PEER_FIELDS, room_id};
 use crate::dialect::socketio::relay_events::Relayed;
 use crate::dialect::socketio::sender::{Note, SenderFields};
 use crate::id::PeerId;
@@ -29,7 +29,7 @@ pub(in crate::dialect::socketio) fn command(
         return Err(DecodeError::Binary);
     }
     if rule.args.is_none() && rule.room.is_none() {
-        return Request::new(standard_event(rule.does, arguments), arguments).command().map(Some);
+        return EventRequest::new(standard_event(rule.does, arguments), arguments).command().map(Some);
     }
     let room = match (bindings.room, &rule.room) {
         (Some(value), _) => Some(room_id(value)?),

@@ -5,7 +5,7 @@ use std::fmt;
 use super::pattern::{Bindings, Pattern, Variable};
 use super::template::{self, Context, Template, expand_list};
 use crate::dialect::json::{Argument, push_string};
-use crate::dialect::socketio::packet::{Kind, ROOT, push_head};
+use crate::dialect::socketio::packet::{PacketKind, ROOT, push_head};
 use crate::id::RoomId;
 use crate::json::JsonText;
 
@@ -227,7 +227,7 @@ impl OutRule {
             Name::Relayed => context.event.unwrap_or_default(),
         };
         let mut out = String::with_capacity(256 + context.body.map_or(0, str::len) + context.data.map_or(0, str::len));
-        push_head(&mut out, Kind::Event, ROOT, None);
+        push_head(&mut out, PacketKind::Event, ROOT, None);
         out.push('[');
         push_string(&mut out, name);
         let start = out.len();

@@ -178,7 +178,8 @@ fn relayed_events_keep_name_and_arguments() {
 
 #[test]
 fn arguments_as_a_value_are_an_array() {
-    let profile = profile("[[out]]\non = \"relay\"\nevent = \"app\"\nargs = [{ name = \"$event\", args = \"$args…\" }]");
+    let profile =
+        profile("[[out]]\non = \"relay\"\nevent = \"app\"\nargs = [{ name = \"$event\", args = \"$args…\" }]");
     let context = |arguments| Context { event: Some("chat"), arguments, ..nothing() };
     let expected = |arguments: &str| format!(r#"["app",{{"name":"chat","args":[{arguments}]}}]"#);
     assert_eq!(texts(&profile, On::Relay, &context(Some("1,\"x\""))), [expected("1,\"x\"")]);

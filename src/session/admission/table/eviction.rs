@@ -1,4 +1,4 @@
-//! Makes room at a limit: by evictions, or on credit of an away session.
+//! Makes room at a limit, by evicting an entry or on credit of an away session.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use crate::session::admission::AdmissionError;
 use crate::session::admission::entry::{Cause, Class, Credit, Holdings, Kind, PROXIES};
 
 impl Table {
-    /// Makes room for one more of a network: the credit on which it is admitted.
+    /// Makes room for one more entry of a network, and returns the credit on which it is admitted.
     pub(super) fn make_room(&mut self, network: IpAddr) -> Result<Credit, AdmissionError> {
         let mut credit = Credit::default();
         while self.is_over_address(network, 1) && !credit.of_network {
@@ -41,7 +41,7 @@ impl Table {
         while self.is_over_total(0) && self.evict_largest(Class::Idle, Cause::Total) {}
     }
 
-    /// Evicts what exceeds the limits, if anything may be.
+    /// Evicts entries that exceed the limits, as far as any can be evicted.
     pub(super) fn trim(&mut self, network: IpAddr) {
         while self.is_over_address(network, 0)
             && (self.evict_oldest(network, Class::Idle, Cause::PerAddress)
@@ -75,7 +75,7 @@ impl Table {
         let Some((_, id)) = oldest.copied() else { return false };
         self.evicted.push((id, cause));
         if class == Class::Unconnected {
-            // The library keeps it for a while, as a polling session without CONNECT.
+            // The library keeps the session for a while, so it still counts as one without CONNECT.
             self.change(id, |entry| (entry.kind, entry.credit) = (Kind::Closing, Credit::default()));
             self.release_parts(id);
         } else {

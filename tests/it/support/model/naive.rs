@@ -7,21 +7,22 @@ use std::time::{Instant, SystemTime};
 use parlor::clock::Moment;
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{
-    Answer, Command, Counts, Event, FoundBy, LeaveReason, Limits, Metadata, MetadataPatch, Peer, RemovalReason,
-    RoomError, RoomKind, Signal, Snapshot, Summary, Target,
+    Answer, Command, Counts, Event, FoundBy, LeaveReason, Metadata, MetadataPatch, Peer, RemovalReason, RoomError,
+    RoomKind, RoomLimits, Signal, Snapshot, Summary, Target,
 };
 
 /// Maximum number of peers of a pair session.
 const SESSION_SIZE: usize = 2;
 
-/// What came of something: who is told what, in this order, and who is out of which room and why.
+/// The result of a command: the events of each recipient in order, and the peers that left, with
+/// the reason.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct Delivered {
     pub(crate) inbox: Vec<(ConnectionId, Event)>,
     pub(crate) left: Vec<(RoomId, Arc<Peer>, LeaveReason)>,
 }
 
-impl Told {
+impl Delivered {
     fn tell(&mut self, to: &[ConnectionId], event: &Event) {
         self.inbox.extend(to.iter().map(|to| (*to, event.clone())));
     }
@@ -34,7 +35,7 @@ pub(crate) type Outcome<T> = Result<T, Vec<RoomError>>;
 struct Room {
     id: RoomId,
     created_at: SystemTime,
-    /// Its own capacity, and whether an operator chose it.
+    /// Capacity of the room, and whether an operator chose it.
     own_capacity: usize,
     is_chosen: bool,
     is_pair: bool,
@@ -44,7 +45,7 @@ struct Room {
     waits_until: Option<Instant>,
     /// In the order they joined.
     peers: Vec<Arc<Peer>>,
-    /// Said to nobody, and since when that waits.
+    /// Untargeted signals without a recipient, and since when they wait.
     waiting: Vec<(Instant, Arc<Peer>, Arc<Signal>)>,
 }
 
@@ -80,19 +81,19 @@ impl Room {
 /// All rooms.
 pub(crate) struct Naive {
     pub(crate) now: Moment,
-    limits: Limits,
+    limits: RoomLimits,
     /// Connections that have come and not gone.
     open: Vec<ConnectionId>,
     /// In the order they were created.
     rooms: Vec<Room>,
-    /// Who joined where, in the order in which it happened.
+    /// Memberships in the order of their joins.
     joins: Vec<(ConnectionId, RoomId)>,
     /// Sessions that ended, and of whose ids there has been no room since.
     ended: Vec<RoomId>,
 }
 
 impl Naive {
-    pub(crate) fn new(limits: Limits, now: Moment) -> Self {
+    pub(crate) fn new(limits: RoomLimits, now: Moment) -> Self {
         Self { now, limits, open: Vec::new(), rooms: Vec::new(), joins: Vec::new(), ended: Vec::new() }
     }
 
@@ -134,9 +135,9 @@ impl Naive {
         self.rooms.iter().position(|room| room.id == *id)
     }
 
-    pub(crate) fn apply(&mut self, who: ConnectionId, command: Command, told: &mut Told) -> Outcome<Answer> {
+    pub(crate) fn apply(&mut self, who: ConnectionId, command: Command, received: &mut Delivered) -> Outcome<Answer> {
         match command {
-            Command::Join { room, peer, metadata, kind } => self.join(who, &room, peer, metadata, kind, told),
+            Command::Join { room, peer, metadata, kind } => self.join(who, &room, peer, metadata, kind, received),
             Command::Inspect { room } => {
                 let room = self.room(&room).ok_or(vec![RoomError::NotInRoom])?;
                 let me = room.peer(who).ok_or(vec![RoomError::NotInRoom])?;
@@ -144,14 +145,14 @@ impl Naive {
             }
             Command::Leave { room } => {
                 let room = self.meant(who, room)?;
-                if !self.leave(who, &room, LeaveReason::Left, told) {
+                if !self.leave(who, &room, LeaveReason::Left, received) {
                     return Err(vec![RoomError::NotInRoom]);
                 }
                 Ok(Answer::Left)
             }
-            Command::HangUp { room } => self.hang_up(who, room, told),
-            Command::Update { room, patch } => self.update(who, room, &patch, told),
-            Command::Relay { room, target, signal } => self.relay(who, room, target.as_ref(), signal, told),
+            Command::HangUp { room } => self.hang_up(who, room, received),
+            Command::Update { room, patch } => self.update(who, room, &patch, received),
+            Command::Relay { room, target, signal } => self.relay(who, room, target.as_ref(), signal, received),
         }
     }
 
@@ -182,7 +183,7 @@ impl Naive {
         who: ConnectionId,
         id: &RoomId,
         peer: &PeerId,
-        said: &Metadata,
+        reply: &Metadata,
         kind: RoomKind,
     ) -> Vec<RoomError> {
         let limits = &self.limits;
@@ -197,7 +198,7 @@ impl Naive {
         let others = room.map_or(0, |room| room.peers.iter().filter(|other| other.id != *peer).count());
         let (max_rooms, max_mine) = (limits.rooms.unwrap_or(usize::MAX), limits.rooms_per_connection);
         let all = [
-            (said.as_str().len() > limits.metadata_bytes, RoomError::MetadataTooLarge { max: limits.metadata_bytes }),
+            (reply.as_str().len() > limits.metadata_bytes, RoomError::MetadataTooLarge { max: limits.metadata_bytes }),
             (is_foreign, RoomError::ForeignConnectionId),
             (!is_in && joins_pair && is_closed_to_pairs, RoomError::NotForPairs),
             (kind == RoomKind::PairUnlessEnded && self.ended.contains(id), RoomError::SessionEnded),
@@ -217,7 +218,7 @@ impl Naive {
         peer: Option<PeerId>,
         metadata: Metadata,
         kind: RoomKind,
-        told: &mut Told,
+        received: &mut Delivered,
     ) -> Outcome<Answer> {
         // Without a name one is known by one's connection.
         let peer = peer.unwrap_or_else(|| who.into());
@@ -230,13 +231,13 @@ impl Naive {
         if let Some(me) = room.peer(who) {
             // Again: the list, and nothing for the others.
             let snapshot = room.snapshot(me);
-            told.tell(&[who], &Event::Joined(Arc::clone(&snapshot)));
+            received.tell(&[who], &Event::Joined(Arc::clone(&snapshot)));
             return Ok(Answer::Joined(snapshot));
         }
         // The newer of two of the same name wins.
         if let Some(older) = room.peers.iter().find(|other| other.id == peer).map(|older| older.connection) {
-            told.tell(&[older], &Event::Removed { room: id.clone(), reason: RemovalReason::Replaced });
-            self.take_out(index, older, LeaveReason::Replaced, told);
+            received.tell(&[older], &Event::Removed { room: id.clone(), reason: RemovalReason::Replaced });
+            self.take_out(index, older, LeaveReason::Replaced, received);
         }
         let me = Arc::new(Peer { id: peer, connection: who, joined_at: self.now.time, metadata });
         self.joins.push((who, id.clone()));
@@ -248,12 +249,12 @@ impl Naive {
         }
         room.peers.push(Arc::clone(&me));
         let snapshot = room.snapshot(Arc::clone(&me));
-        told.tell(&[who], &Event::Joined(Arc::clone(&snapshot)));
-        told.tell(&room.all_but(who), &Event::PeerJoined { room: id.clone(), peer: me });
+        received.tell(&[who], &Event::Joined(Arc::clone(&snapshot)));
+        received.tell(&room.all_but(who), &Event::PeerJoined { room: id.clone(), peer: me });
         for (since, from, signal) in room.waiting.drain(..) {
             if now <= since + ttl {
                 let found_by = FoundBy::PeerId;
-                told.tell(&[who], &Event::SignalRelayed { room: id.clone(), from, found_by, signal });
+                received.tell(&[who], &Event::SignalRelayed { room: id.clone(), from, found_by, signal });
             }
         }
         Ok(Answer::Joined(snapshot))
@@ -277,17 +278,17 @@ impl Naive {
     }
 
     /// Takes a peer out, and tells those who stay.
-    fn take_out(&mut self, index: usize, who: ConnectionId, reason: LeaveReason, told: &mut Told) {
+    fn take_out(&mut self, index: usize, who: ConnectionId, reason: LeaveReason, received: &mut Delivered) {
         let room = &mut self.rooms[index];
         let (id, peer) = (room.id.clone(), room.peer(who).expect("in the room"));
         room.peers.retain(|peer| peer.connection != who);
         room.paired.retain(|paired| *paired != who);
         self.joins.retain(|(connection, joined)| *connection != who || *joined != id);
-        told.tell(&room.all_but(who), &Event::PeerLeft { room: id.clone(), peer: Arc::clone(&peer), reason });
-        told.left.push((id, peer, reason));
+        received.tell(&room.all_but(who), &Event::PeerLeft { room: id.clone(), peer: Arc::clone(&peer), reason });
+        received.left.push((id, peer, reason));
     }
 
-    /// Forgets a room that nobody is in and nobody is waited for.
+    /// Removes a room that is empty and not waiting for a first peer.
     fn forget_if_empty(&mut self, index: usize) {
         let room = &self.rooms[index];
         if room.peers.is_empty() && room.waits_until.is_none() {
@@ -298,41 +299,54 @@ impl Naive {
         }
     }
 
-    /// Whether there was somebody to leave.
-    pub(crate) fn leave(&mut self, who: ConnectionId, id: &RoomId, reason: LeaveReason, told: &mut Told) -> bool {
+    /// Removes a peer, and returns whether it was in the room.
+    pub(crate) fn leave(
+        &mut self,
+        who: ConnectionId,
+        id: &RoomId,
+        reason: LeaveReason,
+        received: &mut Delivered,
+    ) -> bool {
         let Some(index) = self.position(id).filter(|index| self.rooms[*index].peer(who).is_some()) else {
             return false;
         };
-        self.take_out(index, who, reason, told);
+        self.take_out(index, who, reason, received);
         self.forget_if_empty(index);
         true
     }
 
-    fn hang_up(&mut self, who: ConnectionId, room: Option<RoomId>, told: &mut Told) -> Outcome<Answer> {
+    fn hang_up(&mut self, who: ConnectionId, room: Option<RoomId>, received: &mut Delivered) -> Outcome<Answer> {
         let index = self.mine(who, room)?;
         if self.rooms[index].is_pair {
             // The other hears who went, and then both that it is over.
             let both = self.connections_in(&self.rooms[index].id);
-            self.take_out(index, who, LeaveReason::HungUp, told);
-            self.end(index, &both, RemovalReason::HungUp, LeaveReason::HungUp, told);
+            self.take_out(index, who, LeaveReason::HungUp, received);
+            self.end(index, &both, RemovalReason::HungUp, LeaveReason::HungUp, received);
         } else {
             let room = &self.rooms[index];
-            told.tell(&room.all_but(who), &Event::HungUp { room: room.id.clone() });
-            self.take_out(index, who, LeaveReason::Left, told);
+            received.tell(&room.all_but(who), &Event::HungUp { room: room.id.clone() });
+            self.take_out(index, who, LeaveReason::Left, received);
         }
         self.forget_if_empty(index);
         Ok(Answer::Left)
     }
 
-    /// Tells that it is over, and takes out whoever is left; of that nobody is told.
-    fn end(&mut self, index: usize, all: &[ConnectionId], why: RemovalReason, reason: LeaveReason, told: &mut Told) {
+    /// Ends a room: notifies its peers, and removes the rest without further events.
+    fn end(
+        &mut self,
+        index: usize,
+        all: &[ConnectionId],
+        why: RemovalReason,
+        reason: LeaveReason,
+        received: &mut Delivered,
+    ) {
         let room = self.rooms[index].id.clone();
-        told.tell(all, &Event::Removed { room, reason: why });
-        let mut silent = Told::default();
+        received.tell(all, &Event::Removed { room, reason: why });
+        let mut silent = Delivered::default();
         while let Some(peer) = self.rooms[index].peers.first().cloned() {
             self.take_out(index, peer.connection, reason, &mut silent);
         }
-        told.left.append(&mut silent.left);
+        received.left.append(&mut silent.left);
     }
 
     fn update(
@@ -340,7 +354,7 @@ impl Naive {
         who: ConnectionId,
         room: Option<RoomId>,
         patch: &MetadataPatch,
-        told: &mut Told,
+        received: &mut Delivered,
     ) -> Outcome<Answer> {
         let index = self.mine(who, room)?;
         let max = self.limits.metadata_bytes;
@@ -355,7 +369,7 @@ impl Naive {
         *peer = Arc::new(Peer { id: peer.id.clone(), metadata, ..**peer });
         let peer = Arc::clone(peer);
         if has_changed {
-            told.tell(&others, &Event::PeerUpdated { room: room.id.clone(), peer: Arc::clone(&peer) });
+            received.tell(&others, &Event::PeerUpdated { room: room.id.clone(), peer: Arc::clone(&peer) });
         }
         Ok(Answer::Inspected(room.snapshot(peer)))
     }
@@ -366,7 +380,7 @@ impl Naive {
         room: Option<RoomId>,
         target: Option<&Target>,
         signal: Signal,
-        told: &mut Told,
+        received: &mut Delivered,
     ) -> Outcome<Answer> {
         let index = self.mine(who, room)?;
         let (now, limits) = (self.now.instant, &self.limits.session);
@@ -395,7 +409,7 @@ impl Naive {
             room.waiting.push((now, from, signal));
         } else {
             let room = room.id.clone();
-            told.tell(&to, &Event::SignalRelayed { room, from, found_by, signal });
+            received.tell(&to, &Event::SignalRelayed { room, from, found_by, signal });
         }
         Ok(Answer::Relayed)
     }
@@ -415,11 +429,11 @@ impl Naive {
     }
 
     /// Whether there was such a room.
-    pub(crate) fn close(&mut self, id: &RoomId, told: &mut Told) -> bool {
+    pub(crate) fn close(&mut self, id: &RoomId, received: &mut Delivered) -> bool {
         let Some(index) = self.position(id) else { return false };
         let all = self.connections_in(id);
         self.rooms[index].waits_until = None;
-        self.end(index, &all, RemovalReason::Closed, LeaveReason::Closed, told);
+        self.end(index, &all, RemovalReason::Closed, LeaveReason::Closed, received);
         self.forget_if_empty(index);
         true
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use parlor::id::{ConnectionId, PeerId, RoomId};
-use parlor::room::limits::SessionLimits;
-use parlor::room::{LeaveReason, Limits, RoomKind};
+use parlor::room::limits::PairSessionLimits;
+use parlor::room::{LeaveReason, RoomKind, RoomLimits};
 
 /// How many connections there are at a time.
 pub(crate) const SEATS: u8 = 5;
@@ -108,17 +108,17 @@ impl Reason {
     }
 }
 
-/// Something that somebody does.
+/// A step of a scenario.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
-    /// Somebody new takes a seat, unless it is taken.
+    /// A new connection takes a seat, unless it is taken.
     Connect(Seat),
     Join {
         who: Seat,
         room: Place,
         peer: Option<Name>,
         kind: Kind,
-        said: Below<8>,
+        reply: Below<8>,
     },
     Inspect {
         who: Seat,
@@ -128,7 +128,7 @@ pub(crate) enum Step {
         who: Seat,
         room: Option<Place>,
     },
-    /// What a session makes of leaving without a room: one after the other.
+    /// A leave without a room, which sessions execute room by room.
     LeaveAll {
         who: Seat,
     },
@@ -148,7 +148,7 @@ pub(crate) enum Step {
         target: Option<Name>,
         length: Below<4>,
     },
-    /// A connection ends, leaves all its rooms, and somebody new takes its seat.
+    /// A connection ends and leaves all its rooms, and a new one takes its seat.
     End {
         who: Seat,
         reason: Reason,
@@ -158,7 +158,7 @@ pub(crate) enum Step {
         who: Seat,
         reason: Reason,
     },
-    /// Who has parted first leaves a room.
+    /// The peer that disconnected first leaves a room.
     LeaveNext,
     Create {
         room: Place,
@@ -172,7 +172,7 @@ pub(crate) enum Step {
     Wait(Below<8>),
 }
 
-/// Mostly joins: there are many ways out of a room, and little happens in one where nobody is.
+/// Mostly joins, because there are many ways out of a room, and little happens in an empty one.
 impl<'a> Arbitrary<'a> for Step {
     fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         let kind = u.int_in_range(0..=31_u8)?;
@@ -183,7 +183,7 @@ impl<'a> Arbitrary<'a> for Step {
                 room: u.arbitrary()?,
                 peer: u.arbitrary()?,
                 kind: u.arbitrary()?,
-                said: u.arbitrary()?,
+                reply: u.arbitrary()?,
             },
             10..=15 => Self::Relay { who, room: u.arbitrary()?, target: u.arbitrary()?, length: u.arbitrary()? },
             16 => Self::Update { who, room: u.arbitrary()?, length: u.arbitrary()? },
@@ -231,11 +231,14 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    pub(crate) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> RoomLimits {
         let most = |value: u8| usize::from(value) + 1;
-        let session =
-            SessionLimits { messages: usize::from(self.waiting.0), bytes: usize::from(self.waiting_bytes.0), ttl: TTL };
-        Limits {
+        let session = PairSessionLimits {
+            messages: usize::from(self.waiting.0),
+            bytes: usize::from(self.waiting_bytes.0),
+            ttl: TTL,
+        };
+        RoomLimits {
             auto_create: !self.must_exist,
             room_size: most(self.room_size.0),
             rooms: (self.rooms.0 > 0).then_some(usize::from(self.rooms.0)),

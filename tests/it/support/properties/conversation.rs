@@ -1,8 +1,8 @@
-//! A whole conversation on one of the plain WebSocket wires, with real rooms to answer it.
+//! A whole conversation on one of the plain WebSocket protocols, answered by real rooms.
 //!
-//! The first line of an input is what follows the endpoint in the URL (`r?metadata={}`, `?sessionId=s`), each further
-//! line a message. Before a message, `!` and a digit has it refused what it asks for: which refusals a wire must bear
-//! does not depend on how the server comes to them.
+//! The first line of an input follows the endpoint in the URL (`r?metadata={}`, `?sessionId=s`),
+//! each further line is a message. Before a message, `!` and a digit make the server refuse it:
+//! which refusals a protocol must support does not depend on their cause.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use parlor::auth::Denial;
 use parlor::clock::Moment;
 use parlor::dialect::{Begin, Conversation, Frame, Hello, RequestError, Step, envelope, session, topic};
 use parlor::id::{ConnectionId, MAX_ID_CHARS, PeerId, RoomId};
-use parlor::room::{Answer, Code, Command, Limits, Metadata, RoomError, RoomKind, Rooms, SignalKind, Target};
+use parlor::room::{Answer, Code, Command, Metadata, RoomError, RoomKind, RoomLimits, Rooms, SignalKind, Target};
 use parlor::sfu::{ErrorScope, SfuErrorKind};
 use uuid::Uuid;
 
 use super::encoded::{Scene, check_number, payload, text, when};
 use super::meaning::Sent;
 use super::object::Object;
-use super::{Wire, check_ids, id_text, peers};
+use super::{Protocol, check_ids, id_text, peers};
 
 /// The connection whose conversation it is; others have higher numbers.
 const ME: ConnectionId = ConnectionId::from_u128(1);
@@ -48,7 +48,7 @@ const REFUSALS: [RequestError; 6] = [
 
 /// One conversation.
 struct Talk {
-    wire: Wire,
+    protocol: Protocol,
     conversation: Box<dyn Conversation>,
     rooms: Rooms,
     guests: u128,
@@ -58,32 +58,32 @@ struct Talk {
     refusal: Option<usize>,
     /// The room and the role that it has named for joins that name none.
     defaults: (Option<String>, Option<String>),
-    /// What it was answered.
-    told: Vec<String>,
-    /// Whether the client has been told to go.
+    /// Replies so far.
+    received: Vec<String>,
+    /// Whether the client was asked to disconnect.
     is_over: bool,
     /// Whether its first type was written with dots.
     has_dots: Option<bool>,
-    /// What the client must know to come back, and whether a list of a room has told it.
+    /// Key of the resume token, and whether a list of members has contained it.
     key: &'static str,
-    has_told_key: bool,
-    /// How many messages it was told.
+    has_sent_token: bool,
+    /// Number of messages so far.
     number: u64,
 }
 
 /// Checks a conversation.
-pub(crate) fn check(wire: Wire, input: &str) {
+pub(crate) fn check(protocol: Protocol, input: &str) {
     let mut lines = input.split('\n');
     let url = lines.next().unwrap_or_default();
     let (segment, query) = url.split_once('?').unwrap_or((url, ""));
     let Ok(query) = serde_urlencoded::from_str::<Vec<(String, String)>>(query) else { return };
-    let begin: Begin = match wire {
-        Wire::Session => session::begin,
-        Wire::Envelope => envelope::begin,
-        Wire::Topic => topic::begin,
-        Wire::SocketIo => panic!("no conversation"),
+    let begin: Begin = match protocol {
+        Protocol::Session => session::begin,
+        Protocol::Envelope => envelope::begin,
+        Protocol::Topic => topic::begin,
+        Protocol::SocketIo => panic!("no conversation"),
     };
-    let (segment, heartbeat) = ((wire == Wire::Topic).then_some(segment), Duration::from_secs(30));
+    let (segment, heartbeat) = ((protocol == Protocol::Topic).then_some(segment), Duration::from_secs(30));
     let hello = Hello {
         connection: ME,
         segment,
@@ -95,26 +95,26 @@ pub(crate) fn check(wire: Wire, input: &str) {
         ice_servers: None,
     };
     let answered = begin(&hello);
-    assert_eq!(answered.is_ok(), is_good_handshake(wire, &hello), "{url}");
+    assert_eq!(answered.is_ok(), is_good_handshake(protocol, &hello), "{url}");
     let conversation = match answered {
         Ok(conversation) => conversation,
         Err(error) => return assert_eq!(error.code(), Code::InvalidMessage, "{error}"),
     };
-    let rooms = Rooms::new(Limits { room_size: 4, rooms_per_connection: 3, ..Limits::default() });
+    let rooms = Rooms::new(RoomLimits { room_size: 4, rooms_per_connection: 3, ..RoomLimits::default() });
     rooms.connect(ME);
     let mut talk = Talk {
-        wire,
+        protocol,
         conversation,
         rooms,
         guests: 0,
         message: None,
         refusal: None,
         defaults: (None, None),
-        told: Vec::new(),
+        received: Vec::new(),
         is_over: false,
         has_dots: None,
         key: KEYS[0],
-        has_told_key: false,
+        has_sent_token: false,
         number: 0,
     };
     talk.conversation.keep(Some(KEYS[0].to_owned()));
@@ -128,19 +128,19 @@ pub(crate) fn check(wire: Wire, input: &str) {
 }
 
 /// Whether the contract lets a client in.
-fn is_good_handshake(wire: Wire, hello: &Hello<'_>) -> bool {
+fn is_good_handshake(protocol: Protocol, hello: &Hello<'_>) -> bool {
     let is_id = |text: &str| {
         let text = text.trim();
         (1..=MAX_ID_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control)
     };
     let value = |key: &str| hello.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
-    match wire {
-        Wire::Session => value("sessionId").is_none_or(is_id),
-        Wire::Topic => {
+    match protocol {
+        Protocol::Session => value("sessionId").is_none_or(is_id),
+        Protocol::Topic => {
             let metadata = value("metadata").filter(|text| !text.is_empty());
             hello.segment.is_some_and(is_id) && metadata.is_none_or(|text| Object::read(text).is_some())
         }
-        Wire::Envelope | Wire::SocketIo => true,
+        Protocol::Envelope | Protocol::SocketIo => true,
     }
 }
 
@@ -148,24 +148,25 @@ impl Talk {
     fn open(&mut self, hello: &Hello<'_>) {
         for step in self.conversation.open() {
             if let Step::Do(Command::Join { room, peer, metadata, .. }) = &step {
-                let (named, said) = match self.wire {
-                    Wire::Topic => (hello.segment, hello.query("metadata").filter(|text| !text.is_empty())),
+                let (named, reply) = match self.protocol {
+                    Protocol::Topic => (hello.segment, hello.query("metadata").filter(|text| !text.is_empty())),
                     _ => (hello.query("sessionId"), None),
                 };
                 assert_eq!(Some(room.as_str()), named.map(str::trim));
                 let is_ulid = |id: &PeerId| id.as_str().len() == 26;
-                assert_eq!(peer.as_ref().is_some_and(is_ulid), self.wire == Wire::Topic);
-                assert_eq!(Object::of_members(metadata.as_str()), said.and_then(Object::read).unwrap_or_default());
+                assert_eq!(peer.as_ref().is_some_and(is_ulid), self.protocol == Protocol::Topic);
+                assert_eq!(Object::of_members(metadata.as_str()), reply.and_then(Object::read).unwrap_or_default());
                 peers::check(metadata);
             }
             self.take(Some(step));
         }
         self.check_numbers();
-        let opening: Vec<Object> = self.told.drain(..).map(|told| Object::read(&told).expect("an object")).collect();
-        match (self.wire, opening.as_slice()) {
-            (Wire::Envelope, [ack]) => ack.assert_once("type", "connection:ack"),
-            (Wire::Topic, [welcome]) => welcome.assert_once("type", "welcome"),
-            (Wire::Session, []) => {}
+        let opening: Vec<Object> =
+            self.received.drain(..).map(|received| Object::read(&received).expect("an object")).collect();
+        match (self.protocol, opening.as_slice()) {
+            (Protocol::Envelope, [ack]) => ack.assert_once("type", "connection:ack"),
+            (Protocol::Topic, [welcome]) => welcome.assert_once("type", "welcome"),
+            (Protocol::Session, []) => {}
             _ => panic!("{opening:?}"),
         }
     }
@@ -182,24 +183,24 @@ impl Talk {
         let step = self.conversation.receive(message, when());
         self.take(step);
         self.check_numbers();
-        let told = std::mem::take(&mut self.told);
-        match self.wire {
-            Wire::Session => told.iter().for_each(|told| self.check_session_answer(told)),
-            Wire::Topic => told.iter().for_each(|told| self.check_topic_answer(told)),
-            _ => self.check_envelope_answers(&told),
+        let received = std::mem::take(&mut self.received);
+        match self.protocol {
+            Protocol::Session => received.iter().for_each(|received| self.check_session_answer(received)),
+            Protocol::Topic => received.iter().for_each(|received| self.check_topic_answer(received)),
+            _ => self.check_envelope_answers(&received),
         }
     }
 
-    /// What the server does about a step, and about what follows from it.
+    /// Executes a step and those that follow from it.
     fn take(&mut self, mut next: Option<Step>) {
         let mut steps = 0;
         while let Some(step) = next.take() {
             steps += 1;
-            assert!(steps <= 3, "a message is a join, what was to be said, and an answer at the most");
+            assert!(steps <= 3, "a message is at most a join, a signal and a reply");
             match step {
                 Step::Tell(Frame::Close(code, reason)) => self.end(code, reason),
-                Step::Tell(frame) => self.told.push(text(frame)),
-                Step::Resume { key, seen } => self.resume(&key, seen),
+                Step::Tell(frame) => self.received.push(text(frame)),
+                Step::Resume { resume_token, seen } => self.resume(&resume_token, seen),
                 // Where no tokens are required, any will do.
                 Step::Authenticate(_) => {
                     let is_good = self.refusal.is_none_or(|digit| digit < 5);
@@ -213,7 +214,7 @@ impl Talk {
                 }
                 Step::Refuse(code, frame) => {
                     assert!([Code::InvalidMessage, Code::TargetNotFound].contains(&code));
-                    self.told.push(text(frame));
+                    self.received.push(text(frame));
                 }
                 // There is no media server here.
                 Step::Media(..) => {
@@ -221,7 +222,7 @@ impl Talk {
                     next = self.conversation.answer(Err(error.into()), when());
                 }
                 Step::Last(text, code, reason) => {
-                    self.told.push(text);
+                    self.received.push(text);
                     self.end(code, reason);
                 }
                 Step::Answer(_)
@@ -255,19 +256,20 @@ impl Talk {
             self.key = KEYS[1];
             self.conversation.keep(Some(KEYS[1].to_owned()));
         }
-        let told = text(self.conversation.resumed(place, when()));
-        let answer = Object::read(&told).and_then(|answer| Object::read(answer.get("payload")?)).expect("a payload");
-        assert_eq!(answer.get("success"), Some("true"), "{told}");
-        assert_eq!(answer.get("recovered"), Some(if place.is_some() { "true" } else { "false" }), "{told}");
+        let received = text(self.conversation.resumed(place, when()));
+        let answer =
+            Object::read(&received).and_then(|answer| Object::read(answer.get("payload")?)).expect("a payload");
+        assert_eq!(answer.get("success"), Some("true"), "{received}");
+        assert_eq!(answer.get("recovered"), Some(if place.is_some() { "true" } else { "false" }), "{received}");
         answer.assert_once("resumeToken", self.key);
-        self.told.push(told);
+        self.received.push(received);
     }
 
-    /// What it was told since this was last looked at can be numbered.
+    /// Asserts that the new replies can be numbered.
     fn check_numbers(&mut self) {
-        for told in &self.told {
+        for received in &self.received {
             self.number += 1;
-            check_number(self.conversation.speaks(), told, self.number);
+            check_number(self.conversation.speaks(), received, self.number);
         }
     }
 
@@ -282,23 +284,24 @@ impl Talk {
         }
         let applied = self.rooms.apply(moment(), ME, command)?;
         for delivery in &applied.deliveries {
-            if let Some(Frame::Text(told)) = (self.conversation.speaks().encode)(&delivery.event, when()) {
-                self.check_event(&told);
+            if let Some(Frame::Text(received)) = (self.conversation.speaks().encode)(&delivery.event, when()) {
+                self.check_event(&received);
             }
         }
         if let Answer::Joined(snapshot) = &applied.answer
-            && let Some(told) = self.conversation.welcome(snapshot, when()).map(text)
+            && let Some(received) = self.conversation.welcome(snapshot, when()).map(text)
         {
-            let state = Object::read(&told).and_then(|state| Object::read(state.get("payload")?)).expect("a payload");
+            let state =
+                Object::read(&received).and_then(|state| Object::read(state.get("payload")?)).expect("a payload");
             let key = state.text("resumeToken");
-            assert_eq!(key.as_deref(), (!self.has_told_key).then_some(self.key), "the first list tells it: {told}");
-            self.has_told_key = true;
-            self.told.push(told);
+            assert_eq!(key.as_deref(), (!self.has_sent_token).then_some(self.key), "the first list has it: {received}");
+            self.has_sent_token = true;
+            self.received.push(received);
         }
         Ok(applied.answer)
     }
 
-    /// Whoever is named as a target is there, as long as there is room.
+    /// Adds the target of a signal to the room, if there is space.
     fn invite(&mut self, room: Option<&RoomId>, target: &Target) {
         let Some(room) = room.cloned().or_else(|| self.rooms.of(ME).pop()) else { return };
         if self.guests < MOST_GUESTS {
@@ -314,8 +317,10 @@ impl Talk {
     /// The object whose keys a signal or a request has, and the room, as the client wrote them.
     fn asked(&self) -> Option<(Object, Option<String>)> {
         let message = self.message.clone()?;
-        let (object, room) = match self.wire {
-            Wire::Envelope => (message.get("payload").map_or_else(|| Some(Object::default()), Object::read)?, "roomId"),
+        let (object, room) = match self.protocol {
+            Protocol::Envelope => {
+                (message.get("payload").map_or_else(|| Some(Object::default()), Object::read)?, "roomId")
+            }
             _ => (message, "sessionId"),
         };
         let room = object.get(room).map(id_text);
@@ -329,10 +334,10 @@ impl Talk {
             Command::Join { room, peer, metadata, kind } => {
                 let default = self.defaults.0.as_deref();
                 assert_eq!(Some(room.as_str()), named.as_deref().or(default));
-                if self.wire == Wire::Envelope {
+                if self.protocol == Protocol::Envelope {
                     let user = object.get("user").and_then(Object::read).unwrap_or_default();
                     assert_eq!(peer.as_ref().map(PeerId::as_str), user.get("id").map(id_text).as_deref());
-                    check_said(&object, &user, self.defaults.1.as_deref(), metadata);
+                    check_metadata(&object, &user, self.defaults.1.as_deref(), metadata);
                     peers::check(metadata);
                 } else {
                     let is_join = message.text("type").as_deref() == Some("join");
@@ -350,35 +355,35 @@ impl Talk {
             }
             Command::Relay { room, target, signal } => {
                 let target = target.as_ref().map(Target::to_string);
-                let expected = match self.wire {
+                let expected = match self.protocol {
                     // Null counts as absent.
-                    Wire::Topic => object.get("to").filter(|to| *to != "null").map(id_text),
-                    Wire::Envelope => object.get("targetUserId").map(id_text),
+                    Protocol::Topic => object.get("to").filter(|to| *to != "null").map(id_text),
+                    Protocol::Envelope => object.get("targetUserId").map(id_text),
                     _ => None,
                 };
                 assert_eq!(target, expected);
-                if self.wire == Wire::Topic {
+                if self.protocol == Protocol::Topic {
                     assert_eq!(room.as_ref(), self.rooms.of(ME).first(), "the topic it is in");
                 } else {
                     assert_eq!(room.as_ref().map(RoomId::as_str), named.as_deref());
                 }
                 assert_eq!(Some(signal.kind), kind(message), "{message:?}");
                 let timestamp = message.get("timestamp").filter(|timestamp| *timestamp != "null").map(str::to_owned);
-                let sent = Sent::new(self.wire, signal.kind, object, timestamp);
+                let sent = Sent::new(self.protocol, signal.kind, object, timestamp);
                 if signal.kind == SignalKind::Message {
-                    Scene::new(self.wire).check_message(&sent, signal);
+                    Scene::new(self.protocol).check_message(&sent, signal);
                 } else {
-                    Scene::new(self.wire).check_signal(&sent, signal);
+                    Scene::new(self.protocol).check_signal(&sent, signal);
                 }
             }
         }
     }
 
-    /// What is told unasked is JSON too, and in the style that the client chose.
-    fn check_event(&self, told: &str) {
-        let event = Object::read(told).unwrap_or_else(|| panic!("no object: {told}"));
-        let kind = event.text("type").unwrap_or_else(|| panic!("no type: {told}"));
-        if self.wire == Wire::Envelope {
+    /// Asserts that events are JSON, in the style that the client chose.
+    fn check_event(&self, received: &str) {
+        let event = Object::read(received).unwrap_or_else(|| panic!("no object: {received}"));
+        let kind = event.text("type").unwrap_or_else(|| panic!("no type: {received}"));
+        if self.protocol == Protocol::Envelope {
             self.check_style(&kind);
         }
     }
@@ -388,47 +393,47 @@ impl Talk {
         assert!(!kind.contains(other), "{kind}: the client writes with `{ours}`");
     }
 
-    fn check_session_answer(&self, told: &str) {
-        let error = Object::read(told).unwrap_or_else(|| panic!("no object: {told}"));
+    fn check_session_answer(&self, received: &str) {
+        let error = Object::read(received).unwrap_or_else(|| panic!("no object: {received}"));
         error.assert_once("type", "error");
         assert!(
             error.text("code").is_some_and(|code| code.chars().all(|c| c.is_ascii_uppercase() || c == '_')),
-            "{told}"
+            "{received}"
         );
-        assert!(error.text("message").is_some_and(|message| !message.is_empty()), "{told}");
+        assert!(error.text("message").is_some_and(|message| !message.is_empty()), "{received}");
         if let Some(session) = error.text("sessionId") {
             assert_eq!(Some(session), self.asked().and_then(|(_, session)| session));
         }
     }
 
-    fn check_topic_answer(&self, told: &str) {
-        let error = Object::read(told).unwrap_or_else(|| panic!("no object: {told}"));
+    fn check_topic_answer(&self, received: &str) {
+        let error = Object::read(received).unwrap_or_else(|| panic!("no object: {received}"));
         error.assert_once("type", "error");
         let code = error.text("code").unwrap_or_default();
-        assert!(["invalid_type", "missing_target", "target_not_found", "dropped"].contains(&&*code), "{told}");
-        assert_eq!(error.get("msgId"), self.message.as_ref().and_then(|message| message.get("msgId")), "{told}");
+        assert!(["invalid_type", "missing_target", "target_not_found", "dropped"].contains(&&*code), "{received}");
+        assert_eq!(error.get("msgId"), self.message.as_ref().and_then(|message| message.get("msgId")), "{received}");
     }
 
     /// A request that carries a correlation id has one answer that carries it back, and no answer carries another.
-    fn check_envelope_answers(&self, told: &[String]) {
+    fn check_envelope_answers(&self, received: &[String]) {
         let text = |key| self.message.as_ref().and_then(|message| message.text(key));
         let correlation = text("correlationId").filter(|id| Uuid::try_parse(id).is_ok());
         let mut correlated = 0;
-        for told in told {
-            let answer = Object::read(told).unwrap_or_else(|| panic!("no object: {told}"));
+        for received in received {
+            let answer = Object::read(received).unwrap_or_else(|| panic!("no object: {received}"));
             let kind = answer.text("type").expect("a type");
             let written = kind.replace('.', ":");
             self.check_style(&kind);
             if written == "error" {
-                let code = payload(told, "error").text("code").expect("a code");
-                assert!(!code.is_empty(), "{told}");
+                let code = payload(received, "error").text("code").expect("a code");
+                assert!(!code.is_empty(), "{received}");
             } else {
-                assert!(["room:state", "auth:response", "pong", "ok"].contains(&&*written), "{told}");
+                assert!(["room:state", "auth:response", "pong", "ok"].contains(&&*written), "{received}");
             }
-            assert_eq!(answer.text("correlationId"), correlation, "{told}");
+            assert_eq!(answer.text("correlationId"), correlation, "{received}");
             correlated += usize::from(answer.has("correlationId"));
         }
-        assert_eq!(correlated, usize::from(correlation.is_some()), "{told:?} for {:?}", self.message);
+        assert_eq!(correlated, usize::from(correlation.is_some()), "{received:?} for {:?}", self.message);
     }
 }
 
@@ -444,22 +449,23 @@ fn kind(message: &Object) -> Option<SignalKind> {
     }
 }
 
-/// What an envelope peer says of itself: its metadata, its display name under two keys, and its role.
-fn check_said(payload: &Object, user: &Object, default_role: Option<&str>, metadata: &Metadata) {
-    let said = Object::of_members(metadata.as_str());
+/// Asserts the fields that a `/ws` peer determines: its metadata, its display name under two keys,
+/// and its role.
+fn check_metadata(payload: &Object, user: &Object, default_role: Option<&str>, metadata: &Metadata) {
+    let reply = Object::of_members(metadata.as_str());
     let metadata = payload.get("metadata").and_then(Object::read).unwrap_or_default();
     let name = user.text("displayName").or_else(|| payload.text("displayName"));
     let default_role = default_role.filter(|_| !metadata.has("role")).map(str::to_owned);
     let role = user.text("role").or(default_role);
     let is_set =
         |key: &str| (name.is_some() && ["displayName", "name"].contains(&key)) || (role.is_some() && key == "role");
-    assert_eq!(said.less(is_set), metadata.less(is_set));
+    assert_eq!(reply.less(is_set), metadata.less(is_set));
     if let Some(name) = &name {
-        said.assert_once("displayName", name);
-        said.assert_once("name", name);
+        reply.assert_once("displayName", name);
+        reply.assert_once("name", name);
     }
     if let Some(role) = &role {
-        said.assert_once("role", role);
+        reply.assert_once("role", role);
     }
 }
 

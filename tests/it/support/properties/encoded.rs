@@ -1,4 +1,5 @@
-//! What each wire is told: JSON, the sender's fields the server's own, the rest as it was sent.
+//! Encoded messages of each protocol: JSON with the server's sender fields and the rest as it was
+//! sent.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,13 +13,13 @@ use parlor::room::{Code, Event, FoundBy, Metadata, Peer, Signal, SignalKind};
 
 use super::meaning::{Meaning, Place, Sent};
 use super::object::{Object, array, is_json, raw_string};
-use super::{Wire, word};
+use super::{Protocol, word};
 
-/// What the server says of a Socket.IO peer.
+/// Fields of the server in a Socket.IO peer.
 pub(crate) const PEER_FIELDS: [&str; 6] = ["id", "userId", "socketId", "roomId", "joinedAt", "reason"];
 
-/// What the server writes into a Socket.IO signal: the field, what it says, and the keys of the sender's beside which it
-/// stands; none means always.
+/// Fields of the server in a Socket.IO signal: the key, the value, and the keys of the sender with
+/// which it is written; none means always.
 const SIGNAL_FIELDS: [(&str, Says, &[&str]); 9] = [
     ("from", Says::Reply, &[]),
     ("userId", Says::Peer, &[]),
@@ -50,11 +51,11 @@ enum Says {
     Room,
 }
 
-const WIRES: [(Wire, &Dialect); 4] = [
-    (Wire::SocketIo, &socketio::DIALECT),
-    (Wire::Session, &session::DIALECT),
-    (Wire::Envelope, &envelope::DIALECT),
-    (Wire::Topic, &topic::DIALECT),
+const PROTOCOLS: [(Protocol, &Dialect); 4] = [
+    (Protocol::SocketIo, &socketio::DIALECT),
+    (Protocol::Session, &session::DIALECT),
+    (Protocol::Envelope, &envelope::DIALECT),
+    (Protocol::Topic, &topic::DIALECT),
 ];
 
 /// When everything happens.
@@ -73,43 +74,44 @@ pub(crate) fn text(frame: Frame) -> String {
     }
 }
 
-/// What a wire says of an event first; `None` where it has no word for it.
+/// Returns the first message that a protocol writes for an event; `None` if it cannot express it.
 pub(crate) fn written(dialect: &'static Dialect, event: &Event) -> Option<String> {
     all_written(dialect, event).into_iter().next()
 }
 
-/// All that a wire says of an event; on Socket.IO the JSON of each packet.
+/// Returns all messages that a protocol writes for an event; on Socket.IO the JSON of each packet.
 pub(crate) fn all_written(dialect: &'static Dialect, event: &Event) -> Vec<String> {
     let texts = match (dialect.encode)(event, when()) {
         None => Vec::new(),
         Some(Frame::Several(texts)) => texts,
         Some(frame) => vec![text(frame)],
     };
-    let texts = texts.into_iter().map(|told| {
-        let told = if dialect.name == socketio::DIALECT.name { packet(&told) } else { told };
-        assert!(is_json(&told), "{told}");
-        check_number(dialect, &told, 7);
-        told
+    let texts = texts.into_iter().map(|received| {
+        let received = if dialect.name == socketio::DIALECT.name { packet(&received) } else { received };
+        assert!(is_json(&received), "{received}");
+        check_number(dialect, &received, 7);
+        received
     });
     texts.collect()
 }
 
 /// The JSON of an event in the default namespace.
-fn packet(told: &str) -> String {
-    told.strip_prefix("42").unwrap_or_else(|| panic!("no event: {told}")).to_owned()
+fn packet(received: &str) -> String {
+    received.strip_prefix("42").unwrap_or_else(|| panic!("no event: {received}")).to_owned()
 }
 
-/// Numbers what is told, where the wire has numbers: the client reads the number, and everything else is as it was.
-pub(crate) fn check_number(dialect: &Dialect, told: &str, number: u64) {
+/// Numbers a message, if the protocol has numbers: the client can read the number, and the rest is
+/// unchanged.
+pub(crate) fn check_number(dialect: &Dialect, received: &str, number: u64) {
     let connection = ConnectionId::from_u128(0xfeed_beef);
     if dialect.name == socketio::DIALECT.name {
         for namespace in ["/", "/chat"] {
             let choice = Choice::new(Arc::default(), connection);
             let numbering = Numbering::new(namespace, Revision::V4, Arc::new(choice));
             let head = if namespace == "/" { "42" } else { "42/chat," };
-            let mut event = format!("42{told}");
+            let mut event = format!("42{received}");
             numbering.complete(&mut event, number);
-            assert_eq!(event, format!("{head}{told}"));
+            assert_eq!(event, format!("{head}{received}"));
             let follower = numbering.follower(number).expect("an event is followed by its offset");
             let offset = follower.strip_prefix(head).unwrap_or_else(|| panic!("no event: {follower}"));
             let [offset] = array(offset)[..] else { panic!("more than an offset: {follower}") };
@@ -119,11 +121,11 @@ pub(crate) fn check_number(dialect: &Dialect, told: &str, number: u64) {
             assert_eq!(Offset::seen(another, Some(&offset)), Some(0), "who has seen another's has seen nothing");
         }
     } else if dialect.name == envelope::DIALECT.name {
-        let mut numbered = told.to_owned();
+        let mut numbered = received.to_owned();
         envelope::Sequence.complete(&mut numbered, number);
         let envelope = Object::read(&numbered).unwrap_or_else(|| panic!("no object: {numbered}"));
         assert_eq!((envelope.count("sequence"), envelope.get("sequence")), (1, Some(&*number.to_string())));
-        assert_eq!(Some(envelope.less(|key| key == "sequence")), Object::read(told), "{numbered}");
+        assert_eq!(Some(envelope.less(|key| key == "sequence")), Object::read(received), "{numbered}");
     }
 }
 
@@ -136,23 +138,23 @@ pub(crate) fn check_code(error: &Object, message: &str, code: Code) {
 /// The names of the sender that a Socket.IO signal has because of the target's.
 fn counterparts(sent: &Sent) -> impl Iterator<Item = &'static str> {
     let is_there = |(_, target, kinds): &(&str, &str, &[SignalKind])| {
-        sent.wire == Wire::SocketIo && sent.object.has(target) && kinds.contains(&sent.kind)
+        sent.protocol == Protocol::SocketIo && sent.object.has(target) && kinds.contains(&sent.kind)
     };
     COUNTERPARTS.into_iter().filter(is_there).map(|(field, ..)| field)
 }
 
 /// A sender in a room, whose ids must be escaped to be JSON and could hardly come from anywhere else.
 pub(crate) struct Scene {
-    wire: Wire,
+    protocol: Protocol,
     pub(crate) room: RoomId,
     pub(crate) sender: PeerId,
     pub(crate) connection: ConnectionId,
 }
 
 impl Scene {
-    pub(crate) fn new(wire: Wire) -> Self {
+    pub(crate) fn new(protocol: Protocol) -> Self {
         Self {
-            wire,
+            protocol,
             room: RoomId::new(r#"the "room" \ é"#).expect("a good id"),
             sender: PeerId::new(r#"the "sender" \ ü"#).expect("a good id"),
             connection: ConnectionId::from_u128(0x5e4d_e400_0000_0000_0000_0000_0000_0001),
@@ -165,59 +167,59 @@ impl Scene {
         Arc::new(Peer { id, connection, joined_at: when(), metadata: metadata.clone() })
     }
 
-    /// Writes a signal for every wire.
+    /// Checks the encoding of a signal on every protocol.
     pub(crate) fn check_signal(&self, sent: &Sent, signal: &Signal) {
-        assert_eq!((signal.origin, signal.kind), (self.wire.name(), sent.kind));
+        assert_eq!((signal.origin, signal.kind), (self.protocol.name(), sent.kind));
         let signal = Arc::new(signal.clone());
         for found_by in [FoundBy::PeerId, FoundBy::ConnectionId] {
             let from = self.peer(&Metadata::default());
             let event = Event::SignalRelayed { room: self.room.clone(), from, found_by, signal: Arc::clone(&signal) };
-            for (wire, dialect) in WIRES {
-                let told = written(dialect, &event).expect("every wire has signals");
-                let body = match wire {
-                    Wire::SocketIo => self.socketio_signal(sent, found_by, &told),
-                    Wire::Session => self.session_signal(sent, &told),
-                    Wire::Envelope => self.envelope_signal(sent, &told),
-                    Wire::Topic => self.topic_signal(sent, &told),
+            for (protocol, dialect) in PROTOCOLS {
+                let received = written(dialect, &event).expect("every protocol has signals");
+                let body = match protocol {
+                    Protocol::SocketIo => self.socketio_signal(sent, found_by, &received),
+                    Protocol::Session => self.session_signal(sent, &received),
+                    Protocol::Envelope => self.envelope_signal(sent, &received),
+                    Protocol::Topic => self.topic_signal(sent, &received),
                 };
-                if wire == sent.wire {
-                    assert_eq!(body, as_sent(sent), "{told}");
+                if protocol == sent.protocol {
+                    assert_eq!(body, as_sent(sent), "{received}");
                 } else {
-                    check_meaning(wire, sent, &body, &told);
+                    check_meaning(protocol, sent, &body, &received);
                 }
             }
         }
     }
 
-    /// Writes an application message for every wire.
+    /// Checks the encoding of an application message on every protocol.
     pub(crate) fn check_message(&self, sent: &Sent, signal: &Signal) {
-        assert_eq!((signal.origin, signal.kind), (self.wire.name(), SignalKind::Message));
+        assert_eq!((signal.origin, signal.kind), (self.protocol.name(), SignalKind::Message));
         let name = signal.name.as_deref().expect("an application message has a name");
         let (from, found_by) = (self.peer(&Metadata::default()), FoundBy::PeerId);
         let event = Event::SignalRelayed { room: self.room.clone(), from, found_by, signal: Arc::new(signal.clone()) };
         assert_eq!(written(&session::DIALECT, &event), None, "no such message there");
 
-        let told = written(&topic::DIALECT, &event).expect("this wire has such messages");
-        let as_topic = self.topic_signal(sent, &told);
-        let told = written(&envelope::DIALECT, &event).expect("this wire has such messages");
-        let as_envelope = self.envelope_signal(sent, &told);
-        let told = written(&socketio::DIALECT, &event).expect("nobody may send a reserved name");
-        let values = array(&told);
-        let [event_name, argument] = values[..] else { panic!("one argument: {told}") };
-        assert_eq!(raw_string(event_name.get()).as_deref(), Some(name), "{told}");
+        let received = written(&topic::DIALECT, &event).expect("the protocol has application messages");
+        let as_topic = self.topic_signal(sent, &received);
+        let received = written(&envelope::DIALECT, &event).expect("the protocol has application messages");
+        let as_envelope = self.envelope_signal(sent, &received);
+        let received = written(&socketio::DIALECT, &event).expect("reserved names are refused earlier");
+        let values = array(&received);
+        let [event_name, argument] = values[..] else { panic!("one argument: {received}") };
+        assert_eq!(raw_string(event_name.get()).as_deref(), Some(name), "{received}");
         match (Object::read(argument.get()), Object::read(sent.data())) {
             (Some(argument), Some(data)) => {
                 let is_the_servers = |key: &str| SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key);
-                assert_eq!(argument.less(is_the_servers), data.less(is_the_servers), "{told}");
+                assert_eq!(argument.less(is_the_servers), data.less(is_the_servers), "{received}");
                 argument.assert_once("userId", self.sender.as_str());
                 argument.assert_once("roomId", self.room.as_str());
                 argument.assert_once("socketId", &self.connection.to_string());
                 argument.assert_once("from", self.sender.as_str());
             }
-            _ => assert_eq!(argument.get(), sent.data(), "{told}"),
+            _ => assert_eq!(argument.get(), sent.data(), "{received}"),
         }
 
-        if sent.wire == Wire::Topic {
+        if sent.protocol == Protocol::Topic {
             assert_eq!(as_topic, as_sent(sent));
             as_envelope.assert_once("topic", "message");
             assert_eq!(as_envelope.less(|key| key == "topic"), Object::default().with("data", sent.data()));
@@ -228,15 +230,15 @@ impl Scene {
     }
 
     /// Checks the sender fields; what remains is the sender's.
-    fn socketio_signal(&self, sent: &Sent, found_by: FoundBy, told: &str) -> Object {
-        let object = Object::of_event(told, word(sent.kind, "ice-candidate"));
-        assert_eq!(array(told).len(), 2);
+    fn socketio_signal(&self, sent: &Sent, found_by: FoundBy, received: &str) -> Object {
+        let object = Object::of_event(received, word(sent.kind, "ice-candidate"));
+        assert_eq!(array(received).len(), 2);
         let connection = self.connection.to_string();
         let reply = if found_by == FoundBy::PeerId { self.sender.as_str() } else { &connection };
         for (field, says, beside) in SIGNAL_FIELDS {
-            let wrote = |key| sent.wire == Wire::SocketIo && sent.object.has(key);
+            let wrote = |key| sent.protocol == Protocol::SocketIo && sent.object.has(key);
             if !(beside.is_empty() || beside.iter().any(|key| wrote(key)) || wrote(field)) {
-                assert_eq!(object.count(field), 0, "{field}: {told}");
+                assert_eq!(object.count(field), 0, "{field}: {received}");
                 continue;
             }
             let expected = match says {
@@ -254,31 +256,31 @@ impl Scene {
         object.less(|key| SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key) || counterparts.contains(&key))
     }
 
-    fn session_signal(&self, sent: &Sent, told: &str) -> Object {
-        let object = Object::read(told).expect("an object");
+    fn session_signal(&self, sent: &Sent, received: &str) -> Object {
+        let object = Object::read(received).expect("an object");
         object.assert_once("type", word(sent.kind, "candidate"));
         object.assert_once("sessionId", self.room.as_str());
-        // Nobody is spoken of here.
+        // Peers are anonymous here.
         let connection = self.connection.to_string();
-        assert!(!told.contains("the \\\"sender") && !told.contains(&connection), "{told}");
+        assert!(!received.contains("the \\\"sender") && !received.contains(&connection), "{received}");
         object.less(|key| key == "type" || key == "sessionId")
     }
 
-    fn envelope_signal(&self, sent: &Sent, told: &str) -> Object {
+    fn envelope_signal(&self, sent: &Sent, received: &str) -> Object {
         let kind = match sent.kind {
             SignalKind::Offer => "sdp:offer",
             SignalKind::Answer => "sdp:answer",
             SignalKind::Candidate => "ice:candidate",
             SignalKind::Message => "room:message",
         };
-        let payload = payload(told, kind);
+        let payload = payload(received, kind);
         payload.assert_once("fromUserId", self.sender.as_str());
         payload.assert_once("roomId", self.room.as_str());
         payload.less(|key| key == "fromUserId" || key == "roomId")
     }
 
-    fn topic_signal(&self, sent: &Sent, told: &str) -> Object {
-        let object = Object::read(told).expect("an object");
+    fn topic_signal(&self, sent: &Sent, received: &str) -> Object {
+        let object = Object::read(received).expect("an object");
         object.assert_once("type", word(sent.kind, "ice-candidate"));
         object.assert_once("from", self.sender.as_str());
         object.less(|key| key == "type" || key == "from")
@@ -286,95 +288,96 @@ impl Scene {
 }
 
 /// The payload of an envelope of this type.
-pub(crate) fn payload(told: &str, kind: &str) -> Object {
-    let envelope = Object::read(told).unwrap_or_else(|| panic!("no object: {told}"));
+pub(crate) fn payload(received: &str, kind: &str) -> Object {
+    let envelope = Object::read(received).unwrap_or_else(|| panic!("no object: {received}"));
     envelope.assert_once("type", kind);
-    assert_eq!(envelope.count("payload"), 1, "{told}");
-    assert!(envelope.get("timestamp").is_some_and(|timestamp| timestamp.parse::<u64>().is_ok()), "{told}");
-    envelope.get("payload").and_then(Object::read).unwrap_or_else(|| panic!("no payload: {told}"))
+    assert_eq!(envelope.count("payload"), 1, "{received}");
+    assert!(envelope.get("timestamp").is_some_and(|timestamp| timestamp.parse::<u64>().is_ok()), "{received}");
+    envelope.get("payload").and_then(Object::read).unwrap_or_else(|| panic!("no payload: {received}"))
 }
 
-/// What a client of the sender's own wire reads beside the server's fields: what the sender wrote.
+/// Returns what a client on the sender's protocol reads in addition to the server's fields: what
+/// the sender sent.
 fn as_sent(sent: &Sent) -> Object {
     let object = &sent.object;
-    match sent.wire {
-        Wire::SocketIo => object.less(|key| {
+    match sent.protocol {
+        Protocol::SocketIo => object.less(|key| {
             SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key) || counterparts(sent).any(|field| field == key)
         }),
-        Wire::Session => object.less(|key| key == "type" || key == "sessionId"),
-        Wire::Envelope => {
+        Protocol::Session => object.less(|key| key == "type" || key == "sessionId"),
+        Protocol::Envelope => {
             let payload = object.less(|key| ["fromUserId", "roomId", "sentAt"].contains(&key));
             sent.timestamp.iter().fold(payload, |payload, timestamp| payload.with("sentAt", timestamp))
         }
-        Wire::Topic if object.has("payload") => object.less(|key| key != "payload" && key != "msgId"),
-        Wire::Topic => {
+        Protocol::Topic if object.has("payload") => object.less(|key| key != "payload" && key != "msgId"),
+        Protocol::Topic => {
             let payload = Object::default().with("payload", "null");
             object.get("msgId").into_iter().fold(payload, |payload, id| payload.with("msgId", id))
         }
     }
 }
 
-/// What a client of another wire reads says what the sender said.
-fn check_meaning(wire: Wire, sent: &Sent, body: &Object, told: &str) {
+/// Asserts that a client on another protocol reads what the sender meant.
+fn check_meaning(protocol: Protocol, sent: &Sent, body: &Object, received: &str) {
     let is_candidate = sent.kind == SignalKind::Candidate;
-    let key = match (wire, sent.kind) {
+    let key = match (protocol, sent.kind) {
         // An envelope's payload is the description or the candidate.
-        (Wire::Envelope, _) => return check_typed(sent, body, told),
-        (Wire::SocketIo, kind) => word(kind, "candidate"),
-        (Wire::Session, _) => {
+        (Protocol::Envelope, _) => return check_typed(sent, body, received),
+        (Protocol::SocketIo, kind) => word(kind, "candidate"),
+        (Protocol::Session, _) => {
             if is_candidate {
                 "candidate"
             } else {
                 "sdp"
             }
         }
-        (Wire::Topic, _) => "payload",
+        (Protocol::Topic, _) => "payload",
     };
-    let value = body.get(key).unwrap_or_else(|| panic!("no {key}: {told}"));
-    assert_eq!(body.less(|name| name == key), Object::default(), "nothing else: {told}");
+    let value = body.get(key).unwrap_or_else(|| panic!("no {key}: {received}"));
+    assert_eq!(body.less(|name| name == key), Object::default(), "nothing else: {received}");
     let object = Object::read(value);
     let member = |key| object.as_ref().and_then(|object| object.get(key));
     match sent.meaning() {
         Meaning::Description { sdp, kind } => {
-            assert_eq!((member("sdp"), member("type")), (Some(&*sdp), Some(&*kind)), "{told}");
+            assert_eq!((member("sdp"), member("type")), (Some(&*sdp), Some(&*kind)), "{received}");
         }
         Meaning::Candidate { candidate, place } => {
-            assert_eq!(member("candidate"), Some(&*candidate), "{told}");
+            assert_eq!(member("candidate"), Some(&*candidate), "{received}");
             let Some(Place { media, index }) = place else { return };
             for (key, expected) in [("sdpMid", media), ("sdpMLineIndex", index)] {
                 // What is not well formed is passed as it came.
                 if let Some(expected) = expected {
-                    assert_eq!(member(key), Some(&*expected), "{told}");
+                    assert_eq!(member(key), Some(&*expected), "{received}");
                 }
             }
         }
-        Meaning::EndOfCandidates => assert_eq!(value, "null", "{told}"),
+        Meaning::EndOfCandidates => assert_eq!(value, "null", "{received}"),
         Meaning::Other => {}
     }
 }
 
 /// A client of a typed language is handed nothing but what its types hold.
-fn check_typed(sent: &Sent, body: &Object, told: &str) {
+fn check_typed(sent: &Sent, body: &Object, received: &str) {
     let is_text = |key| body.get(key).is_some_and(|value| value.starts_with('"'));
     if sent.kind == SignalKind::Candidate {
-        assert!(is_text("candidate") || body.get("candidate") == Some("null"), "{told}");
-        assert!(is_text("sdpMid") || body.get("sdpMid") == Some("null"), "{told}");
+        assert!(is_text("candidate") || body.get("candidate") == Some("null"), "{received}");
+        assert!(is_text("sdpMid") || body.get("sdpMid") == Some("null"), "{received}");
         let index = body.get("sdpMLineIndex").expect("an index");
-        assert!(index == "null" || index.parse::<f64>().is_ok(), "{told}");
+        assert!(index == "null" || index.parse::<f64>().is_ok(), "{received}");
     } else {
-        assert!(is_text("sdp") && is_text("type"), "{told}");
+        assert!(is_text("sdp") && is_text("type"), "{received}");
     }
     match sent.meaning() {
         Meaning::Description { sdp, kind } => {
-            assert_eq!((body.get("sdp"), body.get("type")), (Some(&*sdp), Some(&*kind)), "{told}");
+            assert_eq!((body.get("sdp"), body.get("type")), (Some(&*sdp), Some(&*kind)), "{received}");
         }
         Meaning::Candidate { candidate, place } => {
-            assert_eq!(body.get("candidate"), Some(&*candidate), "{told}");
+            assert_eq!(body.get("candidate"), Some(&*candidate), "{received}");
             let Some(Place { media, index }) = place else { return };
-            assert_eq!(body.get("sdpMid"), Some(media.as_deref().unwrap_or("null")), "{told}");
-            assert_eq!(body.get("sdpMLineIndex"), Some(index.as_deref().unwrap_or("null")), "{told}");
+            assert_eq!(body.get("sdpMid"), Some(media.as_deref().unwrap_or("null")), "{received}");
+            assert_eq!(body.get("sdpMLineIndex"), Some(index.as_deref().unwrap_or("null")), "{received}");
         }
-        Meaning::EndOfCandidates => assert_eq!(body.get("candidate"), Some("null"), "{told}"),
+        Meaning::EndOfCandidates => assert_eq!(body.get("candidate"), Some("null"), "{received}"),
         Meaning::Other => {}
     }
 }

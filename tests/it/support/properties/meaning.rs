@@ -1,22 +1,22 @@
-//! What a client sent, and what a client of another wire must therefore read.
+//! The meaning of a client's message, which a client of another protocol must read.
 
 use parlor::room::SignalKind;
 
 use super::object::Object;
-use super::{Wire, word};
+use super::{Protocol, word};
 
 /// A signal as its sender wrote it.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    pub(crate) wire: Wire,
+    pub(crate) protocol: Protocol,
     pub(crate) kind: SignalKind,
     /// The object that holds the keys of the signal: an event's argument, a message, an envelope's payload.
     pub(crate) object: Object,
-    /// When its sender says to have sent it, on the wire where that is said: JSON.
+    /// Time of sending according to the sender, on protocols that have it: JSON.
     pub(crate) timestamp: Option<String>,
 }
 
-/// What it says, apart from the form that its wire gives it. Every text is JSON, to the letter.
+/// The content of a message, apart from the form of its protocol. Every text is JSON, byte by byte.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// A session description.
@@ -30,7 +30,7 @@ pub(crate) enum Meaning {
         place: Option<Place>,
     },
     EndOfCandidates,
-    /// Nothing that the contract knows; any JSON will do for the other wires.
+    /// Unknown content, for which the other protocols may write any JSON.
     Other,
 }
 
@@ -42,26 +42,26 @@ pub(crate) struct Place {
 }
 
 impl Sent {
-    pub(crate) fn new(wire: Wire, kind: SignalKind, object: Object, timestamp: Option<String>) -> Self {
-        Self { wire, kind, object, timestamp }
+    pub(crate) fn new(protocol: Protocol, kind: SignalKind, object: Object, timestamp: Option<String>) -> Self {
+        Self { protocol, kind, object, timestamp }
     }
 
     /// The keys of which the first that is there holds the description or candidate.
     fn content_keys(&self) -> &'static [&'static str] {
-        match (self.wire, self.kind) {
-            (Wire::SocketIo, SignalKind::Offer) => {
+        match (self.protocol, self.kind) {
+            (Protocol::SocketIo, SignalKind::Offer) => {
                 &["offer", "sdp", "description", "signal", "sessionDescription", "ans"]
             }
-            (Wire::SocketIo, SignalKind::Answer) => {
+            (Protocol::SocketIo, SignalKind::Answer) => {
                 &["answer", "sdp", "description", "signal", "sessionDescription", "ans"]
             }
-            (Wire::SocketIo, SignalKind::Candidate) => &["candidate", "iceCandidate", "ice", "signal"],
-            (Wire::Session, SignalKind::Offer | SignalKind::Answer) => &["sdp"],
-            (Wire::Session, SignalKind::Candidate) => &["candidate"],
-            (Wire::SocketIo | Wire::Session, SignalKind::Message) => panic!("neither has application messages"),
-            (Wire::Topic, _) => &["payload"],
-            (Wire::Envelope, SignalKind::Message) => &["data"],
-            (Wire::Envelope, _) => &[],
+            (Protocol::SocketIo, SignalKind::Candidate) => &["candidate", "iceCandidate", "ice", "signal"],
+            (Protocol::Session, SignalKind::Offer | SignalKind::Answer) => &["sdp"],
+            (Protocol::Session, SignalKind::Candidate) => &["candidate"],
+            (Protocol::SocketIo | Protocol::Session, SignalKind::Message) => panic!("neither has application messages"),
+            (Protocol::Topic, _) => &["payload"],
+            (Protocol::Envelope, SignalKind::Message) => &["data"],
+            (Protocol::Envelope, _) => &[],
         }
     }
 
@@ -71,12 +71,13 @@ impl Sent {
     }
 
     pub(crate) fn meaning(&self) -> Meaning {
-        if self.wire == Wire::Envelope {
+        if self.protocol == Protocol::Envelope {
             return self.of_object(&self.object);
         }
         let content = self.object.first_of(self.content_keys()).unwrap_or("null");
         // A candidate's members may stand beside each other in the message itself.
-        let is_flat = self.wire == Wire::SocketIo && ["sdpMid", "sdpMLineIndex"].iter().any(|key| self.object.has(key));
+        let is_flat =
+            self.protocol == Protocol::SocketIo && ["sdpMid", "sdpMLineIndex"].iter().any(|key| self.object.has(key));
         if self.kind == SignalKind::Candidate && is_flat && content.starts_with('"') {
             // Under another name it is still the candidate, but the object is none.
             let is_whole = self.object.has("candidate");

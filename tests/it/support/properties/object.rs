@@ -44,12 +44,12 @@ impl Object {
         self.0.iter().filter(|(name, _)| name == key).count()
     }
 
-    /// The same without some members.
+    /// Returns the object without some members.
     pub(crate) fn less(&self, skip: impl Fn(&str) -> bool) -> Self {
         Self(self.0.iter().filter(|(key, _)| !skip(key)).cloned().collect())
     }
 
-    /// The same with a member more, at the end.
+    /// Returns the object with a member added at the end.
     pub(crate) fn with(mut self, key: &str, value: &str) -> Self {
         self.0.push((key.to_owned(), value.to_owned()));
         self
@@ -101,7 +101,7 @@ pub(crate) fn array(text: &str) -> Vec<&RawValue> {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// What a JSON string says; `None` for any other value, and for one that is not Unicode.
+/// Returns the value of a JSON string; `None` for any other value, and for invalid Unicode.
 pub(crate) fn raw_string(raw: &str) -> Option<String> {
     serde_json::from_str(raw).ok()
 }

@@ -1,12 +1,12 @@
-//! What is held for a peer, against a naive model of it; and a client that drops and comes back, which must have been told
-//! everything, once and in order.
+//! The replay buffer against a naive model of it, with a client that drops and resumes and must
+//! receive everything once and in order.
 //!
-//! A scenario is made of any bytes: the fuzz target's, or a property test's.
+//! A scenario is made from arbitrary bytes of the fuzz target or a property test.
 
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
-use parlor::session::{History, NotHeld, QueueFull, ResumeLimits};
+use parlor::session::{QueueFull, ReplayBuffer, ReplayError, ResumeLimits};
 
 /// The step of time.
 const QUARTER: Duration = Duration::from_millis(250);
@@ -18,9 +18,9 @@ pub(crate) enum Step {
     Send(u8),
     /// Quarters of a second pass.
     Wait(u8),
-    /// What is too old is looked for.
+    /// Old frames are pruned.
     Prune,
-    /// Its connection drops, and so many messages with it.
+    /// The connection drops, and loses this many messages.
     Drop(u8),
     /// It comes back.
     Return,
@@ -70,7 +70,7 @@ pub(crate) fn scenario(data: &[u8]) -> Option<Scenario> {
     Scenario::arbitrary(&mut Unstructured::new(data)).ok()
 }
 
-/// Plays a scenario; panics where history and model part.
+/// Plays a scenario; panics where buffer and model part.
 pub(crate) fn play(scenario: &Scenario) {
     let mut run = Run::new(scenario.limits, Instant::now());
     for step in &scenario.steps {
@@ -93,19 +93,19 @@ struct Sent {
 struct Run {
     limits: ResumeLimits,
     now: Instant,
-    history: History<u64>,
+    buffer: ReplayBuffer<u64>,
     /// All that was ever sent: the first has number 1.
     sent: Vec<Sent>,
     is_away: bool,
-    /// The number of the last message that the client was told, each of them once and in order.
+    /// Number of the last message that the client received, each once and in order.
     seen: u64,
-    /// That of the last which it has said that it has seen.
-    said: u64,
+    /// Number of the last message that the client has confirmed.
+    confirmed: u64,
 }
 
 impl Run {
     fn new(limits: ResumeLimits, now: Instant) -> Self {
-        Self { limits, now, history: History::new(limits), sent: Vec::new(), is_away: false, seen: 0, said: 0 }
+        Self { limits, now, buffer: ReplayBuffer::new(limits), sent: Vec::new(), is_away: false, seen: 0, confirmed: 0 }
     }
 
     fn step(&mut self, step: Step) {
@@ -113,13 +113,13 @@ impl Run {
             Step::Send(bytes) => self.send(usize::from(bytes)),
             Step::Wait(quarters) => self.now += QUARTER * u32::from(quarters),
             Step::Prune => {
-                self.history.prune(self.now);
+                self.buffer.prune(self.now);
                 self.prune();
             }
             Step::Drop(lost) => {
                 self.is_away = true;
-                self.history.set_away();
-                self.seen = self.seen.saturating_sub(u64::from(lost)).max(self.said);
+                self.buffer.set_away();
+                self.seen = self.seen.saturating_sub(u64::from(lost)).max(self.confirmed);
             }
             Step::Return => self.come_back(self.seen),
             Step::ReturnFrom(further) => self.come_back(self.seen.saturating_add(further)),
@@ -130,42 +130,42 @@ impl Run {
         let (count, held) = self.held();
         let fits = count < self.limits.messages && held + bytes <= self.limits.bytes;
         let expected = if self.is_away && !fits { Err(QueueFull) } else { Ok(()) };
-        assert_eq!(self.history.takes(bytes), expected, "{count} messages of {held} bytes, and {bytes} more");
+        assert_eq!(self.buffer.takes(bytes), expected, "{count} messages of {held} bytes, and {bytes} more");
         if expected.is_err() {
             return;
         }
         self.sent.push(Sent { at: self.now, bytes, is_held: true });
-        self.history.push(self.now, bytes, self.last());
+        self.buffer.push(self.now, bytes, self.last());
         self.prune();
         if !self.is_away {
-            self.hear(self.last());
+            self.next_event(self.last());
         }
     }
 
-    /// The client is told something.
-    fn hear(&mut self, number: u64) {
+    /// Delivers a frame to the client.
+    fn next_event(&mut self, number: u64) {
         assert_eq!(number, self.seen + 1, "nothing is lost, or comes twice, or out of order");
         self.seen = number;
     }
 
-    /// A connection takes the place: the client is told what it missed, or is somebody new.
+    /// Resumes the session, in which case the missed frames are replayed, or opens a new one.
     fn come_back(&mut self, seen: u64) {
-        if self.history.holds_after(seen).is_err() {
+        if self.buffer.holds_after(seen).is_err() {
             *self = Self::new(self.limits, self.now);
             return;
         }
-        // Nobody tells it again what it says that it has seen.
-        (self.seen, self.said, self.is_away) = (seen, seen, false);
-        self.history.set_back(self.now, seen);
+        // Confirmed frames are not replayed.
+        (self.seen, self.confirmed, self.is_away) = (seen, seen, false);
+        self.buffer.set_back(self.now, seen);
         for (number, sent) in (1..).zip(&mut self.sent) {
             sent.is_held &= number > seen;
             sent.at = self.now;
         }
-        let missed: Vec<u64> = self.history.after(seen).map(|(_, number)| *number).collect();
+        let missed: Vec<u64> = self.buffer.after(seen).map(|(_, number)| *number).collect();
         for number in missed {
-            self.hear(number);
+            self.next_event(number);
         }
-        assert_eq!(self.seen, self.last(), "it has been told all");
+        assert_eq!(self.seen, self.last(), "all frames arrived");
     }
 
     fn last(&self) -> u64 {
@@ -194,22 +194,22 @@ impl Run {
     fn compare(&self) {
         let (count, bytes) = self.held();
         assert!(count <= self.limits.messages && bytes <= self.limits.bytes, "{count} messages of {bytes} bytes");
-        assert_eq!(self.history.is_empty(), count == 0);
-        assert_eq!(self.history.next(), self.last() + 1);
+        assert_eq!(self.buffer.is_empty(), count == 0);
+        assert_eq!(self.buffer.next(), self.last() + 1);
         for seen in (0..=self.last() + 2).chain([u64::MAX - 1, u64::MAX]) {
             let missed = usize::try_from(seen).ok().and_then(|seen| self.sent.get(seen..));
             let is_held = missed.is_some_and(|missed| missed.iter().all(|sent| sent.is_held));
             let expected = match is_held {
-                _ if seen < self.said => Err(NotHeld::Late),
+                _ if seen < self.confirmed => Err(ReplayError::Late),
                 true => Ok(()),
-                false => Err(NotHeld::Gone),
+                false => Err(ReplayError::Gone),
             };
-            assert_eq!(self.history.holds_after(seen), expected, "after {seen} of {}", self.last());
+            assert_eq!(self.buffer.holds_after(seen), expected, "after {seen} of {}", self.last());
             if expected.is_ok() {
-                let told: Vec<(usize, u64)> =
-                    self.history.after(seen).map(|(bytes, number)| (bytes, *number)).collect();
+                let received: Vec<(usize, u64)> =
+                    self.buffer.after(seen).map(|(bytes, number)| (bytes, *number)).collect();
                 let bytes = missed.unwrap_or_default().iter().map(|sent| sent.bytes);
-                assert!(told.iter().copied().eq(bytes.zip(seen + 1..)), "{told:?} after {seen}");
+                assert!(received.iter().copied().eq(bytes.zip(seen + 1..)), "{received:?} after {seen}");
             }
         }
     }

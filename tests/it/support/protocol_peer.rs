@@ -6,22 +6,22 @@ use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use parlor_testing::connection::{Connection, Joined, Route};
-pub(crate) use parlor_testing::protocol::{Event as Heard, Protocol as Wire, UNNAMED as NAMELESS};
+pub(crate) use parlor_testing::protocol::{Event as Received, Protocol, UNNAMED};
 use parlor_testing::protocol::{LOST, SignalKind};
 use parlor_testing::transport::{Options, connect_with};
 
 use super::TestServer;
-use super::client::{WebSocket, goodbye};
+use super::client::{WebSocket, normal_close};
 use super::server::LIMIT;
 
-pub(crate) const WIRES: [Wire; 4] = Wire::ALL;
+pub(crate) const PROTOCOLS: [Protocol; 4] = Protocol::ALL;
 
 pub(crate) struct Peer {
-    pub(crate) wire: Wire,
+    pub(crate) protocol: Protocol,
     room: String,
-    /// As others are told it; a session client does not know its own.
+    /// Id that other peers see; a `/signal` client does not know its own.
     pub(crate) id: String,
-    /// Who was there when it joined.
+    /// Members of the room when it joined.
     pub(crate) list: Vec<String>,
     socket: WebSocket,
 }
@@ -46,24 +46,24 @@ pub(crate) async fn message(socket: &mut WebSocket) -> Result<String, u16> {
             }
         }
     };
-    tokio::time::timeout(LIMIT, waiting).await.expect("something is told in time")
+    tokio::time::timeout(LIMIT, waiting).await.expect("a message arrives in time")
 }
 
 /// The next message as JSON.
-pub(crate) async fn told(socket: &mut WebSocket) -> Value {
+pub(crate) async fn next_json(socket: &mut WebSocket) -> Value {
     let text = message(socket).await.unwrap_or_else(|code| panic!("closed with {code}"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 impl Peer {
     /// Where a client connects, and what it says to join: each after the server's answer to the one before.
-    pub(crate) fn joining(wire: Wire, room: &str, name: &str) -> (String, Vec<String>) {
-        let connect = (wire == Wire::SocketIo).then(|| "40".to_owned());
-        (wire.join_path(room, name), connect.into_iter().chain(wire.join(room, name)).collect())
+    pub(crate) fn joining(protocol: Protocol, room: &str, name: &str) -> (String, Vec<String>) {
+        let connect = (protocol == Protocol::SocketIo).then(|| "40".to_owned());
+        (protocol.join_path(room, name), connect.into_iter().chain(protocol.join(room, name)).collect())
     }
 
     /// Says what joins: the first at once, each other after an answer.
-    pub(crate) async fn say_all(socket: &mut WebSocket, words: Vec<String>) {
+    pub(crate) async fn send_all(socket: &mut WebSocket, words: Vec<String>) {
         for (index, word) in words.into_iter().enumerate() {
             if index > 0 {
                 message(socket).await.unwrap();
@@ -72,19 +72,19 @@ impl Peer {
         }
     }
 
-    pub(crate) async fn join(server: &TestServer, wire: Wire, room: &str, name: &str) -> Self {
-        let route = match wire {
-            Wire::SocketIo => Route::WebSocket,
-            Wire::Envelope => Route::Envelope,
-            Wire::Topic => Route::Topic,
-            Wire::Session => Route::Session,
+    pub(crate) async fn join(server: &TestServer, protocol: Protocol, room: &str, name: &str) -> Self {
+        let route = match protocol {
+            Protocol::SocketIo => Route::WebSocket,
+            Protocol::Envelope => Route::Envelope,
+            Protocol::Topic => Route::Topic,
+            Protocol::Session => Route::Session,
         };
         let options = Options { tls: server.connector(), ..Options::default() };
         let joining = Connection::join(server.address(), route, room, name, options);
         let joined = tokio::time::timeout(LIMIT, joining).await.expect("joined in time");
-        let (connection, Joined { id, peers: list }) = joined.unwrap_or_else(|error| panic!("{wire:?}: {error:#}"));
+        let (connection, Joined { id, peers: list }) = joined.unwrap_or_else(|error| panic!("{protocol:?}: {error:#}"));
         let socket = connection.transport.into_websocket().expect("a WebSocket");
-        Self { wire, room: room.to_owned(), id, list, socket }
+        Self { protocol, room: room.to_owned(), id, list, socket }
     }
 
     /// The next message as it came.
@@ -121,40 +121,40 @@ impl Peer {
     }
 
     async fn signal(&mut self, kind: SignalKind, to: &str, content: Option<&str>) {
-        self.send(self.wire.signal(kind, &self.room, Some(to), content)).await;
+        self.send(self.protocol.signal(kind, &self.room, Some(to), content)).await;
     }
 
-    /// The next thing that is told.
-    pub(crate) async fn hear(&mut self) -> Heard {
+    /// Returns the next event.
+    pub(crate) async fn next_event(&mut self) -> Received {
         loop {
-            let said = match message(&mut self.socket).await {
-                Ok(said) => said,
-                Err(code) => return Heard::Closed(code),
+            let reply = match message(&mut self.socket).await {
+                Ok(reply) => reply,
+                Err(code) => return Received::Closed(code),
             };
-            let heard = self.wire.decode(&said).unwrap_or_else(|error| panic!("{error:#}"));
-            if let Some(heard) = heard {
-                return heard;
+            let observed = self.protocol.decode(&reply).unwrap_or_else(|error| panic!("{error:#}"));
+            if let Some(observed) = observed {
+                return observed;
             }
         }
     }
 
-    /// The next thing that is told, if this wire has a word for what happened.
-    pub(crate) async fn hear_of_peers(&mut self, expected: Heard) {
-        if self.wire.announces_peers() {
-            assert_eq!(self.hear().await, expected, "{:?}", self.wire);
+    /// Asserts the next event, if the protocol announces peers.
+    pub(crate) async fn expect_presence(&mut self, expected: Received) {
+        if self.protocol.announces_peers() {
+            assert_eq!(self.next_event().await, expected, "{:?}", self.protocol);
         }
     }
 
-    /// Goes without closing the connection, on wires that can.
+    /// Leaves without closing the connection, on protocols that can.
     pub(crate) async fn leave(mut self) {
-        if let Some(message) = self.wire.leave(&self.room) {
+        if let Some(message) = self.protocol.leave(&self.room) {
             self.send(message).await;
         }
         self.close().await;
     }
 
     pub(crate) async fn close(mut self) {
-        self.socket.close(Some(goodbye())).await.ok();
+        self.socket.close(Some(normal_close())).await.ok();
         let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
         tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
     }

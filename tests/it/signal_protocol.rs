@@ -1,4 +1,4 @@
-//! What only `/signal` has: a queue, a take-over, an end for both.
+//! Peculiarities of `/signal`: the queue, the eviction of a stale peer, the end for both peers.
 
 use futures_util::SinkExt;
 use serde_json::{Value, json};
@@ -6,26 +6,26 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::support::TestServer;
 use crate::support::client::WebSocket;
-use crate::support::wire::{self, Heard, Peer, Wire, message, open};
+use crate::support::protocol_peer::{self, Peer, Protocol, Received, message, open};
 
 async fn say(socket: &mut WebSocket, message: Value) {
     socket.send(Message::text(message.to_string())).await.unwrap();
 }
 
 /// The next message that is not about the presence of the other peer.
-async fn told(socket: &mut WebSocket) -> Value {
+async fn next_json(socket: &mut WebSocket) -> Value {
     loop {
-        let told = wire::told(socket).await;
-        if told["type"] != "peer-joined" && told["type"] != "peer-left" {
-            return told;
+        let received = protocol_peer::next_json(socket).await;
+        if received["type"] != "peer-joined" && received["type"] != "peer-left" {
+            return received;
         }
     }
 }
 
-/// Whether all that was said has been handled: the answer to something wrong comes after it.
+/// Asserts that all messages are handled: the reply to an invalid one comes after them.
 async fn settled(socket: &mut WebSocket) {
     say(socket, json!({})).await;
-    assert_eq!(told(socket).await["message"], "type: missing");
+    assert_eq!(next_json(socket).await["message"], "type: missing");
 }
 
 async fn close(sockets: impl IntoIterator<Item = WebSocket>) {
@@ -36,7 +36,7 @@ async fn close(sockets: impl IntoIterator<Item = WebSocket>) {
 }
 
 #[tokio::test]
-async fn what_is_said_to_nobody_waits_and_comes_in_order() {
+async fn untargeted_signals_wait_for_the_other_peer_in_order() {
     let server = TestServer::start();
     let mut ann = open(&server, "/signal").await;
     // The first signal joins.
@@ -46,34 +46,34 @@ async fn what_is_said_to_nobody_waits_and_comes_in_order() {
     }
     settled(&mut ann).await;
     let mut bob = open(&server, "/signal?sessionId=s").await;
-    assert_eq!(told(&mut bob).await, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0", "mine": [1] }));
+    assert_eq!(next_json(&mut bob).await, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0", "mine": [1] }));
     for number in 0..30 {
-        assert_eq!(told(&mut bob).await["candidate"], number.to_string());
+        assert_eq!(next_json(&mut bob).await["candidate"], number.to_string());
     }
-    // It drops, and comes back: what was said meanwhile is there, what was delivered is not.
+    // It drops and reconnects: the queued signals arrive, delivered ones do not.
     drop(bob);
     server.until("one is left", |held| held.sessions == 1).await;
     say(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "again" })).await;
     settled(&mut ann).await;
     let mut bob = open(&server, "/signal?sessionId=s").await;
-    assert_eq!(told(&mut bob).await["sdp"], "again");
+    assert_eq!(next_json(&mut bob).await["sdp"], "again");
     settled(&mut bob).await;
     close([ann, bob]).await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn the_queue_refuses_what_does_not_fit_and_loses_nothing() {
+async fn full_queue_refuses_signals_and_loses_none() {
     let server = TestServer::with(&["--session-queue-messages=2"]);
     let mut ann = open(&server, "/signal?sessionId=s").await;
     for sdp in ["one", "two", "three"] {
         say(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": sdp })).await;
     }
-    let error = told(&mut ann).await;
+    let error = next_json(&mut ann).await;
     assert_eq!((&error["code"], &error["sessionId"]), (&json!("DELIVERY_FAILED"), &json!("s")));
     let mut bob = open(&server, "/signal?sessionId=s").await;
-    assert_eq!(told(&mut bob).await["sdp"], "one");
-    assert_eq!(told(&mut bob).await["sdp"], "two");
+    assert_eq!(next_json(&mut bob).await["sdp"], "one");
+    assert_eq!(next_json(&mut bob).await["sdp"], "two");
     settled(&mut bob).await;
     close([ann, bob]).await;
     server.finish().await;
@@ -88,7 +88,7 @@ async fn a_third_is_refused_and_closed() {
     settled(&mut ann).await;
     settled(&mut bob).await;
     let mut third = open(&server, "/signal?sessionId=s").await;
-    let error = told(&mut third).await;
+    let error = next_json(&mut third).await;
     assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("ROOM_FULL")));
     assert_eq!(message(&mut third).await, Err(1008));
     close([ann, bob, third]).await;
@@ -105,7 +105,7 @@ async fn more_than_a_queue_holds_can_wait() {
     settled(&mut ann).await;
     let mut bob = open(&server, "/signal?sessionId=s").await;
     for number in 0..256 {
-        assert_eq!(told(&mut bob).await["candidate"], number.to_string());
+        assert_eq!(next_json(&mut bob).await["candidate"], number.to_string());
     }
     close([ann, bob]).await;
     server.finish().await;
@@ -119,29 +119,29 @@ async fn hanging_up_reaches_both_and_ends_the_session() {
     settled(&mut bob).await;
     say(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
     for socket in [&mut ann, &mut bob] {
-        assert_eq!(told(socket).await, json!({ "type": "hangup", "sessionId": "s" }));
+        assert_eq!(next_json(socket).await, json!({ "type": "hangup", "sessionId": "s" }));
     }
     say(&mut bob, json!({ "type": "candidate", "sessionId": "s", "candidate": null })).await;
     let ended = json!({ "type": "error", "sessionId": "s", "code": "SESSION_ENDED", "message": "session ended" });
-    assert_eq!(told(&mut bob).await, ended);
+    assert_eq!(next_json(&mut bob).await, ended);
     say(&mut bob, json!({ "type": "candidate", "sessionId": "never", "candidate": null })).await;
-    assert_eq!(told(&mut bob).await["code"], "SESSION_NOT_FOUND");
+    assert_eq!(next_json(&mut bob).await["code"], "SESSION_NOT_FOUND");
     let mut late = open(&server, "/signal").await;
     say(&mut late, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" })).await;
-    assert_eq!(told(&mut late).await, ended);
+    assert_eq!(next_json(&mut late).await, ended);
     // A join starts afresh.
     for socket in [&mut bob, &mut late] {
         say(socket, json!({ "type": "join", "sessionId": "s" })).await;
         settled(socket).await;
     }
     say(&mut late, json!({ "type": "offer", "sessionId": "s", "sdp": "v=1" })).await;
-    assert_eq!(told(&mut bob).await["sdp"], "v=1");
+    assert_eq!(next_json(&mut bob).await["sdp"], "v=1");
     close([ann, bob, late]).await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn who_comes_back_takes_the_place_of_the_socket_that_is_overdue() {
+async fn returning_peer_evicts_its_overdue_connection() {
     let server = TestServer::with(&["--ws-ping-seconds=1", "--messages-per-second=0"]);
     let mut ann = open(&server, "/signal?sessionId=s").await;
     // Reads nothing, and so answers no heartbeat.
@@ -151,14 +151,14 @@ async fn who_comes_back_takes_the_place_of_the_socket_that_is_overdue() {
         settled(&mut ann).await;
         let mut back = open(&server, "/signal?sessionId=s").await;
         say(&mut back, json!({})).await;
-        match told(&mut back).await["code"].as_str() {
+        match next_json(&mut back).await["code"].as_str() {
             Some("ROOM_FULL") => drop(back),
             _ => break back,
         }
     };
     let mut back = back;
     say(&mut back, json!({ "type": "offer", "sessionId": "s", "sdp": "back" })).await;
-    assert_eq!(told(&mut ann).await["sdp"], "back");
+    assert_eq!(next_json(&mut ann).await["sdp"], "back");
     drop(dead);
     close([ann, back]).await;
     server.finish().await;
@@ -170,14 +170,14 @@ async fn bad_input_is_answered_and_the_connection_stays() {
     let mut ann = open(&server, "/signal?sessionId=s").await;
     for text in ["", "nonsense", "[]", "{}", r#"{"type":"join"}"#, r#"{"type":"offer","sessionId":"s","sdp":""}"#] {
         ann.send(Message::text(text)).await.unwrap();
-        assert_eq!(told(&mut ann).await["code"], "INVALID_MESSAGE", "{text}");
+        assert_eq!(next_json(&mut ann).await["code"], "INVALID_MESSAGE", "{text}");
     }
     close([ann]).await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn who_names_no_session_in_time_is_closed() {
+async fn client_without_a_pair_session_is_closed() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
     let mut silent = open(&server, "/signal").await;
     assert_eq!(message(&mut silent).await, Err(1008));
@@ -211,28 +211,28 @@ async fn where_tls_is_required_a_trusted_proxy_must_say_so() {
             Err(error) => panic!("{error}"),
         };
         assert_eq!(status, expected, "{flags:?} {proto:?}");
-        // Other wires are not concerned.
+        // Other protocols are not affected.
         drop(open(&server, "/ws/t").await);
         server.finish().await;
     }
 }
 
 #[tokio::test]
-async fn presence_of_the_other_peer_is_told_without_its_name() {
+async fn presence_of_the_other_peer_is_anonymous() {
     let server = TestServer::start();
     let mut ann = open(&server, "/signal?sessionId=s").await;
     let mut bob = open(&server, "/signal?sessionId=s").await;
-    assert_eq!(wire::told(&mut ann).await, json!({ "type": "peer-joined", "sessionId": "s" }));
+    assert_eq!(protocol_peer::next_json(&mut ann).await, json!({ "type": "peer-joined", "sessionId": "s" }));
     bob.close(None).await.unwrap();
-    assert_eq!(wire::told(&mut ann).await, json!({ "type": "peer-left", "sessionId": "s" }));
+    assert_eq!(protocol_peer::next_json(&mut ann).await, json!({ "type": "peer-left", "sessionId": "s" }));
 
     // A peer of another protocol is announced by the same words.
-    let mut cid = Peer::join(&server, Wire::Envelope, "s", "cid").await;
-    assert_eq!(wire::told(&mut ann).await, json!({ "type": "peer-joined", "sessionId": "s" }));
+    let mut cid = Peer::join(&server, Protocol::Envelope, "s", "cid").await;
+    assert_eq!(protocol_peer::next_json(&mut ann).await, json!({ "type": "peer-joined", "sessionId": "s" }));
     say(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
-    assert_eq!(wire::told(&mut ann).await, json!({ "type": "hangup", "sessionId": "s" }));
+    assert_eq!(protocol_peer::next_json(&mut ann).await, json!({ "type": "hangup", "sessionId": "s" }));
     let ann_id = cid.list[0].clone();
-    assert_eq!(cid.hear().await, Heard::Left(ann_id));
+    assert_eq!(cid.next_event().await, Received::Left(ann_id));
     cid.close().await;
     close([ann, bob]).await;
     server.finish().await;
@@ -243,11 +243,11 @@ async fn hang_up_of_the_other_peer_is_not_also_a_leave() {
     let server = TestServer::start();
     let mut ann = open(&server, "/signal?sessionId=s").await;
     let mut bob = open(&server, "/signal?sessionId=s").await;
-    assert_eq!(wire::told(&mut ann).await["type"], "peer-joined");
+    assert_eq!(protocol_peer::next_json(&mut ann).await["type"], "peer-joined");
     say(&mut bob, json!({ "type": "hangup", "sessionId": "s" })).await;
-    assert_eq!(wire::told(&mut ann).await["type"], "hangup");
+    assert_eq!(protocol_peer::next_json(&mut ann).await["type"], "hangup");
     say(&mut ann, json!({})).await;
-    assert_eq!(wire::told(&mut ann).await["message"], "type: missing", "nothing came between");
+    assert_eq!(protocol_peer::next_json(&mut ann).await["message"], "type: missing", "nothing came between");
     close([ann, bob]).await;
     server.finish().await;
 }
@@ -266,12 +266,12 @@ async fn texts_of_session_errors_are_in_the_language_of_the_client() {
         request.headers_mut().insert("accept-language", language.parse().unwrap());
         let (mut ann, _) = tokio_tungstenite::connect_async(request).await.unwrap();
         say(&mut ann, json!({ "type": "offer", "sessionId": "other", "sdp": "v=0" })).await;
-        let error = told(&mut ann).await;
+        let error = next_json(&mut ann).await;
         assert_eq!((&error["code"], &error["message"]), (&json!("SESSION_NOT_FOUND"), &json!(not_found)), "{language}");
         say(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
-        assert_eq!(told(&mut ann).await["type"], "hangup");
+        assert_eq!(next_json(&mut ann).await["type"], "hangup");
         say(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" })).await;
-        let error = told(&mut ann).await;
+        let error = next_json(&mut ann).await;
         assert_eq!((&error["code"], &error["message"]), (&json!("SESSION_ENDED"), &json!(ended)), "{language}");
         close([ann]).await;
     }
@@ -281,18 +281,18 @@ async fn texts_of_session_errors_are_in_the_language_of_the_client() {
 #[tokio::test]
 async fn ended_session_is_a_room_that_other_protocols_are_not_in() {
     let server = TestServer::start();
-    let mut ann = Peer::join(&server, Wire::Envelope, "s", "ann").await;
+    let mut ann = Peer::join(&server, Protocol::Envelope, "s", "ann").await;
     let mut bob = open(&server, "/signal?sessionId=t").await;
-    let mut cid = Peer::join(&server, Wire::Envelope, "t", "cid").await;
-    assert_eq!(wire::told(&mut bob).await["type"], "peer-joined");
+    let mut cid = Peer::join(&server, Protocol::Envelope, "t", "cid").await;
+    assert_eq!(protocol_peer::next_json(&mut bob).await["type"], "peer-joined");
     say(&mut bob, json!({ "type": "hangup", "sessionId": "t" })).await;
     let bob_id = cid.list[0].clone();
-    assert_eq!(cid.hear().await, Heard::Left(bob_id));
-    assert_eq!(cid.hear().await, Heard::Error("ROOM_CLOSED".to_owned()));
+    assert_eq!(cid.next_event().await, Received::Left(bob_id));
+    assert_eq!(cid.next_event().await, Received::Error("ROOM_CLOSED".to_owned()));
     cid.offer("ann", "v=0").await;
-    assert_eq!(cid.hear().await, Heard::Error("NOT_IN_ROOM".to_owned()), "no code of another protocol");
-    ann.offer("nobody", "v=0").await;
-    assert_eq!(ann.hear().await, Heard::Error("TARGET_NOT_FOUND".to_owned()));
+    assert_eq!(cid.next_event().await, Received::Error("NOT_IN_ROOM".to_owned()), "no code of another protocol");
+    ann.offer("missing", "v=0").await;
+    assert_eq!(ann.next_event().await, Received::Error("TARGET_NOT_FOUND".to_owned()));
     ann.close().await;
     cid.close().await;
     close([bob]).await;

@@ -1,8 +1,8 @@
-//! A client that loses its connection and comes back, in each of the ways in which that can be done.
+//! A client that loses its connection and resumes its session, over each transport.
 //!
-//! It counts what it is told: each message that carries a number must be the next, across all connections.
+//! It counts messages: each numbered message must have the next number, across all connections.
 
-mod line;
+mod connection;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use parlor_testing::protocol::offset_of;
 use serde_json::{Value, json};
 
-use self::line::Line;
-pub(crate) use self::line::{Loss, Lost};
+use self::connection::Connection;
+pub(crate) use self::connection::{Loss, Lost};
 use super::TestServer;
-use super::wire::{Heard, Wire};
+use super::protocol_peer::{Protocol, Received};
 
 /// How a client is connected that may come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,22 +30,22 @@ pub(crate) enum Way {
 
 pub(crate) const WAYS: [Way; 3] = [Way::WebSocket, Way::Polling, Way::Envelope];
 
-/// What a client brings that wants its place again.
+/// Resume token and last received number of a client.
 #[derive(Debug, Clone)]
 pub(crate) struct Ticket {
     /// `pid`, or `resumeToken`.
     pub(crate) key: String,
-    /// What it has seen last, if anything: an offset, or a number.
+    /// Offset or number of the last received message, if there is one.
     pub(crate) seen: Option<String>,
 }
 
 impl Ticket {
-    /// The same key with another place or number to go on from.
+    /// Returns the resume token with another offset or number.
     pub(crate) fn from(&self, seen: Option<&str>) -> Self {
         Self { key: self.key.clone(), seen: seen.map(str::to_owned) }
     }
 
-    /// The same with another number in it.
+    /// Returns the resume token with another number in its offset.
     pub(crate) fn at(&self, number: u64) -> Self {
         let seen = self.seen.as_deref().expect("something was seen");
         let tag = seen.rsplit_once('-').map(|(tag, _)| format!("{tag}-"));
@@ -58,14 +58,14 @@ impl Ticket {
     }
 }
 
-pub(crate) struct Roamer {
+pub(crate) struct ResumingClient {
     pub(crate) way: Way,
-    line: Line,
-    /// The id of its connection, as peers on a Socket.IO wire know it.
+    connection: Connection,
+    /// Connection id, which peers on Socket.IO see.
     pub(crate) id: String,
     /// `pid`, or `resumeToken`, where it has one.
     key: Option<String>,
-    /// The number of the last message that it was told, and how that says it.
+    /// Number of the last received message, and its text.
     number: u64,
     seen: Option<String>,
     /// Whether it has the place that it came back to.
@@ -74,7 +74,7 @@ pub(crate) struct Roamer {
     early: VecDeque<String>,
 }
 
-/// Numbers what is asked, so that an answer that is told again after a return is not taken for another.
+/// Numbers requests, so that a replayed reply is not mistaken for another.
 static ASKED: AtomicU32 = AtomicU32::new(0);
 
 impl Way {
@@ -84,61 +84,65 @@ impl Way {
     }
 }
 
-impl Roamer {
-    /// Connects, with a token where they are required and with a ticket where it has one; what it is told instead where
-    /// it is refused.
+impl ResumingClient {
+    /// Connects, with an access token and a resume token if they are given; returns the reply if it
+    /// is refused.
     pub(crate) async fn come(
         server: impl Into<SocketAddr>,
         way: Way,
         ticket: Option<&Ticket>,
         token: Option<&str>,
     ) -> Result<Self, String> {
-        let mut line = Line::open(server.into(), way).await;
+        let mut connection = Connection::open(server.into(), way).await;
         let words = Self::words_of_entry(way, ticket, token);
-        let mut roamer = match way {
+        let mut client = match way {
             Way::WebSocket | Way::Polling => {
-                line.send(words.expect("CONNECT")).await;
-                let said = line.next().await.expect("an answer to CONNECT");
-                let Some(reply) = said.strip_prefix("40") else { return Err(said) };
+                connection.send(words.expect("CONNECT")).await;
+                let response = connection.next().await.expect("an answer to CONNECT");
+                let Some(reply) = response.strip_prefix("40") else { return Err(response) };
                 let reply = json_of(reply);
                 let key = reply["pid"].as_str();
                 let is_back = ticket.is_some_and(|ticket| key == Some(&*ticket.key));
-                Self::on(way, line, &reply["sid"], key, is_back)
+                Self::on(way, connection, &reply["sid"], key, is_back)
             }
             Way::Envelope => {
-                let acknowledged = json_of(&line.next().await.expect("an acknowledgement"));
+                let acknowledged = json_of(&connection.next().await.expect("an acknowledgement"));
                 let id = &acknowledged["payload"]["connectionId"];
                 let Some(words) = words else {
-                    return Ok(Self { number: 1, seen: Some("1".to_owned()), ..Self::on(way, line, id, None, false) });
+                    return Ok(Self {
+                        number: 1,
+                        seen: Some("1".to_owned()),
+                        ..Self::on(way, connection, id, None, false)
+                    });
                 };
-                line.send(words).await;
-                let said = line.next().await.expect("an answer to the token");
-                let answer = json_of(&said);
+                connection.send(words).await;
+                let response = connection.next().await.expect("an answer to the token");
+                let answer = json_of(&response);
                 let payload = &answer["payload"];
                 if payload["success"] != true {
-                    return Err(said);
+                    return Err(response);
                 }
-                assert_eq!(payload["recovered"].is_boolean(), ticket.is_some(), "{said}");
+                assert_eq!(payload["recovered"].is_boolean(), ticket.is_some(), "{response}");
                 let is_back = payload["recovered"] == true;
                 let number = if is_back { ticket.map_or(0, Ticket::number) } else { 2 };
-                assert_eq!(answer["sequence"], number, "{said}");
+                assert_eq!(answer["sequence"], number, "{response}");
                 let seen = Some(number.to_string());
-                Self { number, seen, ..Self::on(way, line, id, payload["resumeToken"].as_str(), is_back) }
+                Self { number, seen, ..Self::on(way, connection, id, payload["resumeToken"].as_str(), is_back) }
             }
         };
-        if let Some(ticket) = ticket.filter(|_| roamer.is_back) {
-            (roamer.number, roamer.seen) = (ticket.number(), ticket.seen.clone());
+        if let Some(ticket) = ticket.filter(|_| client.is_back) {
+            (client.number, client.seen) = (ticket.number(), ticket.seen.clone());
         }
-        Ok(roamer)
+        Ok(client)
     }
 
-    fn on(way: Way, line: Line, id: &Value, key: Option<&str>, is_back: bool) -> Self {
+    fn on(way: Way, connection: Connection, id: &Value, key: Option<&str>, is_back: bool) -> Self {
         let id = id.as_str().expect("a connection has an id").to_owned();
         let (key, early) = (key.map(str::to_owned), VecDeque::new());
-        Self { way, line, id, key, number: 0, seen: None, is_back, early }
+        Self { way, connection, id, key, number: 0, seen: None, is_back, early }
     }
 
-    /// What is said on a new connection before anything else.
+    /// Returns the first message on a new connection.
     fn words_of_entry(way: Way, ticket: Option<&Ticket>, token: Option<&str>) -> Option<String> {
         let mut auth = json!({});
         if let Some(token) = token {
@@ -158,20 +162,21 @@ impl Roamer {
         }
     }
 
-    /// Brings a ticket, and is gone before it hears an answer. Over polling nobody can tell, since nothing is under way.
+    /// Sends a resume token, and closes before it reads a reply. Over polling there is no pending
+    /// reply.
     pub(crate) async fn come_in_vain(server: &TestServer, way: Way, ticket: &Ticket) {
-        let mut line = Line::open(server.into(), way).await;
+        let mut connection = Connection::open(server.into(), way).await;
         let words = Self::words_of_entry(way, Some(ticket), None).expect("a ticket is brought");
-        line.send(words).await;
+        connection.send(words).await;
         server.until("the ticket is taken", |held| held.away == 0).await;
         if way != Way::Polling {
-            line.lose(Loss::Reset).await;
+            connection.lose(Loss::Reset).await;
         }
     }
 
     /// One that is back, or is not: it is connected in either case.
     pub(crate) async fn back(server: impl Into<SocketAddr>, way: Way, ticket: &Ticket) -> Self {
-        Self::come(server, way, Some(ticket), None).await.unwrap_or_else(|said| panic!("{way:?}: {said}"))
+        Self::come(server, way, Some(ticket), None).await.unwrap_or_else(|response| panic!("{way:?}: {response}"))
     }
 
     /// Enters a room by a name: who is there.
@@ -198,12 +203,12 @@ impl Roamer {
 
     /// Connects and enters the room `r`.
     pub(crate) async fn joined(server: impl Into<SocketAddr>, way: Way, name: &str) -> Self {
-        let mut roamer = Self::come(server, way, None, None).await.unwrap();
-        roamer.join("r", name).await;
-        roamer
+        let mut client = Self::come(server, way, None, None).await.unwrap();
+        client.join("r", name).await;
+        client
     }
 
-    /// What brings it back.
+    /// Returns what is needed to resume the session.
     pub(crate) fn ticket(&self) -> Ticket {
         Ticket { key: self.key.clone().expect("it can come back"), seen: self.seen.clone() }
     }
@@ -215,8 +220,8 @@ impl Roamer {
     /// Loses its connection: what brings it back.
     pub(crate) async fn lose(self, how: Loss) -> (Ticket, Lost) {
         let ticket = self.ticket();
-        assert!(self.early.is_empty(), "told, and not heard: {:?}", self.early);
-        (ticket, self.line.lose(how).await)
+        assert!(self.early.is_empty(), "unread: {:?}", self.early);
+        (ticket, self.connection.lose(how).await)
     }
 
     /// Loses its connection by a reset: what brings it back.
@@ -224,38 +229,39 @@ impl Roamer {
         self.lose(Loss::Reset).await.0
     }
 
-    /// Loses its connection by a reset, whatever has come that it has not heard.
+    /// Loses the connection by a reset, with messages that it has not read.
     pub(crate) async fn reset(self) {
-        self.line.lose(Loss::Reset).await;
+        self.connection.lose(Loss::Reset).await;
     }
 
     /// The next message, counted.
     pub(crate) async fn next(&mut self) -> String {
         match self.early.pop_front() {
-            Some(said) => said,
+            Some(response) => response,
             None => self.receive().await,
         }
     }
 
     async fn receive(&mut self) -> String {
-        let said = self.line.next().await.expect("the connection is open");
+        let response = self.connection.next().await.expect("the connection is open");
         match self.way {
-            Way::Envelope => self.count(json_of(&said)["sequence"].to_string(), &said),
+            Way::Envelope => self.count(json_of(&response)["sequence"].to_string(), &response),
             // The offset of an event comes right after it.
-            _ if said.starts_with("42") && self.key.is_some() => {
-                let follower = self.line.next().await.expect("the connection is open");
-                let event = json_of(follower.strip_prefix("42").unwrap_or_else(|| panic!("{follower} after {said}")));
-                let offset = offset_of(&event).unwrap_or_else(|| panic!("{follower} after {said}"));
-                self.count(offset.to_owned(), &said);
+            _ if response.starts_with("42") && self.key.is_some() => {
+                let follower = self.connection.next().await.expect("the connection is open");
+                let event =
+                    json_of(follower.strip_prefix("42").unwrap_or_else(|| panic!("{follower} after {response}")));
+                let offset = offset_of(&event).unwrap_or_else(|| panic!("{follower} after {response}"));
+                self.count(offset.to_owned(), &response);
             }
             _ => {}
         }
-        said
+        response
     }
 
-    fn count(&mut self, seen: String, said: &str) {
+    fn count(&mut self, seen: String, response: &str) {
         self.number += 1;
-        assert_eq!(number_in(&seen), self.number, "{:?}: not the next: {said}", self.way);
+        assert_eq!(number_in(&seen), self.number, "{:?}: not the next: {response}", self.way);
         self.seen = Some(seen);
     }
 
@@ -268,21 +274,21 @@ impl Roamer {
             Way::Envelope => json!({ "type": name, "payload": body, "correlationId": correlation }).to_string(),
             _ => format!("42{id}{}", json!([name, body])),
         };
-        self.line.send(question).await;
+        self.connection.send(question).await;
         let head = format!("43{id}[");
         loop {
-            let said = self.receive().await;
-            if is_envelope && said.contains(&correlation) {
-                return json_of(&said)["payload"].take();
+            let response = self.receive().await;
+            if is_envelope && response.contains(&correlation) {
+                return json_of(&response)["payload"].take();
             }
-            if let Some(answer) = said.strip_prefix(&head) {
+            if let Some(answer) = response.strip_prefix(&head) {
                 return json_of(answer.strip_suffix(']').unwrap());
             }
-            self.early.push_back(said);
+            self.early.push_back(response);
         }
     }
 
-    /// Says a number to somebody in a room: the code where it is refused.
+    /// Sends a number to a peer in a room; returns the code if it is refused.
     pub(crate) async fn say_in(&mut self, room: &str, to: &str, number: usize) -> Result<(), String> {
         let mut body = json!({ "roomId": room, "candidate": number.to_string() });
         body[self.way.word("targetId", "targetUserId")] = json!(to);
@@ -295,62 +301,62 @@ impl Roamer {
         assert_eq!(self.say_in("r", to, number).await, Ok(()), "{:?}: {number} to {to}", self.way);
     }
 
-    pub(crate) async fn say_all(&mut self, to: &str, numbers: Range<usize>) {
+    pub(crate) async fn send_all(&mut self, to: &str, numbers: Range<usize>) {
         for number in numbers {
             self.say(to, number).await;
         }
     }
 
-    /// The next that it is told unasked, and the message itself.
-    pub(crate) async fn told(&mut self) -> (Heard, String) {
-        let said = self.next().await;
-        let protocol = if self.way == Way::Envelope { Wire::Envelope } else { Wire::SocketIo };
-        let heard = protocol.decode(&said).unwrap_or_else(|error| panic!("{error:#}"));
-        (heard.unwrap_or_else(|| panic!("{:?}: nobody asked for {said}", self.way)), said)
+    /// Returns the next event, with its text.
+    pub(crate) async fn next_event(&mut self) -> (Received, String) {
+        let response = self.next().await;
+        let protocol = if self.way == Way::Envelope { Protocol::Envelope } else { Protocol::SocketIo };
+        let observed = protocol.decode(&response).unwrap_or_else(|error| panic!("{error:#}"));
+        (observed.unwrap_or_else(|| panic!("{:?}: unexpected reply {response}", self.way)), response)
     }
 
-    pub(crate) async fn hears(&mut self, expected: Heard) {
-        let (heard, said) = self.told().await;
-        assert_eq!(heard, expected, "{:?}: {said}", self.way);
+    pub(crate) async fn hears(&mut self, expected: Received) {
+        let (observed, response) = self.next_event().await;
+        assert_eq!(observed, expected, "{:?}: {response}", self.way);
     }
 
-    /// Is told that somebody is gone, and why.
+    /// Asserts that a peer leaves for a reason.
     pub(crate) async fn hears_left(&mut self, id: &str, reason: &str) {
-        let (heard, said) = self.told().await;
-        assert_eq!(heard, Heard::Left(id.to_owned()), "{:?}: {said}", self.way);
-        assert!(said.contains(&format!(r#""reason":"{reason}""#)), "{said}");
+        let (observed, response) = self.next_event().await;
+        assert_eq!(observed, Received::Left(id.to_owned()), "{:?}: {response}", self.way);
+        assert!(response.contains(&format!(r#""reason":"{reason}""#)), "{response}");
     }
 
-    /// Is told these numbers, in order and with nothing in between.
+    /// Asserts that exactly these numbers arrive next, in order.
     pub(crate) async fn hears_all(&mut self, from: &str, numbers: Range<usize>) {
         for number in numbers {
             let candidate = Some(number.to_string());
-            self.hears(Heard::Candidate { from: from.to_owned(), candidate }).await;
+            self.hears(Received::Candidate { from: from.to_owned(), candidate }).await;
         }
     }
 
-    /// Is told all from the first message on, whatever it has said that it has seen.
+    /// Expects all messages from the first on, regardless of what it has confirmed.
     pub(crate) fn begins_anew(&mut self) {
         (self.number, self.seen) = (0, None);
     }
 
-    /// Is told the first word on its wire, where that is told again.
+    /// Asserts the first message of the protocol, if that is repeated.
     pub(crate) async fn hears_hello(&mut self) {
-        let said = self.next().await;
-        assert!(said.contains("connection:ack"), "{said}");
+        let response = self.next().await;
+        assert!(response.contains("connection:ack"), "{response}");
     }
 
-    /// Is told who is in a room, where that is told again.
+    /// Asserts the list of members, if that is repeated.
     pub(crate) async fn hears_list(&mut self) {
-        let said = self.next().await;
-        assert!(said.contains(self.way.word("room-users", "room:state")), "{said}");
+        let response = self.next().await;
+        assert!(response.contains(self.way.word("room-users", "room:state")), "{response}");
         if self.way != Way::Envelope {
             let joined = self.next().await;
             assert!(joined.contains("room-joined"), "{joined}");
         }
     }
 
-    /// All that is told between now and an answer, as it came.
+    /// Returns everything that arrives before a reply.
     pub(crate) async fn rest(&mut self) -> Vec<String> {
         match self.way {
             Way::Envelope => self.ask("ping", json!({})).await,
@@ -359,7 +365,7 @@ impl Roamer {
         self.early.drain(..).collect()
     }
 
-    /// Whether nothing was told that has not been heard: all that the server had to say comes before an answer.
+    /// Asserts that no unread event has arrived: everything from the server precedes a reply.
     pub(crate) async fn hears_nothing(&mut self) {
         let rest = self.rest().await;
         assert!(rest.is_empty(), "{:?}: {rest:?}", self.way);
@@ -367,13 +373,13 @@ impl Roamer {
 
     /// Waits until the server has ended the connection.
     pub(crate) async fn ended(self) {
-        self.line.ended().await;
+        self.connection.ended().await;
     }
 
-    /// Says goodbye, as its wire has it.
+    /// Closes the connection, as its protocol does.
     pub(crate) async fn close(mut self) {
-        self.line.close().await;
-        self.line.ended().await;
+        self.connection.close().await;
+        self.connection.ended().await;
     }
 }
 

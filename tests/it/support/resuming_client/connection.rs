@@ -1,4 +1,4 @@
-//! What carries a roamer for a time.
+//! The transport connection of a resuming client.
 
 use std::net::SocketAddr;
 
@@ -7,34 +7,34 @@ use parlor_testing::transport::{connect, reset};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::Way;
-use crate::support::client::{WebSocket, goodbye};
+use crate::support::client::{WebSocket, normal_close};
 use crate::support::polling::Polling;
+use crate::support::protocol_peer::message;
 use crate::support::raw::Raw;
 use crate::support::server::LIMIT;
-use crate::support::wire::message;
 
 /// How a connection is lost.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Loss {
     /// RST: a crash of the machine, or of something on the way.
     Reset,
-    /// FIN, without a goodbye: a crash of the program.
+    /// FIN without a close frame, as in a crash of the program.
     End,
     /// Nothing comes any more, not even an end: the network is gone.
     Silence,
 }
 
-pub(super) enum Line {
+pub(super) enum Connection {
     WebSocket(Box<WebSocket>),
     Polling(Polling),
 }
 
-/// A line that is lost for its client and not for the network, until this is dropped.
+/// A connection that is lost for its client and not for the network, until this is dropped.
 pub(crate) struct Lost {
-    _line: Option<Line>,
+    _line: Option<Connection>,
 }
 
-impl Line {
+impl Connection {
     pub(super) async fn open(server: SocketAddr, way: Way) -> Self {
         let path = match way {
             Way::Polling => return Self::Polling(Polling::open(server).await),
@@ -63,18 +63,18 @@ impl Line {
                 Self::Polling(polling) => polling.next().await,
             }
         };
-        tokio::time::timeout(LIMIT, next).await.expect("something is told in time")
+        tokio::time::timeout(LIMIT, next).await.expect("a message arrives in time")
     }
 
     pub(super) async fn lose(self, how: Loss) -> Lost {
         let kept = match (self, how) {
-            (line, Loss::Silence) => Some(line),
+            (connection, Loss::Silence) => Some(connection),
             (Self::WebSocket(socket), Loss::Reset) => {
                 reset(*socket);
                 None
             }
             (Self::WebSocket(_), Loss::End) => None,
-            // The poll that waits ends so: between two of them nobody can tell.
+            // The pending poll is dropped; there is nothing else to reset.
             (Self::Polling(polling), Loss::Reset) => {
                 Raw::reset(polling.poll().await);
                 None
@@ -87,10 +87,10 @@ impl Line {
         Lost { _line: kept }
     }
 
-    /// Says goodbye, as its wire has it.
+    /// Closes the connection, as its protocol does.
     pub(super) async fn close(&mut self) {
         match self {
-            Self::WebSocket(socket) => _ = socket.as_mut().close(Some(goodbye())).await,
+            Self::WebSocket(socket) => _ = socket.as_mut().close(Some(normal_close())).await,
             Self::Polling(polling) => polling.send("41\u{1e}1").await,
         }
     }

@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::TestServer;
 use crate::support::client::WebSocket;
-use crate::support::wire::{message, open, told as next_message};
+use crate::support::protocol_peer::{message, next_json as next_message, open};
 
 const ID: &str = "6f1c0000-0000-4000-8000-000000000000";
 

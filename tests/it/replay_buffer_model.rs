@@ -2,10 +2,10 @@
 
 use parlor::dialect::socketio::Offset;
 use parlor::id::ConnectionId;
-use parlor::session::ResumeKey;
+use parlor::session::ResumeToken;
 use proptest::prelude::*;
 
-use crate::support::history::{Scenario, play, scenario};
+use crate::support::replay_buffer::{Scenario, play, scenario};
 
 fn scenarios() -> impl Strategy<Value = Scenario> {
     prop::collection::vec(any::<u8>(), 0..600).prop_filter_map("too few bytes", |data| scenario(&data))
@@ -20,15 +20,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_history_does_what_its_model_does(scenario in scenarios()) {
+    fn replay_buffer_agrees_with_its_model(scenario in scenarios()) {
         play(&scenario);
     }
 
     #[test]
     fn whatever_is_given_back_is_read_without_a_panic(text in given_back(), connection in any::<u128>(), number in any::<u64>()) {
         let connection = ConnectionId::from_u128(connection);
-        if let Some(key) = ResumeKey::parse(&text) {
-            prop_assert_eq!(ResumeKey::parse(&key.expose()).map(|key| key.id()), Some(key.id()));
+        if let Some(key) = ResumeToken::parse(&text) {
+            prop_assert_eq!(ResumeToken::parse(&key.expose()).map(|key| key.id()), Some(key.id()));
         }
         _ = Offset::seen(connection, Some(&text));
         let offset = Offset { connection, number }.to_string();

@@ -1,4 +1,4 @@
-//! What only `/ws` and `/ws/{topic}` have.
+//! Peculiarities of `/ws` and `/ws/{topic}`.
 
 use futures_util::SinkExt;
 use serde_json::{Value, json};
@@ -6,14 +6,14 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::TestServer;
 use crate::support::client::WebSocket;
-use crate::support::wire::{message, open, told};
+use crate::support::protocol_peer::{message, next_json, open};
 
 const ID: &str = "6f1c0000-0000-4000-8000-000000000000";
 
 async fn ask(socket: &mut WebSocket, kind: &str, payload: Value) -> Value {
     let message = json!({ "type": kind, "payload": payload, "correlationId": ID, "timestamp": 5 });
     socket.send(Message::text(message.to_string())).await.unwrap();
-    let answer = told(socket).await;
+    let answer = next_json(socket).await;
     assert_eq!(answer["correlationId"], ID, "{answer}");
     assert!(answer["timestamp"].is_u64());
     answer
@@ -23,7 +23,7 @@ async fn ask(socket: &mut WebSocket, kind: &str, payload: Value) -> Value {
 async fn each_request_has_one_answer_with_its_correlation_id() {
     let server = TestServer::start();
     let mut ann = open(&server, "/ws").await;
-    let ack = told(&mut ann).await;
+    let ack = next_json(&mut ann).await;
     assert_eq!((&ack["type"], &ack["payload"]["heartbeatSeconds"]), (&json!("connection:ack"), &json!(30)));
     let answer = ask(&mut ann, "auth:request", json!({ "token": "anything", "role": "host" })).await;
     assert_eq!((&answer["type"], &answer["payload"]["success"]), (&json!("auth:response"), &json!(true)));
@@ -42,7 +42,7 @@ async fn each_request_has_one_answer_with_its_correlation_id() {
     assert_eq!(ask(&mut ann, "sdp:offer", json!({ "sdp": "v=0" })).await["type"], "ok");
     assert_eq!(ask(&mut ann, "ping", json!({ "a": [1] })).await["payload"], json!({ "a": [1] }));
     for (kind, payload, code) in [
-        ("sdp:offer", json!({ "sdp": "v=0", "targetUserId": "nobody" }), "TARGET_NOT_FOUND"),
+        ("sdp:offer", json!({ "sdp": "v=0", "targetUserId": "missing" }), "TARGET_NOT_FOUND"),
         ("sdp:offer", json!({}), "INVALID_MESSAGE"),
         ("room:state", json!({ "roomId": "elsewhere" }), "NOT_IN_ROOM"),
         ("room:leave", json!({ "roomId": "elsewhere" }), "NOT_IN_ROOM"),
@@ -64,19 +64,19 @@ async fn each_request_has_one_answer_with_its_correlation_id() {
 }
 
 #[tokio::test]
-async fn a_relayed_signal_keeps_what_its_sender_wrote_but_its_name() {
+async fn relayed_signal_keeps_the_senders_fields_except_its_name() {
     let server = TestServer::start();
     let mut ann = open(&server, "/ws").await;
     let mut bob = open(&server, "/ws").await;
     for (socket, name) in [(&mut ann, "ann"), (&mut bob, "bob")] {
-        told(socket).await;
+        next_json(socket).await;
         ask(socket, "room:join", json!({ "roomId": "r", "user": { "id": name } })).await;
     }
-    assert_eq!(told(&mut ann).await["type"], "room:participant-joined");
+    assert_eq!(next_json(&mut ann).await["type"], "room:participant-joined");
     let sent =
         json!({ "sdp": "v=0", "targetUserId": "ann", "mine": { "z": 1, "a": 2 }, "fromUserId": "eve", "sentAt": 1 });
     ask(&mut bob, "sdp:offer", sent).await;
-    let payload = told(&mut ann).await["payload"].take();
+    let payload = next_json(&mut ann).await["payload"].take();
     let expected = json!({ "sdp": "v=0", "targetUserId": "ann", "mine": { "z": 1, "a": 2 }, "sentAt": 5, "fromUserId": "bob", "roomId": "r" });
     assert_eq!(payload, expected);
     drop((ann, bob));
@@ -84,10 +84,10 @@ async fn a_relayed_signal_keeps_what_its_sender_wrote_but_its_name() {
 }
 
 #[tokio::test]
-async fn who_does_not_join_in_time_is_closed() {
+async fn client_that_does_not_join_in_time_is_closed() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
     let mut idle = open(&server, "/ws").await;
-    told(&mut idle).await;
+    next_json(&mut idle).await;
     ask(&mut idle, "ping", json!({})).await;
     assert_eq!(message(&mut idle).await, Err(1008));
     drop(idle);
@@ -98,23 +98,23 @@ async fn who_does_not_join_in_time_is_closed() {
 async fn a_topic_tells_metadata_and_echoes_message_ids() {
     let server = TestServer::start();
     let mut ann = open(&server, "/ws/t?metadata=%7B%22name%22%3A%22Ann%22%2C%22n%22%3A1e2%7D").await;
-    let id = told(&mut ann).await["selfId"].take();
+    let id = next_json(&mut ann).await["selfId"].take();
     assert_eq!(id.as_str().unwrap().len(), 26, "a ULID: {id}");
-    assert_eq!(told(&mut ann).await, json!({ "type": "peer-list", "peers": [] }));
+    assert_eq!(next_json(&mut ann).await, json!({ "type": "peer-list", "peers": [] }));
     let mut bob = open(&server, "/ws/t").await;
-    let bob_id = told(&mut bob).await["selfId"].take();
+    let bob_id = next_json(&mut bob).await["selfId"].take();
     let list = message(&mut bob).await.unwrap();
     assert!(list.contains(r#""metadata":{"name":"Ann","n":1e2}"#), "as it came: {list}");
-    assert_eq!(told(&mut ann).await, json!({ "type": "peer-joined", "peerId": bob_id, "metadata": {} }));
+    assert_eq!(next_json(&mut ann).await, json!({ "type": "peer-joined", "peerId": bob_id, "metadata": {} }));
     let offer = json!({ "type": "offer", "to": id, "payload": { "any": ["thing"] }, "msgId": "m1", "from": "forged" });
     bob.send(Message::text(offer.to_string())).await.unwrap();
     let expected = json!({ "type": "offer", "from": bob_id, "payload": { "any": ["thing"] }, "msgId": "m1" });
-    assert_eq!(told(&mut ann).await, expected);
-    bob.send(Message::text(r#"{"type":"offer","to":"nobody","payload":{},"msgId":"m2"}"#)).await.unwrap();
-    let error = told(&mut bob).await;
+    assert_eq!(next_json(&mut ann).await, expected);
+    bob.send(Message::text(r#"{"type":"offer","to":"missing","payload":{},"msgId":"m2"}"#)).await.unwrap();
+    let error = next_json(&mut bob).await;
     assert_eq!((&error["code"], &error["msgId"]), (&json!("target_not_found"), &json!("m2")), "success was silent");
     bob.close(None).await.unwrap();
-    assert_eq!(told(&mut ann).await, json!({ "type": "peer-left", "peerId": bob_id }));
+    assert_eq!(next_json(&mut ann).await, json!({ "type": "peer-left", "peerId": bob_id }));
     drop((ann, bob));
     server.finish().await;
 }
@@ -137,29 +137,29 @@ async fn a_topic_that_cannot_be_joined_is_refused_at_the_door_or_closed() {
     }
     assert_eq!(http.get(server.url("/ws")).send().await.unwrap().status(), 400, "no handshake");
     let mut first = open(&server, "/ws/t").await;
-    told(&mut first).await;
-    told(&mut first).await;
+    next_json(&mut first).await;
+    next_json(&mut first).await;
     let mut second = open(&server, "/ws/t").await;
-    assert_eq!(told(&mut second).await["type"], "welcome");
+    assert_eq!(next_json(&mut second).await["type"], "welcome");
     assert_eq!(message(&mut second).await, Err(1008));
     drop((first, second, http));
     server.finish().await;
 }
 
-/// The target's queue stays full for 100 ms: the sender is told, and only then.
+/// The target's queue stays full for 100 ms, after which the sender gets an error.
 #[tokio::test]
-async fn a_topic_drops_what_a_full_queue_cannot_take() {
+async fn topic_drops_messages_for_a_full_queue() {
     let server = TestServer::with(&["--send-queue=8", "--messages-per-second=0"]);
     let mut stalled = open(&server, "/ws/t").await;
-    let to = told(&mut stalled).await["selfId"].take();
+    let to = next_json(&mut stalled).await["selfId"].take();
     let mut ann = open(&server, "/ws/t").await;
-    told(&mut ann).await;
-    told(&mut ann).await;
+    next_json(&mut ann).await;
+    next_json(&mut ann).await;
     let offer = json!({ "type": "offer", "to": to, "payload": "x".repeat(60_000), "msgId": "m" }).to_string();
     let dropped = loop {
         ann.send(Message::text(offer.as_str())).await.unwrap();
         ann.send(Message::text("{}")).await.unwrap();
-        let answer = told(&mut ann).await;
+        let answer = next_json(&mut ann).await;
         if answer["code"] != "invalid_type" {
             break answer;
         }
@@ -174,15 +174,15 @@ async fn a_topic_drops_what_a_full_queue_cannot_take() {
 async fn topic_client_with_a_full_queue_hears_that_its_room_was_closed() {
     let server = TestServer::with(&["--send-queue=8", "--messages-per-second=0"]);
     let mut slow = open(&server, "/ws/t").await;
-    let to = told(&mut slow).await["selfId"].take();
+    let to = next_json(&mut slow).await["selfId"].take();
     let mut ann = open(&server, "/ws/t").await;
-    told(&mut ann).await;
-    told(&mut ann).await;
+    next_json(&mut ann).await;
+    next_json(&mut ann).await;
     let offer = json!({ "type": "offer", "to": to, "payload": "x".repeat(60_000) }).to_string();
     loop {
         ann.send(Message::text(offer.as_str())).await.unwrap();
         ann.send(Message::text("{}")).await.unwrap();
-        if told(&mut ann).await["code"] == "dropped" {
+        if next_json(&mut ann).await["code"] == "dropped" {
             break;
         }
     }
