@@ -11,7 +11,7 @@
 //! - [`node_list`]: which nodes live, and which is to be removed;
 //! - [`node`]: joins, leaves and signals of this node, and the repair procedure of each new connection to the engine.
 //!
-//! The guarantee that is easy to break: all changes of a shared room reach this node through its inbox, in the order of the
+//! Invariant: all changes of a shared room reach this node through its inbox, in the order of the
 //! room's log, and a signal is delivered only to a replica that has its sender.
 
 use bytes::Bytes;

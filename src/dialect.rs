@@ -8,7 +8,7 @@
 //! - a transport registers its connection with the [`Dialect`] of its client, and executes the steps of a
 //!   [`Conversation`].
 //!
-//! The guarantee that is easy to break: no input makes `decode` panic.
+//! Invariant: no input makes `decode` panic.
 
 use std::time::{Duration, SystemTime};
 

@@ -8,7 +8,7 @@ use parlor::config::Invalid;
 use parlor::config::record::Order;
 use parlor::record::{self, RecordError};
 
-/// Carries out the command; prints what was learned, or why nothing was.
+/// Executes the command, and prints the learned profile or the reason why there is none.
 pub(crate) fn run(order: Result<Order, Invalid>) -> ExitCode {
     let order = match order {
         Ok(order) => order,

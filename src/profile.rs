@@ -8,7 +8,7 @@ use parlor::server::profiles::read;
 
 const USAGE: &str = "profile takes: list, show NAME, check FILE, record --upstream URL, or infer FILE";
 
-/// Carries out the command that follows `profile`; returns what to print.
+/// Executes the command after `profile`, and returns its output.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<String> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {

@@ -6,7 +6,7 @@
 //! 4. `proof` plays the recorded clients against a Parlor with that profile; `report` summarizes what was reproduced;
 //! 5. the profile is written with the summary as its comment, at once and whole.
 //!
-//! The guarantee that is easy to break: a trace stays in memory. Only `--save-trace` writes one, with `placeholders`.
+//! Invariant: a trace stays in memory. Only `--save-trace` writes one, with `placeholders`.
 
 mod frames;
 mod guide;
@@ -55,7 +55,7 @@ const NAME: &str = "recorded";
 /// An error of a recording or an inference.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The upstream is no address of a server.
+    /// The upstream is not the address of a server.
     #[error("--upstream: {0}")]
     Upstream(String),
     /// The server cannot be reached.
@@ -100,7 +100,7 @@ pub enum RecordError {
         /// The cause.
         source: io::Error,
     },
-    /// The file is no trace.
+    /// The file is not a trace.
     #[error("{}", path.display())]
     Trace {
         /// The path of the file.
@@ -108,7 +108,7 @@ pub enum RecordError {
         /// The mistake in it.
         source: TraceError,
     },
-    /// The trace yields no profile.
+    /// No profile can be inferred from the trace.
     #[error(transparent)]
     Infer(#[from] InferError),
     /// The profile could not be tried.
@@ -267,7 +267,7 @@ fn settings(profiles: &str, relay_events: Option<&str>) -> Vec<String> {
 struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Creates it beside `neighbor`.
+    /// Creates the file beside `neighbor`.
     fn create(neighbor: &Path, text: &str) -> Result<Self, RecordError> {
         let path = neighbor.with_added_extension("trial.toml");
         let file = |source| RecordError::File { path: path.clone(), source };

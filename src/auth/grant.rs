@@ -147,7 +147,7 @@ impl Grant {
         self.rooms.as_ref().is_none_or(|rooms| rooms.contains(room))
     }
 
-    /// Returns a peer's metadata: what the client says, overridden by what the token says; with the `sub`, where the
+    /// Returns a peer's metadata: the metadata of the client, overridden by the claims of the token; with the `sub`, if the
     /// server assigns peer ids.
     pub fn metadata(&self, client: &Metadata, with_subject: bool) -> Metadata {
         let reserved: Vec<&str> = self.reserved.iter().map(String::as_str).collect();

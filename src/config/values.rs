@@ -77,7 +77,7 @@ pub(super) fn rate(text: &str) -> Result<u32, String> {
     whole(text, 0, 1_000_000).map(|number| u32::try_from(number).expect("the range fits the type"))
 }
 
-/// Parses a size in bytes, from 1 KiB (256 bytes would not hold a session description) to `MOST`
+/// Parses a size in bytes, from 1 KiB (256 bytes would not hold a session description) to `MAX`
 /// MiB.
 pub(super) fn megabytes<const MAX: usize>(text: &str) -> Result<usize, String> {
     size(text, 1024, MAX * 1024 * 1024)

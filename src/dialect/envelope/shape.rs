@@ -3,7 +3,7 @@
 //! - [`read`] reads a value with serde, which stops at the first problem;
 //! - serde's messages name Rust types: [`plain`] rewrites them in the style of the other checks.
 //!
-//! The guarantee that is easy to break: a problem never quotes the value, only its path. Serde's messages quote parts
+//! Invariant: a problem never quotes the value, only its path. Serde's messages quote parts
 //! of it.
 
 use std::fmt::Write as _;

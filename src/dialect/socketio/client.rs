@@ -5,7 +5,7 @@
 //! - each namespace that the client connects to is a session of its own, numbered by its channel;
 //! - a binary event is handled once its attachments have arrived.
 //!
-//! The guarantee that is easy to break: the confirmation of a CONNECT precedes all other packets of its namespace.
+//! Invariant: the confirmation of a CONNECT precedes all other packets of its namespace.
 
 use std::any::Any;
 use std::borrow::Cow;

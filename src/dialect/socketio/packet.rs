@@ -8,7 +8,7 @@
 //! [`decode`](super::decode). The specifications are <https://socket.io/docs/v4/engine-io-protocol/> and
 //! <https://socket.io/docs/v4/socket-io-protocol/>; their former revisions are tagged `v3` and `v4` there.
 //!
-//! The guarantee that is easy to break: no input makes decoding panic, or take more than one pass over the head.
+//! Invariant: no input makes decoding panic, or take more than one pass over the head.
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@
 //! - `template` expands variables to the arguments of a server's event;
 //! - `rule` joins either with an event name; `file` reads and checks the rules of a file.
 //!
-//! Rooms and the other dialects do not know of profiles. The guarantee that is easy to break: bodies of signals and
+//! Rooms and the other dialects do not know of profiles. Invariant: bodies of signals and
 //! metadata are copied as text, never parsed into a tree.
 
 pub(super) mod command;
