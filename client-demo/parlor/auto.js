@@ -30,10 +30,10 @@ export const SFU_FROM = 5;
 export const MODE_TOPIC = "media-mode";
 
 /** How long the former connections remain after everything arrives over the new ones: other members may not be as far, in milliseconds. */
-const OVERLAP_MS = 2500;
+const OVERLAP_MS = 5000;
 /** Maximum duration of a change in milliseconds: a member may have nothing to send. */
-const OVERLAP_LIMIT_MS = 10_000;
-const CHECK_MS = 200;
+const OVERLAP_LIMIT_MS = 20_000;
+const CHECK_MS = 400;
 
 /** Error codes after which the media server is not used any more. */
 const UNAVAILABLE = new Set(["TRANSPORT_ERROR", "NO_BUNDLE"]);
@@ -80,8 +80,8 @@ export class AutoCall extends Emitter {
   #sends = {};
   /** The members that were reported. @type {Set<string>} */
   #reported = new Set();
-  /** @type {number | undefined} */
-  #overlapTimer;
+  /** During a change: the members whose media arrives over the new connections. @type {Set<string>} */
+  #ready = new Set();
   #abort = new AbortController();
 
   /** @param {AutoOptions} options create it before joining, so that no event of the room is missed */
@@ -112,9 +112,9 @@ export class AutoCall extends Emitter {
   /** The members of the call. @returns {Map<string, AutoMember>} a copy */
   get members() {
     const members = /** @type {Map<string, AutoMember>} */ (this.#current?.members ?? new Map());
-    for (const [id, member] of members) {
+    for (const id of members.keys()) {
       const before = this.#former?.members.get(id);
-      if (before && !isComplete(member, before)) members.set(id, before);
+      if (before && !this.#ready.has(id)) members.set(id, before);
     }
     return members;
   }
@@ -149,7 +149,6 @@ export class AutoCall extends Emitter {
   /** Closes all connections. The signaling is unaffected. */
   close() {
     this.#abort.abort();
-    clearInterval(this.#overlapTimer);
     this.#former?.close();
     this.#current?.close();
     this.#former = this.#current = null;
@@ -300,22 +299,31 @@ export class AutoCall extends Emitter {
   }
 
   /** Ends the former connections when they are no longer needed. */
-  #overlap() {
+  async #overlap() {
+    const former = this.#former;
+    this.#ready.clear();
     const began = performance.now();
     let completeSince = Infinity;
-    this.#overlapTimer = setInterval(() => {
+    const isOver = () => this.#former !== former || !former;
+    while (!isOver()) {
+      await new Promise((resolve) => setTimeout(resolve, CHECK_MS));
+      const members = /** @type {Map<string, AutoMember>} */ (this.#current?.members ?? new Map());
+      for (const [id, member] of members) {
+        const before = former?.members.get(id);
+        const isNew = !this.#ready.has(id) && (!before || (await isComplete(member, before).catch(() => false)));
+        if (isOver()) return;
+        if (!isNew) continue;
+        this.#ready.add(id);
+        this.#report("changed", id);
+      }
       const now = performance.now();
-      const former = this.#former?.members ?? new Map();
-      const current = /** @type {Map<string, AutoMember>} */ (this.#current?.members ?? new Map());
-      for (const id of current.keys()) this.#report("changed", id);
-      const isReady = [...current].every(([id, member]) => !former.has(id) || isComplete(member, former.get(id)));
+      const isReady = [...members.keys()].every((id) => this.#ready.has(id));
       completeSince = isReady ? Math.min(completeSince, now) : Infinity;
       if (now - completeSince > OVERLAP_MS || now - began > OVERLAP_LIMIT_MS) this.#endFormer();
-    }, CHECK_MS);
+    }
   }
 
   #endFormer() {
-    clearInterval(this.#overlapTimer);
     const former = this.#former;
     this.#former = null;
     if (!former) return;
@@ -334,22 +342,22 @@ export class AutoCall extends Emitter {
  * @param {AutoMember} now
  * @param {AutoMember} before
  */
-function isComplete(now, before) {
+async function isComplete(now, before) {
   if (before.peer?.state !== "connected") return true;
   if (now.peer?.state !== "connected") return false;
-  for (const stream of /** @type {const} */ (["stream", "screen"])) {
-    const arriving = arrivingIn(now.peer[stream]);
-    for (const kind of arrivingIn(before.peer[stream])) {
-      const announced = stream === "screen" ? before.sends?.screen : before.sends?.[kind];
-      // A muted microphone sends silence in a mesh, and nothing through the media server.
-      if (announced !== false && !arriving.has(kind)) return false;
-    }
-  }
-  return true;
+  const [has, had] = await Promise.all([arrivals(now.peer), arrivals(before.peer)]);
+  const { audio, video, screen } = before.sends ?? { audio: true, video: true, screen: false };
+  // What is announced to be off may still be counted.
+  const wanted = { audio: Math.min(had.audio, Number(audio)), video: Math.min(had.video, Number(video) + Number(screen)) };
+  return has.audio >= wanted.audio && has.video >= wanted.video;
 }
 
-/** The kinds of the tracks that arrive. @param {MediaStream} stream */
-function arrivingIn(stream) {
-  const arriving = stream.getTracks().filter(({ muted, readyState }) => !muted && readyState === "live");
-  return new Set(arriving.map(({ kind }) => /** @type {"audio" | "video"} */ (kind)));
+/** Counts the tracks that arrive. @param {import("./peer.js").Peer | import("./sfu-peer.js").SfuPeer} peer */
+async function arrivals(peer) {
+  const report = await ("connection" in peer ? peer.connection : peer).getStats();
+  const inbound = [.../** @type {any} */ (report).values()].filter(({ type }) => type === "inbound-rtp");
+  return {
+    audio: inbound.filter(({ kind, packetsReceived }) => kind === "audio" && packetsReceived > 0).length,
+    video: inbound.filter(({ kind, framesDecoded }) => kind === "video" && framesDecoded > 0).length,
+  };
 }
