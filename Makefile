@@ -1,10 +1,11 @@
-# `make run` and `make test` do everything on a machine with a Rust toolchain, a C compiler, Node with npm, and apt.
+# `make run` needs a Rust toolchain and a C compiler; `make test` also Node with npm, Python, and apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev check test test-long test-night
+.PHONY: help run dev vendor check test test-long test-night
 .PHONY: test-rust test-compat test-record test-wires test-browser test-media test-restart
 .PHONY: test-attacks test-soak test-drops test-browser-long test-media-long test-schemathesis test-fuzz test-bench test-release
 .PHONY: soak drops call fuzz sim test-sim bench bench-quick bench-media bench-instructions bench-record bench-build
+.PHONY: dist test-dist test-packages
 .PHONY: program program-release python cargo-deny cargo-fuzz
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -33,22 +34,27 @@ SIMULATION := --nocapture cluster_sim::
 endif
 
 help:
-	@echo 'make run         install what the demo needs, build, serve everything on port 4000'
+	@echo 'make run         build, serve everything on port 4000'
 	@echo 'make dev         the same, rebuilt and restarted on each change'
 	@echo 'make check       format, lints, docs, licences'
 	@echo 'make test        install what the tests need, run them: some minutes'
 	@echo 'make test-long   soak, drops, attacks under latency bounds, instruction counts: 20 minutes'
 	@echo 'make test-night  the same for hours'
+	@echo 'make dist        what is released: archive, Debian package, SBOM, checksums'
 	@echo 'make bench       measure beside other servers, into docs/performance.md'
 	@echo 'make fuzz        each fuzz target for a minute'
 	@echo 'make sim         random seeds of the simulated cluster for an hour'
 
-run: client-demo/node_modules
+run:
 	cargo run --profile quick $(QUICK)
 
-dev: client-demo/node_modules
+dev:
 	@command -v inotifywait >/dev/null || { $(APT) inotify-tools; }
 	scripts/dev
+
+# The bundles of other packages that the demo and pages load: committed, so that a build needs no Node.
+vendor: client-demo/node_modules
+	node scripts/vendor.mjs
 
 # The docs are for contributors: private items are documented, and may be linked.
 check: cargo-deny
@@ -66,7 +72,7 @@ test: program python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil \
 
 test-long: program program-release python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil /usr/bin/valgrind \
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules tests/media/node_modules
-	scripts/suites test-attacks test-sim test-soak,test-drops test-browser-long,test-schemathesis test-media-long test-bench test-release,test-fuzz
+	scripts/suites test-attacks test-sim test-soak,test-drops test-browser-long,test-schemathesis test-media-long test-packages test-bench test-release,test-fuzz
 
 test-night: program program-release client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
 	scripts/suites soak drops call fuzz
@@ -75,7 +81,7 @@ test-night: program program-release client-demo/node_modules tests/browser/node_
 call: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
 	cd tests/browser && CALL_MINUTES=60 CHROMIUM_BIN=$(CHROMIUM) node ../run.mjs --long --limit 4500 long-call.long.test.js
 
-test-rust: client-demo/node_modules
+test-rust:
 	$(RUST_TESTS)
 
 # Under each attack the calls of others must be as quick as if nothing happened: alone on the machine.
@@ -159,6 +165,18 @@ bench-record: bench-build /usr/bin/valgrind
 	$(BENCH) instructions --record
 
 bench-build: program-release
+
+# Archive, Debian package, SBOM and checksums, in target/dist.
+dist:
+	scripts/dist
+
+# As root: it installs the package.
+test-dist:
+	node tests/run.mjs tests/release/dist.test.js
+
+# The client packages, installed from their files into empty projects.
+test-packages: program python client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
+	CHROMIUM_BIN=$(CHROMIUM) npm test --prefix tests/packages
 
 # With the tests, which need the same dependencies with more features: otherwise those would be built twice.
 program:

@@ -19,6 +19,7 @@ import { cleanName } from "./parlor/name.js";
 import { uuid } from "./parlor/uuid.js";
 import { PROTOCOLS, protocolOf } from "./protocols.js";
 import { shortcutsAreOn } from "./settings.js";
+import { claimRoom, isInOtherTab } from "./tabs.js";
 
 const query = new URLSearchParams(location.search);
 readSessionLink();
@@ -34,6 +35,7 @@ const userId = subjectOf(token) ?? remembered("session", "parlor.userId") ?? rem
 
 /** @type {Call | null} */
 let call = null;
+let releaseRoom = () => {};
 let room = query.get("room")?.trim() ?? "";
 let protocol = initialProtocol();
 let mode = modeOf(query.get("media")) ?? MODES[0];
@@ -49,7 +51,12 @@ const lobby = new Lobby({
 });
 lobby.addEventListener("wire", ({ detail }) => chooseProtocol(detail));
 lobby.addEventListener("mode", ({ detail }) => chooseMode(detail));
-lobby.addEventListener("join", ({ detail }) => join(detail));
+lobby.addEventListener("join", async ({ detail }) => {
+  lobby.busy(true);
+  const isMuted = await muteInSecondTab(detail.room);
+  await join(detail);
+  if (isMuted) call?.notify("Your microphone is off: this room is open in another tab of this browser.");
+});
 showAddress();
 media.addEventListener("change", () => call && rememberCall());
 
@@ -99,6 +106,13 @@ async function start() {
   await join({ name: interrupted.name ?? "Guest", room });
 }
 
+/** Turns the microphone off if another tab is in the room: each would hear the other. Returns whether it did. @param {string} wanted */
+async function muteInSecondTab(wanted) {
+  if (!media.microphoneOn || !(await isInOtherTab(wanted))) return false;
+  await media.setMicrophone(false);
+  return true;
+}
+
 /** @param {{ name: string, room: string }} wanted */
 async function join({ name, room: wanted }) {
   lobby.busy(true);
@@ -111,6 +125,8 @@ async function join({ name, room: wanted }) {
     lobby.show(explain(error));
     return;
   }
+  releaseRoom();
+  releaseRoom = claimRoom(room);
   call.addEventListener("leave", leave);
   call.addEventListener("ended", ({ detail }) => showEnd(detail));
   lobby.hide();
@@ -213,6 +229,7 @@ function end({ title, text, again }) {
   lastDevices = { audio: media.microphoneOn, video: media.cameraOn };
   call?.close();
   call = null;
+  releaseRoom();
   // The light of the camera goes off.
   media.stop();
   forget("session", "parlor.call");

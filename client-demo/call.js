@@ -303,6 +303,11 @@ export class Call extends EventTarget {
     else this.#outageTimer = setTimeout(() => this.#notice(OUTAGES[this.mode ?? "mesh"], { stays: true }), OUTAGE_MS);
   }
 
+  /** Shows a notice for some seconds. @param {string} text */
+  notify(text) {
+    this.#notice(text);
+  }
+
   #notice(text, { stays = false } = {}) {
     clearTimeout(this.#noticeTimer);
     say(byId("call-notice"), text);

@@ -1,8 +1,10 @@
 //! Settings: one struct per topic, each field a command-line flag and an environment variable.
 //!
 //! `--max-room-size` is also `MAX_ROOM_SIZE`. Flags take precedence over the environment, the
-//! environment over a `.env` file in the working directory, and that over the default.
+//! environment over a `.env` file in the working directory, that over a settings file, and that
+//! over the default.
 //!
+//! - [`commands`] has the commands of the program, [`file`](mod@file) reads the settings file;
 //! - [`layers`] reads the sources and reports an invalid setting in one line;
 //! - [`values`] has the types and parsers of setting values;
 //! - [`Loaded`] is the result: valid settings, with warnings.
@@ -12,20 +14,24 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use ipnet::IpNet;
 
 mod checks;
+mod commands;
+mod file;
 mod identity;
 mod layers;
 mod media;
+mod names;
 pub mod origin;
 pub mod record;
 pub mod socketio;
 mod values;
 
+pub use commands::{Action, ProfileCommand};
 pub use identity::{Ice, TokenClaims, Tokens};
-pub use layers::{Invalid, Loaded, load, load_from};
+pub use layers::{Invalid, Loaded, Request, load, load_from};
 pub use media::Media;
 pub use origin::ClientUrl;
 pub use socketio::SocketIo;
@@ -34,39 +40,18 @@ pub use values::{Announced, HostAndPort, Secret};
 use origin::client_url;
 use values::{count, flag, host_and_port, log_level, megabytes, milliseconds, network, port, queue, rate, seconds};
 
-/// A command of the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Action {
-    /// Serve until a signal arrives.
-    Serve,
-    /// Validate the settings and print the effective ones.
-    Check,
-    /// Query the health of a running server; the exit code is the result.
-    Health,
-    /// Print a token for testing, signed with `JWT_SECRET`.
-    Token,
-    /// List, show, check or learn event profiles.
-    Profile,
-}
-
 /// A signaling server for WebRTC. Every setting is a flag and an environment variable. Flags take
-/// precedence over the environment, the environment over a .env file in the working directory.
-/// Lists are comma-separated.
+/// precedence over the environment, the environment over a .env file in the working directory, and
+/// that over a settings file. Lists are comma-separated.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "parlor", version, args_override_self = true, max_term_width = 110, disable_help_flag = true)]
+#[command(name = "parlor", version, args_override_self = true, max_term_width = 110)]
 pub struct Config {
-    /// Print this help
-    #[arg(short, long, action = ArgAction::HelpShort)]
-    help: Option<bool>,
-    /// serve (the default); check: validate the settings and print the effective ones; health:
-    /// query a running server; token: print a token for testing; profile: list, show NAME, check
-    /// FILE, record --upstream URL (learns an event profile from a call through an existing
-    /// server), infer FILE (from a saved trace)
-    #[arg(value_enum, value_name = "COMMAND", default_value = "serve", hide_default_value = true)]
+    /// Settings file (TOML) [default: parlor.toml in the working directory, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The command.
+    #[arg(skip)]
     pub action: Action,
-    /// Arguments of `profile`: list, show NAME or check FILE
-    #[arg(value_name = "ARGUMENT", hide = true)]
-    pub arguments: Vec<String>,
     /// Listening sockets and TLS.
     #[command(flatten)]
     pub network: Network,
@@ -98,7 +83,7 @@ pub struct Config {
     #[command(flatten)]
     pub log: Log,
     /// Flags of `parlor token`.
-    #[command(flatten)]
+    #[arg(skip)]
     pub token: TokenClaims,
 }
 
@@ -120,6 +105,9 @@ pub struct Network {
     /// Private key file of the certificate (PEM, without a passphrase)
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
+    /// Serve TLS with a self-signed certificate, made at each start: for trying out from other machines
+    #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = flag)]
+    pub dev_tls: bool,
 }
 
 /// HTTP pages, the REST API, and allowed origins.
@@ -296,7 +284,7 @@ impl Config {
 
     /// Returns whether the main port serves TLS.
     pub fn has_tls(&self) -> bool {
-        self.network.tls_cert.is_some()
+        self.network.tls_cert.is_some() || self.network.dev_tls
     }
 
     /// Returns warnings about settings that expose the server, one line each.

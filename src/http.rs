@@ -2,7 +2,7 @@
 //!
 //! - [`origin`] checks the origin of pages: with CORS headers for REST, by refusing handshakes and writes;
 //! - [`rooms`], [`health`] and [`metrics`] are for operators; [`ice_servers`] is for clients; [`demo`] serves the demo
-//!   page and the official Socket.IO client's bundle, [`docs`] the API documentation;
+//!   page and the client bundles, [`docs`] the documentation, both from [`assets`];
 //! - [`admission`] refuses requests over the connection limits.
 
 use std::sync::Arc;
@@ -30,6 +30,7 @@ use crate::transport::socketio::{self, SocketIoEndpoint};
 use crate::transport::websocket::{self, WebSocketEndpoint};
 
 mod admission;
+pub(crate) mod assets;
 mod cursor;
 pub(crate) mod demo;
 pub mod docs;
@@ -106,17 +107,10 @@ pub fn router(
     if config.http.metrics_addr.is_none() {
         router = router.route("/metrics", get(metrics::guarded));
     }
-    let mut router = router.with_state(shared.clone()).merge(docs::pages()).merge(api);
-    if let Some(folder) = demo::folder() {
-        router = router.route("/socket.io/{file}", get(demo::bundle).with_state(folder.clone()));
-        if config.http.demo() {
-            router = router.fallback_service(demo::pages(&folder));
-        } else {
-            router = router.fallback(not_found);
-        }
-    } else {
-        router = router.fallback(not_found);
-    }
+    let assets = assets::Assets::find();
+    let router = router.with_state(shared.clone()).merge(docs::pages(assets.clone())).merge(api);
+    let router = router.merge(demo::bundles(assets.clone()));
+    let router = router.merge(if config.http.demo() { demo::pages(assets) } else { demo::start_page() });
     let count_errors = middleware::from_fn_with_state(shared.clone(), metrics::count_errors);
     let admit = middleware::from_fn_with_state(shared.clone(), admission::admit);
     let contain = CatchPanicLayer::custom(move |_| handler_panicked(&shared));

@@ -1,66 +1,81 @@
 //! The `parlor` program: loads the settings and serves until it receives a signal.
 
-mod learn;
 mod profile;
 
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::ExitCode;
 
-use parlor::config::record::Order;
-use parlor::config::{self, Action, Loaded};
+use parlor::config::{self, Action, Loaded, Request};
 use parlor::server::{self, Server, StartError};
 use parlor::timeouts::Timeouts;
 use parlor::transport::bind;
-use parlor::{health, lifecycle, telemetry, token};
+use parlor::{health, lifecycle, sfu, telemetry, token};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Returns freed memory to the system, which the C library's allocator mostly keeps.
+/// Returns the memory of closed connections to the system, which the C library's allocator keeps.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Prints help to standard output, or an invalid setting to standard error, and returns the exit
-/// code.
-fn report(invalid: &config::Invalid) -> ExitCode {
-    if invalid.exit_code == 0 {
-        print(&invalid.message);
-    } else {
-        _ = writeln!(std::io::stderr(), "{}", invalid.message);
-    }
-    invalid.exit_code.into()
-}
+/// Exit code of an invalid setting.
+const INVALID_SETTING: u8 = 2;
 
 fn main() -> ExitCode {
-    if let Some(order) = Order::load() {
-        return learn::run(order);
-    }
-    let loaded = match config::load() {
-        Ok(loaded) => loaded,
-        Err(invalid) => return report(&invalid),
+    let done = match config::load() {
+        Ok(Request::Print(text)) => {
+            print(&text);
+            Ok(())
+        }
+        Ok(Request::Profile(command)) => profile::run(command).map(|text| print(&text)),
+        Ok(Request::WithSettings(loaded)) => carry_out(*loaded),
+        Err(invalid) if invalid.exit_code == 0 => {
+            print(&invalid.message);
+            Ok(())
+        }
+        Err(invalid) => {
+            _ = writeln!(std::io::stderr(), "{}", invalid.message);
+            return invalid.exit_code.into();
+        }
     };
-    let done = match loaded.config.action {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            _ = writeln!(std::io::stderr(), "parlor: {error:#}");
+            let is_setting = error.is::<Unreachable>()
+                || matches!(error.downcast_ref(), Some(StartError::Setting(_) | StartError::Profiles(_)));
+            if is_setting { INVALID_SETTING.into() } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// Settings that cannot work in production.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unreachable(String);
+
+/// Carries out a command that needs the settings.
+fn carry_out(mut loaded: Loaded) -> anyhow::Result<()> {
+    if matches!(loaded.config.action, Action::Serve | Action::Check)
+        && let Some(warning) = loaded.config.local_media()
+    {
+        if loaded.config.is_production() {
+            return Err(Unreachable(warning).into());
+        }
+        loaded.warnings.push(warning);
+    }
+    match loaded.config.action {
         // Called before any thread starts.
         Action::Serve => match bind::inherited() {
             Ok(inherited) => run(loaded, inherited),
             Err(error) => Err(anyhow::Error::new(error).context("cannot use the inherited socket")),
         },
-        Action::Profile => profile::run(&loaded.config.arguments).map(|text| print(&text)),
         Action::Check => {
             print(&loaded.to_string());
             server::check(&loaded.config).map_err(anyhow::Error::new)
         }
         Action::Token => token::issue(&loaded.config).map(|token| print(&token)).map_err(anyhow::Error::new),
         Action::Health => health::check(&loaded.config).map_err(anyhow::Error::new),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            _ = writeln!(std::io::stderr(), "parlor: {error:#}");
-            // The exit code of an invalid setting.
-            let is_setting = matches!(error.downcast_ref(), Some(StartError::Setting(_) | StartError::Profiles(_)));
-            if is_setting { ExitCode::from(2) } else { ExitCode::FAILURE }
-        }
     }
 }
 
@@ -72,7 +87,8 @@ async fn run(Loaded { config, warnings, .. }: Loaded, inherited: Option<TcpListe
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let server = Server::start(config.clone(), inherited, Timeouts::default())?;
-    telemetry::announce(&config, server.local_addr(), server.media_addrs(), &warnings);
+    let reachable = sfu::detect_addresses(server.local_addr());
+    telemetry::announce(&config, server.local_addr(), &reachable, server.media_addrs(), &warnings);
     lifecycle::raise_open_files();
     loop {
         tokio::select! {

@@ -1,27 +1,27 @@
-//! `parlor profile`: lists, shows and checks event profiles.
-
-use std::path::Path;
+//! `parlor profile`: lists, shows, checks and learns event profiles.
 
 use anyhow::bail;
+use parlor::config::ProfileCommand;
 use parlor::dialect::socketio::profile::Profile;
+use parlor::record;
 use parlor::server::profiles::read;
 
-const USAGE: &str = "profile takes: list, show NAME, check FILE, record --upstream URL, or infer FILE";
-
-/// Executes the command after `profile`, and returns its output.
-pub(crate) fn run(arguments: &[String]) -> anyhow::Result<String> {
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments[..] {
-        [] | ["list"] => Ok(list()),
-        ["show", name] => match Profile::source(name) {
+/// Executes a command, and returns its output.
+pub(crate) fn run(command: ProfileCommand) -> anyhow::Result<String> {
+    match command {
+        ProfileCommand::List => Ok(list()),
+        ProfileCommand::Show { name } => match Profile::source(&name) {
             Some(text) => Ok(text.to_owned()),
             None => bail!("there is no built-in profile {name:?}; there are {}", names().join(", ")),
         },
-        ["check", file] => {
-            let profile = read(Path::new(file))?;
-            Ok(format!("{file}: profile {:?} is valid", profile.name()))
+        ProfileCommand::Check { file } => {
+            let profile = read(&file)?;
+            Ok(format!("{}: profile {:?} is valid", file.display(), profile.name()))
         }
-        _ => bail!(USAGE),
+        ProfileCommand::Learn(order) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(record::run(&order)).map_err(anyhow::Error::new)
+        }
     }
 }
 

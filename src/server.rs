@@ -20,7 +20,7 @@ use crate::room::Rooms;
 use crate::session::Hub;
 use crate::sfu::{MediaServer, MediaStartError, Signaling};
 use crate::timeouts::Timeouts;
-use crate::tls::{Tls, TlsError};
+use crate::tls::{SelfSignedError, Tls, TlsError};
 use crate::transport::bind;
 use crate::transport::listener::{Acceptor, Handover};
 use crate::transport::socketio::SocketIoEndpoint;
@@ -59,6 +59,9 @@ pub enum StartError {
     /// The certificate cannot be loaded.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The certificate for development cannot be made.
+    #[error("DEV_TLS")]
+    SelfSigned(#[from] SelfSignedError),
     /// An event profile cannot be loaded.
     #[error("SOCKETIO_PROFILES")]
     Profiles(#[from] profiles::ProfilesError),

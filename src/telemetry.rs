@@ -8,6 +8,7 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
+use crate::http::assets::Assets;
 
 mod fields;
 
@@ -51,17 +52,27 @@ pub fn log_panics() {
 
 /// Prints the address and the allowed origins, and logs warnings about the configuration.
 ///
-/// `media` holds the announced media addresses. The banner is printed at any log level: with `PORT=0` there is no other
+/// `reachable` holds the addresses at which this machine reaches the server, and `media` the announced media addresses.
+/// The banner is printed at any log level: with `PORT=0` there is no other
 /// way to learn the port.
-pub fn announce(config: &Config, address: SocketAddr, media: &[SocketAddr], warnings: &[String]) {
+pub fn announce(
+    config: &Config,
+    address: SocketAddr,
+    reachable: &[SocketAddr],
+    media: &[SocketAddr],
+    warnings: &[String],
+) {
     let version = env!("CARGO_PKG_VERSION");
     let origins = config.http.client_url();
     let scheme = if config.has_tls() { "https" } else { "http" };
     let demo = demo(config, scheme, address);
     let banner = match config.log_format() {
-        LogFormat::Pretty => format!(
-            "parlor {version} listening on {scheme}://{address}\n  demo             {demo}\n  allowed origins  {origins}, and this server's own"
-        ),
+        LogFormat::Pretty => {
+            let mut lines = vec![format!("parlor {version} listening on {scheme}://{address}")];
+            lines.extend(open_lines(config, scheme, address, reachable));
+            lines.push(format!("  allowed origins  {origins}, and this server's own"));
+            lines.join("\n")
+        }
         LogFormat::Json => {
             let timestamp = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
             let line = serde_json::json!({
@@ -76,6 +87,9 @@ pub fn announce(config: &Config, address: SocketAddr, media: &[SocketAddr], warn
     for warning in warnings.iter().chain(&config.exposures()) {
         warn!("{warning}");
     }
+    for bundle in Assets::find().missing_bundles() {
+        warn!("this build lacks {bundle}, and the demo needs it: run make vendor (with Node), then build again");
+    }
     info!(
         max_room_size = config.limits.max_room_size,
         max_message_bytes = config.limits.max_message_bytes,
@@ -85,20 +99,36 @@ pub fn announce(config: &Config, address: SocketAddr, media: &[SocketAddr], warn
     );
 }
 
+/// Returns the lines of the banner that say where to open the demo: on this machine, and on others in the same network.
+fn open_lines(config: &Config, scheme: &str, address: SocketAddr, reachable: &[SocketAddr]) -> Vec<String> {
+    if !config.http.demo() {
+        return vec![format!("  documentation    {}docs/", demo_url(scheme, address))];
+    }
+    let mut lines = vec![format!("  open             {}?room=try", demo_url(scheme, address))];
+    let others = reachable.iter().find(|other| address.ip().is_unspecified() && !other.ip().is_loopback());
+    if let Some(other) = others {
+        let camera = if config.has_tls() { "" } else { " (camera needs TLS: parlor --dev-tls)" };
+        lines.push(format!("  other machines   {scheme}://{other}/?room=try{camera}"));
+    }
+    lines
+}
+
 /// Returns the URL of the demo page, or why it is not served.
 fn demo(config: &Config, scheme: &str, address: SocketAddr) -> String {
     if !config.http.demo() {
         return "not served (DEMO=true serves it)".to_owned();
     }
-    if crate::http::demo::folder().is_none() {
-        return "not served (no folder client-demo in the working directory or beside the executable)".to_owned();
-    }
     // Without TLS, browsers allow camera and microphone only to pages on localhost.
+    let is_secure = config.has_tls() || address.ip().is_unspecified() || address.ip().is_loopback();
+    let note = if is_secure { "" } else { " (browsers require localhost or TLS for camera and microphone)" };
+    format!("{}{note}", demo_url(scheme, address))
+}
+
+/// Returns the URL of the demo page on this machine.
+fn demo_url(scheme: &str, address: SocketAddr) -> String {
     if address.ip().is_unspecified() || address.ip().is_loopback() {
         format!("{scheme}://localhost:{}/", address.port())
-    } else if config.has_tls() {
-        format!("{scheme}://{address}/")
     } else {
-        format!("http://{address}/ (browsers require localhost or TLS for camera and microphone)")
+        format!("{scheme}://{address}/")
     }
 }

@@ -1,6 +1,6 @@
 //! The server's certificate, which is reloaded when its files change.
 //!
-//! - [`Tls::load`] reads the files of `TLS_CERT` and `TLS_KEY`;
+//! - [`Tls::load`] reads the files of `TLS_CERT` and `TLS_KEY`; [`Tls::self_signed`] makes a certificate (`DEV_TLS`);
 //! - [`Tls::accept`] performs the TLS handshake of a connection with the current certificate;
 //! - [`Tls::watch`] checks the files for changes once a second; [`Tls::reload`] reads them at once (SIGHUP);
 //! - [`local_client`] is the client side, for `parlor health`; [`remote_connector`] is that for other servers.
@@ -17,7 +17,7 @@ use parking_lot::{Mutex, RwLock};
 use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::ParsedCertificate;
 use rustls::version::{TLS12, TLS13};
 use rustls::{InconsistentKeys, ServerConfig};
@@ -91,6 +91,17 @@ pub enum TlsError {
     },
 }
 
+/// Why no self-signed certificate can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SelfSignedError {
+    /// The certificate cannot be signed.
+    #[error("cannot make a self-signed certificate")]
+    Certificate(#[from] rcgen::Error),
+    /// The certificate cannot be used.
+    #[error("cannot use the self-signed certificate")]
+    Unusable(#[from] rustls::Error),
+}
+
 /// The stamps of certificate and key; `None` for a missing file.
 type Stamps = [Option<FileStamp>; 2];
 
@@ -115,15 +126,20 @@ impl Files {
             }
             source => TlsError::Unusable { certificate: certificate.clone(), key: key.clone(), source },
         };
+        LoadedCertificate::new(chain, private).map_err(unusable)
+    }
+}
+
+impl LoadedCertificate {
+    /// Builds the configuration for handshakes. The chain is not empty.
+    fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, rustls::Error> {
         let leaf = chain[0].clone();
-        let builder = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(unusable)?;
-        let mut config = builder.with_no_client_auth().with_single_cert(chain, private).map_err(unusable)?;
+        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13, &TLS12])?;
+        let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
         config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
         // A new ticketer per certificate, so that sessions of an old certificate are not resumed.
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
-        Ok(LoadedCertificate { config: Arc::new(config), leaf })
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        Ok(Self { config: Arc::new(config), leaf })
     }
 }
 
@@ -142,7 +158,7 @@ fn read_pem<T>(
     parse(&bytes).map_err(|_| TlsError::Missing { setting, path: path.into(), wanted })
 }
 
-/// A certificate that was loaded from files.
+/// A certificate that is ready for handshakes.
 #[derive(Clone)]
 struct LoadedCertificate {
     config: Arc<ServerConfig>,
@@ -152,7 +168,8 @@ struct LoadedCertificate {
 
 /// The current certificate.
 pub struct Tls {
-    files: Files,
+    /// `None` for a self-signed certificate, which has no files.
+    files: Option<Files>,
     current: RwLock<LoadedCertificate>,
     /// The stamps of the files at the last attempt to load them.
     attempted: Mutex<Stamps>,
@@ -164,7 +181,15 @@ impl Tls {
         // Taken before reading, so that a change during the read is detected later.
         let stamps = files.stamps();
         let current = RwLock::new(files.read()?);
-        Ok(Self { files, current, attempted: Mutex::new(stamps) })
+        Ok(Self { files: Some(files), current, attempted: Mutex::new(stamps) })
+    }
+
+    /// Makes a self-signed certificate for these host names and addresses, for development.
+    pub fn self_signed(names: Vec<String>) -> Result<Self, SelfSignedError> {
+        let issued = rcgen::generate_simple_self_signed(names)?;
+        let key = PrivatePkcs8KeyDer::from(issued.signing_key.serialize_der());
+        let current = LoadedCertificate::new(vec![issued.cert.der().clone()], key.into())?;
+        Ok(Self { files: None, current: RwLock::new(current), attempted: Mutex::default() })
     }
 
     /// Performs the TLS handshake of a connection.
@@ -185,8 +210,12 @@ impl Tls {
     /// Reloads certificate and key for new handshakes. If the files cannot be used, logs a warning and keeps the
     /// current certificate. Blocks while it reads the files.
     pub fn reload(&self) {
-        *self.attempted.lock() = self.files.stamps();
-        match self.files.read() {
+        let Some(files) = &self.files else {
+            info!("the certificate is self-signed, ignoring SIGHUP");
+            return;
+        };
+        *self.attempted.lock() = files.stamps();
+        match files.read() {
             Ok(read) => {
                 *self.current.write() = read;
                 info!("certificate reloaded");
@@ -201,7 +230,7 @@ impl Tls {
     pub async fn watch(self: Arc<Self>, period: Duration, lifecycle: Lifecycle) {
         let previous = Mutex::new(self.attempted.lock().clone());
         let check = move || {
-            let now = self.files.stamps();
+            let now = self.files.as_ref().map(Files::stamps).unwrap_or_default();
             let has_changed = now != *self.attempted.lock();
             let is_stable = std::mem::replace(&mut *previous.lock(), now.clone()) == now;
             // Waits until both files are stable: they are replaced one after the other and do not match in between.

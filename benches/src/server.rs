@@ -36,8 +36,10 @@ enum Program {
 }
 
 /// Raises the limits that a load would exceed. The rate limiter still runs, but refuses nothing.
-pub(crate) const FLAGS: [&str; 7] = [
+pub(crate) const FLAGS: [&str; 8] = [
     "--node-env=production",
+    // In production a media server that only this machine reaches is an error.
+    "--sfu-host=0.0.0.0",
     // `/signal` would refuse a load without TLS in production.
     "--require-tls=false",
     "--messages-per-second=1000000",

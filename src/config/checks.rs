@@ -1,8 +1,10 @@
 //! Checks settings against each other: contradictions prevent the start, exposures cause warnings.
 
-use super::identity::{TokenClaims, Tokens};
+use super::Config;
+use std::net::IpAddr;
+
+use super::identity::Tokens;
 use super::values::Secret;
-use super::{Action, Config};
 
 /// Minimum length of an HS256 key in bytes, which is the length of its hash (RFC 7518, section
 /// 3.2).
@@ -34,12 +36,39 @@ impl Config {
         if self.ice.turn_secret.is_some() == self.ice.turn_urls.is_empty() {
             return Some("TURN_URLS and TURN_SECRET go together: set both or neither");
         }
-        let TokenClaims { sub, room, ttl, name } = &self.token;
-        let has_token_flags = sub.is_some() || !room.is_empty() || ttl.is_some() || name.is_some();
-        if has_token_flags && self.action != Action::Token {
-            return Some("--sub, --room, --ttl and --name are for the command token");
+        if self.network.dev_tls && (self.network.tls_cert.is_some() || self.is_production()) {
+            return Some("DEV_TLS is for development, without TLS_CERT and TLS_KEY");
         }
         None
+    }
+
+    /// Returns a warning if only this machine reaches the media server. In production that is an error.
+    pub fn local_media(&self) -> Option<String> {
+        let media = &self.media;
+        let is_local = |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        // A server for this machine alone, such as a test's.
+        let is_all_local =
+            is_local(&self.network.host) && self.http.trusted_proxies.is_empty() && !self.is_production();
+        if !media.sfu || is_all_local {
+            return None;
+        }
+        let (setting, value) = if media.sfu_announced_address.is_empty() {
+            match &media.sfu_host {
+                Some(host) => ("SFU_HOST", host.clone()),
+                None => ("HOST", self.network.host.clone()),
+            }
+        } else {
+            let announced = media.sfu_announced_address.iter();
+            let mut others = announced.clone().map(|announced| announced.ip).filter(|ip| !ip.is_loopback());
+            let first = announced.map(|announced| announced.ip.to_string()).next().unwrap_or_default();
+            ("SFU_ANNOUNCED_ADDRESS", others.next().map_or(first, |ip| ip.to_string()))
+        };
+        is_local(&value).then(|| {
+            format!(
+                "only this machine reaches the media server, because of {setting}={value}: set SFU_HOST=0.0.0.0 and \
+                 SFU_ANNOUNCED_ADDRESS to an address that clients reach, or SFU=off"
+            )
+        })
     }
 
     /// Returns warnings about token settings that expose the server.
@@ -53,5 +82,39 @@ impl Config {
             "TURN_SECRET is set and tokens are not required: anyone can get credentials for the TURN servers".to_owned()
         });
         short.into_iter().chain(turn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::load_from;
+
+    fn local_media(line: &str) -> Option<String> {
+        let flags = line.split_whitespace().map(Into::into);
+        load_from(flags, BTreeMap::new(), BTreeMap::new()).unwrap().config.local_media()
+    }
+
+    #[test]
+    fn media_addresses_of_this_machine_are_found() {
+        for reachable in [
+            "",
+            "--host=127.0.0.1",
+            "--node-env=production",
+            "--node-env=production --host=127.0.0.1 --sfu=off",
+            "--node-env=production --host=127.0.0.1 --sfu-host=0.0.0.0",
+            "--host=127.0.0.1 --trusted-proxies=127.0.0.1 --sfu-announced-address=127.0.0.1,203.0.113.7",
+        ] {
+            assert_eq!(local_media(reachable), None, "{reachable}");
+        }
+        for (local, setting) in [
+            ("--node-env=production --host=127.0.0.1", "HOST=127.0.0.1"),
+            ("--host=localhost --trusted-proxies=127.0.0.1", "HOST=localhost"),
+            ("--sfu-host=::1", "SFU_HOST=::1"),
+            ("--sfu-announced-address=127.0.0.1", "SFU_ANNOUNCED_ADDRESS=127.0.0.1"),
+        ] {
+            assert!(local_media(local).is_some_and(|warning| warning.contains(setting)), "{local}");
+        }
     }
 }

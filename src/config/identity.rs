@@ -53,8 +53,8 @@ pub struct Ice {
 }
 
 /// The claims of the token that `parlor token` prints.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "parlor token")]
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Token")]
 pub struct TokenClaims {
     /// Peer id that the token is for
     #[arg(long, value_name = "ID", value_parser = peer_id)]

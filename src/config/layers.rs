@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, FromArgMatches};
 
-use super::identity::TOKEN_FLAGS;
-use super::{Action, Config};
+use super::commands::{Action, CommandLine, ProfileCommand, variable};
+use super::identity::TokenClaims;
+use super::{Config, commands, file, names};
 
 /// Settings whose values are never shown.
 ///
@@ -16,9 +18,6 @@ const SECRETS: [&str; 5] = ["API_TOKEN", "JWT_SECRET", "JWT_PUBLIC_KEY", "TURN_S
 
 /// Variables that are used if another is not set.
 const FALLBACKS: [(&str, &str); 2] = [("HOST", "WS_HOST"), ("PORT", "WS_PORT")];
-
-/// Maximum edit distance at which an unknown variable counts as a misspelt setting.
-const MAX_EDITS: usize = 2;
 
 /// Valid settings, with warnings.
 #[derive(Debug)]
@@ -53,11 +52,29 @@ pub struct Invalid {
     pub exit_code: u8,
 }
 
-/// Loads the settings of this process from its arguments, its environment and `.env`.
-pub fn load() -> Result<Loaded, Invalid> {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-    let environment = std::env::vars().collect();
-    load_from(std::env::args_os().skip(1), environment, dot_env()?)
+/// A request of the command line.
+#[derive(Debug)]
+pub enum Request {
+    /// A command that needs the settings: `config.action` says which.
+    WithSettings(Box<Loaded>),
+    /// A command about event profiles.
+    Profile(ProfileCommand),
+    /// A text to print.
+    Print(String),
+}
+
+/// Parses the arguments of this process, and loads its settings if the command needs them.
+pub fn load() -> Result<Request, Invalid> {
+    Ok(match commands::parse(std::env::args_os().skip(1).collect()).map_err(|error| explain(&error))? {
+        CommandLine::Profile(command) => Request::Profile(command),
+        CommandLine::Print(text) => Request::Print(text),
+        CommandLine::Settings(action, flags) => {
+            #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+            let environment = std::env::vars().collect();
+            let default_file = Some(Path::new(file::DEFAULT)).filter(|path| path.exists());
+            Request::WithSettings(Box::new(merge(action, flags, environment, dot_env()?, default_file)?))
+        }
+    })
 }
 
 fn dot_env() -> Result<BTreeMap<String, String>, Invalid> {
@@ -73,24 +90,46 @@ fn invalid(message: impl std::fmt::Display) -> Invalid {
     Invalid { message: format!("parlor: {message}"), exit_code: 2 }
 }
 
-/// Loads settings from flags, an environment and the entries of a `.env` file.
+/// Loads settings from flags, an environment and the entries of a `.env` file. The flags may name a command that needs
+/// settings.
 pub fn load_from(
     flags: impl IntoIterator<Item = OsString>,
     environment: BTreeMap<String, String>,
     dot_env: BTreeMap<String, String>,
 ) -> Result<Loaded, Invalid> {
-    let command = Config::command().mut_args(|arg| {
-        let Some(variable) = variable(&arg) else { return arg };
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        arg.help(format!("{help} [env: {variable}]"))
-    });
+    match commands::parse(flags.into_iter().collect()).map_err(|error| explain(&error))? {
+        CommandLine::Settings(action, flags) => merge(action, flags, environment, dot_env, None),
+        CommandLine::Profile(_) | CommandLine::Print(_) => Err(invalid("this command has no settings")),
+    }
+}
+
+/// Merges the sources of settings. `default_file` is read if the flags name no other.
+fn merge(
+    action: Action,
+    flags: Vec<OsString>,
+    environment: BTreeMap<String, String>,
+    dot_env: BTreeMap<String, String>,
+    default_file: Option<&Path>,
+) -> Result<Loaded, Invalid> {
+    let command = commands::flags_of(action);
+    let program = || std::iter::once(OsString::from("parlor"));
+    let parse = |arguments: Vec<OsString>| {
+        command.clone().try_get_matches_from(program().chain(arguments)).map_err(|error| explain(&error))
+    };
+    let from_flags = parse(flags.clone())?;
     let variables: Vec<String> = command.get_arguments().filter_map(variable).collect();
-    let mut layered = dot_env;
+    let secret_files = SECRETS.iter().map(|name| format!("{name}_FILE"));
+    let known: Vec<String> = variables.iter().cloned().chain(secret_files).collect();
+    let mut layered = BTreeMap::new();
+    if let Some(path) = from_flags.get_one::<PathBuf>("config").map(PathBuf::as_path).or(default_file) {
+        layered.extend(file::read(path, &known).map_err(invalid)?);
+    }
+    layered.extend(dot_env);
     layered.extend(environment);
-    // An empty variable counts as not set, since compose files pass on unset variables as empty
-    // ones.
+    // An empty variable counts as not set, since compose files pass on unset variables as empty ones.
     layered.retain(|_, value| !value.is_empty());
-    let warnings = warnings(&layered, &variables);
+    let warnings = warnings(&layered, &known);
+    read_secrets(&mut layered, &from_flags)?;
     for (name, fallback) in FALLBACKS {
         if let (false, Some(value)) = (layered.contains_key(name), layered.get(fallback).cloned()) {
             layered.insert(name.to_owned(), value);
@@ -99,13 +138,13 @@ pub fn load_from(
     // The last occurrence of a flag counts, so flags come after variables.
     let from_variables =
         variables.iter().filter_map(|name| Some(format!("{}={}", flag(name), layered.get(name)?).into()));
-    let arguments = std::iter::once("parlor".into()).chain(from_variables).chain(flags);
-    let matches = command.clone().try_get_matches_from(arguments).map_err(|error| explain(&error))?;
-    let config = Config::from_arg_matches(&matches).map_err(|error| explain(&error))?;
-
-    if config.action != Action::Profile && !config.arguments.is_empty() {
-        return Err(invalid(format!("unexpected argument {:?}", config.arguments[0])));
+    let matches = parse(from_variables.chain(flags).collect())?;
+    let mut config = Config::from_arg_matches(&matches).map_err(|error| explain(&error))?;
+    config.action = action;
+    if action == Action::Token {
+        config.token = TokenClaims::from_arg_matches(&matches).map_err(|error| explain(&error))?;
     }
+
     if config.limits.max_metadata_bytes > config.limits.max_message_bytes {
         return Err(invalid("MAX_METADATA_BYTES must not be more than MAX_MESSAGE_BYTES"));
     }
@@ -126,7 +165,7 @@ pub fn load_from(
             });
             let value = match raw {
                 Some(_) if SECRETS.contains(&name.as_str()) => "********".to_owned(),
-                Some(raw) => raw,
+                Some(raw) => without_password(&raw),
                 None => match name.as_str() {
                     "DEMO" => config.http.demo().to_string(),
                     "REQUIRE_TLS" => config.http.require_tls().to_string(),
@@ -141,30 +180,49 @@ pub fn load_from(
     Ok(Loaded { config, warnings, effective })
 }
 
-/// Returns the environment variable of an argument that is a setting.
-fn variable(arg: &Arg) -> Option<String> {
-    let is_setting = |flag: &&str| !matches!(*flag, "help" | "version") && !TOKEN_FLAGS.contains(flag);
-    let flag = arg.get_long().filter(is_setting)?;
-    Some(flag.to_uppercase().replace('-', "_"))
+/// Reads the secrets whose `NAME_FILE` is set.
+fn read_secrets(layered: &mut BTreeMap<String, String>, from_flags: &ArgMatches) -> Result<(), Invalid> {
+    for name in SECRETS {
+        let variable = format!("{name}_FILE");
+        let Some(path) = layered.remove(&variable) else { continue };
+        let is_flag = from_flags.value_source(&name.to_lowercase()).is_some();
+        if is_flag || layered.contains_key(name) {
+            return Err(invalid(format!("{name} and {variable} are both set: set one of them")));
+        }
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| invalid(format!("{variable}={path} cannot be read: {error}")))?;
+        // Editors end a file with a line break.
+        layered.insert(name.to_owned(), text.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    Ok(())
+}
+
+/// Masks the passwords of addresses such as `redis://user:password@host`.
+fn without_password(value: &str) -> String {
+    let mask = |address: &str| {
+        let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let Some((user, _)) = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) else {
+            return address.to_owned();
+        };
+        let after = &rest[authority.rfind('@').unwrap_or_default()..];
+        format!("{scheme}://{user}:********{after}")
+    };
+    value.split(',').map(mask).collect::<Vec<_>>().join(",")
 }
 
 fn flag(variable: &str) -> String {
     format!("--{}", variable.to_lowercase().replace('_', "-"))
 }
 
-fn warnings(layered: &BTreeMap<String, String>, variables: &[String]) -> Vec<String> {
-    let is_known =
-        |name: &str| variables.iter().any(|known| known == name) || FALLBACKS.iter().any(|(_, it)| *it == name);
+fn warnings(layered: &BTreeMap<String, String>, known: &[String]) -> Vec<String> {
+    let is_known = |name: &String| known.contains(name) || FALLBACKS.iter().any(|(_, it)| *it == name.as_str());
+    let unknown = layered.keys().filter(|name| !is_known(name));
     let warn = |name: &String| {
-        if is_known(name) {
-            return None;
-        }
-        // Short names are similar to too many others.
-        let near = |known: &&String| known.len() > 5 && strsim::damerau_levenshtein(known, name) <= MAX_EDITS;
-        let known = variables.iter().find(near)?;
-        Some(format!("{name} is not a setting and has no effect; did you mean {known}?"))
+        let near = names::nearest(name, known)?;
+        Some(format!("{name} is not a setting and has no effect; did you mean {near}?"))
     };
-    layered.keys().filter_map(warn).collect()
+    unknown.filter_map(warn).collect()
 }
 
 /// Describes an error in one line that names the setting, its value, and the accepted values.
@@ -184,18 +242,24 @@ fn explain(error: &clap::Error) -> Invalid {
         .or_else(|| context(ContextKind::ValidValue))
         .unwrap_or_else(|| "a value".to_owned());
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             Invalid { message: error.to_string().trim_end().to_owned(), exit_code: 0 }
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation if flag.starts_with('-') => {
-            let shown = if SECRETS.contains(&name.as_str()) { "********" } else { &value };
+            let shown = if SECRETS.contains(&name.as_str()) { "********".to_owned() } else { without_password(&value) };
             invalid(format!("{name}={shown:?} is not accepted; it takes {accepted} ({flag})"))
         }
-        ErrorKind::InvalidValue => {
-            let actions =
-                <Action as clap::ValueEnum>::value_variants().iter().filter_map(clap::ValueEnum::to_possible_value);
-            let actions: Vec<String> = actions.map(|action| action.get_name().to_owned()).collect();
-            invalid(format!("there is no command {value:?}; it takes {}", actions.join(", ")))
+        ErrorKind::InvalidValue => invalid(format!("{argument} is missing or not accepted; it takes {accepted}")),
+        ErrorKind::InvalidSubcommand => {
+            let value = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+            match context(ContextKind::SuggestedSubcommand) {
+                Some(near) => invalid(format!("there is no command {value:?}; did you mean {near}?")),
+                None => invalid(format!("there is no command {value:?}; `parlor help` lists them all")),
+            }
+        }
+        ErrorKind::MissingRequiredArgument => invalid(format!("missing {argument}")),
+        ErrorKind::UnknownArgument if !argument.starts_with('-') => {
+            invalid(format!("unexpected argument {argument:?}; `parlor help` lists the commands"))
         }
         ErrorKind::UnknownArgument => match context(ContextKind::SuggestedArg) {
             Some(suggestion) => invalid(format!("there is no flag {argument}; did you mean {suggestion}?")),
@@ -246,9 +310,12 @@ mod tests {
             r#"parlor: NODE_ENV="live" is not accepted; it takes development, test, production (--node-env)"#
         );
         assert_eq!(message(&["--prot", "1"], &[]), "parlor: there is no flag --prot; did you mean --port?");
+        assert_eq!(message(&["serv"], &[]), r#"parlor: there is no command "serv"; did you mean serve?"#);
+        assert_eq!(message(&["dance"], &[]), r#"parlor: there is no command "dance"; `parlor help` lists them all"#);
+        assert_eq!(message(&["--sub", "ann"], &[]).split(';').next(), Some("parlor: there is no flag --sub"));
         assert_eq!(
-            message(&["serv"], &[]),
-            r#"parlor: there is no command "serv"; it takes serve, check, health, token, profile"#
+            message(&["check", "x"], &[]),
+            r#"parlor: unexpected argument "x"; `parlor help` lists the commands"#
         );
         assert!(message(&["--demo=maybe"], &[]).contains("true or false"));
         assert!(
@@ -260,8 +327,53 @@ mod tests {
     #[test]
     fn misspelt_variable_causes_a_warning() {
         let loaded = with(&[], &[("MAX_ROOMSIZE", "5"), ("PATH", "/bin"), ("POST", "1")], &[]).unwrap();
-        assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+        assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
+        assert!(loaded.warnings.iter().any(|warning| warning.contains("did you mean PORT?")));
         assert!(loaded.warnings.iter().any(|warning| warning.contains("did you mean MAX_ROOM_SIZE?")));
+    }
+
+    #[test]
+    fn command_may_precede_or_follow_its_flags() {
+        let read =
+            |flags: &[&str]| with(flags, &[], &[]).map(|loaded| (loaded.config.action, loaded.config.network.host));
+        assert_eq!(read(&["check", "--host", "a"]).unwrap(), (Action::Check, "a".to_owned()));
+        assert_eq!(read(&["--host", "a", "check"]).unwrap(), (Action::Check, "a".to_owned()));
+        assert_eq!(read(&["--host", "check", "check"]).unwrap(), (Action::Check, "check".to_owned()));
+        assert_eq!(read(&["--host=a", "serve", "--host=b"]).unwrap(), (Action::Serve, "b".to_owned()));
+        let token = with(&["token", "--sub", "ann", "--port=1"], &[], &[]).unwrap().config.token;
+        assert_eq!(token.sub.unwrap().as_str(), "ann");
+    }
+
+    #[test]
+    fn secrets_are_read_from_files() {
+        let path = std::env::temp_dir().join(format!("parlor-secret-{}", std::process::id()));
+        std::fs::write(&path, "hunter2\n").unwrap();
+        let file = path.to_str().unwrap();
+        let loaded = with(&[], &[("API_TOKEN_FILE", file)], &[]).unwrap();
+        assert_eq!(loaded.config.http.api_token.unwrap().as_str(), "hunter2");
+        assert_eq!(loaded.warnings, [""; 0]);
+        for both in [
+            with(&[], &[("API_TOKEN_FILE", file), ("API_TOKEN", "x")], &[]),
+            with(&["--api-token=x"], &[], &[("API_TOKEN_FILE", file)]),
+        ] {
+            assert!(both.unwrap_err().message.contains("API_TOKEN and API_TOKEN_FILE are both set"));
+        }
+        std::fs::remove_file(&path).unwrap();
+        let missing = with(&[], &[("API_TOKEN_FILE", file)], &[]).unwrap_err().message;
+        assert!(missing.contains("API_TOKEN_FILE=") && missing.contains("cannot be read"), "{missing}");
+    }
+
+    #[test]
+    fn passwords_of_addresses_are_masked() {
+        for (value, masked) in [
+            ("redis://u:p@h:1/0", "redis://u:********@h:1/0"),
+            ("redis://:p@h", "redis://:********@h"),
+            ("a,redis://u:p@ss@h,b", "a,redis://u:********@h,b"),
+            ("https://app.example.com", "https://app.example.com"),
+            ("turn:t.example?transport=udp", "turn:t.example?transport=udp"),
+        ] {
+            assert_eq!(without_password(value), masked);
+        }
     }
 
     #[test]

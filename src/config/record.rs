@@ -1,21 +1,10 @@
 //! Flags of `parlor profile record` and `parlor profile infer`.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Subcommand};
 
-use super::Invalid;
 use super::values::port;
-
-/// Learns an event profile from a call or a trace.
-#[derive(Debug, Clone, Parser)]
-#[command(name = "parlor profile", max_term_width = 110, disable_help_subcommand = true)]
-struct Command {
-    #[command(subcommand)]
-    order: Order,
-}
 
 /// A command that learns an event profile.
 #[derive(Debug, Clone, Subcommand)]
@@ -57,56 +46,39 @@ pub struct Infer {
     pub out: Option<PathBuf>,
 }
 
-impl Order {
-    /// Parses the arguments of this process; returns `None` if they name another command.
-    pub fn load() -> Option<Result<Self, Invalid>> {
-        Self::load_from(std::env::args_os().skip(1))
-    }
-
-    fn load_from(flags: impl IntoIterator<Item = OsString>) -> Option<Result<Self, Invalid>> {
-        let flags: Vec<OsString> = flags.into_iter().collect();
-        let is_ours = matches!(&flags[..], [profile, order, ..] if profile == "profile" && (order == "record" || order == "infer"));
-        is_ours.then(|| match Command::try_parse_from(flags) {
-            Ok(command) => Ok(command.order),
-            Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-                Err(Invalid { message: error.to_string(), exit_code: 0 })
-            }
-            Err(error) => {
-                let text = error.to_string();
-                let text: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-                let text = text.join(" ");
-                let message = format!("parlor: {}", text.trim_start_matches("error: "));
-                Err(Invalid { message, exit_code: 2 })
-            }
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::commands::{self, CommandLine, ProfileCommand};
+    use super::super::load_from;
     use super::*;
 
-    fn order(line: &str) -> Option<Result<Order, Invalid>> {
-        Order::load_from(line.split_whitespace().map(Into::into))
+    fn order(line: &str) -> Option<Order> {
+        match commands::parse(line.split_whitespace().map(Into::into).collect()) {
+            Ok(CommandLine::Profile(ProfileCommand::Learn(order))) => Some(order),
+            _ => None,
+        }
     }
 
     #[test]
-    fn other_commands_are_left_to_the_settings() {
-        for line in ["", "serve", "profile", "profile list", "record"] {
+    fn other_commands_are_no_orders() {
+        for line in ["", "serve", "profile", "profile list", "profile show add-peer", "record"] {
             assert!(order(line).is_none(), "{line}");
         }
     }
 
     #[test]
     fn flags_are_parsed_and_invalid_ones_explained_in_one_line() {
-        let Some(Ok(Order::Record(record))) = order("profile record --upstream http://localhost:3001 --insecure")
-        else {
+        let Some(Order::Record(record)) = order("profile record --upstream http://localhost:3001 --insecure") else {
             panic!("not a record");
         };
         assert_eq!((record.port, record.insecure, record.out), (4000, true, PathBuf::from("profile.toml")));
-        let error = |line| order(line).unwrap().unwrap_err();
-        assert!(error("profile record").message.contains("--upstream <URL>"), "{}", error("profile record").message);
-        assert!(!error("profile record").message.contains('\n'));
+        let error = |line: &str| {
+            let flags = line.split_whitespace().map(Into::into);
+            load_from(flags, BTreeMap::new(), BTreeMap::new()).unwrap_err()
+        };
+        assert_eq!(error("profile record").message, "parlor: missing --upstream <URL>");
         assert!(error("profile infer x --port 1").message.contains("--port"));
         assert_eq!(error("profile record --help").exit_code, 0);
     }

@@ -1,11 +1,12 @@
 //! Builds the parts of the server from the settings. Only this module reads the files that settings
 //! name.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::StartError;
 use crate::auth::{Key, KeyError, KeySet, Keys, PublicKey, Verifier};
 use crate::config::{Announced, Config, LimitSettings, Network, Secret};
 use crate::dialect::socketio::choice::Profiles;
@@ -14,7 +15,7 @@ use crate::room::limits::{PairSessionLimits, RoomLimits};
 use crate::session::admission::AdmissionLimits;
 use crate::session::{AccessPolicy, HubLimits, MessageRate, ResumeLimits};
 use crate::sfu;
-use crate::tls::{Files, Tls, TlsError};
+use crate::tls::{Files, Tls};
 use crate::transport::queue::QueueLimits;
 use crate::transport::socketio::SocketIoSettings;
 use crate::transport::websocket::WebSocketSettings;
@@ -61,11 +62,20 @@ fn ice_servers(config: &Config) -> Option<IceServers> {
     IceServers::new(ice.ice_servers.as_ref().map(Secret::as_str), turn)
 }
 
-/// Loads the certificate, if one is configured.
-pub(super) fn tls(config: &Config) -> Result<Option<Tls>, TlsError> {
-    let Network { tls_cert, tls_key, .. } = &config.network;
+/// Loads the certificate if one is configured, or makes one for development.
+pub(super) fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
+    let Network { tls_cert, tls_key, dev_tls, host, .. } = &config.network;
+    if *dev_tls {
+        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        if let Ok(name) = std::fs::read_to_string("/proc/sys/kernel/hostname") {
+            names.extend([name.trim().to_owned(), format!("{}.local", name.trim())]);
+        }
+        let ip = host.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        names.extend(sfu::detect_addresses(SocketAddr::new(ip, 0)).iter().map(|address| address.ip().to_string()));
+        return Ok(Some(Tls::self_signed(names)?));
+    }
     let files = tls_cert.clone().zip(tls_key.clone());
-    files.map(|(certificate, key)| Tls::load(Files { certificate, key })).transpose()
+    Ok(files.map(|(certificate, key)| Tls::load(Files { certificate, key })).transpose()?)
 }
 
 pub(super) fn room_limits(config: &Config) -> RoomLimits {

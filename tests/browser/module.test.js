@@ -1,34 +1,23 @@
 /**
- * The client module, copied as its README says: into a page of another origin than the server's.
+ * The client module, loaded from the server as its README says: by a page of another origin.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { extname } from "node:path";
 import test from "node:test";
 import { PATIENCE_MS, launch } from "./support/people.js";
 import { eventually, startServer } from "./support/server.js";
 
-const DEMO = new URL("../../client-demo/", import.meta.url);
-const TYPES = { ".html": "text/html", ".js": "text/javascript" };
+const README = new URL("../../packages/client/README.md", import.meta.url);
 
-test("the client module, copied", async (t) => {
-  const example = /```html\n([\s\S]*?)```/.exec(await readFile(new URL("README.md", DEMO), "utf8"))?.[1];
+test("a page of another origin calls with the client module of the server", async (t) => {
+  const example = /```html\n([\s\S]*?)```/.exec(await readFile(README, "utf8"))?.[1];
   assert(example?.includes("http://localhost:4000"), "the README has a page that connects to localhost:4000");
 
   let parlor = "";
-  const served = async (path) => {
-    if (path === "/") return example.replaceAll("http://localhost:4000", parlor);
-    const text = await readFile(new URL(`.${path}`, DEMO), "utf8");
-    if (path !== "/parlor/signaling-socketio.js") return text;
-    const changed = text.replace('from "/socket.io/', `from "${parlor}/socket.io/`);
-    assert.notEqual(changed, text, "the one line to change");
-    return changed;
-  };
-  const pages = createServer(async ({ url }, response) => {
-    const text = await served(url).catch(() => null);
-    response.writeHead(text === null ? 404 : 200, { "content-type": TYPES[extname(url) || ".html"] ?? "text/plain" }).end(text);
+  const pages = createServer((_, response) => {
+    response.writeHead(200, { "content-type": "text/html" }).end(example.replaceAll("http://localhost:4000", parlor));
   }).listen(0, "127.0.0.1");
   await once(pages, "listening");
   t.after(() => pages.close());

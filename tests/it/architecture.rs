@@ -209,7 +209,7 @@ const EDGES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("sfu", &[("id", "room and connection ids")]),
-    ("telemetry", &[("config", "level and format of the log"), ("http", "whether there is a demo page")]),
+    ("telemetry", &[("config", "level and format of the log"), ("http", "which client bundles the build lacks")]),
     (
         "tls",
         &[
@@ -246,7 +246,7 @@ const ONLY_IN: [(&str, &[&str]); 7] = [
     ("jsonwebtoken", &["src/auth"]),
     ("rustls", &["src/tls", "src/transport/stream.rs"]),
     ("engineioxide", &["src/transport/polling"]),
-    ("std::env::", &["src/config", "src/http/demo.rs"]),
+    ("std::env::", &["src/config"]),
     ("tokio::spawn", &["src/lifecycle.rs"]),
 ];
 

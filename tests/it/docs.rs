@@ -43,6 +43,8 @@ async fn the_pages_and_the_documents_are_served() {
         ("/docs", "text/html", "<!doctype html>"),
         ("/docs/docs.css", "text/css", ""),
         ("/docs/docs.js", "text/javascript", ""),
+        ("/docs/guide.js", "text/javascript", ""),
+        ("/docs/reference", "text/html", "<!doctype html>"),
         ("/docs/openapi.json", "application/json", "{"),
         ("/docs/asyncapi.json", "application/json", "{"),
     ] {

@@ -8,6 +8,7 @@ mod support;
 
 mod activation;
 mod architecture;
+mod assets;
 mod attacks;
 mod auth;
 mod auth_keys;

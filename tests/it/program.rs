@@ -29,6 +29,7 @@ fn invalid_setting_prevents_the_start_with_one_line() {
         (vec!["--max-rooms"], vec![], "--max-rooms"),
         (vec!["--such-flag"], vec![], "--such-flag"),
         (vec!["dance"], vec![], "dance"),
+        (vec![], vec![("NODE_ENV", "production"), ("HOST", "127.0.0.1")], "HOST=127.0.0.1"),
     ] {
         let output = run(&arguments, &environment);
         let printed = String::from_utf8(output.stderr).unwrap();
@@ -80,6 +81,30 @@ fn check_prints_the_effective_settings_without_secrets() {
 }
 
 #[test]
+fn each_command_has_its_own_help() {
+    let help = |arguments: &[&str]| {
+        let output = run(arguments, &[]);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let root = help(&["help"]);
+    for command in ["serve", "check", "token", "health", "profile", "completions", "man"] {
+        assert!(root.contains(&format!("\n  {command} ")), "{command}\n{root}");
+    }
+    let token = help(&["token", "--help"]);
+    assert!(
+        token.contains("--sub <ID>") && token.contains("--jwt-secret") && !token.contains("--max-rooms"),
+        "{token}"
+    );
+    assert_eq!(help(&["help", "token"]), token);
+    assert!(help(&["health", "--help"]).contains("--port"));
+    assert!(help(&["profile", "record", "--help"]).contains("--upstream"));
+    assert!(help(&["completions", "bash"]).contains("--max-room-size"));
+    assert!(help(&["man"]).starts_with(".ie"), "{}", help(&["man"]));
+    assert!(help(&["--version"]).starts_with("parlor "));
+}
+
+#[test]
 fn help_lists_every_setting_under_a_heading() {
     let printed = String::from_utf8(run(&["--help"], &[]).stdout).unwrap();
     for part in ["Where to listen:", "Rooms:", "Limits:", "--max-room-size <COUNT>", "MAX_ROOM_SIZE"] {
@@ -98,6 +123,20 @@ fn unreachable_announced_address_causes_a_warning() {
 }
 
 #[test]
+fn development_certificate_is_refused_in_production() {
+    let running = start(&[("DEV_TLS", "true")]);
+    assert!(
+        running.until_printed("open").contains(&format!("https://localhost:{}/?room=try", running.address().port()))
+    );
+    let port = running.address().port().to_string();
+    assert_eq!(run(&["health", "--port", &port, "--dev-tls"], &[]).status.code(), Some(0));
+    running.stop();
+    let output = run(&["--dev-tls", "--node-env=production"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("DEV_TLS is for development"));
+}
+
+#[test]
 fn it_serves_prints_its_address_and_ends_on_sigterm() {
     let running = start(&[]);
     let port = running.address().port().to_string();
@@ -113,7 +152,7 @@ fn it_serves_prints_its_address_and_ends_on_sigterm() {
 async fn log_has_a_line_per_connection_event_and_no_bodies() {
     use serde_json::json;
 
-    let running = start(&[("LOG_LEVEL", "trace"), ("NODE_ENV", "production")]);
+    let running = start(&[("LOG_LEVEL", "trace"), ("NODE_ENV", "production"), ("SFU", "off")]);
     let mut ann = Client::connect_at(running.address()).await;
     ann.ask("join-room", json!({ "roomId": "r", "userId": "ann", "name": "the-name" })).await;
     ann.ask("offer", json!({ "offer": "the-body" })).await;
@@ -142,7 +181,8 @@ async fn log_has_a_line_per_connection_event_and_no_bodies() {
 
 #[test]
 fn production_logs_json_and_warns_about_exposures() {
-    let running = start(&[("NODE_ENV", "production"), ("LOG_LEVEL", "warn"), ("CLIENT_URL", "*")]);
+    let environment = [("NODE_ENV", "production"), ("LOG_LEVEL", "warn"), ("CLIENT_URL", "*"), ("SFU", "off")];
+    let running = start(&environment);
     let first: serde_json::Value = serde_json::from_str(&running.until_printed("listening on")).unwrap();
     assert!(first["message"].as_str().unwrap().starts_with("listening on http://127.0.0.1:"), "whatever the level");
     let rest = running.stop();
@@ -160,6 +200,19 @@ fn settings_are_read_from_a_file_in_the_working_directory() {
     let output = parlor().arg("check").env("PORT", "82").current_dir(&folder).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.contains("PORT=82\n") && printed.contains("MAX_ROOM_SIZE=7\n"), "{printed}");
+    std::fs::write(folder.join("parlor.toml"), "port = 83\nmax_rooms = 9\n").unwrap();
+    std::fs::write(folder.join("other.toml"), "max_rooms = 10\nprot = 1\n").unwrap();
+    let output_of = |arguments: &[&str]| {
+        let output = parlor().args(arguments).current_dir(&folder).output().unwrap();
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    };
+    let merged = output_of(&["check"]);
+    assert!(merged.contains("PORT=81\n") && merged.contains("MAX_ROOMS=9\n"), "{merged}");
+    assert_eq!(
+        output_of(&["check", "--config=other.toml"]),
+        "parlor: other.toml: prot is not a setting; did you mean port?\n"
+    );
+    std::fs::remove_file(folder.join("parlor.toml")).unwrap();
     std::fs::write(folder.join(".env"), "PORT=\"81\n").unwrap();
     let output = parlor().arg("check").current_dir(&folder).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

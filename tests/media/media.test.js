@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import test, { after, before, beforeEach, afterEach } from 'node:test'
 import { Device } from 'mediasoup-client'
-import { SfuMedia } from '../../client-demo/parlor/sfu-media.js'
+import { SfuMedia } from '../../packages/client/src/sfu-media.js'
 import { Member, pathOf } from './support/member.js'
 import { Listener } from './support/picture.js'
 import { Server } from './support/server.js'

@@ -25,7 +25,7 @@ const STRICT = {
 };
 
 /** The module, with its declarations beside it. */
-export const MODULE = at("../../../client-demo/parlor/");
+export const MODULE = at("../../../packages/client/src/");
 
 export const namesIn = (folder, end) => readdirSync(folder).filter((name) => name.endsWith(end)).sort();
 
@@ -71,7 +71,7 @@ export function declare() {
       checkJs: true,
       declaration: true,
       emitDeclarationOnly: true,
-      paths: { ...STRICT.paths, "/socket.io/socket.io.esm.min.js": [SOCKET_IO] },
+      paths: { ...STRICT.paths, "socket.io-client": [SOCKET_IO] },
     });
     const declarations = namesIn(folder, ".d.ts").map((name) => [name, readFileSync(join(folder, name), "utf8")]);
     return { complaints, declarations: new Map(declarations) };

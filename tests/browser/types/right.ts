@@ -1,10 +1,10 @@
 // How the module is used, in TypeScript: this must compile.
-import { Mesh, Peer, SignalingError, SocketIoSignaling, type Member, type Signaling, type User } from "../../../client-demo/parlor/parlor.js";
+import { Mesh, Peer, SignalingError, SocketIoSignaling, type Member, type Signaling, type User } from "../../../packages/client/src/parlor.js";
 import { Device } from "mediasoup-client";
-import { Sfu, type SfuMember } from "../../../client-demo/parlor/sfu.js";
-import { EnvelopeSignaling } from "../../../client-demo/parlor/signaling-envelope.js";
-import { SessionSignaling } from "../../../client-demo/parlor/signaling-session.js";
-import { TopicSignaling } from "../../../client-demo/parlor/signaling-topic.js";
+import { Sfu, type SfuMember } from "../../../packages/client/src/sfu.js";
+import { EnvelopeSignaling } from "../../../packages/client/src/signaling-envelope.js";
+import { SessionSignaling } from "../../../packages/client/src/signaling-session.js";
+import { TopicSignaling } from "../../../packages/client/src/signaling-topic.js";
 
 const name = "Ann";
 const userId: string = crypto.randomUUID();

@@ -1,6 +1,6 @@
 // How it is not used: where one of these would compile, the compiler complains of the line above it.
-import { Mesh, Peer, SocketIoSignaling, type Signaling } from "../../../client-demo/parlor/parlor.js";
-import { SessionSignaling } from "../../../client-demo/parlor/signaling-session.js";
+import { Mesh, Peer, SocketIoSignaling, type Signaling } from "../../../packages/client/src/parlor.js";
+import { SessionSignaling } from "../../../packages/client/src/signaling-session.js";
 
 declare const signaling: Signaling;
 declare const mesh: Mesh;

@@ -159,7 +159,7 @@ suite('Origin by default, in development', {}, (server) => {
   })
 })
 
-suite('Origin by default, in production', { NODE_ENV: 'production' }, (server) => {
+suite('Origin by default, in production', { NODE_ENV: 'production', SFU: 'off' }, (server) => {
   test('http://localhost:3000 is allowed, others are not', async () => {
     assert.equal((await upgrade(server, 'http://localhost:3000', 4)).status, 101)
     assert.equal((await upgrade(server, 'http://localhost:3001', 4)).status, 403)

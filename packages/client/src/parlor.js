@@ -1,5 +1,5 @@
 /**
- * A call between all peers in a room, over Parlor: copy this folder, and import this file.
+ * A call between all peers in a room, over Parlor. The entry point of `@parlor/client`, and of a server's `/client/parlor.js`.
  *
  * - {@link Mesh} the call: a connection to each peer, and the tracks to send
  * - {@link SocketIoSignaling} the connection to the server. For the other protocols use `signaling-envelope.js`, `signaling-topic.js` or

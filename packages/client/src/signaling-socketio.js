@@ -6,9 +6,7 @@
  *
  * @module signaling-socketio
  */
-// Change this line if Parlor does not serve this page: "https://signal.example.com/socket.io/socket.io.esm.min.js", or\n//
-// "socket.io-client" with a bundler.
-import { io } from "/socket.io/socket.io.esm.min.js";
+import { io } from "./io.js";
 import { codeIn, SignalingError } from "./signaling-error.js";
 import { RETRY } from "./retry.js";
 import { ANSWER_TIMEOUT_MS, Signaling } from "./signaling.js";
