@@ -61,7 +61,7 @@ def test_schemathesis_with_a_token(tmp_path):
 
 
 def test_schemathesis_in_production(tmp_path):
-    server = Server(NODE_ENV="production")
+    server = Server(NODE_ENV="production", SFU="off")
     try:
         schemathesis(tmp_path, server, OPENAPI, "--phases", "examples,coverage")
         status, _, body = server.rest("POST", "/api/rooms", {})
