@@ -1,0 +1,47 @@
+/**
+ * The documentation at `/docs`: the start page, search, the reference, and dark or light.
+ */
+import assert from "node:assert/strict";
+import test from "node:test";
+import { PATIENCE_MS, launch } from "./support/people.js";
+import { startServer } from "./support/server.js";
+
+test("the guides are found by search, and the reference is drawn", async (t) => {
+  const server = await startServer();
+  t.after(() => server.stop());
+  const browser = await launch();
+  t.after(() => browser.close());
+  const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  const complaints = [];
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()));
+
+  await page.goto(`${server.url}/docs/`);
+  assert.equal(await page.locator("h1").textContent(), "Which protocol?");
+  await page.keyboard.press("/");
+  await page.keyboard.type("coturn static-auth-secret");
+  const first = page.locator("#results a").first();
+  await first.waitFor();
+  assert.match(await first.textContent(), /TURN/);
+  assert.ok(await page.locator("#results mark").count());
+  await first.click();
+  await page.waitForURL(/\/docs\/operators#turn$/);
+  assert.equal(await page.locator("#turn").textContent(), "TURN");
+  assert.equal(await page.locator("[aria-current=page]").textContent().then((text) => text.startsWith("Settings and operation")), true);
+
+  await page.locator("#search").fill("no such words anywhere xyzzy");
+  await page.getByText(/Nothing found/).waitFor();
+  await page.keyboard.press("Escape");
+  assert.ok(await page.locator("#article").isVisible());
+
+  const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
+  const before = await theme();
+  await page.locator("#theme").click();
+  assert.notEqual(await theme(), before);
+
+  await page.goto(`${server.url}/docs/reference`);
+  await page.locator("#rest h2, #rest").first().waitFor();
+  await page.locator("#websocket").first().waitFor();
+  assert.deepEqual(complaints, []);
+});
