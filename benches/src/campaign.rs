@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::clients::{Clients, Waiting};
+use crate::janus;
 use crate::joining::disconnect_all;
 use crate::pinning::Cores;
 use crate::results::{Record, Results};
 use crate::server::{
-    BUN, Contestant, ENVELOPE, EXPRESS, FLOOR, MATCHBOX, PARLOR, PARLOR_WITHOUT_RECOVERY, PEERJS, Programs, SESSION,
-    Server, TOPIC, WS,
+    BUN, Contestant, ENVELOPE, EXPRESS, FLOOR, JANUS, MATCHBOX, PARLOR, PARLOR_FORWARDING, PARLOR_WITHOUT_RECOVERY,
+    PEERJS, Programs, SESSION, Server, TOPIC, WS,
 };
 use crate::work::call;
 use crate::work::cores;
+use crate::work::forwarding;
 use crate::work::idle::Idle;
 use crate::work::many_rooms::ManyRooms;
 use crate::work::media::{self, MEETINGS, TURNS};
@@ -39,6 +41,7 @@ pub(crate) struct Plan {
     pub(crate) room_pairs: &'static [usize],
     cores: Window,
     media: Window,
+    forwarding: Window,
     beside: Window,
     connections: usize,
     /// Length of the idle phase for the servers compared closely.
@@ -62,6 +65,7 @@ impl Plan {
         room_pairs: &[50, 500, 5000],
         cores: window(300, 1500),
         media: window(1000, 3000),
+        forwarding: window(2000, 8000),
         beside: window(500, 3000),
         connections: 15_000,
         rest: Duration::from_secs(26),
@@ -80,6 +84,7 @@ impl Plan {
         room_pairs: &[50, 500],
         cores: window(150, 400),
         media: window(500, 1000),
+        forwarding: window(500, 1000),
         beside: window(200, 1000),
         connections: 2000,
         rest: Duration::from_secs(1),
@@ -304,6 +309,7 @@ impl Campaign<'_> {
     }
 
     fn media(&mut self) -> anyhow::Result<()> {
+        self.forwarding()?;
         for meeting in MEETINGS {
             self.each(&[ENVELOPE], |this, contestant, server| {
                 let outcome = media::meet(meeting, server, this.plan.media)?;
@@ -331,6 +337,28 @@ impl Campaign<'_> {
             this.round = round;
             Ok(())
         })
+    }
+
+    /// Compares forwarding with Janus, where that is installed.
+    fn forwarding(&mut self) -> anyhow::Result<()> {
+        let is_compared = janus::is_installed();
+        if !is_compared && self.round == 0 {
+            eprintln!("bench: Janus is not installed, or there is no network: forwarding is not compared");
+        }
+        let peers = [PARLOR_FORWARDING, JANUS];
+        for case in forwarding::CASES {
+            self.each(&peers[..1 + usize::from(is_compared)], |this, contestant, server| {
+                let outcome = forwarding::forward(case, contestant, server, this.plan.forwarding)?;
+                let figures = [
+                    ("cpu_us", outcome.cpu_micros),
+                    ("server_busy", outcome.server_busy),
+                    ("idle_busy", outcome.idle_busy),
+                ];
+                this.note("forwarding", &case.name(), contestant, &figures);
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     fn idle(&mut self, contestant: &Contestant, server: &Server, rest: Duration) -> anyhow::Result<()> {

@@ -96,7 +96,7 @@ async fn connect(meeting: Meeting, requesters: &mut [Requester]) -> anyhow::Resu
     for room in requesters.chunks_mut(meeting.people) {
         let mut producers = Vec::new();
         for (person, requester) in room.iter_mut().enumerate().take(meeting.speakers) {
-            let media = transport(requester, "send", &capabilities).await?;
+            let media = transport(requester, "send", &capabilities, Some(SOURCE)).await?;
             media.pause(true);
             for (number, kind, name) in [(0, MediaKind::Audio, "audio"), (1, MediaKind::Video, "video")] {
                 let parameters = media.send(kind, number);
@@ -106,7 +106,7 @@ async fn connect(meeting: Meeting, requesters: &mut [Requester]) -> anyhow::Resu
             senders.push(media);
         }
         for (person, requester) in room.iter_mut().enumerate() {
-            let media = transport(requester, "recv", &capabilities).await?;
+            let media = transport(requester, "recv", &capabilities, None).await?;
             for (_, producer) in producers.iter().filter(|(sender, _)| *sender != person) {
                 let request =
                     json!({ "transportId": media.id, "producerId": producer, "rtpCapabilities": capabilities });
@@ -124,10 +124,14 @@ async fn connect(meeting: Meeting, requesters: &mut [Requester]) -> anyhow::Resu
 }
 
 /// Creates and connects a transport.
-async fn transport(requester: &mut Requester, direction: &str, capabilities: &Value) -> anyhow::Result<Media> {
+pub(crate) async fn transport(
+    requester: &mut Requester,
+    direction: &str,
+    capabilities: &Value,
+    source: Option<Source>,
+) -> anyhow::Result<Media> {
     let request = json!({ "direction": direction, "rtpCapabilities": capabilities });
     let created = requester.request("transport:create", request).await?;
-    let source = (direction == "send").then_some(SOURCE);
     let media = Media::new(&created, source).await.with_context(|| format!("a transport of {created}"))?;
     requester.request("transport:connect", media.connect_request()).await?;
     Ok(media)

@@ -20,6 +20,7 @@ mod dialect;
 mod environment;
 mod frame;
 mod instructions;
+mod janus;
 mod joining;
 mod lane;
 mod pinning;

@@ -44,6 +44,7 @@ pub(crate) fn write(results: &Results, root: &Path) -> anyhow::Result<()> {
         ("many-rooms", "many-rooms", tables::many_rooms(results)),
         ("cores", "cores", tables::cores(results)),
         ("media", "media", tables::media(results)),
+        ("media", "forwarding", tables::forwarding(results)),
         ("media", "beside", tables::beside(results)),
         ("media", "media-targets", targets::media(results)),
         ("media", "media-environment", tables::media_environment(results)),

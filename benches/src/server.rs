@@ -11,6 +11,7 @@ use nix::time::ClockId;
 use nix::unistd::Pid;
 
 use crate::dialect::{self, Dialect};
+use crate::janus;
 
 /// A server and one of its protocols.
 #[derive(Clone, Copy)]
@@ -32,6 +33,8 @@ enum Program {
     /// A file in `peers/`, run by the Bun that npm installs there.
     Bun(&'static str),
     Matchbox,
+    /// With this number of event loops.
+    Janus(usize),
     Floor,
 }
 
@@ -79,6 +82,12 @@ pub(crate) const ENVELOPE: Contestant =
     Contestant { key: "envelope", label: "Parlor, `/ws`", dialect: &dialect::Envelope, ..PARLOR };
 pub(crate) const MATCHBOX: Contestant =
     Contestant { key: "matchbox", label: "`matchbox_server`", dialect: &dialect::Matchbox, program: Program::Matchbox };
+/// Not in [`ALL`]: it takes no signals, and is reached by [`janus`].
+pub(crate) const JANUS: Contestant =
+    Contestant { key: "janus", label: "Janus, one event loop", dialect: &dialect::Copying, program: Program::Janus(1) };
+/// Parlor as it is compared with Janus.
+pub(crate) const PARLOR_FORWARDING: Contestant =
+    Contestant { key: "parlor-forwarding", program: Program::Parlor(&["--sfu-max-bitrate-kbps=40000"]), ..ENVELOPE };
 
 pub(crate) const ALL: [Contestant; 11] =
     [FLOOR, PARLOR, PARLOR_WITHOUT_RECOVERY, EXPRESS, BUN, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
@@ -150,7 +159,7 @@ impl Server {
             .spawn()
             .with_context(|| format!("{} does not start", words.join(" ")))?;
         let until = Instant::now() + START;
-        while TcpStream::connect(address).is_err() {
+        while !contestant.program.is_listening(address) {
             if let Some(status) = child.try_wait()? {
                 bail!("{} ended with {status}; its log is {}", words.join(" "), log.display());
             }
@@ -220,6 +229,13 @@ impl Drop for Server {
 }
 
 impl Program {
+    fn is_listening(self, address: SocketAddr) -> bool {
+        match self {
+            Self::Janus(_) => janus::is_listening(),
+            _ => TcpStream::connect(address).is_ok(),
+        }
+    }
+
     fn command(self, programs: &Programs, address: SocketAddr) -> anyhow::Result<Vec<String>> {
         let path = |path: &Path| {
             let path = path.canonicalize().with_context(|| format!("no program at {}", path.display()))?;
@@ -235,6 +251,7 @@ impl Program {
             Self::Bun(file) => {
                 vec![path(&peers().join("node_modules/.bin/bun"))?, "run".to_owned(), path(&peers().join(file))?]
             }
+            Self::Janus(event_loops) => janus::command(event_loops)?,
             Self::Matchbox => vec![path(&programs.matchbox)?, address.to_string()],
             Self::Floor => vec![path(&std::env::current_exe()?.with_file_name("floor"))?],
         })

@@ -11,7 +11,8 @@ use crate::conference::Meeting;
 use crate::dialect::Kind;
 use crate::joining::disconnect_all;
 use crate::pinning::Cores;
-use crate::server::{self, Contestant, Programs, Server};
+use crate::server::{self, Contestant, JANUS, PARLOR_FORWARDING, Programs, Server};
+use crate::work::forwarding::{self, Case};
 use crate::work::idle::Idle;
 use crate::work::many_rooms::ManyRooms;
 use crate::work::media;
@@ -71,6 +72,13 @@ pub(crate) enum Single {
         #[arg(long, default_value = "1")]
         speakers: usize,
     },
+    /// One sender and many receivers, of Parlor or Janus
+    Forwarding {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value = "50")]
+        receivers: usize,
+    },
     /// Idle connections
     Idle {
         #[command(flatten)]
@@ -111,6 +119,22 @@ impl Target {
         let clients = Clients::new(contestant.dialect, server.address, Waiting::Spins)?;
         Ok((contestant, server, clients))
     }
+
+    fn forward(&self, receivers: usize, programs: &Programs, cores: Cores) -> anyhow::Result<()> {
+        let contestant = if self.server == JANUS.key { JANUS } else { PARLOR_FORWARDING };
+        let server = Server::start(&contestant, programs, &[cores.server], &[])?;
+        let case = Case { receivers, rate: self.rate.unwrap_or(500.0) };
+        let figures = forwarding::forward(case, &contestant, &server, self.window())?;
+        println!(
+            "{}: {}: {:.2} µs CPU a packet, server {:.1} % busy, {:.1} % while idle",
+            contestant.key,
+            case.name(),
+            figures.cpu_micros,
+            figures.server_busy * 100.0,
+            figures.idle_busy * 100.0,
+        );
+        server.stop()
+    }
 }
 
 impl Single {
@@ -120,8 +144,12 @@ impl Single {
         | Self::Rooms { target, .. }
         | Self::ManyRooms { target, .. }
         | Self::Meeting { target, .. }
+        | Self::Forwarding { target, .. }
         | Self::Idle { target, .. }) = self;
         let window = target.window();
+        if let Self::Forwarding { receivers, .. } = self {
+            return target.forward(*receivers, programs, cores);
+        }
         let (contestant, server, mut clients) = target.start(programs, cores)?;
         match self {
             Self::Relay { pairs, in_flight, offer, .. } => {
@@ -158,6 +186,7 @@ impl Single {
                     figures.spoken_kib,
                 );
             }
+            Self::Forwarding { .. } => unreachable!("has returned"),
             Self::Idle { connections, .. } => {
                 let idle = Idle { connections: *connections, rest: window.length, settling: Duration::from_secs(12) };
                 let outcome = idle.run(&mut clients, &server)?;

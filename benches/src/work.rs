@@ -10,6 +10,7 @@ use crate::server::Server;
 
 pub(crate) mod call;
 pub(crate) mod cores;
+pub(crate) mod forwarding;
 pub(crate) mod idle;
 pub(crate) mod many_rooms;
 pub(crate) mod media;

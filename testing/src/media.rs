@@ -1,13 +1,14 @@
 //! The client's end of a media transport: ICE, DTLS and SRTP over UDP, with synthetic audio and video.
 //!
-//! - [`Media::new`] takes the server's parameters of a transport; [`Media::connect_request`] returns the client's;
+//! - [`Media::new`] takes the server's parameters of a transport; [`Media::connect_request`] returns the client's. Where
+//!   the server must know the client's first, [`Endpoint`] has them;
 //! - [`Media::send`] and [`Media::receive`] add a producer and a consumer;
 //! - a task owns the socket: it sends packets at the interval of the [`Source`], and counts received packets.
 //!
 //! The server does not answer on a sending transport before its first producer. Produce first, then wait for the connection.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,11 +52,20 @@ pub struct Source {
     pub layers: u32,
 }
 
+/// A transport whose server is not known yet.
+pub struct Endpoint {
+    socket: UdpSocket,
+    /// The address of the socket.
+    pub address: SocketAddr,
+    rtc: Rtc,
+}
+
 /// One transport. It stops when it is dropped.
 pub struct Media {
     /// The transport's id.
     pub id: String,
     layers: u32,
+    socket: Arc<UdpSocket>,
     shared: Arc<Shared>,
     _task: JoinSet<()>,
 }
@@ -84,18 +94,34 @@ struct Stream {
     wants_keyframe: bool,
 }
 
-impl Media {
-    /// Creates the client's end of a transport from the response to `transport:create`. Without a source it sends nothing.
-    pub async fn new(created: &Value, source: Option<Source>) -> anyhow::Result<Self> {
-        let text = |path: &str| created.pointer(path).and_then(Value::as_str).context("expected a transport");
-        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+impl Endpoint {
+    /// Binds a socket on an address of this machine.
+    pub async fn bind(ip: IpAddr) -> anyhow::Result<Self> {
+        let socket = UdpSocket::bind((ip, 0)).await?;
         let address = socket.local_addr()?;
         let mut rtc = client();
         rtc.add_local_candidate(Candidate::host(address, "udp")?);
+        rtc.direct_api().set_ice_controlling(true);
+        Ok(Self { socket, address, rtc })
+    }
+
+    /// Returns the ICE credentials.
+    pub fn credentials(&mut self) -> IceCreds {
+        self.rtc.direct_api().local_ice_credentials()
+    }
+
+    /// Returns the SHA-256 fingerprint of the certificate, in hexadecimal digits.
+    pub fn fingerprint(&mut self) -> String {
+        fingerprint(&mut self.rtc)
+    }
+
+    /// Connects to a server, given as in the response to `transport:create`. Without a source it sends nothing.
+    pub fn connect(self, created: &Value, source: Option<Source>) -> anyhow::Result<Media> {
+        let Self { socket, address, mut rtc } = self;
+        let text = |path: &str| created.pointer(path).and_then(Value::as_str).context("expected a transport");
         rtc.add_remote_candidate(Candidate::host(address_of(created)?, "udp")?);
         let fingerprint = format!("sha-256 {}", text("/dtlsParameters/fingerprints/0/value")?);
         let mut api = rtc.direct_api();
-        api.set_ice_controlling(true);
         api.set_remote_ice_credentials(credentials(created)?);
         api.set_remote_fingerprint(fingerprint.parse().ok().context("a fingerprint")?);
         api.start_dtls(true)?;
@@ -103,16 +129,23 @@ impl Media {
         let (streams, received) = (Vec::new(), HashMap::new());
         let state = State { rtc, is_connected: false, is_paused: false, streams, sent: 0, received };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() });
+        let socket = Arc::new(socket);
         let mut task = JoinSet::new();
-        task.spawn(run(socket, address, Arc::clone(&shared), source));
+        task.spawn(run(Arc::clone(&socket), address, Arc::clone(&shared), source));
         let layers = source.map_or(1, |source| source.layers);
-        Ok(Self { id: text("/id")?.to_owned(), layers, shared, _task: task })
+        Ok(Media { id: text("/id")?.to_owned(), layers, socket, shared, _task: task })
+    }
+}
+
+impl Media {
+    /// Creates the client's end of a transport from the response to `transport:create`. Without a source it sends nothing.
+    pub async fn new(created: &Value, source: Option<Source>) -> anyhow::Result<Self> {
+        Endpoint::bind(Ipv4Addr::LOCALHOST.into()).await?.connect(created, source)
     }
 
     /// The payload of `transport:connect`.
     pub fn connect_request(&self) -> Value {
-        let fingerprint = self.shared.state.lock().rtc.direct_api().local_dtls_fingerprint().to_string();
-        let value = fingerprint.rsplit(' ').next().unwrap_or_default();
+        let value = fingerprint(&mut self.shared.state.lock().rtc);
         let fingerprints = json!([{ "algorithm": "sha-256", "value": value }]);
         json!({ "transportId": self.id, "dtlsParameters": { "role": "client", "fingerprints": fingerprints } })
     }
@@ -128,35 +161,16 @@ impl Media {
 
     /// Adds a stream to send; returns its RTP parameters. A number is used once per transport.
     pub fn send(&self, kind: MediaKind, number: u32) -> Value {
-        let (name, layers) = if kind == MediaKind::Audio { ("a", 1) } else { ("v", self.layers) };
-        let name = format!("{name}{number}");
-        let mid = Mid::from(name.as_str());
+        let mid = Mid::from(mid(kind, number).as_str());
         let mut state = self.shared.state.lock();
         let State { rtc, streams, .. } = &mut *state;
         let mut api = rtc.direct_api();
         api.declare_media(mid, kind);
-        let mut encodings = Vec::new();
-        for layer in 0..layers {
-            let ssrc = 1000 * (number + 1) + 2 * layer;
-            let is_video = kind == MediaKind::Video;
-            api.declare_stream_tx(ssrc.into(), is_video.then(|| (ssrc + 1).into()), mid, None);
+        for (ssrc, rtx) in ssrcs(kind, number, self.layers) {
+            api.declare_stream_tx(ssrc.into(), rtx.map(Into::into), mid, None);
             streams.push(Stream { ssrc: ssrc.into(), kind, number: 0, wants_keyframe: true });
-            encodings.push(if is_video {
-                json!({ "ssrc": ssrc, "rtx": { "ssrc": ssrc + 1 } })
-            } else {
-                json!({ "ssrc": ssrc })
-            });
         }
-        let codecs = match kind {
-            MediaKind::Audio => {
-                json!([{ "mimeType": "audio/opus", "payloadType": OPUS, "clockRate": 48000, "channels": 2 }])
-            }
-            MediaKind::Video => json!([
-                { "mimeType": "video/VP8", "payloadType": VP8, "clockRate": 90000 },
-                { "mimeType": "video/rtx", "payloadType": VP8_RTX, "clockRate": 90000, "parameters": { "apt": VP8 } },
-            ]),
-        };
-        json!({ "mid": name, "codecs": codecs, "encodings": encodings })
+        parameters(kind, number, self.layers)
     }
 
     /// Adds the stream of a consumer.
@@ -172,6 +186,16 @@ impl Media {
         let main = ssrc("/encodings/0/ssrc").context("an SSRC")?;
         api.expect_stream_rx(main, ssrc("/encodings/0/rtx/ssrc"), mid, None);
         Ok(main)
+    }
+
+    /// Has the kernel drop all packets that it receives from now on, and deliver only STUN and DTLS: clients without cost.
+    #[cfg(target_os = "linux")]
+    pub fn discard_packets(&self) -> anyhow::Result<()> {
+        // Linux's Documentation/networking/filter.rst: load the first byte after the UDP header; return 0 from 128 on, else
+        // all.
+        let code = [(0x30, 0, 0, 8), (0x35, 0, 1, 128), (0x06, 0, 0, 0), (0x06, 0, 0, u32::MAX)];
+        let filter = code.map(|(code, jt, jf, k)| socket2::SockFilter::new(code, jt, jf, k));
+        Ok(socket2::SockRef::from(&*self.socket).attach_filter(&filter)?)
     }
 
     /// Pauses or resumes sending.
@@ -213,6 +237,42 @@ impl Media {
     }
 }
 
+/// Returns the RTP parameters of a stream that [`Media::send`] adds.
+pub fn parameters(kind: MediaKind, number: u32, layers: u32) -> Value {
+    let encodings: Vec<Value> = ssrcs(kind, number, layers)
+        .map(|(ssrc, rtx)| match rtx {
+            Some(rtx) => json!({ "ssrc": ssrc, "rtx": { "ssrc": rtx } }),
+            None => json!({ "ssrc": ssrc }),
+        })
+        .collect();
+    let codecs = match kind {
+        MediaKind::Audio => {
+            json!([{ "mimeType": "audio/opus", "payloadType": OPUS, "clockRate": 48000, "channels": 2 }])
+        }
+        MediaKind::Video => json!([
+            { "mimeType": "video/VP8", "payloadType": VP8, "clockRate": 90000 },
+            { "mimeType": "video/rtx", "payloadType": VP8_RTX, "clockRate": 90000, "parameters": { "apt": VP8 } },
+        ]),
+    };
+    json!({ "mid": mid(kind, number), "codecs": codecs, "encodings": encodings })
+}
+
+fn mid(kind: MediaKind, number: u32) -> String {
+    format!("{}{number}", if kind == MediaKind::Audio { "a" } else { "v" })
+}
+
+/// The SSRC of each layer, and that of its RTX stream.
+fn ssrcs(kind: MediaKind, number: u32, layers: u32) -> impl Iterator<Item = (u32, Option<u32>)> {
+    let layers = if kind == MediaKind::Audio { 1 } else { layers };
+    let ssrcs = (0..layers).map(move |layer| 1000 * (number + 1) + 2 * layer);
+    ssrcs.map(move |ssrc| (ssrc, (kind == MediaKind::Video).then_some(ssrc + 1)))
+}
+
+fn fingerprint(rtc: &mut Rtc) -> String {
+    let fingerprint = rtc.direct_api().local_dtls_fingerprint().to_string();
+    fingerprint.rsplit(' ').next().unwrap_or_default().to_owned()
+}
+
 /// Returns the media server's address from the response to `transport:create`.
 pub fn address_of(created: &Value) -> anyhow::Result<SocketAddr> {
     let candidate = &created["iceCandidates"][0];
@@ -240,7 +300,7 @@ fn client() -> Rtc {
     config.set_extension_map(extensions).build(Instant::now())
 }
 
-async fn run(socket: UdpSocket, address: SocketAddr, shared: Arc<Shared>, source: Option<Source>) {
+async fn run(socket: Arc<UdpSocket>, address: SocketAddr, shared: Arc<Shared>, source: Option<Source>) {
     let mut buffer = vec![0; 2000];
     let mut clock = source.map(|source| interval(source.interval));
     if let Some(clock) = &mut clock {

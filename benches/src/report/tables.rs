@@ -3,7 +3,8 @@
 use super::{contestants, median, number, spread, table};
 use crate::campaign::{CORES, Plan, RELAYS, ROOMS, ROOMS_EACH, SCALING, cores_case};
 use crate::results::{Figure, Results};
-use crate::server::{BUN, Contestant, ENVELOPE, EXPRESS, PARLOR};
+use crate::server::{BUN, Contestant, ENVELOPE, EXPRESS, JANUS, PARLOR, PARLOR_FORWARDING};
+use crate::work::forwarding::CASES;
 use crate::work::media::MEETINGS;
 
 pub(super) fn environment(results: &Results) -> String {
@@ -229,6 +230,37 @@ pub(super) fn beside(results: &Results) -> String {
         vec![case.to_owned(), median(figure("p50_us")), spread(figure("p99_us")), spread(times)]
     });
     table(&["the meeting", "p50 µs", "p99 µs", "p99, times that of silence"], rows)
+}
+
+pub(super) fn forwarding(results: &Results) -> String {
+    let rows = CASES.into_iter().flat_map(|case| {
+        [PARLOR_FORWARDING, JANUS].map(|contestant| {
+            let name = case.name();
+            let figure = |figure: &str| results.figure("forwarding", &name, contestant.key, figure);
+            let cpu = |server| ["forwarding", &*name, server, "cpu_us"];
+            let percent = |figure: Option<Figure>| median(figure.map(|share| share.scaled(100.0)));
+            let is_parlor = contestant.key == PARLOR_FORWARDING.key;
+            vec![
+                contestant.label.to_owned(),
+                case.receivers.to_string(),
+                case.rate.to_string(),
+                spread(figure("cpu_us")),
+                if is_parlor { spread(results.ratio(cpu(contestant.key), cpu(JANUS.key))) } else { String::new() },
+                percent(figure("server_busy")),
+                percent(figure("idle_busy")),
+            ]
+        })
+    });
+    let head = [
+        "server",
+        "receivers",
+        "packets a second",
+        "CPU µs a packet",
+        "to Janus",
+        "of a core, %",
+        "of a core when idle, %",
+    ];
+    table(&head, rows)
 }
 
 /// Returns the environment in which media was measured, which may be at another time than the rest.

@@ -3,7 +3,8 @@
 use super::{number, tables};
 use crate::campaign::CORES_IN_FLIGHT;
 use crate::results::Results;
-use crate::server::{BUN, ENVELOPE, EXPRESS, FLOOR, PARLOR, SESSION, TOPIC};
+use crate::server::{BUN, ENVELOPE, EXPRESS, FLOOR, JANUS, PARLOR, PARLOR_FORWARDING, SESSION, TOPIC};
+use crate::work::forwarding::CASES;
 use crate::work::media::MEETINGS;
 
 /// A bound of a figure.
@@ -60,7 +61,20 @@ pub(super) fn media(results: &Results) -> String {
         .map(|meeting| results.figure("media", &meeting.name(), ENVELOPE.key, "cpu_us").map(|figure| figure.median));
     let p99 = |case| ["media", case, PARLOR.key, "p99_us"];
     let beside = results.ratio(p99("forwarding"), p99("silent")).map(|ratio| ratio.median);
+    let to_janus = |case: usize| {
+        let name = CASES[case].name();
+        let figure = |server| ["forwarding", &*name, server, "cpu_us"];
+        results.ratio(figure(PARLOR_FORWARDING.key), figure(JANUS.key)).map(|ratio| ratio.median)
+    };
+    let idle = results.figure("forwarding", &CASES[1].name(), PARLOR_FORWARDING.key, "idle_busy");
     table([
+        (
+            "CPU per forwarded packet, 50 receivers and 500 packets a second, to Janus".to_owned(),
+            to_janus(0),
+            Bound::AtMost(0.55),
+        ),
+        ("the same, 200 receivers and 40 packets a second".to_owned(), to_janus(1), Bound::AtMost(0.4)),
+        ("of a core for 200 idle receivers, %".to_owned(), idle.map(|idle| idle.median * 100.0), Bound::AtMost(4.0)),
         (
             "CPU µs to forward a packet of media, of the costliest meeting".to_owned(),
             most(&forwarding),
