@@ -8,13 +8,14 @@
 //!   [`consumer`] one that it sends; [`output`] collects the datagrams and events of transports;
 //! - [`forward`] takes packets from producers to consumers; [`payload`] parses their payloads, [`rewrite`] renumbers
 //!   them, [`undeclared`] assigns streams whose SSRC no producer declared;
-//! - [`bandwidth`] chooses simulcast layers; [`active_speaker`] detects the active speaker;
+//! - [`bandwidth`] chooses simulcast layers, [`congestion`] suspends video with one layer where it would push audio aside;
+//!   [`active_speaker`] detects the active speaker;
 //! - [`router`] lists the supported codecs and header extensions, [`formats`] maps them to the numbers of one
 //!   transport, [`parameters`] is their JSON form;
 //! - [`admission`] limits the number of transports and the time to connect one; [`token_bucket`] limits rates; [`srtp`]
 //!   detects datagrams that were encrypted by their client, [`stun`] reads the ufrag of a binding request;
-//! - [`driver`] runs all of it on a thread with a UDP socket; [`request_queue`] orders requests, [`cpu_yield`] shares
-//!   the core with signaling, [`limit_log`] logs limits that were hit.
+//! - [`driver`] runs all of it on a thread with a UDP [`socket`]; [`request_queue`] orders requests, [`cpu_yield`]
+//!   shares the core with signaling, [`limit_log`] logs limits that were hit.
 //!
 //! The SFU knows neither rooms nor protocols: a room is a name here, and a peer is what [`RoomMember`] says. Its events
 //! are typed and encoded by a dialect. No other layer names str0m.
@@ -26,6 +27,7 @@ mod active_speaker;
 mod admission;
 mod bandwidth;
 mod close;
+mod congestion;
 mod consumer;
 mod cpu_yield;
 mod driver;
@@ -42,6 +44,7 @@ pub mod request;
 mod request_queue;
 mod rewrite;
 mod router;
+mod socket;
 mod srtp;
 mod state;
 mod stats;
@@ -50,7 +53,7 @@ mod token_bucket;
 mod transport;
 mod undeclared;
 
-pub use driver::{MediaServer, MediaStartError, MediaThread, Reply, Signaling, detect_addresses};
+pub use driver::{MediaServer, MediaStartError, MediaThread, Reply, Signaling};
 pub use forward::PollOutput;
 pub use output::Datagram;
 pub use request::{
@@ -58,5 +61,6 @@ pub use request::{
     ProducerAction, ProducerInfo, RoomMember, SfuError, SfuErrorKind,
 };
 pub use router::capabilities;
+pub use socket::detect_addresses;
 pub use state::{CertificateError, Sfu, SfuSettings};
 pub use stats::MediaStats;

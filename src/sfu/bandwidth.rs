@@ -21,16 +21,24 @@ const MAX_BACKOFF: Duration = Duration::from_secs(20);
 /// Last part of the backoff, in which padding probes for an upgrade. Before that, queues on the path drain.
 const PROBE_TIME: Duration = Duration::from_secs(3);
 
+/// The time over which str0m averages its estimates.
+const AVERAGE_TIME: Duration = Duration::from_secs(3);
+
 /// An upgrade that is kept for this long has lasted.
 const STABLE_TIME: Duration = Duration::from_secs(10);
 
 impl Sfu {
-    /// Allocates the bandwidth of a transport to its consumers, if any of their producers has several layers.
+    /// Allocates the bandwidth of a transport to its consumers, if any of their producers has several layers, or if the
+    /// path may be too narrow for one.
     pub(super) fn allocate(&mut self, now: Instant, id: TransportId) {
         let Some(transport) = self.transports.get(&id) else { return };
-        let mut producers =
-            transport.consumers.iter().filter_map(|id| self.producers.get(&self.consumers.get(id)?.producer));
-        let has_choice = producers.any(|producer| producer.description.layers.len() > 1);
+        let (mut has_choice, mut is_suspended) = (false, false);
+        for consumer in transport.consumers.iter().filter_map(|id| self.consumers.get(id)) {
+            is_suspended |= consumer.is_suspended;
+            let producer = self.producers.get(&consumer.producer);
+            has_choice |= producer.is_some_and(|producer| producer.description.layers.len() > 1);
+        }
+        has_choice |= is_suspended || transport.congestion.is_suspected(now);
         if self.on_transport(id, |transport, output| transport.update_estimation(now, has_choice, output)) != Some(true)
         {
             return;
@@ -45,39 +53,67 @@ impl Sfu {
                 audio += rates.into_iter().flatten().sum::<u64>();
             } else {
                 consumers.push(consumer.id);
-                demands.push(VideoDemand { rates, max_layer: consumer.max_layer, current: consumer.layer() });
+                let (max_layer, current) = (consumer.max_layer, consumer.layer());
+                demands.push(VideoDemand { rates, max_layer, current, is_suspended: consumer.is_suspended });
             }
         }
+        let (estimate, has_feedback) = (transport.estimate.bits(now), transport.congestion.has_feedback());
         let ceiling = transport.upgrade_backoff.ceiling(now);
-        let allocation = allocate(transport.estimate.bits().saturating_sub(audio), ceiling, &demands);
+        let allocation = allocate(estimate.saturating_sub(audio), ceiling, &demands);
         let (mut has_upgraded, mut has_downgraded) = (false, false);
-        for ((id, target), demand) in consumers.iter().zip(allocation.targets).zip(&demands) {
+        for ((id, target), demand) in consumers.iter().zip(&allocation.targets).zip(&demands) {
             let Some(consumer) = self.consumers.get_mut(id) else { continue };
-            let Some(target) = target.filter(|target| *target != consumer.target) else { continue };
-            has_upgraded |= target > consumer.target;
+            let target = target.filter(|target| demand.is_suspended || *target != consumer.target);
+            let Some(target) = target else { continue };
+            has_upgraded |= demand.is_suspended || target > consumer.target;
             has_downgraded |= target < consumer.target && demand.is_available(consumer.target);
-            consumer.target = target;
+            (consumer.target, consumer.is_suspended) = (target, false);
             let producer = consumer.producer;
             self.request_keyframe(now, producer, target);
         }
+        let mut total = allocation.total;
+        if let Some((index, rate)) = largest_single_layer(&demands) {
+            let is_short =
+                self.on_transport(id, |transport, _| transport.congestion.is_short(now, estimate, total + audio));
+            let consumer = consumers.get(index).and_then(|id| self.consumers.get_mut(id));
+            if let Some(consumer) = consumer.filter(|_| is_short == Some(true)) {
+                consumer.is_suspended = true;
+                consumer.interrupt();
+                has_downgraded = true;
+                total = total.saturating_sub(rate);
+            }
+        }
         // The bitrate of a stream that has only just started is not meaningful yet.
         let desired = (allocation.desired + audio).max(FIRST_ESTIMATE);
-        let (total, least) = (allocation.total + audio, allocation.least + audio);
+        // What is sent in any case. With feedback, the estimate decides about video with a single layer.
+        let least = allocation.least + audio - if has_feedback { single_layers(&demands) } else { 0 };
         self.on_transport(id, |transport, output| {
             if has_upgraded {
                 transport.upgrade_backoff.upgraded(now);
             }
             if has_downgraded {
-                transport.upgrade_backoff.downgraded(now, allocation.total);
+                transport.upgrade_backoff.downgraded(now, total);
             }
-            let next = if transport.upgrade_backoff.suppresses_probing(now) { total } else { allocation.next + audio };
+            let is_quiet = transport.upgrade_backoff.suppresses_probing(now);
+            let next = if is_quiet { total } else { allocation.next } + audio;
             let (next, desired) = if demands.is_empty() { (0, 0) } else { (next, desired) };
             if !demands.is_empty() {
                 transport.raise_estimate(now, least, output);
             }
-            transport.set_bitrates(next, desired, output);
+            transport.set_bitrates(now, next, desired, output);
         });
     }
+}
+
+/// Returns the index and bitrate of the flowing video with a single layer and the highest bitrate.
+fn largest_single_layer(demands: &[VideoDemand]) -> Option<(usize, u64)> {
+    let rates = demands.iter().map(VideoDemand::single_layer).enumerate();
+    rates.filter_map(|(index, rate)| Some((index, rate?))).max_by_key(|(_, rate)| *rate)
+}
+
+/// Returns the total bitrate of flowing video with a single layer.
+fn single_layers(demands: &[VideoDemand]) -> u64 {
+    demands.iter().filter_map(VideoDemand::single_layer).sum()
 }
 
 /// The bandwidth demand of one video consumer.
@@ -89,6 +125,8 @@ pub(super) struct VideoDemand {
     pub(super) max_layer: usize,
     /// The layer being forwarded.
     pub(super) current: Option<usize>,
+    /// Whether forwarding has stopped, since the path is too narrow for the only layer.
+    pub(super) is_suspended: bool,
 }
 
 impl VideoDemand {
@@ -96,12 +134,20 @@ impl VideoDemand {
     fn is_available(&self, layer: usize) -> bool {
         layer <= self.max_layer && self.rates.get(layer).is_some_and(Option::is_some)
     }
+
+    /// Returns the bitrate if there is only one layer, and it is not suspended.
+    fn single_layer(&self) -> Option<u64> {
+        match &*self.rates {
+            [rate] if !self.is_suspended => *rate,
+            _ => None,
+        }
+    }
 }
 
 /// The layers allocated to the consumers of one transport. Bitrates are in bits per second.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Allocation {
-    /// The layer of each consumer; `None` if no layer has packets.
+    /// The layer of each consumer; `None` if no layer has packets, or if it stays suspended.
     pub(super) targets: Vec<Option<usize>>,
     /// Total bitrate of these layers.
     pub(super) total: u64,
@@ -113,8 +159,8 @@ pub(super) struct Allocation {
     pub(super) least: u64,
 }
 
-/// Allocates a bandwidth in bits per second: first the lowest layer to each consumer, whatever it takes, then higher
-/// ones step by step. An upgrade must leave a fifth of the bandwidth, so that its own keyframe does not revert it, and
+/// Allocates a bandwidth in bits per second: first the lowest layer to each consumer that is not suspended, whatever it
+/// takes, then higher ones step by step. An upgrade, which a resumption is as well, must leave a fifth of the bandwidth, so that its own keyframe does not revert it, and
 /// keep the total below the ceiling.
 fn allocate(bandwidth: u64, ceiling: u64, demands: &[VideoDemand]) -> Allocation {
     let flowing = |demand: &VideoDemand, above: Option<usize>| {
@@ -126,17 +172,21 @@ fn allocate(bandwidth: u64, ceiling: u64, demands: &[VideoDemand]) -> Allocation
         flowing(demand, None)
             .or_else(|| demand.rates.iter().enumerate().find_map(|(layer, rate)| Some((layer, (*rate)?))))
     };
-    let mut chosen: Vec<Option<(usize, u64)>> = demands.iter().map(lowest).collect();
+    let first = |demand: &VideoDemand| if demand.is_suspended { None } else { lowest(demand) };
+    let mut chosen: Vec<Option<(usize, u64)>> = demands.iter().map(first).collect();
     let least = chosen.iter().flatten().map(|(_, rate)| rate).sum();
     let mut total: u64 = least;
     let mut next = None;
     loop {
         let mut has_changed = false;
         for (demand, chosen) in demands.iter().zip(&mut chosen) {
-            let Some((layer, rate)) = *chosen else { continue };
-            let Some((better, better_rate)) = flowing(demand, Some(layer)) else { continue };
-            let with_it = total - rate + better_rate;
-            let is_upgrade = demand.current.is_none_or(|current| better > current);
+            let (layer, rate) = chosen.unzip();
+            if layer.is_none() && !demand.is_suspended {
+                continue;
+            }
+            let Some((better, better_rate)) = flowing(demand, layer) else { continue };
+            let with_it = total - rate.unwrap_or_default() + better_rate;
+            let is_upgrade = demand.is_suspended || demand.current.is_none_or(|current| better > current);
             let available = if is_upgrade { (bandwidth / 5 * 4).min(ceiling) } else { bandwidth };
             if with_it <= available {
                 *chosen = Some((better, better_rate));
@@ -176,11 +226,18 @@ pub(super) struct BandwidthEstimate {
     average: u64,
     /// The last two momentary estimates: a single low one is ignored.
     latest: [u64; 2],
+    /// Until when the average is ignored, since it includes what was estimated before a restart.
+    restarted_until: Option<Instant>,
 }
 
 impl BandwidthEstimate {
     pub(super) fn new(bits: u64) -> Self {
-        Self { average: bits, latest: [bits; 2] }
+        Self { average: bits, latest: [bits; 2], restarted_until: None }
+    }
+
+    /// Starts again at `bits` bits per second, after a time without estimation.
+    pub(super) fn restart(bits: u64, now: Instant) -> Self {
+        Self { restarted_until: Some(now + AVERAGE_TIME), ..Self::new(bits) }
     }
 
     pub(super) fn set_average(&mut self, bits: u64) {
@@ -191,8 +248,9 @@ impl BandwidthEstimate {
         self.latest = [bits, self.latest[0]];
     }
 
-    pub(super) fn bits(&self) -> u64 {
-        self.average.min(self.latest[0].max(self.latest[1]))
+    pub(super) fn bits(&self, now: Instant) -> u64 {
+        let latest = self.latest[0].max(self.latest[1]);
+        if self.restarted_until.is_some_and(|until| now < until) { latest } else { self.average.min(latest) }
     }
 }
 
@@ -231,7 +289,7 @@ mod tests {
     use super::*;
 
     fn demand(max_layer: usize, current: Option<usize>) -> VideoDemand {
-        VideoDemand { rates: vec![Some(100), Some(300), Some(1000)], max_layer, current }
+        VideoDemand { rates: vec![Some(100), Some(300), Some(1000)], max_layer, current, is_suspended: false }
     }
 
     fn targets(bandwidth: u64, demands: &[VideoDemand]) -> Vec<Option<usize>> {
@@ -255,12 +313,30 @@ mod tests {
     }
 
     #[test]
+    fn suspended_video_resumes_with_headroom() {
+        let single =
+            |is_suspended| VideoDemand { rates: vec![Some(1000)], max_layer: 0, current: Some(0), is_suspended };
+        assert_eq!(targets(300, &[single(false)]), [Some(0)], "until it is suspended");
+        assert_eq!(targets(1200, &[single(true)]), [None]);
+        assert_eq!(targets(1250, &[single(true)]), [Some(0)]);
+        let allocation = allocate(300, u64::MAX, &[single(true), demand(2, None)]);
+        assert_eq!((allocation.targets, allocation.total, allocation.least), (vec![None, Some(0)], 100, 100));
+        assert_eq!(allocation.next, 420, "the next layer of the other one");
+        assert_eq!(allocate(300, u64::MAX, &[single(true)]).next, 1400);
+        assert_eq!(allocate(5000, 999, &[single(true)]).targets, [None], "not above the ceiling");
+        assert_eq!(largest_single_layer(&[single(true), demand(2, None), single(false)]), Some((2, 1000)));
+        assert_eq!(single_layers(&[single(true), demand(2, None), single(false)]), 1000);
+    }
+
+    #[test]
     fn layers_without_packets_are_skipped() {
-        let gap = VideoDemand { rates: vec![Some(100), None, Some(1000)], max_layer: 2, current: None };
+        let gap =
+            VideoDemand { rates: vec![Some(100), None, Some(1000)], max_layer: 2, current: None, is_suspended: false };
         assert_eq!(targets(5000, &[gap]), [Some(2)]);
-        let upper = VideoDemand { rates: vec![None, None, Some(1000)], max_layer: 0, current: None };
+        let upper =
+            VideoDemand { rates: vec![None, None, Some(1000)], max_layer: 0, current: None, is_suspended: false };
         assert_eq!(targets(5000, &[upper]), [Some(2)], "a higher layer rather than none");
-        let none = VideoDemand { rates: vec![None], max_layer: 0, current: None };
+        let none = VideoDemand { rates: vec![None], max_layer: 0, current: None, is_suspended: false };
         assert_eq!(targets(5000, &[none]), [None]);
     }
 
@@ -282,15 +358,28 @@ mod tests {
 
     #[test]
     fn estimate_drops_at_second_low_value() {
+        let now = Instant::now();
         let mut estimate = BandwidthEstimate::new(800);
         estimate.add_latest(300);
-        assert_eq!(estimate.bits(), 800);
+        assert_eq!(estimate.bits(now), 800);
         estimate.add_latest(400);
-        assert_eq!(estimate.bits(), 400);
+        assert_eq!(estimate.bits(now), 400);
         estimate.add_latest(900);
-        assert_eq!(estimate.bits(), 800);
+        assert_eq!(estimate.bits(now), 800);
         estimate.set_average(350);
-        assert_eq!(estimate.bits(), 350);
+        assert_eq!(estimate.bits(now), 350);
+    }
+
+    #[test]
+    fn average_from_before_a_restart_is_ignored() {
+        let now = Instant::now();
+        let mut estimate = BandwidthEstimate::restart(800, now);
+        estimate.set_average(400);
+        assert_eq!(estimate.bits(now), 800);
+        estimate.add_latest(700);
+        estimate.add_latest(600);
+        assert_eq!(estimate.bits(now), 700);
+        assert_eq!(estimate.bits(now + AVERAGE_TIME), 400);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) struct Consumer {
     pub(super) rtx: Option<Ssrc>,
     pub(super) codec: Codec,
     pub(super) is_paused: bool,
+    /// Whether the server has stopped forwarding, since the path to the client is too narrow.
+    pub(super) is_suspended: bool,
     /// The highest simulcast layer that the client wants.
     pub(super) max_layer: usize,
     pub(super) max_temporal_layer: u8,
@@ -89,6 +91,7 @@ impl Consumer {
             rtx: streams.rtx,
             codec,
             is_paused: true,
+            is_suspended: false,
             max_layer: layers.saturating_sub(1),
             max_temporal_layer: u8::MAX,
             target: 0,
@@ -114,6 +117,11 @@ impl Consumer {
     /// Returns the layer whose keyframe the consumer needs, or would need after a loss.
     pub(super) fn needed_layer(&self) -> usize {
         if self.is_broken { self.target } else { self.layer().unwrap_or(self.target) }
+    }
+
+    /// Returns whether packets are forwarded.
+    pub(super) fn is_flowing(&self) -> bool {
+        !self.is_paused && !self.is_suspended
     }
 
     /// Stops forwarding until the next keyframe, since packets will be missing.

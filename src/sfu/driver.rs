@@ -11,7 +11,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -20,13 +20,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
 
 use super::cpu_yield::CpuYield;
 use super::forward::PollOutput;
 use super::limit_log::LimitLog;
 use super::request::{ErrorScope, MediaRequest, MediaResponse, Notice, RoomMember, SfuError, SfuErrorKind};
 use super::request_queue::{QueuedRequest, RequestQueue, Responder};
+use super::socket::MediaSocket;
 use super::state::{CertificateError, Sfu, SfuSettings};
 use super::stats::MediaStats;
 use crate::id::{ConnectionId, RoomId};
@@ -39,9 +40,6 @@ const TURN: usize = 64;
 
 /// How long departures are processed before datagrams get a turn: a connection may have many transports.
 const DEPARTURES_SLICE: Duration = Duration::from_millis(2);
-
-/// Requested size of the socket's buffers, in bytes. The kernel may grant less.
-const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Size of the receive buffer, above the largest datagram that is accepted.
 const DATAGRAM: usize = 2048;
@@ -101,19 +99,14 @@ impl MediaServer {
         signaling: Arc<dyn Signaling>,
     ) -> Result<(Self, MediaThread), MediaStartError> {
         let sfu = Sfu::new(settings.clone())?;
-        socket.set_nonblocking(true)?;
-        let buffers = socket2::SockRef::from(&socket);
-        // Best effort: smaller buffers only lose datagrams sooner.
-        _ = buffers.set_recv_buffer_size(SOCKET_BUFFER);
-        _ = buffers.set_send_buffer_size(SOCKET_BUFFER);
-        let is_v6 = socket.local_addr()?.is_ipv6();
+        let socket = MediaSocket::new(socket)?;
         let (commands, requests) = mpsc::channel(QUEUE);
         let request_queue = RequestQueue::new(requests, settings.transports_per_second, Instant::now());
         let shared = Arc::new(Shared::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let readiness = {
             let _entered = runtime.enter();
-            tokio::net::UdpSocket::from_std(socket.try_clone()?)?
+            tokio::net::UdpSocket::from_std(socket.duplicate()?)?
         };
         let (counted, poll_output) = (MediaStats::default(), PollOutput::default());
         let driver = Driver {
@@ -121,7 +114,6 @@ impl MediaServer {
             settings,
             socket,
             readiness,
-            is_v6,
             request_queue,
             signaling,
             shared: Arc::clone(&shared),
@@ -179,10 +171,9 @@ struct Driver {
     sfu: Sfu,
     settings: SfuSettings,
     /// Read and written without the runtime's readiness, which is updated only while the thread waits.
-    socket: UdpSocket,
+    socket: MediaSocket,
     /// A duplicate of the socket, to wait for datagrams.
     readiness: tokio::net::UdpSocket,
-    is_v6: bool,
     request_queue: RequestQueue,
     signaling: Arc<dyn Signaling>,
     shared: Arc<Shared>,
@@ -270,9 +261,8 @@ impl Driver {
     /// Receives up to [`TURN`] datagrams.
     fn receive(&mut self, buffer: &mut [u8]) {
         for _ in 0..TURN {
-            match self.socket.recv_from(buffer) {
+            match self.socket.receive(buffer) {
                 Ok((length, from)) => {
-                    let from = SocketAddr::new(from.ip().to_canonical(), from.port());
                     self.sfu.receive(self.cpu_yield.yield_if_due(), from, &buffer[..length]);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -320,22 +310,10 @@ impl Driver {
     }
 
     fn send(&mut self) {
-        for datagram in &self.poll_output.datagrams {
-            let to = self.socket_address(datagram.to);
-            // A datagram that does not fit is lost like one on the network; the client requests it again.
-            match self.socket.send_to(&datagram.contents, to) {
-                Ok(length) => {
-                    self.counted.sent += 1;
-                    self.counted.sent_bytes += length as u64;
-                }
-                Err(error) => {
-                    self.counted.send_errors += 1;
-                    if error.kind() != io::ErrorKind::WouldBlock {
-                        debug!(%error, "cannot send datagram");
-                    }
-                }
-            }
-        }
+        let sent = self.socket.send(&self.poll_output.datagrams);
+        self.counted.sent += sent.datagrams;
+        self.counted.sent_bytes += sent.bytes;
+        self.counted.send_errors += sent.errors;
         for notice in self.poll_output.notices.drain(..) {
             self.signaling.deliver(notice);
         }
@@ -348,30 +326,4 @@ impl Driver {
         self.limit_log.update(now, &stats, |limit, times| warn!(limit, times, "media limit hit"));
         *self.shared.stats.lock() = stats;
     }
-
-    /// Maps an IPv4 address to IPv6 if the socket is an IPv6 one.
-    fn socket_address(&self, to: SocketAddr) -> SocketAddr {
-        match to.ip() {
-            IpAddr::V4(ip) if self.is_v6 => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
-            _ => to,
-        }
-    }
-}
-
-/// Returns the addresses to announce when none is configured: the socket's own, or, if it is bound to the
-/// unspecified address, those of the default routes.
-pub fn detect_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
-    if !bound.ip().is_unspecified() {
-        return vec![bound];
-    }
-    // Connecting a UDP socket sends nothing, it only looks up the route. The addresses are those of RFC 5737 and RFC
-    // 3849.
-    let source_address = |counted: &str, other: &str| {
-        let socket = UdpSocket::bind(counted).ok()?;
-        socket.connect(other).ok()?;
-        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
-    };
-    let v6 = if bound.is_ipv6() { source_address("[::]:0", "[2001:db8::1]:9") } else { None };
-    let v4 = source_address("0.0.0.0:0", "192.0.2.1:9").or(v6.is_none().then_some(IpAddr::from([127, 0, 0, 1])));
-    [v4, v6].into_iter().flatten().map(|ip| SocketAddr::new(ip, bound.port())).collect()
 }

@@ -303,10 +303,16 @@ impl Sfu {
                 let is_paused = action == ConsumerAction::Pause;
                 if consumer.is_paused != is_paused {
                     consumer.is_paused = is_paused;
+                    consumer.is_suspended = false;
                     consumer.interrupt();
-                    let streams = consumer.streams();
+                    let (streams, kind) = (consumer.streams(), consumer.codec.kind());
                     let transport = consumer.transport;
-                    self.on_transport(transport, |transport, _| transport.set_withheld(streams, is_paused));
+                    self.on_transport(transport, |transport, _| {
+                        transport.set_withheld(streams, is_paused);
+                        if !is_paused && kind == TrackKind::Video {
+                            transport.congestion.video_started(now);
+                        }
+                    });
                     self.allocate(now, transport);
                     self.request_keyframe_for(now, id);
                 }

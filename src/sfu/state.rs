@@ -3,7 +3,7 @@
 //! [`handlers`](super::handlers) carries out requests, [`forward`](super::forward) takes datagrams and forwards
 //! packets, [`close`](super::close) closes transports, producers and consumers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,6 +57,8 @@ pub struct Sfu {
     pub(super) by_ufrag: HashMap<String, TransportId>,
     pub(super) by_address: HashMap<SocketAddr, TransportId>,
     pub(super) timers: BTreeSet<(Instant, TransportId)>,
+    /// Transports with packets to send, in the order in which they got the first one.
+    pub(super) ready: VecDeque<TransportId>,
     /// When a transport that has not connected is closed.
     pub(super) deadlines: BTreeSet<(Instant, TransportId)>,
     pub(super) owners: HashMap<ConnectionId, Owner>,
@@ -102,6 +104,7 @@ impl Sfu {
             by_ufrag: HashMap::new(),
             by_address: HashMap::new(),
             timers: BTreeSet::new(),
+            ready: VecDeque::new(),
             deadlines: BTreeSet::new(),
             owners: HashMap::new(),
             owners_swept_at: 0,

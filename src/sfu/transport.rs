@@ -2,33 +2,28 @@
 //!
 //! - [`path`] is ICE and DTLS, [`addresses`] the client's addresses, [`receiving`] its incoming streams, [`sending`]
 //!   its outgoing streams;
-//! - this file wraps str0m's `Rtc`, and advances its time.
+//! - [`rtc`] wraps str0m's `Rtc`, and advances its time.
 //!
 //! A transport has no `Rtc` before its client first needs it, since many are created early and wait for a producer:
 //! parameters are stored until then.
-//!
-//! Invariant: after each change to an `Rtc`, its output is drained before the next change. So changes go through
-//! [`Transport::update_rtc`], which also catches str0m's panics. Sent packets are the exception: they have no effect
-//! before time advances, so the timer is made due, and all packets written until then leave together.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use str0m::bwe::{Bitrate, BweKind};
+use str0m::bwe::Bitrate;
 use str0m::crypto::{CryptoProvider, Fingerprint};
 use str0m::media::{MediaKind, Mid};
-use str0m::net::{DatagramSend, Protocol, Transmit};
+use str0m::net::Protocol;
 use str0m::rtp::Ssrc;
-use str0m::stats::PeerStats;
-use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, PacerReason, Reason, Rtc};
+use str0m::{Candidate, IceCreds, Rtc};
 
 use super::bandwidth::{BandwidthEstimate, UpgradeBackoff};
+use super::congestion::Congestion;
 use super::formats::{self, ExtensionIds, ExtensionSelector};
 use super::id::{ConsumerId, ProducerId, TransportId};
-use super::output::{Datagram, TransportEvent, TransportOutput};
+use super::output::TransportOutput;
 use super::parameters::TrackKind;
 use super::request::{Direction, RoomMember};
 use super::token_bucket::{Rate, TokenBucket};
@@ -37,9 +32,10 @@ use super::undeclared::UnboundNames;
 mod addresses;
 mod path;
 mod receiving;
+mod rtc;
 mod sending;
 
-use addresses::{Addresses, Route};
+use addresses::Addresses;
 pub(super) use path::write_fingerprint;
 pub(super) use sending::FIRST_ESTIMATE;
 
@@ -56,18 +52,6 @@ const BINDING_REQUESTS: Rate = Rate { per_second: 25.0, burst: 128.0 };
 /// Limit of encrypted datagrams per second of one transport besides the packets of its producers: receiver reports,
 /// retransmission requests, bandwidth probes.
 const RTCP_DATAGRAMS: f64 = 1000.0;
-
-/// Maximum number of str0m timeouts that one transport handles in a row.
-const MAX_TIMEOUTS: usize = 64;
-
-/// Timeouts that are due this soon are handled at once. str0m spaces packets by a microsecond; on a busy machine timers
-/// run milliseconds late, and audio would leave no time for video.
-const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
-
-/// Interval of timeouts that serve only pacing and bandwidth estimation, when bandwidth is not estimated. str0m asks for
-/// one every 25 ms, which adds up with hundreds of receivers of which few get packets. Anything sent or received makes
-/// the timer due sooner; reports, which are due later, are late by less than this.
-const IDLE_PACING: Duration = Duration::from_millis(200);
 
 /// Shared by all transports: cryptography, certificate and local addresses.
 pub(super) struct Foundation {
@@ -99,6 +83,12 @@ pub(super) struct Transport {
     addresses_before_restart: Vec<SocketAddr>,
     /// When its timer is due.
     pub(super) due: Instant,
+    /// Whether it is in the list of transports that have packets to send.
+    pub(super) is_ready: bool,
+    /// The SSRCs of the packets that were written and not sent yet.
+    written: Vec<u32>,
+    /// Whether str0m may have more to send than what was written since it was last drained.
+    has_backlog: bool,
     /// When REMB was last sent.
     pub(super) remb_sent_at: Option<Instant>,
     /// When the estimate was last raised to the minimum bitrate.
@@ -110,6 +100,7 @@ pub(super) struct Transport {
     /// When a consumer could last choose between layers.
     last_choice_at: Instant,
     pub(super) upgrade_backoff: UpgradeBackoff,
+    pub(super) congestion: Congestion,
     /// `None` before the start, and after a failure.
     rtc: Option<Box<Rtc>>,
     credentials: IceCreds,
@@ -130,6 +121,8 @@ pub(super) struct Transport {
     extension_selector: ExtensionSelector,
     /// Names of undeclared streams, until an authenticated packet carries them.
     unbound_names: UnboundNames,
+    /// The MIDs and SSRCs of video that is sent.
+    video_streams: Vec<(Mid, Ssrc)>,
     /// Streams of paused consumers. Nothing is sent on them, padding included.
     withheld: HashSet<u32>,
     bitrates: (u64, u64),
@@ -151,6 +144,9 @@ impl Transport {
             has_connected: false,
             addresses_before_restart: Vec::new(),
             due: now + IDLE_TIMER,
+            is_ready: false,
+            written: Vec::new(),
+            has_backlog: true,
             remb_sent_at: None,
             raised_at: None,
             is_connected: false,
@@ -158,6 +154,7 @@ impl Transport {
             is_estimating: true,
             last_choice_at: now,
             upgrade_backoff: UpgradeBackoff::new(),
+            congestion: Congestion::default(),
             rtc: None,
             credentials: IceCreds::new(),
             remote_ufrag: None,
@@ -170,6 +167,7 @@ impl Transport {
             declared: HashMap::new(),
             extensions: ExtensionIds::default(),
             extension_selector: ExtensionSelector::default(),
+            video_streams: Vec::new(),
             withheld: HashSet::new(),
             bitrates: (0, 0),
         }
@@ -219,138 +217,6 @@ impl Transport {
         self.advance(now, output);
         self.start_dtls(output);
     }
-
-    /// Changes the `Rtc` and drains its output. Returns `None` if that panicked, or if there is no `Rtc`.
-    fn update_rtc<T>(&mut self, output: &mut TransportOutput, change: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
-        self.catch_panics(output, |transport, rtc, output| {
-            let changed = change(rtc);
-            transport.drain(rtc, output);
-            changed
-        })
-    }
-
-    /// Calls `work` with the `Rtc`. If it panics, this transport alone fails.
-    fn catch_panics<T>(
-        &mut self,
-        output: &mut TransportOutput,
-        work: impl FnOnce(&mut Self, &mut Rtc, &mut TransportOutput) -> T,
-    ) -> Option<T> {
-        let mut rtc = self.rtc.take()?;
-        let done = catch_unwind(AssertUnwindSafe(|| work(self, &mut rtc, output)));
-        output.panics += u64::from(done.is_err());
-        if done.is_err() || !rtc.is_alive() {
-            self.fail(output);
-        } else {
-            self.rtc = Some(rtc);
-        }
-        done.ok()
-    }
-
-    fn fail(&mut self, output: &mut TransportOutput) {
-        self.rtc = None;
-        output.events.push_back((self.id, TransportEvent::Failed));
-    }
-
-    fn drain(&mut self, rtc: &mut Rtc, output: &mut TransportOutput) {
-        loop {
-            let event = match rtc.poll_output() {
-                Ok(Output::Timeout(due)) => {
-                    let is_waiting = !self.has_connected && !self.is_connecting();
-                    self.due = if is_waiting { due + IDLE_TIMER } else { due };
-                    return;
-                }
-                Ok(Output::Transmit(Transmit { destination, contents, .. })) => {
-                    if !self.is_withheld(&contents) {
-                        self.dispatch(destination, contents, output);
-                    }
-                    None
-                }
-                Ok(Output::Event(event)) => self.handle_event(rtc, event),
-                // Such as a certificate that does not match the announced fingerprint.
-                Err(_) => {
-                    rtc.disconnect();
-                    return;
-                }
-            };
-            output.events.extend(event.map(|event| (self.id, event)));
-        }
-    }
-
-    /// Queues a datagram for the client's validated addresses.
-    fn dispatch(&mut self, destination: SocketAddr, contents: DatagramSend, output: &mut TransportOutput) {
-        // A response to a binding request is no longer than the request, and its sender waits for it.
-        if is_stun(&contents) {
-            output.datagrams.push(Datagram { to: destination, contents });
-            return;
-        }
-        let Route { main, copy } = self.addresses.route(destination, contents.len());
-        output.unvalidated += u64::from(main.is_none() && copy.is_none());
-        if let (Some(to), Some(_)) = (copy, main) {
-            output.datagrams.push(Datagram { to, contents: contents.to_vec().into() });
-        }
-        output.datagrams.extend(main.or(copy).map(|to| Datagram { to, contents }));
-    }
-
-    fn handle_event(&mut self, rtc: &Rtc, event: Event) -> Option<TransportEvent> {
-        match event {
-            Event::Connected => {
-                (self.is_connected, self.has_connected) = (true, true);
-                Some(TransportEvent::Connected)
-            }
-            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
-                let was_connected = std::mem::replace(&mut self.is_connected, false);
-                was_connected.then_some(TransportEvent::Disconnected)
-            }
-            Event::IceConnectionStateChange(IceConnectionState::Connected | IceConnectionState::Completed) => {
-                let is_back = rtc.is_connected() && !self.is_connected;
-                self.is_connected |= is_back;
-                is_back.then_some(TransportEvent::Reconnected)
-            }
-            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
-                self.estimate.set_average(estimate.as_u64());
-                None
-            }
-            Event::PeerStats(PeerStats { bwe_tx: Some(latest), .. }) => {
-                self.estimate.add_latest(latest.as_u64());
-                None
-            }
-            Event::KeyframeRequest(request) => Some(TransportEvent::KeyframeRequested(request.mid)),
-            Event::RtpPacket(packet) => Some(TransportEvent::Packet(packet)),
-            // The client has ended DTLS.
-            Event::Closed => Some(TransportEvent::Failed),
-            _ => None,
-        }
-    }
-
-    /// Advances time. str0m sends one packet per timeout, so this handles timeouts while they are due, up to
-    /// [`MAX_TIMEOUTS`].
-    pub(super) fn advance(&mut self, now: Instant, output: &mut TransportOutput) {
-        let mut at = now;
-        for _ in 0..MAX_TIMEOUTS {
-            self.due = at + IDLE_TIMER;
-            if self.update_rtc(output, |rtc| rtc.handle_input(Input::Timeout(at)).is_ok()) == Some(false) {
-                self.fail(output);
-            }
-            if self.due > now + TIMER_GRANULARITY {
-                break;
-            }
-            at = at.max(self.due);
-        }
-        if !self.is_estimating && self.rtc.as_ref().is_some_and(|rtc| is_idle_reason(rtc.last_timeout_reason())) {
-            self.due = self.due.max(now + IDLE_PACING);
-        }
-    }
-}
-
-/// Returns whether a timeout serves nothing but pacing and bandwidth estimation, with no packet queued.
-fn is_idle_reason(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Pacer(PacerReason::Handle)
-            | Reason::BweDelayControl
-            | Reason::BweProbeControl
-            | Reason::BweProbeEstimator
-    )
 }
 
 fn media_kind(kind: TrackKind) -> MediaKind {
@@ -388,6 +254,7 @@ pub(super) fn is_single_twcc_feedback(datagram: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::id::{ConnectionId, PeerId, RoomId};
+    use crate::sfu::output::TransportEvent;
 
     pub(super) fn member() -> RoomMember {
         let (room, peer) = (RoomId::new("room").unwrap(), PeerId::new("ann").unwrap());

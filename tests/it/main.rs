@@ -43,6 +43,7 @@ mod rooms_model;
 mod sfu;
 mod sfu_addresses;
 mod sfu_bounds;
+mod sfu_congestion;
 mod sfu_formats;
 mod sfu_hostile;
 mod sfu_limits;

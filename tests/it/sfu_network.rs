@@ -129,12 +129,12 @@ fn large_frame_of_single_layer_is_not_paced() {
     let consumer = call.world.consume(call.receiver, &producer).unwrap();
     call.act(&consumer.id.to_string(), ConsumerAction::Resume);
     // Until estimation stops.
-    call.send_video(0..90);
+    call.send_video(0..150);
     let both_ways = call.world.delay * 2;
     call.world.advance(both_ways);
     let before = call.received();
     for part in 0..60 {
-        let mut sent = video_packet(90 + part, 90, part == 0, 1100);
+        let mut sent = video_packet(150 + part, 150, part == 0, 1100);
         if part > 0 {
             sent.payload[0] = 0x80;
         }

@@ -8,7 +8,7 @@ use str0m::bwe::Bitrate;
 use str0m::media::Mid;
 use str0m::rtp::{RtpWrite, Ssrc};
 
-use super::{Transport, media_kind, rtp_ssrc};
+use super::{Transport, media_kind};
 use crate::sfu::bandwidth::BandwidthEstimate;
 use crate::sfu::consumer::Streams;
 use crate::sfu::output::TransportOutput;
@@ -16,10 +16,6 @@ use crate::sfu::parameters::TrackKind;
 
 /// Bandwidth assumed until there is an estimate, in bits per second.
 pub(in crate::sfu) const FIRST_ESTIMATE: u64 = 800_000;
-
-/// Bandwidth assumed while nothing is estimated, in bits per second, so that packets are not paced. str0m bounds a
-/// burst to 63 kilobytes.
-const UNPACED: u64 = 100_000_000;
 
 /// How long bandwidth is still estimated when no consumer can choose between layers: cameras are often switched on
 /// again, and a client that has just joined will soon consume one.
@@ -48,6 +44,7 @@ impl Transport {
     ) -> Option<Streams> {
         let mid = Mid::from(self.next_mid.to_string().as_str());
         self.next_mid += 1;
+        let is_unpaced = kind == TrackKind::Audio || !self.is_estimating;
         let (ssrc, rtx) = self.update_rtc(output, |rtc| {
             let mut api = rtc.direct_api();
             let ssrc = api.new_ssrc();
@@ -57,9 +54,13 @@ impl Transport {
             });
             api.declare_media(mid, media_kind(kind));
             let stream = api.declare_stream_tx(ssrc, rtx, mid, None);
+            stream.set_unpaced(is_unpaced);
             stream.set_rtx_cache(RTX_CACHE.0, RTX_CACHE.1, Some(RTX_RATIO));
             (ssrc, rtx)
         })?;
+        if kind == TrackKind::Video {
+            self.video_streams.push((mid, ssrc));
+        }
         let streams = Streams { mid, ssrc, rtx };
         self.set_withheld(streams, true);
         Some(streams)
@@ -75,29 +76,25 @@ impl Transport {
         }
     }
 
-    /// Returns whether a datagram is RTP of a withheld stream.
-    pub(super) fn is_withheld(&self, datagram: &[u8]) -> bool {
-        !self.withheld.is_empty() && rtp_ssrc(datagram).is_some_and(|ssrc| self.withheld.contains(&ssrc))
+    /// Returns whether nothing may be sent on a stream.
+    pub(super) fn is_withheld(&self, ssrc: u32) -> bool {
+        !self.withheld.is_empty() && self.withheld.contains(&ssrc)
     }
 
     /// Removes a media section with its streams.
     pub(in crate::sfu) fn remove_media(&mut self, mid: Mid, output: &mut TransportOutput) {
+        // Its packets are dropped; those of other streams are sent all the same.
+        self.written.clear();
+        self.video_streams.retain(|(of, _)| *of != mid);
         self.update_rtc(output, |rtc| rtc.direct_api().remove_media(mid));
     }
 
-    /// Queues a packet, which is sent when time advances. Returns `false` if it was dropped, since the queue is full or
+    /// Queues a packet until [`Transport::send_written`]. Returns `false` if it was dropped, since the queue is full or
     /// the transport is not connected.
-    pub(in crate::sfu) fn send(
-        &mut self,
-        now: Instant,
-        ssrc: Ssrc,
-        write: RtpWrite,
-        output: &mut TransportOutput,
-    ) -> bool {
+    pub(in crate::sfu) fn send(&mut self, ssrc: Ssrc, write: RtpWrite, output: &mut TransportOutput) -> bool {
         if !self.is_connected {
             return false;
         }
-        self.due = self.due.min(now);
         let sent = self.catch_panics(output, |_, rtc, _| {
             let mut api = rtc.direct_api();
             let Some(stream) = api.stream_tx(&ssrc) else { return false };
@@ -107,7 +104,9 @@ impl Transport {
             stream.write_rtp(write);
             true
         });
-        sent == Some(true)
+        let is_written = sent == Some(true);
+        self.written.extend(is_written.then_some(*ssrc));
+        is_written
     }
 
     /// Starts or stops bandwidth estimation, and returns whether it is active: while consumers can choose between
@@ -125,13 +124,22 @@ impl Transport {
         let is_wanted = now.saturating_duration_since(self.last_choice_at) < ESTIMATION_LINGER;
         if is_wanted != self.is_estimating {
             self.is_estimating = is_wanted;
-            let bits = if is_wanted { FIRST_ESTIMATE } else { UNPACED };
-            self.estimate = BandwidthEstimate::new(bits);
+            // With an estimate of zero, str0m neither probes nor pads. It would send no paced packet either.
+            let bits = if is_wanted { FIRST_ESTIMATE } else { 0 };
+            self.estimate = BandwidthEstimate::restart(bits, now);
             self.bitrates = (0, 0);
+            let video_streams = std::mem::take(&mut self.video_streams);
             self.update_rtc(output, |rtc| {
                 rtc.bwe().reset(Bitrate::from(bits));
                 rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::ZERO);
+                let mut api = rtc.direct_api();
+                for (_, ssrc) in &video_streams {
+                    if let Some(stream) = api.stream_tx(ssrc) {
+                        stream.set_unpaced(!is_wanted);
+                    }
+                }
             });
+            self.video_streams = video_streams;
         }
         is_wanted
     }
@@ -140,7 +148,7 @@ impl Transport {
     /// estimate, audio first: with a lower one, video would never leave the queue, and the estimate would never rise.
     pub(in crate::sfu) fn raise_estimate(&mut self, now: Instant, minimum: u64, output: &mut TransportOutput) {
         let is_too_soon = self.raised_at.is_some_and(|last| now.saturating_duration_since(last) < RAISE_INTERVAL);
-        if self.estimate.bits() >= minimum || is_too_soon || !self.is_connected {
+        if self.estimate.bits(now) >= minimum || is_too_soon || !self.is_connected {
             return;
         }
         self.raised_at = Some(now);
@@ -155,14 +163,14 @@ impl Transport {
 
     /// Sets the bitrates to probe for, in bits per second: padding is sent up to `next`, and `desired` is the maximum.
     /// A small `desired` would slow down everything while str0m probes.
-    pub(in crate::sfu) fn set_bitrates(&mut self, next: u64, desired: u64, output: &mut TransportOutput) {
+    pub(in crate::sfu) fn set_bitrates(&mut self, now: Instant, next: u64, desired: u64, output: &mut TransportOutput) {
         let is_near = |old: u64, new: u64| old.abs_diff(new) <= old / 10;
         if is_near(self.bitrates.0, next) && is_near(self.bitrates.1, desired) {
             return;
         }
         // Padding that was withheld counts as lost and ruins the estimate.
         let was_silent = std::mem::replace(&mut self.bitrates, (next, desired)).1 == 0;
-        if was_silent && self.estimate.bits() < FIRST_ESTIMATE {
+        if was_silent && self.estimate.bits(now) < FIRST_ESTIMATE {
             self.estimate = BandwidthEstimate::new(FIRST_ESTIMATE);
             self.update_rtc(output, |rtc| rtc.bwe().reset(Bitrate::from(FIRST_ESTIMATE)));
         }
