@@ -62,6 +62,7 @@ pub(super) struct Foundation {
 }
 
 /// One media connection to a client.
+#[expect(clippy::struct_excessive_bools, reason = "independent of each other")]
 pub(super) struct Transport {
     pub(super) id: TransportId,
     pub(super) owner: RoomMember,

@@ -109,7 +109,7 @@ fn video_is_suspended_when_path_becomes_narrow() {
     assert_video_returns(&seconds);
     media.limit(Some(NARROW));
     // Until a receiver report tells of the losses, and the estimate has fallen.
-    media.seconds(5);
+    media.seconds(7);
     assert_whole(&media.seconds(30));
     media.limit(None);
     let seconds = media.seconds(40);
