@@ -347,7 +347,7 @@ impl Campaign<'_> {
         }
         let peers = [PARLOR_FORWARDING, JANUS];
         for case in forwarding::CASES {
-            self.each(&peers[..1 + usize::from(is_compared)], |this, contestant, server| {
+            self.each(&peers[..=usize::from(is_compared)], |this, contestant, server| {
                 let outcome = forwarding::forward(case, contestant, server, this.plan.forwarding)?;
                 let figures = [
                     ("cpu_us", outcome.cpu_micros),

@@ -1,4 +1,4 @@
-//! Janus Gateway as a peer of the media benchmark: its settings, and requests to its plugin VideoRoom.
+//! Janus Gateway as a peer of the media benchmark: its settings, and requests to its plugin `VideoRoom`.
 //!
 //! Requests and responses are JSON over a Unix datagram socket: one session, and a handle of the plugin for each client.
 //! Janus gathers no candidates on loopback interfaces, so media runs over another address of this machine.
@@ -61,7 +61,7 @@ pub(crate) fn address() -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
 }
 
-/// Returns whether Janus is installed, with VideoRoom and a network to use.
+/// Returns whether Janus is installed, with `VideoRoom` and a network to use.
 pub(crate) fn is_installed() -> bool {
     Path::new("/usr/bin/janus").exists() && address().is_some()
 }
