@@ -1,6 +1,6 @@
 //! Several nodes as one server: shared rooms, and signals from node to node, over an engine (Redis or Valkey).
 //!
-//! The code here has no socket and no clock. A [`Node`] receives events (a join, a reply, a message, the time) and calls
+//! The code here has no socket and no clock, except for [`redis`]. A [`Node`] receives events (a join, a reply, a message, the time) and calls
 //! two traits: [`Engine`], the connection to the engine, and [`Host`], the sessions of this node.
 //!
 //! - [`record`]: members and rooms as the engine stores them;
@@ -9,7 +9,9 @@
 //! - [`link`]: numbered frames from one node to another, none lost, none repeated;
 //! - [`replica`]: this node's copy of a room, which follows the log of the room;
 //! - [`node_list`]: which nodes live, and which is to be removed;
-//! - [`node`]: joins, leaves and signals of this node, and the repair procedure of each new connection to the engine.
+//! - [`node`]: joins, leaves and signals of this node, and the repair procedure of each new connection to the engine;
+//! - [`Cluster`]: the nodes of this process, one for each engine, as sessions call them;
+//! - [`redis`]: the connection to an engine, the only part with a socket and a clock.
 //!
 //! Invariant: all changes of a shared room reach this node through its inbox, in the order of the
 //! room's log, and a signal is delivered only to a replica that has its sender.
@@ -21,13 +23,16 @@ use crate::id::{ConnectionId, RoomId};
 use crate::room::{Applied, Rooms};
 
 pub mod frame;
+mod handle;
 pub mod link;
 pub mod node;
 pub mod node_list;
 pub mod record;
+pub mod redis;
 pub mod replica;
 pub mod script;
 
+pub use handle::{Cluster, Status};
 pub use node::Node;
 pub use record::{Incarnation, Member, Membership, Nonce, RoomRecord};
 pub use script::{Call, CallId, Refusal, ScriptReply};
@@ -44,6 +49,11 @@ pub trait Engine: Send {
 
     /// Publishes a message to an inbox. With a number, [`Node::published`] reports how many connections received it.
     fn publish(&mut self, to: Incarnation, number: Option<u64>, message: Bytes);
+
+    /// Returns the bytes that wait to be written.
+    fn queued_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// The sessions of a node, as the cluster needs them. Implementations must not call the [`Node`] back.
@@ -54,8 +64,9 @@ pub trait Host: Send + Sync {
     /// Returns 64 random bits.
     fn random(&self) -> u64;
 
-    /// Queues the deliveries of a change that another node made. Recipients on other nodes get nothing from it.
-    fn deliver(&self, applied: &Applied, now: Moment);
+    /// Queues the deliveries of a change that another node made. Recipients on other nodes get nothing from it. Returns why a
+    /// signal among them was not delivered to all its recipients here.
+    fn deliver(&self, applied: &Applied, now: Moment) -> Option<SignalFailure>;
 
     /// Answers a join: with the room, whose deliveries are to be queued, or with the reason of its refusal.
     fn joined(&self, room: &RoomId, connection: ConnectionId, outcome: Result<Applied, Refusal>, now: Moment);

@@ -18,6 +18,7 @@ use clap::{Args, Parser, ValueEnum};
 use ipnet::IpNet;
 
 mod checks;
+mod cluster;
 mod commands;
 mod file;
 mod identity;
@@ -29,6 +30,7 @@ pub mod record;
 pub mod socketio;
 mod values;
 
+pub use cluster::{ClusterSettings, EngineUrls};
 pub use commands::{Action, ProfileCommand};
 pub use identity::{Ice, TokenClaims, Tokens};
 pub use layers::{Invalid, Loaded, Request, load, load_from};
@@ -70,6 +72,9 @@ pub struct Config {
     /// The media server.
     #[command(flatten)]
     pub media: Media,
+    /// Several nodes as one.
+    #[command(flatten)]
+    pub cluster: ClusterSettings,
     /// Creation and number of rooms.
     #[command(flatten)]
     pub rooms: RoomSettings,

@@ -12,6 +12,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::id::RoomId;
 use crate::room::Event;
 use crate::sfu::MediaEvent;
 
@@ -28,7 +29,9 @@ pub mod session;
 pub mod socketio;
 pub mod topic;
 
-pub use self::conversation::{Begin, Connected, Conversation, Ending, Heartbeat, Hello, MediaAnswer, Step};
+pub use self::conversation::{
+    Begin, Connected, Conversation, Ending, Heartbeat, Hello, MediaAnswer, Step, WelcomeLater,
+};
 pub use self::error::{DecodeError, Failure, RequestError};
 pub use self::frame::{Frame, TokenMessage};
 pub use self::framing::{Form, Framing, Unframed};
@@ -44,6 +47,9 @@ pub struct Dialect {
     pub media: Option<fn(&MediaEvent, SystemTime) -> Frame>,
     /// Encodes the last message of a server that shuts down.
     pub shutdown_frame: fn(&str, SystemTime) -> Frame,
+    /// Encodes an error that no request of the client has at present: of a signal that was sent before to a target, or of its
+    /// place in a room. `None` if this protocol has no message for it.
+    pub failure: fn(&Failure<'_>, &RoomId, Option<&str>, SystemTime) -> Option<Frame>,
     /// Encodes the last messages to a connection whose token has expired.
     pub expired: fn(SystemTime) -> Vec<Frame>,
     /// Where peer ids come from.
@@ -62,6 +68,10 @@ impl Dialect {
         self.names == Names::Unspoken
     }
 }
+
+/// The names of all dialects.
+pub const NAMES: [&str; 4] =
+    [socketio::DIALECT.name, session::DIALECT.name, envelope::DIALECT.name, topic::DIALECT.name];
 
 /// Where peer ids come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

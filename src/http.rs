@@ -18,6 +18,7 @@ use subtle::ConstantTimeEq;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer};
 
+use crate::cluster::redis::Engines;
 use crate::config::Config;
 use crate::dialect::{envelope, session, topic};
 use crate::metrics::Held;
@@ -55,6 +56,8 @@ pub struct Shared {
     pub started: std::time::Instant,
     /// Returns the current gauges for `/metrics`.
     pub now: Arc<dyn Fn() -> Held + Send + Sync>,
+    /// The engines of the cluster that this server is a node of, if it is.
+    pub engines: Option<Arc<Engines>>,
 }
 
 /// Returns the router of the main listener.

@@ -43,7 +43,11 @@ fn main() -> ExitCode {
         Err(error) => {
             _ = writeln!(std::io::stderr(), "parlor: {error:#}");
             let is_setting = error.is::<Unreachable>()
-                || matches!(error.downcast_ref(), Some(StartError::Setting(_) | StartError::Profiles(_)));
+                || error.is::<ClusterRefused>()
+                || matches!(
+                    error.downcast_ref(),
+                    Some(StartError::Setting(_) | StartError::Profiles(_) | StartError::Cluster(_))
+                );
             if is_setting { INVALID_SETTING.into() } else { ExitCode::FAILURE }
         }
     }
@@ -79,6 +83,11 @@ fn carry_out(mut loaded: Loaded) -> anyhow::Result<()> {
     }
 }
 
+/// This process may not be a node of the cluster.
+#[derive(Debug, thiserror::Error)]
+#[error("CLUSTER_URL: {0}")]
+struct ClusterRefused(String);
+
 #[tokio::main]
 async fn run(Loaded { config, warnings, .. }: Loaded, inherited: Option<TcpListener>) -> anyhow::Result<()> {
     let _log = telemetry::init(&config);
@@ -86,7 +95,7 @@ async fn run(Loaded { config, warnings, .. }: Loaded, inherited: Option<TcpListe
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let server = Server::start(config.clone(), inherited, Timeouts::default())?;
+    let mut server = Server::start(config.clone(), inherited, Timeouts::default())?;
     let reachable = sfu::detect_addresses(server.local_addr());
     telemetry::announce(&config, server.local_addr(), &reachable, server.media_addrs(), &warnings);
     lifecycle::raise_open_files();
@@ -95,6 +104,10 @@ async fn run(Loaded { config, warnings, .. }: Loaded, inherited: Option<TcpListe
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => server.reload().await,
+            why = server.refused() => {
+                server.shutdown().await;
+                return Err(ClusterRefused(why).into());
+            }
         }
     }
     tokio::select! {

@@ -11,11 +11,12 @@
 //! Invariant: no label has a value that a client can choose, so that the number of series is
 //! bounded.
 
+mod cluster;
 mod labels;
 mod media;
 mod process;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use self::cluster::ClusterFigures;
 pub use self::labels::{Limit, MessageKind};
 use self::labels::{SIGNALS, signal_index};
 use crate::room::{Code, SignalKind};
@@ -87,6 +89,7 @@ pub struct Metrics {
     away: IntGauge,
     relay_seconds: Histogram,
     media: media::MediaMetrics,
+    cluster: OnceLock<cluster::ClusterMetrics>,
     rendered: Mutex<Rendered>,
     dialects: RwLock<Vec<(&'static str, Arc<DialectMetrics>)>>,
 }
@@ -194,6 +197,7 @@ impl Metrics {
             panics,
             relay_seconds,
             registry,
+            cluster: OnceLock::new(),
             rendered: Mutex::new(Rendered { text: Bytes::new(), due: Instant::now() }),
             dialects: RwLock::new(Vec::new()),
         }
@@ -223,6 +227,11 @@ impl Metrics {
         });
         dialects.push((name, Arc::clone(&metrics)));
         metrics
+    }
+
+    /// Sets the figures of the cluster, which has metrics from the first time on.
+    pub fn set_cluster(&self, figures: &ClusterFigures) {
+        self.cluster.get_or_init(|| cluster::ClusterMetrics::new(&self.registry)).update(figures);
     }
 
     /// Counts an error that is reported to a client.

@@ -26,9 +26,11 @@ use crate::transport::listener::{Acceptor, Handover};
 use crate::transport::socketio::SocketIoEndpoint;
 use crate::transport::websocket::WebSocketEndpoint;
 
+mod cluster;
 pub mod profiles;
 mod settings;
 
+pub use cluster::ClusterError;
 pub use settings::SettingError;
 
 /// A running server. Dropping it does not stop it; call [`Server::shutdown`].
@@ -45,6 +47,8 @@ pub struct Server {
     /// Whether the listening socket belongs to a service manager, which keeps it open for the next
     /// process.
     is_inherited: bool,
+    /// The cluster that it is a node of, if it is.
+    membership: Option<cluster::Membership>,
 }
 
 /// Reasons why a server does not start.
@@ -65,6 +69,9 @@ pub enum StartError {
     /// An event profile cannot be loaded.
     #[error("SOCKETIO_PROFILES")]
     Profiles(#[from] profiles::ProfilesError),
+    /// A setting of the cluster cannot be used.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The media server cannot be started.
     #[error("cannot start the media server (SFU=off disables it)")]
     Media(#[from] MediaStartError),
@@ -85,6 +92,7 @@ pub fn check(config: &Config) -> Result<(), StartError> {
     settings::access_policy(config)?;
     settings::tls(config)?;
     profiles::profiles(config)?;
+    cluster::targets(config)?;
     Ok(())
 }
 
@@ -104,6 +112,7 @@ impl Server {
         let access = settings::access_policy(&config)?;
         let tls = settings::tls(&config)?.map(Arc::new);
         let event_profiles = profiles::profiles(&config)?;
+        let targets = cluster::targets(&config)?;
         let (host, port) = (config.network.host.as_str(), config.network.port);
         let is_inherited = inherited.is_some();
         let (listener, address) = match inherited {
@@ -131,8 +140,10 @@ impl Server {
             let (hub, socketio, lifecycle) = (Arc::clone(&hub), socketio.clone(), lifecycle.clone());
             Arc::new(move || held(&hub, &socketio, &lifecycle))
         };
+        let membership = targets.map(|targets| cluster::start(&config, targets, address, &hub, &lifecycle));
+        let engines = membership.as_ref().map(|membership| Arc::clone(membership.engines()));
         let proxies = Arc::new(Proxies::new(&config.http.trusted_proxies));
-        let shared = Shared { hub: Arc::clone(&hub), config: Arc::new(config), started: Instant::now(), now };
+        let shared = Shared { hub: Arc::clone(&hub), config: Arc::new(config), started: Instant::now(), now, engines };
         let handover = Handover::default();
         let acceptor = |router, tls, handover, proxies| {
             let (lifecycle, hub) = (lifecycle.clone(), Arc::clone(&hub));
@@ -165,7 +176,16 @@ impl Server {
             tls,
             handover,
             is_inherited,
+            membership,
         })
+    }
+
+    /// Resolves with the reason when this server may not be a node of its cluster: it is to be shut down.
+    pub async fn refused(&mut self) -> String {
+        match &mut self.membership {
+            Some(membership) => membership.refused().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Returns the address of the main port.
@@ -231,6 +251,9 @@ impl Server {
         // Polling clients may open new connections for the rest: the port stays open until they
         // have fetched it.
         _ = timeout_at(deadline - self.shutdown_limit / 10, self.socketio.fetched()).await;
+        if let Some(membership) = self.membership {
+            membership.leave(deadline).await;
+        }
         let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
         let is_clean = self.lifecycle.shut_down(rest).await;
         if !is_clean {

@@ -143,6 +143,12 @@ impl LoadedCertificate {
     }
 }
 
+/// Has libraries that take the cryptography of the process use ours.
+pub(crate) fn install_provider() {
+    // Fails if it was installed before.
+    _ = aws_lc_rs::default_provider().install_default();
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-pub use self::entry::{LogEntry, RoomChange, encode_entry};
+pub use self::entry::{LogEntry, RoomChange, encode_entry, number_of};
 use self::fields::{Fields, Writer, membership};
 use super::SignalFailure;
 use super::record::{Incarnation, Membership};
@@ -44,6 +44,15 @@ pub enum Body {
     Signal(RemoteSignal),
     /// A signal that could not be delivered, back to the node of its sender.
     Bounce(Bounce),
+    /// The connection of a peer was lost, and may come back, or has come back.
+    Presence {
+        /// The room.
+        room: RoomId,
+        /// The peer.
+        from: Membership,
+        /// Whether its connection was lost.
+        is_away: bool,
+    },
     /// A frame that its sender has withdrawn.
     Withdrawn,
     /// Not numbered: the sender expects this number next, and will itself send `sent` next. A frame that the receiver misses
@@ -120,6 +129,7 @@ pub struct Malformed;
 
 const SIGNAL: u8 = b's';
 const BOUNCE: u8 = b'b';
+const PRESENCE: u8 = b'p';
 const WITHDRAWN: u8 = b'w';
 const HAVE: u8 = b'n';
 const GAP: u8 = b'g';
@@ -142,6 +152,7 @@ const BY_CONNECTION: u8 = 14;
 const FAILURE: u8 = 15;
 const NEXT: u8 = 16;
 const SENT: u8 = 17;
+const IS_AWAY: u8 = 18;
 
 const KINDS: [SignalKind; 4] = [SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate, SignalKind::Message];
 
@@ -150,6 +161,7 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
     let mut writer = Writer::message(match body {
         Body::Signal(_) => SIGNAL,
         Body::Bounce(_) => BOUNCE,
+        Body::Presence { .. } => PRESENCE,
         Body::Withdrawn => WITHDRAWN,
         Body::Have { .. } => HAVE,
         Body::Gap { .. } => GAP,
@@ -162,6 +174,9 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
             writer.text(ROOM, room.as_str()).membership(FROM, *from).membership(TO, *to);
             writer.number(FAILURE, u64::from(*failure == SignalFailure::NotDelivered)).number(NOTE, *note);
         }
+        Body::Presence { room, from, is_away } => {
+            writer.text(ROOM, room.as_str()).membership(FROM, *from).number(IS_AWAY, u64::from(*is_away));
+        }
         Body::Have { next, sent } => _ = writer.number(NEXT, *next).number(SENT, *sent),
         Body::Gap { first } => _ = writer.number(NEXT, *first),
         Body::Withdrawn | Body::Echo => {}
@@ -172,7 +187,7 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
 /// Reads a message. Returns `None` if it is of a kind that this version does not know.
 pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
     let (kind, fields) = Fields::of_message(message)?;
-    if [entry::SNAPSHOT, entry::JOIN, entry::LEAVE, entry::MOVE, entry::UPDATE].contains(&kind) {
+    if [entry::SNAPSHOT, entry::JOIN, entry::LEAVE, entry::MOVE, entry::UPDATE, entry::CLOSE].contains(&kind) {
         return entry::decode_entry(kind, &fields).map(InboxMessage::Entry).map(Some);
     }
     let body = match kind {
@@ -182,6 +197,10 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
                 if fields.number(FAILURE)? == 0 { SignalFailure::TargetNotFound } else { SignalFailure::NotDelivered };
             let (room, note) = (fields.room(ROOM)?, fields.number(NOTE)?);
             Body::Bounce(Bounce { room, from: fields.membership(FROM)?, to: fields.membership(TO)?, failure, note })
+        }
+        PRESENCE => {
+            let is_away = fields.number(IS_AWAY)? != 0;
+            Body::Presence { room: fields.room(ROOM)?, from: fields.membership(FROM)?, is_away }
         }
         WITHDRAWN => Body::Withdrawn,
         HAVE => Body::Have { next: fields.number(NEXT)?, sent: fields.number(SENT)? },

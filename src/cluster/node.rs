@@ -23,7 +23,7 @@ use super::node_list::NodeList;
 use super::record::{Incarnation, Member, Membership, Nonce, milliseconds};
 use super::replica::Replica;
 use super::script::{Call, CallId, Join, Refusal, ScriptReply};
-use super::{Engine, Host};
+use super::{Engine, Host, Status};
 use crate::clock::Moment;
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::room::{
@@ -113,6 +113,8 @@ pub struct Node {
     aside: VecDeque<(Incarnation, Body)>,
     members: NodeList,
     beat: Beat,
+    /// Since when the node has not been ready.
+    away_since: Option<Instant>,
     counters: Counters,
 }
 
@@ -139,6 +141,7 @@ impl Node {
             aside: VecDeque::new(),
             members: NodeList::default(),
             beat: Beat::default(),
+            away_since: None,
             counters: Counters::default(),
         }
     }
@@ -173,6 +176,36 @@ impl Node {
         self.joins.len()
     }
 
+    /// Returns whether no call and no join is unanswered.
+    pub fn is_idle(&self) -> bool {
+        self.joins.is_empty() && self.calls.values().all(|(call, _)| matches!(call, Call::Beat))
+    }
+
+    /// Returns the state of the node.
+    pub fn status(&self, now: Moment) -> Status {
+        let since = self.away_since.filter(|_| !self.is_ready());
+        Status {
+            is_ready: self.is_ready(),
+            away: since.map_or(Duration::ZERO, |since| now.instant.duration_since(since)),
+            nodes: self.members.living().len(),
+            alone: self.replicas.values().map(|replica| replica.provisional.len()).sum(),
+            queued_bytes: self.engine.queued_bytes(),
+            kept_bytes: self.kept_bytes,
+            counters: self.counters,
+        }
+    }
+
+    /// Tells the cluster that all peers of this node have left.
+    pub fn leave_all(&mut self, now: Moment, reason: LeaveReason) {
+        let me = self.me;
+        let own = self.replicas.iter().flat_map(|(room, replica)| {
+            replica.held_by(me).map(|member| (room.clone(), member.connection())).collect::<Vec<_>>()
+        });
+        for (room, connection) in own.collect::<Vec<_>>() {
+            self.left(now, &room, connection, reason);
+        }
+    }
+
     /// Asks for a place in a room. The outcome is reported by [`Host::joined`].
     pub fn join(&mut self, now: Moment, request: JoinRequest) {
         let key = (request.room.clone(), request.connection);
@@ -185,14 +218,26 @@ impl Node {
         self.joins.insert(key, waiting);
     }
 
-    /// Tells the cluster that a peer of this node has left a room, which the session layer has applied already.
+    /// Tells the cluster that a peer of this node has left a room. Does nothing for a peer that the cluster does not have.
     pub fn left(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, reason: LeaveReason) {
-        self.joins.remove(&(room.clone(), connection));
+        let is_waiting = self.joins.remove(&(room.clone(), connection)).is_some();
+        let member = self.replicas.get(room).and_then(|replica| replica.members.get(&connection));
+        if !is_waiting && member.is_none_or(|member| member.holder != self.me) {
+            return;
+        }
+        // The session layer has applied it already, unless its join was answered in this moment.
+        if let Some(applied) = self.host.rooms().leave(connection, room, reason) {
+            self.host.deliver(&applied, now);
+        }
         if let Some(replica) = self.replicas.get_mut(room)
             && replica.members.get(&connection).is_some_and(|member| member.holder == self.me)
         {
             replica.members.shift_remove(&connection);
             replica.provisional.retain(|membership| membership.connection != connection);
+            if reason == LeaveReason::HungUp && replica.founding.is_pair {
+                // The session has ended for all, which its room knows.
+                self.replicas.remove(room);
+            }
         }
         if self.can_call() {
             self.call(now.instant, Call::Leave { room: room.clone(), connection, reason });
@@ -236,6 +281,7 @@ impl Node {
 
     /// Does what is due. Call it several times a second.
     pub fn tick(&mut self, now: Moment) {
+        self.away_since = if self.is_ready() { None } else { self.away_since.or(Some(now.instant)) };
         self.tend_connection(now);
         self.admit_provisionally(now);
         let age = self.settings.lease * 2;

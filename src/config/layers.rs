@@ -14,7 +14,7 @@ use super::{Config, commands, file, names};
 /// Settings whose values are never shown.
 ///
 /// `ICE_SERVERS` may contain passwords, and `JWT_PUBLIC_KEY` a private key by mistake.
-const SECRETS: [&str; 5] = ["API_TOKEN", "JWT_SECRET", "JWT_PUBLIC_KEY", "TURN_SECRET", "ICE_SERVERS"];
+const SECRETS: [&str; 6] = ["API_TOKEN", "JWT_SECRET", "JWT_PUBLIC_KEY", "TURN_SECRET", "ICE_SERVERS", "CLUSTER_URL"];
 
 /// Variables that are used if another is not set.
 const FALLBACKS: [(&str, &str); 2] = [("HOST", "WS_HOST"), ("PORT", "WS_PORT")];

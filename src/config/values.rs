@@ -22,6 +22,13 @@ impl Secret {
     }
 }
 
+impl Secret {
+    /// Returns a secret without a value, to show in place of another.
+    pub(super) fn hidden() -> Self {
+        Self(String::new())
+    }
+}
+
 impl FromStr for Secret {
     type Err = std::convert::Infallible;
 
@@ -90,6 +97,11 @@ pub(super) fn queue(text: &str) -> Result<usize, String> {
 /// Parses a time in seconds, at most a day.
 pub(super) fn seconds<const MIN: u64>(text: &str) -> Result<Duration, String> {
     whole(text, MIN, 86_400).map(Duration::from_secs)
+}
+
+/// Reads the lease of a node: 5 to 60 seconds.
+pub(super) fn lease(text: &str) -> Result<Duration, String> {
+    whole(text, 5, 60).map(Duration::from_secs)
 }
 
 /// Parses a time in milliseconds, from 50 ms to an hour.

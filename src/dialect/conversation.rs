@@ -157,6 +157,11 @@ pub trait Conversation: Send {
         None
     }
 
+    /// Returns the encoder of the first message to a joining peer, for a join that is answered later.
+    fn welcome_later(&self) -> WelcomeLater {
+        Box::new(|_, _| None)
+    }
+
     /// Decodes a binary message.
     fn receive_binary(&mut self, _: &[u8], _: SystemTime) -> Option<Step> {
         Some(Step::Tell(Frame::Close(1003, "binary messages are not accepted")))
@@ -231,6 +236,9 @@ pub trait Conversation: Send {
 
 /// Encodes the response of the media server to one request.
 pub type MediaAnswer = Box<dyn FnOnce(Result<sfu::MediaResponse, RequestError>, SystemTime) -> Frame + Send>;
+
+/// Encodes the first message to a joining peer, in place of the event; called while the room is locked.
+pub type WelcomeLater = Box<dyn FnOnce(&Snapshot, SystemTime) -> Option<Frame> + Send + Sync>;
 
 /// Begins a conversation, or refuses the handshake.
 pub type Begin = fn(&Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError>;

@@ -20,7 +20,8 @@ use self::decode::{Defaults, EnvelopeRequest, Resumption};
 use self::encode::{Envelope, Identity};
 use self::style::Style;
 use super::{
-    Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Framing, Hello, MediaAnswer, Names, RequestError, Step,
+    Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Framing, Hello, MediaAnswer, Names, RequestError,
+    Step, WelcomeLater,
 };
 use crate::auth::{Denial, Grant};
 use crate::ice::IceServers;
@@ -46,6 +47,10 @@ const fn dialect(style: Style) -> Dialect {
             Style::Dots => Some(|event, now| media::event(Style::Dots, event, now)),
         },
         shutdown_frame: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
+        failure: match style {
+            Style::Colons => |failure, room, target, now| Some(failed(Style::Colons, failure, room, target, now)),
+            Style::Dots => |failure, room, target, now| Some(failed(Style::Dots, failure, room, target, now)),
+        },
         expired: match style {
             Style::Colons => |now| expired(Style::Colons, now),
             Style::Dots => |now| expired(Style::Dots, now),
@@ -55,6 +60,11 @@ const fn dialect(style: Style) -> Dialect {
         reserves: |_| false,
         presence_is_vital: true,
     }
+}
+
+fn failed(style: Style, failure: &Failure<'_>, room: &RoomId, target: Option<&str>, now: SystemTime) -> Frame {
+    let envelope = Envelope { style, kind: "error", now, correlation: None };
+    Frame::Text(envelope.with(|out| encode::failure(out, failure, room, target)))
 }
 
 fn expired(style: Style, now: SystemTime) -> Vec<Frame> {
@@ -197,6 +207,18 @@ impl Conversation for Typed {
             let ice_servers = self.ice_servers.as_ref().map(|servers| servers.for_peer(&snapshot.me.id, now));
             encode::room_state(out, snapshot, ice_servers.as_deref());
         }))
+    }
+
+    fn welcome_later(&self) -> WelcomeLater {
+        let token = self.resume_token.clone().filter(|_| !self.is_token_sent);
+        let (style, correlation, servers) = (self.style(), self.correlation.clone(), self.ice_servers.clone());
+        Box::new(move |snapshot, now| {
+            let envelope = Envelope { style, kind: "room:state", now, correlation: correlation.as_deref() };
+            Some(envelope.with_token(token.as_deref(), |out| {
+                let servers = servers.map(|servers| servers.for_peer(&snapshot.me.id, now));
+                encode::room_state(out, snapshot, servers.as_deref());
+            }))
+        })
     }
 
     fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step> {

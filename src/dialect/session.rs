@@ -24,6 +24,7 @@ pub static DIALECT: Dialect = Dialect {
     encode: |event, _| encode(event),
     media: None,
     shutdown_frame: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
+    failure: |failure, room, _, _| Some(Frame::Text(error_text(Some(room), failure))),
     expired: |_| vec![Frame::Close(1008, "UNAUTHORIZED")],
     names: Names::Unspoken,
     backpressure_limit: Duration::from_secs(1),
@@ -148,18 +149,22 @@ impl SignalClient {
     }
 
     fn error_text(&self, failure: &Failure<'_>) -> String {
-        let mut out = String::from(r#"{"type":"error""#);
-        if let Some(session) = &self.named {
-            push_member(&mut out, "sessionId", session.as_str());
-        }
-        push_failure(&mut out, failure);
-        out.push('}');
-        out
+        error_text(self.named.as_ref(), failure)
     }
 
     fn error(&self, failure: &Failure<'_>) -> Frame {
         Frame::Text(self.error_text(failure))
     }
+}
+
+fn error_text(session: Option<&RoomId>, failure: &Failure<'_>) -> String {
+    let mut out = String::from(r#"{"type":"error""#);
+    if let Some(session) = session {
+        push_member(&mut out, "sessionId", session.as_str());
+    }
+    push_failure(&mut out, failure);
+    out.push('}');
+    out
 }
 
 fn signal(kind: SignalKind, members: &Members<'_>) -> Result<Signal, DecodeError> {

@@ -52,6 +52,7 @@ pub static DIALECT: Dialect = Dialect {
     shutdown_frame: |message, _| {
         Frame::Text(encode::error(ROOT, &Failure::new(Code::ShuttingDown, message), None, None))
     },
+    failure: |failure, room, target, _| Some(Frame::Text(encode::failure(failure, room, target))),
     expired: |_| vec![Frame::Text(encode::error(ROOT, &Failure::new(Code::Unauthorized, EXPIRED), None, None))],
     names: Names::Chosen,
     backpressure_limit: Duration::from_secs(1),

@@ -22,6 +22,7 @@ pub static DIALECT: Dialect = Dialect {
     encode: |event, _| encode(event),
     media: None,
     shutdown_frame: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
+    failure: |failure, _, target, _| Some(failed(failure, target)),
     expired: |_| vec![Frame::Close(1008, "UNAUTHORIZED")],
     names: Names::Given,
     backpressure_limit: Duration::from_millis(100),
@@ -175,6 +176,24 @@ impl Topic {
         out.push('}');
         Frame::Text(out)
     }
+}
+
+/// Encodes the error of a signal that was not delivered. Any other error is of the connection's only room, without which it is
+/// of no use.
+fn failed(failure: &Failure<'_>, target: Option<&str>) -> Frame {
+    let (code, message) = match failure.code {
+        Code::TargetNotFound => ("target_not_found", "peer not found"),
+        Code::DeliveryFailed => ("dropped", &*failure.message),
+        code => return Frame::Close(1008, code.as_str()),
+    };
+    let mut out = String::from(r#"{"type":"error""#);
+    push_member(&mut out, "code", code);
+    push_member(&mut out, "message", message);
+    if let Some(target) = target {
+        push_member(&mut out, "target", target);
+    }
+    out.push('}');
+    Frame::Text(out)
 }
 
 fn encode(event: &Event) -> Option<Frame> {

@@ -10,6 +10,7 @@ use humantime::format_rfc3339_millis;
 use serde::Serialize;
 
 use super::Shared;
+use crate::cluster::redis::Engines;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -21,6 +22,31 @@ struct Health {
     rooms: usize,
     participants: usize,
     connections: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<Cluster>,
+}
+
+/// The cluster as this node sees it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cluster {
+    node: String,
+    nodes: usize,
+    engine: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    away_seconds: Option<u64>,
+}
+
+fn cluster(engines: &Engines) -> Cluster {
+    let all = engines.cluster();
+    let statuses: Vec<_> = (0..all.engines()).map(|engine| all.status(engine)).collect();
+    let away = statuses.iter().filter(|status| !status.is_ready).map(|status| status.away.as_secs()).max();
+    Cluster {
+        node: engines.name().to_owned(),
+        nodes: statuses.iter().map(|status| status.nodes).max().unwrap_or_default(),
+        engine: if away.is_none() { "connected" } else { "away" },
+        away_seconds: away,
+    }
 }
 
 /// `GET /health`: status and counts, as JSON.
@@ -35,6 +61,7 @@ pub(crate) async fn report(State(shared): State<Shared>) -> Response {
         rooms: counts.rooms,
         participants: counts.peers,
         connections: shared.hub.open_connections(),
+        cluster: shared.engines.as_deref().map(cluster),
     };
     (status, Json(health)).into_response()
 }

@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderValue, header};
 use tracing::debug;
 
 use super::Shared;
+use crate::cluster::redis::Engines;
+use crate::metrics::ClusterFigures;
 use crate::request::error::{ApiError, Refusal};
 
 /// Content type of the Prometheus text format.
@@ -22,9 +24,35 @@ pub(crate) async fn guarded(State(shared): State<Shared>, headers: HeaderMap) ->
 
 /// `GET /metrics` on its own listener.
 pub(crate) async fn open(State(shared): State<Shared>) -> Response {
+    if let Some(engines) = &shared.engines {
+        shared.hub.metrics().set_cluster(&figures(engines));
+    }
     let text = shared.hub.metrics().render_limited(|| ((shared.now)(), shared.hub.media_stats()));
     ([(header::CONTENT_TYPE, FORMAT), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], text)
         .into_response()
+}
+
+/// Returns the figures of all engines together.
+fn figures(engines: &Engines) -> ClusterFigures {
+    let cluster = engines.cluster();
+    let mut all = ClusterFigures::default();
+    for (index, link) in engines.links().iter().enumerate() {
+        let (status, traffic) = (cluster.status(index), link.traffic());
+        all.connected.push(status.is_ready);
+        all.nodes = all.nodes.max(status.nodes);
+        all.queued_bytes += status.queued_bytes;
+        all.kept_bytes += status.kept_bytes;
+        all.alone += status.alone;
+        all.frames = [all.frames[0] + traffic.sent, all.frames[1] + traffic.received];
+        all.bytes = [all.bytes[0] + traffic.sent_bytes, all.bytes[1] + traffic.received_bytes];
+        all.resent += status.counters.resent;
+        all.gaps += status.counters.gaps;
+        all.bounced += status.counters.bounced;
+        all.connects += status.counters.connects;
+        all.fenced += status.counters.fenced;
+        all.reaped += status.counters.reaped;
+    }
+    all
 }
 
 /// Counts and logs the errors of all routes, and counts the limits that caused them.

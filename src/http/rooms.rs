@@ -12,6 +12,8 @@ use humantime::format_rfc3339_millis;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+mod cluster;
+
 use super::{Shared, cursor};
 use crate::clock::Moment;
 use crate::dialect::json;
@@ -30,7 +32,7 @@ const MAX_PAGE: usize = 1000;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RoomBody {
+pub(super) struct RoomBody {
     id: String,
     participants: Vec<String>,
     participant_count: usize,
@@ -110,6 +112,11 @@ pub(crate) async fn list(
         0 => return Err(BAD_LIMIT),
         limit => limit.min(MAX_PAGE),
     };
+    if let Some(engines) = &shared.engines
+        && let Some(response) = cluster::list(engines, after.as_deref(), limit).await?
+    {
+        return Ok(response);
+    }
     let rooms = shared.hub.rooms();
     let cursor = match after.as_deref() {
         None => None,
@@ -121,6 +128,7 @@ pub(crate) async fn list(
     let Page { rooms: page, next } = rooms.page(cursor, limit);
     let page: Vec<RoomBody> = page.into_iter().map(RoomBody::from).collect();
     let mut response = ([(TOTAL_COUNT, rooms.counts().rooms.to_string())], Json(page)).into_response();
+    cluster::mark_partial(&shared, &mut response);
     if let Some(next) = next {
         let link = format!(r#"</api/rooms?limit={limit}&after={}>; rel="next""#, cursor::encode(next));
         let link = HeaderValue::try_from(link).expect("a cursor is ASCII");
@@ -132,8 +140,15 @@ pub(crate) async fn list(
 /// `GET /api/rooms/{roomId}`: returns one room.
 pub(crate) async fn show(State(shared): State<Shared>, room: RoomPath) -> Result<Response, ApiError> {
     let id = room_in_path(room)?;
+    if let Some(engines) = &shared.engines
+        && let Some(room) = cluster::room(engines, &id).await?
+    {
+        return Ok(Json(room).into_response());
+    }
     let room = shared.hub.rooms().summary(&id).ok_or(crate::room::RoomError::RoomNotFound)?;
-    Ok(Json(RoomBody::from(room)).into_response())
+    let mut response = Json(RoomBody::from(room)).into_response();
+    cluster::mark_partial(&shared, &mut response);
+    Ok(response)
 }
 
 /// The body of a request to create a room. The id may be a number, as in all protocols.
@@ -175,7 +190,11 @@ pub(crate) async fn create(State(shared): State<Shared>, body: Body) -> Result<R
             .filter(|capacity| (1..=largest).contains(capacity))
             .ok_or(ApiError::Invalid("capacity: must be a whole number from 1 to MAX_ROOM_SIZE"))
     });
-    let room = shared.hub.rooms().create(Moment::now(), id.transpose()?, capacity.transpose()?)?;
+    let (id, capacity) = (id.transpose()?, capacity.transpose()?);
+    let room = match &shared.engines {
+        Some(engines) => cluster::create(&shared, engines, id, capacity).await?,
+        None => shared.hub.rooms().create(Moment::now(), id, capacity)?,
+    };
     let location = format!("/api/rooms/{}", percent_encoded(room.id.as_str()));
     let created = CreatedBody { room_id: room.id.to_string(), room: room.into() };
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(created)).into_response())
@@ -184,6 +203,9 @@ pub(crate) async fn create(State(shared): State<Shared>, body: Body) -> Result<R
 /// `DELETE /api/rooms/{roomId}`: closes a room and removes its peers.
 pub(crate) async fn close(State(shared): State<Shared>, room: RoomPath) -> Result<StatusCode, ApiError> {
     let id = room_in_path(room)?;
+    if let Some(engines) = &shared.engines {
+        return cluster::close(engines, &id).await;
+    }
     if shared.hub.close_room(&id) {
         Ok(StatusCode::NO_CONTENT)
     } else {

@@ -74,6 +74,9 @@ pub(crate) enum ApiError {
     /// A room operation failed.
     #[error(transparent)]
     Room(#[from] RoomError),
+    /// The engine of the cluster does not answer.
+    #[error("the cluster's engine does not answer")]
+    Unavailable,
     /// The server is draining.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -115,6 +118,7 @@ impl ApiError {
             Self::Unauthorized => Code::Unauthorized,
             Self::WritesDisabled | Self::ForeignOrigin | Self::TlsRequired => Code::Forbidden,
             Self::Room(error) => error.code(),
+            Self::Unavailable => Code::Unavailable,
             Self::ShuttingDown => Code::ShuttingDown,
             Self::Admission(_) => Code::LimitReached,
             Self::Internal => Code::Internal,
@@ -167,6 +171,7 @@ impl ApiError {
             Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Code::RoomClosed | Code::SessionEnded => StatusCode::GONE,
             Code::LimitReached
+            | Code::Unavailable
             | Code::ShuttingDown
             | Code::DeliveryFailed
             | Code::TransportError

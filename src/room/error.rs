@@ -26,6 +26,8 @@ pub enum Code {
     ConsumeError,
     /// REST only: a room with this id exists.
     RoomExists,
+    /// REST only: the engine of the cluster does not answer.
+    Unavailable,
     /// REST only: the path does not exist.
     NotFound,
     /// REST only: the path does not support the method.
@@ -57,6 +59,7 @@ impl Code {
             Self::ProduceError => "PRODUCE_ERROR",
             Self::ConsumeError => "CONSUME_ERROR",
             Self::RoomExists => "ROOM_EXISTS",
+            Self::Unavailable => "UNAVAILABLE",
             Self::NotFound => "NOT_FOUND",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
         }

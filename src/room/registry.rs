@@ -37,7 +37,10 @@ pub struct Rooms {
     /// [`Rooms::disconnect`], and only changes while the room in question is locked.
     memberships: DashMap<ConnectionId, Vec<RoomId>>,
     room_count: AtomicUsize,
+    /// Peers of all nodes, in the rooms of this one.
     peer_count: AtomicUsize,
+    /// Peers of other nodes.
+    remote_count: AtomicUsize,
     /// The pair sessions that ended last, oldest first, so that a client that still sends to one
     /// gets the right error.
     ended: Mutex<IndexSet<RoomId>>,
@@ -133,6 +136,7 @@ impl Rooms {
             memberships: DashMap::new(),
             room_count: AtomicUsize::new(0),
             peer_count: AtomicUsize::new(0),
+            remote_count: AtomicUsize::new(0),
             ended: Mutex::new(IndexSet::new()),
         }
     }
@@ -232,9 +236,11 @@ impl Rooms {
         };
         // The room may be new and empty from here on; every error path removes it then.
         let limits = &self.limits.session;
+        let remote = kept.room.remote_count();
         let joined = self
             .reserve(connection, other_rooms, &kept.room)
             .and_then(|()| kept.room.join(now, connection, peer, metadata, kind, limits));
+        self.note_remote(remote, &kept.room);
         let joined = match joined {
             Ok(joined) => joined,
             Err(error) => {
@@ -254,10 +260,45 @@ impl Rooms {
         Ok(Applied { deliveries: joined.deliveries, answer: Answer::Joined(joined.snapshot), room: kept })
     }
 
+    /// Checks a join that the cluster is to admit, as far as this node alone can. Returns whether the connection is in the
+    /// room already.
+    pub fn check_join(
+        &self,
+        connection: ConnectionId,
+        id: &RoomId,
+        peer: Option<&PeerId>,
+        metadata: &Metadata,
+        other_rooms: usize,
+    ) -> Result<bool, RoomError> {
+        let max = self.limits.metadata_bytes;
+        if metadata.as_str().len() > max {
+            return Err(RoomError::MetadataTooLarge { max });
+        }
+        let claimed = peer.and_then(|peer| ConnectionId::parse(peer.as_str()));
+        if claimed.is_some_and(|claimed| claimed != connection && self.memberships.contains_key(&claimed)) {
+            return Err(RoomError::ForeignConnectionId);
+        }
+        let kept = self.lock(id);
+        if kept.as_ref().is_some_and(|kept| kept.room.contains(connection)) {
+            return Ok(true);
+        }
+        let max = self.limits.rooms.unwrap_or(usize::MAX);
+        if kept.is_none() && self.room_count.load(Ordering::Relaxed) >= max {
+            return Err(RoomError::TooManyRooms { max });
+        }
+        let max = self.limits.rooms_per_connection;
+        if self.count_of(connection) + other_rooms >= max {
+            return Err(RoomError::TooManyRoomsPerConnection { max });
+        }
+        Ok(false)
+    }
+
     /// Removes a connection from a room; returns `None` if it is not in it.
     pub fn leave(&self, connection: ConnectionId, id: &RoomId, reason: LeaveReason) -> Option<Applied> {
         let mut kept = self.lock(id)?;
+        let remote = kept.room.remote_count();
         let left = kept.room.remove(connection, reason)?;
+        self.note_remote(remote, &kept.room);
         self.peer_count.fetch_sub(1, Ordering::Relaxed);
         self.remove_membership(connection, id);
         self.settle(&mut kept);
@@ -279,7 +320,9 @@ impl Rooms {
         if !members.contains(&connection) {
             return Err(RoomError::NotInRoom);
         }
+        let remote = kept.room.remote_count();
         let deliveries = kept.room.hang_up(connection);
+        self.note_remote(remote, &kept.room);
         for member in members.into_iter().filter(|member| !kept.room.contains(*member)) {
             self.peer_count.fetch_sub(1, Ordering::Relaxed);
             self.remove_membership(member, &id);
@@ -316,6 +359,16 @@ impl Rooms {
             self.schedule_queue(&mut kept);
         }
         Ok(Applied { deliveries: delivery.into_iter().collect(), answer: Answer::Relayed, room: kept })
+    }
+
+    /// Counts the peers of other nodes that have joined or left a room, which had so many before.
+    fn note_remote(&self, before: usize, room: &Room) {
+        let after = room.remote_count();
+        if after > before {
+            self.remote_count.fetch_add(after - before, Ordering::Relaxed);
+        } else if before > after {
+            self.remote_count.fetch_sub(before - after, Ordering::Relaxed);
+        }
     }
 
     /// Returns the error for a room that does not exist.

@@ -1,6 +1,6 @@
 //! The rules of a single room.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -25,6 +25,8 @@ pub struct Room {
     connections: HashMap<PeerId, ConnectionId>,
     /// Peers that joined over `/signal`.
     paired: Vec<ConnectionId>,
+    /// The peers of other nodes.
+    remote: HashSet<ConnectionId>,
     /// Untargeted signals that wait for the other peer while there is none.
     waiting: Option<Box<Waiting>>,
 }
@@ -68,7 +70,8 @@ impl Room {
     /// Creates an empty room: a pair session or a group.
     pub fn new(id: RoomId, created_at: SystemTime, capacity: Capacity, is_pair: bool) -> Self {
         let (peers, connections, paired) = (IndexMap::new(), HashMap::new(), Vec::new());
-        Self { id, created_at, capacity, is_pair, peers, connections, paired, waiting: None }
+        let remote = HashSet::new();
+        Self { id, created_at, capacity, is_pair, peers, connections, paired, remote, waiting: None }
     }
 
     /// Returns the room's id.
@@ -100,6 +103,16 @@ impl Room {
     /// Returns the peers that joined over `/signal`, in the order in which they joined.
     pub fn paired(&self) -> &[ConnectionId] {
         &self.paired
+    }
+
+    /// Notes that a peer is one of another node.
+    pub(super) fn set_remote(&mut self, connection: ConnectionId) {
+        self.remote.insert(connection);
+    }
+
+    /// Returns the number of peers of other nodes.
+    pub(super) fn remote_count(&self) -> usize {
+        self.remote.len()
     }
 
     /// Returns the peers in the order in which they joined.
@@ -191,6 +204,7 @@ impl Room {
         let peer = self.peers.shift_remove(&connection)?;
         self.connections.remove(&peer.id);
         self.paired.retain(|paired| *paired != connection);
+        self.remote.remove(&connection);
         let event = Event::PeerLeft { room: self.id.clone(), peer, reason };
         Some(Delivery { to: self.all(), event })
     }

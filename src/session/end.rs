@@ -100,6 +100,9 @@ impl Hub {
             self.expiries.remove(grant.expires_at, state.id);
         }
         self.leave_all(state.id, &self.rooms().disconnect(state.id), reason);
+        if !self.shows_as_away(reason) {
+            self.withdraw_join(state, reason);
+        }
         // The transport may still hold the permit.
         let permit = state.permit.lock().take();
         drop(permit);

@@ -27,7 +27,7 @@ impl Hub {
         let mut delivered =
             Delivered { are_promised: matches!(applied.answer, Answer::Joined(_)), ..Delivered::default() };
         for delivery in &applied.deliveries {
-            log(&delivery.event);
+            self.note(&delivery.event);
             if let Some(media) = self.media.get() {
                 remove_media_of_left(media, delivery);
             }
@@ -38,6 +38,32 @@ impl Hub {
             self.deliver_one(delivery, applied.room(), frame, now, &mut delivered);
         }
         delivered
+    }
+
+    /// Logs joins and leaves, and tells the other nodes of a cluster what local peers do.
+    fn note(&self, event: &Event) {
+        match event {
+            Event::PeerJoined { room, peer } => {
+                info!(connection = %peer.connection, room = %room, peer = %peer.id, "joined");
+            }
+            Event::PeerLeft { room, peer, reason } => {
+                info!(connection = %peer.connection, room = %room, peer = %peer.id, reason = reason.as_str(), "left");
+                self.tell_cluster(|cluster| cluster.left(room, peer.connection, *reason));
+            }
+            Event::PeerAway { room, peer } => {
+                info!(connection = %peer.connection, room = %room, peer = %peer.id, "away");
+                self.tell_cluster(|cluster| cluster.announce(room, peer.connection, true));
+            }
+            Event::PeerBack { room, peer } => {
+                info!(connection = %peer.connection, room = %room, peer = %peer.id, "back");
+                self.tell_cluster(|cluster| cluster.announce(room, peer.connection, false));
+            }
+            Event::PeerUpdated { room, peer } => {
+                self.tell_cluster(|cluster| cluster.updated(room, peer.connection, &peer.metadata));
+            }
+            Event::HungUp { room } => self.tell_cluster(|cluster| cluster.hung_up(room)),
+            Event::Joined(_) | Event::SignalRelayed { .. } | Event::Removed { .. } => {}
+        }
     }
 
     /// Ends the media of peers that left a room, without notifying the other peers.
@@ -61,7 +87,11 @@ impl Hub {
         let recipients = delivery.to.as_slice();
         for (index, recipient) in recipients.iter().enumerate() {
             // The connection is ending; its rooms learn about that next.
-            let Some(Entry { dialect, mailbox }) = self.directory.get(*recipient) else { continue };
+            let Some(Entry { dialect, mailbox }) = self.directory.get(*recipient) else {
+                // Or one of another node.
+                self.send_to_node(event, *recipient);
+                continue;
+            };
             // A panic for one recipient must not affect the others.
             let outcome = self.contain(*recipient, || {
                 let form = mailbox.framing().form(event);
@@ -180,29 +210,6 @@ impl Delivered {
         } else {
             RequestError::NoReceiver
         })
-    }
-}
-
-/// Logs joins, leaves and absences.
-fn log(event: &Event) {
-    match event {
-        Event::PeerJoined { room, peer } => {
-            info!(connection = %peer.connection, room = %room, peer = %peer.id, "joined");
-        }
-        Event::PeerLeft { room, peer, reason } => {
-            info!(connection = %peer.connection, room = %room, peer = %peer.id, reason = reason.as_str(), "left");
-        }
-        Event::PeerAway { room, peer } => {
-            info!(connection = %peer.connection, room = %room, peer = %peer.id, "away");
-        }
-        Event::PeerBack { room, peer } => {
-            info!(connection = %peer.connection, room = %room, peer = %peer.id, "back");
-        }
-        Event::Joined(_)
-        | Event::PeerUpdated { .. }
-        | Event::SignalRelayed { .. }
-        | Event::HungUp { .. }
-        | Event::Removed { .. } => {}
     }
 }
 

@@ -142,7 +142,7 @@ impl Session {
         handled
     }
 
-    fn execute(
+    pub(super) fn execute(
         &self,
         now: Moment,
         command: Command,

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use dashmap::DashMap;
 use tracing::error;
 
 use super::access::AccessPolicy;
@@ -15,13 +16,15 @@ use super::expiries::Expiries;
 use super::invalid_tokens::InvalidTokens;
 use super::mailbox::{Mailbox, Sink};
 use super::notices::{Notices, limit_hit};
+use super::pending_join::PendingJoin;
 use super::rate_limit::{MessageRate, RateLimiter};
 use super::refused_handshakes::RefusedHandshakes;
 use super::replay_buffer::ResumeLimits;
 use super::resumable::Resumable;
 use super::resume_token::ResumeToken;
+use crate::cluster::Cluster;
 use crate::dialect::{DecodeError, Framing, RequestError};
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, RoomId};
 use crate::metrics::{Limit, Metrics};
 use crate::room::{Code, RoomError, Rooms};
 use crate::sfu::MediaServer;
@@ -44,6 +47,10 @@ pub struct Hub {
     pub(super) expiries: Expiries,
     /// The media server, if there is one.
     pub(super) media: OnceLock<MediaServer>,
+    /// The cluster that this node is part of, where it is.
+    pub(super) cluster: OnceLock<Arc<Cluster>>,
+    /// Joins that the cluster has not answered.
+    pub(super) joins: DashMap<(RoomId, ConnectionId), PendingJoin>,
 }
 
 /// Limits on connections and sessions.
@@ -84,6 +91,8 @@ impl Hub {
             refused_handshakes: RefusedHandshakes::default(),
             expiries: Expiries::default(),
             media: OnceLock::new(),
+            cluster: OnceLock::new(),
+            joins: DashMap::new(),
         }
     }
 

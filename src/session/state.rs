@@ -15,7 +15,7 @@ use super::identity::Identity;
 use super::mailbox::Mailbox;
 use super::resume_token::ResumeToken;
 use crate::dialect::Dialect;
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, RoomId};
 use crate::metrics::DialectMetrics;
 
 /// State of one session.
@@ -29,6 +29,8 @@ pub(super) struct SessionState {
     pub(super) has_joined: AtomicBool,
     /// Permit that the session holds until it ends.
     pub(super) permit: Mutex<Option<Arc<Permit>>>,
+    /// The room that it was last to join by an answer of the cluster, until it has left that.
+    pub(super) joining: Mutex<Option<RoomId>>,
     /// Locked before any room while the owner acts, so that two connections never act for one
     /// session at a time.
     pub(super) ownership: Mutex<Ownership>,
@@ -75,6 +77,7 @@ impl SessionState {
             mailbox,
             has_joined: AtomicBool::new(false),
             permit: Mutex::new(permit),
+            joining: Mutex::new(None),
             ownership: Mutex::new(ownership),
         }
     }

@@ -13,6 +13,7 @@
 //! read until the pause is over.
 
 mod end;
+mod joining;
 mod sessions;
 mod steps;
 
@@ -24,6 +25,8 @@ use http::HeaderValue;
 use tokio::time::Sleep;
 
 pub(super) use self::end::End;
+pub(super) use self::joining::Deferred;
+use self::joining::PendingJoin;
 use super::message_log::{self, Sender};
 use super::queue::SendQueue;
 use super::throttle::poll_delay;
@@ -61,6 +64,8 @@ pub(super) struct Executor {
     /// The page's origin, for the log, if a CONNECT packet may still be refused for its token.
     origin: Option<Box<str>>,
     pause: Option<Pause>,
+    /// The join that the pause waits for, in a cluster.
+    joining: Option<Box<PendingJoin>>,
     /// Whether the client closed the connection deliberately, so that its sessions end at once.
     has_left: bool,
 }
@@ -71,6 +76,16 @@ struct Seat {
     mailbox: Arc<Mailbox>,
     /// The dialect in which the session's events are encoded.
     speaks: &'static Dialect,
+}
+
+impl Seat {
+    /// Has events written by the dialect that the client speaks by now.
+    fn follow(&mut self, speaks: &'static Dialect) {
+        if !std::ptr::eq(speaks, self.speaks) {
+            self.speaks = speaks;
+            self.session.speak(speaks);
+        }
+    }
 }
 
 impl Executor {
@@ -97,6 +112,7 @@ impl Executor {
             denied_tokens: 0,
             origin: None,
             pause: None,
+            joining: None,
             has_left: false,
         }
     }
@@ -184,6 +200,12 @@ impl Executor {
                 return Poll::Pending;
             }
             self.pause = None;
+            if self.joining.is_some() {
+                self.join_answered();
+                if self.pause.is_some() {
+                    return self.poll_pause(context);
+                }
+            }
         }
         poll_delay(&self.limiter, &mut self.delay, context)
     }

@@ -48,7 +48,7 @@ use tower::ServiceExt;
 use self::fetch::Fetched;
 use self::payload::PollResponse;
 pub(super) use self::session::PollingSession;
-use super::executor::Executor;
+use super::executor::{Deferred, Executor};
 use super::queue::SendQueue;
 use super::socketio::{PATH, Query, SocketIoSettings, engine_error};
 use crate::dialect::socketio::{Client, Setup};
@@ -353,20 +353,19 @@ impl EngineIoHandler for Handler {
 
     fn on_message(self: &Arc<Self>, message: Str, socket: Arc<Socket<Data>>) {
         if let Some(session) = socket.data.0.get() {
-            session.act(|executor| {
+            session.receive(|| {
                 // The library strips the packet type.
-                let packet = format!("4{message}");
-                executor.receive(&packet)
+                Deferred::Text(format!("4{message}"))
             });
         }
     }
 
     fn on_binary(self: &Arc<Self>, data: Bytes, socket: Arc<Socket<Data>>) {
         if let Some(session) = socket.data.0.get() {
-            session.act(|executor| match socket.protocol {
+            session.receive(|| match socket.protocol {
                 // On a WebSocket, the packet type precedes the attachment.
-                ProtocolVersion::V3 => executor.receive_binary(&[&[4], &data[..]].concat()),
-                ProtocolVersion::V4 => executor.receive_binary(&data),
+                ProtocolVersion::V3 => Deferred::Binary([&[4], &data[..]].concat().into()),
+                ProtocolVersion::V4 => Deferred::Binary(data),
             });
         }
     }

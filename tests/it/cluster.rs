@@ -4,6 +4,7 @@ mod frame;
 mod link;
 mod node_list;
 mod replica;
+mod scripts;
 
 use parlor::cluster::{Incarnation, Member, Membership, Nonce, RoomRecord};
 use parlor::id::{ConnectionId, PeerId, RoomId};

@@ -14,10 +14,10 @@ mod checks;
 mod client;
 mod faults;
 mod host;
-mod model;
+pub(crate) mod model;
 mod network;
 
-mod random;
+pub(crate) mod random;
 mod stats;
 mod world;
 

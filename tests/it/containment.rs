@@ -109,6 +109,7 @@ static BROKEN: Dialect = Dialect {
     encode: |_, _| panic!("deliberate panic"),
     media: None,
     shutdown_frame: |_, _| Frame::Close(1001, ""),
+    failure: |_, _, _, _| None,
     expired: |_| Vec::new(),
     names: Names::Chosen,
     backpressure_limit: Duration::ZERO,

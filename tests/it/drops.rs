@@ -475,6 +475,7 @@ static QUIET: Dialect = Dialect {
     encode: |_, _| None,
     media: None,
     shutdown_frame: |_, _| Frame::Close(1001, ""),
+    failure: |_, _, _, _| None,
     expired: |_| Vec::new(),
     names: Names::Chosen,
     backpressure_limit: Duration::ZERO,

@@ -14,6 +14,7 @@ mod auth;
 mod auth_keys;
 mod client_ids;
 mod cluster;
+mod cluster_nodes;
 mod cluster_sim;
 mod connections;
 mod containment;

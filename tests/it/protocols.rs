@@ -1,5 +1,6 @@
 //! Behaviour common to all protocols, and between each two of them.
 
+use parlor::id::RoomId;
 use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -18,11 +19,24 @@ fn name_of(other: &Peer, receiver: &Peer) -> String {
 /// A call between two: list, joined, offer, answer, candidates in order, left.
 async fn call(first: Protocol, second: Protocol) {
     let server = TestServer::start();
-    let mut ann = Peer::join(&server, first, "r", "ann").await;
+    call_between((&server, first), (&server, second), "r").await;
+    server.finish().await;
+}
+
+/// A call between two peers, on two servers or both on one.
+pub(crate) async fn call_between(
+    (one, first): (&TestServer, Protocol),
+    (two, second): (&TestServer, Protocol),
+    room: &str,
+) {
+    let mut ann = Peer::join(one, first, room, "ann").await;
     assert!(ann.list.is_empty());
-    server.until("the first is in", |held| held.peers == 1).await;
-    let mut bob = Peer::join(&server, second, "r", "bob").await;
-    server.until("both are in", |held| held.peers == 2).await;
+    one.until("the first is in", |held| held.peers == 1).await;
+    let mut bob = Peer::join(two, second, room, "bob").await;
+    let id = RoomId::new(room).unwrap();
+    for server in [one, two] {
+        server.until("both are in", |_| server.hub().rooms().size(&id) == 2).await;
+    }
     if first.announces_peers() {
         let Received::Joined(id) = ann.next_event().await else { panic!("{first:?} gets no event for {second:?}") };
         // Only other peers know the id of a `/signal` client.
@@ -68,7 +82,6 @@ async fn call(first: Protocol, second: Protocol) {
     bob.leave().await;
     ann.expect_presence(Received::Left(to_bob)).await;
     ann.close().await;
-    server.finish().await;
 }
 
 #[tokio::test]

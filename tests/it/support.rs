@@ -15,6 +15,7 @@ pub(crate) mod program;
 pub(crate) mod properties;
 pub(crate) mod protocol_peer;
 pub(crate) mod raw;
+pub(crate) mod redis;
 pub(crate) mod replay_buffer;
 pub(crate) mod resuming_client;
 pub(crate) mod scrape;

@@ -47,6 +47,8 @@ pub enum RoomChange {
         /// The node that has it now.
         holder: Incarnation,
     },
+    /// The room was closed: no member is left.
+    Close,
     /// A member has other metadata.
     Update {
         /// The member.
@@ -62,6 +64,7 @@ pub(super) const JOIN: u8 = b'J';
 pub(super) const LEAVE: u8 = b'L';
 pub(super) const MOVE: u8 = b'M';
 pub(super) const UPDATE: u8 = b'U';
+pub(super) const CLOSE: u8 = b'X';
 
 const ROOM: u8 = 1;
 const SERIAL: u8 = 2;
@@ -93,6 +96,12 @@ const REASONS: [LeaveReason; 7] = [
     LeaveReason::HungUp,
 ];
 
+/// Returns the number of a reason in messages.
+pub fn number_of(reason: LeaveReason) -> u64 {
+    let number = REASONS.iter().position(|known| *known == reason).unwrap_or_default();
+    u64::try_from(number).unwrap_or_default()
+}
+
 /// Writes an entry.
 pub fn encode_entry(LogEntry { room, serial, version, change }: &LogEntry) -> Vec<u8> {
     let kind = match change {
@@ -101,6 +110,7 @@ pub fn encode_entry(LogEntry { room, serial, version, change }: &LogEntry) -> Ve
         RoomChange::Leave { .. } => LEAVE,
         RoomChange::Move { .. } => MOVE,
         RoomChange::Update { .. } => UPDATE,
+        RoomChange::Close => CLOSE,
     };
     let mut writer = Writer::message(kind);
     writer.text(ROOM, room.as_str()).number(SERIAL, *serial).number(ROOM_VERSION, *version);
@@ -121,12 +131,12 @@ pub fn encode_entry(LogEntry { room, serial, version, change }: &LogEntry) -> Ve
             }
         }
         RoomChange::Leave { connection, reason } => {
-            let reason = REASONS.iter().position(|known| known == reason).unwrap_or_default();
-            writer.connection(CONNECTION, *connection).number(REASON, u64::try_from(reason).unwrap_or_default());
+            writer.connection(CONNECTION, *connection).number(REASON, number_of(*reason));
         }
         RoomChange::Move { connection, holder } => {
             writer.connection(CONNECTION, *connection).number(HOLDER, holder.0);
         }
+        RoomChange::Close => {}
         RoomChange::Update { membership, metadata } => {
             writer.membership(MEMBERSHIP, *membership).text(METADATA, metadata.as_str());
         }
@@ -162,6 +172,7 @@ pub(super) fn decode_entry(kind: u8, fields: &Fields) -> Result<LogEntry, Malfor
             let metadata = Metadata::new(fields.text(METADATA)?);
             RoomChange::Update { membership: fields.membership(MEMBERSHIP)?, metadata }
         }
+        CLOSE => RoomChange::Close,
         _ => return Err(Malformed),
     };
     Ok(LogEntry { room, serial, version, change })

@@ -1,6 +1,6 @@
 //! Signals to and from other nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tracing::warn;
@@ -14,6 +14,9 @@ use crate::room::{FoundBy, Signal};
 
 /// How many frames wait for one node while they cannot be sent.
 const MAX_WAITING: usize = 256;
+
+/// How many bytes wait for an engine that is connected.
+const MAX_QUEUED: usize = 8 << 20;
 
 /// A signal of a local peer to peers on other nodes.
 #[derive(Debug, Clone)]
@@ -41,6 +44,8 @@ impl Node {
         let mut failed = Vec::new();
         for connection in to {
             match member(connection) {
+                // Its session is just ending here.
+                Some(Member { holder, .. }) if *holder == self.me => {}
                 Some(Member { holder, membership, .. }) if self.has_capacity(now, *holder) => {
                     nodes.entry(*holder).or_default().push(*membership);
                 }
@@ -70,10 +75,24 @@ impl Node {
         }
     }
 
+    /// Tells the other nodes with members in a room that a peer of this node is away, or back.
+    pub fn announce(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, is_away: bool) {
+        let Some(replica) = self.replicas.get(room) else { return };
+        let own = replica.members.get(&connection).filter(|member| member.holder == self.me);
+        let Some(from) = own.map(|member| member.membership) else { return };
+        let holders = replica.members.values().map(|member| member.holder).filter(|holder| *holder != self.me);
+        let holders: BTreeSet<Incarnation> = holders.collect();
+        for node in holders {
+            if self.has_capacity(now, node) {
+                self.push(now, node, Body::Presence { room: room.clone(), from, is_away });
+            }
+        }
+    }
+
     /// Returns whether another frame may be sent to a node, or wait for it.
     fn has_capacity(&self, now: Moment, node: Incarnation) -> bool {
         if self.is_ready() {
-            return true;
+            return self.engine.queued_bytes() < MAX_QUEUED;
         }
         let (count, oldest) = self.outgoing.get(&node).map(|link| link.waiting(now.instant)).unwrap_or_default();
         count < MAX_WAITING && oldest < self.settings.lease && self.kept_bytes < self.settings.kept_bytes
@@ -203,6 +222,7 @@ impl Node {
         match body {
             Body::Signal(signal) => self.deliver(now, from, &signal),
             Body::Bounce(bounce) => self.bounced(now, bounce),
+            Body::Presence { room, from, is_away } => self.show_presence(now, &room, from, is_away),
             _ => {}
         }
     }
@@ -222,17 +242,29 @@ impl Node {
             let signal = remote.signal(origin);
             self.host.rooms().deliver_signal(&remote.room, remote.from.connection, &to, remote.found_by, signal)
         });
-        let failed = if let Some(applied) = applied {
-            self.host.deliver(&applied, now);
-            elsewhere.into_iter().map(|to| (to, SignalFailure::TargetNotFound)).collect()
-        } else {
-            let unknown = elsewhere.into_iter().map(|to| (to, SignalFailure::TargetNotFound));
-            unknown.chain(here.into_iter().map(|to| (to, SignalFailure::NotDelivered))).collect::<Vec<_>>()
-        };
+        let mut failed: Vec<_> = elsewhere.into_iter().map(|to| (to, SignalFailure::TargetNotFound)).collect();
+        match applied {
+            // One report for all recipients: the sender learns about the signal, not about each of them.
+            Some(applied) => {
+                let failure = self.host.deliver(&applied, now);
+                failed.extend(here.first().and_then(|to| Some((*to, failure?))));
+            }
+            None => failed.extend(here.into_iter().map(|to| (to, SignalFailure::NotDelivered))),
+        }
         for (to, failure) in failed {
             self.counters.bounced += 1;
             let (room, from) = (remote.room.clone(), remote.from);
             self.push(now, node, Body::Bounce(Bounce { room, from, to, failure, note: remote.note }));
+        }
+    }
+
+    /// Shows the local peers of a room that a peer of another node is away, or back.
+    fn show_presence(&self, now: Moment, room: &RoomId, from: Membership, is_away: bool) {
+        let Some(member) = self.replicas.get(room).and_then(|replica| replica.member(from)) else { return };
+        if member.holder != self.me
+            && let Some(applied) = self.host.rooms().announce(from.connection, room, is_away)
+        {
+            self.host.deliver(&applied, now);
         }
     }
 

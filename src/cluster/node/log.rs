@@ -70,6 +70,7 @@ impl Node {
                     self.replaced(now, room, replaced);
                 }
             }
+            RoomChange::Leave { connection, reason: LeaveReason::HungUp } => self.hung_up(now, room, connection),
             RoomChange::Leave { connection, reason } => {
                 let member = self.replicas.get(room).and_then(|replica| replica.members.get(&connection));
                 if member.is_some_and(|member| member.holder != self.me) {
@@ -87,8 +88,30 @@ impl Node {
                     self.show_metadata(now, room, &member);
                 }
             }
+            RoomChange::Close => {
+                self.replicas.remove(room);
+                if let Some(applied) = self.host.rooms().close(room) {
+                    self.host.deliver(&applied, now);
+                }
+            }
             // Sessions do not move yet, so that no node publishes this.
             RoomChange::Snapshot(_) | RoomChange::Move { .. } => {}
+        }
+    }
+
+    /// Applies a hang-up of another node's peer: a pair session ends for both peers, any other room goes on without it.
+    fn hung_up(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
+        let Some(replica) = self.replicas.get_mut(room) else { return };
+        if replica.founding.is_pair {
+            self.replicas.remove(room);
+        } else if replica.members.get(&connection).is_none_or(|member| member.holder == self.me) {
+            return;
+        }
+        if let Ok(applied) = self.host.rooms().apply(now, connection, Command::HangUp { room: Some(room.clone()) }) {
+            if let Some(replica) = self.replicas.get_mut(room) {
+                follow_departures(replica, &applied);
+            }
+            self.host.deliver(&applied, now);
         }
     }
 

@@ -134,6 +134,16 @@ pub fn error(out: &mut String, failure: &Failure<'_>, room: Option<&RoomId>, pro
     out.push('}');
 }
 
+/// Appends the payload of the `error` of a signal that was not delivered to its target, or of a place in a room.
+pub fn failure(out: &mut String, failure: &Failure<'_>, room: &RoomId, target: Option<&str>) {
+    error(out, failure, Some(room), &[]);
+    if let Some(target) = target {
+        out.pop();
+        push_member(out, "target", target);
+        out.push('}');
+    }
+}
+
 /// Appends the payload of a `room:state`; for a joining peer with the ICE servers, as JSON.
 pub fn room_state(out: &mut String, snapshot: &Snapshot, ice_servers: Option<&str>) {
     out.push('{');

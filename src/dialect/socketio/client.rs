@@ -27,6 +27,7 @@ use crate::auth::{Denial, Grant};
 use crate::dialect::json::{self, Arguments, Members};
 use crate::dialect::{
     Connected, Conversation, DecodeError, Dialect, Ending, Failure, Frame, Framing, Heartbeat, RequestError, Step,
+    WelcomeLater,
 };
 use crate::ice::IceServers;
 use crate::id::{ConnectionId, RoomId};
@@ -358,6 +359,16 @@ impl Conversation for Client {
     fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<Frame> {
         let namespace = self.namespaces.get(self.current)?.as_ref()?;
         Some(namespace.choice.profile().welcome(snapshot, self.ice_servers(snapshot, now).as_deref(), now))
+    }
+
+    fn welcome_later(&self) -> WelcomeLater {
+        let namespace = self.namespaces.get(self.current).and_then(Option::as_ref);
+        let choice = namespace.map(|namespace| Arc::clone(&namespace.choice));
+        let servers = self.setup.ice_servers.clone();
+        Box::new(move |snapshot, now| {
+            let servers = servers.map(|servers| servers.for_peer(&snapshot.me.id, now));
+            Some(choice?.profile().welcome(snapshot, servers.as_deref(), now))
+        })
     }
 
     fn answer(&mut self, result: Result<Answer, RequestError>, now: SystemTime) -> Option<Step> {

@@ -83,6 +83,17 @@ pub fn error(namespace: &str, failure: &Failure<'_>, event: Option<&str>, room: 
     out
 }
 
+/// Encodes the `error` event of a signal that was not delivered to its target, or of a place in a room.
+pub fn failure(failure: &Failure<'_>, room: &RoomId, target: Option<&str>) -> String {
+    let mut out = error(ROOT, failure, None, Some(room));
+    if let Some(target) = target {
+        out.truncate(out.len() - "}]".len());
+        push_member(&mut out, "target", target);
+        out.push_str("}]");
+    }
+    out
+}
+
 fn begin_ack(asked: Asked<'_>, capacity: usize) -> String {
     let mut out = String::with_capacity(capacity);
     push_head(&mut out, PacketKind::Ack, asked.namespace, Some(asked.id));

@@ -35,7 +35,9 @@ impl Rooms {
     pub fn close(&self, id: &RoomId) -> Option<Applied> {
         let mut kept = self.lock(id)?;
         let members: Vec<ConnectionId> = kept.room.peers().map(|peer| peer.connection).collect();
+        let remote = kept.room.remote_count();
         let deliveries = kept.room.close();
+        self.note_remote(remote, &kept.room);
         self.peer_count.fetch_sub(members.len(), Ordering::Relaxed);
         for member in members {
             self.remove_membership(member, id);

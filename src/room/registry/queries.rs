@@ -41,7 +41,8 @@ impl Rooms {
 
     /// Returns the number of rooms and peers.
     pub fn counts(&self) -> Counts {
-        Counts { rooms: self.room_count.load(Ordering::Relaxed), peers: self.peer_count.load(Ordering::Relaxed) }
+        let (all, remote) = (self.peer_count.load(Ordering::Relaxed), self.remote_count.load(Ordering::Relaxed));
+        Counts { rooms: self.room_count.load(Ordering::Relaxed), peers: all.saturating_sub(remote) }
     }
 
     /// Returns the number of peers in a room.

@@ -40,7 +40,9 @@ impl Rooms {
     /// member gets the snapshot.
     pub fn admit(&self, now: Moment, founding: &Founding, admitted: Admitted) -> Applied {
         let mut kept = self.lock_or_create(founding);
+        let remote = kept.room.remote_count();
         let joined = self.admit_to(now, &mut kept, admitted);
+        self.note_remote(remote, &kept.room);
         Applied { deliveries: joined.deliveries, answer: Answer::Joined(joined.snapshot), room: kept }
     }
 
@@ -54,6 +56,7 @@ impl Rooms {
         admitted: Vec<Admitted>,
     ) -> Applied {
         let mut kept = self.lock_or_create(founding);
+        let remote = kept.room.remote_count();
         let mut deliveries = Vec::new();
         for (connection, reason) in leaving {
             if let Some(left) = kept.room.remove(*connection, *reason) {
@@ -65,6 +68,7 @@ impl Rooms {
         for admitted in admitted {
             deliveries.extend(self.admit_to(now, &mut kept, admitted).deliveries);
         }
+        self.note_remote(remote, &kept.room);
         self.remove_if_empty(&mut kept);
         Applied { deliveries, answer: Answer::Left, room: kept }
     }
@@ -94,10 +98,11 @@ impl Rooms {
         }
         let id = kept.room.id().clone();
         // This node has no membership list for connections of other nodes.
-        if let Some(mut rooms) = self.memberships.get_mut(&connection) {
-            rooms.push(id.clone());
-        }
+        let is_local = self.memberships.get_mut(&connection).map(|mut rooms| rooms.push(id.clone())).is_some();
         let joined = kept.room.admit(now.instant, peer, is_paired, &self.limits.session);
+        if !is_local {
+            kept.room.set_remote(connection);
+        }
         match joined.change {
             Change::None => {}
             Change::Added => _ = self.peer_count.fetch_add(1, Ordering::Relaxed),

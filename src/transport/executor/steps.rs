@@ -59,15 +59,19 @@ impl Executor {
                 Step::Authenticate(token) => next = self.authenticate(token.as_deref()),
                 Step::Do(command) => {
                     let channel = self.conversation.channel();
-                    let other_rooms =
-                        if matches!(command, Command::Join { .. }) { self.rooms_beside(channel) } else { 0 };
+                    let other_rooms = if matches!(command, Command::Join { .. }) {
+                        if self.hub.cluster().is_some() {
+                            next = self.join_in_cluster(received, command);
+                            continue;
+                        }
+                        self.rooms_beside(channel)
+                    } else {
+                        0
+                    };
                     let Some(seat) = self.seats.get_mut(channel).and_then(Option::as_mut) else { continue };
                     let conversation = &self.conversation;
                     let speaks = conversation.speaks();
-                    if !std::ptr::eq(speaks, seat.speaks) {
-                        seat.speaks = speaks;
-                        seat.session.speak(speaks);
-                    }
+                    seat.follow(speaks);
                     let Handled { result, congested, welcome_bytes, .. } =
                         seat.session
                             .handle(received, command, other_rooms, |snapshot| conversation.welcome(snapshot, now));

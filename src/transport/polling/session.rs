@@ -25,7 +25,7 @@ use crate::lifecycle::Lifecycle;
 use crate::metrics::Limit;
 use crate::room::LeaveReason;
 use crate::session::{ConnectionPermit, Evict, RateLimiter, Sink};
-use crate::transport::executor::{End, Executor};
+use crate::transport::executor::{Deferred, End, Executor};
 use crate::transport::queue::SendQueue;
 
 /// One polling connection.
@@ -48,6 +48,10 @@ pub(crate) struct PollingSession {
     /// Notified when the client is not connected to a namespace, or attachments are missing.
     unsettled: Notify,
     unsettled_since: Mutex<Option<Instant>>,
+    /// Notified when a join waits for the cluster.
+    joining: Notify,
+    /// The body that is read on when a join is answered.
+    after_join: AtomicWaker,
 }
 
 pub(super) enum State {
@@ -77,6 +81,8 @@ impl PollingSession {
             evicted: Notify::new(),
             unsettled: Notify::new(),
             unsettled_since: Mutex::new(None),
+            joining: Notify::new(),
+            after_join: AtomicWaker::new(),
         })
     }
 
@@ -235,6 +241,7 @@ impl PollingSession {
                 });
                 return;
             }
+            () = self.answer_joins() => {}
             () = lifecycle.stopping() => {}
         }
         // Accepts nothing more; the next polls fetch the queued frames.
@@ -296,9 +303,40 @@ impl PollingSession {
         }
     }
 
+    /// Takes a message of the client.
+    pub(super) fn receive(&self, message: impl FnOnce() -> Deferred) {
+        let mut is_joining = false;
+        self.act(|executor| {
+            let received = executor.receive_in_turn(message());
+            is_joining = executor.is_joining();
+            received
+        });
+        if is_joining {
+            self.joining.notify_one();
+        }
+    }
+
+    /// Answers joins when the cluster has, one after the other. Never resolves.
+    async fn answer_joins(&self) {
+        loop {
+            self.joining.notified().await;
+            std::future::poll_fn(|context| match &mut *self.state.lock() {
+                State::Live(executor) if executor.is_joining() => executor.poll_pause(context),
+                _ => Poll::Ready(()),
+            })
+            .await;
+            self.after_join.wake();
+        }
+    }
+
     /// Completes when the connection may be read again.
     pub(super) fn poll_pause(&self, context: &mut Context<'_>) -> Poll<()> {
         match &mut *self.state.lock() {
+            State::Live(executor) if executor.is_joining() => {
+                // Before the lock is let go of, so that the answer does not come in between.
+                self.after_join.register(context.waker());
+                Poll::Pending
+            }
             State::Live(executor) => executor.poll_pause(context),
             State::Ending(_) | State::Moved | State::Gone => Poll::Ready(()),
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use parlor::clock::Moment;
 use parlor::cluster::node::Settings;
-use parlor::cluster::{Call, CallId, Engine, Host, Incarnation, Node, Refusal, Undelivered};
+use parlor::cluster::{Call, CallId, Engine, Host, Incarnation, Node, Refusal, SignalFailure, Undelivered};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Applied, Delivery, RoomLimits, Rooms};
 
@@ -80,8 +80,9 @@ impl Host for Sessions {
         self.random.lock().next()
     }
 
-    fn deliver(&self, applied: &Applied, _: Moment) {
+    fn deliver(&self, applied: &Applied, _: Moment) -> Option<SignalFailure> {
         self.note(Notice::Deliveries(applied.deliveries.clone()));
+        None
     }
 
     fn joined(&self, _: &RoomId, connection: ConnectionId, outcome: Result<Applied, Refusal>, _: Moment) {

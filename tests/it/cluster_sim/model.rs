@@ -167,7 +167,9 @@ impl Run<'_> {
     fn remove(&mut self, room: &RoomId, connection: ConnectionId, reason: LeaveReason) {
         let record = self.data.rooms.get_mut(room).unwrap();
         let before = holders(Some(record));
-        record.members.retain(|member| member.connection() != connection);
+        // A peer that hangs up ends a pair session for both.
+        let ends_all = record.founding.is_pair && reason == LeaveReason::HungUp;
+        record.members.retain(|member| member.connection() != connection && !ends_all);
         record.version += 1;
         self.publish(room, &before, RoomChange::Leave { connection, reason });
         self.delete_if_empty(room);

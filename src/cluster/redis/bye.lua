@@ -1,0 +1,10 @@
+-- Removes an incarnation that has no members any more.
+
+local refusal = refused()
+if refusal then
+  return refusal
+end
+redis.call('ZREM', P .. 'alive', me)
+redis.call('HDEL', P .. 'generations', me)
+redis.call('HDEL', P .. 'nodes', me)
+return { 'done' }

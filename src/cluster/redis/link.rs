@@ -1,0 +1,267 @@
+//! The queue of requests between a node and the task of its connection.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use redis::Value;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::codec::{Pack, Script, decode_reply, decode_rooms, encode};
+use super::{EngineTarget, NodeIdentity};
+use crate::cluster::Engine;
+use crate::cluster::record::{Incarnation, RoomRecord};
+use crate::cluster::script::{Call, CallId, Refusal, ScriptReply};
+use crate::id::RoomId;
+use crate::room::Founding;
+
+/// How many requests are written together at most.
+const BATCH: usize = 512;
+
+/// A request that waits to be written.
+pub(super) enum Request {
+    Call { id: CallId, script: Script, arguments: Vec<u8> },
+    Publish { to: Incarnation, number: Option<u64>, message: Bytes },
+    Ask { script: Script, arguments: Vec<u8>, answer: oneshot::Sender<Value> },
+}
+
+impl Request {
+    fn length(&self) -> usize {
+        match self {
+            Self::Call { arguments, .. } | Self::Ask { arguments, .. } => arguments.len(),
+            Self::Publish { message, .. } => message.len(),
+        }
+    }
+}
+
+/// The connection that the node has asked for last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) me: Incarnation,
+    pub(super) generation: u64,
+    /// Rises with each connection, also between incarnations.
+    pub(super) number: u64,
+}
+
+#[derive(Default)]
+struct Queue {
+    wanted: Option<Wanted>,
+    /// Whether the supervisor has yet to open the connection.
+    is_new: bool,
+    requests: VecDeque<Request>,
+    bytes: usize,
+}
+
+/// The queue of requests, and the state of the connection.
+pub struct Link {
+    pub(super) identity: NodeIdentity,
+    pub(super) target: EngineTarget,
+    queue: Mutex<Queue>,
+    /// Requests wait.
+    pub(super) wake: Notify,
+    /// The node wants another connection.
+    pub(super) renewed: Notify,
+    pub(super) connection: AtomicU64,
+    pub(super) is_connected: AtomicBool,
+    pub(super) was_welcome: AtomicBool,
+    pub(super) refused: mpsc::Sender<String>,
+    /// Messages published and received, and their bytes.
+    traffic: [AtomicU64; 4],
+}
+
+/// Figures of a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Messages that were published.
+    pub sent: u64,
+    /// Messages that were received.
+    pub received: u64,
+    /// Bytes of those that were published.
+    pub sent_bytes: u64,
+    /// Bytes of those that were received.
+    pub received_bytes: u64,
+}
+
+/// The side of the engine that a node calls.
+pub struct RedisEngine(Arc<Link>);
+
+impl RedisEngine {
+    /// Creates an engine, and the link that [`run`] serves. The reason why it can never be used is sent to `refused`.
+    pub fn new(identity: NodeIdentity, target: EngineTarget, refused: mpsc::Sender<String>) -> (Self, Arc<Link>) {
+        let link = Arc::new(Link {
+            identity,
+            target,
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            renewed: Notify::new(),
+            connection: AtomicU64::new(0),
+            is_connected: AtomicBool::new(false),
+            was_welcome: AtomicBool::new(false),
+            refused,
+            traffic: Default::default(),
+        });
+        (Self(Arc::clone(&link)), link)
+    }
+}
+
+impl Engine for RedisEngine {
+    fn connect(&mut self, me: Incarnation, generation: u64) {
+        let number = self.0.connection.fetch_add(1, Ordering::SeqCst) + 1;
+        let former = {
+            let mut queue = self.0.queue.lock();
+            (queue.wanted, queue.is_new, queue.bytes) = (Some(Wanted { me, generation, number }), true, 0);
+            std::mem::take(&mut queue.requests)
+        };
+        // Those who ask learn that nothing came of it.
+        drop(former);
+        self.0.renewed.notify_one();
+    }
+
+    fn call(&mut self, id: CallId, call: &Call) {
+        let (script, arguments) = encode(call, &self.0.identity, rand());
+        self.0.push(Request::Call { id, script, arguments });
+    }
+
+    fn publish(&mut self, to: Incarnation, number: Option<u64>, message: Bytes) {
+        self.0.push(Request::Publish { to, number, message });
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.0.queue.lock().bytes
+    }
+}
+
+/// Returns 64 random bits.
+fn rand() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}
+
+/// Why a question was not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The engine does not answer.
+    #[error("the cluster's engine does not answer")]
+    Away,
+    /// It refuses.
+    #[error("refused by the cluster")]
+    Refused(Refusal),
+}
+
+impl Link {
+    fn push(&self, request: Request) {
+        {
+            let mut queue = self.queue.lock();
+            queue.bytes += request.length();
+            queue.requests.push_back(request);
+        }
+        self.wake.notify_one();
+    }
+
+    /// Has the task look for requests.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Returns whether a connection is open.
+    pub fn is_connected(&self) -> bool {
+        self.is_connected.load(Ordering::Relaxed)
+    }
+
+    /// Returns the figures of all connections so far.
+    pub fn traffic(&self) -> Traffic {
+        let [sent, received, sent_bytes, received_bytes] =
+            [0, 1, 2, 3].map(|index: usize| self.traffic[index].load(Ordering::Relaxed));
+        Traffic { sent, received, sent_bytes, received_bytes }
+    }
+
+    pub(super) fn count(&self, index: usize, bytes: usize) {
+        self.traffic[index].fetch_add(1, Ordering::Relaxed);
+        self.traffic[index + 2].fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    async fn ask(&self, script: Script, arguments: Vec<u8>) -> Result<Value, AskError> {
+        if !self.is_connected() {
+            return Err(AskError::Away);
+        }
+        let (answer, answered) = oneshot::channel();
+        self.push(Request::Ask { script, arguments, answer });
+        let limit = self.identity.lease / 2;
+        tokio::time::timeout(limit, answered).await.ok().and_then(Result::ok).ok_or(AskError::Away)
+    }
+
+    async fn change(&self, script: Script, arguments: Vec<u8>) -> Result<(), AskError> {
+        match self.ask(script, arguments).await.map(decode_reply)? {
+            Ok(ScriptReply::Denied(refusal)) => Err(AskError::Refused(refusal)),
+            Ok(ScriptReply::Done) => Ok(()),
+            _ => Err(AskError::Away),
+        }
+    }
+
+    /// Closes a room for all nodes.
+    pub async fn close(&self, room: &RoomId) -> Result<(), AskError> {
+        let mut pack = Pack::map(1);
+        pack.bytes("room", room.as_str().as_bytes());
+        self.change(Script::Close, pack.finish()).await
+    }
+
+    /// Creates a room that waits for its first member for some time.
+    pub async fn create(&self, founding: &Founding, wait: Duration) -> Result<(), AskError> {
+        let mut pack = Pack::map(3);
+        pack.bytes("room", founding.room.as_str().as_bytes()).founding(founding);
+        pack.number("wait", u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        self.change(Script::Create, pack.finish()).await
+    }
+
+    /// Reads rooms by their ids. Returns the number of all rooms as well.
+    pub async fn rooms(&self, rooms: &[RoomId]) -> Result<(u64, Vec<RoomRecord>), AskError> {
+        let mut pack = Pack::map(1);
+        pack.texts("rooms", rooms.iter().map(RoomId::as_str));
+        let reply = self.ask(Script::Rooms, pack.finish()).await?;
+        decode_rooms(reply).map_err(|_| AskError::Away)
+    }
+
+    /// Reads rooms that were created before a time in milliseconds, the newest first.
+    pub async fn page(&self, before: u64, limit: usize) -> Result<(u64, Vec<RoomRecord>), AskError> {
+        let mut pack = Pack::map(2);
+        pack.number("before", before).number("limit", u64::try_from(limit).unwrap_or(u64::MAX));
+        let reply = self.ask(Script::Rooms, pack.finish()).await?;
+        decode_rooms(reply).map_err(|_| AskError::Away)
+    }
+
+    /// Removes rooms that have waited for their first member for too long.
+    pub async fn sweep(&self) -> Result<(), AskError> {
+        self.change(Script::Sweep, Pack::map(0).finish()).await
+    }
+
+    /// Takes this node, which has no members any more, out of the list of nodes.
+    pub async fn bye(&self) -> Result<(), AskError> {
+        self.change(Script::Bye, Pack::map(0).finish()).await
+    }
+
+    /// Returns the connection that the node wants, if it is yet to be opened.
+    pub(super) fn take_wanted(&self) -> Option<Wanted> {
+        let mut queue = self.queue.lock();
+        let wanted = queue.wanted.filter(|_| queue.is_new);
+        queue.is_new = false;
+        wanted
+    }
+
+    /// Takes requests of a connection.
+    pub(super) fn take(&self, connection: Wanted) -> Vec<Request> {
+        let mut queue = self.queue.lock();
+        if queue.wanted != Some(connection) {
+            return Vec::new();
+        }
+        let count = queue.requests.len().min(BATCH);
+        let batch: Vec<Request> = queue.requests.drain(..count).collect();
+        queue.bytes -= batch.iter().map(Request::length).sum::<usize>();
+        batch
+    }
+
+    pub(super) fn inbox(&self, node: Incarnation) -> String {
+        format!("{}i:{node}", self.identity.keys())
+    }
+}

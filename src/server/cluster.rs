@@ -1,0 +1,168 @@
+//! Makes this server a node of a cluster.
+
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval, timeout_at};
+use tracing::{info, warn};
+
+use crate::clock::Moment;
+use crate::cluster::node::Settings;
+use crate::cluster::redis::{self, EngineTarget, Engines, NodeIdentity, RedisEngine};
+use crate::cluster::{Cluster, Host, Node};
+use crate::config::Config;
+use crate::lifecycle::Lifecycle;
+use crate::room::LeaveReason;
+use crate::session::Hub;
+use crate::tls;
+
+/// Maximum size of all frames that a node keeps to send them again.
+const KEPT_BYTES: usize = 16 << 20;
+
+/// How often rooms are removed that wait for their first peer for too long.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// A setting of the cluster that is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// `CLUSTER_URL` names no engine.
+    #[error("CLUSTER_URL: {0}")]
+    Url(#[from] redis::BadUrl),
+    /// The file of `CLUSTER_CA` cannot be read.
+    #[error("CLUSTER_CA: {0}")]
+    Authority(std::io::Error),
+}
+
+/// A cluster of which this server is a part.
+pub(super) struct Membership {
+    engines: Arc<Engines>,
+    refused: mpsc::Receiver<String>,
+}
+
+/// Reads the settings of a cluster; `None` without `CLUSTER_URL`.
+pub(super) fn targets(config: &Config) -> Result<Option<Vec<EngineTarget>>, ClusterError> {
+    let settings = &config.cluster;
+    let Some(engines) = &settings.cluster_url else { return Ok(None) };
+    let authority = settings.cluster_ca.as_ref().map(fs::read).transpose().map_err(ClusterError::Authority)?;
+    let targets = engines.urls().iter().map(|url| EngineTarget::new(url, authority.clone()));
+    Ok(Some(targets.collect::<Result<_, _>>()?))
+}
+
+/// Joins the cluster of these engines.
+pub(super) fn start(
+    config: &Config,
+    targets: Vec<EngineTarget>,
+    bound: SocketAddr,
+    hub: &Arc<Hub>,
+    lifecycle: &Lifecycle,
+) -> Membership {
+    tls::install_provider();
+    let settings = &config.cluster;
+    let lease = settings.cluster_lease_seconds;
+    let name = settings.cluster_node.clone().unwrap_or_else(|| default_name(bound.port()));
+    let all: Vec<&str> = targets.iter().map(EngineTarget::host).collect();
+    let all = all.join(",");
+    let scheme = if config.has_tls() { "https" } else { "http" };
+    let (refuse, refused) = mpsc::channel(1);
+    let (mut nodes, mut links) = (Vec::new(), Vec::new());
+    for target in targets {
+        let identity = NodeIdentity {
+            prefix: settings.cluster_prefix.clone(),
+            name: name.clone(),
+            address: settings
+                .cluster_address
+                .clone()
+                .unwrap_or_else(|| format!("{scheme}://{}", local(&target, bound))),
+            engines: all.clone(),
+            lease,
+        };
+        info!(node = identity.name, address = identity.address, engine = target.host(), "joining the cluster");
+        let (engine, link) = RedisEngine::new(identity, target, refuse.clone());
+        let host = Arc::clone(hub) as Arc<dyn Host>;
+        let node = Node::new(host, Box::new(engine), Settings { lease, kept_bytes: KEPT_BYTES });
+        let waking = Arc::clone(&link);
+        nodes.push((node, Box::new(move || waking.wake()) as Box<dyn Fn() + Send + Sync>));
+        links.push(link);
+    }
+    let cluster = Cluster::new(nodes, Moment::now);
+    hub.set_cluster(Arc::clone(&cluster));
+    for (index, link) in links.iter().enumerate() {
+        let stopping = lifecycle.clone();
+        let serving =
+            redis::run(Arc::clone(&cluster), index, Arc::clone(link), async move { stopping.stopping().await });
+        lifecycle.spawn_lasting(serving);
+    }
+    let engines = Arc::new(Engines::new(cluster, links, name));
+    lifecycle.spawn_lasting(sweep(Arc::clone(&engines), lifecycle.clone()));
+    Membership { engines, refused }
+}
+
+async fn sweep(engines: Arc<Engines>, lifecycle: Lifecycle) {
+    let mut interval = interval(SWEEP);
+    loop {
+        tokio::select! {
+            _ = interval.tick() => engines.sweep().await,
+            () = lifecycle.stopping() => return,
+        }
+    }
+}
+
+impl Membership {
+    pub(super) fn engines(&self) -> &Arc<Engines> {
+        &self.engines
+    }
+
+    /// Resolves with the reason when this node may not be part of the cluster.
+    pub(super) async fn refused(&mut self) -> String {
+        match self.refused.recv().await {
+            Some(why) => why,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes the peers that are left out of the cluster, and then this node, if the engines answer.
+    pub(super) async fn leave(self, deadline: Instant) {
+        let cluster = self.engines.cluster();
+        cluster.leave_all(LeaveReason::TimedOut);
+        let mut ticks = interval(Duration::from_millis(10));
+        let left = timeout_at(deadline, async {
+            while !cluster.is_idle() && self.engines.is_connected() {
+                ticks.tick().await;
+            }
+            self.engines.bye().await;
+        });
+        if left.await.is_err() {
+            warn!("cannot leave the cluster in time, it removes this node after its lease");
+        }
+        cluster.close();
+    }
+}
+
+/// Returns the host name, with the port if that is not the default.
+fn default_name(port: u16) -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mut name: String = host.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    name.truncate(57);
+    if name.is_empty() {
+        name.push_str("parlor");
+    }
+    if port == 4000 { name } else { format!("{name}-{port}") }
+}
+
+/// Returns the local address by which an engine is reached, and the port of this server.
+fn local(target: &EngineTarget, bound: SocketAddr) -> SocketAddr {
+    if !bound.ip().is_unspecified() {
+        return bound;
+    }
+    let reached = target.address().and_then(|address| {
+        let any = if bound.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
+        let socket = UdpSocket::bind(any).ok()?;
+        // No packet is sent: the system chooses the address.
+        socket.connect(address).ok()?;
+        socket.local_addr().ok()
+    });
+    SocketAddr::new(reached.map_or(bound.ip(), |reached| reached.ip()), bound.port())
+}

@@ -1,0 +1,260 @@
+//! The sessions of a node that is part of a cluster: joins that the cluster answers, and what other nodes tell its peers.
+//!
+//! The guarantee that is easy to break: the callbacks of [`Host`] run while the node is locked, and most of them while a room
+//! is locked. They put frames into queues and answers into channels, and never call the cluster.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::oneshot;
+use tracing::info;
+
+use super::fanout::Delivered;
+use super::handle::{Handled, Session};
+use super::hub::Hub;
+use super::pending_join::{JoinAnswer, Joined, PendingJoin};
+use super::state::SessionState;
+use crate::clock::Moment;
+use crate::cluster::node::JoinRequest;
+use crate::cluster::{Cluster, Host, Refusal, SignalFailure, Undelivered};
+use crate::dialect::{self, Failure, Frame, RequestError, WelcomeLater};
+use crate::id::{ConnectionId, PeerId, RoomId};
+use crate::metrics::MessageKind;
+use crate::room::{
+    Answer, Applied, Code, Command, Event, JoinBounds, LeaveReason, RemovalReason, RoomError, RoomKind, Rooms, Snapshot,
+};
+
+/// The outcome of a join.
+pub enum Joining {
+    /// It was answered at once.
+    Now(Handled),
+    /// The cluster will answer it.
+    Later(Pin<Box<dyn Future<Output = Handled> + Send>>),
+}
+
+impl Session {
+    /// Carries out a join in a cluster; see [`Session::handle`].
+    pub fn join(
+        &self,
+        received: Moment,
+        command: Command,
+        other_rooms: usize,
+        welcome: WelcomeLater,
+        welcome_now: impl Fn(&Snapshot) -> Option<Frame>,
+    ) -> Joining {
+        self.state.metrics.received(MessageKind::Join);
+        self.state.settle();
+        let Some(_ownership) = self.owner() else {
+            return Joining::Now(Handled::refused(RoomError::ConnectionEnded.into()));
+        };
+        let (request, is_member) = match self.join_request(received, command.clone(), other_rooms) {
+            Ok(request) => request,
+            Err(error) => return Joining::Now(Handled::refused(error)),
+        };
+        if is_member {
+            return Joining::Now(self.execute(received, command, other_rooms, welcome_now));
+        }
+        *self.state.joining.lock() = Some(request.room.clone());
+        let (hub, state) = (Arc::clone(&self.hub), Arc::clone(&self.state));
+        let answered = hub.ask_cluster(&state, request.clone(), welcome);
+        Joining::Later(Box::pin(async move {
+            let answer = match answered.await {
+                // A peer of a pair session that has fallen silent makes way for the next.
+                Ok(Err((Refusal::Full { .. }, welcome)))
+                    if request.kind != RoomKind::Group && hub.evict_overdue_peer(&request.room) =>
+                {
+                    hub.ask_cluster(&state, request, welcome).await
+                }
+                answer => answer,
+            };
+            match answer {
+                Ok(Ok(Joined { answer, welcome_bytes, congested })) => {
+                    Handled { result: Ok(answer), reached: 0, welcome_bytes, congested }
+                }
+                Ok(Err((refusal, _))) => {
+                    let error = error_of(refusal).for_protocol(state.dialect.has_pair_sessions());
+                    Handled::refused(error.into())
+                }
+                // The session has ended.
+                Err(_) => Handled::refused(RoomError::ConnectionEnded.into()),
+            }
+        }))
+    }
+
+    /// Checks what needs no cluster. Returns whether the connection is a member already.
+    fn join_request(
+        &self,
+        received: Moment,
+        command: Command,
+        other_rooms: usize,
+    ) -> Result<(JoinRequest, bool), RequestError> {
+        let connection = self.id();
+        let (command, size) = self.authorize(command, received.time)?;
+        let Command::Join { room, peer, metadata, kind } = command else { return Err(RequestError::Internal) };
+        let rooms = self.hub.rooms();
+        let is_member = rooms.check_join(connection, &room, peer.as_ref(), &metadata, other_rooms)?;
+        let peer = peer.unwrap_or_else(|| PeerId::from(connection));
+        let bounds = JoinBounds { size, other_rooms };
+        Ok((JoinRequest { room, connection, peer, metadata, kind, bounds }, is_member))
+    }
+}
+
+impl Hub {
+    /// Makes this node part of a cluster.
+    pub fn set_cluster(&self, cluster: Arc<Cluster>) {
+        // One is enough.
+        _ = self.cluster.set(cluster);
+    }
+
+    /// Returns the cluster, if this node is part of one.
+    pub fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.get()
+    }
+
+    /// Tells the cluster something, if this node is part of one.
+    pub(super) fn tell_cluster(&self, tell: impl FnOnce(&Cluster)) {
+        if let Some(cluster) = self.cluster() {
+            tell(cluster);
+        }
+    }
+
+    /// Asks the cluster for a place in a room.
+    fn ask_cluster(
+        &self,
+        state: &Arc<SessionState>,
+        request: JoinRequest,
+        welcome: WelcomeLater,
+    ) -> oneshot::Receiver<JoinAnswer> {
+        let (answer, answered) = oneshot::channel();
+        if let Some(cluster) = self.cluster() {
+            let key = (request.room.clone(), request.connection);
+            self.joins.insert(key, PendingJoin { state: Arc::clone(state), welcome, answer });
+            cluster.join(request);
+        }
+        answered
+    }
+
+    /// Takes the join back that a session may wait for, or that was answered just now.
+    pub(super) fn withdraw_join(&self, state: &SessionState, reason: LeaveReason) {
+        let Some(room) = state.joining.lock().take() else { return };
+        self.joins.remove(&(room.clone(), state.id));
+        self.tell_cluster(|cluster| cluster.left(&room, state.id, reason));
+    }
+
+    /// Sends a signal to a peer that has no session here. The node of a peer tells it all else.
+    #[cold]
+    pub(super) fn send_to_node(&self, event: &Event, to: ConnectionId) {
+        if let (Some(cluster), Event::SignalRelayed { room, from, found_by, signal }) = (self.cluster(), event) {
+            // What another node has sent is for peers of this one.
+            if self.directory.get(from.connection).is_some() {
+                cluster.send(room, from.connection, to, *found_by, signal);
+            }
+        }
+    }
+
+    /// Tells a local peer about an error that no request of it has at present.
+    fn tell_failure(&self, connection: ConnectionId, failure: &Failure<'_>, room: &RoomId, target: Option<&str>) {
+        self.metrics().error(failure.code);
+        let Some(entry) = self.directory.get(connection) else { return };
+        let frame = (entry.dialect.failure)(failure, room, target, std::time::SystemTime::now());
+        if let Some(frame) = frame {
+            self.contain(connection, || _ = self.queue(connection, entry.dialect, &entry.mailbox, frame, false));
+        }
+    }
+}
+
+impl Host for Hub {
+    fn rooms(&self) -> &Rooms {
+        Self::rooms(self)
+    }
+
+    fn random(&self) -> u64 {
+        getrandom::u64().unwrap_or_else(|_| u64::from_ne_bytes(half(ConnectionId::random())))
+    }
+
+    fn deliver(&self, applied: &Applied, now: Moment) -> Option<SignalFailure> {
+        let failure = Self::deliver(self, applied, None, now.time).failure()?;
+        Some(match failure.code() {
+            Code::DeliveryFailed => SignalFailure::NotDelivered,
+            _ => SignalFailure::TargetNotFound,
+        })
+    }
+
+    fn joined(&self, room: &RoomId, connection: ConnectionId, outcome: Result<Applied, Refusal>, now: Moment) {
+        let pending = self.joins.remove(&(room.clone(), connection)).map(|(_, pending)| pending);
+        match (outcome, pending) {
+            (Ok(applied), pending) => {
+                let (mut welcome, mut answer) = (None, None);
+                if let Some(PendingJoin { state, welcome: write, answer: waiting }) = pending {
+                    state.has_joined.store(true, Ordering::Relaxed);
+                    if let Answer::Joined(snapshot) = &applied.answer {
+                        welcome = self.contain(connection, || write(snapshot, now.time)).flatten();
+                    }
+                    answer = Some(waiting);
+                }
+                let Delivered { welcome_bytes, congested, .. } = Self::deliver(self, &applied, welcome, now.time);
+                if let Some(answer) = answer {
+                    // A connection that has ended meanwhile leaves the room.
+                    _ = answer.send(Ok(Joined { answer: applied.answer.clone(), welcome_bytes, congested }));
+                }
+            }
+            (Err(refusal), Some(PendingJoin { welcome, answer, .. })) => _ = answer.send(Err((refusal, welcome))),
+            (Err(_), None) => {}
+        }
+    }
+
+    fn removed(&self, room: &RoomId, connection: ConnectionId, why: Refusal) {
+        info!(%connection, %room, ?why, "the cluster has no place for this peer");
+        let reason = match why {
+            Refusal::Replaced => RemovalReason::Replaced,
+            Refusal::Closed | Refusal::Ended => RemovalReason::Closed,
+            Refusal::Full { .. } | Refusal::NotFound | Refusal::NotForPairs => {
+                let error = RequestError::from(error_of(why));
+                self.tell_failure(connection, &Failure::from(&error), room, None);
+                return;
+            }
+        };
+        let Some(entry) = self.directory.get(connection) else { return };
+        let event = Event::Removed { room: room.clone(), reason };
+        if let Some(frame) = (entry.dialect.encode)(&event, std::time::SystemTime::now()) {
+            self.contain(connection, || _ = self.queue(connection, entry.dialect, &entry.mailbox, frame, true));
+        }
+    }
+
+    fn undelivered(&self, signal: &Undelivered) {
+        let Undelivered { room, from, to, failure, .. } = signal;
+        let (code, message) = match failure {
+            SignalFailure::TargetNotFound => (Code::TargetNotFound, "no peer of that id in the room"),
+            SignalFailure::NotDelivered => (Code::DeliveryFailed, "the signal was not delivered"),
+        };
+        let target = self.rooms().peer(*to, room).unwrap_or_else(|| PeerId::from(*to));
+        self.tell_failure(*from, &Failure::new(code, message), room, Some(target.as_str()));
+    }
+
+    fn end(&self, connection: ConnectionId) {
+        if let Some(entry) = self.directory.get(connection) {
+            entry.mailbox.close();
+        }
+    }
+
+    fn dialect(&self, name: &str) -> Option<&'static str> {
+        dialect::NAMES.into_iter().find(|known| *known == name)
+    }
+}
+
+fn half(id: ConnectionId) -> [u8; 8] {
+    let mut half = [0; 8];
+    half.copy_from_slice(&id.to_u128().to_ne_bytes()[..8]);
+    half
+}
+
+fn error_of(refusal: Refusal) -> RoomError {
+    match refusal {
+        Refusal::Full { capacity } => RoomError::RoomFull { capacity },
+        Refusal::NotFound | Refusal::Closed => RoomError::RoomNotFound,
+        Refusal::Ended => RoomError::SessionEnded,
+        Refusal::NotForPairs => RoomError::NotForPairs,
+        Refusal::Replaced => RoomError::ConnectionEnded,
+    }
+}

@@ -1,0 +1,30 @@
+//! A join that waits for the cluster.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::queue_depth::QueueDepth;
+use super::state::SessionState;
+use crate::cluster::Refusal;
+use crate::dialect::WelcomeLater;
+use crate::room::Answer;
+
+/// A join that waits for the cluster.
+pub(super) struct PendingJoin {
+    pub(super) state: Arc<SessionState>,
+    pub(super) welcome: WelcomeLater,
+    pub(super) answer: oneshot::Sender<JoinAnswer>,
+}
+
+/// The answer to a join. If it is refused, the join may be tried again.
+pub(super) type JoinAnswer = Result<Joined, (Refusal, WelcomeLater)>;
+
+/// A join that was admitted.
+pub(super) struct Joined {
+    pub(super) answer: Answer,
+    /// Size of the joiner's list, in bytes.
+    pub(super) welcome_bytes: usize,
+    /// A queue that the join found filling up.
+    pub(super) congested: Option<Arc<QueueDepth>>,
+}

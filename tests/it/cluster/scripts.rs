@@ -1,0 +1,202 @@
+//! The scripts on a real engine, compared with their model after each of many random calls.
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt;
+use parlor::cluster::frame::{InboxMessage, LogEntry, decode};
+use parlor::cluster::redis::{EngineTarget, NodeIdentity, Scripts};
+use parlor::cluster::script::{Join, Listed, Sync};
+use parlor::cluster::{Call, Incarnation, Member, Membership, Nonce, ScriptReply};
+use parlor::id::{ConnectionId, PeerId, RoomId};
+use parlor::room::{Capacity, Founding, LeaveReason, Metadata};
+
+use crate::cluster_sim::model::{Caller, Model};
+use crate::cluster_sim::random::Random;
+use crate::support::redis::Redis;
+use crate::support::server::LIMIT;
+
+const NODES: u64 = 3;
+const PREFIX: &str = "test";
+const LEASE: u64 = 10_000;
+const EPOCH: u64 = 7;
+/// The time of the model: the engine's own does not matter to it.
+const NOW: u64 = 1_000_000;
+
+struct Test {
+    random: Random,
+    model: Model,
+    generations: BTreeMap<Incarnation, u64>,
+}
+
+impl Test {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.random.below(limit)
+    }
+
+    fn room(&mut self) -> RoomId {
+        RoomId::new(&format!("room {}", self.below(3))).unwrap()
+    }
+
+    fn connection(&mut self) -> ConnectionId {
+        ConnectionId::from_u128(u128::from(self.below(8)))
+    }
+
+    fn founding(&mut self, room: &RoomId) -> Founding {
+        let capacity = Capacity { peers: 3, is_chosen: self.below(3) == 0 };
+        let created_at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        Founding { room: room.clone(), created_at, capacity, is_pair: self.below(4) == 0 }
+    }
+
+    fn member(&mut self, me: Incarnation) -> Member {
+        Member {
+            membership: Membership { connection: self.connection(), nonce: Nonce(self.below(3)) },
+            holder: me,
+            since: self.below(6),
+            joined_at: self.below(4),
+            is_paired: self.below(4) == 0,
+            peer: PeerId::new(&format!("peer {}", self.below(5))).unwrap(),
+            metadata: Metadata::new(&format!("\"n\":{}", self.below(3))),
+        }
+    }
+
+    /// A member of a room that a node has, if there is one.
+    fn own(&mut self, room: &RoomId, me: Incarnation) -> Option<Member> {
+        let members = self.model.rooms.get(room)?.members.iter().filter(|member| member.holder == me);
+        let members: Vec<Member> = members.cloned().collect();
+        let index = usize::try_from(self.below(members.len().max(1) as u64)).unwrap();
+        members.get(index).cloned()
+    }
+
+    fn call(&mut self, me: Incarnation) -> Call {
+        let room = self.room();
+        match self.below(20) {
+            0..8 => {
+                let (founding, member) = (self.founding(&room), self.member(me));
+                let member = Member { since: 0, ..member };
+                let founding = Founding { is_pair: member.is_paired, ..founding };
+                Call::Join(Join { founding, may_create: self.below(8) > 0, unless_ended: self.below(3) == 0, member })
+            }
+            8..11 => {
+                let connection = self.own(&room, me).map_or(self.connection(), |member| member.connection());
+                let reason = [LeaveReason::Left, LeaveReason::HungUp, LeaveReason::TimedOut][self.random.index(3)];
+                Call::Leave { room, connection, reason }
+            }
+            11..13 => {
+                let member = self.own(&room, me).unwrap_or_else(|| self.member(me));
+                let metadata = Metadata::new(&format!("\"n\":{}", self.below(9)));
+                Call::Update { room, membership: member.membership, metadata }
+            }
+            13..18 => {
+                let mut members = Vec::new();
+                for _ in 0..self.below(3) {
+                    let member = self.own(&room, me).unwrap_or_else(|| self.member(me));
+                    if !members.iter().any(|listed: &Listed| listed.member.connection() == member.connection()) {
+                        members.push(Listed { member, is_admitted: self.below(3) > 0 });
+                    }
+                }
+                let known = self.model.rooms.get(&room).map_or((0, 0), |record| (record.serial, record.version));
+                let (serial, version) = if self.below(3) > 0 { known } else { (self.below(4), self.below(20)) };
+                let may_create = self.below(8) > 0;
+                Call::Sync(Sync { founding: self.founding(&room), may_create, serial, version, members })
+            }
+            18 => Call::Beat,
+            _ => Call::Reap { dead: Incarnation(self.below(NODES) + 1) },
+        }
+    }
+}
+
+/// Lists of nodes have no order.
+fn sorted(reply: ScriptReply) -> ScriptReply {
+    let sort = |mut nodes: Vec<Incarnation>| {
+        nodes.sort_unstable();
+        nodes
+    };
+    match reply {
+        ScriptReply::Alive { living, expired } => ScriptReply::Alive { living: sort(living), expired: sort(expired) },
+        ScriptReply::Welcome { epoch, living } => ScriptReply::Welcome { epoch, living: sort(living) },
+        reply => reply,
+    }
+}
+
+fn inbox(node: Incarnation) -> String {
+    format!("{PREFIX}:1:i:{node}")
+}
+
+#[tokio::test]
+async fn scripts_do_what_their_model_does() {
+    const MARK: &str = "mark";
+    let engine = Redis::start();
+    let lease = std::time::Duration::from_millis(LEASE);
+    let text = |text: &str| text.to_owned();
+    let mut scripts = BTreeMap::new();
+    for node in 1..=NODES {
+        let (name, address, engines) = (format!("node-{node}"), text("http://127.0.0.1:1"), text("one"));
+        let identity = NodeIdentity { prefix: text(PREFIX), name, address, engines, lease };
+        let target = EngineTarget::new(&engine.url(), None).unwrap();
+        scripts.insert(Incarnation(node), Scripts::open(identity, target).await.unwrap());
+    }
+    let mut publisher = engine.connection().await;
+    let client = redis::Client::open(engine.url()).unwrap();
+    let mut inboxes = client.get_async_pubsub().await.unwrap();
+    inboxes.subscribe(MARK).await.unwrap();
+    for node in scripts.keys() {
+        inboxes.subscribe(inbox(*node)).await.unwrap();
+    }
+    let mut messages = inboxes.into_on_message();
+    let mut run = Test { random: Random(1), model: Model::new(EPOCH), generations: BTreeMap::new() };
+    for step in 0..4_000 {
+        let me = Incarnation(run.below(NODES) + 1);
+        let mut generation = run.generations.get(&me).copied().unwrap_or_default();
+        let call = match run.below(40) {
+            0 => {
+                generation += run.below(2);
+                Call::Hello { known_epoch: (run.below(2) == 0).then_some(EPOCH) }
+            }
+            1 if run.model.alive.contains_key(&me) => {
+                // It falls silent.
+                run.model.alive.insert(me, 0);
+                let node = &me.0.to_be_bytes()[..];
+                let () = redis::cmd("ZADD")
+                    .arg(format!("{PREFIX}:1:alive"))
+                    .arg(0)
+                    .arg(node)
+                    .query_async(&mut publisher)
+                    .await
+                    .unwrap();
+                continue;
+            }
+            _ => run.call(me),
+        };
+        let scripts = scripts.get_mut(&me).unwrap();
+        let (expected, entries) = run.model.run(NOW, LEASE, Caller { me, generation }, &call);
+        let reply = scripts.run(me, generation, &call, EPOCH).await.unwrap_or_else(|error| panic!("{call:?}: {error}"));
+        assert_eq!(sorted(reply), sorted(expected.clone()), "step {step}: {me} {generation} {call:?}");
+        if matches!(expected, ScriptReply::Welcome { .. }) {
+            run.generations.insert(me, generation);
+        } else if expected == ScriptReply::Fenced {
+            run.generations.remove(&me);
+        }
+        // Entries of one room are in order; a dead node's rooms are emptied in any.
+        let mut expected: BTreeMap<(String, RoomId), Vec<LogEntry>> = BTreeMap::new();
+        for (node, entry) in entries {
+            expected.entry((inbox(node), entry.room.clone())).or_default().push(entry);
+        }
+        let () = redis::cmd("PUBLISH").arg(MARK).arg("").query_async(&mut publisher).await.unwrap();
+        let mut received: BTreeMap<(String, RoomId), Vec<LogEntry>> = BTreeMap::new();
+        loop {
+            let message = tokio::time::timeout(LIMIT, messages.next()).await.expect("a mark arrives").unwrap();
+            if message.get_channel_name() == MARK {
+                break;
+            }
+            let Ok(Some(InboxMessage::Entry(entry))) = decode(message.get_payload_bytes()) else {
+                panic!("{message:?}")
+            };
+            let key = (message.get_channel_name().to_owned(), entry.room.clone());
+            received.entry(key).or_default().push(entry);
+        }
+        assert_eq!(received, expected, "step {step}: {me} {call:?}");
+        let names: Vec<RoomId> = run.model.rooms.keys().cloned().collect();
+        let rooms = scripts.rooms(&names).await.unwrap();
+        assert_eq!(rooms, run.model.rooms.values().cloned().collect::<Vec<_>>(), "step {step}: {me} {call:?}");
+    }
+}
