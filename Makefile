@@ -1,7 +1,7 @@
 # `make run` needs a Rust toolchain and a C compiler; `make test` also Node with npm, Python, and apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev vendor check test test-long test-night
+.PHONY: help run run-cluster dev vendor check test test-long test-night
 .PHONY: test-rust test-compat test-record test-wires test-browser test-media test-restart
 .PHONY: test-attacks test-soak test-drops test-browser-long test-media-long test-schemathesis test-fuzz test-bench test-release
 .PHONY: soak drops call fuzz sim test-sim bench bench-quick bench-media bench-instructions bench-record bench-build
@@ -13,6 +13,8 @@ APT := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq --no-install-r
 CHROMIUM ?= /usr/bin/chromium
 FIREFOX ?= /usr/bin/firefox-esr
 TURNSERVER ?= /usr/bin/turnserver
+REDIS := /usr/bin/redis-server
+NGINX := /usr/sbin/nginx
 NPM_CI := npm ci --include=dev --no-audit --no-fund --loglevel=error
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_SECONDS ?= 60
@@ -35,6 +37,7 @@ endif
 
 help:
 	@echo 'make run         build, serve everything on port 4000'
+	@echo 'make run-cluster the same as three nodes, with Redis and nginx'
 	@echo 'make dev         the same, rebuilt and restarted on each change'
 	@echo 'make check       format, lints, docs, licences'
 	@echo 'make test        install what the tests need, run them: some minutes'
@@ -47,6 +50,10 @@ help:
 
 run:
 	cargo run --profile quick $(QUICK)
+
+run-cluster: $(REDIS) $(NGINX)
+	cargo build --profile quick $(QUICK)
+	scripts/run-cluster target/quick/parlor
 
 dev:
 	@command -v inotifywait >/dev/null || { $(APT) inotify-tools; }
@@ -65,12 +72,12 @@ check: cargo-deny
 	scripts/check-dependencies
 
 # Programs and packages first, so that suites that run side by side do not install or build at the same time.
-test: program python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil \
+test: program python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/certutil \
 		client-demo/node_modules tests/browser/node_modules tests/compat/node_modules tests/media/node_modules \
 		tests/record/node_modules tests/drops/node_modules
 	scripts/suites test-rust test-compat,test-record,test-wires test-browser test-media,test-restart
 
-test-long: program program-release python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil /usr/bin/valgrind \
+test-long: program program-release python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/certutil /usr/bin/valgrind \
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules tests/media/node_modules
 	scripts/suites test-attacks test-sim test-soak,test-drops test-browser-long,test-schemathesis test-media-long test-packages test-bench test-release,test-fuzz
 
@@ -81,7 +88,7 @@ test-night: program program-release client-demo/node_modules tests/browser/node_
 call: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
 	cd tests/browser && CALL_MINUTES=60 CHROMIUM_BIN=$(CHROMIUM) node ../run.mjs --long --limit 4500 long-call.long.test.js
 
-test-rust:
+test-rust: $(REDIS)
 	$(RUST_TESTS)
 
 # Under each attack the calls of others must be as quick as if nothing happened: alone on the machine.
@@ -219,6 +226,12 @@ $(CHROMIUM):
 
 $(FIREFOX):
 	$(APT) firefox-esr
+
+$(REDIS):
+	$(APT) redis-server
+
+$(NGINX):
+	$(APT) nginx-light
 
 $(TURNSERVER):
 	$(APT) coturn
