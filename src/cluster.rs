@@ -10,6 +10,8 @@
 //! - [`replica`]: this node's copy of a room, which follows the log of the room;
 //! - [`node_list`]: which nodes live, and which is to be removed;
 //! - [`node`]: joins, leaves and signals of this node, and the repair procedure of each new connection to the engine;
+//! - [`moving`]: the state of a session move, when a client resumes its session on another node;
+//! - [`nodes`]: this process on all engines among which rooms are spread, and the session moves that concern several of them;
 //! - [`Cluster`]: the nodes of this process, one for each engine, as sessions call them;
 //! - [`redis`]: the connection to an engine, the only part with a socket and a clock.
 //!
@@ -25,8 +27,10 @@ use crate::room::{Applied, Rooms};
 pub mod frame;
 mod handle;
 pub mod link;
+pub mod moving;
 pub mod node;
 pub mod node_list;
+pub mod nodes;
 pub mod record;
 pub mod redis;
 pub mod replica;
@@ -34,6 +38,7 @@ pub mod script;
 
 pub use handle::{Cluster, Status};
 pub use node::Node;
+pub use nodes::Nodes;
 pub use record::{Incarnation, Member, Membership, Nonce, RoomRecord};
 pub use script::{Call, CallId, Refusal, ScriptReply};
 
@@ -82,6 +87,55 @@ pub trait Host: Send + Sync {
 
     /// Returns the name of a dialect that this node knows, for a name that another node has sent.
     fn dialect(&self, name: &str) -> Option<&'static str>;
+
+    /// Checks the request of a client that resumes a local session on another node. If it is granted, closes the connection
+    /// that the session may still have, and keeps what is sent to it from then on; [`Host::release`] or [`Host::end`]
+    /// follows. A session whose replay buffer lacks a frame that the client has missed ends, and the request is refused.
+    /// By default all are refused.
+    fn claimed(&self, connection: ConnectionId, request: &[u8]) -> bool {
+        _ = (connection, request);
+        false
+    }
+
+    /// Takes a session out of this node, without leaving its rooms, and returns it for [`Host::resumed`] on another node.
+    fn release(&self, connection: ConnectionId) -> Option<Bytes> {
+        _ = connection;
+        None
+    }
+
+    /// A session has moved to this node: connects it to the rooms of this node ([`Rooms::connect`]), and sends the client what
+    /// it has missed. Returns what became of it; deliveries for it follow.
+    fn resumed(&self, connection: ConnectionId, session: &[u8]) -> Resumed {
+        _ = (connection, session);
+        Resumed::Lost
+    }
+
+    /// Tells a client that the session that it resumes is lost: it joins afresh.
+    fn refused(&self, connection: ConnectionId) {
+        _ = connection;
+    }
+
+    /// Removes a local peer from a room, as an operator asked another node to. Returns whether it was there.
+    fn kick(&self, room: &RoomId, connection: ConnectionId) -> bool {
+        _ = (room, connection);
+        false
+    }
+
+    /// Reports the answer to [`Nodes::kick`].
+    fn kicked(&self, id: u64, is_done: bool) {
+        _ = (id, is_done);
+    }
+}
+
+/// The outcome of a session move, on the node to which it moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resumed {
+    /// The client is connected.
+    Connected,
+    /// The client has lost its connection again, and may resume.
+    Away,
+    /// It could not be read.
+    Lost,
 }
 
 /// A signal that could not be delivered.

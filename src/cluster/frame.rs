@@ -5,6 +5,7 @@
 
 mod entry;
 mod fields;
+mod handover;
 
 use std::ops::Range;
 
@@ -12,9 +13,10 @@ use bytes::Bytes;
 
 pub use self::entry::{LogEntry, RoomChange, encode_entry, number_of};
 use self::fields::{Fields, Writer, membership};
+pub use self::handover::{Handover, MovedRoom};
 use super::SignalFailure;
 use super::record::{Incarnation, Membership};
-use crate::id::RoomId;
+use crate::id::{ConnectionId, RoomId};
 use crate::room::{FoundBy, Signal, SignalKind};
 
 /// A message that arrived.
@@ -55,6 +57,48 @@ pub enum Body {
     },
     /// A frame that its sender has withdrawn.
     Withdrawn,
+    /// The session of a connection is about to move: the receiver is to hold signals to it, and to answer.
+    Hold {
+        /// The connection.
+        connection: ConnectionId,
+        /// The rooms that it shares with peers of the receiver.
+        rooms: Vec<RoomId>,
+    },
+    /// The answer: the receiver of this has all signals to the connection that it will get.
+    Held {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// A client resumes a session of the receiver on the sender.
+    Claim {
+        /// The connection that the session has had from its beginning.
+        connection: ConnectionId,
+        /// Contents that the session layer of the receiver checks: the resume token, and the last frame received.
+        request: Bytes,
+    },
+    /// A claim is refused.
+    Refused {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// A claim is granted, and this is the session.
+    Handover(Box<Handover>),
+    /// Asks the node of a peer to remove it from a room.
+    Kick {
+        /// The room.
+        room: RoomId,
+        /// The peer.
+        connection: ConnectionId,
+        /// Identifies the request to its sender.
+        id: u64,
+    },
+    /// The answer to [`Body::Kick`].
+    Done {
+        /// The request.
+        id: u64,
+        /// Whether the peer was there.
+        is_done: bool,
+    },
     /// Not numbered: the sender expects this number next, and will itself send `sent` next. A frame that the receiver misses
     /// is requested by it.
     Have {
@@ -129,11 +173,18 @@ pub struct Malformed;
 
 const SIGNAL: u8 = b's';
 const BOUNCE: u8 = b'b';
-const PRESENCE: u8 = b'p';
 const WITHDRAWN: u8 = b'w';
 const HAVE: u8 = b'n';
 const GAP: u8 = b'g';
 const ECHO: u8 = b'e';
+const PRESENCE: u8 = b'p';
+const HOLD: u8 = b'h';
+const HELD: u8 = b'd';
+const CLAIM: u8 = b'c';
+const REFUSED: u8 = b'r';
+const HANDOVER: u8 = b'o';
+const KICK: u8 = b'k';
+const DONE: u8 = b'a';
 
 const SENDER: u8 = 1;
 const NUMBER: u8 = 2;
@@ -153,6 +204,10 @@ const FAILURE: u8 = 15;
 const NEXT: u8 = 16;
 const SENT: u8 = 17;
 const IS_AWAY: u8 = 18;
+const CONNECTION: u8 = 19;
+const FLAG: u8 = 20;
+const REQUEST: u8 = 21;
+const ID: u8 = 22;
 
 const KINDS: [SignalKind; 4] = [SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate, SignalKind::Message];
 
@@ -161,11 +216,18 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
     let mut writer = Writer::message(match body {
         Body::Signal(_) => SIGNAL,
         Body::Bounce(_) => BOUNCE,
-        Body::Presence { .. } => PRESENCE,
         Body::Withdrawn => WITHDRAWN,
         Body::Have { .. } => HAVE,
         Body::Gap { .. } => GAP,
         Body::Echo => ECHO,
+        Body::Presence { .. } => PRESENCE,
+        Body::Hold { .. } => HOLD,
+        Body::Held { .. } => HELD,
+        Body::Claim { .. } => CLAIM,
+        Body::Refused { .. } => REFUSED,
+        Body::Handover(_) => HANDOVER,
+        Body::Kick { .. } => KICK,
+        Body::Done { .. } => DONE,
     });
     writer.number(SENDER, from.0).number(NUMBER, *number);
     match body {
@@ -179,6 +241,21 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
         }
         Body::Have { next, sent } => _ = writer.number(NEXT, *next).number(SENT, *sent),
         Body::Gap { first } => _ = writer.number(NEXT, *first),
+        Body::Hold { connection, rooms } => {
+            writer.connection(CONNECTION, *connection);
+            for room in rooms {
+                writer.text(ROOM, room.as_str());
+            }
+        }
+        Body::Held { connection } | Body::Refused { connection } => _ = writer.connection(CONNECTION, *connection),
+        Body::Claim { connection, request } => {
+            writer.connection(CONNECTION, *connection).bytes(REQUEST, request);
+        }
+        Body::Handover(handover) => handover::encode(&mut writer, handover),
+        Body::Kick { room, connection, id } => {
+            writer.text(ROOM, room.as_str()).connection(CONNECTION, *connection).number(ID, *id);
+        }
+        Body::Done { id, is_done } => _ = writer.number(ID, *id).number(FLAG, u64::from(*is_done)),
         Body::Withdrawn | Body::Echo => {}
     }
     writer.finish().into()
@@ -206,6 +283,22 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
         HAVE => Body::Have { next: fields.number(NEXT)?, sent: fields.number(SENT)? },
         GAP => Body::Gap { first: fields.number(NEXT)? },
         ECHO => Body::Echo,
+        HOLD => {
+            let rooms = fields.all(ROOM).map(fields::room).collect::<Result<_, _>>()?;
+            Body::Hold { connection: fields.connection(CONNECTION)?, rooms }
+        }
+        HELD => Body::Held { connection: fields.connection(CONNECTION)? },
+        CLAIM => {
+            let request = Bytes::copy_from_slice(fields.bytes(REQUEST)?);
+            Body::Claim { connection: fields.connection(CONNECTION)?, request }
+        }
+        REFUSED => Body::Refused { connection: fields.connection(CONNECTION)? },
+        HANDOVER => Body::Handover(Box::new(handover::decode(&fields)?)),
+        KICK => {
+            let (connection, id) = (fields.connection(CONNECTION)?, fields.number(ID)?);
+            Body::Kick { room: fields.room(ROOM)?, connection, id }
+        }
+        DONE => Body::Done { id: fields.number(ID)?, is_done: fields.number(FLAG)? != 0 },
         _ => return Ok(None),
     };
     let (from, number) = (fields.incarnation(SENDER)?, fields.number(NUMBER)?);

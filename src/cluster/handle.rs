@@ -109,6 +109,7 @@ impl Cluster {
         report(node, now);
         // What a report delivers may be for other nodes: signals that waited for a peer of another node.
         slot.empty(node, now);
+        node.refuse_claims(now);
     }
 
     /// Sends what waits in `outgoing`.

@@ -1,13 +1,17 @@
 //! One node's part in the cluster, for one engine: joins, leaves and signals of its peers, and the messages of the engine.
 //!
+//! - [`joins`]: joins, by the engine or by this node alone;
 //! - [`repair`]: a new connection to the engine, from the first call until the node is ready;
 //! - [`log`]: entries and snapshots, which change the replicas and the rooms of this node;
-//! - [`frames`]: signals to and from other nodes;
+//! - [`frames`]: frames to and from other nodes, of which most are signals;
+//! - [`moves`]: sessions that arrive from other nodes, depart to them, or move between them;
 //! - [`lease`]: beats, the removal of dead nodes, and what this node does when it was declared dead itself.
 
 mod frames;
+mod joins;
 mod lease;
 mod log;
+mod moves;
 mod repair;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,23 +19,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::frames::OutgoingSignal;
+use self::joins::Waiting;
+pub use self::joins::{JoinRequest, PROVISIONAL};
 use self::lease::Beat;
+pub use self::moves::MoveEvent;
+use self::moves::Moves;
 use self::repair::Phase;
 use super::frame::Body;
 use super::link::{ReceivingLink, SendingLink};
 use super::node_list::NodeList;
-use super::record::{Incarnation, Member, Membership, Nonce, milliseconds};
+use super::record::{Incarnation, Member, Membership, Nonce};
 use super::replica::Replica;
-use super::script::{Call, CallId, Join, Refusal, ScriptReply};
+use super::script::{Call, CallId, Refusal, ScriptReply};
 use super::{Engine, Host, Status};
 use crate::clock::Moment;
-use crate::id::{ConnectionId, PeerId, RoomId};
-use crate::room::{
-    Answer, Applied, Command, Event, Founding, JoinBounds, LeaveReason, Metadata, MetadataPatch, RoomError, RoomKind,
-};
-
-/// How long a join waits for the engine before this node admits it alone.
-pub const PROVISIONAL: Duration = Duration::from_secs(2);
+use crate::id::{ConnectionId, RoomId};
+use crate::room::{Answer, Applied, Command, Event, LeaveReason, Metadata, MetadataPatch};
 
 /// The time limits of a node.
 #[derive(Debug, Clone, Copy)]
@@ -40,31 +43,6 @@ pub struct Settings {
     pub lease: Duration,
     /// Maximum size of the frames that are kept to be sent again, in bytes.
     pub kept_bytes: usize,
-}
-
-/// A request to join a shared room.
-#[derive(Debug, Clone)]
-pub struct JoinRequest {
-    /// The room.
-    pub room: RoomId,
-    /// The connection that joins.
-    pub connection: ConnectionId,
-    /// The peer id.
-    pub peer: PeerId,
-    /// The metadata of the peer.
-    pub metadata: Metadata,
-    /// The kind of room.
-    pub kind: RoomKind,
-    /// Bounds that the session adds.
-    pub bounds: JoinBounds,
-}
-
-/// A join that is not answered yet.
-#[derive(Debug)]
-struct Waiting {
-    request: JoinRequest,
-    nonce: Nonce,
-    since: Moment,
 }
 
 /// Events of a node since it started.
@@ -88,6 +66,8 @@ pub struct Counters {
     pub bounced: u64,
     /// Messages that could not be decoded.
     pub malformed: u64,
+    /// Sessions that were handed over to other nodes.
+    pub departed: u64,
 }
 
 /// A node, as one engine knows it.
@@ -105,12 +85,15 @@ pub struct Node {
     joins: BTreeMap<(RoomId, ConnectionId), Waiting>,
     /// Rooms of which the engine may count a member that this node does not have: they are synced with the next connection.
     unsettled: BTreeSet<RoomId>,
+    /// Leaves that the engine has not answered.
+    leaves: BTreeSet<(RoomId, ConnectionId)>,
     outgoing: BTreeMap<Incarnation, SendingLink>,
     /// Bytes of the frames that all outgoing links keep.
     kept_bytes: usize,
     incoming: BTreeMap<Incarnation, ReceivingLink>,
     /// Frames that were received while rooms were being synced. They count as received: they outlive a lost connection.
     aside: VecDeque<(Incarnation, Body)>,
+    moves: Moves,
     members: NodeList,
     beat: Beat,
     /// Since when the node has not been ready.
@@ -135,10 +118,12 @@ impl Node {
             replicas: BTreeMap::new(),
             joins: BTreeMap::new(),
             unsettled: BTreeSet::new(),
+            leaves: BTreeSet::new(),
             outgoing: BTreeMap::new(),
             kept_bytes: 0,
             incoming: BTreeMap::new(),
             aside: VecDeque::new(),
+            moves: Moves::default(),
             members: NodeList::default(),
             beat: Beat::default(),
             away_since: None,
@@ -169,6 +154,16 @@ impl Node {
     /// Returns the rooms of which this node has replicas.
     pub fn rooms(&self) -> impl Iterator<Item = &RoomId> {
         self.replicas.keys()
+    }
+
+    /// Returns whether a node has a lease, as far as this node knows.
+    pub fn is_living(&self, node: Incarnation) -> bool {
+        self.members.living().contains(&node)
+    }
+
+    /// Returns the number of sessions for which signals are held, because they are moving.
+    pub fn holding(&self) -> usize {
+        self.moves.holding()
     }
 
     /// Returns the number of joins that are not answered yet.
@@ -206,18 +201,6 @@ impl Node {
         }
     }
 
-    /// Asks for a place in a room. The outcome is reported by [`Host::joined`].
-    pub fn join(&mut self, now: Moment, request: JoinRequest) {
-        let key = (request.room.clone(), request.connection);
-        let nonce = Nonce(self.host.random());
-        let waiting = Waiting { request, nonce, since: now };
-        if self.is_ready() {
-            let call = Call::Join(self.join_call(&waiting));
-            self.call(now.instant, call);
-        }
-        self.joins.insert(key, waiting);
-    }
-
     /// Tells the cluster that a peer of this node has left a room. Does nothing for a peer that the cluster does not have.
     pub fn left(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, reason: LeaveReason) {
         let is_waiting = self.joins.remove(&(room.clone(), connection)).is_some();
@@ -239,6 +222,12 @@ impl Node {
                 self.replicas.remove(room);
             }
         }
+        self.tell_left(now, room, connection, reason);
+    }
+
+    /// Tells the engine that a peer has left, now or with the next connection.
+    fn tell_left(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, reason: LeaveReason) {
+        self.leaves.insert((room.clone(), connection));
         if self.can_call() {
             self.call(now.instant, Call::Leave { room: room.clone(), connection, reason });
         } else {
@@ -274,7 +263,13 @@ impl Node {
             (Call::Reap { dead }, ScriptReply::Reaped { is_over: false }) => {
                 self.call(now.instant, Call::Reap { dead });
             }
-            (Call::Leave { room, .. }, _) => self.drop_unused(now, &room),
+            (Call::Move { room, membership, .. }, ScriptReply::Denied(_)) => {
+                self.not_taken(room, membership.connection);
+            }
+            (Call::Leave { room, connection, .. }, _) => {
+                self.drop_unused(now, &room);
+                self.leaves.remove(&(room, connection));
+            }
             _ => {}
         }
     }
@@ -284,6 +279,8 @@ impl Node {
         self.away_since = if self.is_ready() { None } else { self.away_since.or(Some(now.instant)) };
         self.tend_connection(now);
         self.admit_provisionally(now);
+        self.expire_holds(now);
+        self.settle_left(now);
         let age = self.settings.lease * 2;
         for link in self.outgoing.values_mut() {
             link.prune(now.instant, age);
@@ -297,91 +294,12 @@ impl Node {
         self.calls.insert(self.last_call, (call, now));
     }
 
-    /// Returns the member that a join is to become.
-    fn member_of(&self, Waiting { request, nonce, since }: &Waiting) -> Member {
-        Member {
-            membership: Membership { connection: request.connection, nonce: *nonce },
-            holder: self.me,
-            since: 0,
-            joined_at: milliseconds(since.time),
-            is_paired: request.kind != RoomKind::Group,
-            peer: request.peer.clone(),
-            metadata: request.metadata.clone(),
-        }
-    }
-
-    fn join_call(&self, waiting: &Waiting) -> Join {
-        Join {
-            founding: self.founding_of(waiting),
-            may_create: self.host.rooms().limits().auto_create,
-            unless_ended: waiting.request.kind == RoomKind::PairUnlessEnded,
-            member: self.member_of(waiting),
-        }
-    }
-
-    /// Returns the properties of a room that a join creates.
-    fn founding_of(&self, waiting: &Waiting) -> Founding {
-        let JoinRequest { room, kind, bounds, .. } = &waiting.request;
-        Founding {
-            room: room.clone(),
-            created_at: waiting.since.time,
-            capacity: self.host.rooms().capacity(bounds.size),
-            is_pair: *kind != RoomKind::Group,
-        }
-    }
-
-    fn denied(&mut self, now: Moment, join: &Join, denial: Refusal) {
-        let key = (join.founding.room.clone(), join.member.connection());
-        let is_current = |waiting: &Waiting| waiting.nonce == join.member.membership.nonce;
-        if self.joins.get(&key).is_some_and(is_current) {
-            self.joins.remove(&key);
-            self.host.joined(&key.0, key.1, Err(denial), now);
-            self.drop_unused(now, &key.0);
-        }
-    }
-
-    /// Admits joins that have waited too long for an engine that does not answer.
-    fn admit_provisionally(&mut self, now: Moment) {
-        if self.is_ready() {
-            return;
-        }
-        let is_due = |waiting: &Waiting| now.instant.duration_since(waiting.since.instant) >= PROVISIONAL;
-        let due: Vec<_> =
-            self.joins.iter().filter(|(_, waiting)| is_due(waiting)).map(|(key, _)| key.clone()).collect();
-        for (room, connection) in due {
-            let Some(waiting) = self.joins.remove(&(room.clone(), connection)) else { continue };
-            let JoinRequest { peer, metadata, kind, bounds, .. } = waiting.request.clone();
-            let command = Command::Join { room: room.clone(), peer: Some(peer), metadata, kind };
-            match self.host.rooms().apply_bounded(now, connection, command, bounds) {
-                Ok(applied) => self.admitted_provisionally(now, &room, &waiting, applied),
-                Err(error) => {
-                    // Whatever became of the call, the next sync says that there is no such member.
-                    self.unsettled.insert(room.clone());
-                    self.host.joined(&room, connection, Err(denial_of(error)), now);
-                    self.drop_unused(now, &room);
-                }
-            }
-        }
-    }
-
-    fn admitted_provisionally(&mut self, now: Moment, room: &RoomId, waiting: &Waiting, applied: Applied) {
-        self.counters.provisional += 1;
-        let member = self.member_of(waiting);
-        let founding = self.founding_of(waiting);
-        let replica = self.replicas.entry(room.clone()).or_insert_with(|| Replica::new(founding));
-        follow_departures(replica, &applied);
-        replica.is_synced = false;
-        replica.provisional.insert(member.membership);
-        replica.members.insert(member.connection(), member);
-        self.host.joined(room, waiting.request.connection, Ok(applied), now);
-    }
-
     /// Drops the replica of a room that the engine counts no member of this node in, and with it the members of other nodes.
     fn drop_unused(&mut self, now: Moment, room: &RoomId) {
         let is_waiting = self.joins.range((room.clone(), ConnectionId::from_u128(0))..).next();
         let is_waiting = is_waiting.is_some_and(|((waiting, _), _)| waiting == room);
         let is_unused = self.replicas.get(room).is_some_and(|replica| replica.held_by(self.me).next().is_none());
-        if !is_unused || is_waiting {
+        if !is_unused || is_waiting || self.moves.is_arriving_in(room) {
             return;
         }
         let Some(replica) = self.replicas.remove(room) else { return };
@@ -405,14 +323,4 @@ fn follow_departures(replica: &mut Replica, applied: &Applied) {
 /// Returns the change to metadata that another node has made.
 fn replacement(metadata: &Metadata) -> MetadataPatch {
     MetadataPatch { text: metadata.as_str().into(), merge: |_, new| new.to_owned() }
-}
-
-fn denial_of(error: RoomError) -> Refusal {
-    match error {
-        RoomError::RoomFull { capacity } => Refusal::Full { capacity },
-        RoomError::SessionEnded => Refusal::Ended,
-        RoomError::NotForPairs => Refusal::NotForPairs,
-        RoomError::RoomNotFound => Refusal::NotFound,
-        _ => Refusal::Closed,
-    }
 }

@@ -47,6 +47,10 @@ pub enum Standing {
     Member,
     /// A join that waits for the log.
     Waiting,
+    /// The session is moving here, which the log will confirm.
+    Arriving,
+    /// The session was handed over to another node, which the log will confirm.
+    Departed,
     /// Nothing: the peer has left, and the engine is about to learn of it.
     Gone,
 }
@@ -54,7 +58,7 @@ pub enum Standing {
 /// The steps from a replica to a record.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// Members of other nodes that are not in the record.
+    /// Members of other nodes that are not in the record, and members whose session did not arrive here.
     pub gone: Vec<ConnectionId>,
     /// Members of this node that are not in the record.
     pub lost: Vec<Membership>,
@@ -62,6 +66,8 @@ pub struct Diff {
     pub new: Vec<Member>,
     /// Joins of this node that the record completes.
     pub completed: Vec<Member>,
+    /// Members whose session is moving here, and which the record says this node holds.
+    pub arrived: Vec<Member>,
     /// Members with another record than the replica has of them.
     pub changed: Vec<Member>,
 }
@@ -107,7 +113,7 @@ impl Replica {
         let mut diff = Diff::default();
         let listed: BTreeSet<Membership> = record.members.iter().map(|member| member.membership).collect();
         for known in self.members.values().filter(|known| !listed.contains(&known.membership)) {
-            if known.holder == me {
+            if known.holder == me && standing(known) != Standing::Departed {
                 diff.lost.push(known.membership);
             } else {
                 diff.gone.push(known.connection());
@@ -116,10 +122,21 @@ impl Replica {
         for member in &record.members {
             match self.member(member.membership) {
                 // The later record is right: an engine that has lost some seconds is about to learn of it.
-                Some(known) if known != member && member.since >= known.since => diff.changed.push(member.clone()),
+                Some(known) if known == member || member.since < known.since => {}
+                Some(known) if member.holder == me && known.holder != me => {
+                    if standing(member) == Standing::Arriving {
+                        diff.arrived.push(member.clone());
+                    } else {
+                        diff.gone.push(member.connection());
+                    }
+                }
+                Some(_) => diff.changed.push(member.clone()),
                 None if member.holder != me => diff.new.push(member.clone()),
-                None if standing(member) == Standing::Waiting => diff.completed.push(member.clone()),
-                Some(_) | None => {}
+                None => match standing(member) {
+                    Standing::Waiting => diff.completed.push(member.clone()),
+                    Standing::Arriving => diff.arrived.push(member.clone()),
+                    Standing::Member | Standing::Departed | Standing::Gone => {}
+                },
             }
         }
         diff

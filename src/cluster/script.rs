@@ -38,9 +38,19 @@ pub enum Call {
         /// The metadata.
         metadata: Metadata,
     },
+    /// Takes over a member of another node, whose session has moved to this one.
+    Move {
+        /// The room.
+        room: RoomId,
+        /// The member.
+        membership: Membership,
+        /// The node that had it.
+        from: Incarnation,
+    },
     /// Makes the engine's record of a room and this node's replica agree.
     Sync(Sync),
-    /// Removes the members of a dead incarnation, some rooms at a time.
+    /// Removes the members of a dead incarnation, some rooms at a time. Does nothing if it is not dead, which the script
+    /// decides as for [`ScriptReply::Alive`].
     Reap {
         /// The incarnation.
         dead: Incarnation,
@@ -52,7 +62,7 @@ impl Call {
     pub fn room(&self) -> Option<&RoomId> {
         match self {
             Self::Join(join) => Some(&join.founding.room),
-            Self::Leave { room, .. } | Self::Update { room, .. } => Some(room),
+            Self::Leave { room, .. } | Self::Update { room, .. } | Self::Move { room, .. } => Some(room),
             Self::Sync(sync) => Some(&sync.founding.room),
             Self::Hello { .. } | Self::Beat | Self::Reap { .. } => None,
         }
@@ -79,6 +89,9 @@ pub struct Listed {
     pub member: Member,
     /// Whether the cluster has admitted it. A join that waits and a provisional one are admitted by the script.
     pub is_admitted: bool,
+    /// Whether its session is just moving to this node. It is kept if this node has taken it over already; otherwise the
+    /// script neither adds nor changes it.
+    pub is_arriving: bool,
 }
 
 /// This node's view of a room.
@@ -114,6 +127,8 @@ pub enum Refusal {
     Closed,
     /// A later join has the same peer id.
     Replaced,
+    /// The member that was to be taken over is not that node's any more.
+    NotMember,
 }
 
 /// The result of a call.
@@ -134,12 +149,13 @@ pub enum ScriptReply {
     Alive {
         /// All incarnations with a lease.
         living: Vec<Incarnation>,
-        /// Those whose lease is over.
+        /// Those that may be dead: their lease is over, or they have been silent for three seconds and no connection
+        /// subscribes to their inbox.
         expired: Vec<Incarnation>,
     },
     /// To calls whose effect arrives as a log entry.
     Done,
-    /// To [`Call::Join`]: nothing has changed.
+    /// To [`Call::Join`] and [`Call::Move`]: nothing has changed.
     Denied(Refusal),
     /// To [`Call::Sync`].
     Synced {

@@ -209,7 +209,7 @@ impl Host for Hub {
         let reason = match why {
             Refusal::Replaced => RemovalReason::Replaced,
             Refusal::Closed | Refusal::Ended => RemovalReason::Closed,
-            Refusal::Full { .. } | Refusal::NotFound | Refusal::NotForPairs => {
+            Refusal::Full { .. } | Refusal::NotFound | Refusal::NotForPairs | Refusal::NotMember => {
                 let error = RequestError::from(error_of(why));
                 self.tell_failure(connection, &Failure::from(&error), room, None);
                 return;
@@ -252,7 +252,7 @@ fn half(id: ConnectionId) -> [u8; 8] {
 fn error_of(refusal: Refusal) -> RoomError {
     match refusal {
         Refusal::Full { capacity } => RoomError::RoomFull { capacity },
-        Refusal::NotFound | Refusal::Closed => RoomError::RoomNotFound,
+        Refusal::NotFound | Refusal::NotMember | Refusal::Closed => RoomError::RoomNotFound,
         Refusal::Ended => RoomError::SessionEnded,
         Refusal::NotForPairs => RoomError::NotForPairs,
         Refusal::Replaced => RoomError::ConnectionEnded,

@@ -1,7 +1,8 @@
-//! The parts of a cluster, each by itself: messages, links, replicas, the list of nodes.
+//! The parts of a cluster, each by itself: messages, links, replicas, session moves, the list of nodes.
 
 mod frame;
 mod link;
+mod moving;
 mod node_list;
 mod replica;
 mod scripts;

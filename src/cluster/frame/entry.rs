@@ -115,15 +115,7 @@ pub fn encode_entry(LogEntry { room, serial, version, change }: &LogEntry) -> Ve
     let mut writer = Writer::message(kind);
     writer.text(ROOM, room.as_str()).number(SERIAL, *serial).number(ROOM_VERSION, *version);
     match change {
-        RoomChange::Snapshot(record) => {
-            let Founding { created_at, capacity, is_pair, .. } = &record.founding;
-            let flags = if *is_pair { IS_PAIR } else { 0 } | if capacity.is_chosen { IS_CHOSEN } else { 0 };
-            writer.number(CREATED_AT, milliseconds(*created_at)).number(FLAGS, flags);
-            writer.number(CAPACITY, u64::try_from(capacity.peers).unwrap_or(u64::MAX));
-            for member in &record.members {
-                writer.bytes(MEMBER, &encode_member(member));
-            }
-        }
+        RoomChange::Snapshot(record) => encode_contents(&mut writer, record),
         RoomChange::Join { member, replaced } => {
             writer.bytes(MEMBER, &encode_member(member));
             if let Some(replaced) = replaced {
@@ -148,15 +140,7 @@ pub fn encode_entry(LogEntry { room, serial, version, change }: &LogEntry) -> Ve
 pub(super) fn decode_entry(kind: u8, fields: &Fields) -> Result<LogEntry, Malformed> {
     let (room, serial, version) = (fields.room(ROOM)?, fields.number(SERIAL)?, fields.number(ROOM_VERSION)?);
     let change = match kind {
-        SNAPSHOT => {
-            let peers = usize::try_from(fields.number(CAPACITY)?).map_err(|_| Malformed)?;
-            let flags = fields.number(FLAGS)?;
-            let capacity = Capacity { peers, is_chosen: flags & IS_CHOSEN != 0 };
-            let created_at: SystemTime = time(fields.number(CREATED_AT)?);
-            let founding = Founding { room: room.clone(), created_at, capacity, is_pair: flags & IS_PAIR != 0 };
-            let members = fields.all(MEMBER).map(decode_member).collect::<Result<_, _>>()?;
-            RoomChange::Snapshot(RoomRecord { founding, serial, version, members })
-        }
+        SNAPSHOT => RoomChange::Snapshot(decode_record(fields)?),
         JOIN => {
             let replaced = fields.find(CONNECTION).map(|_| fields.connection(CONNECTION)).transpose()?;
             RoomChange::Join { member: decode_member(fields.bytes(MEMBER)?)?, replaced }
@@ -176,6 +160,37 @@ pub(super) fn decode_entry(kind: u8, fields: &Fields) -> Result<LogEntry, Malfor
         _ => return Err(Malformed),
     };
     Ok(LogEntry { room, serial, version, change })
+}
+
+/// Writes all of a record.
+pub(super) fn encode_record(record: &RoomRecord) -> Writer {
+    let mut writer = Writer::nested();
+    writer.text(ROOM, record.room().as_str()).number(SERIAL, record.serial).number(ROOM_VERSION, record.version);
+    encode_contents(&mut writer, record);
+    writer
+}
+
+/// Writes what a record has beside the fields of all entries.
+fn encode_contents(writer: &mut Writer, record: &RoomRecord) {
+    let Founding { created_at, capacity, is_pair, .. } = &record.founding;
+    let flags = if *is_pair { IS_PAIR } else { 0 } | if capacity.is_chosen { IS_CHOSEN } else { 0 };
+    writer.number(CREATED_AT, milliseconds(*created_at)).number(FLAGS, flags);
+    writer.number(CAPACITY, u64::try_from(capacity.peers).unwrap_or(u64::MAX));
+    for member in &record.members {
+        writer.bytes(MEMBER, &encode_member(member));
+    }
+}
+
+/// Reads a record.
+pub(super) fn decode_record(fields: &Fields) -> Result<RoomRecord, Malformed> {
+    let (room, serial, version) = (fields.room(ROOM)?, fields.number(SERIAL)?, fields.number(ROOM_VERSION)?);
+    let peers = usize::try_from(fields.number(CAPACITY)?).map_err(|_| Malformed)?;
+    let flags = fields.number(FLAGS)?;
+    let capacity = Capacity { peers, is_chosen: flags & IS_CHOSEN != 0 };
+    let created_at: SystemTime = time(fields.number(CREATED_AT)?);
+    let founding = Founding { room, created_at, capacity, is_pair: flags & IS_PAIR != 0 };
+    let members = fields.all(MEMBER).map(decode_member).collect::<Result<_, _>>()?;
+    Ok(RoomRecord { founding, serial, version, members })
 }
 
 fn encode_member(member: &Member) -> Vec<u8> {

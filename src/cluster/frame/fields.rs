@@ -122,7 +122,7 @@ impl<'a> Fields<'a> {
 
     /// Returns the id of a room.
     pub(super) fn room(&self, tag: u8) -> Result<RoomId, Malformed> {
-        RoomId::exact(self.text(tag)?).map_err(|_| Malformed)
+        room(self.bytes(tag)?)
     }
 
     /// Returns an incarnation.
@@ -146,6 +146,12 @@ fn number(value: &[u8]) -> Result<u64, Malformed> {
     let mut bytes = [0; 8];
     bytes[start..].copy_from_slice(value);
     Ok(u64::from_be_bytes(bytes))
+}
+
+/// Reads the id of a room.
+pub(super) fn room(value: &[u8]) -> Result<RoomId, Malformed> {
+    let text = std::str::from_utf8(value).map_err(|_| Malformed)?;
+    RoomId::exact(text).map_err(|_| Malformed)
 }
 
 fn connection(value: &[u8]) -> Result<ConnectionId, Malformed> {

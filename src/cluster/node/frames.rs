@@ -42,8 +42,14 @@ impl Node {
         let Some(sender) = member(from).map(|member| member.membership) else { return };
         let mut nodes: BTreeMap<Incarnation, Vec<Membership>> = BTreeMap::new();
         let mut failed = Vec::new();
+        let mut held = Vec::new();
         for connection in to {
             match member(connection) {
+                Some(Member { membership, .. }) if self.moves.is_holding(*connection) => held.push(*membership),
+                // Where its session is now, this node does not know yet.
+                Some(_) if self.moves.has_departed(room, *connection) => {
+                    failed.push((*connection, SignalFailure::NotDelivered));
+                }
                 // Its session is just ending here.
                 Some(Member { holder, .. }) if *holder == self.me => {}
                 Some(Member { holder, membership, .. }) if self.has_capacity(now, *holder) => {
@@ -53,25 +59,30 @@ impl Node {
                 None => failed.push((*connection, SignalFailure::TargetNotFound)),
             }
         }
+        let remote = |to| RemoteSignal {
+            room: room.clone(),
+            from: sender,
+            to,
+            found_by: *found_by,
+            kind: signal.kind,
+            name: signal.name.clone(),
+            origin: signal.origin.into(),
+            body: signal.body.clone(),
+            content: signal.content.clone(),
+            note: signal.note,
+            attachments: signal.attachments.clone(),
+        };
+        for membership in held {
+            if !self.moves.hold(remote(vec![membership])) {
+                failed.push((membership.connection, SignalFailure::NotDelivered));
+            }
+        }
         for (connection, failure) in failed {
             let (room, note) = (room.clone(), signal.note);
             self.host.undelivered(&Undelivered { room, from: *from, to: connection, failure, note });
         }
         for (node, to) in nodes {
-            let signal = RemoteSignal {
-                room: room.clone(),
-                from: sender,
-                to,
-                found_by: *found_by,
-                kind: signal.kind,
-                name: signal.name.clone(),
-                origin: signal.origin.into(),
-                body: signal.body.clone(),
-                content: signal.content.clone(),
-                note: signal.note,
-                attachments: signal.attachments.clone(),
-            };
-            self.push(now, node, Body::Signal(signal));
+            self.push(now, node, Body::Signal(remote(to)));
         }
     }
 
@@ -90,7 +101,7 @@ impl Node {
     }
 
     /// Returns whether another frame may be sent to a node, or wait for it.
-    fn has_capacity(&self, now: Moment, node: Incarnation) -> bool {
+    pub(super) fn has_capacity(&self, now: Moment, node: Incarnation) -> bool {
         if self.is_ready() {
             return self.engine.queued_bytes() < MAX_QUEUED;
         }
@@ -99,7 +110,7 @@ impl Node {
     }
 
     /// Adds a frame to the link to a node, and publishes it if the connection is ready.
-    fn push(&mut self, now: Moment, node: Incarnation, body: Body) {
+    pub(in crate::cluster) fn push(&mut self, now: Moment, node: Incarnation, body: Body) {
         let from = self.me;
         let link = self.outgoing.entry(node).or_default();
         let before = link.bytes();
@@ -218,38 +229,42 @@ impl Node {
         }
     }
 
-    fn process(&mut self, now: Moment, from: Incarnation, body: Body) {
+    pub(super) fn process(&mut self, now: Moment, from: Incarnation, body: Body) {
         match body {
-            Body::Signal(signal) => self.deliver(now, from, &signal),
-            Body::Bounce(bounce) => self.bounced(now, bounce),
-            Body::Presence { room, from, is_away } => self.show_presence(now, &room, from, is_away),
-            _ => {}
+            Body::Signal(signal) => self.deliver(now, from, signal),
+            Body::Bounce(bounce) => self.bounced(now, from, bounce),
+            Body::Presence { room, from: peer, is_away } => self.show_presence(now, from, &room, peer, is_away),
+            Body::Kick { room, connection, id } => {
+                let is_done = self.is_local(&room, connection) && self.host.kick(&room, connection);
+                self.push(now, from, Body::Done { id, is_done });
+            }
+            Body::Done { id, is_done } => self.host.kicked(id, is_done),
+            body => self.move_frame(now, from, body),
         }
     }
 
     /// Delivers a signal to local peers; for those that are not here, it bounces.
-    fn deliver(&mut self, now: Moment, node: Incarnation, remote: &RemoteSignal) {
+    fn deliver(&mut self, now: Moment, node: Incarnation, mut remote: RemoteSignal) {
+        let refused = self.moves.put_aside_early(node, &mut remote);
         let replica = self.replicas.get(&remote.room);
         let knows_sender = replica.is_some_and(|replica| replica.member(remote.from).is_some());
         let is_here = |to: &Membership| {
-            let member = replica.and_then(|replica| replica.member(*to));
-            knows_sender && member.is_some_and(|member| member.holder == self.me)
+            let is_member = replica.is_some_and(|replica| replica.member(*to).is_some());
+            knows_sender && is_member && self.is_local(&remote.room, to.connection)
         };
         let (here, elsewhere): (Vec<Membership>, Vec<Membership>) = remote.to.iter().partition(|to| is_here(to));
-        let to: Vec<ConnectionId> = here.iter().map(|membership| membership.connection).collect();
-        let origin = self.host.dialect(&remote.origin);
-        let applied = origin.filter(|_| !to.is_empty()).and_then(|origin| {
-            let signal = remote.signal(origin);
-            self.host.rooms().deliver_signal(&remote.room, remote.from.connection, &to, remote.found_by, signal)
-        });
-        let mut failed: Vec<_> = elsewhere.into_iter().map(|to| (to, SignalFailure::TargetNotFound)).collect();
-        match applied {
-            // One report for all recipients: the sender learns about the signal, not about each of them.
-            Some(applied) => {
-                let failure = self.host.deliver(&applied, now);
-                failed.extend(here.first().and_then(|to| Some((*to, failure?))));
+        let mut failed: Vec<_> = refused.into_iter().map(|to| (to, SignalFailure::NotDelivered)).collect();
+        for to in elsewhere {
+            // A session that was handed over: where it is now, the sender does not know yet.
+            let is_moving = self.moves.has_departed(&remote.room, to.connection);
+            failed.push((to, if is_moving { SignalFailure::NotDelivered } else { SignalFailure::TargetNotFound }));
+        }
+        if !here.is_empty() {
+            match self.deliver_here(now, &remote, &here) {
+                // One report for all recipients: it is about the signal, not about each of them.
+                Some(outcome) => failed.extend(here.first().and_then(|to| Some((*to, outcome.err()?)))),
+                None => failed.extend(here.into_iter().map(|to| (to, SignalFailure::NotDelivered))),
             }
-            None => failed.extend(here.into_iter().map(|to| (to, SignalFailure::NotDelivered))),
         }
         for (to, failure) in failed {
             self.counters.bounced += 1;
@@ -258,10 +273,24 @@ impl Node {
         }
     }
 
-    /// Shows the local peers of a room that a peer of another node is away, or back.
-    fn show_presence(&self, now: Moment, room: &RoomId, from: Membership, is_away: bool) {
+    /// Delivers a signal to peers of this node. Returns `None` if it could not be, else why some of them did not get it.
+    pub(super) fn deliver_here(
+        &self,
+        now: Moment,
+        remote: &RemoteSignal,
+        to: &[Membership],
+    ) -> Option<Result<(), SignalFailure>> {
+        let origin = self.host.dialect(&remote.origin)?;
+        let to: Vec<ConnectionId> = to.iter().map(|membership| membership.connection).collect();
+        let (room, from) = (&remote.room, remote.from.connection);
+        let applied = self.host.rooms().deliver_signal(room, from, &to, remote.found_by, remote.signal(origin))?;
+        Some(self.host.deliver(&applied, now).map_or(Ok(()), Err))
+    }
+
+    /// Shows the local peers of a room that a peer is away, or back, if its node says so.
+    fn show_presence(&self, now: Moment, node: Incarnation, room: &RoomId, from: Membership, is_away: bool) {
         let Some(member) = self.replicas.get(room).and_then(|replica| replica.member(from)) else { return };
-        if member.holder != self.me
+        if member.holder == node
             && let Some(applied) = self.host.rooms().announce(from.connection, room, is_away)
         {
             self.host.deliver(&applied, now);
@@ -269,7 +298,8 @@ impl Node {
     }
 
     /// Tells the sender of a signal that it was not delivered.
-    fn bounced(&mut self, now: Moment, bounce: Bounce) {
+    fn bounced(&mut self, now: Moment, node: Incarnation, bounce: Bounce) {
+        let Some(bounce) = self.moves.put_aside_bounce(node, bounce) else { return };
         let sender = self.replicas.get(&bounce.room).and_then(|replica| replica.member(bounce.from));
         match sender.map(|sender| sender.holder) {
             Some(holder) if holder == self.me => {
@@ -281,5 +311,16 @@ impl Node {
             Some(holder) => self.push(now, holder, Body::Bounce(bounce)),
             None => {}
         }
+    }
+
+    /// Returns whether a connection is a member of a room whose session is on this node.
+    pub(in crate::cluster) fn is_local(&self, room: &RoomId, connection: ConnectionId) -> bool {
+        self.replicas.get(room).is_some_and(|replica| self.moves.is_local(self.me, replica, connection))
+    }
+
+    /// Asks the node of a peer to remove it from a room. The answer is reported by
+    /// [`Host::kicked`](crate::cluster::Host::kicked), unless that node dies.
+    pub fn kick(&mut self, now: Moment, holder: Incarnation, room: RoomId, connection: ConnectionId, id: u64) {
+        self.push(now, holder, Body::Kick { room, connection, id });
     }
 }

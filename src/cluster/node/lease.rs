@@ -82,6 +82,8 @@ impl Node {
         self.kept_bytes = 0;
         self.incoming.clear();
         self.aside.clear();
+        self.leaves.clear();
+        self.end_moves(now);
         for replica in self.replicas.values_mut() {
             let is_shared = replica.is_shared(former);
             (replica.serial, replica.version) = (0, 0);

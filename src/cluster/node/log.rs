@@ -1,7 +1,8 @@
 //! Entries and snapshots of rooms, which change the replicas and the rooms of this node.
 
 use super::{
-    Answer, Command, ConnectionId, LeaveReason, Member, Node, Refusal, Replica, RoomId, follow_departures, replacement,
+    Answer, Command, ConnectionId, Incarnation, LeaveReason, Member, Node, Refusal, Replica, RoomId, follow_departures,
+    replacement,
 };
 use crate::clock::Moment;
 use crate::cluster::frame::{LogEntry, RoomChange};
@@ -28,6 +29,7 @@ impl Node {
         if let RoomChange::Snapshot(record) = &change {
             if replica.is_before(record) {
                 self.adopt(now, record, Some(Refusal::Replaced));
+                self.drop_unused(now, &room);
             }
             return;
         }
@@ -36,7 +38,7 @@ impl Node {
             Position::Ahead => self.lost_messages(now, &room),
             Position::Next => {
                 replica.version = version;
-                self.apply(now, &room, change);
+                self.apply(now, &room, version, change);
                 self.drop_unused(now, &room);
             }
         }
@@ -46,7 +48,10 @@ impl Node {
     /// that this node does not have, unless a call that removes it is on its way.
     fn entry_without_replica(&mut self, now: Moment, room: &RoomId, change: &RoomChange) {
         if let RoomChange::Snapshot(record) = change
-            && record.members.iter().any(|member| self.standing(room, member) == Standing::Waiting)
+            && record
+                .members
+                .iter()
+                .any(|member| matches!(self.standing(room, member), Standing::Waiting | Standing::Arriving))
         {
             self.adopt(now, record, None);
             return;
@@ -57,7 +62,7 @@ impl Node {
         }
     }
 
-    fn apply(&mut self, now: Moment, room: &RoomId, change: RoomChange) {
+    fn apply(&mut self, now: Moment, room: &RoomId, version: u64, change: RoomChange) {
         match change {
             RoomChange::Join { member, replaced } => {
                 if member.holder != self.me {
@@ -72,11 +77,12 @@ impl Node {
             }
             RoomChange::Leave { connection, reason: LeaveReason::HungUp } => self.hung_up(now, room, connection),
             RoomChange::Leave { connection, reason } => {
-                let member = self.replicas.get(room).and_then(|replica| replica.members.get(&connection));
-                if member.is_some_and(|member| member.holder != self.me) {
+                if !self.is_local(room, connection) {
                     self.take_out(now, room, &[(connection, reason)]);
+                    self.settle_departed(now, room, connection);
                 }
             }
+            RoomChange::Move { connection, holder } => self.moved(now, room, version, connection, holder),
             RoomChange::Update { membership, metadata } => {
                 let member =
                     self.replicas.get_mut(room).and_then(|replica| replica.members.get_mut(&membership.connection));
@@ -94,17 +100,17 @@ impl Node {
                     self.host.deliver(&applied, now);
                 }
             }
-            // Sessions do not move yet, so that no node publishes this.
-            RoomChange::Snapshot(_) | RoomChange::Move { .. } => {}
+            RoomChange::Snapshot(_) => {}
         }
     }
 
     /// Applies a hang-up of another node's peer: a pair session ends for both peers, any other room goes on without it.
     fn hung_up(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
+        let is_local = self.is_local(room, connection);
         let Some(replica) = self.replicas.get_mut(room) else { return };
         if replica.founding.is_pair {
             self.replicas.remove(room);
-        } else if replica.members.get(&connection).is_none_or(|member| member.holder == self.me) {
+        } else if is_local || !replica.members.contains_key(&connection) {
             return;
         }
         if let Ok(applied) = self.host.rooms().apply(now, connection, Command::HangUp { room: Some(room.clone()) }) {
@@ -115,12 +121,33 @@ impl Node {
         }
     }
 
+    /// Notes that the session of a member is on another node.
+    fn moved(&mut self, now: Moment, room: &RoomId, version: u64, connection: ConnectionId, holder: Incarnation) {
+        let is_local = self.is_local(room, connection);
+        let member = self.replicas.get_mut(room).and_then(|replica| replica.members.get_mut(&connection));
+        // Which local members a node has, it decides alone.
+        let Some(member) = member.filter(|_| !is_local) else { return };
+        if holder == self.me && !self.moves.is_arriving(room, member.membership) {
+            // It was given up; its leave is on the way.
+            self.take_out(now, room, &[(connection, LeaveReason::Disconnected)]);
+            return;
+        }
+        (member.holder, member.since) = (holder, version);
+        if holder == self.me {
+            self.moves.taken(room, connection);
+        }
+        self.settle_departed(now, room, connection);
+        self.release_moved(now, room, connection);
+    }
+
     fn replaced(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
         let member = self.replicas.get(room).and_then(|replica| replica.members.get(&connection));
-        match member.map(|member| (member.holder == self.me, member.membership)) {
-            Some((true, membership)) => self.lose(now, room, membership, Refusal::Replaced),
-            Some((false, _)) => self.take_out(now, room, &[(connection, LeaveReason::Replaced)]),
-            None => {}
+        let Some(membership) = member.map(|member| member.membership) else { return };
+        if self.is_local(room, connection) {
+            self.lose(now, room, membership, Refusal::Replaced);
+        } else {
+            self.take_out(now, room, &[(connection, LeaveReason::Replaced)]);
+            self.settle_departed(now, room, connection);
         }
     }
 
@@ -129,26 +156,46 @@ impl Node {
     pub(super) fn adopt(&mut self, now: Moment, record: &RoomRecord, why_lost: Option<Refusal>) {
         let room = record.room();
         let replica = self.replicas.remove(room).unwrap_or_else(|| Replica::new(record.founding.clone()));
-        let diff = replica.diff(record, self.me, |member| self.standing(room, member));
+        let mut diff = replica.diff(record, self.me, |member| self.standing(room, member));
         let replica = self.replicas.entry(room.clone()).or_insert(replica);
         replica.founding = record.founding.clone();
         (replica.serial, replica.version) = (record.serial, record.version);
         replica.is_synced = diff.lost.is_empty() || why_lost.is_some();
         replica.provisional.retain(|membership| diff.lost.contains(membership));
         let me = self.me;
-        let shown: Vec<Member> = diff.changed.iter().filter(|member| member.holder != me).cloned().collect();
-        for member in diff.changed {
+        let mut shown = Vec::new();
+        for member in &diff.changed {
+            let is_local = self.moves.is_local(me, replica, member.connection());
+            let Some(known) = replica.members.get_mut(&member.connection()) else { continue };
+            known.since = member.since;
+            if !is_local {
+                *known = member.clone();
+                shown.push(member.clone());
+            }
+        }
+        // A member that arrives may be new in the replica.
+        diff.new.extend(diff.arrived.iter().filter(|member| replica.member(member.membership).is_none()).cloned());
+        for member in &diff.arrived {
             if let Some(known) = replica.members.get_mut(&member.connection()) {
-                known.since = member.since;
-                if known.holder != me {
-                    *known = member;
-                }
+                *known = member.clone();
             }
         }
         for member in &shown {
             self.show_metadata(now, room, member);
         }
         self.admit(now, room, &diff.gone, &diff.new);
+        for connection in &diff.gone {
+            self.settle_departed(now, room, *connection);
+        }
+        for connection in shown.iter().map(Member::connection) {
+            if !self.is_held_here(room, connection) {
+                self.settle_departed(now, room, connection);
+            }
+            self.release_moved(now, room, connection);
+        }
+        for connection in diff.arrived.iter().map(Member::connection) {
+            self.moves.taken(room, connection);
+        }
         if let Some(why) = why_lost {
             diff.lost.into_iter().for_each(|membership| self.lose(now, room, membership, why));
         }
@@ -172,7 +219,9 @@ impl Node {
             if self.joins.get(&key).is_some_and(|waiting| waiting.nonce == *nonce) {
                 self.joins.remove(&key);
                 self.host.joined(room, *connection, Err(*why), now);
-            } else if self.replicas.get(room).is_some_and(|replica| replica.member(membership).is_some()) {
+            } else if self.replicas.get(room).is_some_and(|replica| replica.member(membership).is_some())
+                && self.is_local(room, *connection)
+            {
                 self.lose(now, room, membership, *why);
             }
         }
@@ -180,12 +229,26 @@ impl Node {
         if record.is_some() || self.replicas.contains_key(room) {
             self.adopt(now, record.unwrap_or(&nothing), None);
         }
+        let called = |connection| {
+            let is_it = |call: &Call| matches!(call, Call::Leave { room: left, connection: c, .. } if left == room && *c == connection);
+            self.calls.values().any(|(call, _)| is_it(call))
+        };
+        let answered: Vec<_> = self.leaves.iter().filter(|(left, c)| left == room && !called(*c)).cloned().collect();
+        for leave in &answered {
+            self.leaves.remove(leave);
+        }
         self.drop_unused(now, room);
         self.settle(now);
     }
 
     /// Returns what this node has of a member that a record says it holds.
     fn standing(&self, room: &RoomId, member: &Member) -> Standing {
+        if self.moves.is_arriving(room, member.membership) {
+            return Standing::Arriving;
+        }
+        if self.moves.has_departed(room, member.connection()) {
+            return Standing::Departed;
+        }
         if self.replicas.get(room).is_some_and(|replica| replica.member(member.membership).is_some()) {
             return Standing::Member;
         }
@@ -222,7 +285,13 @@ impl Node {
         self.host.deliver(&applied, now);
     }
 
-    fn take_out(&mut self, now: Moment, room: &RoomId, leaving: &[(ConnectionId, LeaveReason)]) {
+    /// Returns whether the log says that this node holds a member.
+    pub(super) fn is_held_here(&self, room: &RoomId, connection: ConnectionId) -> bool {
+        let member = self.replicas.get(room).and_then(|replica| replica.members.get(&connection));
+        member.is_some_and(|member| member.holder == self.me)
+    }
+
+    pub(super) fn take_out(&mut self, now: Moment, room: &RoomId, leaving: &[(ConnectionId, LeaveReason)]) {
         let Some(replica) = self.replicas.get_mut(room) else { return };
         let applied = self.host.rooms().adopt(now, &replica.founding, leaving, Vec::new());
         follow_departures(replica, &applied);
@@ -234,7 +303,7 @@ impl Node {
         let reason = match why {
             Refusal::Replaced => LeaveReason::Replaced,
             Refusal::Closed | Refusal::Ended => LeaveReason::Closed,
-            Refusal::Full { .. } | Refusal::NotFound | Refusal::NotForPairs => LeaveReason::Kicked,
+            Refusal::Full { .. } | Refusal::NotFound | Refusal::NotForPairs | Refusal::NotMember => LeaveReason::Kicked,
         };
         self.take_out(now, room, &[(membership.connection, reason)]);
         self.host.removed(room, membership.connection, why);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::{Node, Waiting};
+use super::{Member, Node, Waiting};
 use crate::clock::Moment;
 use crate::cluster::frame::Body;
 use crate::cluster::record::Incarnation;
@@ -63,6 +63,7 @@ impl Node {
         self.unsettled.extend(rooms);
         self.calls.clear();
         self.beat = super::Beat::default();
+        self.moves.interrupt();
         self.members.connection_lost();
         self.replicas.values_mut().for_each(|replica| replica.is_synced = false);
         self.outgoing.values_mut().for_each(super::SendingLink::connection_lost);
@@ -91,7 +92,7 @@ impl Node {
     }
 
     /// Returns whether replicas are those of the engine, so that frames may be processed.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(in crate::cluster) fn is_settled(&self) -> bool {
         self.is_ready() && !self.is_syncing()
     }
 
@@ -150,10 +151,17 @@ impl Node {
         let mut members = Vec::new();
         for member in replica.into_iter().flat_map(|replica| replica.held_by(self.me)) {
             let is_provisional = replica.is_some_and(|replica| replica.provisional.contains(&member.membership));
-            members.push(Listed { member: member.clone(), is_admitted: !is_provisional });
+            let (member, is_admitted) = (member.clone(), !is_provisional);
+            members.push(Listed { member, is_admitted, is_arriving: false });
         }
-        let waiting = waiting.into_iter().map(|waiting| Listed { member: self.member_of(waiting), is_admitted: false });
-        members.extend(waiting);
+        for waiting in waiting {
+            members.push(Listed { member: self.member_of(waiting), is_admitted: false, is_arriving: false });
+        }
+        let arriving = self.moves.arriving_in(room).filter(|member| !self.is_local(room, member.connection()));
+        members.extend(arriving.map(|member| {
+            let member = Member { holder: self.me, ..member.clone() };
+            Listed { member, is_admitted: true, is_arriving: true }
+        }));
         members.sort_by_key(|listed| (!listed.is_admitted, listed.member.joined_at));
         let (serial, version) = replica.map_or((0, 0), |replica| (replica.serial, replica.version));
         let may_create = self.host.rooms().limits().auto_create;

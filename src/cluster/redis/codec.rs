@@ -17,6 +17,7 @@ pub(super) enum Script {
     Join,
     Leave,
     Update,
+    Move,
     Sync,
     Reap,
     Close,
@@ -34,12 +35,13 @@ macro_rules! source {
 
 impl Script {
     /// All scripts, in the order of their numbers, with their sources.
-    pub(super) const ALL: [(Self, &str); 12] = [
+    pub(super) const ALL: [(Self, &str); 13] = [
         (Self::Hello, source!("hello")),
         (Self::Beat, source!("beat")),
         (Self::Join, source!("join")),
         (Self::Leave, source!("leave")),
         (Self::Update, source!("update")),
+        (Self::Move, source!("move")),
         (Self::Sync, source!("sync")),
         (Self::Reap, source!("reap")),
         (Self::Close, source!("close")),
@@ -131,14 +133,14 @@ impl Pack {
         self.number("at", milliseconds(founding.created_at))
     }
 
-    fn member(&mut self, member: &Member, is_admitted: Option<bool>) -> &mut Self {
-        self.begin_map(8 + u8::from(is_admitted.is_some()));
+    fn member(&mut self, member: &Member, listed: Option<&Listed>) -> &mut Self {
+        self.begin_map(if listed.is_some() { 10 } else { 8 });
         self.bytes("c", &member.connection().to_u128().to_be_bytes());
         self.bytes("n", &member.membership.nonce.0.to_be_bytes()).bytes("h", &member.holder.0.to_be_bytes());
         self.number("s", member.since).number("j", member.joined_at).flag("p", member.is_paired);
         self.bytes("id", member.peer.as_str().as_bytes()).bytes("m", member.metadata.as_str().as_bytes());
-        if let Some(is_admitted) = is_admitted {
-            self.flag("admitted", is_admitted);
+        if let Some(listed) = listed {
+            self.flag("admitted", listed.is_admitted).flag("arriving", listed.is_arriving);
         }
         self
     }
@@ -184,14 +186,21 @@ pub(super) fn encode(call: &Call, identity: &NodeIdentity, random: u64) -> (Scri
             pack.bytes("metadata", metadata.as_str().as_bytes());
             (Script::Update, pack.finish())
         }
+        Call::Move { room, membership, from } => {
+            let mut pack = Pack::map(4);
+            pack.bytes("room", room.as_str().as_bytes());
+            pack.bytes("connection", &membership.connection.to_u128().to_be_bytes());
+            pack.bytes("nonce", &membership.nonce.0.to_be_bytes()).bytes("from", &from.0.to_be_bytes());
+            (Script::Move, pack.finish())
+        }
         Call::Sync(Sync { founding, may_create, serial, version, members }) => {
             let mut pack = Pack::map(6);
             pack.bytes("room", founding.room.as_str().as_bytes()).founding(founding);
             pack.flag("may_create", *may_create).number("serial", *serial).number("version", *version);
             pack.name("members");
             pack.begin_array(members.len());
-            for Listed { member, is_admitted } in members {
-                pack.member(member, Some(*is_admitted));
+            for listed in members {
+                pack.member(&listed.member, Some(listed));
             }
             (Script::Sync, pack.finish())
         }
@@ -277,6 +286,7 @@ impl Parts {
             3 => Refusal::NotForPairs,
             4 => Refusal::Closed,
             5 => Refusal::Replaced,
+            6 => Refusal::NotMember,
             _ => return Err(BadReply::Malformed),
         })
     }

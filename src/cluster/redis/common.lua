@@ -14,7 +14,7 @@ local GONE = 3000
 -- How long the end of a room is remembered, in seconds.
 local ENDED = 3600
 
-local FULL, NOT_FOUND, HAS_ENDED, NOT_FOR_PAIRS, CLOSED, REPLACED = 0, 1, 2, 3, 4, 5
+local FULL, NOT_FOUND, HAS_ENDED, NOT_FOR_PAIRS, CLOSED, REPLACED, NOT_MEMBER = 0, 1, 2, 3, 4, 5, 6
 local DISCONNECTED, HUNG_UP = 1, 6
 
 local function now()

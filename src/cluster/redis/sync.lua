@@ -1,5 +1,5 @@
 -- Makes the engine's record of a room and the caller's replica agree. args: room, founding, may_create, serial, version,
--- members (each with `admitted`).
+-- members (each with `admitted` and `arriving`).
 
 local refusal = refused()
 if refusal then
@@ -70,7 +70,9 @@ local function put_back(member)
 end
 
 for _, member in ipairs(args.members) do
-  if member.admitted and is_over then
+  if member.arriving then
+    -- Listed so that it was not removed above.
+  elseif member.admitted and is_over then
     refuse(member, CLOSED)
   elseif not record and not member.admitted and not args.may_create then
     refuse(member, NOT_FOUND)
@@ -98,7 +100,7 @@ if has_changed then
   record.v = max(record.v, args.version) + 1
 end
 for _, member in ipairs(record.members) do
-  member.admitted = nil
+  member.admitted, member.arriving = nil, nil
   if member.s == -1 then
     member.s = record.v
   end

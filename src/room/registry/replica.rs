@@ -91,6 +91,19 @@ impl Rooms {
         Some(Applied { deliveries, answer: Answer::Relayed, room: kept })
     }
 
+    /// Notes that the session of a peer of a shared room is on this node now, after [`Rooms::connect`]. The deliveries are what
+    /// the peer missed of the room. Returns `None` if it is not in the room.
+    pub fn moved_here(&self, connection: ConnectionId, room: &RoomId, deliveries: Vec<Delivery>) -> Option<Applied> {
+        let kept = self.lock(room)?;
+        kept.room.peer(connection)?;
+        let mut rooms = self.memberships.get_mut(&connection)?;
+        if !rooms.contains(room) {
+            rooms.push(room.clone());
+        }
+        drop(rooms);
+        Some(Applied { deliveries, answer: Answer::Left, room: kept })
+    }
+
     fn admit_to(&self, now: Moment, kept: &mut RoomGuard, Admitted { peer, is_paired }: Admitted) -> Joined {
         let connection = peer.connection;
         if let Some(me) = kept.room.peer(connection) {

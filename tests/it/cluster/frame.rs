@@ -4,10 +4,11 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use parlor::cluster::frame::{
-    Body, Bounce, InboxMessage, LinkFrame, LogEntry, RemoteSignal, RoomChange, decode, encode_entry, encode_frame,
+    Body, Bounce, Handover, InboxMessage, LinkFrame, LogEntry, MovedRoom, RemoteSignal, RoomChange, decode,
+    encode_entry, encode_frame,
 };
 use parlor::cluster::{Incarnation, SignalFailure};
-use parlor::id::ConnectionId;
+use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{FoundBy, LeaveReason, Metadata, SignalKind};
 use proptest::prelude::*;
 
@@ -44,6 +45,12 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
         failure: SignalFailure::NotDelivered,
         note: 5,
     };
+    let handover = Handover {
+        connection,
+        session: Bytes::from_static(b"\0session"),
+        rooms: vec![MovedRoom { from: Incarnation(5), known: record(3, &[member(7, 13, 5, 1), member(2, 12, 6, 2)]) }],
+        unsent: vec![signal.clone(), RemoteSignal { name: None, attachments: Vec::new(), ..signal.clone() }],
+    };
     let bodies = [
         Body::Signal(signal),
         Body::Bounce(bounce),
@@ -51,6 +58,14 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
         Body::Have { next: 3, sent: 1 << 40 },
         Body::Gap { first: 300 },
         Body::Echo,
+        Body::Presence { room: room(), from: membership(7, 8), is_away: true },
+        Body::Hold { connection, rooms: vec![room(), RoomId::new("other").unwrap()] },
+        Body::Held { connection },
+        Body::Claim { connection, request: Bytes::from_static(b"token") },
+        Body::Refused { connection },
+        Body::Handover(Box::new(handover)),
+        Body::Kick { room: room(), connection, id: 12 },
+        Body::Done { id: 12, is_done: true },
     ];
     let entries = changes.map(|change| encode_entry(&LogEntry { room: room(), serial: 1, version: 3, change }).into());
     let frames = bodies.map(|body| encode_frame(&LinkFrame { from: Incarnation(u64::MAX), number: 77, body }));
@@ -70,7 +85,7 @@ fn every_message_is_decoded_as_it_was_encoded() {
         let message = decode(bytes).unwrap().expect("the kind is known");
         assert_eq!(encode(&message), bytes, "{message:?}");
     }
-    assert_eq!(MESSAGES.len(), 12);
+    assert_eq!(MESSAGES.len(), 20);
 }
 
 #[test]

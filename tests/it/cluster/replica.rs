@@ -69,3 +69,23 @@ fn older_record_of_a_member_does_not_replace_the_later() {
     assert!(diff(old).changed.is_empty(), "an engine that lost some seconds");
     assert_eq!(diff(later.clone()).changed, [later]);
 }
+
+#[test]
+fn member_that_departed_follows_the_record() {
+    let mine = [member(1, 11, 1, 5)];
+    let taken = member(1, 11, 2, 6);
+    let diff = |record| replica(&mine).diff(&record, ME, |_| Standing::Departed);
+    assert_eq!(diff(record(6, std::slice::from_ref(&taken))).changed, [taken]);
+    assert_eq!(diff(record(6, &[])).gone, [ConnectionId::from_u128(1)]);
+}
+
+#[test]
+fn member_that_arrives_completes_and_one_that_was_given_up_is_gone() {
+    let taken = member(1, 11, 1, 6);
+    let theirs = [member(1, 11, 2, 5)];
+    let diff = |known: &[_], standing| replica(known).diff(&record(6, std::slice::from_ref(&taken)), ME, |_| standing);
+    assert_eq!(diff(&theirs, Standing::Arriving).arrived, std::slice::from_ref(&taken));
+    assert_eq!(diff(&[], Standing::Arriving).arrived, std::slice::from_ref(&taken));
+    assert_eq!(diff(&theirs, Standing::Gone).gone, [ConnectionId::from_u128(1)]);
+    assert_eq!(diff(&[], Standing::Gone), parlor::cluster::replica::Diff::default());
+}

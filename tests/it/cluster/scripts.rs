@@ -10,7 +10,7 @@ use parlor::cluster::{Call, Incarnation, Member, Membership, Nonce, ScriptReply}
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{Capacity, Founding, LeaveReason, Metadata};
 
-use crate::cluster_sim::model::{Caller, Model};
+use crate::cluster_sim::model::{Caller, Clock, Model};
 use crate::cluster_sim::random::Random;
 use crate::support::redis::Redis;
 use crate::support::server::LIMIT;
@@ -91,7 +91,8 @@ impl Test {
                 for _ in 0..self.below(3) {
                     let member = self.own(&room, me).unwrap_or_else(|| self.member(me));
                     if !members.iter().any(|listed: &Listed| listed.member.connection() == member.connection()) {
-                        members.push(Listed { member, is_admitted: self.below(3) > 0 });
+                        let (is_admitted, is_arriving) = (self.below(3) > 0, self.below(6) == 0);
+                        members.push(Listed { member, is_admitted, is_arriving });
                     }
                 }
                 let known = self.model.rooms.get(&room).map_or((0, 0), |record| (record.serial, record.version));
@@ -99,7 +100,14 @@ impl Test {
                 let may_create = self.below(8) > 0;
                 Call::Sync(Sync { founding: self.founding(&room), may_create, serial, version, members })
             }
-            18 => Call::Beat,
+            18 => match self.below(4) {
+                0 => Call::Beat,
+                _ => {
+                    let from = Incarnation(self.below(NODES) + 1);
+                    let member = self.own(&room, from).unwrap_or_else(|| self.member(from));
+                    Call::Move { room, membership: member.membership, from }
+                }
+            },
             _ => Call::Reap { dead: Incarnation(self.below(NODES) + 1) },
         }
     }
@@ -143,6 +151,7 @@ async fn scripts_do_what_their_model_does() {
         inboxes.subscribe(inbox(*node)).await.unwrap();
     }
     let mut messages = inboxes.into_on_message();
+    let clock = Clock { now: NOW, lease: LEASE, subscribed: scripts.keys().copied().collect() };
     let mut run = Test { random: Random(1), model: Model::new(EPOCH), generations: BTreeMap::new() };
     for step in 0..4_000 {
         let me = Incarnation(run.below(NODES) + 1);
@@ -168,7 +177,7 @@ async fn scripts_do_what_their_model_does() {
             _ => run.call(me),
         };
         let scripts = scripts.get_mut(&me).unwrap();
-        let (expected, entries) = run.model.run(NOW, LEASE, Caller { me, generation }, &call);
+        let (expected, entries) = run.model.run(&clock, Caller { me, generation }, &call);
         let reply = scripts.run(me, generation, &call, EPOCH).await.unwrap_or_else(|error| panic!("{call:?}: {error}"));
         assert_eq!(sorted(reply), sorted(expected.clone()), "step {step}: {me} {generation} {call:?}");
         if matches!(expected, ScriptReply::Welcome { .. }) {

@@ -1,17 +1,20 @@
-//! The actions of clients, and the events for their sessions.
+//! The actions of clients and of an operator.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parlor::cluster::Host;
-use parlor::cluster::node::{JoinRequest, OutgoingSignal};
-use parlor::id::ConnectionId;
-use parlor::room::{
-    Command, Delivery, Event, JoinBounds, LeaveReason, Metadata, MetadataPatch, RoomKind, Signal, SignalKind, Target,
-};
+use parlor::cluster::node::JoinRequest;
+use parlor::id::{ConnectionId, PeerId};
+use parlor::room::{Command, Delivery, Event, JoinBounds, LeaveReason, Metadata, MetadataPatch, RoomKind, Target};
 
-use super::client::{Inside, Sent, Session, State};
-use super::host::Notice;
-use super::world::{Happening, ROOMS, World, room_id};
+use super::client::{Connection, State};
+use super::host::ToClient;
+use super::ledger::Sent;
+use super::world::{Happening, NODES, ROOMS, World, room_id};
+
+/// How many rooms a client is in at most.
+const MAX_ROOMS: usize = 2;
 
 impl World {
     /// A client does something, or nothing.
@@ -21,220 +24,191 @@ impl World {
         }
         let next = self.random.millis(5, 300);
         self.after(next, Happening::Client { client });
+        let is_steady = self.clients[client].is_steady;
         let Some(session) = &self.clients[client].session else {
             self.connect(client);
             return;
         };
         // A stopped process reads nothing from its clients.
-        if self.machines[session.node].process.as_ref().is_none_or(|process| process.is_stopped) {
+        let process = self.machines[session.node].process.as_ref().filter(|process| !process.is_stopped);
+        // Or its session has ended, as its client is about to learn.
+        let can_act = process.is_some_and(|process| process.sessions.has(session.connection));
+        if !can_act || session.state != Connection::Open {
             return;
         }
         let chance = self.random.below(1000);
-        match &session.state {
-            State::Outside => self.join(client),
-            State::Joining { .. } if chance < 20 => self.leave(client),
+        let churn = if is_steady { 1 } else { 25 };
+        let count = session.rooms.len();
+        let choice = self.random.index(count.max(1));
+        let session = self.clients[client].session.as_ref().unwrap();
+        let Some((room, state)) = session.rooms.iter().nth(choice) else {
+            self.join(client);
+            return;
+        };
+        let room = *room;
+        match state {
+            _ if chance < 12 && !self.is_stable() => self.drop_connection(client),
+            _ if chance < 16 && count < MAX_ROOMS => self.join(client),
+            State::Leaving => {}
+            _ if chance < 16 + churn => self.leave(client, room),
             State::Joining { .. } => {}
-            State::Inside(_) if chance < 30 => self.leave(client),
-            State::Inside(_) if chance < 40 => self.end_session(client),
-            State::Inside(_) if chance < 70 => self.update(client),
-            State::Inside(_) => self.signal(client),
+            State::Inside(_) if chance < 16 + 2 * churn => self.close(client),
+            State::Inside(_) if chance < 120 => self.update(client, room),
+            State::Inside(_) => self.signal(client, room),
         }
-    }
-
-    fn connect(&mut self, client: usize) {
-        let node = self.random.index(self.machines.len());
-        let Some(process) = &self.machines[node].process else { return };
-        self.sessions += 1;
-        let connection = ConnectionId::from_u128(self.sessions);
-        process.sessions.rooms().connect(connection);
-        self.clients[client].session = Some(Session { node, connection, state: State::Outside });
     }
 
     fn join(&mut self, client: usize) {
         let room = self.random.index(ROOMS);
-        let peer = self.clients[client].name.clone();
+        let metadata = Metadata::new(&format!("\"n\":{}", self.random.below(1000)));
+        let (peer, since) = (self.clients[client].name.clone(), self.now);
         let session = self.clients[client].session.as_mut().unwrap();
-        session.state = State::Joining { room };
+        if session.rooms.contains_key(&room) {
+            return;
+        }
+        session.rooms.insert(room, State::Joining { since });
         let (node, connection) = (session.node, session.connection);
         self.note(|| format!("client {client} ({connection}) joins room {room} on node {node}"));
         let request = JoinRequest {
             room: room_id(room),
             connection,
             peer,
-            metadata: Metadata::default(),
+            metadata,
             kind: RoomKind::Group,
             bounds: JoinBounds::default(),
         };
-        self.with_node(node, |process, now| process.node.join(now, request));
+        self.with_node(node, |process, now| {
+            process.sessions.joins(connection, &request.room, true);
+            process.nodes.join(now, request);
+        });
     }
 
-    fn leave(&mut self, client: usize) {
+    fn leave(&mut self, client: usize, room: usize) {
         let session = self.clients[client].session.as_mut().unwrap();
         let (node, connection) = (session.node, session.connection);
-        let room = match &session.state {
-            State::Joining { room } => *room,
-            State::Inside(inside) => inside.room,
-            State::Outside => return,
-        };
-        session.state = State::Outside;
+        if let Some(State::Inside(inside)) = session.rooms.insert(room, State::Leaving) {
+            self.check_presence(connection, room, &inside);
+            self.ledger.end(inside.join);
+        }
         self.note(|| format!("client {client} ({connection}) leaves room {room} on node {node}"));
         let id = room_id(room);
-        let process = self.machines[node].process.as_ref().unwrap();
-        let applied = process.sessions.rooms().leave(connection, &id, LeaveReason::Left);
-        let deliveries = applied.map(|applied| applied.deliveries.clone()).unwrap_or_default();
-        self.deliver(node, &deliveries);
-        self.with_node(node, |process, now| process.node.left(now, &id, connection, LeaveReason::Left));
+        self.with_node(node, |process, now| {
+            if let Some(applied) = process.sessions.rooms().leave(connection, &id, LeaveReason::Left) {
+                process.sessions.queue(&applied.deliveries);
+            }
+            process.sessions.joins(connection, &id, false);
+            process.sessions.send(connection, ToClient::Left { room: id.clone() });
+            process.nodes.left(now, &id, connection, LeaveReason::Left);
+        });
     }
 
-    /// A session ends: the client disconnects, or is disconnected.
-    fn end_session(&mut self, client: usize) {
-        self.leave(client);
-        let session = self.clients[client].session.take().unwrap();
-        let process = self.machines[session.node].process.as_ref().unwrap();
-        process.sessions.rooms().disconnect(session.connection);
-    }
-
-    fn update(&mut self, client: usize) {
-        let text = format!("\"n\":{}", self.random.below(1000));
+    /// A client ends its session.
+    fn close(&mut self, client: usize) {
         let session = self.clients[client].session.as_ref().unwrap();
-        let State::Inside(inside) = &session.state else { return };
-        let (node, connection, id) = (session.node, session.connection, room_id(inside.room));
+        let (node, connection) = (session.node, session.connection);
+        self.forget_session(client);
+        self.end_session(node, connection, LeaveReason::Left);
+    }
+
+    fn update(&mut self, client: usize, room: usize) {
+        let text = format!("\"n\":{}", self.random.below(1000));
+        let session = self.clients[client].session.as_mut().unwrap();
+        let Some(State::Inside(inside)) = session.rooms.get_mut(&room) else { return };
+        inside.metadata = Metadata::new(&text);
+        let (node, connection, id) = (session.node, session.connection, room_id(room));
         let patch = MetadataPatch { text: text.as_str().into(), merge: |_, new| new.to_owned() };
         let command = Command::Update { room: Some(id.clone()), patch };
-        let process = self.machines[node].process.as_ref().unwrap();
-        let applied = process.sessions.rooms().apply(self.moment(), connection, command).unwrap();
-        let deliveries = applied.deliveries.clone();
-        drop(applied);
-        self.deliver(node, &deliveries);
-        self.with_node(node, |process, now| process.node.updated(now, &id, connection, Metadata::new(&text)));
+        self.with_node(node, |process, now| {
+            // The server may have removed the peer, which its client is about to learn.
+            if let Ok(applied) = process.sessions.rooms().apply(now, connection, command) {
+                process.sessions.queue(&applied.deliveries);
+                drop(applied);
+                process.nodes.updated(now, &id, connection, Metadata::new(&text));
+            }
+        });
     }
 
-    /// A client sends a signal to a peer that it sees.
-    fn signal(&mut self, client: usize) {
+    /// A client sends a signal to a peer that it sees, by its connection or its peer id, or to all.
+    fn signal(&mut self, client: usize, room: usize) {
         let session = self.clients[client].session.as_ref().unwrap();
-        let State::Inside(inside) = &session.state else { return };
-        if inside.view.is_empty() {
+        let Some(inside) = session.inside(room).filter(|inside| !inside.view.is_empty()) else { return };
+        let (node, connection, id, join) = (session.node, session.connection, room_id(room), inside.join);
+        let choice = self.random.index(inside.view.len());
+        let (to, seen) = inside.view.iter().nth(choice).unwrap();
+        let to = *to;
+        let target = match self.random.below(10) {
+            0 => None,
+            1 => Some(Target::new(seen.peer.clone())),
+            _ => Some(Target::connection(PeerId::new(&to.to_string()).unwrap())),
+        };
+        let sent = Sent { number: self.ledger.number(), join };
+        let is_to_one = target.as_ref().is_some_and(|target| target.as_peer().is_none());
+        let command = Command::Relay { room: Some(id), target, signal: sent.signal() };
+        let sessions = Arc::clone(&self.machines[node].process.as_ref().unwrap().sessions);
+        let applied = sessions.rooms().apply(self.moment(), connection, command);
+        let Ok(applied) = applied else {
+            // The server knows already that the peer has left, or this one.
+            if is_to_one {
+                self.record(client, room, sent, to);
+                self.ledger.report(sent.number, to);
+            }
+            return;
+        };
+        let deliveries: Vec<Delivery> = applied.deliveries.clone();
+        for Delivery { to, event } in &deliveries {
+            assert!(matches!(event, Event::SignalRelayed { .. }));
+            to.as_slice().iter().for_each(|to| self.record(client, room, sent, *to));
+        }
+        let elsewhere = sessions.queue(&deliveries);
+        drop(applied);
+        self.send_elsewhere(node, elsewhere);
+        self.with_node(node, |_, _| ());
+    }
+
+    fn record(&mut self, client: usize, room: usize, sent: Sent, to: ConnectionId) {
+        let inside = self.clients[client].session.as_ref().and_then(|session| session.inside(room));
+        let announcement = inside.and_then(|inside| inside.view.get(&to)).map_or(0, |seen| seen.announcement);
+        self.ledger.sent(sent, to, announcement);
+    }
+
+    /// An operator removes a peer from a room, by a request to some node.
+    pub(crate) fn kick(&mut self) {
+        if self.is_stable() {
             return;
         }
-        let choice = self.random.index(inside.view.len());
-        let (to, announcement) = inside.view.iter().nth(choice).map(|(to, announcement)| (*to, *announcement)).unwrap();
-        let (node, connection, id, join) = (session.node, session.connection, room_id(inside.room), inside.join);
-        let sent = Sent { number: self.ledger.number(), join };
-        self.ledger.sent(sent, to, announcement);
-        let body = sent.body();
-        let signal = Signal {
-            kind: SignalKind::Offer,
-            name: None,
-            origin: "test",
-            content: 0..body.len(),
-            body: body.into(),
-            note: sent.number,
-            echo: false,
-            attachments: Vec::new(),
-        };
-        let target = Some(Target::connection(to.into()));
-        let command = Command::Relay { room: Some(id), target, signal };
-        let process = self.machines[node].process.as_ref().unwrap();
-        let applied =
-            process.sessions.rooms().apply(self.moment(), connection, command).expect("a peer that is seen is there");
-        let deliveries = applied.deliveries.clone();
-        drop(applied);
-        self.deliver(node, &deliveries);
+        let next = self.random.millis(2000, 6000);
+        self.after(next, Happening::Kick);
+        let (node, room) = (self.random.index(NODES), self.random.index(ROOMS));
+        let id = room_id(room);
+        let Some(process) = self.machines[node].process.as_ref().filter(|process| !process.is_stopped) else { return };
+        let engine = process.nodes.engine_of(&id);
+        let members = self.engines[engine].data.rooms.get(&id).map(|record| record.members.clone()).unwrap_or_default();
+        if members.is_empty() || !process.nodes.nodes()[engine].is_ready() {
+            return;
+        }
+        let member = &members[self.random.index(members.len())];
+        let (holder, connection) = (member.holder, member.connection());
+        if holder == process.nodes.nodes()[engine].incarnation() {
+            return;
+        }
+        let number = self.kicks.begin(self.now);
+        self.note(|| format!("node {node} asks {holder} to remove {connection} from room {room}"));
+        self.with_node(node, |process, now| process.nodes.kick(now, holder, id, connection, number));
     }
 
-    /// Delivers events to the clients of a node; signals to others leave through the node.
-    fn deliver(&mut self, node: usize, deliveries: &[Delivery]) {
-        for Delivery { to, event } in deliveries {
-            let mut remote = Vec::new();
-            for connection in to.as_slice() {
-                match self.client_of(node, *connection) {
-                    Some(client) => self.tell(client, event),
-                    None => remote.push(*connection),
-                }
-            }
-            if let Event::SignalRelayed { room, from, found_by, signal } = event
-                && !remote.is_empty()
-            {
-                let (room, from, found_by, signal) = (room.clone(), from.connection, *found_by, signal.clone());
-                let outgoing = OutgoingSignal { room, from, to: remote, found_by, signal };
-                self.with_node(node, |process, now| process.node.send(now, &outgoing));
-            }
-        }
+    /// An operator's request is answered.
+    pub(crate) fn kicked(&mut self, id: u64, is_done: bool) {
+        self.kicks.end(id);
+        self.stats.kicked += u64::from(is_done);
     }
 
-    fn client_of(&self, node: usize, connection: ConnectionId) -> Option<usize> {
-        self.clients.iter().position(|client| {
-            client.session.as_ref().is_some_and(|session| session.node == node && session.connection == connection)
-        })
-    }
-
-    fn tell(&mut self, client: usize, event: &Event) {
-        self.note(|| format!("client {client} receives {event:?}"));
-        let session = self.clients[client].session.as_mut().unwrap();
-        if let (State::Joining { room }, Event::Joined(_)) = (&session.state, event) {
-            self.ledger.joins += 1;
-            session.state = State::Inside(Inside::new(*room, self.ledger.number()));
+    /// Checks that a peer that is still in a room was not seen leaving it.
+    pub(crate) fn check_presence(&self, connection: ConnectionId, room: usize, inside: &super::client::Inside) {
+        if self.has_old_data {
+            return;
         }
-        let connection = session.connection;
-        if let State::Inside(inside) = &mut session.state
-            && !self.ledger.tell(inside, connection, event)
-        {
-            session.state = State::Outside;
-        }
-    }
-
-    /// A node tells its sessions something.
-    pub(crate) fn notice(&mut self, node: usize, notice: Notice) {
-        match notice {
-            Notice::Deliveries(deliveries) => self.deliver(node, &deliveries),
-            Notice::Joined { connection, outcome: Ok(deliveries), .. } => {
-                assert!(self.client_of(node, connection).is_some(), "{connection} joins, which has ended");
-                self.deliver(node, &deliveries);
-            }
-            Notice::Joined { connection, outcome: Err(why), .. } => {
-                self.stats.refused += 1;
-                self.note(|| format!("{connection} is refused: {why:?}"));
-                if let Some(client) = self.client_of(node, connection) {
-                    self.clients[client].session.as_mut().unwrap().state = State::Outside;
-                }
-            }
-            Notice::Removed { connection } => {
-                if let Some(client) = self.client_of(node, connection) {
-                    self.clients[client].session.as_mut().unwrap().state = State::Outside;
-                }
-            }
-            Notice::Undelivered(signal) => {
-                self.note(|| format!("{signal:?}"));
-                self.ledger.report(signal.note);
-            }
-            Notice::End { .. } => unreachable!("sessions end last"),
-        }
-    }
-
-    /// The cluster has ended a session.
-    pub(crate) fn is_ended(&mut self, node: usize, connection: ConnectionId) {
-        self.stats.ended += 1;
-        if let Some(client) = self.client_of(node, connection) {
-            self.end_session(client);
-        }
-    }
-
-    /// The process of a node is gone, and its sessions with it.
-    pub(crate) fn kill_node(&mut self, node: usize) {
-        let machine = &mut self.machines[node];
-        machine.process = None;
-        machine.life += 1;
-        machine.unread.clear();
-        let connection = machine.connection.take();
-        for client in &mut self.clients {
-            if client.session.as_ref().is_some_and(|session| session.node == node) {
-                client.session = None;
-            }
-        }
-        if let Some(connection) = connection {
-            self.connections[connection].is_open_at_node = false;
-            let delay = self.random.millis(0, 5);
-            self.after(delay + Duration::from_millis(1), Happening::Closed { connection });
-        }
+        let missed = self.ledger.was_missed(connection, room_id(room), inside.joined_at);
+        let is_long_ago = missed.is_some_and(|when| self.now.saturating_sub(when) > Duration::from_secs(40));
+        assert!(!is_long_ago, "{connection} was seen leaving room {room} at {missed:?}, and is still there");
     }
 }

@@ -15,36 +15,37 @@ impl World {
         self.after(next, Happening::Fault);
         self.stats.faults += 1;
         let node = self.random.index(NODES);
+        let engine = self.random.index(self.engines.len());
         match self.random.below(100) {
             0..35 => {
                 let is_noticed = self.random.percent(50);
-                self.cut(node, is_noticed);
+                self.cut(node, engine, is_noticed);
             }
-            35..45 => self.stop_node(node),
-            45..55 => self.crash_node(node),
+            35..45 => self.stop_node(node, None),
+            45..55 => self.crash_node(node, None),
             55..65 => self.cut_node_off(node),
-            65..75 => self.stop_engine(),
-            75..83 => self.slow_engine(),
-            _ => self.crash_engine(),
+            65..75 => self.stop_engine(engine),
+            75..83 => self.slow_engine(engine),
+            _ => self.crash_engine(engine),
         }
     }
 
-    fn stop_node(&mut self, node: usize) {
+    pub(crate) fn stop_node(&mut self, node: usize, time: Option<Duration>) {
         let life = self.machines[node].life;
         let Some(process) = self.machines[node].process.as_mut().filter(|process| !process.is_stopped) else { return };
         process.is_stopped = true;
         self.note(|| format!("node {node} is stopped"));
-        let time = self.random.millis(500, 18_000);
+        let time = time.unwrap_or_else(|| self.random.millis(500, 18_000));
         self.after(time, Happening::EndOfFault(Fault::NodeStopped { node, life }));
     }
 
-    fn crash_node(&mut self, node: usize) {
+    pub(crate) fn crash_node(&mut self, node: usize, time: Option<Duration>) {
         if self.machines[node].process.is_none() {
             return;
         }
         self.note(|| format!("node {node} is killed"));
         self.kill_node(node);
-        let time = self.random.millis(500, 15_000);
+        let time = time.unwrap_or_else(|| self.random.millis(500, 15_000));
         self.after(time, Happening::EndOfFault(Fault::NodeDead { node }));
     }
 
@@ -52,40 +53,42 @@ impl World {
         if std::mem::replace(&mut self.machines[node].is_cut_off, true) {
             return;
         }
-        let is_noticed = self.random.percent(50);
-        self.cut(node, is_noticed);
+        for engine in 0..self.engines.len() {
+            let is_noticed = self.random.percent(50);
+            self.cut(node, engine, is_noticed);
+        }
         let time = self.random.millis(500, 18_000);
         self.after(time, Happening::EndOfFault(Fault::NodeCutOff { node }));
     }
 
-    fn stop_engine(&mut self) {
-        if self.engine.is_stopped || self.engine.is_dead {
+    fn stop_engine(&mut self, engine: usize) {
+        if self.engines[engine].is_stopped || self.engines[engine].is_dead {
             return;
         }
-        self.engine.is_stopped = true;
-        self.note(|| "the engine is stopped".to_owned());
+        self.engines[engine].is_stopped = true;
+        self.note(|| format!("engine {engine} is stopped"));
         let time = self.random.millis(200, 16_000);
-        self.after(time, Happening::EndOfFault(Fault::EngineStopped));
+        self.after(time, Happening::EndOfFault(Fault::EngineStopped { engine }));
     }
 
-    fn slow_engine(&mut self) {
-        if !self.engine.delay.is_zero() {
+    fn slow_engine(&mut self, engine: usize) {
+        if !self.engines[engine].delay.is_zero() {
             return;
         }
-        self.engine.delay = Duration::from_millis(300);
-        self.note(|| "the engine is slow".to_owned());
+        self.engines[engine].delay = Duration::from_millis(300);
+        self.note(|| format!("engine {engine} is slow"));
         let time = self.random.millis(1000, 10_000);
-        self.after(time, Happening::EndOfFault(Fault::EngineSlow));
+        self.after(time, Happening::EndOfFault(Fault::EngineSlow { engine }));
     }
 
-    fn crash_engine(&mut self) {
-        if self.engine.is_dead {
+    fn crash_engine(&mut self, engine: usize) {
+        if self.engines[engine].is_dead {
             return;
         }
-        self.note(|| "the engine is killed".to_owned());
-        self.kill_engine();
+        self.note(|| format!("engine {engine} is killed"));
+        self.kill_engine(engine);
         let time = self.random.millis(100, 14_000);
-        self.after(time, Happening::EndOfFault(Fault::EngineDead));
+        self.after(time, Happening::EndOfFault(Fault::EngineDead { engine }));
     }
 
     /// A fault is over.
@@ -95,9 +98,9 @@ impl World {
             Fault::NodeStopped { node, life } => self.continue_node(node, life),
             Fault::NodeDead { node } => self.start_node(node),
             Fault::NodeCutOff { node } => self.machines[node].is_cut_off = false,
-            Fault::EngineStopped => self.continue_engine(),
-            Fault::EngineSlow => self.engine.delay = Duration::ZERO,
-            Fault::EngineDead => self.restart_engine(),
+            Fault::EngineStopped { engine } => self.continue_engine(engine),
+            Fault::EngineSlow { engine } => self.engines[engine].delay = Duration::ZERO,
+            Fault::EngineDead { engine } => self.restart_engine(engine),
         }
     }
 
@@ -105,25 +108,26 @@ impl World {
         let machine = &mut self.machines[node];
         let Some(process) = machine.process.as_mut().filter(|_| machine.life == life) else { return };
         process.is_stopped = false;
+        machine.continued_at = self.now;
         for (connection, packet) in std::mem::take(&mut machine.unread) {
             self.at_node(connection, packet);
         }
     }
 
     /// The engine comes back: with its data, with none, or with data of some seconds ago.
-    fn restart_engine(&mut self) {
-        self.engine.is_dead = false;
+    fn restart_engine(&mut self, engine: usize) {
+        self.engines[engine].is_dead = false;
         match self.random.below(3) {
             0 => {}
             1 => {
                 self.has_lost_data = true;
                 let epoch = self.random.next();
-                self.engine.data = Model::new(epoch);
+                self.engines[engine].data = Model::new(epoch);
             }
             _ => {
-                self.has_lost_data = true;
+                self.has_old_data = true;
                 let age = self.random.index(10);
-                self.engine.data = self.engine.old(age);
+                self.engines[engine].data = self.engines[engine].old(age);
             }
         }
     }

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parlor::cluster::frame::{LogEntry, RoomChange};
 use parlor::cluster::script::{Join, Listed, Sync};
-use parlor::cluster::{Call, Incarnation, Member, Nonce, Refusal, RoomRecord, ScriptReply};
+use parlor::cluster::{Call, Incarnation, Member, Membership, Nonce, Refusal, RoomRecord, ScriptReply};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::LeaveReason;
 
 /// How many rooms one `reap` empties.
 const REAPED_ROOMS: usize = 64;
+
+/// How long a node without a subscriber to its inbox may be silent, in milliseconds.
+const GONE: u64 = 3000;
 
 /// The data of an engine.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +25,8 @@ pub(crate) struct Model {
     pub(crate) rooms: BTreeMap<RoomId, RoomRecord>,
     /// Rooms that ended, and the serial that they had.
     ended: BTreeMap<RoomId, u64>,
+    /// Whether the last call has added a member to a room.
+    was_added: bool,
 }
 
 /// A script that runs.
@@ -38,27 +43,67 @@ pub(crate) struct Caller {
     pub(crate) generation: u64,
 }
 
+/// The inputs of a script beside the data of the engine.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    /// The time in milliseconds.
+    pub(crate) now: u64,
+    pub(crate) lease: u64,
+    /// The incarnations whose inboxes have a subscriber.
+    pub(crate) subscribed: BTreeSet<Incarnation>,
+}
+
+impl Clock {
+    /// Returns whether a node may be dead: its lease is over, or its process is gone.
+    fn is_over(&self, node: Incarnation, beat: u64) -> bool {
+        let age = self.now.saturating_sub(beat);
+        age > self.lease || age > GONE && !self.subscribed.contains(&node)
+    }
+}
+
 impl Model {
     /// Returns the data of an engine that was wiped.
     pub(crate) fn new(epoch: u64) -> Self {
         Self { epoch, ..Self::default() }
     }
 
-    /// Runs a script at a time in milliseconds. Returns its reply, and what it published to whose inbox.
+    /// Checks the data after a call.
+    pub(crate) fn check(&self, call: &Call, capacity: usize) {
+        let Some(record) = call.room().and_then(|room| self.rooms.get(room)) else { return };
+        let peers: BTreeSet<_> = record.members.iter().map(|member| &member.peer).collect();
+        assert_eq!(peers.len(), record.members.len(), "a peer id twice after {call:?}");
+        let connections: BTreeSet<_> = record.members.iter().map(Member::connection).collect();
+        assert_eq!(connections.len(), record.members.len(), "a connection twice after {call:?}");
+        let last = record.members.last().map(|member| member.membership);
+        if let Call::Join(join) = call
+            && last == Some(join.member.membership)
+            && self.was_added
+        {
+            assert!(record.members.len() <= capacity, "{call:?} exceeds the capacity");
+        }
+    }
+
+    /// Returns whether the incarnation that a call was to remove is gone.
+    pub(crate) fn is_removed(&self, call: &Call) -> bool {
+        matches!(call, Call::Reap { dead } if !self.alive.contains_key(dead))
+    }
+
+    /// Runs a script. Returns its reply, and what it published to whose inbox.
     pub(crate) fn run(
         &mut self,
-        now: u64,
-        lease: u64,
+        clock: &Clock,
         caller: Caller,
         call: &Call,
     ) -> (ScriptReply, Vec<(Incarnation, LogEntry)>) {
         let Caller { me, generation } = caller;
+        let now = clock.now;
+        self.was_added = false;
         let mut run = Run { data: self, me, published: Vec::new() };
         let reply = match call {
             Call::Hello { known_epoch } => run.hello(now, generation, *known_epoch),
             _ if !run.data.alive.contains_key(&me) => ScriptReply::Fenced,
             _ if run.data.generations.get(&me) != Some(&generation) => ScriptReply::Stale,
-            Call::Beat => run.beat(now, lease),
+            Call::Beat => run.beat(clock),
             Call::Join(join) => run.join(join),
             Call::Leave { room, connection, reason } => {
                 run.leave(room, *connection, *reason);
@@ -75,7 +120,8 @@ impl Model {
                 ScriptReply::Done
             }
             Call::Sync(sync) => run.sync(sync),
-            Call::Reap { dead } => run.reap(now, lease, *dead),
+            Call::Reap { dead } => run.reap(clock, *dead),
+            Call::Move { room, membership, from } => run.take_over(room, *membership, *from),
         };
         (reply, run.published)
     }
@@ -100,10 +146,10 @@ impl Run<'_> {
         ScriptReply::Welcome { epoch: self.data.epoch, living: self.data.alive.keys().copied().collect() }
     }
 
-    fn beat(&mut self, now: u64, lease: u64) -> ScriptReply {
-        self.data.alive.insert(self.me, now);
-        let is_expired = |beat: u64| now.saturating_sub(beat) > lease;
-        let expired = self.data.alive.iter().filter(|(_, beat)| is_expired(**beat)).map(|(node, _)| *node).collect();
+    fn beat(&mut self, clock: &Clock) -> ScriptReply {
+        self.data.alive.insert(self.me, clock.now);
+        let expired = self.data.alive.iter().filter(|(node, beat)| clock.is_over(**node, **beat));
+        let expired = expired.map(|(node, _)| *node).collect();
         ScriptReply::Alive { living: self.data.alive.keys().copied().collect(), expired }
     }
 
@@ -146,11 +192,29 @@ impl Run<'_> {
             return ScriptReply::Denied(Refusal::Full { capacity });
         }
         let before = holders(Some(record));
+        self.data.was_added = old.is_none();
         let replaced = old.map(|old| record.members.remove(old).connection());
         record.version += 1;
         let member = Member { since: record.version, ..join.member.clone() };
         record.members.push(member.clone());
         self.publish(room, &before, RoomChange::Join { member, replaced });
+        if !before.contains(&self.me) {
+            self.publish_snapshot(room, &BTreeSet::from([self.me]));
+        }
+        ScriptReply::Done
+    }
+
+    /// Takes a member over from another node.
+    fn take_over(&mut self, room: &RoomId, membership: Membership, from: Incarnation) -> ScriptReply {
+        let record = self.data.rooms.get_mut(room);
+        let before = holders(record.as_deref());
+        let Some(record) = record else { return ScriptReply::Denied(Refusal::NotMember) };
+        let version = record.version + 1;
+        let member = record.members.iter_mut().find(|member| member.membership == membership && member.holder == from);
+        let Some(member) = member else { return ScriptReply::Denied(Refusal::NotMember) };
+        (member.holder, member.since) = (self.me, version);
+        record.version = version;
+        self.publish(room, &before, RoomChange::Move { connection: membership.connection, holder: self.me });
         if !before.contains(&self.me) {
             self.publish_snapshot(room, &BTreeSet::from([self.me]));
         }
@@ -196,9 +260,9 @@ impl Run<'_> {
         }
     }
 
-    fn reap(&mut self, now: u64, lease: u64, dead: Incarnation) -> ScriptReply {
+    fn reap(&mut self, clock: &Clock, dead: Incarnation) -> ScriptReply {
         let Some(beat) = self.data.alive.get(&dead) else { return ScriptReply::Reaped { is_over: true } };
-        if now.saturating_sub(*beat) <= lease {
+        if !clock.is_over(dead, *beat) {
             return ScriptReply::Reaped { is_over: true };
         }
         let has_member = |record: &RoomRecord| record.members.iter().any(|member| member.holder == dead);
@@ -233,7 +297,7 @@ impl Run<'_> {
             record.members.retain(|member| member.holder != self.me || is_listed(member));
             has_changed = record.members.len() != count;
         }
-        for listed in &sync.members {
+        for listed in sync.members.iter().filter(|listed| !listed.is_arriving) {
             if listed.is_admitted && is_over {
                 out.push(refuse(listed, Refusal::Closed));
                 continue;
@@ -276,7 +340,7 @@ impl Run<'_> {
 
     /// Puts a member of the calling node into a record. Returns whether that changed it.
     fn put_back(&self, record: &mut RoomRecord, listed: &Listed) -> Result<bool, Refusal> {
-        let Listed { member, is_admitted } = listed;
+        let Listed { member, is_admitted, .. } = listed;
         if let Some(known) = record.members.iter_mut().find(|known| known.membership == member.membership) {
             if known.holder != self.me && known.since > member.since {
                 return Err(Refusal::Replaced);

@@ -8,8 +8,8 @@ use parlor::cluster::frame::encode_entry;
 use parlor::cluster::{Call, CallId, Incarnation, ScriptReply};
 
 use super::host::Request;
-use super::model::{Caller, Model};
-use super::world::{Happening, LEASE, World};
+use super::model::{Caller, Clock, Model};
+use super::world::{CAPACITY, Happening, LEASE, World};
 
 /// A message on a connection.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub(crate) enum Packet {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) node: usize,
+    engine: usize,
+    opened: Duration,
     life: u64,
     caller: Caller,
     /// Whether each side believes that it is open. What is in flight to a side that is closed is lost.
@@ -35,6 +37,13 @@ pub(crate) struct Connection {
     is_subscribed: bool,
     last_to_engine: Duration,
     last_to_node: Duration,
+}
+
+impl Connection {
+    /// Whether the engine publishes to it.
+    fn is_reader(&self) -> bool {
+        self.is_subscribed && self.is_open_at_engine
+    }
 }
 
 /// The engine as a process.
@@ -69,28 +78,29 @@ impl EngineState {
 
 impl World {
     /// A node asks something of its engine.
-    pub(crate) fn request(&mut self, node: usize, request: Request) {
+    pub(crate) fn request(&mut self, node: usize, engine: usize, request: Request) {
         match request {
-            Request::Connect { me, generation } => self.open(node, Caller { me, generation }),
-            Request::Call { id, call } => self.send_to_engine(node, Packet::Call { id, call }),
+            Request::Connect { me, generation } => self.open(node, engine, Caller { me, generation }),
+            Request::Call { id, call } => self.send_to_engine(node, engine, Packet::Call { id, call }),
             Request::Publish { to, number, message } => {
-                self.send_to_engine(node, Packet::Publish { to, number, message });
+                self.send_to_engine(node, engine, Packet::Publish { to, number, message });
             }
         }
     }
 
-    fn open(&mut self, node: usize, caller: Caller) {
-        if let Some(former) = self.machines[node].connection.take() {
+    fn open(&mut self, node: usize, engine: usize, caller: Caller) {
+        if let Some(former) = self.machines[node].connection[engine].take() {
             self.connections[former].is_open_at_node = false;
             // The engine learns of it some time, and still reads what was sent.
-            if self.random.percent(50) {
-                self.connections[former].is_open_at_engine = false;
-            }
+            let delay = if self.random.percent(50) { Duration::ZERO } else { self.random.millis(0, 4000) };
+            self.after(delay, Happening::Closed { connection: former });
         }
         let connection = self.connections.len();
         let life = self.machines[node].life;
         self.connections.push(Connection {
             node,
+            engine,
+            opened: self.now,
             life,
             caller,
             is_open_at_engine: true,
@@ -99,8 +109,8 @@ impl World {
             last_to_engine: self.now,
             last_to_node: self.now,
         });
-        self.machines[node].connection = Some(connection);
-        self.note(|| format!("node {node} connects: connection {connection}, {caller:?}"));
+        self.machines[node].connection[engine] = Some(connection);
+        self.note(|| format!("node {node} connects to engine {engine}: connection {connection}, {caller:?}"));
         if self.machines[node].is_cut_off {
             self.connections[connection].is_open_at_engine = false;
             if self.random.percent(50) {
@@ -108,12 +118,12 @@ impl World {
             }
             return;
         }
-        self.send_to_engine(node, Packet::Open);
+        self.send_to_engine(node, engine, Packet::Open);
     }
 
-    fn send_to_engine(&mut self, node: usize, packet: Packet) {
-        let Some(connection) = self.machines[node].connection else { return };
-        let delay = self.random.micros(50, 2000) + self.engine.delay;
+    fn send_to_engine(&mut self, node: usize, engine: usize, packet: Packet) {
+        let Some(connection) = self.machines[node].connection[engine] else { return };
+        let delay = self.random.micros(50, 2000) + self.engines[engine].delay;
         let open = &mut self.connections[connection];
         if !open.is_open_at_engine {
             return;
@@ -133,7 +143,8 @@ impl World {
 
     /// A packet arrives at the engine.
     pub(crate) fn at_engine(&mut self, connection: usize, packet: Packet) {
-        if self.engine.is_dead {
+        let engine = self.connections[connection].engine;
+        if self.engines[engine].is_dead {
             // A connection that was closed by the death was closed then; a new one is refused.
             if matches!(packet, Packet::Open) {
                 self.connections[connection].is_open_at_engine = false;
@@ -141,8 +152,8 @@ impl World {
             }
             return;
         }
-        if self.engine.is_stopped {
-            self.engine.unread.push_back((connection, packet));
+        if self.engines[engine].is_stopped {
+            self.engines[engine].unread.push_back((connection, packet));
             return;
         }
         if self.connections[connection].is_open_at_engine {
@@ -151,6 +162,7 @@ impl World {
     }
 
     fn execute(&mut self, connection: usize, packet: Packet) {
+        let engine = self.connections[connection].engine;
         match packet {
             Packet::Open => {
                 self.connections[connection].is_subscribed = true;
@@ -160,22 +172,28 @@ impl World {
                 let caller = self.connections[connection].caller;
                 let lease = u64::try_from(LEASE.as_millis()).unwrap();
                 let now = self.millis();
-                let (reply, published) = self.engine.data.run(now, lease, caller, &call);
-                self.note(|| format!("engine: {:?} {call:?} -> {reply:?}", caller.me));
+                let subscribed = self.connections.iter().filter(|open| open.engine == engine && open.is_reader());
+                let subscribed = subscribed.map(|open| open.caller.me).collect();
+                let well = self.is_served_well(engine, &call);
+                let clock = Clock { now, lease, subscribed };
+                let (reply, published) = self.engines[engine].data.run(&clock, caller, &call);
+                assert!(!well || !self.engines[engine].data.is_removed(&call), "a living node is removed: {call:?}");
+                self.engines[engine].data.check(&call, CAPACITY);
+                self.note(|| format!("engine {engine}: {:?} {call:?} -> {reply:?}", caller.me));
                 // Some versions answer the caller before its subscriptions get what the script published.
                 let is_reply_first = self.random.percent(50);
                 if is_reply_first {
                     self.send_to_node(connection, Packet::Reply { id, reply: reply.clone() });
                 }
                 for (to, entry) in published {
-                    self.publish(to, &encode_entry(&entry).into());
+                    self.publish(engine, to, &encode_entry(&entry).into());
                 }
                 if !is_reply_first {
                     self.send_to_node(connection, Packet::Reply { id, reply });
                 }
             }
             Packet::Publish { to, number, message } => {
-                self.publish(to, &message);
+                self.publish(engine, to, &message);
                 if let Some(number) = number {
                     self.send_to_node(connection, Packet::Published { to, number });
                 }
@@ -184,8 +202,25 @@ impl World {
         }
     }
 
-    fn publish(&mut self, to: Incarnation, message: &Bytes) {
-        let is_reader = |open: &Connection| open.is_subscribed && open.is_open_at_engine && open.caller.me == to;
+    /// Whether a call is to remove a node that runs and has been connected for a lease.
+    fn is_served_well(&self, engine: usize, call: &Call) -> bool {
+        let Call::Reap { dead } = call else { return false };
+        let is_it = |open: &Connection| {
+            let machine = &self.machines[open.node];
+            let is_running = machine.process.as_ref().is_some_and(|process| !process.is_stopped);
+            let is_recent = self.now < machine.continued_at + LEASE || self.now < open.opened + LEASE;
+            open.engine == engine
+                && open.caller.me == *dead
+                && open.is_reader()
+                && open.is_open_at_node
+                && is_running
+                && !is_recent
+        };
+        self.connections.iter().any(is_it)
+    }
+
+    fn publish(&mut self, engine: usize, to: Incarnation, message: &Bytes) {
+        let is_reader = |open: &Connection| open.engine == engine && open.is_reader() && open.caller.me == to;
         let readers = (0..self.connections.len()).filter(|index| is_reader(&self.connections[*index]));
         for reader in readers.collect::<Vec<_>>() {
             self.send_to_node(reader, Packet::Message(message.clone()));
@@ -195,7 +230,7 @@ impl World {
     /// A packet, or the end of the connection, arrives at a node.
     pub(crate) fn at_node(&mut self, connection: usize, packet: Option<Packet>) {
         let open = &mut self.connections[connection];
-        let (node, life) = (open.node, open.life);
+        let (node, engine, life) = (open.node, open.engine, open.life);
         if packet.is_none() {
             open.is_open_at_engine = false;
         }
@@ -210,23 +245,23 @@ impl World {
         }
         if packet.is_none() {
             self.connections[connection].is_open_at_node = false;
-            machine.connection = None;
+            machine.connection[engine] = None;
             self.note(|| format!("node {node} loses connection {connection}"));
         }
         self.with_node(node, |process, now| match packet {
-            None => process.node.disconnected(now),
-            Some(Packet::Opened) => process.node.connected(now),
-            Some(Packet::Reply { id, reply }) => process.node.replied(now, id, reply),
-            Some(Packet::Published { to, number }) => process.node.published(to, number),
-            Some(Packet::Message(message)) => process.node.received(now, &message),
+            None => process.nodes.disconnected(now, engine),
+            Some(Packet::Opened) => process.nodes.connected(now, engine),
+            Some(Packet::Reply { id, reply }) => process.nodes.replied(now, engine, id, reply),
+            Some(Packet::Published { to, number }) => process.nodes.published(engine, to, number),
+            Some(Packet::Message(message)) => process.nodes.received(now, engine, &message),
             Some(Packet::Open | Packet::Call { .. } | Packet::Publish { .. }) => unreachable!(),
         });
     }
 
     /// Closes the present connection of a node. What is on its way to the engine is still executed, or not; the node notices
     /// at once, or after some time.
-    pub(crate) fn cut(&mut self, node: usize, is_noticed: bool) {
-        let Some(connection) = self.machines[node].connection else { return };
+    pub(crate) fn cut(&mut self, node: usize, engine: usize, is_noticed: bool) {
+        let Some(connection) = self.machines[node].connection[engine] else { return };
         self.note(|| format!("connection {connection} of node {node} is cut, noticed: {is_noticed}"));
         let delay = if is_noticed { self.random.millis(0, 2) } else { self.random.millis(0, 4000) };
         self.connections[connection].is_subscribed = false;
@@ -237,20 +272,20 @@ impl World {
     }
 
     /// The engine reads what arrived while it was stopped.
-    pub(crate) fn continue_engine(&mut self) {
-        self.engine.is_stopped = false;
-        for (connection, packet) in std::mem::take(&mut self.engine.unread) {
+    pub(crate) fn continue_engine(&mut self, engine: usize) {
+        self.engines[engine].is_stopped = false;
+        for (connection, packet) in std::mem::take(&mut self.engines[engine].unread) {
             self.at_engine(connection, packet);
         }
     }
 
     /// The engine dies: all connections close, and what it had not read is lost.
-    pub(crate) fn kill_engine(&mut self) {
-        self.engine.is_dead = true;
-        self.engine.is_stopped = false;
-        self.engine.unread.clear();
+    pub(crate) fn kill_engine(&mut self, engine: usize) {
+        self.engines[engine].is_dead = true;
+        self.engines[engine].is_stopped = false;
+        self.engines[engine].unread.clear();
         for connection in 0..self.connections.len() {
-            if self.connections[connection].is_open_at_engine {
+            if self.connections[connection].engine == engine && self.connections[connection].is_open_at_engine {
                 self.connections[connection].is_open_at_engine = false;
                 let delay = self.random.millis(0, 10);
                 self.after(delay, Happening::Closed { connection });

@@ -12,6 +12,14 @@ pub(crate) struct Stats {
     pub(crate) refused: u64,
     pub(crate) ended: u64,
     pub(crate) faults: u64,
+    /// Connections of clients that were lost, sessions that were resumed, and those that could not be.
+    pub(crate) drops: u64,
+    pub(crate) resumed: u64,
+    pub(crate) resumes_refused: u64,
+    /// Sessions that moved to another node, and moves that were refused or failed.
+    pub(crate) arrived: u64,
+    pub(crate) moves_refused: u64,
+    pub(crate) kicked: u64,
     /// Counters of the nodes that run at the end.
     pub(crate) counters: Counters,
 }
@@ -25,11 +33,18 @@ impl Stats {
         self.refused += other.refused;
         self.ended += other.ended;
         self.faults += other.faults;
+        self.drops += other.drops;
+        self.resumed += other.resumed;
+        self.resumes_refused += other.resumes_refused;
+        self.arrived += other.arrived;
+        self.moves_refused += other.moves_refused;
+        self.kicked += other.kicked;
         self.add_counters(other.counters);
     }
 
     pub(crate) fn add_counters(&mut self, counters: Counters) {
-        let Counters { connects, fenced, reaped, provisional, resent, repeated, gaps, bounced, malformed } = counters;
+        let Counters { connects, fenced, reaped, provisional, resent, repeated, gaps, bounced, malformed, .. } =
+            counters;
         let sum = &mut self.counters;
         sum.connects += connects;
         sum.fenced += fenced;
@@ -40,5 +55,6 @@ impl Stats {
         sum.gaps += gaps;
         sum.bounced += bounced;
         sum.malformed += malformed;
+        sum.departed += counters.departed;
     }
 }

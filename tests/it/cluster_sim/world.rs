@@ -6,11 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parlor::clock::Moment;
 use parlor::cluster::node::Settings;
-use parlor::id::{PeerId, RoomId};
-use parlor::room::RoomLimits;
+use parlor::id::{ConnectionId, PeerId, RoomId};
+use parlor::room::{LeaveReason, RoomLimits};
 
-use super::client::{Client, Ledger};
-use super::host::{Notice, Process};
+use super::checks::{Kicks, Watch};
+use super::client::Client;
+use super::host::{Notice, Process, ToClient, Vault};
+use super::ledger::Ledger;
 use super::model::Model;
 use super::network::{Connection, EngineState, Packet};
 use super::random::Random;
@@ -19,15 +21,20 @@ use super::stats::Stats;
 pub(crate) const NODES: usize = 4;
 pub(crate) const CLIENTS: usize = 14;
 pub(crate) const ROOMS: usize = 3;
-pub(crate) const CAPACITY: usize = 6;
+pub(crate) const CAPACITY: usize = 5;
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
 /// How long faults happen, and how long the cluster has to heal after the last.
 const FAULTS: Duration = Duration::from_secs(64);
-const HEALING: Duration = Duration::from_secs(44);
+const HEALING: Duration = Duration::from_secs(56);
 
-/// How long clients do nothing at the end, so that nothing is in flight.
+/// How long clients do nothing at the end, so that nothing is in flight; and how long before the end their connections stay,
+/// so that all sessions without a client have ended.
 const QUIET: Duration = Duration::from_secs(4);
+const STABLE: Duration = Duration::from_secs(20);
+
+/// From when on the cluster has healed.
+const HEALED: Duration = Duration::from_secs(25);
 
 /// Something that happens at a time.
 #[derive(Debug)]
@@ -53,7 +60,37 @@ pub(crate) enum Happening {
     Client {
         client: usize,
     },
+    /// A message arrives at a client.
+    Message {
+        client: usize,
+        attachment: u64,
+        number: u64,
+        message: ToClient,
+    },
+    /// A client tries to resume its session.
+    Resume {
+        client: usize,
+        attachment: u64,
+    },
+    /// A node notices that the connection of a client is lost.
+    Lost {
+        node: usize,
+        life: u64,
+        connection: ConnectionId,
+        attachment: u64,
+    },
+    /// A session has been away for too long.
+    AwayOver {
+        node: usize,
+        life: u64,
+        connection: ConnectionId,
+        absence: u64,
+    },
+    /// An operator removes a peer from a room.
+    Kick,
+    Watch,
     Fault,
+    LastFault,
     EndOfFault(Fault),
     Snapshot,
 }
@@ -64,9 +101,9 @@ pub(crate) enum Fault {
     NodeStopped { node: usize, life: u64 },
     NodeDead { node: usize },
     NodeCutOff { node: usize },
-    EngineStopped,
-    EngineSlow,
-    EngineDead,
+    EngineStopped { engine: usize },
+    EngineSlow { engine: usize },
+    EngineDead { engine: usize },
 }
 
 /// A node of the simulation over all its lives.
@@ -74,10 +111,12 @@ pub(crate) struct Machine {
     pub(crate) process: Option<Process>,
     /// Number of starts.
     pub(crate) life: u64,
-    /// Index of the present connection.
-    pub(crate) connection: Option<usize>,
+    /// Index of the present connection to each engine.
+    pub(crate) connection: Vec<Option<usize>>,
     pub(crate) is_cut_off: bool,
     is_busy: bool,
+    /// When the process last went on after it was stopped.
+    pub(crate) continued_at: Duration,
     /// Packets that arrived while the process was stopped.
     pub(crate) unread: VecDeque<(usize, Option<Packet>)>,
 }
@@ -92,14 +131,22 @@ pub(crate) struct World {
     count: u64,
     pub(crate) machines: Vec<Machine>,
     pub(crate) connections: Vec<Connection>,
-    pub(crate) engine: EngineState,
+    pub(crate) engines: Vec<EngineState>,
     pub(crate) clients: Vec<Client>,
     pub(crate) ledger: Ledger,
     pub(crate) sessions: u128,
+    pub(crate) vault: Vault,
+    pub(crate) kicks: Kicks,
+    pub(crate) watch: Watch,
+    /// Sends messages to each client in order.
+    pub(crate) last_message: Vec<Duration>,
     /// How much each node keeps for retransmission.
     kept_bytes: usize,
-    /// Whether the engine has lost data, so that rooms may exceed their capacity.
+    /// Whether an engine has lost all data, so that rooms may exceed their capacity.
     pub(crate) has_lost_data: bool,
+    /// Whether an engine came back with old data, so that peers may be seen leaving that have just joined.
+    pub(crate) has_old_data: bool,
+    has_faults: bool,
     /// The last lines of the log.
     pub(crate) log: VecDeque<String>,
     log_lines: usize,
@@ -111,16 +158,19 @@ impl World {
         let mut random = Random(seed);
         let name =
             |index: usize| PeerId::new(&format!("client {}", if index < 4 { index / 2 } else { index })).unwrap();
-        let clients = (0..CLIENTS).map(|index| Client { name: name(index), session: None }).collect();
+        let client = |index| Client { name: name(index), is_steady: index % 2 == 1, session: None, attachment: 0 };
+        let clients = (0..CLIENTS).map(client).collect();
+        let engines = if random.percent(40) { 2 } else { 1 };
         let machine = |_| Machine {
             process: None,
             life: 0,
-            connection: None,
+            connection: vec![None; engines],
             is_cut_off: false,
             is_busy: false,
+            continued_at: Duration::ZERO,
             unread: VecDeque::new(),
         };
-        let epoch = random.next();
+        let engine_states = (0..engines).map(|_| EngineState::new(Model::new(random.next()))).collect();
         // In some runs so little that frames are missing.
         let kept_bytes = if random.percent(20) { 3_000 } else { 16 << 20 };
         let start =
@@ -134,12 +184,18 @@ impl World {
             count: 0,
             machines: (0..NODES).map(machine).collect(),
             connections: Vec::new(),
-            engine: EngineState::new(Model::new(epoch)),
+            engines: engine_states,
             clients,
             ledger: Ledger::default(),
             sessions: 0,
+            vault: Vault::default(),
+            kicks: Kicks::default(),
+            watch: Watch::default(),
+            last_message: vec![Duration::ZERO; CLIENTS],
             kept_bytes,
             has_lost_data: false,
+            has_old_data: false,
+            has_faults: false,
             log: VecDeque::new(),
             log_lines,
             stats: Stats::default(),
@@ -152,12 +208,17 @@ impl World {
             world.after(soon, Happening::Client { client });
         }
         world.after(Duration::ZERO, Happening::Snapshot);
+        world.after(Duration::from_secs(5), Happening::Kick);
+        world.after(Duration::from_secs(1), Happening::Watch);
         world
     }
 
     /// Runs to the end with faults; panics if something is wrong.
     pub(crate) fn run_with_faults(&mut self) {
+        self.has_faults = true;
+        self.ledger.calm_since = FAULTS + HEALED;
         self.after(Duration::from_secs(3), Happening::Fault);
+        self.after(FAULTS + HEALED, Happening::LastFault);
         self.run();
     }
 
@@ -168,10 +229,16 @@ impl World {
                 break;
             }
             self.now = time;
+            self.ledger.now = time;
             let happening = self.contents.remove(&number).unwrap();
             self.happen(happening);
         }
         self.finish();
+    }
+
+    /// Whether clients keep their connections from now on.
+    pub(crate) fn is_stable(&self) -> bool {
+        self.now + STABLE >= FAULTS + HEALING
     }
 
     pub(crate) fn are_faults_over(&self) -> bool {
@@ -225,14 +292,23 @@ impl World {
                 }
                 self.after(Duration::from_millis(100), Happening::Tick { node, life });
                 if !self.machines[node].process.as_ref().unwrap().is_stopped {
-                    self.with_node(node, |process, now| process.node.tick(now));
+                    self.with_node(node, |process, now| process.nodes.tick(now));
                 }
             }
             Happening::Client { client } => self.client_acts(client),
+            Happening::Message { client, attachment, number, message } => {
+                self.message(client, attachment, number, message);
+            }
+            Happening::Resume { client, attachment } => self.resume(client, attachment),
+            Happening::Lost { node, life, connection, attachment } => self.lost(node, life, connection, attachment),
+            Happening::AwayOver { node, life, connection, absence } => self.away_over(node, life, connection, absence),
+            Happening::Kick => self.kick(),
+            Happening::Watch => self.observe(),
             Happening::Fault => self.fault(),
+            Happening::LastFault => self.last_fault(),
             Happening::EndOfFault(fault) => self.end_fault(fault),
             Happening::Snapshot => {
-                self.engine.remember();
+                self.engines.iter_mut().for_each(EngineState::remember);
                 self.after(Duration::from_millis(500), Happening::Snapshot);
             }
         }
@@ -245,7 +321,8 @@ impl World {
         let machine = &mut self.machines[node];
         machine.life += 1;
         let life = machine.life;
-        machine.process = Some(Process::start(settings, limits, random));
+        let engines = machine.connection.len();
+        machine.process = Some(Process::start(engines, settings, limits, random, &self.vault));
         self.note(|| format!("node {node} starts"));
         self.after(Duration::ZERO, Happening::Tick { node, life });
     }
@@ -264,14 +341,17 @@ impl World {
         loop {
             let process = self.machines[node].process.as_mut().expect("a process that acts runs");
             notices.extend(process.sessions.take());
-            for request in process.requests.take() {
-                self.request(node, request);
+            for (engine, request) in process.take_requests() {
+                self.request(node, engine, request);
             }
             match notices.pop_front() {
                 Some(Notice::End { connection }) => ending.push_back(connection),
                 Some(notice) => self.notice(node, notice),
                 None => match ending.pop_front() {
-                    Some(connection) => self.is_ended(node, connection),
+                    Some(connection) => {
+                        self.stats.ended += 1;
+                        self.end_session(node, connection, LeaveReason::Disconnected);
+                    }
                     None => break,
                 },
             }
@@ -283,4 +363,9 @@ impl World {
 /// Returns the id of a room.
 pub(crate) fn room_id(room: usize) -> RoomId {
     RoomId::new(&format!("room {room}")).unwrap()
+}
+
+/// Returns the number of a room.
+pub(crate) fn room_index(room: &RoomId) -> usize {
+    (0..ROOMS).find(|index| room_id(*index) == *room).unwrap()
 }
