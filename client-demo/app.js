@@ -92,7 +92,10 @@ function readSessionLink() {
 function takeToken() {
   const given = query.get("token");
   query.delete("token");
-  return (given ? remember("session", "parlor.token", given) : remembered("session", "parlor.token")) ?? undefined;
+  if (given) return remember("session", "parlor.token", given);
+  // A link without a token is not meant to be used with that of an earlier page.
+  if (performance.getEntriesByType("navigation")[0]?.type === "navigate") forget("session", "parlor.token");
+  return remembered("session", "parlor.token") ?? undefined;
 }
 
 async function start() {
