@@ -49,8 +49,8 @@ use values::{count, flag, host_and_port, log_level, megabytes, milliseconds, net
 #[command(name = "parlor", version, args_override_self = true, max_term_width = 110)]
 pub struct Config {
     /// Settings file (TOML) [default: parlor.toml in the working directory, if there is one]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[arg(id = "config", long = "config", value_name = "FILE")]
+    settings_file: Option<PathBuf>,
     /// The command.
     #[arg(skip)]
     pub action: Action,

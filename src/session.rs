@@ -31,6 +31,7 @@ mod mailbox;
 mod media;
 mod notices;
 mod opening;
+mod outgoing;
 mod pending_join;
 pub mod queue_depth;
 pub mod rate_limit;
@@ -48,8 +49,9 @@ pub use admission::{Admission, AdmissionError, ConnectionPermit, Evict, Opening,
 pub use cluster::Joining;
 pub use handle::{Handled, Session, kind_of};
 pub use hub::{Hub, HubLimits};
-pub use mailbox::{Attached, Mailbox, Outgoing, Sink};
+pub use mailbox::{Mailbox, Sink};
 pub use media::Answered;
+pub use outgoing::{Attached, Outgoing};
 pub use queue_depth::{QueueDepth, QueueFull};
 pub use rate_limit::{Excess, MessageRate, RateLimiter};
 pub use replay_buffer::{ReplayBuffer, ReplayError, ResumeLimits};

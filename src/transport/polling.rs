@@ -16,6 +16,7 @@
 mod body;
 mod fetch;
 mod first_post;
+mod handler;
 mod line_breaks;
 mod payload;
 mod session;
@@ -24,7 +25,7 @@ mod upgrade;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -34,11 +35,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use dashmap::DashMap;
 use engineioxide::config::EngineIoConfig;
-use engineioxide::handler::EngineIoHandler;
 use engineioxide::service::{EngineIoService, NotFoundService};
 pub(super) use engineioxide::socket::Sid;
-use engineioxide::socket::{DisconnectReason, Socket};
-use engineioxide::{ProtocolVersion, Str};
 use futures_util::future::join_all;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::BodyExt;
@@ -46,9 +44,10 @@ use tokio::time::Sleep;
 use tower::ServiceExt;
 
 use self::fetch::Fetched;
+use self::handler::Handler;
 use self::payload::PollResponse;
 pub(super) use self::session::PollingSession;
-use super::executor::{Deferred, Executor};
+use super::executor::Executor;
 use super::queue::SendQueue;
 use super::socketio::{PATH, Query, SocketIoSettings, engine_error};
 use crate::dialect::socketio::{Client, Setup};
@@ -323,51 +322,6 @@ impl Drop for PendingPoll<'_> {
         let session = Arc::clone(self.session);
         // In a task, because a destructor must not lock rooms.
         self.lifecycle.spawn(async move { session.lose(LeaveReason::Disconnected) });
-    }
-}
-
-/// Receives the library's events.
-#[derive(Debug)]
-struct Handler;
-
-/// The connection that belongs to one of the library's sessions.
-#[derive(Default)]
-struct Data(OnceLock<Arc<PollingSession>>);
-
-impl EngineIoHandler for Handler {
-    type Data = Data;
-
-    fn on_connect(self: Arc<Self>, socket: Arc<Socket<Data>>) {
-        if let Some(session) = socket.req_parts.extensions.get::<Arc<PollingSession>>() {
-            session.set_socket(&socket);
-            // Only set here.
-            _ = socket.data.0.set(Arc::clone(session));
-        }
-    }
-
-    fn on_disconnect(&self, socket: Arc<Socket<Data>>, reason: DisconnectReason) {
-        if let Some(session) = socket.data.0.get() {
-            session.library_closed(&reason);
-        }
-    }
-
-    fn on_message(self: &Arc<Self>, message: Str, socket: Arc<Socket<Data>>) {
-        if let Some(session) = socket.data.0.get() {
-            session.receive(|| {
-                // The library strips the packet type.
-                Deferred::Text(format!("4{message}"))
-            });
-        }
-    }
-
-    fn on_binary(self: &Arc<Self>, data: Bytes, socket: Arc<Socket<Data>>) {
-        if let Some(session) = socket.data.0.get() {
-            session.receive(|| match socket.protocol {
-                // On a WebSocket, the packet type precedes the attachment.
-                ProtocolVersion::V3 => Deferred::Binary([&[4], &data[..]].concat().into()),
-                ProtocolVersion::V4 => Deferred::Binary(data),
-            });
-        }
     }
 }
 

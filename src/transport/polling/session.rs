@@ -16,9 +16,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::Sessions;
 use super::first_post::FirstPostState;
+use super::handler::Data;
 use super::upgrade::UpgradeState;
-use super::{Data, Sessions};
 use crate::dialect::socketio::packet::Revision;
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;

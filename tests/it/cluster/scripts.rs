@@ -100,14 +100,12 @@ impl Test {
                 let may_create = self.below(8) > 0;
                 Call::Sync(Sync { founding: self.founding(&room), may_create, serial, version, members })
             }
-            18 => match self.below(4) {
-                0 => Call::Beat,
-                _ => {
-                    let from = Incarnation(self.below(NODES) + 1);
-                    let member = self.own(&room, from).unwrap_or_else(|| self.member(from));
-                    Call::Move { room, membership: member.membership, from }
-                }
-            },
+            18 if self.below(4) == 0 => Call::Beat,
+            18 => {
+                let from = Incarnation(self.below(NODES) + 1);
+                let member = self.own(&room, from).unwrap_or_else(|| self.member(from));
+                Call::Move { room, membership: member.membership, from }
+            }
             _ => Call::Reap { dead: Incarnation(self.below(NODES) + 1) },
         }
     }
