@@ -160,8 +160,8 @@ pub(super) struct Allocation {
 }
 
 /// Allocates a bandwidth in bits per second: first the lowest layer to each consumer that is not suspended, whatever it
-/// takes, then higher ones step by step. An upgrade, which a resumption is as well, must leave a fifth of the bandwidth, so that its own keyframe does not revert it, and
-/// keep the total below the ceiling.
+/// takes, then higher ones step by step. An upgrade, which a resumption is as well, must leave a fifth of the bandwidth,
+/// so that its own keyframe does not revert it, and keep the total below the ceiling.
 fn allocate(bandwidth: u64, ceiling: u64, demands: &[VideoDemand]) -> Allocation {
     let flowing = |demand: &VideoDemand, above: Option<usize>| {
         let first = above.map_or(0, |above| above + 1);

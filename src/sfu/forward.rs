@@ -141,8 +141,8 @@ impl Sfu {
         Ok(())
     }
 
-    /// Sends written packets, runs due timers, and replaces the contents of `poll_output`. If more is due at once, [`PollOutput::next`] is not
-    /// in the future.
+    /// Sends written packets, runs due timers, and replaces the contents of `poll_output`. If more is due at once,
+    /// [`PollOutput::next`] is not in the future.
     pub fn poll(&mut self, now: Instant, output: &mut PollOutput) {
         self.close_overdue(now);
         self.process_events(now);
