@@ -103,8 +103,8 @@ pub trait Host: Send + Sync {
         None
     }
 
-    /// A session has moved to this node: connects it to the rooms of this node ([`Rooms::connect`]), and sends the client what
-    /// it has missed. Returns what became of it; deliveries for it follow.
+    /// Takes over a session that has moved to this node: connects it to the rooms of this node ([`Rooms::connect`]), and sends
+    /// the client the frames that it has missed. Deliveries for it follow.
     fn resumed(&self, connection: ConnectionId, session: &[u8]) -> Resumed {
         _ = (connection, session);
         Resumed::Lost

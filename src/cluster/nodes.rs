@@ -89,27 +89,27 @@ impl Nodes {
         self.claims.len() + self.departures.len()
     }
 
-    /// See [`Node::join`].
+    /// Calls [`Node::join`] on the engine of the room.
     pub fn join(&mut self, now: Moment, request: JoinRequest) {
         let engine = self.engine_of(&request.room);
         self.on_engines[engine].join(now, request);
         self.advance(now);
     }
 
-    /// See [`Node::left`].
+    /// Calls [`Node::left`] on the engine of the room.
     pub fn left(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, reason: LeaveReason) {
         let engine = self.engine_of(room);
         self.on_engines[engine].left(now, room, connection, reason);
         self.advance(now);
     }
 
-    /// See [`Node::updated`].
+    /// Calls [`Node::updated`] on the engine of the room.
     pub fn updated(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, metadata: Metadata) {
         let engine = self.engine_of(room);
         self.on_engines[engine].updated(now, room, connection, metadata);
     }
 
-    /// See [`Node::send`].
+    /// Calls [`Node::send`] on the engine of the room.
     pub fn send(&mut self, now: Moment, outgoing: &OutgoingSignal) {
         let engine = self.engine_of(&outgoing.room);
         self.on_engines[engine].send(now, outgoing);
@@ -123,42 +123,42 @@ impl Nodes {
         }
     }
 
-    /// See [`Node::kick`].
+    /// Calls [`Node::kick`] on the engine of the room.
     pub fn kick(&mut self, now: Moment, holder: Incarnation, room: RoomId, connection: ConnectionId, id: u64) {
         let engine = self.engine_of(&room);
         self.on_engines[engine].kick(now, holder, room, connection, id);
     }
 
-    /// See [`Node::connected`].
+    /// Calls [`Node::connected`] on one engine.
     pub fn connected(&mut self, now: Moment, engine: usize) {
         self.on_engines[engine].connected(now);
         self.advance(now);
     }
 
-    /// See [`Node::disconnected`].
+    /// Calls [`Node::disconnected`] on one engine.
     pub fn disconnected(&mut self, now: Moment, engine: usize) {
         self.on_engines[engine].disconnected(now);
         self.advance(now);
     }
 
-    /// See [`Node::replied`].
+    /// Calls [`Node::replied`] on one engine.
     pub fn replied(&mut self, now: Moment, engine: usize, id: CallId, reply: ScriptReply) {
         self.on_engines[engine].replied(now, id, reply);
         self.advance(now);
     }
 
-    /// See [`Node::published`].
+    /// Calls [`Node::published`] on one engine.
     pub fn published(&mut self, engine: usize, to: Incarnation, number: u64) {
         self.on_engines[engine].published(to, number);
     }
 
-    /// See [`Node::received`].
+    /// Calls [`Node::received`] on one engine.
     pub fn received(&mut self, now: Moment, engine: usize, message: &[u8]) {
         self.on_engines[engine].received(now, message);
         self.advance(now);
     }
 
-    /// See [`Node::tick`].
+    /// Calls [`Node::tick`] on all engines, and refuses claims that are overdue.
     pub fn tick(&mut self, now: Moment) {
         self.on_engines.iter_mut().for_each(|node| node.tick(now));
         let is_overdue = |claim: &Claim| claim.is_overdue(now.instant);

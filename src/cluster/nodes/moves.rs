@@ -187,7 +187,7 @@ impl Nodes {
         }
     }
 
-    /// The log has given all rooms of a session to this process.
+    /// Ends a move after the log has given all rooms of the session to this process.
     fn arrive(&mut self, now: Moment, connection: ConnectionId) {
         let Some(handover) = self.claims.get(&connection).and_then(Claim::handover).cloned() else { return };
         let is_here = |room: &MovedRoom| self.node_of(room.known.room()).is_local(room.known.room(), connection);

@@ -16,9 +16,6 @@ if not record then
   end
   record = found(args.founding)
 end
-if new.p and not record.pair and record.chosen then
-  return { 'denied', NOT_FOR_PAIRS, 0 }
-end
 local old
 for index, member in ipairs(record.members) do
   if member.c == new.c and member.n == new.n then
@@ -27,6 +24,9 @@ for index, member in ipairs(record.members) do
   if not old and (member.c == new.c or member.id == new.id) then
     old = index
   end
+end
+if new.p and not record.pair and record.chosen then
+  return { 'denied', NOT_FOR_PAIRS, 0 }
 end
 local most = capacity(record, new.p)
 if #record.members - (old and 1 or 0) >= most then

@@ -6,7 +6,7 @@ use parlor::cluster::frame::{LogEntry, RoomChange};
 use parlor::cluster::script::{Join, Listed, Sync};
 use parlor::cluster::{Call, Incarnation, Member, Membership, Nonce, Refusal, RoomRecord, ScriptReply};
 use parlor::id::{ConnectionId, RoomId};
-use parlor::room::LeaveReason;
+use parlor::room::{Founding, LeaveReason};
 
 /// How many rooms one `reap` empties.
 const REAPED_ROOMS: usize = 64;
@@ -132,6 +132,11 @@ fn holders(record: Option<&RoomRecord>) -> BTreeSet<Incarnation> {
     record.into_iter().flat_map(|record| record.members.iter().map(|member| member.holder)).collect()
 }
 
+/// Returns whether a room takes no members over `/signal`, since its capacity was chosen.
+fn is_refused_as_pair(member: &Member, founding: &Founding) -> bool {
+    member.is_paired && !founding.is_pair && founding.capacity.is_chosen
+}
+
 impl Run<'_> {
     fn hello(&mut self, now: u64, generation: u64, known_epoch: Option<u64>) -> ScriptReply {
         let recorded = self.data.generations.get(&self.me).copied().unwrap_or_default();
@@ -162,6 +167,9 @@ impl Run<'_> {
             if join.unless_ended && self.data.ended.contains_key(room) {
                 return ScriptReply::Denied(Refusal::Ended);
             }
+            if is_refused_as_pair(&join.member, &join.founding) {
+                return ScriptReply::Denied(Refusal::NotForPairs);
+            }
             self.create(join);
             return self.admit(join);
         };
@@ -182,7 +190,7 @@ impl Run<'_> {
     fn admit(&mut self, join: &Join) -> ScriptReply {
         let room = &join.founding.room;
         let record = self.data.rooms.get_mut(room).unwrap();
-        if join.member.is_paired && !record.founding.is_pair && record.founding.capacity.is_chosen {
+        if is_refused_as_pair(&join.member, &record.founding) {
             return ScriptReply::Denied(Refusal::NotForPairs);
         }
         let (connection, peer) = (join.member.connection(), &join.member.peer);
