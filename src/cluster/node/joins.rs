@@ -38,7 +38,7 @@ pub(super) struct Waiting {
 }
 
 impl Node {
-    /// Asks for a place in a room. The outcome is reported by [`Host::joined`].
+    /// Requests a join. The outcome is reported by [`Host::joined`](crate::cluster::Host::joined).
     pub fn join(&mut self, now: Moment, request: JoinRequest) {
         let key = (request.room.clone(), request.connection);
         let nonce = Nonce(self.host.random());

@@ -89,7 +89,8 @@ pub struct Traffic {
 pub struct RedisEngine(Arc<Link>);
 
 impl RedisEngine {
-    /// Creates an engine, and the link that [`run`] serves. The reason why it can never be used is sent to `refused`.
+    /// Creates an engine, and the link that [`serve::run`](super::serve::run) serves. If the engine refuses this node for good, the
+    /// reason is sent to `refused`.
     pub fn new(identity: NodeIdentity, target: EngineTarget, refused: mpsc::Sender<String>) -> (Self, Arc<Link>) {
         let link = Arc::new(Link {
             identity,
