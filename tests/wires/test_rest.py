@@ -138,8 +138,15 @@ def test_too_many_rooms():
         server.stop()
 
 
+def test_the_start_page_links_the_reference(server):
+    for path, link in (("/docs", b"/docs/reference"), ("/docs/reference", b"/docs/docs.js")):
+        status, headers, body = server.rest("GET", path)
+        assert (status, headers.get_content_type()) == (200, "text/html")
+        assert link in body, f"{path} does not link {link}"
+
+
 @pytest.mark.parametrize("path, kind, file", [
-    ("/docs", "text/html", "site/index.html"), ("/docs/docs.css", "text/css", "site/docs.css"), ("/docs/docs.js", "text/javascript", "site/docs.js"),
+    ("/docs/docs.css", "text/css", "site/docs.css"), ("/docs/docs.js", "text/javascript", "site/docs.js"),
     ("/docs/openapi.json", "application/json", "openapi.json"), ("/docs/asyncapi.json", "application/json", "asyncapi.json"),
 ])
 def test_the_documents_are_served(server, path, kind, file):
