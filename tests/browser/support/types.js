@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 const COMPILER = at("../node_modules/typescript/bin/tsc");
 const SOCKET_IO = at("../../../client-demo/node_modules/socket.io-client/build/esm/index.d.ts");
-const MEDIASOUP = at("../node_modules/mediasoup-client/lib/index.d.ts");
+const MEDIASOUP = at("../node_modules/mediasoup-client/lib/");
 const STRICT = {
   strict: true,
   noImplicitOverride: true,
@@ -20,7 +20,7 @@ const STRICT = {
   moduleResolution: "bundler",
   lib: ["es2023", "dom", "dom.iterable"],
   types: [],
-  paths: { "mediasoup-client": [MEDIASOUP] },
+  paths: { "mediasoup-client": [`${MEDIASOUP}index.d.ts`], "mediasoup-client/types": [`${MEDIASOUP}types.d.ts`] },
   skipDefaultLibCheck: true,
 };
 
