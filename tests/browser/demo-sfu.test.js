@@ -121,7 +121,7 @@ describe("the demo, through the media server", () => {
     assert.equal((await server.participants("hall")).length, 5);
   });
 
-  test("one who leaves is gone at once, and the lobby says who is there", async () => {
+  test("a leaving peer is removed at once, and the lobby lists the members", async () => {
     const leaver = five.at(-1);
     const four = five.slice(0, -1);
     const departures = await Promise.all(four.map((one) => one.watchDeparture(leaver)));
@@ -133,7 +133,7 @@ describe("the demo, through the media server", () => {
     await leaver.page.getByText(/^\w+ and 3 others are here\.$/).waitFor();
   });
 
-  test("a mesh room beside it; and one who comes into this room with a mesh only is told, and asks all for one", async () => {
+  test("a mesh room is unaffected; a peer without SFU support that joins is notified, and requests a mesh", async () => {
     const [dorothea, edsger] = five.slice(3);
     const three = five.slice(0, 3);
     await dorothea.toLobby();

@@ -72,7 +72,7 @@ describe("families of frontends", () => {
       await Promise.all(pages.map((page, index) => seesAll(page, families[index])));
       await Promise.all(pages.map((page) => page.close()));
       assert.deepEqual(complaints, []);
-      await eventually("nobody is left in the room", () => server.participants(room), (ids) => ids.length === 0);
+      await eventually("no peer is left in the room", () => server.participants(room), (ids) => ids.length === 0);
     });
   }
 });

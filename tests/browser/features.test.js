@@ -31,7 +31,7 @@ describe("in the call", () => {
     await person.page.getByRole("button", { name: "Close the settings" }).click();
   }
 
-  test("the lobby says who is there, and the call who comes; the own picture is small, and nothing covers the other", async () => {
+  test("the lobby lists members, the call announces joins; the self view is small and covers no other tile", async () => {
     await ada.join(server.url, "parlour");
     await ben.prepare(server.url, "parlour");
     await ben.page.getByText("Ada is here.").waitFor();
@@ -69,7 +69,7 @@ describe("in the call", () => {
     await ben.sees([ada]);
   });
 
-  test("a raised hand is seen, also by somebody who joins later over Socket.IO; a reaction flies by", async () => {
+  test("a raised hand is shown, also to a peer that joins later over Socket.IO; a reaction is animated", async () => {
     await ada.page.keyboard.press("h");
     await ben.tile(ada).locator(".tile-hand.shown").waitFor();
     await toasts(ben, "Ada raises a hand");

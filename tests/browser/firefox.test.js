@@ -56,7 +56,7 @@ describe("Firefox and Chromium", { skip: !ADDRESS && "Firefox needs a network in
     arrived = [];
     await Promise.all(people.map((person) => person.hangUp()));
     // A page whose close frame is lost is found after two missed pings, and then may resume for a while.
-    await eventually("nobody is left", () => server.participants(room), (ids) => ids.length === 0, 100_000);
+    await eventually("no peer is left", () => server.participants(room), (ids) => ids.length === 0, 100_000);
   }
 
   /** Sound is decoded here, more samples than there were. */

@@ -57,7 +57,7 @@ describe("the media mode", () => {
     await changed(four, people.slice(0, 5), "sfu", t);
   });
 
-  test("who joins later uses the mode of the room, whatever the address says", async () => {
+  test("a peer that joins later uses the mode of the room, whatever the address says", async () => {
     await people[5].join(`${server.url}/?media=mesh&${SMALL}`, "atrium");
     await isIn(people[5], "sfu");
     await allSeeEachOther(people);

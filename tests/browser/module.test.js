@@ -45,5 +45,5 @@ test("a page of another origin calls with the client module of the server", asyn
   await Promise.all(tabs.slice(1).map((tab) => shows(tab, 1)));
   await Promise.all(tabs.slice(1).map((tab) => tab.close()));
   assert.deepEqual(complaints, []);
-  await eventually("nobody is left", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
+  await eventually("no peer is left", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
 });

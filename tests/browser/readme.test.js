@@ -42,5 +42,5 @@ test("the client of the README", async (t) => {
   await tabs[1].waitForFunction(() => document.querySelectorAll("video").length === 0, undefined, { timeout: PATIENCE_MS });
   await tabs[1].close();
   assert.deepEqual(complaints, []);
-  await eventually("nobody is left", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
+  await eventually("no peer is left", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
 });

@@ -210,7 +210,7 @@ test("three in a room, through the media server", async (t) => {
   await ben.close();
   await late.close();
   assert.deepEqual(complaints, []);
-  await eventually("nobody is left", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
+  await eventually("no peer is left", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
 });
 
 /** Chromium numbers what a transport sends by its first track. */

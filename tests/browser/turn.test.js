@@ -46,7 +46,7 @@ describe("through a TURN server", () => {
         assert.deepEqual(kinds, { local: "relay", remote: "relay" }, person.name);
       }
       await Promise.all(people.map((person) => person.page.goto("about:blank")));
-      await eventually("nobody is left", server.health, ({ participants }) => participants === 0);
+      await eventually("no peer is left", server.health, ({ participants }) => participants === 0);
     });
   }
 

@@ -101,7 +101,7 @@ describe("every wire meets every other", () => {
       await isAlone(ada);
       if (first === second && first === "Session") await ada.page.getByText("The other one hung up").waitFor();
       else await ada.page.goto("about:blank");
-      await eventually("nobody is left in the room", () => server.participants(room), (ids) => ids.length === 0);
+      await eventually("no peer is left in the room", () => server.participants(room), (ids) => ids.length === 0);
     });
   }
 

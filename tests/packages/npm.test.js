@@ -84,7 +84,7 @@ test("@parlor/client and @parlor/react from their files, in a page that Vite bui
   await ben.locator("#mute").click();
   await until(ann, () => document.querySelector("figure").dataset.sendsAudio === "false");
 
-  // The server restarts at the same port: the page joins again, and nobody is doubled.
+  // The server restarts at the same port: the page joins again, and no peer is duplicated.
   const { port } = server;
   await server.stop("SIGKILL");
   await until(ann, () => document.getElementById("status").textContent === "offline");

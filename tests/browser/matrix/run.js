@@ -85,7 +85,7 @@ export function runMatrix(cells, pairs) {
       } finally {
         await page.close();
       }
-      await eventually("nobody is left", server.health, ({ rooms }) => rooms === 0);
+      await eventually("no peer is left", server.health, ({ rooms }) => rooms === 0);
     });
   }
 
@@ -101,7 +101,7 @@ export function runMatrix(cells, pairs) {
       } finally {
         await Promise.all(opened.map((page) => page.close()));
       }
-      await eventually("nobody is left", server.health, ({ rooms }) => rooms === 0);
+      await eventually("no peer is left", server.health, ({ rooms }) => rooms === 0);
     });
   }
 }
