@@ -29,7 +29,7 @@ use super::frames::{Found, FrameReader};
 use super::payload;
 use super::recorder::{Direction, Opening, Recorder, SessionId};
 use super::trace::MAX_EVENT_BYTES;
-use super::upstream::Upstream;
+use super::upstream::{Connection, Upstream};
 use crate::dialect::socketio::packet::Revision;
 use crate::lifecycle::Lifecycle;
 
@@ -138,16 +138,19 @@ impl Proxy {
             .map_or_else(|| Ok(http::Uri::from_static("/")), |it| it.as_str().parse())
             .map_err(io::Error::other)?;
         let session = engine.as_ref().and_then(|engine| self.session(engine));
-        let body = match session {
+        let (stream, body) = match session {
             Some(session) if !is_upgrade => {
                 let bytes = whole(body).await?;
+                // Connecting takes time, above all with TLS: recorded before it, the events of two clients could be in another
+                // order than the one in which the server gets them.
+                let stream = self.connect().await?;
                 self.payload(session, Direction::ToServer, &bytes);
                 parts.headers.remove(TRANSFER_ENCODING);
-                Full::new(bytes).map_err(|never| match never {}).boxed()
+                (stream, Full::new(bytes).map_err(|never| match never {}).boxed())
             }
-            _ => body.boxed(),
+            _ => (self.connect().await?, body.boxed()),
         };
-        let mut response = self.send(Request::from_parts(parts, body)).await?;
+        let mut response = self.send(stream, Request::from_parts(parts, body)).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let server_side = hyper::upgrade::on(&mut response);
             if let Some(client_side) = client_side {
@@ -200,14 +203,15 @@ impl Proxy {
         }
     }
 
-    async fn send(&self, request: Request<Body>) -> io::Result<Response<Incoming>> {
-        let stream = match self.upstream.connect().await {
-            Ok(stream) => stream,
-            Err(error) => {
-                self.failed.send_replace(Some(error.to_string()));
-                return Err(error);
-            }
-        };
+    async fn connect(&self) -> io::Result<Box<dyn Connection>> {
+        let connected = self.upstream.connect().await;
+        if let Err(error) = &connected {
+            self.failed.send_replace(Some(error.to_string()));
+        }
+        connected
+    }
+
+    async fn send(&self, stream: Box<dyn Connection>, request: Request<Body>) -> io::Result<Response<Incoming>> {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         let lifecycle = self.lifecycle.clone();

@@ -2,13 +2,16 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { connect as connectTo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { FAMILIES } from './families.js'
 import { learn, meet } from './meeting.js'
-import { Program, parlor, serve } from './support.js'
+import { until } from './page.js'
+import { Program, connect, parlor, record, serve } from './support.js'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'parlor-upstreams-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -24,6 +27,31 @@ async function learnAndMeet(family, file, options) {
   await meet(server.url, family, 'blue-9')
   assert.equal(await server.end('SIGTERM'), 0, server.output)
   return summary
+}
+
+/** A TCP line to a server; `holdNext` resolves when the next connection is made, of which no byte passes until it is released. */
+async function slowLine(url) {
+  const { hostname, port, protocol } = new URL(url)
+  let next
+  let made = 0
+  const line = createServer((client) => {
+    made += 1
+    const server = connectTo(port, hostname)
+    const ends = [client, server]
+    for (const end of ends) end.on('error', () => ends.forEach((other) => other.destroy()))
+    const pass = () => client.pipe(server).pipe(client)
+    if (next) {
+      next(pass)
+      next = undefined
+    } else pass()
+  })
+  await new Promise((resolve) => line.listen(0, '127.0.0.1', resolve))
+  return {
+    url: `${protocol}//127.0.0.1:${line.address().port}`,
+    made: () => made,
+    holdNext: () => new Promise((resolve) => (next = resolve)),
+    close: () => line.close(),
+  }
 }
 
 describe('a server with a self-signed certificate', () => {
@@ -49,6 +77,47 @@ describe('a server with a self-signed certificate', () => {
 
   test('is recorded with --insecure', async () => {
     await learnAndMeet(OBJECTS, path.join(folder, 'tls.toml'), { tls, flags: ['--insecure'] })
+  })
+
+  test('sees two joins in the order of the recording when connecting for the first takes long', async () => {
+    const server = await serve(OBJECTS, { tls })
+    const line = await slowLine(server.url)
+    const out = path.join(folder, 'order.toml')
+    const recorder = await record(line.url, '--out', out, '--insecure')
+    const before = line.made()
+    const polling = { ...OBJECTS, transports: ['polling'] }
+    const entered = (socket) => new Promise((resolve) => socket.once('room:entered', ({ peers }) => resolve(peers)))
+    const join = (socket, displayName) => socket.emit('room:enter', { roomName: 'red-7', displayName })
+    const [ann, bo] = [connect(recorder.url, polling), connect(recorder.url, polling)]
+    try {
+      await Promise.all([once(ann, 'connect'), once(bo, 'connect')])
+      // Each client made four: the handshake, CONNECT, the poll that brought its answer, and one that waits.
+      await until('the waiting polls', () => line.made() === before + 8, line.made)
+      const lists = [entered(ann), entered(bo)]
+      const held = line.holdNext()
+      join(ann, 'Ann')
+      const release = await held
+      join(bo, 'Bo')
+      assert.deepEqual(await lists[1], [])
+      release()
+      assert.deepEqual(await lists[0], [{ socketId: bo.id, displayName: 'Bo' }])
+      // The recording has Bo's join first, too: otherwise Ann's list would be one that no rule explains.
+      for (const [from, to, event] of [[ann, bo, 'rtc:offer'], [bo, ann, 'rtc:answer']]) {
+        const got = once(to, event)
+        const body = { type: event.slice(4), sdp: 'v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n' }
+        from.emit(event, { to: to.id, [event.slice(4)]: body })
+        await got
+      }
+    } finally {
+      ann.close()
+      bo.close()
+    }
+    assert.equal(await recorder.end('SIGINT'), 0, recorder.output)
+    const [, reproduced, expected] = /(\d+) of (\d+) server events reproduced/.exec(recorder.output) ?? []
+    assert(Number(expected) >= 5 && reproduced === expected, recorder.output)
+    assert.match(readFileSync(out, 'utf8'), /peers = "\$peers"/)
+    line.close()
+    server.close()
   })
 })
 
