@@ -112,6 +112,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             ensure!(plan.rounds > 0, "at least one round");
             cores.apart()?;
             let has_peers = works.iter().any(|work| work != "media");
+            let matchbox = &programs.matchbox;
+            ensure!(!has_peers || matchbox.exists(), "{} is missing: `make bench` installs it", matchbox.display());
             let mut results = Results { environment: environment::all(&programs, has_peers)?, records: Vec::new() };
             let (paces, results_of) = (HashMap::new(), &mut results);
             Campaign { plan, programs: &programs, cores, results: results_of, paces, round: 0 }.run(&works)?;
