@@ -15,12 +15,12 @@ const DOCS = new URL("../../docs/sfu.md", import.meta.url);
 
 /** What a page does with the client. */
 const PAGE = `
-import { enter } from "client";
+import { joinCall } from "client";
 window.seen = new Map();
 window.ended = [];
 window.told = [];
 window.go = async (url, { name, tracks, simulcast }) => {
-  window.session = await enter(url, "hall", {
+  window.session = await joinCall(url, "hall", {
     onTrack(consumer, userId) {
       const element = document.createElement(consumer.kind);
       element.srcObject = new MediaStream([consumer.track]);
@@ -31,7 +31,7 @@ window.go = async (url, { name, tracks, simulcast }) => {
     onEnd: (consumer) => window.ended.push(consumer.id),
   });
   for (const type of ["consumer:layers-changed", "producer:paused", "producer:resumed", "room:active-speaker"]) {
-    window.session.told[type] = (payload) => window.told.push({ type, payload });
+    window.session.handlers[type] = (payload) => window.told.push({ type, payload });
   }
   window.producers = {};
   if (!tracks) return;
@@ -181,7 +181,7 @@ test("three in a room, through the media server", async (t) => {
 
   // A consumer that is paused gets nothing, and goes on afterwards.
   const [id] = await late.evaluate(() => [...window.seen.values()].filter(({ consumer }) => consumer.kind === "video").map(({ consumer }) => consumer.id));
-  await late.evaluate((consumerId) => window.session.ask("consumer:pause", { consumerId }), id);
+  await late.evaluate((consumerId) => window.session.request("consumer:pause", { consumerId }), id);
   const received = (tab, id) => tab.evaluate(async (id) => {
     for (const report of (await window.seen.get(id).consumer.getStats()).values()) if (report.type === "inbound-rtp") return report.packetsReceived;
   }, id);
@@ -189,18 +189,18 @@ test("three in a room, through the media server", async (t) => {
   await sees(late, 1);
   const meanwhile = (await received(late, id)) - before;
   assert(meanwhile < 20, `only what was under way: ${meanwhile}`);
-  await late.evaluate((consumerId) => window.session.ask("consumer:resume", { consumerId }), id);
+  await late.evaluate((consumerId) => window.session.request("consumer:resume", { consumerId }), id);
   await sees(late, 2);
 
   // A producer that is paused is told of, and so is one that ends.
-  await anna.evaluate(() => window.session.ask("producer:pause", { producerId: window.producers.video.id }));
+  await anna.evaluate(() => window.session.request("producer:pause", { producerId: window.producers.video.id }));
   await until(late, "told of the pause", () => window.told.some(({ type }) => type === "producer:paused"));
-  await anna.evaluate(() => window.session.ask("producer:resume", { producerId: window.producers.video.id }));
+  await anna.evaluate(() => window.session.request("producer:resume", { producerId: window.producers.video.id }));
   await sees(late, 2);
   // New credentials, as after a change of network.
   await anna.evaluate(async () => {
-    const { sending, ask } = window.session;
-    const { iceParameters } = await ask("transport:restart-ice", { transportId: sending.id });
+    const { sending, request } = window.session;
+    const { iceParameters } = await request("transport:restart-ice", { transportId: sending.id });
     await sending.restartIce({ iceParameters });
   });
   await sees(late, 2);
@@ -237,7 +237,7 @@ test("layers of a camera", async (t) => {
   const width = (expected) => until(ben, `${expected} pixels`, async (expected) => Object.values(await window.frames()).some(({ width }) => width === expected), expected);
   const layers = (spatialLayer) => ben.evaluate((spatialLayer) => {
     const [video] = [...window.seen.values()].filter(({ consumer }) => consumer.kind === "video");
-    return window.session.ask("consumer:layers", { consumerId: video.consumer.id, spatialLayer });
+    return window.session.request("consumer:layers", { consumerId: video.consumer.id, spatialLayer });
   }, spatialLayer);
   // Where there is little bandwidth or time, others come between.
   const told = (spatialLayer) => until(ben, `told of layer ${spatialLayer}`, (spatialLayer) => {
@@ -268,7 +268,7 @@ for (const mimeType of ["video/VP9", "video/H264", "video/AV1"]) {
     }
     const ben = await open({ name: "ben", tracks: false });
     await anna.evaluate(async (mimeType) => {
-      const { rtpCapabilities } = await window.session.ask("router:capabilities", {});
+      const { rtpCapabilities } = await window.session.request("router:capabilities", {});
       const codec = rtpCapabilities.codecs.find((codec) => codec.mimeType === mimeType);
       const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 320, height: 240, frameRate: 20 } });
       await window.session.sending.produce({ track: stream.getAudioTracks()[0] });
@@ -281,9 +281,9 @@ for (const mimeType of ["video/VP9", "video/H264", "video/AV1"]) {
     assert.equal(used, mimeType);
     // It goes on after a pause, with a keyframe that is asked for.
     const consumerId = await late.evaluate(() => [...window.seen.values()].find(({ consumer }) => consumer.kind === "video").consumer.id);
-    await late.evaluate((consumerId) => window.session.ask("consumer:pause", { consumerId }), consumerId);
+    await late.evaluate((consumerId) => window.session.request("consumer:pause", { consumerId }), consumerId);
     await sees(ben, 1);
-    await late.evaluate((consumerId) => window.session.ask("consumer:resume", { consumerId }), consumerId);
+    await late.evaluate((consumerId) => window.session.request("consumer:resume", { consumerId }), consumerId);
     await sees(late, 1);
     assert.deepEqual(complaints, []);
   });
