@@ -92,7 +92,7 @@ impl Sfu {
         for consumer in consumers {
             self.close_consumer(consumer);
         }
-        self.by_ufrag.remove(&transport.ice().username_fragment);
+        self.by_ufrag.remove(transport.ice().username_fragment.as_bytes());
         for address in transport.addresses.iter() {
             self.remove_address(address, id);
         }

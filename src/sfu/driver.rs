@@ -35,8 +35,12 @@ use crate::id::{ConnectionId, RoomId};
 /// Capacity of the channel to the thread. A connection has at most one request in flight.
 const QUEUE: usize = 256;
 
-/// Maximum number of datagrams received, and of polls, in one turn.
+/// Maximum number of datagrams processed, and of polls, in one turn.
 const TURN: usize = 64;
+
+/// How many dropped datagrams count as one that is processed. A flood must be read faster than it arrives, or the
+/// kernel's buffer overflows and media is lost with it; the rest of a turn costs as much as many dropped datagrams.
+const DROPPED_PER_PROCESSED: usize = 16;
 
 /// How long departures are processed before datagrams get a turn: a connection may have many transports.
 const DEPARTURES_SLICE: Duration = Duration::from_millis(2);
@@ -258,12 +262,17 @@ impl Driver {
         self.respond(outcome);
     }
 
-    /// Receives up to [`TURN`] datagrams.
+    /// Receives datagrams until [`TURN`] were processed.
     fn receive(&mut self, buffer: &mut [u8]) {
-        for _ in 0..TURN {
+        let mut budget = TURN * DROPPED_PER_PROCESSED;
+        while budget > 0 {
+            budget -= 1;
             match self.socket.receive(buffer) {
                 Ok((length, from)) => {
-                    self.sfu.receive(self.cpu_yield.yield_if_due(), from, &buffer[..length]);
+                    let is_processed = self.sfu.receive(self.cpu_yield.yield_if_due(), from, &buffer[..length]);
+                    if is_processed {
+                        budget = budget.saturating_sub(DROPPED_PER_PROCESSED - 1);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // Clears the runtime's readiness, so that the next turn waits for a datagram.

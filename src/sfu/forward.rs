@@ -62,13 +62,14 @@ pub struct PollOutput {
 }
 
 impl Sfu {
-    /// Processes a received datagram.
-    pub fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    /// Processes a received datagram. Returns `false` if it was dropped before anything was decrypted or sent for it,
+    /// which costs little.
+    pub fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> bool {
         self.counted.received += 1;
         self.counted.received_bytes += datagram.len() as u64;
         if datagram.len() > MAX_DATAGRAM {
             self.counted.ignored += 1;
-            return;
+            return false;
         }
         // RFC 7983, section 7.
         let found = match datagram.first() {
@@ -77,12 +78,12 @@ impl Sfu {
         };
         if matches!(found, Err(Dropped::OverLimit)) {
             self.counted.binding_requests_over_limit += 1;
-            return;
+            return false;
         }
         let local = self.foundation.local.iter().find(|local| local.is_ipv4() == from.is_ipv4()).copied();
         let (Ok((id, is_nominated)), Some(local)) = (found, local) else {
             self.counted.ignored += 1;
-            return;
+            return false;
         };
         let is_accepted = self.on_transport(id, |transport, output| {
             if is_nominated {
@@ -92,6 +93,7 @@ impl Sfu {
         });
         self.counted.ignored += u64::from(is_accepted != Some(true));
         self.process_events(now);
+        true
     }
 
     /// Returns the transport whose password a binding request proves to know, and whether the request nominates its

@@ -104,7 +104,7 @@ impl Sfu {
         self.admit(now, member.connection).map_err(|kind| kind.in_scope(ErrorScope::Transport))?;
         let transport = Transport::new(now, member.clone(), direction);
         let (id, ice) = (transport.id, transport.ice());
-        self.by_ufrag.insert(ice.username_fragment.clone(), id);
+        self.by_ufrag.insert(ice.username_fragment.clone().into_bytes(), id);
         self.timers.insert((transport.due, id));
         self.transports.insert(id, transport);
         self.peers.entry(key).or_default().push(id);
@@ -135,8 +135,8 @@ impl Sfu {
             (transport.restart_ice(output), transport.ice(), transport.addresses.restart())
         });
         let (old_ufrag, ice, forgotten) = restarted.expect("own_transport has just returned this id");
-        self.by_ufrag.remove(&old_ufrag);
-        self.by_ufrag.insert(ice.username_fragment.clone(), id);
+        self.by_ufrag.remove(old_ufrag.as_bytes());
+        self.by_ufrag.insert(ice.username_fragment.clone().into_bytes(), id);
         for address in forgotten {
             self.remove_address(address, id);
         }

@@ -52,7 +52,8 @@ impl MediaSocket {
     /// Receives a datagram. Returns its length and its source, an IPv4 address if it was mapped to IPv6.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (length, from) = self.socket.recv_from(buffer)?;
-        Ok((length, SocketAddr::new(from.ip().to_canonical(), from.port())))
+        let from = if self.is_v6 { SocketAddr::new(from.ip().to_canonical(), from.port()) } else { from };
+        Ok((length, from))
     }
 
     /// Sends datagrams in order. One that does not fit is lost like one on the network; the client requests it again.

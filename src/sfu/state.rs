@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashMap;
 use str0m::crypto::CryptoProvider;
 
 use super::active_speaker::ActiveSpeakerDetector;
@@ -54,7 +55,8 @@ pub struct Sfu {
     /// The transports of each peer.
     pub(super) peers: HashMap<(RoomId, ConnectionId), Vec<TransportId>>,
     pub(super) rooms: HashMap<RoomId, RoomMedia>,
-    pub(super) by_ufrag: HashMap<String, TransportId>,
+    /// Ufrags are random, and chosen by the server, so a fast hash is enough.
+    pub(super) by_ufrag: FxHashMap<Vec<u8>, TransportId>,
     pub(super) by_address: HashMap<SocketAddr, TransportId>,
     pub(super) timers: BTreeSet<(Instant, TransportId)>,
     /// Transports with packets to send, in the order in which they got the first one.
@@ -101,7 +103,7 @@ impl Sfu {
             consumers: ById::default(),
             peers: HashMap::new(),
             rooms: HashMap::new(),
-            by_ufrag: HashMap::new(),
+            by_ufrag: FxHashMap::default(),
             by_address: HashMap::new(),
             timers: BTreeSet::new(),
             ready: VecDeque::new(),
