@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run run-cluster dev vendor check test test-long test-night
-.PHONY: test-rust test-compat test-record test-wires test-browser test-media test-restart
+.PHONY: test-rust test-compat test-record test-protocols test-browser test-media test-restart
 .PHONY: test-attacks test-soak test-drops test-browser-long test-media-long test-schemathesis test-fuzz test-bench test-release
 .PHONY: soak drops call fuzz sim test-sim bench bench-quick bench-media bench-instructions bench-record bench-build
 .PHONY: dist test-dist test-packages
@@ -75,7 +75,7 @@ check: cargo-deny
 test: program python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/certutil \
 		client-demo/node_modules tests/browser/node_modules tests/compat/node_modules tests/media/node_modules \
 		tests/record/node_modules tests/drops/node_modules
-	scripts/suites test-rust test-compat,test-record,test-wires test-browser test-media,test-restart
+	scripts/suites test-rust test-compat,test-record,test-protocols test-browser test-media,test-restart
 
 test-long: program program-release python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/certutil /usr/bin/valgrind \
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules tests/media/node_modules
@@ -102,8 +102,8 @@ test-compat: program client-demo/node_modules tests/compat/node_modules python
 test-record: program tests/record/node_modules /usr/bin/certutil
 	npm test --prefix tests/record
 
-test-wires: program python
-	python3 tests/wires/run.py
+test-protocols: program python
+	python3 tests/protocols/run.py
 
 test-browser: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil
 	CHROMIUM_BIN=$(CHROMIUM) FIREFOX_BIN=$(FIREFOX) TURNSERVER_BIN=$(TURNSERVER) npm test --prefix tests/browser
@@ -123,7 +123,7 @@ test-browser-long: program client-demo/node_modules tests/browser/node_modules $
 	CHROMIUM_BIN=$(CHROMIUM) FIREFOX_BIN=$(FIREFOX) TURNSERVER_BIN=$(TURNSERVER) npm run test:long --prefix tests/browser
 
 test-schemathesis: program python
-	python3 tests/wires/run.py --long
+	python3 tests/protocols/run.py --long
 
 # Every fuzz target, over its corpus and for some seconds more.
 test-fuzz:

@@ -1,4 +1,4 @@
-"""The compose files and the Helm chart: what they set is what the server knows, and what they name is there."""
+"""The compose files and the Helm chart: their settings must be known to the server, and their files must exist."""
 
 import os
 import re
@@ -14,8 +14,8 @@ VERSION = re.search(r'^version = "(.*)"', (REPOSITORY / "Cargo.toml").read_text(
 
 
 def check(settings):
-    """`parlor check` with these variables: it accepts them, and takes none for a misspelt one."""
-    # An empty value is text to a compose file.
+    """Runs `parlor check` with these variables, which must be valid and cause no warning about misspelling."""
+    # Compose files have empty values as text.
     env = {"PATH": os.environ["PATH"], **{name: value or "" for name, value in settings.items()}}
     done = subprocess.run([str(BINARY), "check"], env=env, cwd="/", text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
@@ -24,12 +24,12 @@ def check(settings):
 
 
 def interpolated(text):
-    """`${NAME:-default}` without any variable set."""
+    """Expands `${NAME:-default}` without any variable set."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 
 class Loader(yaml.SafeLoader):
-    """With the tags of compose files."""
+    """A YAML loader for the tags of compose files."""
 
 
 Loader.add_constructor("!override", lambda loader, node: loader.construct_sequence(node))
@@ -66,7 +66,7 @@ def test_nginx_of_the_compose_file_is_valid(tmp_path):
         assert f"proxy_set_header {header}" in text, header
     nginx = "/usr/sbin/nginx"
     if os.path.exists(nginx):
-        # Names of containers are known there only.
+        # Container names resolve only in the compose network.
         path = tmp_path / "nginx.conf"
         path.write_text(re.sub(r"server parlor(-\d)?:", "server 127.0.0.1:", text) + f"\npid {tmp_path}/nginx.pid;\nerror_log stderr;\n")
         done = subprocess.run([nginx, "-t", "-c", str(path), "-p", str(tmp_path)], text=True, capture_output=True)

@@ -8,7 +8,7 @@ numbers = itertools.count(1)
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "long: takes long by nature, runs with `run.py --long` only")
+    config.addinivalue_line("markers", "long: slow, runs with `run.py --long` only")
 
 
 @pytest.fixture(scope="session")
@@ -20,23 +20,23 @@ def shared():
 
 @pytest.fixture
 def server(shared):
-    """A server that nobody is connected to, neither before the test nor after it."""
+    """A server without connections, before and after the test."""
     yield shared
     try:
         shared.idle()
     except AssertionError as problem:
-        raise AssertionError(f"{problem}\n--- the server said:\n{shared.story()}") from None
+        raise AssertionError(f"{problem}\n--- output of the server:\n{shared.story()}") from None
 
 
 @pytest.fixture
 def room():
-    """A room id of the test's own."""
+    """A room id that only this test uses."""
     return f"room {next(numbers)}"
 
 
 @pytest.fixture
-def party():
-    """Closes the peers that a test adds, even where the test fails."""
+def add_peer():
+    """Closes the peers that a test adds, even if the test fails."""
     peers = []
 
     def add(peer):

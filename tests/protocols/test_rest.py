@@ -1,4 +1,4 @@
-"""REST against its document: schemathesis, and what it does not try."""
+"""REST validated against its document by schemathesis, and cases that schemathesis does not cover."""
 
 import copy
 import json
@@ -13,18 +13,18 @@ import pytest
 from openapi_spec_validator import validate
 
 from documents import DOCS, OPENAPI
-from support import HERE, PATIENCE, Server
+from support import HERE, TIMEOUT, Server
 
 TOKEN = "a token of the test"
 SECONDS = "12"
 
 
-def test_the_document_is_openapi():
+def test_document_is_valid_openapi():
     validate(OPENAPI)
 
 
 def schemathesis(tmp_path, server, document, *options):
-    """Fails with what it found; its working directory is the test's own."""
+    """Runs schemathesis in a temporary directory, and fails with its findings."""
     path = tmp_path / "openapi.json"
     path.write_text(json.dumps(document))
     program = Path(sys.executable).parent / "schemathesis"
@@ -47,7 +47,7 @@ def test_schemathesis_without_a_token(tmp_path):
 
 @pytest.mark.long
 def test_schemathesis_with_a_token(tmp_path):
-    # Where a token is set it is needed: in the document that is for every server it is optional.
+    # With a token set, requests need it; in the document, which is for all servers, it is optional.
     document = copy.deepcopy(OPENAPI)
     for path in document["paths"].values():
         for operation in path.values():
@@ -76,25 +76,25 @@ def is_error(answer, status, code):
 
 
 @pytest.mark.parametrize("path, allow", [("/health", "GET,HEAD"), ("/healthz", "GET,HEAD"), ("/metrics", "GET,HEAD"), ("/api/rooms", "GET,HEAD,POST"), ("/api/rooms/x", "DELETE,GET,HEAD")])
-def test_a_wrong_method(server, path, allow):
+def test_unsupported_method(server, path, allow):
     answer = server.rest("PUT", path)
     is_error(answer, 405, "METHOD_NOT_ALLOWED")
     assert sorted(answer[1]["Allow"].split(",")) == allow.split(",")
 
 
-def test_an_id_that_is_no_utf_8(server):
+def test_id_that_is_not_utf_8(server):
     is_error(server.rest("GET", "/api/rooms/%FF"), 400, "INVALID_MESSAGE")
 
 
-def test_a_body_too_large(server):
+def test_oversized_body(server):
     is_error(server.rest("POST", "/api/rooms", {"roomId": "x" * 70_000}), 413, "PAYLOAD_TOO_LARGE")
 
 
-def test_a_body_too_slow():
+def test_slow_body():
     server = Server(HANDSHAKE_TIMEOUT_SECONDS="1")
     try:
         address = ("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
-        with sockets.create_connection(address, timeout=PATIENCE) as connection:
+        with sockets.create_connection(address, timeout=TIMEOUT) as connection:
             connection.sendall(b"POST /api/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{")
             answer = HTTPResponse(connection)
             answer.begin()
@@ -104,7 +104,7 @@ def test_a_body_too_slow():
         server.stop()
 
 
-def test_figures():
+def test_metrics():
     server = Server()
     try:
         status, headers, body = server.rest("GET", "/metrics")
@@ -138,7 +138,7 @@ def test_too_many_rooms():
         server.stop()
 
 
-def test_the_start_page_links_the_reference(server):
+def test_start_page_links_the_reference(server):
     for path, link in (("/docs", b"/docs/reference"), ("/docs/reference", b"/docs/docs.js")):
         status, headers, body = server.rest("GET", path)
         assert (status, headers.get_content_type()) == (200, "text/html")
@@ -149,7 +149,7 @@ def test_the_start_page_links_the_reference(server):
     ("/docs/docs.css", "text/css", "site/docs.css"), ("/docs/docs.js", "text/javascript", "site/docs.js"),
     ("/docs/openapi.json", "application/json", "openapi.json"), ("/docs/asyncapi.json", "application/json", "asyncapi.json"),
 ])
-def test_the_documents_are_served(server, path, kind, file):
+def test_documents_are_served(server, path, kind, file):
     status, headers, body = server.rest("GET", path)
     assert (status, headers.get_content_type()) == (200, kind)
     assert body == (DOCS / file).read_bytes(), f"{path} is not docs/{file}"

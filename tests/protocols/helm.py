@@ -1,4 +1,4 @@
-"""Renders the templates of a chart: the part of Helm's language that ours uses. Anything else is an error."""
+"""Renders the templates of a Helm chart: the subset of the language that our chart uses. Anything else is an error."""
 
 import re
 
@@ -8,7 +8,7 @@ TOKEN = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 
 
 def render(template, context):
-    """The text of a template with a context of ``Values``, ``Release`` and ``Chart``."""
+    """Renders a template with a context of ``Values``, ``Release`` and ``Chart``."""
     # As Helm does: a dash removes white space on its side, line breaks included.
     template = re.sub(r"\s*\{\{-", "{{", template)
     template = re.sub(r"-\}\}\s*", "}}", template)
@@ -19,7 +19,7 @@ def render(template, context):
 
 
 def parse(pieces, at, inside=False):
-    """Nodes up to ``end`` or ``else``. Text is at even places, code at odd ones."""
+    """Parses nodes up to ``end`` or ``else``. Text is at even indexes, code at odd ones."""
     nodes = []
     while at < len(pieces):
         if at % 2 == 0:

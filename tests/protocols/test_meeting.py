@@ -1,4 +1,4 @@
-"""Each wire meets each other one in the same room, and both hear what the document says of their own."""
+"""Calls between all pairs of protocols, whose messages must be valid by the documents."""
 
 import itertools
 
@@ -10,14 +10,14 @@ SIGNALS = [("offer", OFFER), ("answer", ANSWER), *(("candidate", candidate(numbe
 
 
 class Session:
-    def __init__(self, server, room, party):
-        self.peer = party(SessionPeer(server, room))
+    def __init__(self, server, room, add_peer):
+        self.peer = add_peer(SessionPeer(server, room))
         self.peer.join()
 
     def send(self, to, kind, body):
-        self.peer.tell(kind, **{"candidate" if kind == "candidate" else "sdp": body})
+        self.peer.send_message(kind, **{"candidate" if kind == "candidate" else "sdp": body})
 
-    def hear(self, kind):
+    def receive(self, kind):
         message = self.peer.next(kind)
         return None, message["candidate" if kind == "candidate" else "sdp"]
 
@@ -31,16 +31,16 @@ class Session:
 class Envelope:
     KINDS = {"offer": "sdp:offer", "answer": "sdp:answer", "candidate": "ice:candidate"}
 
-    def __init__(self, server, room, party):
-        self.peer = party(EnvelopePeer(server))
+    def __init__(self, server, room, add_peer):
+        self.peer = add_peer(EnvelopePeer(server))
         others = self.peer.join(room, displayName="Eve", metadata={"seat": 1})["participants"][:-1]
         self.others = [other["userId"] for other in others]
 
     def send(self, to, kind, body):
         payload = body or {"candidate": None, "sdpMid": None, "sdpMLineIndex": None}
-        self.peer.tell(self.KINDS[kind], {**payload, **({"targetUserId": to} if to else {})})
+        self.peer.send_message(self.KINDS[kind], {**payload, **({"targetUserId": to} if to else {})})
 
-    def hear(self, kind):
+    def receive(self, kind):
         payload = self.peer.next(self.KINDS[kind])["payload"]
         if kind != "candidate":
             return payload["fromUserId"], {"type": payload["type"], "sdp": payload["sdp"]}
@@ -58,14 +58,14 @@ class Envelope:
 class Topic:
     KINDS = {"offer": "offer", "answer": "answer", "candidate": "ice-candidate"}
 
-    def __init__(self, server, room, party):
-        self.peer = party(TopicPeer(server, room, metadata={"name": "Tom", "role": "guest"}))
+    def __init__(self, server, room, add_peer):
+        self.peer = add_peer(TopicPeer(server, room, metadata={"name": "Tom", "role": "guest"}))
         self.others = [other["id"] for other in self.peer.peers]
 
     def send(self, to, kind, body):
-        self.peer.tell(self.KINDS[kind], to, body)
+        self.peer.send_message(self.KINDS[kind], to, body)
 
-    def hear(self, kind):
+    def receive(self, kind):
         message = self.peer.next(self.KINDS[kind])
         return message["from"], message["payload"]
 
@@ -76,29 +76,29 @@ class Topic:
         return self.peer.next("peer-left")["peerId"]
 
 
-@pytest.mark.parametrize("first, second", list(itertools.permutations([Session, Envelope, Topic], 2)), ids=lambda wire: wire.__name__.lower())
-def test_they_hold_a_call(server, room, party, first, second):
-    one = first(server, room, party)
-    two = second(server, room, party)
+@pytest.mark.parametrize("first, second", list(itertools.permutations([Session, Envelope, Topic], 2)), ids=lambda protocol: protocol.__name__.lower())
+def test_call_between_protocols(server, room, add_peer, first, second):
+    one = first(server, room, add_peer)
+    two = second(server, room, add_peer)
     names_of_two = one.joined()
     names_of_one = getattr(two, "others", [None])[0]
     for sender, receiver, name, target in ((one, two, names_of_one, names_of_two), (two, one, names_of_two, names_of_one)):
         for kind, body in SIGNALS:
             sender.send(target, kind, body)
         for kind, body in SIGNALS:
-            heard_of, heard = receiver.hear(kind)
-            assert heard == body
-            assert heard_of in (None, name)
+            sender_id, received = receiver.receive(kind)
+            assert received == body
+            assert sender_id in (None, name)
     for each in (one, two):
-        each.peer.quiet()
+        each.peer.assert_no_message()
     two.peer.close()
     assert one.left() == names_of_two
-    one.peer.quiet()
+    one.peer.assert_no_message()
 
 
-def test_what_a_peer_says_of_itself(server, room, party):
-    tom = Topic(server, room, party)
-    eve = party(EnvelopePeer(server))
+def test_metadata_between_protocols(server, room, add_peer):
+    tom = Topic(server, room, add_peer)
+    eve = add_peer(EnvelopePeer(server))
     state = eve.join(room, user={"id": "eve", "displayName": "Eve", "role": "host"}, metadata={"seat": 1})
     seen = state["participants"][0]
     assert (seen["displayName"], seen["role"], seen["metadata"]) == ("Tom", "guest", {"name": "Tom", "role": "guest"})
@@ -106,18 +106,18 @@ def test_what_a_peer_says_of_itself(server, room, party):
     assert (seen["peerId"], seen["metadata"]) == ("eve", {"seat": 1, "displayName": "Eve", "name": "Eve", "role": "host"})
 
 
-def test_a_session_is_full_with_two_whichever_wire_they_came_by(server, room, party):
+def test_pair_session_takes_two_peers_of_any_protocol(server, room, add_peer):
     for name in ("ann", "bob"):
-        party(SessionPeer(server, room, name)).join()
-    eve = party(EnvelopePeer(server))
+        add_peer(SessionPeer(server, room, name)).join()
+    eve = add_peer(EnvelopePeer(server))
     eve.refused("ROOM_FULL", "room:join", {"roomId": room})
 
 
-def test_what_waits_in_a_session_reaches_a_joiner_from_another_wire(server, room, party):
-    ann = party(SessionPeer(server, room, "ann"))
-    ann.tell("offer", sdp=OFFER)
-    ann.tell("candidate", candidate=candidate(0))
-    ann.quiet()
-    eve = Envelope(server, room, party)
-    assert eve.hear("offer")[1] == OFFER
-    assert eve.hear("candidate")[1] == candidate(0)
+def test_queued_signals_reach_a_peer_of_another_protocol(server, room, add_peer):
+    ann = add_peer(SessionPeer(server, room, "ann"))
+    ann.send_message("offer", sdp=OFFER)
+    ann.send_message("candidate", candidate=candidate(0))
+    ann.assert_no_message()
+    eve = Envelope(server, room, add_peer)
+    assert eve.receive("offer")[1] == OFFER
+    assert eve.receive("candidate")[1] == candidate(0)

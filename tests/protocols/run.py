@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Runs the tests of this folder against the real server: `python3 run.py [--long] [pytest arguments]`.
 
-Tests marked `long` take long by nature. They run only with `--long`, and then nothing else does.
+Tests marked `long` are slow. They run only with `--long`, without the others.
 
-The server is PARLOR_BIN, `../../target/debug/parlor` by default. The virtual environment `.venv` is made here, once for
+The server is PARLOR_BIN, `../../target/debug/parlor` by default. The virtual environment `.venv` is created here, once for
 each version of `requirements.txt`.
 """
 
@@ -30,7 +30,7 @@ def install():
         sys.exit("the venv module of Python is needed (Debian: python3-venv)")
     pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", str(REQUIREMENTS)]
     if subprocess.run(pip).returncode:
-        sys.exit("what requirements.txt names cannot be installed")
+        sys.exit("requirements.txt cannot be installed")
     STAMP.write_text(wanted)
 
 

@@ -1,8 +1,8 @@
-"""The server under test, and a client on one of its raw wires.
+"""The server under test, and clients of its plain WebSocket protocols.
 
-A peer reads in order, and `next(type)` demands that the oldest unread message has that type: a surplus message, a missing
-one or a wrong order fails where it happens. That something did not come is proven by `quiet()`: a question whose answer
-the server sends after everything that it sent before.
+A peer reads in order, and `next(type)` requires that the oldest unread message has that type, so an extra message, a missing
+one or a wrong order fails where it happens. `assert_no_message()` proves that nothing was sent: it waits for the reply to a
+request, which the server sends after all earlier messages.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from documents import CLIENT, SERVER, check
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 BINARY = (HERE / os.environ.get("PARLOR_BIN", "../../target/debug/parlor")).resolve()
-PATIENCE = 10
+TIMEOUT = 10
 
 SDP = "v=0\r\no=- 46117317 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 OFFER = {"type": "offer", "sdp": SDP}
@@ -43,7 +43,7 @@ def candidate(number):
 class Server:
     def __init__(self, **settings):
         keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        # Who is killed is waited for, but not for long.
+        # A short time, since tests wait until sessions of lost connections expire.
         env = {**keep, "HOST": "127.0.0.1", "PORT": "0", "RESUME_SECONDS": "2", **settings}
         self.output = []
         self.process = subprocess.Popen([str(BINARY)], cwd=REPOSITORY, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -59,7 +59,7 @@ class Server:
 
         self.reader = threading.Thread(target=read, daemon=True)
         self.reader.start()
-        if not listening.wait(PATIENCE):
+        if not listening.wait(TIMEOUT):
             self.process.kill()
             raise AssertionError("no \"listening on\" line in:\n" + self.story())
 
@@ -67,31 +67,31 @@ class Server:
         return "".join(self.output[-40:])
 
     def rest(self, method, path, body=None, headers=None):
-        """Status, headers, body."""
+        """Returns status, headers and body."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers or {}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
                 return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as refusal:
             with refusal:
                 return refusal.code, refusal.headers, refusal.read()
 
     def idle(self):
-        """Waits until /health says that nobody and nothing is left."""
-        until = time.monotonic() + PATIENCE
+        """Waits until /health reports no rooms, peers and connections."""
+        until = time.monotonic() + TIMEOUT
         while True:
             health = json.loads(self.rest("GET", "/health")[2])
             left = {name: health[name] for name in ("rooms", "participants", "connections")}
             if not any(left.values()):
                 return
-            assert time.monotonic() < until, f"the server keeps something of what has ended: {left}"
+            assert time.monotonic() < until, f"the server still holds state: {left}"
             time.sleep(0.005)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         try:
-            code = self.process.wait(PATIENCE)
+            code = self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise AssertionError("the server does not end after SIGTERM:\n" + self.story()) from None
@@ -100,18 +100,18 @@ class Server:
 
 def open_socket(server, path, headers=None):
     address = "ws" + server.url.removeprefix("http") + path
-    return connect(address, open_timeout=PATIENCE, close_timeout=PATIENCE, proxy=None, max_size=None, additional_headers=headers)
+    return connect(address, open_timeout=TIMEOUT, close_timeout=TIMEOUT, proxy=None, max_size=None, additional_headers=headers)
 
 
 class Peer:
-    """What the three wires have in common. `wire` is the name of its channel in asyncapi.json."""
+    """The common part of the three protocols. `protocol` is the name of the channel in asyncapi.json."""
 
-    wire = None
+    protocol = None
 
     def __init__(self, server, path, name):
         self.name = name
-        self.heard = []
-        # A `with` that ends with `close`.
+        self.received = []
+        # Closed by `close`.
         self.context = contextlib.ExitStack()
         self.socket = self.context.enter_context(open_socket(server, path))
         try:
@@ -121,19 +121,19 @@ class Peer:
             raise
 
     def greet(self):
-        """Reads what the server says first."""
+        """Reads the first messages of the server."""
 
     def raw(self, frame):
-        """Text or bytes as they are."""
+        """Sends text or bytes unchanged."""
         self.socket.send(frame)
 
-    def say(self, message):
-        """A message that the document knows."""
-        check(self.wire, CLIENT, message)
+    def send(self, message):
+        """Sends a message that the document describes."""
+        check(self.protocol, CLIENT, message)
         self.socket.send(json.dumps(message))
 
     def next(self, kind):
-        """The oldest unread message, which must be of this type."""
+        """Returns the oldest unread message, which must have this type."""
         message = self.read(kind)
         self.is_of(message, kind)
         return message
@@ -142,23 +142,23 @@ class Peer:
         assert message["type"] == kind, f"{self.name} waits for {kind!r} and got {message}\n{self.story()}"
 
     def read(self, kind):
-        """The oldest unread message; one of this type is waited for."""
+        """Returns the oldest unread message. The type is for the error message."""
         try:
-            frame = self.socket.recv(timeout=PATIENCE)
+            frame = self.socket.recv(timeout=TIMEOUT)
         except TimeoutError:
             raise AssertionError(f"{self.name} waits for {kind!r}\n{self.story()}") from None
         except ConnectionClosed as closed:
             raise AssertionError(f"{self.name} waits for {kind!r} and is closed: {closed}\n{self.story()}") from None
         assert isinstance(frame, str), f"{self.name} got a binary frame"
-        self.heard.append(frame)
+        self.received.append(frame)
         message = json.loads(frame)
-        check(self.wire, SERVER, message)
+        check(self.protocol, SERVER, message)
         return message
 
     def closed(self):
-        """The code with which the server closes the connection; nothing else may come before."""
+        """Returns the code with which the server closes the connection. No message may precede it."""
         try:
-            frame = self.socket.recv(timeout=PATIENCE)
+            frame = self.socket.recv(timeout=TIMEOUT)
         except TimeoutError:
             raise AssertionError(f"{self.name} is not closed\n{self.story()}") from None
         except ConnectionClosed as closed:
@@ -169,19 +169,19 @@ class Peer:
         self.context.close()
 
     def drop(self):
-        """Loses the connection, as a client does whose network is gone: a reset, and no goodbye."""
+        """Loses the connection by a reset, without a close frame."""
         self.socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.socket.close()
 
     def story(self):
-        return f"last heard by {self.name}:\n  " + "\n  ".join(self.heard[-20:])
+        return f"last messages to {self.name}:\n  " + "\n  ".join(self.received[-20:])
 
 
 class SessionPeer(Peer):
-    wire = "session"
+    protocol = "session"
 
     def next_signal(self, kind):
-        """The oldest unread message that is not about the presence of the other peer; it must be of this type."""
+        """Returns the oldest unread message that is not a presence event. It must have this type."""
         while (message := self.read(kind))["type"] in ("peer-joined", "peer-left"):
             pass
         self.is_of(message, kind)
@@ -191,25 +191,25 @@ class SessionPeer(Peer):
         super().__init__(server, f"/signal?sessionId={quote(session, safe='')}" if at_handshake else "/signal", name)
         self.session = session
 
-    def tell(self, kind, **fields):
-        self.say({"type": kind, "sessionId": self.session, **fields})
+    def send_message(self, kind, **fields):
+        self.send({"type": kind, "sessionId": self.session, **fields})
 
     def join(self):
-        self.tell("join")
-        self.quiet()
+        self.send_message("join")
+        self.assert_no_message()
 
     def refused(self, code):
         error = self.next("error")
         assert error["code"] == code, error
         return error
 
-    def quiet(self):
+    def assert_no_message(self):
         self.raw('{"type":"no such type","sessionId":"any"}')
         self.refused("INVALID_MESSAGE")
 
 
 class EnvelopePeer(Peer):
-    wire = "envelope"
+    protocol = "envelope"
 
     def __init__(self, server, name="envelope peer"):
         self.clock = 1765843200000
@@ -218,32 +218,32 @@ class EnvelopePeer(Peer):
     def greet(self):
         self.connection = self.next("connection:ack")["payload"]["connectionId"]
 
-    def tell(self, kind, payload, **envelope):
+    def send_message(self, kind, payload, **envelope):
         self.clock += 1
-        self.say({"type": kind, "payload": payload, "timestamp": self.clock, **envelope})
+        self.send({"type": kind, "payload": payload, "timestamp": self.clock, **envelope})
 
-    def ask(self, kind, payload, answer):
-        """Sends with a correlation id, and returns the payload of the answer, which must carry it back."""
+    def request(self, kind, payload, answer):
+        """Sends a request with a correlation id, and returns the payload of the reply with the same id."""
         correlation = str(uuid.uuid4())
-        self.tell(kind, payload, correlationId=correlation)
+        self.send_message(kind, payload, correlationId=correlation)
         message = self.next(answer)
         assert message.get("correlationId") == correlation, message
         return message["payload"]
 
     def join(self, room, **fields):
-        return self.ask("room:join", {"roomId": room, **fields}, "room:state")
+        return self.request("room:join", {"roomId": room, **fields}, "room:state")
 
     def refused(self, code, kind, payload):
-        error = self.ask(kind, payload, "error")
+        error = self.request(kind, payload, "error")
         assert error["code"] == code, error
         return error
 
-    def quiet(self):
-        assert self.ask("ping", {"quiet": self.name}, "pong") == {"quiet": self.name}
+    def assert_no_message(self):
+        assert self.request("ping", {"quiet": self.name}, "pong") == {"quiet": self.name}
 
 
 class TopicPeer(Peer):
-    wire = "topic"
+    protocol = "topic"
 
     def __init__(self, server, topic, name="topic peer", metadata=None):
         query = "" if metadata is None else "?metadata=" + quote(json.dumps(metadata))
@@ -253,8 +253,8 @@ class TopicPeer(Peer):
         self.id = self.next("welcome")["selfId"]
         self.peers = self.next("peer-list")["peers"]
 
-    def tell(self, kind, to, payload, **fields):
-        self.say({"type": kind, "to": to, "payload": payload, **fields})
+    def send_message(self, kind, to, payload, **fields):
+        self.send({"type": kind, "to": to, "payload": payload, **fields})
 
     def refused(self, code, **echo):
         error = self.next("error")
@@ -262,13 +262,13 @@ class TopicPeer(Peer):
         assert {key: error[key] for key in error if key not in ("type", "code", "message")} == echo
         return error
 
-    def quiet(self):
+    def assert_no_message(self):
         self.raw(json.dumps({"type": "no such type", "msgId": "quiet"}))
         self.refused("invalid_type", msgId="quiet")
 
 
 def refusal(server, path, headers=None):
-    """The answer with which a handshake is refused."""
+    """Returns the response that refuses a handshake."""
     try:
         with open_socket(server, path, headers):
             pass
@@ -278,6 +278,6 @@ def refusal(server, path, headers=None):
 
 
 def handshake(server, path, headers=None):
-    """The status and the body with which a handshake is refused."""
+    """Returns status and body of the response that refuses a handshake."""
     answer = refusal(server, path, headers)
     return answer.status_code, answer.body
