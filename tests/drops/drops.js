@@ -20,9 +20,9 @@ import { judge } from './support/verdict.js'
 const WAVE = 20
 const PACE_MS = 150
 /** Handshake timeout of a client: shorter than in a page, since the silences in this test are shorter. */
-const PATIENCE_MS = 2000
-const WIRES = ['websocket', 'websocket', 'polling', 'upgrade', 'envelope', 'envelope']
-const GOODBYES = ['leave', 'close']
+const TIMEOUT_MS = 2000
+const PROTOCOLS = ['websocket', 'websocket', 'polling', 'upgrade', 'envelope', 'envelope']
+const WAYS_TO_LEAVE = ['leave', 'close']
 
 const { values: options } = parseArgs({
   options: {
@@ -37,20 +37,20 @@ const { seed } = options
 /** Runs one call from join to leave. */
 async function hold(server, laptops, number) {
   const chance = random(`${seed}/${number}`)
-  const wires = [chance.pick(WIRES), chance.pick(WIRES)]
+  const protocols = [chance.pick(PROTOCOLS), chance.pick(PROTOCOLS)]
   const machines = chance.shuffled(laptops)
-  const sides = wires.map((wire, index) => {
+  const sides = protocols.map((protocol, index) => {
     const me = `${'ab'[index]}-${number}`
-    return { me, wire, id: me, laptop: machines[index], line: new Line(server.address) }
+    return { me, protocol, id: me, laptop: machines[index], line: new Line(server.address) }
   })
   const [one, other] = sides
   const call = { number, sides, drops: {}, expired: [], found: [], room: `call-${number}` }
-  const all = (what) => Promise.all(sides.map((side) => within(side.laptop.told(side.id, what), () => `${side.me}: ${what}`)))
+  const all = (what) => Promise.all(sides.map((side) => within(side.laptop.reported(side.id, what), () => `${side.me}: ${what}`)))
   try {
     for (const [side, across] of [[one, other], [other, one]]) {
       await side.line.open()
-      const { id, me, wire, line: { address } } = side
-      side.laptop.order('begin', id, { call: number, room: call.room, me, other: across.me, address, wire, seed, paceMs: PACE_MS, patienceMs: PATIENCE_MS })
+      const { id, me, protocol, line: { address } } = side
+      side.laptop.order('begin', id, { call: number, room: call.room, me, other: across.me, address, protocol, seed, paceMs: PACE_MS, timeoutMs: TIMEOUT_MS })
     }
     await all('joined')
     const { drops, expired } = await disturb(sides, chance)
@@ -65,22 +65,22 @@ async function hold(server, laptops, number) {
 async function end(call) {
   const chance = random(`${seed}/${call.number}/end`)
   const { sides } = call
-  const told = (side, what) => within(side.laptop.told(side.id, what), () => `${side.me}: ${what}`)
+  const reported = (side, what) => within(side.laptop.reported(side.id, what), () => `${side.me}: ${what}`)
   try {
     for (const { line } of sides) line.rest()
     for (const { laptop, id } of sides) laptop.order('finish', id)
-    await Promise.all(sides.flatMap((side) => ['accepted', 'heard-last'].map((what) => told(side, what))))
+    await Promise.all(sides.flatMap((side) => ['accepted', 'received-last'].map((what) => reported(side, what))))
     const [first, last] = chance.shuffled(sides)
-    first.laptop.order('leave', first.id, chance.pick(GOODBYES))
-    await Promise.all([told(first, 'gone'), told(last, 'other-left')])
-    last.laptop.order('leave', last.id, chance.pick(GOODBYES))
-    await told(last, 'gone')
+    first.laptop.order('leave', first.id, chance.pick(WAYS_TO_LEAVE))
+    await Promise.all([reported(first, 'gone'), reported(last, 'other-left')])
+    last.laptop.order('leave', last.id, chance.pick(WAYS_TO_LEAVE))
+    await reported(last, 'gone')
   } catch (error) {
     call.found.push({ at: Date.now(), text: error.message })
   }
   for (const side of sides) {
     side.laptop.order('report', side.id)
-    side.log = (await told(side, 'log'))[0]
+    side.log = (await reported(side, 'log'))[0]
     await side.line.close()
   }
 }
@@ -140,5 +140,5 @@ const counted = await server.counted()
 const ended = await server.stop()
 const isGood = tally.report({ seed, left, counted, ended })
 if (isGood) server.forgetLog()
-else console.log(`the server's log is ${server.logFile}`)
+else console.log(`log of the server: ${server.logFile}`)
 process.exit(isGood ? 0 : 1)

@@ -7,8 +7,8 @@ const callers = new Map()
 
 const orders = {
   begin(id, options) {
-    const Wire = options.wire === 'envelope' ? EnvelopeCaller : SocketIoCaller
-    const caller = new Wire({ id, ...options }, (what, ...rest) => process.send({ id, what, rest }))
+    const ProtocolCaller = options.protocol === 'envelope' ? EnvelopeCaller : SocketIoCaller
+    const caller = new ProtocolCaller({ id, ...options }, (what, ...rest) => process.send({ id, what, rest }))
     callers.set(id, caller)
     caller.begin()
   },

@@ -15,14 +15,14 @@ import { Gate } from './support/gate.js'
 import { Laptop } from './support/laptop.js'
 import { random } from './support/random.js'
 import { BINARY, Server, within } from './support/server.js'
-import { spread, story } from './support/tally.js'
+import { spread, timeline } from './support/tally.js'
 import { judge } from './support/verdict.js'
 
-const WIRES = ['websocket', 'websocket', 'polling', 'upgrade', 'envelope', 'envelope']
+const PROTOCOLS = ['websocket', 'websocket', 'polling', 'upgrade', 'envelope', 'envelope']
 const PACE_MS = 250
 const SHUTDOWN_SECONDS = 5
 /** The default timeout of the official client. */
-const PATIENCE_MS = 20_000
+const TIMEOUT_MS = 20_000
 const TALK_MS = 1500
 const BACK_MS = 30_000
 
@@ -85,7 +85,7 @@ class Socket {
   #manager
   #server
   #pid
-  #said = new Map()
+  #pending = new Map()
 
   async start() {
     const program = fileURLToPath(new URL('service-manager.py', import.meta.url))
@@ -94,20 +94,20 @@ class Socket {
     this.#manager = spawn('python3', [program, BINARY], { env, stdio: ['pipe', 'pipe', 'ignore'] })
     createInterface(this.#manager.stdout).on('line', (line) => {
       const [what, ...rest] = line.split(' ')
-      this.#said.get(what)?.(rest)
+      this.#pending.get(what)?.(rest)
     })
-    const [port] = await this.#hear('port')
+    const [port] = await this.#event('port')
     this.address = `127.0.0.1:${port}`
     this.#server = Server.at({ host: '127.0.0.1', port: Number(port) })
     await this.#begin()
   }
 
-  #hear(what) {
-    return within(new Promise((done) => this.#said.set(what, done)), () => `${what} by the service manager`)
+  #event(what) {
+    return within(new Promise((done) => this.#pending.set(what, done)), () => `${what} by the service manager`)
   }
 
   async #begin() {
-    const started = this.#hear('started')
+    const started = this.#event('started')
     this.#manager.stdin.write('\n')
     this.#pid = Number((await started)[0])
   }
@@ -120,7 +120,7 @@ class Socket {
 
   async #stop() {
     const began = Date.now()
-    const ended = this.#hear('ended')
+    const ended = this.#event('ended')
     process.kill(this.#pid, 'SIGTERM')
     const [code] = await ended
     this.#pid = undefined
@@ -145,22 +145,22 @@ async function run(site) {
     room: `call-${number}`,
     sides: ['a', 'b'].map((letter, index) => {
       const id = `${letter}-${number}`
-      return { id, me: id, wire: chance.pick(WIRES), laptop: laptops[index], line: { story: [] }, sleeps: [] }
+      return { id, me: id, protocol: chance.pick(PROTOCOLS), laptop: laptops[index], line: { timeline: [] }, sleeps: [] }
     }),
   }))
   const sides = calls.flatMap((call) => call.sides)
   const found = []
   const drains = []
-  const all = (wait, what, patience) => Promise.all(sides.map((side) => within(wait(side), () => `${side.me}: ${what}`, patience)))
+  const all = (wait, what, timeout) => Promise.all(sides.map((side) => within(wait(side), () => `${side.me}: ${what}`, timeout)))
   try {
     for (const { number, room, sides: [one, other] } of calls) {
-      for (const [{ id, me, wire, laptop }, across] of [[one, other], [other, one]]) {
-        laptop.order('begin', id, { call: number, room, me, other: across.me, address: site.address, wire, seed, paceMs: PACE_MS, patienceMs: PATIENCE_MS })
+      for (const [{ id, me, protocol, laptop }, across] of [[one, other], [other, one]]) {
+        laptop.order('begin', id, { call: number, room, me, other: across.me, address: site.address, protocol, seed, paceMs: PACE_MS, timeoutMs: TIMEOUT_MS })
       }
       // Callers join one after the other.
       await pause(5)
     }
-    await all(({ laptop, id }) => laptop.told(id, 'together'), 'together')
+    await all(({ laptop, id }) => laptop.reported(id, 'together'), 'together')
     for (let count = 0; count < 2; count += 1) {
       await pause(TALK_MS)
       const from = Date.now()
@@ -174,17 +174,17 @@ async function run(site) {
     await pause(TALK_MS)
     for (const { laptop, id } of sides) laptop.order('finish', id)
     await Promise.all([
-      all(({ laptop, id }) => laptop.told(id, 'accepted'), 'a last word accepted'),
-      all(({ laptop, id }) => laptop.told(id, 'heard-last'), 'a last word heard'),
+      all(({ laptop, id }) => laptop.reported(id, 'accepted'), 'the last signal accepted'),
+      all(({ laptop, id }) => laptop.reported(id, 'received-last'), 'the last signal received'),
     ])
     for (const { laptop, id } of sides) laptop.order('leave', id, 'leave')
-    await all(({ laptop, id }) => laptop.told(id, 'gone'), 'gone')
+    await all(({ laptop, id }) => laptop.reported(id, 'gone'), 'gone')
   } catch (error) {
     found.push(error.message)
   }
   for (const side of sides) {
     side.laptop.order('report', side.id)
-    side.log = (await within(side.laptop.told(side.id, 'log'), () => 'a log'))[0]
+    side.log = (await within(side.laptop.reported(side.id, 'log'), () => 'a log'))[0]
   }
   const left = await site.end()
   if (left.length > 0) found.push(`left behind: ${left.map((entry) => entry.join(' ')).join(', ')}`)
@@ -193,7 +193,7 @@ async function run(site) {
 }
 
 function report(site, calls, drains, found) {
-  const sums = { said: 0, accepted: 0, refused: 0, heard: 0, rejoined: 0 }
+  const sums = { created: 0, accepted: 0, refused: 0, received: 0, rejoined: 0 }
   const failed = []
   for (const call of calls) {
     const verdict = judge(call, { resumeMs: null })
@@ -202,9 +202,9 @@ function report(site, calls, drains, found) {
     failed.push(call.number)
     if (failed.length > 3) continue
     const began = Math.min(...call.sides.map(({ log }) => log[0][0]))
-    console.log(`\nFAILED: ${site.name}, seed ${seed}, call ${call.number} (${call.sides.map(({ wire }) => wire).join(', ')})`)
+    console.log(`\nFAILED: ${site.name}, seed ${seed}, call ${call.number} (${call.sides.map(({ protocol }) => protocol).join(', ')})`)
     for (const { at, text } of verdict.found.slice(0, 12)) console.log(`  at ${at - began}: ${text}`)
-    for (const { text } of story(call)) console.log(`    ${text}`)
+    for (const { text } of timeline(call)) console.log(`    ${text}`)
   }
   const joins = calls.flatMap(({ sides }) => sides.map(({ log }) => log.filter(([, what]) => what === 'joined').map(([at]) => at)))
   const figures = drains.map(({ from, ms, code }) => {
@@ -219,7 +219,7 @@ function report(site, calls, drains, found) {
   for (const { 'ended after': ms, code, back } of figures) {
     console.log(`  restart    ended with ${code} after ${ms} ms; back in its room: median ${back.median} ms, p99 ${back.p99} ms, all after ${back.max} ms`)
   }
-  console.log(`  signals    said ${sums.said}, accepted ${sums.accepted}, refused ${sums.refused}, delivered ${sums.heard}; joined afresh ${sums.rejoined}`)
+  console.log(`  signals    created ${sums.created}, accepted ${sums.accepted}, refused ${sums.refused}, delivered ${sums.received}; rejoined ${sums.rejoined}`)
   console.log(`  refused    ${refused.length} connections`)
   console.log(`  violations ${found.length + failed.length}`)
   console.log(JSON.stringify({ site: site.name, seed, isGood, calls: calls.length, ...sums, restarts: figures, 'connections refused': refused.length, failed }))

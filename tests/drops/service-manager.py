@@ -2,8 +2,8 @@
 
     service-manager.py PROGRAM
 
-Says its port. Then, for each line on its input, it starts the program and says `started` and its process id, and later
-`ended` and the status. With the end of its input all ends.
+Prints its port. For each line on its input, it starts the program and prints `started` with the process id, and later
+`ended` with the status. It ends the program and itself at the end of its input.
 """
 
 import os
@@ -15,24 +15,24 @@ import threading
 listener = socket.socket()
 listener.bind(("127.0.0.1", 0))
 listener.listen(4096)
-# That is where the program looks for it.
+# The program expects it at this number.
 os.dup2(listener.fileno(), 3)
 
 
-def say(*words):
+def report(*words):
     print(*words, flush=True)
 
 
 def watch(process):
-    say("ended", process.wait())
+    report("ended", process.wait())
 
 
-say("port", listener.getsockname()[1])
+report("port", listener.getsockname()[1])
 for _ in sys.stdin:
-    # The process that is to have the socket must be named before it is the program.
+    # LISTEN_PID must be the id of the process that becomes the program.
     script = 'exec env LISTEN_FDS=1 LISTEN_PID=$$ "$0"'
     command = ["sh", "-c", script, sys.argv[1]]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, pass_fds=[3])
-    say("started", process.pid)
+    report("started", process.pid)
     threading.Thread(target=watch, args=[process]).start()
 process.kill()

@@ -30,7 +30,7 @@ export class Caller {
   #isLeaving = false
 
   /**
-   * @param options `{ id, call, room, me, other, address, wire, seed, paceMs, patienceMs }`
+   * @param options `{ id, call, room, me, other, address, protocol, seed, paceMs, timeoutMs }`
    * @param tell receives the events
    */
   constructor(options, tell) {
@@ -60,7 +60,7 @@ export class Caller {
     this.#next += 1
     const kind = kindOf(number)
     const filler = kind === 'candidate' ? this.#chance.whole(20, 120) : this.#chance.whole(800, 3000)
-    this.note('say', number, this.known)
+    this.note('create', number, this.known)
     const body = bodyOf(this.call, this.me, number, filler)
     this.signal(number, kind, isLast ? body + 'last' : body)
     return number
@@ -70,7 +70,7 @@ export class Caller {
   finish() {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.finish(), 1000)
-    this.lastWord = this.#say(true)
+    this.lastSignal = this.#say(true)
   }
 
   /** Leaves in one of several ways. */
@@ -78,7 +78,7 @@ export class Caller {
     clearTimeout(this.#timer)
     this.#isLeaving = true
     this.note('leave', how)
-    this.goodbye(how, () => this.tell('gone'))
+    this.disconnect(how, () => this.tell('gone'))
   }
 
   // ------------------------------------------------------------------------------------- called by the protocol
@@ -108,17 +108,17 @@ export class Caller {
   /** `outcome` is `ok` or an error code. */
   answered(number, outcome) {
     this.note('answer', number, outcome, this.known, this.life)
-    if (number === this.lastWord && outcome === 'ok') {
+    if (number === this.lastSignal && outcome === 'ok') {
       clearTimeout(this.#timer)
       this.tell('accepted')
     }
   }
 
-  heard(kind, { room, from, body }) {
+  received(kind, { room, from, body }) {
     const [call, who] = body.split('/')
     const isOwn = call === String(this.call) && who === this.other && from === this.other && room === this.room
-    this.note('heard', isOwn ? numberIn(body) : -1, kind, isOwn ? undefined : { room, from, call, who })
-    if (body.endsWith('last')) this.tell('heard-last')
+    this.note('received', isOwn ? numberIn(body) : -1, kind, isOwn ? undefined : { room, from, call, who })
+    if (body.endsWith('last')) this.tell('received-last')
   }
 
   /** A presence event of the other side: `joined`, `left`, `away` or `back`. */

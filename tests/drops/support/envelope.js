@@ -29,7 +29,7 @@ export class EnvelopeCaller extends Caller {
   #unsent = []
 
   connect() {
-    const socket = new WebSocket(`ws://${this.address}/ws`, { handshakeTimeout: this.patienceMs, perMessageDeflate: false })
+    const socket = new WebSocket(`ws://${this.address}/ws`, { handshakeTimeout: this.timeoutMs, perMessageDeflate: false })
     this.#socket = socket
     this.life += 1
     this.#own = 0
@@ -74,10 +74,10 @@ export class EnvelopeCaller extends Caller {
     else if (type === 'room:state') asked.join && this.#entered(payload)
     else if (type === 'error') this.#failed(payload, asked)
     else if (type === 'ok') this.answered(asked.number, 'ok')
-    else if (type.startsWith('room:participant-')) this.#told(type.slice('room:participant-'.length), payload)
+    else if (type.startsWith('room:participant-')) this.#handlePresence(type.slice('room:participant-'.length), payload)
     else if (KINDS[type]) {
       const { roomId: room, fromUserId: from, sdp, candidate } = payload
-      this.heard(KINDS[type], { room, from, body: candidate ?? sdp })
+      this.received(KINDS[type], { room, from, body: candidate ?? sdp })
     } else this.wrong(`unexpected ${type}`)
   }
 
@@ -136,7 +136,7 @@ export class EnvelopeCaller extends Caller {
     else this.answered(asked.number, code)
   }
 
-  #told(what, { roomId: room, userId, participant, reason }) {
+  #handlePresence(what, { roomId: room, userId, participant, reason }) {
     const incarnation = participant ? participant.metadata.incarnation : this.known
     this.presence(what, { userId: userId ?? participant.userId, room, incarnation, reason })
   }
@@ -155,7 +155,7 @@ export class EnvelopeCaller extends Caller {
     this.#send(TYPES[kind], { ...content, targetUserId: this.other, roomId: this.room }, { number })
   }
 
-  goodbye(how, done) {
+  disconnect(how, done) {
     this.#isOver = true
     clearTimeout(this.#silence)
     const socket = this.#socket

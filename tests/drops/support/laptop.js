@@ -31,7 +31,7 @@ export class Laptop {
   }
 
   /** Resolves when a caller has reported an event, also in the past. */
-  told(id, what) {
+  reported(id, what) {
     const news = this.#news.get(`${id} ${what}`)
     return news ? Promise.resolve(news) : this.next(id, what)
   }

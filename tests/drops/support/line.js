@@ -101,7 +101,7 @@ class Connection {
 export class Line {
   connections = new Set()
   /** The log: `[time, 'line', what]`. */
-  story = []
+  timeline = []
   /** Number of cuts by stage. */
   stages = {}
   /** The stage that the client has reached since the last cut: `handshake`, `connect`, `back`. */
@@ -135,7 +135,7 @@ export class Line {
   }
 
   note(what) {
-    this.story.push([Date.now(), 'line', what])
+    this.timeline.push([Date.now(), 'line', what])
   }
 
   /** Cuts all open connections by `reset` or `fin`, for `near`, `far` or `both`. */

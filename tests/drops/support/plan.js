@@ -48,12 +48,12 @@ async function silence(line, chance, old, isHalf) {
 }
 
 /** Cuts of the following connections during the handshake, the connect or the recovery; up to three in a row. */
-async function delicate(line, chance, wire) {
+async function delicate(line, chance, protocol) {
   // A stage of one connection consists of several connections over polling.
-  const skip = wire === 'polling' || wire === 'upgrade' ? 4 : 0
+  const skip = protocol === 'polling' || protocol === 'upgrade' ? 4 : 0
   line.arm(Array.from({ length: chance.whole(1, 3) }, () => ({
     skip: chance.whole(0, skip),
-    piece: chance.whole(0, wire === 'polling' ? 1 : 6),
+    piece: chance.whole(0, protocol === 'polling' ? 1 : 6),
     portion: chance.pick([0, 1, chance.next()]),
     how: chance.pick(['reset', 'reset', 'fin']),
     sides: chance.pick(['both', 'both', 'near', 'far']),
@@ -71,7 +71,7 @@ const KINDS = {
   'silence, then late': ({ line }, chance) => silence(line, chance, 'late'),
   'silence, then anew': ({ line }, chance) => silence(line, chance, 'lost'),
   'silence to the client': ({ line }, chance) => silence(line, chance, chance.pick(['late', 'lost']), true),
-  'in a handshake': ({ line, wire }, chance) => delicate(line, chance, wire),
+  'in a handshake': ({ line, protocol }, chance) => delicate(line, chance, protocol),
 }
 const BOTH = 'of both at once'
 

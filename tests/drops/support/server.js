@@ -12,13 +12,13 @@ import { ours } from './children.js'
 
 const REPOSITORY = fileURLToPath(new URL('../../../', import.meta.url))
 export const BINARY = path.resolve(REPOSITORY, process.env.PARLOR_BIN ?? 'target/debug/parlor')
-const PATIENCE_MS = 20_000
+const TIMEOUT_MS = 20_000
 
 /** Fails with `what()` unless `promise` settles in time. */
-export async function within(promise, what, patience = PATIENCE_MS) {
+export async function within(promise, what, timeout = TIMEOUT_MS) {
   let timer
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`nothing after ${patience} ms: ${what()}`)), patience)
+    timer = setTimeout(() => reject(new Error(`nothing after ${timeout} ms: ${what()}`)), timeout)
   })
   try {
     return await Promise.race([promise, late])
@@ -55,14 +55,14 @@ export class Server {
     this.#child = ours(spawn(BINARY, [], { cwd: REPOSITORY, env, stdio: ['ignore', 'pipe', 'pipe'] }))
     this.exited = new Promise((done) => this.#child.once('exit', (code, signal) => done({ code, signal })))
     const address = new Promise((done) => {
-      let said = ''
+      let output = ''
       this.#child.stdout.on('data', (piece) => {
         this.#log.write(piece)
-        if (said === null) return
-        said += piece
-        const found = /listening on http:\/\/(127\.0\.0\.1):(\d+)/.exec(said)
+        if (output === null) return
+        output += piece
+        const found = /listening on http:\/\/(127\.0\.0\.1):(\d+)/.exec(output)
         if (!found) return
-        said = null
+        output = null
         done({ host: found[1], port: Number(found[2]) })
       })
     })
@@ -104,7 +104,7 @@ export class Server {
 
   /** Waits until the server holds nothing; returns the rest if it keeps something. */
   async emptied() {
-    const until = Date.now() + PATIENCE_MS
+    const until = Date.now() + TIMEOUT_MS
     for (;;) {
       const left = Object.entries(await this.held()).filter(([, count]) => count !== 0)
       if (left.length === 0 || Date.now() > until) return left

@@ -20,11 +20,11 @@ export class SocketIoCaller extends Caller {
   connect() {
     const socket = io(`http://${this.address}`, {
       forceNew: true,
-      ...(TRANSPORTS[this.wire] && { transports: TRANSPORTS[this.wire] }),
+      ...(TRANSPORTS[this.protocol] && { transports: TRANSPORTS[this.protocol] }),
       // Faster than in a page, since the absences in this test are shorter.
       reconnectionDelay: 50,
       reconnectionDelayMax: 250,
-      timeout: this.patienceMs,
+      timeout: this.timeoutMs,
     })
     this.#socket = socket
     socket.io.on('open', () => {
@@ -62,7 +62,7 @@ export class SocketIoCaller extends Caller {
     for (const [kind, event] of Object.entries(EVENTS)) {
       this.#on(event, ({ userId, roomId, ...message }) => {
         const content = message[kind]
-        this.heard(kind, { room: roomId, from: userId, body: kind === 'candidate' ? content.candidate : content.sdp })
+        this.received(kind, { room: roomId, from: userId, body: kind === 'candidate' ? content.candidate : content.sdp })
       })
     }
     this.#on('error', (error) => this.trouble(error))
@@ -104,7 +104,7 @@ export class SocketIoCaller extends Caller {
     this.#socket.emit(EVENTS[kind], message, ({ ok, code }) => this.answered(number, ok ? 'ok' : code))
   }
 
-  goodbye(how, done) {
+  disconnect(how, done) {
     const end = () => {
       this.#socket.disconnect()
       // Over polling the disconnect is a request of its own.

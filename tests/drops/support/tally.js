@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 
 const MAX_LISTED = 12
-const MAX_STORIES = 5
+const MAX_TIMELINES = 5
 const MAX_LINES = 80
 /** Number of log lines shown around the first violation. */
 const BEFORE_MS = 6000
@@ -19,7 +19,7 @@ export function spread(times) {
 
 /** Times from the recovery of a connection or machine to the return of the client, without the first. */
 function returns({ log, line, sleeps }) {
-  const turns = [...line.story.map(([at]) => at), ...sleeps.map(([, to]) => to)]
+  const turns = [...line.timeline.map(([at]) => at), ...sleeps.map(([, to]) => to)]
   const ups = log.filter(([, what]) => what === 'up').map(([at]) => at)
   return ups.slice(1).map((up) => up - Math.max(...turns.filter((at) => at <= up)))
 }
@@ -29,8 +29,8 @@ export class Tally {
   failed = []
   #drops = {}
   #stages = {}
-  #wires = {}
-  #sums = { said: 0, accepted: 0, lapsed: 0, refused: 0, heard: 0, recovered: 0, rejoined: 0 }
+  #protocols = {}
+  #sums = { created: 0, accepted: 0, lapsed: 0, refused: 0, received: 0, recovered: 0, rejoined: 0 }
   #absences = []
   #returns = []
   #found = 0
@@ -43,7 +43,7 @@ export class Tally {
     for (const side of call.sides) {
       add(this.#stages, side.line.stages)
       add(this.#drops, { sleep: side.sleeps.length })
-      add(this.#wires, { [side.wire]: 1 })
+      add(this.#protocols, { [side.protocol]: 1 })
       this.#returns.push(...returns(side))
     }
     this.#absences.push(...absences)
@@ -54,17 +54,17 @@ export class Tally {
   show(call, seed, server) {
     this.failed.push(call.number)
     const began = Math.min(...call.sides.flatMap(({ log }) => log.slice(0, 1).map(([at]) => at)))
-    const wires = call.sides.map(({ me, wire }) => `${me} by ${wire}`).join(', ')
-    console.log(`\nFAILED: seed ${seed}, call ${call.number} (${wires})`)
+    const protocols = call.sides.map(({ me, protocol }) => `${me} by ${protocol}`).join(', ')
+    console.log(`\nFAILED: seed ${seed}, call ${call.number} (${protocols})`)
     for (const { at, text } of call.found.slice(0, MAX_LISTED)) console.log(`  at ${at - began}: ${text}`)
-    const lines = story(call)
+    const lines = timeline(call)
     const its = server.lines(call.room)
     const file = path.join(path.dirname(server.logFile), `call-${call.number}.log`)
     writeFileSync(file, [...lines.map(({ text }) => text), ...its, ''].join('\n'))
-    if (this.failed.length > MAX_STORIES) return
+    if (this.failed.length > MAX_TIMELINES) return
     const first = Math.min(...call.found.map(({ at }) => at))
     const around = lines.filter(({ at }) => at > first - BEFORE_MS && at < first + AFTER_MS)
-    console.log(`  the story, of which all is in ${file}:`)
+    console.log(`  timeline (complete in ${file}):`)
     for (const { text } of around.slice(-MAX_LINES)) console.log(`    ${text}`)
   }
 
@@ -76,14 +76,14 @@ export class Tally {
     const isGood = this.failed.length === 0 && left.length === 0 && counted.panics === 0 && ended.code === 0
     const list = (counts) => Object.entries(counts).map(([what, count]) => `${what} ${count}`).join(', ')
     console.log(`
-calls        ${this.calls}: ${list(this.#wires)}
+calls        ${this.calls}: ${list(this.#protocols)}
 drops        ${drops}: ${list(this.#drops)}
 cuts         ${list(this.#stages)} (by how far the client had come)
-signals      said ${sums.said}, accepted ${sums.accepted} (${sums.lapsed} of them for places that were given up), refused ${sums.refused}, delivered ${sums.heard}
-came back    recovered ${sums.recovered}, joined afresh ${sums.rejoined}; the server: ${list(counted)}
+signals      created ${sums.created}, accepted ${sums.accepted} (${sums.lapsed} of them for sessions that had ended), refused ${sums.refused}, delivered ${sums.received}
+resumptions  recovered ${sums.recovered}, rejoined ${sums.rejoined}; the server: ${list(counted)}
 absent       median ${absent.median} ms, p99 ${absent.p99} ms, max ${absent.max} ms
-back after   median ${back.median} ms, p99 ${back.p99} ms, max ${back.max} ms (the line worked again, or its machine woke)
-left behind  ${left.length === 0 ? 'nothing' : left.map((entry) => entry.join(' ')).join(', ')}
+return after median ${back.median} ms, p99 ${back.p99} ms, max ${back.max} ms (since the connection worked again, or the machine resumed)
+remaining    ${left.length === 0 ? 'none' : left.map((entry) => entry.join(' ')).join(', ')}
 violations   ${this.#found} in ${this.failed.length} calls`)
     console.log(JSON.stringify({
       seed, isGood, calls: this.calls, drops, ...sums, absent, back, left: left.length, violations: this.#found, failed: this.failed.slice(0, 20),
@@ -93,9 +93,9 @@ violations   ${this.#found} in ${this.failed.length} calls`)
 }
 
 /** Merges the logs of both sides and their connections by time; runs of signals become one line. */
-export function story({ sides }) {
+export function timeline({ sides }) {
   const events = sides.flatMap(({ me, log, line, sleeps }) => [
-    ...log, ...line.story, ...sleeps.flatMap(([from, to]) => [[from, 'asleep'], [to, 'awake']]),
+    ...log, ...line.timeline, ...sleeps.flatMap(([from, to]) => [[from, 'asleep'], [to, 'awake']]),
   ].map(([at, what, ...rest]) => ({ at, me, what, rest })))
   events.sort((one, other) => one.at - other.at)
   const began = events[0]?.at ?? 0
@@ -103,7 +103,7 @@ export function story({ sides }) {
   const runs = new Map()
   for (const { at, me, what, rest } of events) {
     const [number, outcome = ''] = rest
-    if (!['say', 'sent', 'heard', 'answer'].includes(what)) {
+    if (!['create', 'sent', 'received', 'answer'].includes(what)) {
       runs.clear()
       lines.push({ at, text: `${me} ${what} ${rest.map((one) => JSON.stringify(one)).join(' ')}` })
       continue

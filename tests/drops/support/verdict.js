@@ -4,14 +4,14 @@
 
 /** Reads the log of one side. */
 function read({ me, log }) {
-  const side = { me, said: new Map(), sent: new Map(), answers: new Map(), heard: [], ups: [], joined: new Set(), wrong: [], told: [] }
+  const side = { me, created: new Map(), sent: new Map(), answers: new Map(), received: [], ups: [], joined: new Set(), wrong: [], events: [] }
   let incarnation = 0
   let began
   /** The times at which the server held the session for certain: a request sent later was answered. */
   let alive
   for (const [at, what, ...rest] of log) {
     const [first, second, third, fourth] = rest
-    if (what === 'say') side.said.set(first, { at, known: second })
+    if (what === 'create') side.created.set(first, { at, known: second })
     else if (what === 'life') began = at
     else if (what === 'sent') side.sent.set(first, { at, life: second })
     else if (what === 'answer') {
@@ -19,7 +19,7 @@ function read({ me, log }) {
       side.answers.set(first, { at, outcome: second, known: third, life: fourth })
       const { at: sent } = side.sent.get(first)
       if (second !== 'NOT_IN_ROOM') alive = Math.max(alive ?? 0, sent)
-    } else if (what === 'heard') side.heard.push({ at, number: first, kind: second, stray: third, incarnation })
+    } else if (what === 'received') side.received.push({ at, number: first, kind: second, stray: third, incarnation })
     else if (what === 'up') {
       incarnation = second
       side.ups.push({ at, began, recovered: first, incarnation, alive })
@@ -28,7 +28,7 @@ function read({ me, log }) {
       side.joined.add(first)
       alive = Math.max(alive ?? 0, side.ups.at(-1).at)
     } else if (what === 'wrong') side.wrong.push([at, first])
-    if (['up', 'users', 'presence', 'leave'].includes(what)) side.told.push({ at, what, rest })
+    if (['up', 'users', 'presence', 'leave'].includes(what)) side.events.push({ at, what, rest })
     if (what === 'leave') side.left = at
   }
   side.incarnation = incarnation
@@ -60,19 +60,19 @@ export function judge({ sides, expired = [] }, { resumeMs }) {
 }
 
 /** A side receives only what the other has sent, unchanged, and nothing that was refused. */
-function strays({ heard }, across) {
-  return heard.flatMap(({ at, number, stray }) => {
-    if (stray) return [[at, `a signal that is none of this call's: ${JSON.stringify(stray)}`]]
-    if (!across.said.has(number)) return [[at, `${number} was never said`]]
+function strays({ received }, across) {
+  return received.flatMap(({ at, number, stray }) => {
+    if (stray) return [[at, `a signal of another call: ${JSON.stringify(stray)}`]]
+    if (!across.created.has(number)) return [[at, `${number} was never sent`]]
     const outcome = across.answers.get(number)?.outcome ?? 'ok'
-    return outcome === 'ok' ? [] : [[at, `${number} was refused, ${outcome}, and came`]]
+    return outcome === 'ok' ? [] : [[at, `${number} was refused, ${outcome} but delivered`]]
   })
 }
 
 /** Signals arrive once and in order. */
-function order({ heard }) {
-  return heard.flatMap(({ at, number }, index) => {
-    const before = heard[index - 1]?.number ?? -1
+function order({ received }) {
+  return received.flatMap(({ at, number }, index) => {
+    const before = received[index - 1]?.number ?? -1
     return number > before ? [] : [[at, `${number} came after ${before}`]]
   })
 }
@@ -92,54 +92,54 @@ function silence({ sent, answers }) {
  * A signal is refused only if its sender or its target is not in the room. A peer that a restart disconnected is shown as
  * away, and is no longer in the room.
  */
-function refusals({ answers, sent, said, ups, told }, resumeMs) {
-  const isAway = (at) => told.findLast(({ what, at: then }) => what === 'presence' && then <= at)?.rest[0] === 'away'
+function refusals({ answers, sent, created, ups, events }, resumeMs) {
+  const isAway = (at) => events.findLast(({ what, at: then }) => what === 'presence' && then <= at)?.rest[0] === 'away'
   return [...answers].flatMap(([number, { outcome, known, at }]) => {
     // Sent before the client could rejoin, after an absence.
     const wasFresh = ups.some((up) => !up.recovered && sent.get(number).at <= up.at + 100 && at >= up.at)
-    if (outcome === 'ok' && known === null) return [[at, `${number} was accepted, for nobody`]]
+    if (outcome === 'ok' && known === null) return [[at, `${number} was accepted without a recipient`]]
     if (outcome === 'ok' || (outcome === 'NOT_IN_ROOM' && wasFresh)) return []
-    if (outcome === 'TARGET_NOT_FOUND' && (known === null || known !== said.get(number).known)) return []
+    if (outcome === 'TARGET_NOT_FOUND' && (known === null || known !== created.get(number).known)) return []
     if (outcome === 'TARGET_NOT_FOUND' && resumeMs === null && isAway(at)) return []
     return [[at, `${number} was refused, ${outcome}`]]
   })
 }
 
 /** Signals accepted for an incarnation of the other side reach it, unless it ended before. A restart is no reason. */
-function lost({ answers, said }, across, resumeMs) {
+function lost({ answers, created }, across, resumeMs) {
   if (resumeMs === null) {
-    const all = new Set(across.heard.map(({ number }) => number))
+    const all = new Set(across.received.map(({ number }) => number))
     return [...answers].flatMap(([number, { at, outcome }]) => {
-      return outcome !== 'ok' || all.has(number) ? [] : [[at, `${number} was accepted and never came`]]
+      return outcome !== 'ok' || all.has(number) ? [] : [[at, `${number} was accepted but never arrived`]]
     })
   }
-  const heard = new Map()
-  for (const { number, incarnation } of across.heard) {
-    if (!heard.has(incarnation)) heard.set(incarnation, new Set())
-    heard.get(incarnation).add(number)
+  const received = new Map()
+  for (const { number, incarnation } of across.received) {
+    if (!received.has(incarnation)) received.set(incarnation, new Set())
+    received.get(incarnation).add(number)
   }
   return [...answers].flatMap(([number, { at, outcome, known }]) => {
     // If the other side ended in between, it is unknown for which of the two incarnations it was.
-    if (outcome !== 'ok' || known === null || said.get(number).known !== known) return []
-    const its = heard.get(known) ?? new Set()
+    if (outcome !== 'ok' || known === null || created.get(number).known !== known) return []
+    const its = received.get(known) ?? new Set()
     const mayEndEarly = known < across.incarnation
     if (its.has(number) || (mayEndEarly && number > Math.max(-1, ...its))) return []
-    return [[at, `${number} was accepted and never came`]]
+    return [[at, `${number} was accepted but never arrived`]]
   })
 }
 
 /** Presence events follow the other side's state: it joins, may be away and back, and leaves, each for a reason. */
-function presence({ told }, across, resumeMs) {
+function presence({ events }, across, resumeMs) {
   const found = []
   let known = null
   let last = 0
   let isAway
   let isFresh = true
-  for (const { what, at, rest } of told) {
+  for (const { what, at, rest } of events) {
     if (what === 'up') isFresh ||= !rest[0]
     else if (what === 'users') {
       if (isFresh) [known, isAway] = [rest[0], undefined]
-      else if (rest[0] !== known) found.push([at, `listed as ${rest[0]}, told of ${known}`])
+      else if (rest[0] !== known) found.push([at, `listed as ${rest[0]}, announced as ${known}`])
       last = Math.max(last, known ?? 0)
       isFresh = false
     } else if (what === 'presence') {
@@ -148,7 +148,7 @@ function presence({ told }, across, resumeMs) {
       if (news === 'joined') {
         if (known !== null || incarnation <= last) found.push([at, `user-joined (${incarnation}) over ${known ?? last}`])
         ;[known, last, isAway] = [incarnation, incarnation, false]
-      } else if (!isKnown) found.push([at, `user-${news} (${incarnation}), who is not there (${known})`])
+      } else if (!isKnown) found.push([at, `user-${news} (${incarnation}), which is not in the room (${known})`])
       else if (news === 'left') {
         if (!mayLeave(across, incarnation, reason, at, resumeMs)) {
           found.push([at, `user-left (${incarnation}), ${reason}, that was not due`])
@@ -174,7 +174,7 @@ function mayLeave(across, incarnation, reason, at, resumeMs) {
 /** A client that was absent for less than the resumption time is recovered. */
 function absences({ ups }, resumeMs) {
   return ups.flatMap(({ at, recovered, alive }) => {
-    return !recovered && at - alive < resumeMs ? [[at, `lost its place in ${at - alive} ms`]] : []
+    return !recovered && at - alive < resumeMs ? [[at, `lost its session after ${at - alive} ms`]] : []
   })
 }
 
@@ -183,14 +183,14 @@ function overdue({ ups }, expired) {
   return expired.flatMap(({ from, to }) => {
     // An answer that was sent before the suspension and read after it proves nothing.
     const back = ups.find(({ began }) => began >= from)
-    if (!back) return [[to, 'never came back']]
-    if (back.at < to) return [[back.at, `came back through a line that was down, after ${back.at - from} ms`]]
+    if (!back) return [[to, 'never reconnected']]
+    if (back.at < to) return [[back.at, `reconnected through a closed proxy, after ${back.at - from} ms`]]
     return back.recovered ? [[back.at, `was recovered after ${back.at - from} ms`]] : []
   })
 }
 
-function lapsed({ answers }, { heard }) {
-  const numbers = new Set(heard.map(({ number }) => number))
+function lapsed({ answers }, { received }) {
+  const numbers = new Set(received.map(({ number }) => number))
   return [...answers].filter(([number, { outcome }]) => outcome === 'ok' && !numbers.has(number)).length
 }
 
@@ -199,12 +199,12 @@ function figures(sides) {
   const answered = (side, test) => [...side.answers.values()].filter(({ outcome }) => test(outcome)).length
   const later = sides.flatMap(({ ups }) => ups.slice(1))
   return {
-    said: sum(({ said }) => said.size),
+    created: sum(({ created }) => created.size),
     accepted: sum((side) => answered(side, (outcome) => outcome === 'ok')),
     // Sessions that ended before their token was received.
     lapsed: lapsed(...sides) + lapsed(...sides.toReversed()),
     refused: sum((side) => answered(side, (outcome) => outcome !== 'ok')),
-    heard: sum(({ heard }) => heard.length),
+    received: sum(({ received }) => received.length),
     recovered: later.filter(({ recovered }) => recovered).length,
     rejoined: later.filter(({ recovered }) => !recovered).length,
     absences: later.filter(({ alive }) => alive).map(({ at, alive }) => at - alive),

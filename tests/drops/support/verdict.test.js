@@ -22,8 +22,8 @@ function side(me) {
     }
     const life = number < 5 ? 1 : 2
     log.push(
-      [at + 5, 'say', number, 1], [at + 5, 'sent', number, life], [at + 6, 'answer', number, 'ok', 1, life],
-      [at + 7, 'heard', number, 'candidate', undefined],
+      [at + 5, 'create', number, 1], [at + 5, 'sent', number, life], [at + 6, 'answer', number, 'ok', 1, life],
+      [at + 7, 'received', number, 'candidate', undefined],
     )
   }
   log.push([2000, 'leave', 'close'], [2001, 'presence', 'left', 1, 'disconnected'])
@@ -41,37 +41,37 @@ function changed(change) {
   return found(one)
 }
 
-test('a good call is good', () => {
+test('a valid call has no violations', () => {
   assert.deepEqual(found(call()), [])
   assert.deepEqual(judge(call(), { resumeMs: RESUME_MS }).figures, {
-    said: 20, accepted: 20, lapsed: 0, refused: 0, heard: 20, recovered: 2, rejoined: 0, absences: [97, 97],
+    created: 20, accepted: 20, lapsed: 0, refused: 0, received: 20, recovered: 2, rejoined: 0, absences: [97, 97],
   })
 })
 
 const WRONG = {
-  'accepted and lost': [(log) => log.splice(find(log, 'heard', (number) => number === 7), 1), /^b: 7 was accepted and never came$/],
-  'doubled': [(log) => log.splice(find(log, 'heard', (number) => number === 7), 0, log.at(find(log, 'heard', (number) => number === 7))), /^a: 7 came after 7$/],
+  'accepted and lost': [(log) => log.splice(find(log, 'received', (number) => number === 7), 1), /^b: 7 was accepted but never arrived$/],
+  'doubled': [(log) => log.splice(find(log, 'received', (number) => number === 7), 0, log.at(find(log, 'received', (number) => number === 7))), /^a: 7 came after 7$/],
   'out of order': [(log) => {
-    const [one, other] = [6, 7].map((wanted) => find(log, 'heard', (number) => number === wanted))
+    const [one, other] = [6, 7].map((wanted) => find(log, 'received', (number) => number === wanted))
     ;[log[one], log[other]] = [log[other], log[one]]
   }, /^a: 6 came after 7$/],
-  'of another room': [(log) => (log[find(log, 'heard')][4] = { room: 'another' }), /none of this call's/],
-  'never said': [(log) => log.splice(-2, 0, [1999, 'heard', 10, 'candidate', undefined]), /^a: 10 was never said$/],
-  'refused and delivered': [(log) => (log[find(log, 'answer', (number) => number === 3)][3] = 'DELIVERY_FAILED'), /^b: 3 was refused, DELIVERY_FAILED, and came$/],
+  'of another room': [(log) => (log[find(log, 'received')][4] = { room: 'another' }), /a signal of another call/],
+  'never sent': [(log) => log.splice(-2, 0, [1999, 'received', 10, 'candidate', undefined]), /^a: 10 was never sent$/],
+  'refused and delivered': [(log) => (log[find(log, 'answer', (number) => number === 3)][3] = 'DELIVERY_FAILED'), /^b: 3 was refused, DELIVERY_FAILED but delivered$/],
   'refused': [(log) => (log[find(log, 'answer', (number) => number === 3)][3] = 'DELIVERY_FAILED'), /^a: 3 was refused, DELIVERY_FAILED$/],
-  'accepted for nobody': [(log) => (log[find(log, 'answer', (number) => number === 3)][4] = null), /^a: 3 was accepted, for nobody$/],
+  'accepted without a recipient': [(log) => (log[find(log, 'answer', (number) => number === 3)][4] = null), /^a: 3 was accepted without a recipient$/],
   'answered twice': [(log) => log.splice(-2, 0, log[find(log, 'answer')]), /^a: two answers to 0$/],
   'not answered': [(log) => log.splice(find(log, 'answer', (number) => number === 7), 1), /^a: no answer to 7$/],
   'joined twice': [(log) => log.splice(-2, 0, [1999, 'presence', 'joined', 2, undefined]), /^a: user-joined \(2\) over 1$/],
-  'left for no reason': [(log) => log.splice(find(log, 'presence', (news) => news === 'away'), 0, [600, 'presence', 'left', 1, 'timeout']), /^a: user-left \(1\), timeout, that was not due$/],
-  'left twice': [(log) => log.push([2002, 'presence', 'left', 1, 'disconnected']), /^a: user-left \(1\), who is not there \(null\)$/],
+  'left without a reason': [(log) => log.splice(find(log, 'presence', (news) => news === 'away'), 0, [600, 'presence', 'left', 1, 'timeout']), /^a: user-left \(1\), timeout, that was not due$/],
+  'left twice': [(log) => log.push([2002, 'presence', 'left', 1, 'disconnected']), /^a: user-left \(1\), which is not in the room \(null\)$/],
   'away twice': [(log) => log.splice(-2, 0, ...[1998, 1999].map((at) => [at, 'presence', 'away', 1, undefined])), /^a: user-away \(1\) twice$/],
   'back without having been away': [(log) => log.splice(-2, 0, [1999, 'presence', 'back', 1, undefined]), /^a: user-back \(1\) twice$/],
-  'listed otherwise than told': [(log) => log.splice(-2, 0, [1999, 'users', null]), /^a: listed as null, told of 1$/],
+  'listed differently than announced': [(log) => log.splice(-2, 0, [1999, 'users', null]), /^a: listed as null, announced as 1$/],
   'not recovered': [(log) => {
     const again = find(log, 'up', (recovered) => recovered)
     log.splice(again, 1, [log[again][0], 'up', false, 2], [log[again][0], 'users', 1], [log[again][0], 'joined', 2])
-  }, /^a: lost its place in \d+ ms$/],
+  }, /^a: lost its session after \d+ ms$/],
   'an error': [(log) => log.splice(-2, 0, [1999, 'wrong', 'error INTERNAL']), /^a: error INTERNAL$/],
 }
 
@@ -82,20 +82,20 @@ for (const [name, [change, expected]] of Object.entries(WRONG)) {
   })
 }
 
-test('an absence that was too long must have ended the place', () => {
+test('an absence beyond the resumption time must have ended the session', () => {
   const one = { ...call(), expired: [{ me: 'a', from: 509, to: 511 }] }
   assert.match(found(one).join(), /a: was recovered after \d+ ms/)
 })
 
-test('over a restart nothing that was accepted may be lost, whatever became of its target', () => {
+test('no accepted signal may be lost in a restart', () => {
   const one = call()
   const [, other] = one.sides
   // b rejoined in the middle, and a signal accepted just before did not arrive.
   const again = find(other.log, 'up', (recovered) => recovered)
   other.log.splice(again, 1, [512, 'up', false, 2], [512, 'users', 1], [512, 'joined', 2])
-  other.log.splice(find(other.log, 'heard', (number) => number === 4), 1)
-  const lost = (text) => text === 'a: 4 was accepted and never came'
-  assert(!found(one).some(lost), 'its place may have ended before it was told')
+  other.log.splice(find(other.log, 'received', (number) => number === 4), 1)
+  const lost = (text) => text === 'a: 4 was accepted but never arrived'
+  assert(!found(one).some(lost), 'its session may have ended before it was notified')
   assert(found(one, null).some(lost))
   // Nor if a knew the newer b when it was answered.
   const [{ log }] = one.sides
