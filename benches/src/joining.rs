@@ -41,7 +41,7 @@ struct Joining {
     seats: Vec<Seat>,
     members: Vec<Option<Member>>,
     /// The seat of each connection.
-    seat_of: HashMap<Id, usize>,
+    slot_of: HashMap<Id, usize>,
     rush: Rush,
     opened: usize,
     entered: usize,
@@ -60,7 +60,7 @@ pub(crate) fn join_all(clients: &mut Clients, seats: Vec<Seat>, rush: Rush) -> a
     let mut joining = Joining {
         members: vec![None; seats.len()],
         seats,
-        seat_of: HashMap::new(),
+        slot_of: HashMap::new(),
         rush,
         opened: 0,
         entered: 0,
@@ -130,7 +130,7 @@ impl Load for Joining {
 
     /// If all connect at once, the kernel's accept queue may overflow. Clients reconnect.
     fn ended(&mut self, _: &mut Clients, id: Id, error: Option<io::Error>) -> anyhow::Result<()> {
-        let seat = self.seat_of.remove(&id).context("every connection has a seat")?;
+        let seat = self.slot_of.remove(&id).context("every connection has a slot")?;
         if self.rush != Rush::All || self.members[seat].as_ref().is_some_and(|member| member.has_joined) {
             bail!("a connection ended: {error:?}");
         }
@@ -150,7 +150,7 @@ impl Load for Joining {
             }
             _ => return Ok(()),
         };
-        let index = *self.seat_of.get(&id).context("every connection has a seat")?;
+        let index = *self.slot_of.get(&id).context("every connection has a slot")?;
         let room = self.seats[index].room.clone();
         let member = self.members[index].get_or_insert(Member { id, room, name, has_joined });
         member.has_joined = has_joined;
@@ -162,7 +162,7 @@ impl Load for Joining {
 impl Joining {
     fn open(&mut self, clients: &mut Clients, seat: usize) -> anyhow::Result<()> {
         let id = clients.open(self.seats[seat].clone())?;
-        self.seat_of.insert(id, seat);
+        self.slot_of.insert(id, seat);
         Ok(())
     }
 }

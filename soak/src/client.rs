@@ -52,7 +52,7 @@ enum Command {
     End(Disconnect),
 }
 
-/// A client that is gone, whose connection is still open on the network.
+/// A client that has vanished while its connection is still open on the network.
 pub(crate) struct Vanished {
     _connection: JoinSet<ResumeState>,
 }

@@ -30,7 +30,7 @@ const EXERCISED: [Count; 17] = [
 /// The protocols, as the metrics name them.
 const DIALECTS: [&str; 4] = ["socketio", "envelope", "topic", "session"];
 
-/// All clients are gone: the server must hold nothing.
+/// Checks that the server holds no state after all clients have disconnected.
 pub(crate) fn nothing_held(tally: &Tally, when: &str, start: &Held, held: &Held) {
     for difference in held.differences(start) {
         tally.violation(format!("{when}: {difference}"));

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn other_commands_are_no_orders() {
+    fn other_commands_are_not_recorder_commands() {
         for line in ["", "serve", "profile", "profile list", "profile show add-peer", "record"] {
             assert!(order(line).is_none(), "{line}");
         }

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn patch_that_is_no_object_or_too_deep_is_refused() {
+    fn patch_that_is_not_an_object_or_too_deep_is_refused() {
         let read_text = |text: &str| read("metadata", JsonText::parse(text).unwrap()).map(|_| ());
         for text in ["[]", "1", "null", r#""text""#] {
             assert!(read_text(text).is_err(), "{text}");

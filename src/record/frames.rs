@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_found_whatever_the_reads() {
+    fn texts_are_found_across_any_reads() {
         let (text, more) = (OpCode::Data(Data::Text), OpCode::Data(Data::Continue));
         let stream = bytes([
             frame("42[\"a\"]", text, true, Some([1, 2, 3, 4])),

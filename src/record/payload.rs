@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_payloads_yield_what_is_whole() {
+    fn broken_payloads_yield_their_complete_packets() {
         assert_eq!(packets(Revision::V3, b"x:40"), Vec::<String>::new());
         assert_eq!(packets(Revision::V3, b"99:40"), ["40"]);
         assert_eq!(packets(Revision::V3, b"\x00\x09"), Vec::<String>::new());

@@ -176,7 +176,7 @@ mod tests {
     use crate::record::trace::{Entry, Message, RecordedClient};
 
     #[test]
-    fn nothing_personal_is_left_and_relations_stay() {
+    fn placeholders_remove_personal_data_and_keep_relations() {
         let sent = |client, args: Value| {
             let args = args.as_array().unwrap().clone();
             Entry { at: 1, client, what: What::Sent(Message { event: "join".into(), args, ..Message::default() }) }

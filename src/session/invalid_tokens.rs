@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_remembers_nothing() {
+    fn disabled_limit_keeps_no_state() {
         let tokens = InvalidTokens::new(None);
         let (address, now) = ("10.0.0.1".parse().unwrap(), Instant::now());
         tokens.record(address, now);

@@ -219,7 +219,7 @@ impl Connection {
         text == "2" && self.route.protocol() == Protocol::SocketIo
     }
 
-    /// Receives the next message, heartbeats answered.
+    /// Receives the next message, answering heartbeats.
     async fn next_uncounted(&mut self) -> anyhow::Result<String> {
         loop {
             match self.transport.next().await {

@@ -80,7 +80,7 @@ impl Polling {
         Ok(())
     }
 
-    /// Receives the next packet, heartbeats included, or the close code: [`ENGINE_CLOSE`] also once the server does not know
+    /// Receives the next packet, including heartbeats, or the close code: [`ENGINE_CLOSE`] also once the server does not know
     /// the session any more. Cancel-safe.
     pub async fn next(&mut self) -> Result<String, u16> {
         loop {

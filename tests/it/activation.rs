@@ -124,7 +124,7 @@ fn inherited_socket_of_another_kind_prevents_the_start() {
 }
 
 #[test]
-fn what_is_meant_for_another_process_is_left_alone() {
+fn sockets_for_another_process_are_ignored() {
     let mut command = parlor();
     command.args(["--host=127.0.0.1", "--port=0"]).envs([("LISTEN_FDS", "1"), ("LISTEN_PID", "1")]);
     let program = Program::start(command);

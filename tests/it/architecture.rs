@@ -293,7 +293,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 #[test]
-fn a_layer_knows_only_what_is_below_it() {
+fn layers_use_only_lower_layers() {
     for (layer, names) in FORBIDDEN {
         for (file, text) in sources(layer).into_iter().filter(|(file, _)| !file.starts_with(WITH_SOCKET)) {
             for (number, line) in code(&text) {
@@ -434,7 +434,7 @@ fn files_of_a_module_form_no_cycle() {
 }
 
 #[test]
-fn a_library_is_named_in_its_own_layer_alone() {
+fn libraries_are_used_only_in_their_layer() {
     for (name, homes) in ONLY_IN {
         for (file, text) in sources("src") {
             if homes.iter().any(|home| file.starts_with(home)) {
@@ -459,7 +459,7 @@ fn no_file_is_too_long() {
 }
 
 #[test]
-fn every_setting_is_in_the_example_and_the_readme() {
+fn settings_are_in_the_example_and_the_documentation() {
     let loaded = parlor::config::load_from([], BTreeMap::new(), BTreeMap::new()).unwrap();
     let settings: BTreeSet<String> = loaded.effective.into_iter().map(|(name, _)| name).collect();
     let example = fs::read_to_string(root().join(".env.example")).unwrap();

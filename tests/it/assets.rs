@@ -101,7 +101,7 @@ async fn production_has_a_start_page_that_links_the_documentation() {
 
 /// Every link between pages of the documentation leads to a page, and every anchor to a heading.
 #[tokio::test]
-async fn links_between_guides_lead_somewhere() {
+async fn links_between_guides_resolve() {
     let program = start(&[]);
     let search: serde_json::Value = get(&program, "/docs/search.json", &[]).await.json().await.unwrap();
     let pages: std::collections::BTreeSet<String> = search

@@ -17,27 +17,27 @@ suite! {
     Protocol::PROTOCOLS;
 
     entry::valid_token_is_required on SocketIo Envelope Topic Session;
-    entry::forged_one_is_refused on SocketIo Envelope Topic Session;
-    entry::one_without_an_algorithm_is_refused on SocketIo Envelope Topic Session;
+    entry::forged_token_is_refused on SocketIo Envelope Topic Session;
+    entry::token_without_an_algorithm_is_refused on SocketIo Envelope Topic Session;
     entry::key_determines_the_signature_algorithm on SocketIo Envelope Topic Session;
-    entry::expired_one_is_refused on SocketIo Envelope Topic Session;
-    entry::one_before_its_nbf_is_refused on SocketIo Envelope Topic Session;
-    entry::one_without_sub_or_exp_is_refused on SocketIo Envelope Topic Session;
-    entry::one_with_invalid_claims_is_refused on SocketIo Envelope Topic Session;
-    entry::one_of_another_issuer_or_audience_is_refused on SocketIo Envelope Topic Session;
+    entry::expired_token_is_refused on SocketIo Envelope Topic Session;
+    entry::token_before_its_nbf_is_refused on SocketIo Envelope Topic Session;
+    entry::token_without_sub_or_exp_is_refused on SocketIo Envelope Topic Session;
+    entry::token_with_invalid_claims_is_refused on SocketIo Envelope Topic Session;
+    entry::token_of_another_issuer_or_audience_is_refused on SocketIo Envelope Topic Session;
     entry::any_token_is_accepted_if_none_is_required on SocketIo Envelope Topic Session;
 
-    reach::a_token_is_for_its_rooms_alone on SocketIo Envelope Topic Session;
-    reach::a_client_is_the_person_of_its_token on SocketIo Envelope,
+    reach::token_grants_only_its_rooms on SocketIo Envelope Topic Session;
+    reach::peer_id_is_the_subject_of_the_token on SocketIo Envelope,
         not Topic Session: "clients have no names";
     reach::peers_see_the_claims_of_the_token on SocketIo Envelope Topic,
         not Session: "peers are anonymous";
     reach::token_limits_the_size_of_a_room_that_it_creates on SocketIo Envelope Topic Session;
 
-    time::clocks_may_differ_by_half_a_minute_at_the_door on SocketIo Envelope Topic Session;
-    time::a_connection_ends_when_its_token_does on SocketIo Envelope Topic Session;
+    time::clocks_may_differ_by_half_a_minute_at_the_handshake on SocketIo Envelope Topic Session;
+    time::connection_ends_when_its_token_expires on SocketIo Envelope Topic Session;
     time::clock_tolerance_is_limited on SocketIo Envelope Topic Session;
-    time::a_newer_token_of_the_same_person_keeps_a_connection_open on SocketIo Envelope,
+    time::newer_token_of_the_same_subject_keeps_the_connection_open on SocketIo Envelope,
         not Topic Session: "a token comes with the handshake alone";
     time::token_of_another_subject_cannot_renew on SocketIo Envelope,
         not Topic Session: "a token comes with the handshake alone";
@@ -57,7 +57,7 @@ async fn lets_in(server: &TestServer, protocol: Protocol, what: &str, token: &st
     entered.unwrap_or_else(|refusal| panic!("{protocol:?}: {what} is refused: {refusal}"))
 }
 
-/// Lets one in that then goes.
+/// Asserts that a client with this token is admitted, and closes it.
 async fn is_good(server: &TestServer, protocol: Protocol, what: &str, token: &str) {
     close(lets_in(server, protocol, what, token).await).await;
 }
@@ -65,7 +65,7 @@ async fn is_good(server: &TestServer, protocol: Protocol, what: &str, token: &st
 /// Asserts that a client is refused with the same reply, whatever is wrong with its token.
 async fn is_refused(server: &TestServer, protocol: Protocol, what: &str, token: Option<&str>) {
     let refusal = enter(server, protocol, "r", token, json!({})).await.err();
-    let refusal = refusal.unwrap_or_else(|| panic!("{protocol:?}: {what} was let in"));
+    let refusal = refusal.unwrap_or_else(|| panic!("{protocol:?}: {what} was admitted"));
     let reply = if protocol == Protocol::SocketIo { refusal.reply.strip_prefix("44") } else { Some(&*refusal.reply) };
     let reply: Value = serde_json::from_str(reply.expect("connect_error")).unwrap();
     let (status, expected) = match protocol {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::support::TestServer;
 use crate::support::tokens::{Issuer, SECRET, connect_socketio};
 
-/// A file of one's own, gone with the test.
+/// A temporary file, which is removed after the test.
 struct File(PathBuf);
 
 impl File {
@@ -59,7 +59,7 @@ async fn until_it_is_accepted(server: &TestServer, issuer: &Issuer) {
 }
 
 #[tokio::test]
-async fn token_selects_its_key_of_a_set() {
+async fn token_selects_its_key_in_the_set() {
     let keys = [Issuer::rsa().named("r"), Issuer::ec().named("c"), Issuer::ed().named("d")];
     let file = File::new("named.json", &set(&keys.each_ref()));
     let server = TestServer::with(&[&format!("--jwt-jwks={}", file.path())]);
@@ -96,7 +96,7 @@ async fn key_set_is_reloaded_when_it_changes() {
 }
 
 #[test]
-fn a_set_that_is_broken_changes_nothing() {
+fn invalid_key_set_changes_nothing() {
     let (old, new) = (Issuer::ed().named("old"), Issuer::ec().named("new"));
     let file = File::new("broken.json", &set(&[&old]));
     let keys = Arc::new(KeySet::read(file.path().as_ref()).unwrap());
@@ -118,7 +118,7 @@ fn a_set_that_is_broken_changes_nothing() {
 }
 
 #[tokio::test]
-async fn keys_that_are_of_no_use_do_not_spoil_a_set() {
+async fn unusable_keys_do_not_invalidate_a_set() {
     let issuer = Issuer::ec().named("good");
     let mut for_encryption = Issuer::rsa().named("enc").jwk();
     for_encryption["use"] = json!("enc");
@@ -182,7 +182,7 @@ fn contradicting_settings_prevent_the_start_with_one_line() {
 }
 
 #[tokio::test]
-async fn a_token_for_trying_out_lets_in() {
+async fn token_of_the_token_command_is_accepted() {
     let environment = [("JWT_SECRET", SECRET), ("JWT_ISSUER", "me"), ("JWT_AUDIENCE", "calls")];
     let output = parlor(&["token", "--sub", "ann", "--room", "standup", "--ttl", "60", "--name", "Ann"], &environment);
     assert!(output.status.success(), "{output:?}");
@@ -300,7 +300,7 @@ proptest! {
     /// The issuer may sign anything: it is accepted or refused, and peers get JSON in which the
     /// token's claims take precedence.
     #[test]
-    fn any_claims_are_read_without_a_panic(
+    fn arbitrary_claims_do_not_panic(
         claims in prop::collection::hash_map(
             prop::sample::select(vec!["exp", "nbf", "iat", "room", "rooms", "name", "metadata", "capacity"]), any_json(), 0..4),
         printed in prop::collection::hash_map(prop::sample::select(vec!["name", "role", "sub", "x"]), any_json(), 0..4),

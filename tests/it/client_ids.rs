@@ -10,7 +10,7 @@ const FORMER: [(Transport, u8); 2] = [(Transport::Polling, 3), (Transport::WebSo
 
 /// The arguments of the next event of a name.
 async fn event(engine: &mut Engine, name: &str) -> Value {
-    let packet = engine.hears(&format!("[\"{name}\"")).await.expect("the event comes");
+    let packet = engine.expect_event(&format!("[\"{name}\"")).await.expect("the event comes");
     let start = packet.find(&format!("[\"{name}\"")).expect("it is an event");
     let mut values = serde_json::Deserializer::from_str(&packet[start..]).into_iter::<Value>();
     values.next().expect("an array").expect("it is JSON")
@@ -64,7 +64,7 @@ async fn the_session_id_of_a_2_x_client_never_reaches_another_client() {
 }
 
 #[tokio::test]
-async fn connection_id_of_another_is_refused_as_a_name() {
+async fn connection_id_of_another_is_refused_as_user_id() {
     let server = TestServer::start();
     let mut bob = Client::joined(&server, "r", "bob").await;
     let mut ann = Client::joined(&server, "r", "ann").await;

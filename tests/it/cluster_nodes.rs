@@ -253,7 +253,7 @@ async fn peers_of_a_killed_node_leave() {
     let left = ann.next_event("user-left").await;
     assert_eq!((&left[0]["userId"], &left[0]["reason"]), (&json!("ben"), &json!("disconnected")));
     assert!(killed.elapsed() < std::time::Duration::from_secs(6), "{:?}", killed.elapsed());
-    // Its name is free, and the room has a place.
+    // Its peer id is free, and the room has capacity.
     let three = process(&redis, "two");
     let mut again = Client::connect_at(three.address()).await;
     again.ask("join-room", json!({ "roomId": "r", "userId": "ben" })).await;

@@ -1,4 +1,4 @@
-//! How connections begin and end, and who hears of it.
+//! How connections begin and end, and how other peers are notified.
 
 use futures_util::{SinkExt, StreamExt};
 use parlor::server::Held;
@@ -73,7 +73,7 @@ fn socket2_reset(stream: tokio::net::TcpStream) {
 }
 
 #[tokio::test]
-async fn the_late_end_of_a_replaced_connection_is_silent() {
+async fn late_end_of_a_replaced_connection_is_not_announced() {
     let server = TestServer::start();
     let mut watcher = Client::joined(&server, "r", "watcher").await;
     watcher.next_event("room-users").await;
@@ -87,7 +87,7 @@ async fn the_late_end_of_a_replaced_connection_is_silent() {
     assert_eq!((&left[0]["socketId"], &left[0]["reason"]), (&json!(older.id), &json!("replaced")));
     assert_eq!(watcher.next_event("user-joined").await[0]["socketId"], newer.id);
     older.close().await;
-    server.until("the older is gone", |held| held.sessions == 2).await;
+    server.until("the older session has ended", |held| held.sessions == 2).await;
     watcher.nothing_more().await;
     newer.close().await;
     watcher.next_event("user-left").await;
@@ -96,7 +96,7 @@ async fn the_late_end_of_a_replaced_connection_is_silent() {
 }
 
 #[tokio::test]
-async fn a_silent_client_is_found_by_its_heartbeat() {
+async fn silent_client_is_detected_by_its_heartbeat() {
     let server = TestServer::with(&["--ping-interval-ms=100", "--ping-timeout-ms=100"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.next_event("room-users").await;
@@ -122,8 +122,8 @@ async fn polling_session_without_connect_is_closed() {
     assert_eq!(open.status(), 200);
     drop(open);
     assert_eq!(server.held().polling, 1);
-    server.until("the polling connection is forgotten", |held| held.polling == 0).await;
-    server.until("the others are ended", |held| held == Held::NOTHING).await;
+    server.until("the polling session has ended", |held| held.polling == 0).await;
+    server.until("the other connections have ended", |held| held == Held::NOTHING).await;
     drop((half, silent, socket));
     server.finish().await;
 }
@@ -147,7 +147,7 @@ async fn open_by_polling(server: &TestServer, http: &reqwest::Client) -> String 
 }
 
 #[tokio::test]
-async fn an_upgrade_that_is_never_finished_does_not_cost_the_connection() {
+async fn unfinished_upgrade_keeps_the_connection() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
     let http = reqwest::Client::new();
     let sid = open_by_polling(&server, &http).await;
@@ -171,9 +171,9 @@ async fn an_upgrade_that_is_never_finished_does_not_cost_the_connection() {
         }
     };
     assert!(joined.contains(r#""ok":true"#) && joined.contains("room-users"), "{joined}");
-    // It can still be upgraded by someone who goes through with it.
+    // A complete upgrade still succeeds.
     let given_up = async { while let Some(Ok(_)) = upgrade.next().await {} };
-    tokio::time::timeout(LIMIT, given_up).await.expect("the attempt is given up");
+    tokio::time::timeout(LIMIT, given_up).await.expect("the attempt times out");
     let mut upgrade = websocket(&server, &format!("EIO=4&sid={sid}")).await;
     upgrade.send(Message::text("2probe")).await.unwrap();
     assert_eq!(text(&mut upgrade).await, "3probe");
@@ -190,7 +190,7 @@ async fn an_upgrade_that_is_never_finished_does_not_cost_the_connection() {
 }
 
 #[tokio::test]
-async fn a_poll_that_is_hung_up_ends_its_connection() {
+async fn closed_poll_ends_its_connection() {
     let server = TestServer::start();
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.next_event("room-users").await;
@@ -201,7 +201,7 @@ async fn a_poll_that_is_hung_up_ends_its_connection() {
     while !http.get(&poll).send().await.unwrap().text().await.unwrap().contains("40{") {}
     http.post(&poll).body(r#"42["join-room","r","bob"]"#).send().await.unwrap();
     ann.next_event("user-joined").await;
-    // All that waits is fetched, then a poll finds nothing, and a round trip on another connection shows it was read.
+    // The queue is fetched, a further poll is pending, and a round trip on another connection shows that it was read.
     http.get(&poll).send().await.unwrap();
     let mut waiting = tokio::net::TcpStream::connect(server.address()).await.unwrap();
     let path = poll.strip_prefix(&server.url("")).unwrap();
@@ -216,7 +216,7 @@ async fn a_poll_that_is_hung_up_ends_its_connection() {
 }
 
 #[tokio::test]
-async fn failed_upgrade_leaves_nothing() {
+async fn failed_upgrade_leaves_no_state() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
     let http = reqwest::Client::new();
     let sid = open_by_polling(&server, &http).await;

@@ -65,7 +65,7 @@ async fn panic_in_a_join_ends_the_connection_and_leaves_no_ghost() {
         Peer::send_all(&mut socket, join).await;
         Peer::ended(socket).await;
         assert!(!is_armed.load(Ordering::SeqCst), "{protocol:?}: the panic happened");
-        server.until("the ghost is out", |held| held.peers == 1 && held.sessions == 1).await;
+        server.until("the failed peer is removed", |held| held.peers == 1 && held.sessions == 1).await;
         assert_eq!(Scrape::of(&server).await.count("parlor_panics_total"), 1);
         // All goes on for the others.
         if protocol.announces_peers() {

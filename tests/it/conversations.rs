@@ -61,7 +61,7 @@ fn made_of(open: Begin, text: &str) -> String {
 }
 
 #[test]
-fn what_clients_send_is_understood() {
+fn recorded_messages_are_decoded() {
     for (open, frames) in [
         (topic::begin as Begin, include_str!("../fixtures/topic/decode.txt")),
         (session::begin, include_str!("../fixtures/session/decode.txt")),
@@ -174,7 +174,7 @@ fn events_are_encoded_as_recorded() {
 }
 
 #[test]
-fn who_begins_with_dots_is_answered_with_dots() {
+fn client_that_begins_with_dots_is_answered_with_dots() {
     let mut conversation = begin(envelope::begin);
     let Some(Step::Do(_)) = conversation.receive(r#"{"type":"room.join","payload":{"roomId":"r"}}"#, when()) else {
         panic!()
@@ -200,7 +200,7 @@ fn topic_metadata_cannot_impersonate() {
 
 /// A typed client is handed text where text is promised, whatever a topic peer sent.
 #[test]
-fn what_is_no_description_is_text_to_a_typed_client() {
+fn unknown_descriptions_are_text_for_typed_clients() {
     for (kind, payload, expected) in [
         (SignalKind::Offer, "7", r#""sdp":"7","type":"offer""#),
         (SignalKind::Answer, r#"{"a":1}"#, r#""sdp":"{\"a\":1}","type":"answer""#),
@@ -278,7 +278,7 @@ proptest! {
     /// No message makes a conversation panic, and everything that is relayed is JSON on every
     /// protocol.
     #[test]
-    fn any_message_is_read_without_a_panic(text in message(), cut in any::<prop::sample::Index>()) {
+    fn arbitrary_messages_do_not_panic(text in message(), cut in any::<prop::sample::Index>()) {
         let cut = (0..=cut.index(text.len() + 1)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         for open in [topic::begin as Begin, session::begin, envelope::begin] {
             for text in [&text[..], &text[..cut]] {

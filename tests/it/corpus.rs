@@ -68,7 +68,7 @@ fn room_scenarios() {
 }
 
 #[test]
-fn history_scenarios() {
+fn replay_buffer_scenarios() {
     replay("history", |data| {
         let scenario = replay_buffer::scenario(data).expect("a scenario");
         let outcome = std::panic::catch_unwind(|| replay_buffer::play(&scenario));

@@ -16,7 +16,7 @@ fn routes(is_wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_route_of_rest_is_in_the_document_and_no_other() {
+fn openapi_has_exactly_the_rest_routes() {
     let document: Value = serde_json::from_str(OPENAPI).unwrap();
     let documented: BTreeSet<String> =
         document["paths"].as_object().unwrap().keys().map(|path| path.replace("{roomId}", "{room}")).collect();
@@ -37,7 +37,7 @@ fn asyncapi_has_exactly_the_plain_protocols() {
 }
 
 #[tokio::test]
-async fn the_pages_and_the_documents_are_served() {
+async fn pages_and_documents_are_served() {
     let server = TestServer::start();
     for (path, kind, begins) in [
         ("/docs", "text/html", "<!doctype html>"),
@@ -55,4 +55,52 @@ async fn the_pages_and_the_documents_are_served() {
         assert!(text.starts_with(begins), "{path}");
     }
     server.finish().await;
+}
+
+/// Returns the text between backquotes of a line, in order.
+fn code_spans(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+/// Returns the file that the security page calls by this path: from the root, or from `tests/it`.
+fn named_file(path: &str) -> Option<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    [root.join(path), root.join("tests/it").join(path)].iter().find_map(|path| std::fs::read_to_string(path).ok())
+}
+
+/// The security page names the tests of each defence as `file::test`, or as `::test` after a file, which may be in the
+/// paragraph above the table.
+#[test]
+fn tests_named_by_the_security_page_exist() {
+    let page = named_file("docs/security.md").unwrap();
+    let (mut checked, mut missing) = (0, Vec::new());
+    let (mut file, mut file_of_table) = (String::new(), String::new());
+    for line in page.lines() {
+        let is_row = line.starts_with('|');
+        if is_row {
+            file.clone_from(&file_of_table);
+        }
+        for span in code_spans(line) {
+            let (path, test) = span.split_once("::").map_or((span, None), |(path, test)| (path, Some(test)));
+            let is_file = [".rs", ".py", ".js"].iter().any(|end| path.ends_with(end));
+            if is_file {
+                let Some(text) = named_file(path) else {
+                    missing.push(span);
+                    continue;
+                };
+                file = text;
+                if !is_row {
+                    file_of_table.clone_from(&file);
+                }
+            }
+            let Some(test) = test.filter(|_| is_file || path.is_empty()) else { continue };
+            checked += 1;
+            let definitions = ["fn", "def"].map(|keyword| format!("{keyword} {test}("));
+            if !definitions.iter().any(|definition| file.contains(definition)) {
+                missing.push(span);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "docs/security.md names tests that do not exist: {missing:?}");
+    assert!(checked > 80, "{checked} tests are named");
 }

@@ -50,12 +50,12 @@ async fn each_protocol_has_its_own_shutdown_frame() {
     for protocol in PROTOCOLS {
         let server = TestServer::start();
         let ann = Peer::join(&server, protocol, "r", "ann").await;
-        server.until("it is in", |held| held.peers == 1).await;
+        server.until("it has joined", |held| held.peers == 1).await;
         let stopping = tokio::spawn(server.stop());
         let (received, closed, _) = until_close(ann.into_socket()).await;
         if protocol == Protocol::SocketIo {
             assert!(received.last().unwrap().contains(r#""code":"SHUTTING_DOWN""#), "{received:?}");
-            // No DISCONNECT packet, after which official clients do not come back by themselves.
+            // No DISCONNECT packet, since official clients do not reconnect after one.
             assert!(!received.iter().any(|packet| packet.starts_with("41")), "{received:?}");
         } else {
             assert_eq!(closed, Some((1012, "SHUTTING_DOWN".to_owned())), "{protocol:?}");
@@ -103,7 +103,7 @@ async fn shutdown_answers_the_pending_poll() {
             let (http, poll) = (reqwest::Client::new(), poll.clone());
             tokio::spawn(async move { http.get(poll).send().await.unwrap().text().await.unwrap() })
         };
-        server.until("its poll waits", |held| held.tasks >= 2).await;
+        server.until("its poll is pending", |held| held.tasks >= 2).await;
         for _ in 0..3 {
             http.get(server.url("/healthz")).send().await.unwrap();
         }
@@ -218,7 +218,7 @@ async fn late_connect_is_not_refused_for_good() {
     message(&mut late).await.unwrap();
     // Enough others that the server is still there.
     let others = join_all((0..50).map(|_| connect(server.address(), "/ws/t"))).await;
-    server.until("they are in", |held| held.sessions == 50).await;
+    server.until("all sessions are open", |held| held.sessions == 50).await;
     let hub = Arc::clone(server.hub());
     let stopping = tokio::spawn(server.stop());
     let mut others = join_all(others.into_iter().map(until_close)).boxed();
@@ -230,7 +230,7 @@ async fn late_connect_is_not_refused_for_good() {
     }
     late.send(Message::text("40")).await.unwrap();
     let (received, ..) = until_close(late).await;
-    // The transport ends without CONNECT_ERROR, after which official clients do not come back by themselves.
+    // The transport ends without CONNECT_ERROR, since official clients do not reconnect after one.
     assert!(!received.iter().any(|packet| packet.starts_with("44")), "{received:?}");
     others.await;
     assert!(stopping.await.unwrap());
@@ -260,7 +260,7 @@ async fn client_admitted_during_shutdown_is_notified() {
         })
     });
     let late: Vec<_> = late.collect();
-    server.until("they come", |held| held.sessions == 8).await;
+    server.until("eight sessions are open", |held| held.sessions == 8).await;
     assert!(server.stop().await, "nothing is left");
     stopped.store(true, Ordering::SeqCst);
     for comer in late {
@@ -274,7 +274,7 @@ async fn peers_that_a_drain_disconnects_are_shown_as_away() {
         let server = TestServer::start();
         let ann = Peer::join(&server, protocol, "r", "ann").await;
         let bob = Peer::join(&server, protocol, "r", "bob").await;
-        server.until("both are in", |held| held.peers == 2).await;
+        server.until("both have joined", |held| held.peers == 2).await;
         let stopping = tokio::spawn(server.stop());
         let (ann, bob) = tokio::join!(until_close(ann.into_socket()), until_close(bob.into_socket()));
         let messages: Vec<String> = ann.0.into_iter().chain(bob.0).collect();

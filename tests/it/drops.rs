@@ -22,7 +22,7 @@ use crate::support::scrape::Scrape;
 use crate::support::server::LIMIT;
 use crate::support::{Client, TestServer};
 
-async fn say(socket: &mut WebSocket, kind: &str, payload: Value) {
+async fn send_text(socket: &mut WebSocket, kind: &str, payload: Value) {
     socket.send(Message::text(json!({ "type": kind, "payload": payload }).to_string())).await.unwrap();
 }
 
@@ -33,11 +33,11 @@ async fn wait_for(socket: &mut WebSocket, kind: &str) -> Value {
     message["payload"].take()
 }
 
-/// A new connection to `/ws` that asks for the place of a token.
+/// Opens a connection to `/ws` and sends a resume token.
 async fn requests_resumption(server: &TestServer, token: &str) -> WebSocket {
     let mut socket = open(server, "/ws").await;
     wait_for(&mut socket, "connection:ack").await;
-    say(&mut socket, "auth:request", json!({ "resumeToken": token, "lastSequence": 2 })).await;
+    send_text(&mut socket, "auth:request", json!({ "resumeToken": token, "lastSequence": 2 })).await;
     socket
 }
 
@@ -45,21 +45,21 @@ async fn requests_resumption(server: &TestServer, token: &str) -> WebSocket {
 async fn joined(server: &TestServer, ann: &mut Client) -> (WebSocket, String) {
     let mut bob = open(server, "/ws").await;
     wait_for(&mut bob, "connection:ack").await;
-    say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
+    send_text(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
     let token = wait_for(&mut bob, "room:state").await["resumeToken"].as_str().unwrap().to_owned();
     ann.next_event("user-joined").await;
     (bob, token)
 }
 
 #[tokio::test]
-async fn the_answer_that_brings_a_new_token_may_be_lost() {
+async fn reply_with_a_new_resume_token_may_be_lost() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.next_event("room-users").await;
     let (bob, token) = joined(&server, &mut ann).await;
     cut(bob);
     ann.next_event("user-away").await;
-    // Twice: the answer is on its way when the line drops again.
+    // Twice: the reply is in transit when the connection drops again.
     for number in 0..2 {
         let back = requests_resumption(&server, &token).await;
         ann.next_event("user-back").await;
@@ -75,12 +75,12 @@ async fn the_answer_that_brings_a_new_token_may_be_lost() {
         assert_eq!(wait_for(&mut bob, "ice:candidate").await["candidate"], number.to_string());
     }
     // Once the answer was read, the token is spent.
-    say(&mut bob, "ping", json!({})).await;
+    send_text(&mut bob, "ping", json!({})).await;
     wait_for(&mut bob, "pong").await;
     let mut other = requests_resumption(&server, &token).await;
     assert_eq!(wait_for(&mut other, "auth:response").await["recovered"], false);
     cut(other);
-    say(&mut bob, "room:leave", json!({ "roomId": "r" })).await;
+    send_text(&mut bob, "room:leave", json!({ "roomId": "r" })).await;
     assert_eq!(ann.next_event("user-left").await[0]["reason"], "left");
     bob.close(None).await.ok();
     ann.close().await;
@@ -100,7 +100,7 @@ async fn replay_fits_the_queue_of_the_new_connection() {
     let (bob, token) = joined(&server, &mut ann).await;
     cut(bob);
     ann.next_event("user-away").await;
-    // What it has read is held, too.
+    // Received frames stay in the replay buffer, too.
     for number in 0..598 {
         let message = json!({ "roomId": "r", "targetId": "bob", "candidate": number });
         assert_eq!(ann.ask("ice-candidate", message).await["ok"], true);
@@ -125,9 +125,9 @@ async fn replayed_token_message_has_the_current_token() {
     // The first token comes with the answer to `auth:request`, and again with the first `room:state`, which is not read.
     let mut bob = open(&server, "/ws").await;
     wait_for(&mut bob, "connection:ack").await;
-    say(&mut bob, "auth:request", json!({})).await;
+    send_text(&mut bob, "auth:request", json!({})).await;
     let first = wait_for(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
-    say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
+    send_text(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
     ann.next_event("user-joined").await;
     cut(bob);
     ann.next_event("user-away").await;
@@ -176,7 +176,7 @@ async fn session_without_a_room_is_not_resumed() {
     let bob = Client::connect(&server).await;
     let (id, pid) = (bob.id.clone(), bob.pid.clone().unwrap());
     bob.cut();
-    server.until("no session is left", |held| held.sessions == 0).await;
+    server.until("no session remains", |held| held.sessions == 0).await;
     assert_eq!(server.held().away, 0);
     let bob = Client::resume(&server, &pid, None).await;
     assert_ne!(bob.id, id, "a page that was recovered does not join");
@@ -221,7 +221,7 @@ async fn queued_frames_are_written_before_the_end() {
 
     let mut bob = open(&server, "/ws").await;
     let id = wait_for(&mut bob, "connection:ack").await["connectionId"].as_str().unwrap().to_owned();
-    say(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
+    send_text(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
     wait_for(&mut bob, "room:state").await;
     ann.next_event("user-joined").await;
     let accepted = fill(&mut ann).await;
@@ -300,7 +300,7 @@ async fn abandoned_upgrade_is_not_a_leave() {
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.next_event("room-users").await;
     let bob = Poller::joined(&server, &mut ann).await;
-    // Its polls fail in the midst of the probe: it closes what there is, and comes back.
+    // Its polls fail during the probe: it closes the connection and resumes.
     let mut probe = websocket(&server, &bob.query).await;
     probe.send(Message::text("2probe")).await.unwrap();
     assert_eq!(text(&mut probe).await, "3probe");
@@ -312,14 +312,14 @@ async fn abandoned_upgrade_is_not_a_leave() {
 }
 
 #[tokio::test]
-async fn a_client_that_misses_a_heartbeat_closes_and_is_not_gone() {
+async fn client_that_closes_after_a_missed_heartbeat_is_away() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.next_event("room-users").await;
     let bob = Client::joined(&server, "r", "bob").await;
     ann.next_event("user-joined").await;
     let (id, pid) = (bob.id.clone(), bob.pid.clone().unwrap());
-    // Official clients then close as they would after `disconnect()`, but for the packet that goes before.
+    // Official clients then close as after `disconnect()`, but without the DISCONNECT packet.
     let mut socket = bob.into_socket();
     socket.close(None).await.unwrap();
     ann.next_event("user-away").await;
@@ -361,7 +361,7 @@ async fn frames_queued_between_polls_are_fetched_before_the_end() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_broken_off_is_a_drop() {
+async fn truncated_body_is_a_drop() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.next_event("room-users").await;
@@ -373,7 +373,7 @@ async fn a_body_that_is_broken_off_is_a_drop() {
 }
 
 #[tokio::test]
-async fn a_body_that_takes_too_long_is_answered_with_408_and_is_a_drop() {
+async fn slow_body_gets_408_and_is_a_drop() {
     let server = TestServer::with(&["--resume-seconds=10", "--handshake-timeout-seconds=1"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.next_event("room-users").await;
@@ -418,7 +418,7 @@ async fn late_resumption_opens_a_new_session() {
     server.finish().await;
 }
 
-/// Comes back on lines that drop at once: the server has read CONNECT, and no more.
+/// Resumes over connections that drop at once: the server has only read CONNECT.
 async fn fails_to_resume(server: &TestServer, auth: &str) {
     for _ in 0..20 {
         let mut socket = websocket(server, "EIO=4").await;
@@ -428,7 +428,7 @@ async fn fails_to_resume(server: &TestServer, auth: &str) {
     }
 }
 
-/// Two in a room of their own, of whom one comes back again and again.
+/// Two peers in a room, one of which resumes repeatedly.
 async fn one_resumes(server: &TestServer, room: &str) {
     let mut ann = Client::joined(server, room, "ann").await;
     ann.next_event("room-users").await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::TestServer;
 use crate::support::protocol_peer::{PROTOCOLS, Protocol};
-use crate::support::tokens::{Issuer, SECRET, enter, next_reply, say, seconds_from_now};
+use crate::support::tokens::{Issuer, SECRET, enter, next_reply, seconds_from_now, send_text};
 
 const FIXED: &str = r#"[{"urls":"stun:stun.example.com:3478","note":1.50}]"#;
 const TURN_SECRET: &str = "shared with the turn server";
@@ -58,9 +58,9 @@ async fn join_reply_has_ice_servers_on_every_protocol_with_one() {
             }
             Protocol::Envelope => {
                 is_for(&answer["state"]["iceServers"], "ann");
-                say(&mut entered.socket, r#"{"type":"room:state","payload":{"roomId":"r"}}"#).await;
+                send_text(&mut entered.socket, r#"{"type":"room:state","payload":{"roomId":"r"}}"#).await;
                 let state: Value = serde_json::from_str(&next_reply(&mut entered.socket).await).unwrap();
-                assert!(state["payload"]["iceServers"].is_null(), "only who joins: {state}");
+                assert!(state["payload"]["iceServers"].is_null(), "only the joining peer gets them: {state}");
             }
             Protocol::Topic => is_for(&answer["iceServers"], answer["selfId"].as_str().unwrap()),
             Protocol::Session => {}

@@ -43,7 +43,7 @@ async fn full_server_refuses_every_protocol() {
         assert_eq!(polling.status(), 503);
         assert!(polling.headers().contains_key("retry-after"));
         drop((held, polling));
-        server.until("the place is free again", |held| held.sessions == 0 && held.tasks == 0).await;
+        server.until("the permit is released", |held| held.sessions == 0 && held.tasks == 0).await;
     }
     // A polling session that has sent no CONNECT makes room.
     assert_eq!(reqwest::get(server.url(POLLING)).await.unwrap().status(), 200);
@@ -51,7 +51,7 @@ async fn full_server_refuses_every_protocol() {
     server.until("it is evicted", |held| held.polling == 0 && held.tasks == 0).await;
     // It ends by itself as well, and is counted.
     assert_eq!(reqwest::get(server.url(POLLING)).await.unwrap().status(), 200);
-    server.until("it is forgotten", |held| held.polling == 0).await;
+    server.until("its session has ended", |held| held.polling == 0).await;
     let scrape = Scrape::of(&server).await;
     assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="connections"}"#), 21);
     assert_eq!(scrape.count(r#"parlor_errors_total{code="LIMIT_REACHED"}"#), 20);
@@ -70,7 +70,7 @@ async fn limit_per_address_counts_clients_behind_a_proxy() {
         }
         let other = shake_hands(&server, path, Some("198.51.100.1, 198.51.100.2")).await.unwrap();
         drop((held, other));
-        server.until("the places are free again", |held| held.sessions == 0 && held.tasks == 0).await;
+        server.until("the permits are released", |held| held.sessions == 0 && held.tasks == 0).await;
     }
     let scrape = Scrape::of(&server).await;
     assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="connections_per_ip"}"#), 12);
@@ -107,7 +107,7 @@ async fn ask(peer: &mut Peer) -> Value {
 const ID: &str = "6f1c0000-0000-4000-8000-000000000000";
 
 #[tokio::test]
-async fn a_message_too_many_is_refused_with_the_time_to_wait() {
+async fn excess_message_is_refused_with_retry_after() {
     // All at once: each waits a second.
     let refusals = PROTOCOLS.map(async |protocol| {
         // A token every second, and no more than four.
@@ -139,7 +139,7 @@ async fn a_message_too_many_is_refused_with_the_time_to_wait() {
             assert!(refused <= 4, "{protocol:?}: {answer}");
         };
         assert!((1..=1000).contains(&wait), "{wait}");
-        // Who waits is let through again.
+        // A client that waits is served again.
         tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
         assert!(!ask(&mut ann).await.to_string().contains("retryAfterMs"), "{protocol:?}");
         let scrape = Scrape::of(&server).await;
@@ -171,7 +171,7 @@ async fn browser_burst_is_admitted() {
 }
 
 #[tokio::test]
-async fn an_error_without_an_acknowledgement_has_the_time_to_wait_as_well() {
+async fn error_event_has_retry_after() {
     let server = TestServer::with(&["--messages-per-second=1", "--message-burst=1"]);
     let mut ann = Peer::join(&server, Protocol::SocketIo, "r", "ann").await;
     ann.send_raw(Message::text(r#"42["offer",{"roomId":"r","offer":1}]"#)).await;
@@ -223,7 +223,7 @@ async fn missing_first_message_is_counted() {
 }
 
 #[tokio::test]
-async fn a_connection_may_rest_between_two_requests() {
+async fn connection_may_be_idle_between_two_requests() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);

@@ -24,7 +24,7 @@ fn lines(log: &str, message: &str) -> Vec<Value> {
     lines.filter(|line| line["message"] == message).collect()
 }
 
-async fn say(socket: &mut WebSocket, message: Value) {
+async fn send_text(socket: &mut WebSocket, message: Value) {
     socket.send(Message::text(message.to_string())).await.unwrap();
 }
 
@@ -43,7 +43,7 @@ async fn each_message_is_a_line_without_its_content() {
         ("sdp:offer", json!({ "sdp": "the-body", "targetUserId": "missing" })),
         ("sdp:offer", json!({ "sdp": 7 })),
     ] {
-        say(&mut ann, json!({ "type": kind, "payload": payload, "correlationId": ID })).await;
+        send_text(&mut ann, json!({ "type": kind, "payload": payload, "correlationId": ID })).await;
         next_json(&mut ann).await;
     }
     bob.close().await;
@@ -72,8 +72,8 @@ async fn each_message_is_a_line_without_its_content() {
 async fn messages_of_a_pair_session_are_logged_by_its_id_alone() {
     let running = start(&[("LOG_LEVEL", "debug")]);
     let mut ann = connect(running.address(), "/signal").await.unwrap();
-    say(&mut ann, json!({ "type": "offer", "sessionId": "blue-otter", "sdp": "the-body" })).await;
-    say(&mut ann, json!({ "type": "hangup", "sessionId": "other" })).await;
+    send_text(&mut ann, json!({ "type": "offer", "sessionId": "blue-otter", "sdp": "the-body" })).await;
+    send_text(&mut ann, json!({ "type": "hangup", "sessionId": "other" })).await;
     assert_eq!(next_json(&mut ann).await["code"], "SESSION_NOT_FOUND");
     drop(ann);
     let log = running.stop();

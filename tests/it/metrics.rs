@@ -18,7 +18,7 @@ fn name(protocol: Protocol) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_call_moves_the_figures_of_its_dialect() {
+async fn call_updates_the_metrics_of_its_dialect() {
     for protocol in PROTOCOLS {
         let server = TestServer::start();
         let mut ann = Peer::join(&server, protocol, "r", "ann").await;
@@ -57,7 +57,7 @@ async fn a_call_moves_the_figures_of_its_dialect() {
         }
         bob.leave().await;
         ann.close().await;
-        server.until("both are gone", |held| held.sessions == 0).await;
+        server.until("both sessions have ended", |held| held.sessions == 0).await;
         let scrape = Scrape::of(&server).await;
         let of = |metric: &str, more: &str| scrape.count(&format!("parlor_{metric}{{dialect=\"{dialect}\"{more}}}"));
         assert_eq!(of("connections", ""), 0);
@@ -100,7 +100,7 @@ async fn dialect_specific_messages_are_counted() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_full_is_counted() {
+async fn full_queue_is_counted() {
     let server = TestServer::within(&short(), &["--send-queue=8", "--messages-per-second=0"]);
     let stalled = Peer::join(&server, Protocol::SocketIo, "r", "stalled").await;
     stalled.narrow();
@@ -142,7 +142,7 @@ async fn metrics_are_documented_and_in_the_dashboard() {
 }
 
 #[tokio::test]
-async fn a_token_guards_the_figures_on_the_main_port() {
+async fn metrics_on_the_main_port_need_the_api_token() {
     let server = TestServer::with(&["--api-token=correct horse"]);
     let http = reqwest::Client::new();
     let ask = |token: Option<&str>| {
@@ -157,7 +157,7 @@ async fn a_token_guards_the_figures_on_the_main_port() {
 }
 
 #[tokio::test]
-async fn a_listener_of_their_own_needs_no_token() {
+async fn separate_metrics_listener_needs_no_token() {
     let server = TestServer::with(&["--api-token=correct horse", "--metrics-addr=127.0.0.1:0"]);
     let address = server.metrics_address().expect("it has one");
     let scrape = Scrape::at(&format!("http://{address}/metrics")).await;
@@ -170,6 +170,6 @@ async fn a_listener_of_their_own_needs_no_token() {
     ] {
         assert_eq!(reqwest::get(&url).await.unwrap().status(), status, "{url}");
     }
-    server.until("nothing is left", |held| held == Held::NOTHING).await;
+    server.until("no state remains", |held| held == Held::NOTHING).await;
     server.finish().await;
 }

@@ -28,7 +28,7 @@ async fn lets_in(server: &TestServer, host: &str, headers: &str) -> bool {
 const SHORT: &str = "--handshake-timeout-seconds=1";
 
 #[tokio::test]
-async fn a_page_is_of_the_own_origin_only_under_a_trusted_host() {
+async fn own_origin_needs_a_trusted_host() {
     let server = TestServer::with(&[SHORT, "--client-url=https://app.example.com,https://*.pages.example"]);
     for (host, is_own) in [
         ("evil.example", false),
@@ -83,7 +83,7 @@ async fn patterns_and_pages_without_a_host_can_be_listed() {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_says_which_host_was_addressed() {
+async fn forwarded_host_of_a_trusted_proxy_counts() {
     let flags = |proxies| [SHORT, "--client-url=https://app.example.com", proxies];
     let forwarded = "X-Forwarded-Host: app.example.com\r\nX-Forwarded-Port: 8443\r\n";
     let page = "Origin: https://app.example.com:8443\r\n";
@@ -159,7 +159,7 @@ async fn page_of_another_site_cannot_change_rooms() {
 }
 
 #[test]
-fn a_refused_origin_is_logged_once_with_the_setting_that_allows_it() {
+fn refused_origin_is_logged_once_with_the_setting_that_allows_it() {
     let mut command = parlor();
     command.args(["--port=0", "--host=127.0.0.1", "--log-level=info", "--client-url=https://app.example.com"]);
     let program = Program::start(command);

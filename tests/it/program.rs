@@ -137,7 +137,7 @@ fn development_certificate_is_refused_in_production() {
 }
 
 #[test]
-fn it_serves_prints_its_address_and_ends_on_sigterm() {
+fn program_serves_prints_its_address_and_ends_on_sigterm() {
     let running = start(&[]);
     let port = running.address().port().to_string();
     assert_eq!(run(&["health", "--port", &port], &[]).status.code(), Some(0));

@@ -31,7 +31,7 @@ pub(crate) async fn call_between(
 ) {
     let mut ann = Peer::join(one, first, room, "ann").await;
     assert!(ann.list.is_empty());
-    one.until("the first is in", |held| held.peers == 1).await;
+    one.until("the first has joined", |held| held.peers == 1).await;
     let mut bob = Peer::join(two, second, room, "bob").await;
     let id = RoomId::new(room).unwrap();
     for server in [one, two] {
@@ -94,7 +94,7 @@ async fn every_pair_of_protocols_holds_a_call() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_not_there_is_refused() {
+async fn missing_target_is_refused() {
     for protocol in [Protocol::SocketIo, Protocol::Envelope, Protocol::Topic] {
         let server = TestServer::start();
         let mut ann = Peer::join(&server, protocol, "r", "ann").await;
@@ -150,7 +150,7 @@ async fn dropped_peer_is_announced() {
 }
 
 #[tokio::test]
-async fn a_message_over_the_limit_is_refused() {
+async fn message_over_the_limit_is_refused() {
     for protocol in PROTOCOLS {
         let server = TestServer::with(&["--max-message-bytes=4096", "--max-metadata-bytes=1024"]);
         let mut ann = Peer::join(&server, protocol, "r", "ann").await;
@@ -167,7 +167,7 @@ async fn a_message_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stalls_is_dropped() {
+async fn stalled_reader_is_disconnected() {
     // All at once: each takes as long as a write may stall.
     let stalls = PROTOCOLS.map(|protocol| stalled::is_dropped(TestServer::within(&short(), &stalled::FLAGS), protocol));
     futures_util::future::join_all(stalls).await;
@@ -178,7 +178,7 @@ async fn shutdown_is_announced_on_every_protocol() {
     for protocol in PROTOCOLS {
         let server = TestServer::start();
         let mut ann = Peer::join(&server, protocol, "r", "ann").await;
-        server.until("it is in", |held| held.peers == 1).await;
+        server.until("it has joined", |held| held.peers == 1).await;
         let stopping = tokio::spawn(server.stop());
         let observed = ann.next_event().await;
         let expected = match protocol {
@@ -204,7 +204,7 @@ async fn binary_messages_are_refused_on_plain_protocols() {
 }
 
 #[tokio::test]
-async fn a_silent_plain_client_is_found_by_its_heartbeat() {
+async fn silent_plain_client_is_detected_by_its_heartbeat() {
     // All at once: each takes three heartbeats.
     let silences = [Protocol::Envelope, Protocol::Topic, Protocol::Session].map(async |protocol| {
         let server = TestServer::with(&["--ws-ping-seconds=1"]);

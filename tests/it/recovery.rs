@@ -2,67 +2,67 @@
 //! repeated or visible to other peers. One suite for all transports; the peculiarities of single
 //! ones are in [`particular`].
 
-mod absence;
-mod keys;
+mod away;
 mod particular;
-mod returning;
+mod resume_tokens;
+mod resuming;
 
 use crate::support::TestServer;
 use crate::support::protocol_peer::Received;
-use crate::support::resuming_client::{ResumingClient, WAYS, Way};
+use crate::support::resuming_client::{CLIENT_KINDS, ClientKind, ResumingClient};
 use crate::support::suite::suite;
 
 suite! {
-    Way::WAYS;
+    ClientKind::CLIENT_KINDS;
 
-    returning::after_a_reset on WebSocket Polling Envelope;
-    returning::after_an_end_without_a_close_frame on WebSocket Polling Envelope;
-    returning::after_silence on WebSocket Polling Envelope;
-    returning::again_and_again on WebSocket Polling Envelope;
-    returning::before_any_message_arrived on WebSocket Polling Envelope;
-    returning::to_missed_events on WebSocket Polling Envelope;
-    returning::to_all_its_rooms on WebSocket Polling Envelope;
-    returning::to_more_than_a_queue_holds on WebSocket Polling Envelope;
-    returning::to_a_peer_that_was_away_too on WebSocket Polling Envelope;
-    returning::after_a_drop_during_the_replay on WebSocket Polling Envelope;
-    returning::after_a_drop_before_the_reply on WebSocket Polling,
-        not Envelope: "a token works once: keys::one_that_was_already_used";
-    returning::while_the_older_connection_looks_alive on WebSocket Polling Envelope;
-    returning::by_the_other_transport on WebSocket Polling,
+    resuming::resumes_after_a_reset on WebSocket Polling Envelope;
+    resuming::resumes_after_an_end_without_a_close_frame on WebSocket Polling Envelope;
+    resuming::resumes_after_silence on WebSocket Polling Envelope;
+    resuming::resumes_repeatedly on WebSocket Polling Envelope;
+    resuming::resumes_before_any_message_arrived on WebSocket Polling Envelope;
+    resuming::missed_events_are_replayed on WebSocket Polling Envelope;
+    resuming::all_rooms_are_resumed on WebSocket Polling Envelope;
+    resuming::replay_may_exceed_the_send_queue on WebSocket Polling Envelope;
+    resuming::both_peers_may_be_away on WebSocket Polling Envelope;
+    resuming::resumes_after_a_drop_during_the_replay on WebSocket Polling Envelope;
+    resuming::resumes_after_a_drop_before_the_reply on WebSocket Polling,
+        not Envelope: "a token works once: see resume_tokens::used_resume_token_is_refused";
+    resuming::resumes_while_the_older_connection_looks_alive on WebSocket Polling Envelope;
+    resuming::resumes_over_the_other_transport on WebSocket Polling,
         not Envelope: "there is one transport";
 
-    keys::one_that_was_never_issued on WebSocket Polling Envelope;
-    keys::one_that_was_already_used on Envelope,
-        not WebSocket Polling: "a pid stays the same: returning::again_and_again";
-    keys::one_after_the_deadline on WebSocket Polling Envelope;
-    keys::one_of_another_subject on WebSocket Polling Envelope;
-    keys::one_without_a_valid_token on WebSocket Polling Envelope;
-    keys::an_offset_of_another_session on WebSocket Polling,
-        not Envelope: "a number names no place";
-    keys::an_offset_that_was_never_sent on WebSocket Polling Envelope;
-    keys::an_offset_that_is_not_held_any_more on WebSocket Polling Envelope;
-    keys::an_offset_from_before_a_rest on WebSocket Polling Envelope;
-    keys::is_sent_to_no_other_client on WebSocket Polling Envelope;
+    resume_tokens::unknown_resume_token_is_refused on WebSocket Polling Envelope;
+    resume_tokens::used_resume_token_is_refused on Envelope,
+        not WebSocket Polling: "a pid stays the same: resuming::resumes_repeatedly";
+    resume_tokens::expired_resume_token_is_refused on WebSocket Polling Envelope;
+    resume_tokens::resume_token_of_another_subject_is_refused on WebSocket Polling Envelope;
+    resume_tokens::resume_token_without_an_access_token_is_refused on WebSocket Polling Envelope;
+    resume_tokens::offset_of_another_session_is_refused on WebSocket Polling,
+        not Envelope: "a number identifies no session";
+    resume_tokens::offset_that_was_never_sent_is_refused on WebSocket Polling Envelope;
+    resume_tokens::offset_that_left_the_replay_buffer_is_refused on WebSocket Polling Envelope;
+    resume_tokens::offset_from_before_an_idle_period_is_refused on WebSocket Polling Envelope;
+    resume_tokens::resume_token_is_sent_to_no_other_client on WebSocket Polling Envelope;
 
-    absence::full_replay_buffer_refuses_signals on WebSocket Polling Envelope;
-    absence::bytes_that_do_not_fit_are_refused on WebSocket Polling Envelope;
-    absence::session_ends_if_a_presence_event_does_not_fit on WebSocket Polling Envelope;
-    absence::expired_absence_is_announced_once on WebSocket Polling Envelope;
-    absence::a_normal_close_leaves_at_once on WebSocket Polling Envelope;
-    absence::keeps_its_position_in_the_room on WebSocket Polling Envelope;
-    absence::its_room_is_closed on WebSocket Polling Envelope;
-    absence::another_client_takes_its_name on WebSocket Polling Envelope;
-    absence::the_server_drains on WebSocket Polling Envelope;
-    absence::its_token_ends on WebSocket Polling Envelope;
-    absence::a_newer_token_counts_from_the_return_on on WebSocket Polling Envelope;
-    absence::disabled_limit_refuses_nothing on WebSocket Polling Envelope;
+    away::full_replay_buffer_refuses_signals on WebSocket Polling Envelope;
+    away::signals_beyond_the_byte_limit_are_refused on WebSocket Polling Envelope;
+    away::session_ends_if_a_presence_event_does_not_fit on WebSocket Polling Envelope;
+    away::expired_session_is_announced_once on WebSocket Polling Envelope;
+    away::normal_close_leaves_at_once on WebSocket Polling Envelope;
+    away::away_peer_keeps_its_position_in_the_room on WebSocket Polling Envelope;
+    away::closing_the_room_ends_the_away_peer on WebSocket Polling Envelope;
+    away::another_client_replaces_the_away_peer on WebSocket Polling Envelope;
+    away::drain_ends_away_sessions on WebSocket Polling Envelope;
+    away::expired_token_ends_the_away_session on WebSocket Polling Envelope;
+    away::newer_token_applies_after_the_resumption on WebSocket Polling Envelope;
+    away::disabled_limit_refuses_nothing on WebSocket Polling Envelope;
 }
 
-/// Two in the room `r` who know of each other: `ann`, and `bob` who came later.
-async fn two(server: &TestServer, way: Way) -> (ResumingClient, ResumingClient) {
-    let mut ann = ResumingClient::joined(server, way, "ann").await;
-    let bob = ResumingClient::joined(server, way, "bob").await;
-    ann.hears(Received::Joined("bob".to_owned())).await;
+/// Connects two peers in the room `r`: `ann`, and `bob`, which joins later.
+async fn two(server: &TestServer, kind: ClientKind) -> (ResumingClient, ResumingClient) {
+    let mut ann = ResumingClient::joined(server, kind, "ann").await;
+    let bob = ResumingClient::joined(server, kind, "bob").await;
+    ann.expect_event(Received::Joined("bob".to_owned())).await;
     (ann, bob)
 }
 
@@ -74,8 +74,8 @@ fn back(id: &str) -> Received {
     Received::Back(id.to_owned())
 }
 
-/// Each goes, the last of them unheard, and the server holds nothing any more.
-async fn all_go<const N: usize>(server: TestServer, roamers: [ResumingClient; N]) {
+/// Closes all clients, and asserts that the server holds no state any more.
+async fn close_all<const N: usize>(server: TestServer, roamers: [ResumingClient; N]) {
     for mut client in roamers {
         client.rest().await;
         client.close().await;

@@ -1,4 +1,4 @@
-//! Any sequence of what can happen to a peer that drops and comes back: what is held for it is the same as in a naive model.
+//! Compares the replay buffer with a naive model, over arbitrary sequences of drops and resumptions.
 
 use parlor::dialect::socketio::Offset;
 use parlor::id::ConnectionId;
@@ -25,7 +25,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_given_back_is_read_without_a_panic(text in given_back(), connection in any::<u128>(), number in any::<u64>()) {
+    fn arbitrary_resume_tokens_do_not_panic(text in given_back(), connection in any::<u128>(), number in any::<u64>()) {
         let connection = ConnectionId::from_u128(connection);
         if let Some(key) = ResumeToken::parse(&text) {
             prop_assert_eq!(ResumeToken::parse(&key.expose()).map(|key| key.id()), Some(key.id()));

@@ -44,7 +44,7 @@ async fn both_versions_of_ip_are_served() {
 }
 
 #[tokio::test]
-async fn rooms_are_made_shown_listed_and_closed() {
+async fn rooms_are_created_shown_listed_and_closed() {
     let server = TestServer::start();
     let http = Http::new();
     let rooms = server.url("/api/rooms");
@@ -89,7 +89,7 @@ async fn rooms_are_made_shown_listed_and_closed() {
 }
 
 #[tokio::test]
-async fn next_page_is_linked_and_outlives_its_room() {
+async fn next_page_is_linked_and_its_cursor_outlives_the_room() {
     let server = TestServer::start();
     let http = Http::new();
     for id in ["a", "b", "c"] {
@@ -185,7 +185,7 @@ async fn errors_are_json() {
 }
 
 #[tokio::test]
-async fn a_token_guards_the_rooms() {
+async fn rooms_need_the_api_token() {
     let server = TestServer::with(&["--api-token=correct horse"]);
     let http = Http::new();
     for authorization in ["", "Bearer ", "Bearer wrong", "Bearer correct hors", "Basic correct horse", "correct horse"]
@@ -221,7 +221,7 @@ async fn in_production_rooms_are_not_changed_without_a_token() {
 }
 
 #[tokio::test]
-async fn pages_of_allowed_origins_are_let_in() {
+async fn pages_of_allowed_origins_may_connect() {
     const POLL: &str = "/socket.io/?EIO=4&transport=polling";
     let server = TestServer::with(&[
         "--client-url=https://app.example.com,http://localhost:3000",
@@ -259,7 +259,7 @@ async fn pages_of_allowed_origins_are_let_in() {
 }
 
 #[tokio::test]
-async fn a_preflight_is_answered() {
+async fn preflight_is_answered() {
     let server = TestServer::with(&["--client-url=https://app.example.com"]);
     let http = Http::new();
     for path in ["/api/rooms", "/socket.io/?EIO=4&transport=polling"] {

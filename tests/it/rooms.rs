@@ -133,7 +133,7 @@ fn ok(text: &str) -> Result<String, RoomError> {
 }
 
 #[test]
-fn a_call() {
+fn call_follows_its_transcript() {
     let node = Node::new();
     assert_eq!(node.join(1, "r", "ann"), ok("1: you are ann in r with []; : ann joined"));
     assert_eq!(node.join(2, "r", "bob"), ok("2: you are bob in r with [ann]; 1: bob joined"));
@@ -159,7 +159,7 @@ fn repeated_join_notifies_only_its_sender() {
 }
 
 #[test]
-fn the_newer_of_two_connections_wins() {
+fn newer_connection_replaces_the_older() {
     let node = Node::new();
     node.join(1, "r", "ann").unwrap();
     node.join(2, "r", "bob").unwrap();
@@ -181,7 +181,7 @@ fn full_room_admits_only_its_members() {
     node.join(2, "r", "bob").unwrap();
     assert_eq!(node.join(3, "r", "cid"), Err(RoomError::RoomFull { capacity: 2 }));
     assert_eq!(node.join(2, "r", "bob"), ok("2: you are bob in r with [ann]"));
-    assert!(node.join(3, "r", "bob").is_ok(), "who replaces takes no place");
+    assert!(node.join(3, "r", "bob").is_ok(), "a replacing peer needs no capacity");
     assert_eq!(node.end(2, LeaveReason::Disconnected), "");
     node.leave(1, "r").unwrap();
     assert!(node.join(4, "r", "cid").is_ok());
@@ -189,7 +189,7 @@ fn full_room_admits_only_its_members() {
 }
 
 #[test]
-fn without_a_name_a_peer_is_known_by_its_connection() {
+fn default_peer_id_is_the_connection_id() {
     let node = Node::new();
     node.join(1, "r", "").unwrap();
     node.join(2, "r", "bob").unwrap();
@@ -200,7 +200,7 @@ fn without_a_name_a_peer_is_known_by_its_connection() {
 }
 
 #[test]
-fn a_target_is_looked_for_in_the_senders_room_only() {
+fn target_is_looked_up_in_the_room_of_the_sender_only() {
     let node = Node::new();
     node.join(1, "r", "ann").unwrap();
     node.join(2, "s", "bob").unwrap();
@@ -225,7 +225,7 @@ fn in_several_rooms_a_signal_must_name_one() {
 }
 
 #[test]
-fn a_connection_is_in_so_many_rooms_and_no_more() {
+fn rooms_per_connection_are_limited() {
     let node = Node::with(RoomLimits { rooms_per_connection: 2, ..RoomLimits::default() });
     node.join(1, "r", "ann").unwrap();
     node.join(1, "s", "ann").unwrap();
@@ -237,7 +237,7 @@ fn a_connection_is_in_so_many_rooms_and_no_more() {
 }
 
 #[test]
-fn a_node_has_so_many_rooms_and_no_more() {
+fn rooms_per_node_are_limited() {
     let node = Node::with(RoomLimits { rooms: Some(1), ..RoomLimits::default() });
     node.join(1, "r", "ann").unwrap();
     assert_eq!(node.join(2, "s", "bob"), Err(RoomError::TooManyRooms { max: 1 }));
@@ -263,7 +263,7 @@ fn empty_room_is_removed_and_joining_creates_it_again() {
 }
 
 #[test]
-fn where_rooms_must_exist_they_are_created_ahead() {
+fn rooms_must_be_created_if_joining_does_not() {
     let node = Node::with(RoomLimits { auto_create: false, ..RoomLimits::default() });
     assert_eq!(node.join(1, "r", "ann"), Err(RoomError::RoomNotFound));
     node.rooms.create(node.now, Some(room("r")), Some(1)).unwrap();
@@ -275,7 +275,7 @@ fn where_rooms_must_exist_they_are_created_ahead() {
 }
 
 #[test]
-fn a_room_that_waits_in_vain_is_forgotten() {
+fn unused_room_expires() {
     let node = Node::with(RoomLimits {
         empty_room_ttl: Duration::from_mins(5),
         rooms_per_connection: 1,
@@ -306,7 +306,7 @@ fn closed_room_notifies_its_peers_and_is_removed() {
 }
 
 #[test]
-fn who_is_gone_joins_nothing() {
+fn ended_session_cannot_join() {
     let node = Node::new();
     node.end(1, LeaveReason::Disconnected);
     assert_eq!(node.join(1, "r", "ann"), Err(RoomError::ConnectionEnded));
@@ -314,7 +314,7 @@ fn who_is_gone_joins_nothing() {
 }
 
 #[test]
-fn what_a_peer_says_of_itself_has_a_limit() {
+fn peer_metadata_is_limited() {
     let node = Node::with(RoomLimits { metadata_bytes: 10, ..RoomLimits::default() });
     let join = |text: &str| Command::Join {
         room: room("r"),
@@ -346,7 +346,7 @@ fn rooms_are_listed_newest_first_a_page_at_a_time() {
 }
 
 #[test]
-fn the_cursor_of_a_page_outlives_its_room() {
+fn cursor_of_a_page_outlives_its_room() {
     let node = Node::new();
     for id in ["a", "b", "c"] {
         node.rooms.create(node.now, Some(room(id)), None).unwrap();
@@ -360,7 +360,7 @@ fn the_cursor_of_a_page_outlives_its_room() {
 }
 
 #[test]
-fn a_signal_goes_to_one_without_a_list() {
+fn signal_has_one_recipient_without_a_list() {
     let node = Node::new();
     node.join(1, "r", "ann").unwrap();
     node.join(2, "r", "bob").unwrap();
@@ -398,12 +398,12 @@ fn pair_session_queues_signals_for_the_other_peer() {
     assert_eq!(
         node.join(3, "s", "bob").map(|received| received.contains("offer")),
         Ok(false),
-        "delivered once is gone"
+        "a delivered signal is not queued any more"
     );
 }
 
 #[test]
-fn a_pair_session_takes_two_peers_of_any_protocol() {
+fn pair_session_takes_two_peers_of_any_protocol() {
     let node = Node::new();
     node.call(1, "s", RoomKind::Pair).unwrap();
     node.join(2, "s", "bob").unwrap();
@@ -452,7 +452,7 @@ fn hanging_up_in_a_group_is_leaving_it() {
 }
 
 #[test]
-fn what_waits_is_bounded_in_count_in_bytes_and_in_age() {
+fn queued_signals_are_limited_in_count_bytes_and_age() {
     let session = PairSessionLimits { messages: 2, bytes: 7, ttl: Duration::from_mins(2) };
     let mut node = Node::with(RoomLimits { session, ..RoomLimits::default() });
     node.call(1, "s", RoomKind::Pair).unwrap();
@@ -460,13 +460,13 @@ fn what_waits_is_bounded_in_count_in_bytes_and_in_age() {
     assert_eq!(node.offer(1, None, ""), ok(""));
     assert_eq!(node.offer(1, None, ""), Err(RoomError::SessionQueueFull));
     node.now += Duration::from_secs(121);
-    assert_eq!(node.offer(1, None, ""), ok(""), "the old ones are gone");
+    assert_eq!(node.offer(1, None, ""), ok(""), "old signals have expired");
     let received = node.call(2, "s", RoomKind::Pair).unwrap();
     assert_eq!(received.matches("offer").count(), 1, "{received}");
 }
 
 #[test]
-fn a_peer_asks_for_the_list_of_its_own_room_only() {
+fn peer_gets_the_list_of_its_own_room_only() {
     let node = Node::new();
     node.join(1, "r", "ann").unwrap();
     let inspect = |who| node.apply(who, Command::Inspect { room: room("r") });
@@ -475,7 +475,7 @@ fn a_peer_asks_for_the_list_of_its_own_room_only() {
 }
 
 #[test]
-fn a_group_holds_two_only_while_a_signal_peer_is_in_it() {
+fn group_holds_two_only_while_a_signal_peer_is_in_it() {
     let node = Node::new();
     node.join(1, "g", "ann").unwrap();
     node.call(2, "g", RoomKind::Pair).unwrap();
@@ -502,7 +502,7 @@ fn group_with_a_signal_peer_does_not_end_as_a_pair_session() {
 }
 
 #[test]
-fn a_room_of_chosen_capacity_takes_no_signal_peer() {
+fn room_with_its_own_capacity_takes_no_signal_peer() {
     let node = Node::new();
     node.rooms.create(node.now, Some(room("made")), Some(10)).unwrap();
     assert_eq!(node.call(1, "made", RoomKind::Pair), Err(RoomError::NotForPairs));
@@ -516,7 +516,7 @@ fn a_room_of_chosen_capacity_takes_no_signal_peer() {
 }
 
 #[test]
-fn a_refused_first_join_ends_no_pair_session() {
+fn refused_first_join_ends_no_pair_session() {
     let node = Node::with(RoomLimits { rooms_per_connection: 1, ..RoomLimits::default() });
     node.join(1, "g", "ann").unwrap();
     node.call(1, "s", RoomKind::Pair).unwrap_err();
@@ -538,7 +538,7 @@ fn connection_id_of_another_is_refused_as_a_peer_id() {
 }
 
 #[test]
-fn a_target_is_looked_up_as_a_connection_before_a_peer() {
+fn target_is_looked_up_as_connection_before_peer() {
     let node = Node::new();
     // A peer may have the name of a connection that comes later; the connection is meant then.
     node.rooms.disconnect(connection(2));
@@ -583,7 +583,7 @@ fn queued_signals_are_released_by_the_sweep() {
 }
 
 #[test]
-fn setting_the_calendar_expires_nothing_and_keeps_nothing() {
+fn changes_of_the_system_clock_affect_no_expiry() {
     let ttl = RoomLimits::default().session.ttl;
     let mut node = Node::new();
     node.call(1, "s", RoomKind::Pair).unwrap();

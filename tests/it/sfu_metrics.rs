@@ -6,7 +6,7 @@ use tokio::net::UdpSocket;
 use crate::support::TestServer;
 use crate::support::player::{consume, produce_audio};
 use crate::support::program::{Program, parlor};
-use crate::support::resuming_client::{ResumingClient, Way};
+use crate::support::resuming_client::{ClientKind, ResumingClient};
 use crate::support::scrape::Scrape;
 
 #[tokio::test]
@@ -14,8 +14,8 @@ async fn metrics_follow_media() {
     let server = TestServer::start();
     let scrape = Scrape::of(&server).await;
     assert_eq!(scrape.count("parlor_media_transports"), 0);
-    let mut ann = ResumingClient::joined(&server, Way::Envelope, "ann").await;
-    let mut ben = ResumingClient::joined(&server, Way::Envelope, "ben").await;
+    let mut ann = ResumingClient::joined(&server, ClientKind::Envelope, "ann").await;
+    let mut ben = ResumingClient::joined(&server, ClientKind::Envelope, "ben").await;
     let (sender, producer) = produce_audio(&mut ann).await;
     let receiver = consume(&mut ben, &producer).await;
     receiver.receives_more(20).await;
@@ -49,7 +49,7 @@ async fn requests_are_logged_without_secrets() {
     let mut command = parlor();
     command.args(["--host=127.0.0.1", "--port=0", "--log-level=trace"]);
     let program = Program::start(command);
-    let mut ann = ResumingClient::joined(&program, Way::Envelope, "ann").await;
+    let mut ann = ResumingClient::joined(&program, ClientKind::Envelope, "ann").await;
     let created = ann.ask("transport:create", json!({ "direction": "recv" })).await;
     let (sender, producer) = produce_audio(&mut ann).await;
     let receiver = consume(&mut ann, &producer).await;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::TestServer;
 use crate::support::outbox::resumable;
 use crate::support::player::{consume, produce_audio};
-use crate::support::resuming_client::{ResumingClient, Way};
+use crate::support::resuming_client::{ClientKind, ResumingClient};
 
 /// Returns the type and payload of the next message.
 async fn next_message(client: &mut ResumingClient) -> (String, Value) {
@@ -31,8 +31,8 @@ async fn receives(client: &mut ResumingClient, kind: &str) -> Value {
 }
 
 async fn two(server: &TestServer) -> (ResumingClient, ResumingClient) {
-    let mut ann = ResumingClient::joined(server, Way::Envelope, "ann").await;
-    let ben = ResumingClient::joined(server, Way::Envelope, "ben").await;
+    let mut ann = ResumingClient::joined(server, ClientKind::Envelope, "ann").await;
+    let ben = ResumingClient::joined(server, ClientKind::Envelope, "ben").await;
     receives(&mut ann, "room:participant-joined").await;
     (ann, ben)
 }
@@ -47,11 +47,11 @@ async fn media_continues_while_peer_is_away() {
     receiver.receives_more(10).await;
 
     // The sender is away.
-    let ticket = ann.drops().await;
+    let resume_point = ann.drop_connection().await;
     receives(&mut ben, "room:participant-away").await;
     receiver.receives_more(50).await;
-    let mut ann = ResumingClient::back(&server, Way::Envelope, &ticket).await;
-    assert!(ann.is_back);
+    let mut ann = ResumingClient::resume(&server, ClientKind::Envelope, &resume_point).await;
+    assert!(ann.is_resumed);
     receives(&mut ben, "room:participant-back").await;
     // Its producer still belongs to it.
     let named = json!({ "producerId": producer });
@@ -60,13 +60,13 @@ async fn media_continues_while_peer_is_away() {
 
     // The receiver is away, and gets the missed events afterwards.
     ben.rest().await;
-    let ticket = ben.drops().await;
+    let resume_point = ben.drop_connection().await;
     receives(&mut ann, "room:participant-away").await;
     ann.ask("producer:resume", named.clone()).await;
     receiver.receives_more(50).await;
     ann.ask("producer:close", named.clone()).await;
-    let mut ben = ResumingClient::back(&server, Way::Envelope, &ticket).await;
-    assert!(ben.is_back);
+    let mut ben = ResumingClient::resume(&server, ClientKind::Envelope, &resume_point).await;
+    assert!(ben.is_resumed);
     assert_eq!(receives(&mut ben, "producer:resumed").await["producerId"], producer);
     receives(&mut ben, "consumer:closed").await;
     assert_eq!(receives(&mut ben, "producer:closed").await["producerId"], producer);
@@ -87,7 +87,7 @@ async fn media_ends_when_session_expires() {
     let receiver = consume(&mut ben, &producer).await;
     receiver.receives_more(10).await;
     ann.rest().await;
-    ann.drops().await;
+    ann.drop_connection().await;
     receives(&mut ben, "room:participant-away").await;
     assert_eq!(server.held().transports, 2);
     let mut events = Vec::new();
@@ -114,9 +114,9 @@ async fn media_ends_when_connection_is_replaced() {
     let (_sender, producer) = produce_audio(&mut ann).await;
     receives(&mut ben, "new:producer").await;
     ann.rest().await;
-    ann.drops().await;
+    ann.drop_connection().await;
     receives(&mut ben, "room:participant-away").await;
-    let mut again = ResumingClient::joined(&server, Way::Envelope, "ann").await;
+    let mut again = ResumingClient::joined(&server, ClientKind::Envelope, "ann").await;
     let list = again.ask("producers:list", json!({})).await;
     assert_eq!(list, json!({ "producers": [] }));
     let refused = again.ask("producer:close", json!({ "producerId": producer })).await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::TestServer;
 use crate::support::player::{consume, produce_audio, transport};
-use crate::support::resuming_client::{ResumingClient, Way};
+use crate::support::resuming_client::{ClientKind, ResumingClient};
 
 /// The type of a field.
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +105,7 @@ async fn paths(client: &mut ResumingClient, kind: &str, payload: &Value) -> BTre
 }
 
 async fn one(server: &TestServer) -> ResumingClient {
-    ResumingClient::joined(server, Way::Envelope, "ann").await
+    ResumingClient::joined(server, ClientKind::Envelope, "ann").await
 }
 
 #[tokio::test]
@@ -223,7 +223,7 @@ async fn ids_of_other_peers_are_not_found() {
     let server = TestServer::with(&["--messages-per-second=0"]);
     let mut ann = one(&server).await;
     let (sender, producer) = produce_audio(&mut ann).await;
-    let mut eve = ResumingClient::come(&server, Way::Envelope, None, None).await.unwrap();
+    let mut eve = ResumingClient::connect(&server, ClientKind::Envelope, None, None).await.unwrap();
     eve.join("elsewhere", "eve").await;
     let spy = transport(&mut eve, "recv").await;
     let wanted = json!({ "transportId": spy.id(), "producerId": producer, "rtpCapabilities": { "codecs": [] } });
@@ -264,7 +264,7 @@ async fn ids_of_other_peers_are_not_found() {
 #[tokio::test]
 async fn media_requests_need_a_room_and_must_name_it_if_ambiguous() {
     let server = TestServer::with(&["--messages-per-second=0"]);
-    let mut ann = ResumingClient::come(&server, Way::Envelope, None, None).await.unwrap();
+    let mut ann = ResumingClient::connect(&server, ClientKind::Envelope, None, None).await.unwrap();
     for (kind, payload, _) in messages() {
         assert_eq!(code(&mut ann, kind, payload).await, "NOT_IN_ROOM", "{kind}");
     }

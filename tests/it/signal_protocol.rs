@@ -8,7 +8,7 @@ use crate::support::TestServer;
 use crate::support::client::WebSocket;
 use crate::support::protocol_peer::{self, Peer, Protocol, Received, message, open};
 
-async fn say(socket: &mut WebSocket, message: Value) {
+async fn send_text(socket: &mut WebSocket, message: Value) {
     socket.send(Message::text(message.to_string())).await.unwrap();
 }
 
@@ -24,7 +24,7 @@ async fn next_json(socket: &mut WebSocket) -> Value {
 
 /// Asserts that all messages are handled: the reply to an invalid one comes after them.
 async fn settled(socket: &mut WebSocket) {
-    say(socket, json!({})).await;
+    send_text(socket, json!({})).await;
     assert_eq!(next_json(socket).await["message"], "type: missing");
 }
 
@@ -40,9 +40,9 @@ async fn untargeted_signals_wait_for_the_other_peer_in_order() {
     let server = TestServer::start();
     let mut ann = open(&server, "/signal").await;
     // The first signal joins.
-    say(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0", "mine": [1] })).await;
+    send_text(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0", "mine": [1] })).await;
     for number in 0..30 {
-        say(&mut ann, json!({ "type": "candidate", "sessionId": "s", "candidate": number.to_string() })).await;
+        send_text(&mut ann, json!({ "type": "candidate", "sessionId": "s", "candidate": number.to_string() })).await;
     }
     settled(&mut ann).await;
     let mut bob = open(&server, "/signal?sessionId=s").await;
@@ -52,8 +52,8 @@ async fn untargeted_signals_wait_for_the_other_peer_in_order() {
     }
     // It drops and reconnects: the queued signals arrive, delivered ones do not.
     drop(bob);
-    server.until("one is left", |held| held.sessions == 1).await;
-    say(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "again" })).await;
+    server.until("one session remains", |held| held.sessions == 1).await;
+    send_text(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "again" })).await;
     settled(&mut ann).await;
     let mut bob = open(&server, "/signal?sessionId=s").await;
     assert_eq!(next_json(&mut bob).await["sdp"], "again");
@@ -67,7 +67,7 @@ async fn full_queue_refuses_signals_and_loses_none() {
     let server = TestServer::with(&["--session-queue-messages=2"]);
     let mut ann = open(&server, "/signal?sessionId=s").await;
     for sdp in ["one", "two", "three"] {
-        say(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": sdp })).await;
+        send_text(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": sdp })).await;
     }
     let error = next_json(&mut ann).await;
     assert_eq!((&error["code"], &error["sessionId"]), (&json!("DELIVERY_FAILED"), &json!("s")));
@@ -80,11 +80,11 @@ async fn full_queue_refuses_signals_and_loses_none() {
 }
 
 #[tokio::test]
-async fn a_third_is_refused_and_closed() {
+async fn third_peer_is_refused_and_closed() {
     let server = TestServer::start();
     let mut ann = open(&server, "/signal?sessionId=s").await;
     let mut bob = open(&server, "/signal").await;
-    say(&mut bob, json!({ "type": "join", "sessionId": "s" })).await;
+    send_text(&mut bob, json!({ "type": "join", "sessionId": "s" })).await;
     settled(&mut ann).await;
     settled(&mut bob).await;
     let mut third = open(&server, "/signal?sessionId=s").await;
@@ -96,11 +96,11 @@ async fn a_third_is_refused_and_closed() {
 }
 
 #[tokio::test]
-async fn more_than_a_queue_holds_can_wait() {
+async fn more_signals_than_a_send_queue_can_be_queued() {
     let server = TestServer::with(&["--messages-per-second=0", "--send-queue=8"]);
     let mut ann = open(&server, "/signal?sessionId=s").await;
     for number in 0..256 {
-        say(&mut ann, json!({ "type": "candidate", "sessionId": "s", "candidate": number.to_string() })).await;
+        send_text(&mut ann, json!({ "type": "candidate", "sessionId": "s", "candidate": number.to_string() })).await;
     }
     settled(&mut ann).await;
     let mut bob = open(&server, "/signal?sessionId=s").await;
@@ -112,29 +112,29 @@ async fn more_than_a_queue_holds_can_wait() {
 }
 
 #[tokio::test]
-async fn hanging_up_reaches_both_and_ends_the_session() {
+async fn hangup_reaches_both_and_ends_the_session() {
     let server = TestServer::start();
     let mut ann = open(&server, "/signal?sessionId=s").await;
     let mut bob = open(&server, "/signal?sessionId=s").await;
     settled(&mut bob).await;
-    say(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
+    send_text(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
     for socket in [&mut ann, &mut bob] {
         assert_eq!(next_json(socket).await, json!({ "type": "hangup", "sessionId": "s" }));
     }
-    say(&mut bob, json!({ "type": "candidate", "sessionId": "s", "candidate": null })).await;
+    send_text(&mut bob, json!({ "type": "candidate", "sessionId": "s", "candidate": null })).await;
     let ended = json!({ "type": "error", "sessionId": "s", "code": "SESSION_ENDED", "message": "session ended" });
     assert_eq!(next_json(&mut bob).await, ended);
-    say(&mut bob, json!({ "type": "candidate", "sessionId": "never", "candidate": null })).await;
+    send_text(&mut bob, json!({ "type": "candidate", "sessionId": "never", "candidate": null })).await;
     assert_eq!(next_json(&mut bob).await["code"], "SESSION_NOT_FOUND");
     let mut late = open(&server, "/signal").await;
-    say(&mut late, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" })).await;
+    send_text(&mut late, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" })).await;
     assert_eq!(next_json(&mut late).await, ended);
     // A join starts afresh.
     for socket in [&mut bob, &mut late] {
-        say(socket, json!({ "type": "join", "sessionId": "s" })).await;
+        send_text(socket, json!({ "type": "join", "sessionId": "s" })).await;
         settled(socket).await;
     }
-    say(&mut late, json!({ "type": "offer", "sessionId": "s", "sdp": "v=1" })).await;
+    send_text(&mut late, json!({ "type": "offer", "sessionId": "s", "sdp": "v=1" })).await;
     assert_eq!(next_json(&mut bob).await["sdp"], "v=1");
     close([ann, bob, late]).await;
     server.finish().await;
@@ -144,20 +144,20 @@ async fn hanging_up_reaches_both_and_ends_the_session() {
 async fn returning_peer_evicts_its_overdue_connection() {
     let server = TestServer::with(&["--ws-ping-seconds=1", "--messages-per-second=0"]);
     let mut ann = open(&server, "/signal?sessionId=s").await;
-    // Reads nothing, and so answers no heartbeat.
+    // It reads nothing, so it answers no heartbeat.
     let dead = open(&server, "/signal?sessionId=s").await;
     let back = loop {
-        // Reading is what answers ann's heartbeats.
+        // Ann answers heartbeats by reading.
         settled(&mut ann).await;
         let mut back = open(&server, "/signal?sessionId=s").await;
-        say(&mut back, json!({})).await;
+        send_text(&mut back, json!({})).await;
         match next_json(&mut back).await["code"].as_str() {
             Some("ROOM_FULL") => drop(back),
             _ => break back,
         }
     };
     let mut back = back;
-    say(&mut back, json!({ "type": "offer", "sessionId": "s", "sdp": "back" })).await;
+    send_text(&mut back, json!({ "type": "offer", "sessionId": "s", "sdp": "back" })).await;
     assert_eq!(next_json(&mut ann).await["sdp"], "back");
     drop(dead);
     close([ann, back]).await;
@@ -165,7 +165,7 @@ async fn returning_peer_evicts_its_overdue_connection() {
 }
 
 #[tokio::test]
-async fn bad_input_is_answered_and_the_connection_stays() {
+async fn invalid_input_is_answered_and_the_connection_stays_open() {
     let server = TestServer::start();
     let mut ann = open(&server, "/signal?sessionId=s").await;
     for text in ["", "nonsense", "[]", "{}", r#"{"type":"join"}"#, r#"{"type":"offer","sessionId":"s","sdp":""}"#] {
@@ -186,7 +186,7 @@ async fn client_without_a_pair_session_is_closed() {
 }
 
 #[tokio::test]
-async fn where_tls_is_required_a_trusted_proxy_must_say_so() {
+async fn required_tls_may_be_reported_by_a_trusted_proxy() {
     for (flags, proto, expected) in [
         (vec!["--require-tls"], Some("https"), 403),
         (vec!["--require-tls", "--trusted-proxies=10.0.0.0/8"], Some("https"), 403),
@@ -229,7 +229,7 @@ async fn presence_of_the_other_peer_is_anonymous() {
     // A peer of another protocol is announced by the same words.
     let mut cid = Peer::join(&server, Protocol::Envelope, "s", "cid").await;
     assert_eq!(protocol_peer::next_json(&mut ann).await, json!({ "type": "peer-joined", "sessionId": "s" }));
-    say(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
+    send_text(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
     assert_eq!(protocol_peer::next_json(&mut ann).await, json!({ "type": "hangup", "sessionId": "s" }));
     let ann_id = cid.list[0].clone();
     assert_eq!(cid.next_event().await, Received::Left(ann_id));
@@ -244,9 +244,9 @@ async fn hang_up_of_the_other_peer_is_not_also_a_leave() {
     let mut ann = open(&server, "/signal?sessionId=s").await;
     let mut bob = open(&server, "/signal?sessionId=s").await;
     assert_eq!(protocol_peer::next_json(&mut ann).await["type"], "peer-joined");
-    say(&mut bob, json!({ "type": "hangup", "sessionId": "s" })).await;
+    send_text(&mut bob, json!({ "type": "hangup", "sessionId": "s" })).await;
     assert_eq!(protocol_peer::next_json(&mut ann).await["type"], "hangup");
-    say(&mut ann, json!({})).await;
+    send_text(&mut ann, json!({})).await;
     assert_eq!(protocol_peer::next_json(&mut ann).await["message"], "type: missing", "nothing came between");
     close([ann, bob]).await;
     server.finish().await;
@@ -265,12 +265,12 @@ async fn texts_of_session_errors_are_in_the_language_of_the_client() {
         let mut request = format!("ws://{}/signal?sessionId=s", server.address()).into_client_request().unwrap();
         request.headers_mut().insert("accept-language", language.parse().unwrap());
         let (mut ann, _) = tokio_tungstenite::connect_async(request).await.unwrap();
-        say(&mut ann, json!({ "type": "offer", "sessionId": "other", "sdp": "v=0" })).await;
+        send_text(&mut ann, json!({ "type": "offer", "sessionId": "other", "sdp": "v=0" })).await;
         let error = next_json(&mut ann).await;
         assert_eq!((&error["code"], &error["message"]), (&json!("SESSION_NOT_FOUND"), &json!(not_found)), "{language}");
-        say(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
+        send_text(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
         assert_eq!(next_json(&mut ann).await["type"], "hangup");
-        say(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" })).await;
+        send_text(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" })).await;
         let error = next_json(&mut ann).await;
         assert_eq!((&error["code"], &error["message"]), (&json!("SESSION_ENDED"), &json!(ended)), "{language}");
         close([ann]).await;
@@ -279,13 +279,13 @@ async fn texts_of_session_errors_are_in_the_language_of_the_client() {
 }
 
 #[tokio::test]
-async fn ended_session_is_a_room_that_other_protocols_are_not_in() {
+async fn other_protocols_leave_an_ended_pair_session() {
     let server = TestServer::start();
     let mut ann = Peer::join(&server, Protocol::Envelope, "s", "ann").await;
     let mut bob = open(&server, "/signal?sessionId=t").await;
     let mut cid = Peer::join(&server, Protocol::Envelope, "t", "cid").await;
     assert_eq!(protocol_peer::next_json(&mut bob).await["type"], "peer-joined");
-    say(&mut bob, json!({ "type": "hangup", "sessionId": "t" })).await;
+    send_text(&mut bob, json!({ "type": "hangup", "sessionId": "t" })).await;
     let bob_id = cid.list[0].clone();
     assert_eq!(cid.next_event().await, Received::Left(bob_id));
     assert_eq!(cid.next_event().await, Received::Error("ROOM_CLOSED".to_owned()));

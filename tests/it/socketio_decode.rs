@@ -59,7 +59,7 @@ fn event_name() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Decodes, and encodes whatever came of it as if its sender were in the room `r`.
+/// Decodes a message, and encodes the result as if its sender were in the room `r`.
 fn pass(text: &str) {
     _ = decode::token(text);
     let Some(Ok(Interpreted::Command(command))) = interpreted(text) else { return };
@@ -91,19 +91,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn any_text_is_read_without_a_panic(text in ".*") {
+    fn arbitrary_text_does_not_panic(text in ".*") {
         pass(&text);
     }
 
     #[test]
-    fn any_event_is_read_without_a_panic(name in event_name(), arguments in prop::collection::vec(json(), 0..4)) {
+    fn arbitrary_events_do_not_panic(name in event_name(), arguments in prop::collection::vec(json(), 0..4)) {
         let mut event = vec![serde_json::Value::from(name)];
         event.extend(arguments);
         pass(&serde_json::Value::Array(event).to_string());
     }
 
     #[test]
-    fn any_event_cut_short_is_read_without_a_panic(name in event_name(), argument in json(), cut in any::<prop::sample::Index>()) {
+    fn truncated_events_do_not_panic(name in event_name(), argument in json(), cut in any::<prop::sample::Index>()) {
         let text = serde_json::json!([name, argument]).to_string();
         let cut = (0..=cut.index(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         pass(&text[..cut]);

@@ -21,7 +21,7 @@ fn understood(text: &str) -> String {
 }
 
 #[test]
-fn what_clients_send_is_understood() {
+fn recorded_messages_are_decoded() {
     let cases = cases(include_str!("../fixtures/socketio/decode.txt"), "< ", "= ");
     assert!(cases.len() > 40);
     for (frame, expected) in cases {
@@ -99,7 +99,7 @@ fn relayed(sent: &str, found_by: FoundBy) -> String {
 }
 
 #[test]
-fn a_relayed_signal_names_its_sender_as_the_sender_names_others() {
+fn relayed_signal_names_its_sender_under_the_counterpart_keys() {
     const C: &str = "00000000000000000000000000000001";
     for (sent, found_by, expected) in [
         (
@@ -149,7 +149,7 @@ fn a_relayed_signal_names_its_sender_as_the_sender_names_others() {
 }
 
 #[test]
-fn a_body_is_relayed_to_the_letter() {
+fn body_is_relayed_unchanged() {
     let body = r#"{"type":"offer","sdp":"v=0\r\n\u00e9😀","n":1.0e+2,"big":12345678901234567890,"z":{"b":1,"a":2}, "gap" : [ ]}"#;
     let frame = relayed(&format!(r#"["offer",{{"to":"bob","offer":{body}}}]"#), FoundBy::PeerId);
     assert!(frame.contains(&format!(r#""offer":{body},"#)), "{frame}");

@@ -112,7 +112,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn any_profile_takes_any_events(
+    fn arbitrary_profiles_accept_arbitrary_events(
         rules in prop::collection::vec(rule(), 0..6),
         events in prop::collection::vec((event(), prop::collection::vec(json(), 0..4)), 1..6),
     ) {
@@ -125,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_no_profile_or_one(text in ".{0,200}") {
+    fn arbitrary_text_as_a_profile_does_not_panic(text in ".{0,200}") {
         check(&text, &[r#"["join",{"room":"r"}]"#]);
     }
 }

@@ -80,7 +80,7 @@ async fn server_pings_after_the_interval() {
         let began = Instant::now();
         let mut engine = Engine::connect(server.address(), which).await;
         for _ in 0..3 {
-            engine.hears("2").await.unwrap_or_else(|| panic!("{which:?}: a heartbeat"));
+            engine.expect_event("2").await.unwrap_or_else(|| panic!("{which:?}: a heartbeat"));
             assert!(engine.send("3").await);
         }
         assert!(began.elapsed() >= Duration::from_millis(850), "{which:?}: {:?}", began.elapsed());
@@ -119,7 +119,7 @@ async fn close_packet_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn payload_may_hold_several_packets() {
+async fn payload_may_have_several_packets() {
     let server = TestServer::start();
     let mut engine = Engine::connect(server.address(), (Transport::Polling, 4)).await;
     let packets: Vec<String> = (1..=3).map(|number| format!(r#"42{number}["leave-room"]"#)).collect();
@@ -136,7 +136,7 @@ async fn payload_may_hold_several_packets() {
 /// The queued frames of a polling client arrive on the WebSocket that it upgrades to, once and in
 /// order.
 #[tokio::test]
-async fn upgrade_moves_the_connection_with_everything_that_waits() {
+async fn upgrade_moves_the_connection_with_its_queue() {
     const MANY: usize = 30;
     let server = TestServer::start();
     let address = server.address();
@@ -144,7 +144,7 @@ async fn upgrade_moves_the_connection_with_everything_that_waits() {
     for revision in [3, 4] {
         let mut engine = Engine::connect(address, (Transport::Polling, revision)).await;
         engine.send(r#"42["join-room","r","odd"]"#).await;
-        engine.hears("room-joined").await.expect("joined");
+        engine.expect_event("room-joined").await.expect("joined");
         let mut raw = Raw::websocket(address, &engine.path(Transport::WebSocket)).await;
         // A poll that waits when the probe comes is answered, so that the client can move.
         let (poll, ()) = tokio::join!(engine.poll(), async {
@@ -184,7 +184,7 @@ async fn connect_is_confirmed_with_an_id_in_each_namespace() {
             ("40/other", r#"40/other,{"sid":""#),
         ] {
             engine.send(packet).await;
-            assert!(engine.hears(reply).await.is_some(), "{which:?} {packet}");
+            assert!(engine.expect_event(reply).await.is_some(), "{which:?} {packet}");
         }
         engine.close().await;
     }
@@ -207,13 +207,13 @@ async fn client_that_leaves_its_namespace_may_connect_again() {
     for which in V4 {
         let mut engine = Engine::connect(server.address(), which).await;
         engine.send("41").await;
-        assert!(engine.hears("2").await.is_some(), "{which:?}: the connection is still there");
+        assert!(engine.expect_event("2").await.is_some(), "{which:?}: the connection is still there");
         engine.send("3").await;
         engine.send("40").await;
-        assert!(engine.hears("40{").await.is_some(), "{which:?}");
+        assert!(engine.expect_event("40{").await.is_some(), "{which:?}");
         assert!(engine.answers().await);
         engine.send("40/custom,").await;
-        engine.hears("40/custom,{").await.expect("connected");
+        engine.expect_event("40/custom,{").await.expect("connected");
         engine.send("41/custom,").await;
         assert!(engine.answers().await, "{which:?}: the other namespace is not concerned");
         engine.close().await;
@@ -250,14 +250,14 @@ async fn namespaces_share_a_room() {
     for which in ENGINES {
         let mut engine = Engine::open(server.address(), which).await;
         engine.send("40/chat,").await;
-        engine.hears("40/chat,").await.expect("connected");
+        engine.expect_event("40/chat,").await.expect("connected");
         engine.send(r#"42/chat,7["join-room","r","bob"]"#).await;
-        let observed = engine.hears(r#"42/chat,["room-users",[{"id":"ann""#).await;
+        let observed = engine.expect_event(r#"42/chat,["room-users",[{"id":"ann""#).await;
         assert!(observed.is_some(), "{which:?}");
         assert_eq!(ann.next_event("user-joined").await[0]["userId"], "bob");
         let sent = ann.ask("offer", json!({ "targetId": "bob", "offer": 1 })).await;
         assert_eq!(sent["ok"], true);
-        assert!(engine.hears(r#"42/chat,["offer",{"#).await.is_some(), "{which:?}");
+        assert!(engine.expect_event(r#"42/chat,["offer",{"#).await.is_some(), "{which:?}");
         engine.send("41/chat,").await;
         assert_eq!(ann.next_event("user-left").await[0]["userId"], "bob");
         engine.close().await;
@@ -273,10 +273,10 @@ async fn fifth_namespace_is_refused() {
         let mut engine = Engine::open(server.address(), which).await;
         for namespace in ["/a", "/b", "/c", "/d"] {
             engine.send(format!("40{namespace},")).await;
-            assert!(engine.hears(&format!("40{namespace},{{")).await.is_some());
+            assert!(engine.expect_event(&format!("40{namespace},{{")).await.is_some());
         }
         engine.send("40/e,").await;
-        let refused = engine.hears("44/e,").await.expect("refused");
+        let refused = engine.expect_event("44/e,").await.expect("refused");
         assert!(refused.contains("LIMIT_REACHED"), "{refused}");
         engine.close().await;
     }
@@ -288,14 +288,14 @@ async fn room_limit_counts_all_namespaces_of_a_connection() {
     let server = TestServer::with(&["--max-rooms-per-connection=2"]);
     let join = async |engine: &mut Engine, namespace: &str, room: &str| {
         engine.send(format!("42{namespace}7[\"join-room\",\"{room}\"]")).await;
-        let answer = engine.hears(&format!("43{namespace}7[")).await.expect("an answer");
+        let answer = engine.expect_event(&format!("43{namespace}7[")).await.expect("an answer");
         assert!(answer.contains("LIMIT_REACHED") || answer.contains(r#""ok":true"#), "{answer}");
         !answer.contains("LIMIT_REACHED")
     };
     for which in ENGINES {
         let mut engine = Engine::connect(server.address(), which).await;
         engine.send("40/chat,").await;
-        engine.hears("40/chat,").await.expect("connected");
+        engine.expect_event("40/chat,").await.expect("connected");
         assert!(join(&mut engine, "", "a").await && join(&mut engine, "/chat,", "b").await, "{which:?}");
         assert!(!join(&mut engine, "/chat,", "c").await && !join(&mut engine, "", "c").await, "{which:?}");
         assert!(join(&mut engine, "/chat,", "b").await, "{which:?}: it is in this room already");
@@ -341,7 +341,7 @@ async fn base64_attachments_over_polling_may_have_line_breaks() {
         let attachments = [format!("{kind}AQ\nID\n"), format!("{kind}{}\r\nAQID\r\n", "AQID".repeat(19))];
         let packets = [event, &attachments[0], &attachments[1], r#"428["leave-room"]"#].map(str::as_bytes);
         assert_eq!(engine.post("text/plain", payload(revision, &packets)).await.status, 200, "Engine.IO {revision}");
-        let answers = engine.hears("437[").await.expect("an answer");
+        let answers = engine.expect_event("437[").await.expect("an answer");
         assert!(answers.contains("INVALID_MESSAGE"), "both attachments have come: {answers}");
         assert!(answers.contains("438["), "what follows them is read: {answers}");
         assert!(engine.answers().await);
@@ -351,12 +351,12 @@ async fn base64_attachments_over_polling_may_have_line_breaks() {
 }
 
 #[tokio::test]
-async fn polling_answer_holds_sixteen_packets_at_most() {
+async fn polling_response_has_at_most_sixteen_packets() {
     let server = TestServer::with(&["--messages-per-second=0"]);
     let mut ann = crate::support::Client::joined(&server, "r", "ann").await;
     let mut engine = Engine::connect(server.address(), (Transport::Polling, 4)).await;
     engine.send(r#"42["join-room","r","odd"]"#).await;
-    engine.hears("room-joined").await.expect("joined");
+    engine.expect_event("room-joined").await.expect("joined");
     for number in 0..40 {
         ann.tell("ice-candidate", json!({ "targetId": "odd", "candidate": number })).await;
     }
@@ -413,7 +413,7 @@ async fn request_may_have_a_hundred_header_fields() {
 
 /// A browser that joins the largest room says an offer and its candidates to each peer at once.
 #[tokio::test]
-async fn joiner_of_a_large_mesh_is_not_refused() {
+async fn joining_a_large_mesh_hits_no_rate_limit() {
     const OTHERS: usize = 49;
     let server = TestServer::start();
     let mut others = Vec::new();

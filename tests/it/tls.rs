@@ -49,7 +49,7 @@ async fn rest_is_served_over_each_version_of_tls_and_of_http() {
 }
 
 #[tokio::test]
-async fn an_http2_connection_on_which_nothing_is_asked_is_ended() {
+async fn idle_http2_connection_is_closed() {
     let (authority, identity) = set_up("tls-idle");
     let server = TestServer::secure(&authority, &identity, &["--handshake-timeout-seconds=1"]);
     let https = Https::connect(server.address(), authority.client(&[&TLS13]), true).await;
@@ -60,7 +60,7 @@ async fn an_http2_connection_on_which_nothing_is_asked_is_ended() {
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_for_no_http2_connection_that_is_only_open() {
+async fn shutdown_does_not_wait_for_idle_http2_connections() {
     let (authority, identity) = set_up("tls-shutdown");
     let server = TestServer::secure(&authority, &identity, &[]);
     let https = Https::connect(server.address(), authority.client(&[&TLS13]), true).await;
@@ -95,7 +95,7 @@ async fn call_succeeds_over_every_protocol() {
 }
 
 #[tokio::test]
-async fn polling_works_over_http2_and_pages_of_ones_own_may() {
+async fn polling_works_over_http2_for_own_pages() {
     let (authority, identity) = set_up("tls-polling");
     let server = TestServer::secure(&authority, &identity, &[]);
     let https = Https::connect(server.address(), authority.client(&[&TLS13]), true).await;
@@ -125,8 +125,8 @@ async fn plain_http_on_a_tls_port_is_refused() {
     let server = TestServer::secure(&authority, &identity, &[]);
     let address = server.address();
     let answers = tokio::task::spawn_blocking(move || {
-        let plain = say(address, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
-        (plain, say(address, &hello_of_tls_1_1()), say(address, &[0; 64]))
+        let plain = send_text(address, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+        (plain, send_text(address, &hello_of_tls_1_1()), send_text(address, &[0; 64]))
     });
     let (plain, tls_1_1, garbage) = answers.await.unwrap();
     let plain = String::from_utf8(plain).unwrap();
@@ -141,7 +141,7 @@ async fn plain_http_on_a_tls_port_is_refused() {
 }
 
 /// Sends bytes, and returns everything until the server closes.
-fn say(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+fn send_text(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream.write_all(bytes).unwrap();
@@ -188,7 +188,7 @@ async fn stalled_handshake_is_closed() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stalls_is_dropped_under_tls_as_well() {
+async fn stalled_reader_is_disconnected_over_tls() {
     let (authority, identity) = set_up("tls-stall");
     let stalls = PROTOCOLS.map(|protocol| {
         stalled::is_dropped(TestServer::secure_within(&short(), &authority, &identity, &stalled::FLAGS), protocol)
@@ -216,7 +216,7 @@ fn read_pem(path: &Path) -> CertificateDer<'static> {
 }
 
 #[tokio::test]
-async fn renewed_certificate_is_loaded_and_a_broken_one_is_not() {
+async fn renewed_certificate_is_loaded_and_an_invalid_one_is_not() {
     let folder = folder("tls-renewal");
     let authority = Authority::new();
     let identity = authority.issue(&folder);
@@ -258,7 +258,7 @@ async fn renewed_certificate_is_loaded_and_a_broken_one_is_not() {
     program.until_printed_times("cannot reload certificate, keeping the current one", 2);
     assert_eq!(handshake(address, &client).await.unwrap(), third);
 
-    // Who was there all the time has noticed nothing.
+    // A connection from before the reload is not affected.
     open.send(Message::text(json!({ "type": "ping", "payload": 1 }).to_string())).await.unwrap();
     let mut received = Vec::new();
     while !received.iter().any(|text: &String| text.contains("pong")) {
@@ -269,7 +269,7 @@ async fn renewed_certificate_is_loaded_and_a_broken_one_is_not() {
 }
 
 #[test]
-fn health_is_asked_over_tls() {
+fn health_command_uses_tls() {
     let (_, identity) = set_up("tls-health");
     let program = start(&identity);
     assert!(program.until_printed("listening on").contains(&format!("https://{}", program.address())));
@@ -285,7 +285,7 @@ fn health_is_asked_over_tls() {
 }
 
 #[test]
-fn a_hangup_does_not_end_a_server_without_a_certificate() {
+fn sighup_without_a_certificate_is_ignored() {
     let mut command = parlor();
     command.args(["--host=127.0.0.1", "--port=0"]);
     let program = Program::start(command);

@@ -20,7 +20,7 @@ async fn ask(socket: &mut WebSocket, kind: &str, payload: Value) -> Value {
 }
 
 #[tokio::test]
-async fn each_request_has_one_answer_with_its_correlation_id() {
+async fn each_request_has_one_reply_with_its_correlation_id() {
     let server = TestServer::start();
     let mut ann = open(&server, "/ws").await;
     let ack = next_json(&mut ann).await;
@@ -95,7 +95,7 @@ async fn client_that_does_not_join_in_time_is_closed() {
 }
 
 #[tokio::test]
-async fn a_topic_tells_metadata_and_echoes_message_ids() {
+async fn topic_sends_metadata_and_echoes_message_ids() {
     let server = TestServer::start();
     let mut ann = open(&server, "/ws/t?metadata=%7B%22name%22%3A%22Ann%22%2C%22n%22%3A1e2%7D").await;
     let id = next_json(&mut ann).await["selfId"].take();
@@ -120,7 +120,7 @@ async fn a_topic_tells_metadata_and_echoes_message_ids() {
 }
 
 #[tokio::test]
-async fn a_topic_that_cannot_be_joined_is_refused_at_the_door_or_closed() {
+async fn topic_that_cannot_be_joined_is_refused_or_closed() {
     let server = TestServer::with(&["--max-room-size=1"]);
     let http = reqwest::Client::new();
     for (path, status) in [
@@ -169,9 +169,9 @@ async fn topic_drops_messages_for_a_full_queue() {
     server.finish().await;
 }
 
-/// The close frame finds its place behind what waits, however full the queue is.
+/// The close frame is queued even if the send queue is full.
 #[tokio::test]
-async fn topic_client_with_a_full_queue_hears_that_its_room_was_closed() {
+async fn topic_client_with_a_full_queue_is_closed_with_its_room() {
     let server = TestServer::with(&["--send-queue=8", "--messages-per-second=0"]);
     let mut slow = open(&server, "/ws/t").await;
     let to = next_json(&mut slow).await["selfId"].take();

@@ -139,11 +139,11 @@ pub(super) fn idle(results: &Results) -> String {
             "server",
             "KiB a connection",
             "before, MiB",
-            "with all, MiB",
+            "connected, MiB",
             "after, MiB",
-            "CPU µs to come in",
-            "CPU µs a second at rest",
-            "all at once, s",
+            "CPU µs to connect and join",
+            "CPU µs per second when idle",
+            "s to connect all at once",
         ],
         rows,
     )
@@ -210,8 +210,8 @@ pub(super) fn media(results: &Results) -> String {
     });
     let head = [
         "rooms",
-        "speak in each",
-        "hear each",
+        "speakers per room",
+        "receivers per speaker",
         "packets a second",
         "CPU µs a packet",
         "of a core, %",
@@ -229,7 +229,7 @@ pub(super) fn beside(results: &Results) -> String {
         let times = results.ratio(p99(case), p99("silent"));
         vec![case.to_owned(), median(figure("p50_us")), spread(figure("p99_us")), spread(times)]
     });
-    table(&["the meeting", "p50 µs", "p99 µs", "p99, times that of silence"], rows)
+    table(&["the meeting", "p50 µs", "p99 µs", "p99, relative to silent"], rows)
 }
 
 pub(super) fn forwarding(results: &Results) -> String {
@@ -256,7 +256,7 @@ pub(super) fn forwarding(results: &Results) -> String {
         "receivers",
         "packets a second",
         "CPU µs a packet",
-        "to Janus",
+        "relative to Janus",
         "of a core, %",
         "of a core when idle, %",
     ];

@@ -133,7 +133,7 @@ impl Calls<'_> {
 
     fn leave(&mut self, clients: &mut Clients, call: usize, side: usize) -> anyhow::Result<()> {
         let call = &mut self.under_way[call];
-        let id = call.ids[side].context("one who leaves is connected")?;
+        let id = call.ids[side].context("a leaving client is connected")?;
         if let Some(leave) = clients.dialect().leave(&call.room, Some(&call.names[1 - side])) {
             clients.send_text(id, &leave);
         }
@@ -143,7 +143,7 @@ impl Calls<'_> {
 
     fn signal_arrived(&mut self, clients: &mut Clients, call: usize, side: usize, text: &[u8]) -> anyhow::Result<()> {
         let hops = self.under_way[call].hops;
-        ensure!(side == hops % 2, "a signal reaches who sent it");
+        ensure!(side == hops % 2, "a signal reached its sender");
         let mark = mark(hops);
         ensure!(memchr::memmem::find(text, mark.as_bytes()).is_some(), "{mark} is next, not {}", excerpt(text));
         self.under_way[call].hops += 1;

@@ -273,7 +273,7 @@ on = ["joined", "peer-joined", "peer-left"]
 }
 
 #[test]
-fn what_no_rule_says_is_listed_with_an_example() {
+fn events_without_a_rule_are_listed_with_an_example() {
     let (inferred, rules) = inferred(
         r#"
         A +

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn removed_rooms_leave_nothing_behind() {
+    fn removed_rooms_leave_no_state() {
         let mut order = Order::default();
         let id = RoomId::new("r").unwrap();
         let end = Instant::now() + Duration::from_mins(1);

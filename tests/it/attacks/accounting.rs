@@ -103,14 +103,14 @@ fn repeated_connect_packets_end_the_connection() {
 }
 
 #[test]
-fn connect_packets_are_few() {
+fn connect_packets_are_limited() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         for transport in [Transport::WebSocket, Transport::Polling] {
             let mut engine = Engine::open(server.address(), (transport, 4)).await;
             for index in 0..8 {
                 engine.send(format!("40/n{index},")).await;
                 let answer = if index < 4 { format!("40/n{index},{{") } else { format!("44/n{index},") };
-                assert!(engine.hears(&answer).await.is_some(), "{transport:?} {index}");
+                assert!(engine.expect_event(&answer).await.is_some(), "{transport:?} {index}");
             }
             for _ in 0..16 {
                 engine.send("40/n,").await;
@@ -123,7 +123,7 @@ fn connect_packets_are_few() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn connection_that_is_being_closed_is_not_read_without_end() {
+fn closing_connection_is_read_for_a_limited_time() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         let mut raw = Raw::websocket(server.address(), SOCKET_IO).await;
         let connects = frame(TEXT, "40").repeat(10_000);
@@ -154,7 +154,7 @@ fn fragments_do_not_hide_a_connect_packet() {
 }
 
 #[test]
-fn attachments_that_never_come_end_the_connection() {
+fn missing_attachments_end_the_connection() {
     besieged(&["--handshake-timeout-seconds=1"], async |server: &TestServer, bystander: &mut Bystander| {
         let head = r#"452-["offer",{"offer":{"_placeholder":true,"num":0}}]"#;
         let mut raw = Raw::websocket(server.address(), SOCKET_IO).await;

@@ -6,11 +6,11 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::ENDPOINTS;
-use super::proxy_headers::{PROXY, knock};
+use super::proxy_headers::{PROXY, open_handshake};
 use crate::support::engine::{Engine, Transport, payload};
 use crate::support::program::{Program, parlor};
 use crate::support::raw::{Raw, Response, TEXT, frame};
-use crate::support::resuming_client::{ResumingClient, WAYS};
+use crate::support::resuming_client::{CLIENT_KINDS, ResumingClient};
 use crate::support::scrape::Scrape;
 use crate::support::tls::{Authority, Https, folder};
 use crate::support::tokens::{Issuer, SECRET, seconds_from_now};
@@ -50,7 +50,7 @@ async fn idle(server: &TestServer, from: IpAddr) -> Raw {
 
 /// A handshake from an address: the WebSocket, or the status that it was refused with.
 async fn websocket(server: &TestServer, from: &str, path: &str) -> Result<Raw, u16> {
-    let (raw, response) = knock(server, from, path, "").await;
+    let (raw, response) = open_handshake(server, from, path, "").await;
     if response.status == 101 { Ok(raw) } else { Err(response.status) }
 }
 
@@ -212,7 +212,7 @@ async fn polling_sessions_without_connect_are_limited_per_address() {
         drop(websocket(&server, "127.0.0.1", path).await.unwrap_or_else(|status| panic!("{path}: {status}")));
     }
     assert_eq!(hits(&Scrape::of(&server).await, "unconnected_per_ip"), 3);
-    server.until("their time is over", |held| held.polling == 5).await;
+    server.until("they have timed out", |held| held.polling == 5).await;
     assert_eq!(ask(&mut raw, POLLING, "").await.status, 200);
     for engine in connected {
         engine.close().await;
@@ -269,17 +269,17 @@ async fn away_sessions_count_towards_the_limit() {
 
 #[tokio::test]
 async fn resuming_takes_over_the_permit() {
-    for way in WAYS {
+    for kind in CLIENT_KINDS {
         let server = TestServer::with(&["--max-connections-per-ip=1", "--max-connections=1", RESUME]);
-        let mut ann = ResumingClient::joined(&server, way, "ann").await;
+        let mut ann = ResumingClient::joined(&server, kind, "ann").await;
         for _ in 0..3 {
-            let ticket = ann.drops().await;
+            let resume_point = ann.drop_connection().await;
             server.until("it is away", |held| held.away == 1).await;
-            ann = ResumingClient::back(&server, way, &ticket).await;
-            assert!(ann.is_back, "{way:?}");
+            ann = ResumingClient::resume(&server, kind, &resume_point).await;
+            assert!(ann.is_resumed, "{kind:?}");
             server.until("it is back", |held| held.away == 0 && held.sessions == 1).await;
             // There is one permit, and it is in use.
-            assert!(matches!(websocket(&server, ATTACKER, "/ws").await, Err(503)), "{way:?}");
+            assert!(matches!(websocket(&server, ATTACKER, "/ws").await, Err(503)), "{kind:?}");
         }
         ann.close().await;
         server.finish().await;
@@ -288,34 +288,36 @@ async fn resuming_takes_over_the_permit() {
 
 #[tokio::test]
 async fn session_that_resumes_nothing_evicts_the_away_one() {
-    for way in WAYS {
+    for kind in CLIENT_KINDS {
         let server = TestServer::with(&["--max-connections-per-ip=1", RESUME]);
-        let ticket = ResumingClient::joined(&server, way, "ann").await.drops().await;
+        let resume_point = ResumingClient::joined(&server, kind, "ann").await.drop_connection().await;
         server.until("it is away", |held| held.away == 1).await;
-        let mut other = ResumingClient::come(&server, way, None, None).await.unwrap();
+        let mut other = ResumingClient::connect(&server, kind, None, None).await.unwrap();
         other.join("elsewhere", "bob").await;
         server.until("it is evicted", |held| held.away == 0 && held.rooms == 1).await;
         other.close().await;
-        server.until("there is room", |held| held.sessions == 0 && held.polling == 0 && held.tasks == 0).await;
-        let late = ResumingClient::back(&server, way, &ticket).await;
-        assert!(!late.is_back, "{way:?}");
+        server
+            .until("all permits are released", |held| held.sessions == 0 && held.polling == 0 && held.tasks == 0)
+            .await;
+        let late = ResumingClient::resume(&server, kind, &resume_point).await;
+        assert!(!late.is_resumed, "{kind:?}");
         late.close().await;
         server.finish().await;
     }
 }
 
-/// More than the limit in total, all of one address: others drop and come back meanwhile.
+/// More than the total limit, all from one address, while clients of other addresses drop and resume.
 #[tokio::test]
 async fn away_sessions_of_one_address_do_not_evict_others() {
     let server = TestServer::with(&[RESUME, "--messages-per-second=0"]);
-    let others = join_all(WAYS.map(async |way| {
-        let mut other = ResumingClient::come(&server, way, None, None).await.unwrap();
-        other.join(NAMES[way as usize], NAMES[way as usize]).await;
+    let others = join_all(CLIENT_KINDS.map(async |kind| {
+        let mut other = ResumingClient::connect(&server, kind, None, None).await.unwrap();
+        other.join(NAMES[kind as usize], NAMES[kind as usize]).await;
         other
     }))
     .await;
-    let tickets = join_all(others.into_iter().map(async |other| (other.way, other.drops().await))).await;
-    server.until("they are away", |held| held.away == WAYS.len()).await;
+    let tickets = join_all(others.into_iter().map(async |other| (other.kind, other.drop_connection().await))).await;
+    server.until("they are away", |held| held.away == CLIENT_KINDS.len()).await;
     for number in 0..1_050 {
         let (ghost, received) = envelope(&server, ATTACKER, &format!("flood{number}"), "ghost").await;
         assert_eq!(received["type"], "room:state", "{received}");
@@ -323,9 +325,9 @@ async fn away_sessions_of_one_address_do_not_evict_others() {
     }
     server.until("all of them are away", |held| held.sessions == 0).await;
     assert_eq!(server.held().away, 1_000);
-    for (way, ticket) in tickets {
-        let back = ResumingClient::back(&server, way, &ticket).await;
-        assert!(back.is_back, "{way:?}");
+    for (kind, resume_point) in tickets {
+        let back = ResumingClient::resume(&server, kind, &resume_point).await;
+        assert!(back.is_resumed, "{kind:?}");
         back.reset().await;
     }
     let scrape = Scrape::of(&server).await;
@@ -374,9 +376,9 @@ async fn proxy_connection_counts_for_the_forwarded_client() {
         assert_eq!(ask(&mut pooled, "/api/rooms", &forwarded(client)).await.status, 200);
     }
     // Between two requests it counts for neither.
-    let (first, response) = knock(&server, PROXY, "/ws", &forwarded("9.9.9.1")).await;
+    let (first, response) = open_handshake(&server, PROXY, "/ws", &forwarded("9.9.9.1")).await;
     assert_eq!(response.status, 101);
-    let (second, response) = knock(&server, PROXY, "/ws", &forwarded("9.9.9.2")).await;
+    let (second, response) = open_handshake(&server, PROXY, "/ws", &forwarded("9.9.9.2")).await;
     assert_eq!(response.status, 101);
     assert_eq!(ask(&mut pooled, "/api/rooms", &forwarded("9.9.9.3")).await.status, 200);
     assert_eq!(ask(&mut pooled, "/api/rooms", &forwarded("9.9.9.1")).await.status, 429);
@@ -389,8 +391,8 @@ async fn proxy_connection_counts_for_the_forwarded_client() {
 async fn two_hundred_clients_of_one_address_hit_no_default_limit() {
     let server = TestServer::start();
     let people = join_all((0..200).map(async |number| {
-        let way = WAYS[number % WAYS.len()];
-        let mut person = ResumingClient::come(&server, way, None, None).await.unwrap();
+        let kind = CLIENT_KINDS[number % CLIENT_KINDS.len()];
+        let mut person = ResumingClient::connect(&server, kind, None, None).await.unwrap();
         person.join(&format!("room{}", number / 4), &format!("person{number}")).await;
         person
     }))

@@ -128,7 +128,7 @@ fn client_that_respects_retry_after_is_served_again() {
             let mut answers = 0;
             while answers < BURST {
                 let text = raw.text().await.unwrap_or_else(|code| panic!("{protocol:?} was closed with {code}"));
-                // A topic says who one is and who is there before all that, Socket.IO the latter twice.
+                // A topic first sends `welcome` and `peer-list`; Socket.IO sends the list twice.
                 let is_first = ["selfId", "peer-list", "room-joined"].iter().any(|first| text.contains(first));
                 answers += usize::from(!is_first);
                 wait = refused(protocol, &text).or(wait);
@@ -155,9 +155,9 @@ async fn floods_of_pings(server: &TestServer) {
     join_all(floods).await;
 }
 
-/// All at once, since each takes as long as a flood may last.
+/// All at once, since each takes as long as a flood is tolerated.
 #[test]
-fn who_keeps_flooding() {
+fn flooding_client_is_disconnected() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         tokio::join!(
             flooder_is_disconnected(server),

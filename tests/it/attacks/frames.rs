@@ -41,12 +41,12 @@ async fn ready(server: &TestServer, path: &str) -> Raw {
     let mut raw = Raw::websocket(server.address(), path).await;
     if path == SOCKET_IO {
         raw.send(frame(TEXT, "40")).await;
-        hears(&mut raw, "40{", path).await;
+        expect_event(&mut raw, "40{", path).await;
     }
     raw
 }
 
-async fn hears(raw: &mut Raw, part: &str, path: &str) {
+async fn expect_event(raw: &mut Raw, part: &str, path: &str) {
     loop {
         match raw.text().await {
             Ok(text) if text.contains(part) => return,
@@ -57,7 +57,7 @@ async fn hears(raw: &mut Raw, part: &str, path: &str) {
 }
 
 #[test]
-fn what_is_too_large() {
+fn oversized_frames_are_refused() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         let whole = frame(TEXT, vec![b'x'; 8 << 20]);
         let mut parts = frame(FIRST_PART, vec![b'x'; 1024]);
@@ -74,7 +74,7 @@ fn what_is_too_large() {
 }
 
 #[test]
-fn lengths_that_are_claimed_only() {
+fn claimed_frame_lengths_allocate_nothing() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
@@ -95,7 +95,7 @@ fn lengths_that_are_claimed_only() {
 }
 
 #[test]
-fn a_message_in_ten_thousand_parts() {
+fn message_in_ten_thousand_fragments_is_answered() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         let attack = async |path: &str, is_padded: bool| {
             let (message, answer) = answered(path, &" ".repeat(10_000));
@@ -114,7 +114,7 @@ fn a_message_in_ten_thousand_parts() {
             }
             let mut raw = ready(server, path).await;
             assert!(raw.send(bytes).await, "{path}");
-            hears(&mut raw, answer, path).await;
+            expect_event(&mut raw, answer, path).await;
         };
         bystander.repeat(async || drop(join_all(ENDPOINTS.map(async |path| attack(path, false).await)).await)).await;
         for path in ENDPOINTS {
@@ -124,9 +124,9 @@ fn a_message_in_ten_thousand_parts() {
 }
 
 #[test]
-fn reserved_bits_and_opcodes() {
+fn reserved_bits_and_opcodes_close_the_connection() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
-        // All but those that mean something: parts, text, binary, close, ping, pong.
+        // All except valid ones: fragments, text, binary, close, ping, pong.
         let meaningless = |first: u8| ![0x01, 0x02, 0x81, 0x82, 0x88, 0x89, 0x8a].contains(&first);
         let all: Vec<u8> = (0..=u8::MAX).filter(|first| meaningless(*first)).collect();
         let mut under_way = all.chunks(8).cycle();
@@ -145,7 +145,7 @@ fn reserved_bits_and_opcodes() {
 }
 
 #[test]
-fn frames_against_the_protocol() {
+fn frames_that_violate_the_protocol_close_the_connection() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         let unmasked = b"\x81\x012".to_vec();
         let part_within_message = [frame(FIRST_PART, "{"), frame(TEXT, "{}")].concat();
@@ -155,8 +155,8 @@ fn frames_against_the_protocol() {
                 ends(server, "an unmasked frame", &unmasked, &NO_PROTOCOL).await;
                 ends(server, "a compressed frame", &compressed, &NO_PROTOCOL).await;
                 ends(server, "a message within a message", &part_within_message, &NO_PROTOCOL).await;
-                ends(server, "a part of nothing", &frame(NEXT_PART, "x"), &NO_PROTOCOL).await;
-                ends(server, "a last part of nothing", &frame(LAST_PART, "x"), &NO_PROTOCOL).await;
+                ends(server, "a continuation without a message", &frame(NEXT_PART, "x"), &NO_PROTOCOL).await;
+                ends(server, "a final continuation without a message", &frame(LAST_PART, "x"), &NO_PROTOCOL).await;
                 for (name, first) in [("close", CLOSE), ("ping", PING), ("pong", 0x8a)] {
                     let large = frame(first, [3; 126]);
                     ends(server, &format!("a large {name}"), &large, &NO_PROTOCOL).await;
@@ -170,7 +170,7 @@ fn frames_against_the_protocol() {
 }
 
 #[test]
-fn text_that_is_none() {
+fn invalid_utf8_closes_the_connection() {
     const WRONG: [&[u8]; 7] =
         [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"{\"\xc3\"}", b"\xf0\x9f\x8e", b"{}\x80"];
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
@@ -184,7 +184,7 @@ fn text_that_is_none() {
                 }
             })
             .await;
-        // A character may be cut where a part ends.
+        // A fragment may end within a character.
         for path in ENDPOINTS {
             let (message, answer) = answered(path, if path == SOCKET_IO { ",\"é🎥\"" } else { "\"é🎥\":1" });
             let mut bytes = frame(FIRST_PART, "");
@@ -195,13 +195,13 @@ fn text_that_is_none() {
             let mut raw = ready(server, path).await;
             raw.send(bytes).await;
             let answer = if path == SOCKET_IO { "438[" } else { answer };
-            hears(&mut raw, answer, path).await;
+            expect_event(&mut raw, answer, path).await;
         }
     });
 }
 
 #[test]
-fn closes_that_are_odd() {
+fn unusual_close_frames_close_the_connection() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         let with = |code: u16, reason: &[u8]| frame(CLOSE, [&code.to_be_bytes(), reason].concat());
         bystander

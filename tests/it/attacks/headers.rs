@@ -1,11 +1,11 @@
-//! HTTP that is too much, or that two readers would read differently.
+//! HTTP requests that are too large, or that two parsers would read differently.
 
 use futures_util::future::join_all;
 
 use crate::support::raw::{Raw, Response};
 use crate::support::{Bystander, TestServer, besieged};
 
-/// All answers on a connection on which these bytes are sent, and nothing after them.
+/// Returns all responses on a connection on which only these bytes are sent.
 async fn answers(server: &TestServer, bytes: impl AsRef<[u8]>) -> Vec<Response> {
     let mut raw = Raw::sending(server.address(), bytes).await;
     let mut answers = Vec::new();
@@ -27,7 +27,7 @@ const GET: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n";
 const FLAGS: [&str; 1] = ["--handshake-timeout-seconds=1"];
 
 #[test]
-fn floods_of_headers() {
+fn oversized_heads_are_refused() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let number = |count: usize| (0..count).map(|number| format!("X-{number}: x\r\n")).collect::<Vec<_>>().concat();
         let floods = [
@@ -53,9 +53,9 @@ fn floods_of_headers() {
     });
 }
 
-/// Each of these hides a second request in the body of the first, for a reader that takes the other length for true.
+/// Each hides a second request in the body of the first, for a parser that uses the other length.
 #[test]
-fn smuggled_requests() {
+fn smuggled_requests_are_not_answered() {
     const HIDDEN: &str = "GET /api/rooms/hidden HTTP/1.1\r\nHost: x\r\n\r\n";
     let post =
         |headers: &str, body: &str| format!("POST /api/rooms HTTP/1.1\r\nHost: x\r\n{headers}\r\n{body}{HIDDEN}");
@@ -113,7 +113,7 @@ fn smuggled_requests() {
     });
 }
 
-/// Read by its chunks alone, and nothing after it is read: a proxy that took the length for true is not misled.
+/// Only the chunks count, and nothing after the request is read, so a proxy that used the length is not misled.
 #[tokio::test]
 async fn length_beside_chunks_closes_the_connection() {
     let server = TestServer::start();
@@ -132,7 +132,7 @@ async fn length_beside_chunks_closes_the_connection() {
 }
 
 #[test]
-fn what_is_no_request() {
+fn invalid_requests_are_refused() {
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n";
     let lines: [(&str, &[u8]); 24] = [
         ("two hosts", b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"),
@@ -169,9 +169,9 @@ fn what_is_no_request() {
     });
 }
 
-/// Odd, and still to be answered: exactly once.
+/// Unusual requests are answered exactly once.
 #[test]
-fn methods_and_forms_of_the_target() {
+fn unusual_methods_and_targets_are_answered_once() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let own = server.address();
         let targets = [

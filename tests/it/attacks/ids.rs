@@ -96,7 +96,7 @@ async fn post_room(server: &TestServer, id: &str) -> (u16, Value) {
 }
 
 #[test]
-fn what_is_no_id_is_refused_everywhere() {
+fn invalid_ids_are_refused_on_every_protocol() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
         ann.next_event("room-users").await;
@@ -168,7 +168,7 @@ fn rooms_that_look_alike_are_different_rooms() {
         let mut expected: Vec<String> = Vec::new();
         for (id, exact) in good() {
             let (status, made) = post_room(server, &id).await;
-            // Only the very same id is taken.
+            // Only the identical id is used.
             let is_new = !expected.contains(&exact);
             assert_eq!(status, if is_new { 201 } else { 409 }, "{id}: {made}");
             if is_new {

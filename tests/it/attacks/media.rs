@@ -13,7 +13,7 @@ use super::memory::costs;
 use crate::support::besieged;
 use crate::support::player::{consume, produce_audio};
 use crate::support::raw::{Raw, TEXT, frame};
-use crate::support::resuming_client::{ResumingClient, Way};
+use crate::support::resuming_client::{ClientKind, ResumingClient};
 use crate::support::server::LIMIT;
 
 /// Minimum number of datagrams of the attack, and of packets that must be forwarded meanwhile.
@@ -67,8 +67,8 @@ fn garbage(ufrag: &str) -> Vec<Vec<u8>> {
 #[test]
 fn media_continues_while_media_port_is_flooded() {
     besieged(&[UNLIMITED], async |server, bystander| {
-        let mut ann = ResumingClient::joined(server, Way::Envelope, "ann").await;
-        let mut ben = ResumingClient::joined(server, Way::Envelope, "ben").await;
+        let mut ann = ResumingClient::joined(server, ClientKind::Envelope, "ann").await;
+        let mut ben = ResumingClient::joined(server, ClientKind::Envelope, "ben").await;
         let (sender, producer) = produce_audio(&mut ann).await;
         let receiver = consume(&mut ben, &producer).await;
         receiver.receives_more(10).await;

@@ -12,7 +12,7 @@ use super::UNLIMITED;
 use super::media::ask;
 use crate::support::player::{Player, consume, produce_audio, produce_small_packets};
 use crate::support::raw::Raw;
-use crate::support::resuming_client::{ResumingClient, Way};
+use crate::support::resuming_client::{ClientKind, ResumingClient};
 use crate::support::scrape::Scrape;
 use crate::support::stun::nomination;
 use crate::support::{TestServer, besieged};
@@ -29,8 +29,8 @@ struct AudioCall {
 
 impl AudioCall {
     async fn start(server: &TestServer) -> Self {
-        let mut ann = ResumingClient::joined(server, Way::Envelope, "ann").await;
-        let mut ben = ResumingClient::joined(server, Way::Envelope, "ben").await;
+        let mut ann = ResumingClient::joined(server, ClientKind::Envelope, "ann").await;
+        let mut ben = ResumingClient::joined(server, ClientKind::Envelope, "ben").await;
         let (sender, producer) = produce_audio(&mut ann).await;
         let receiver = consume(&mut ben, &producer).await;
         receiver.receives_more(10).await;
@@ -122,7 +122,7 @@ fn transport_creation_loop_does_not_disturb_media() {
 fn flood_of_small_packets_does_not_disturb_media() {
     besieged(&[UNLIMITED], async |server, bystander| {
         let audio = AudioCall::start(server).await;
-        let mut eve = ResumingClient::joined(server, Way::Envelope, "eve").await;
+        let mut eve = ResumingClient::joined(server, ClientKind::Envelope, "eve").await;
         let (sender, producer) = produce_small_packets(&mut eve).await;
         let mut receiver = Vec::new();
         for _ in 0..2 {
@@ -148,7 +148,7 @@ fn flood_of_small_packets_does_not_disturb_media() {
 fn flood_of_signed_stun_requests_does_not_disturb_media() {
     besieged(&[UNLIMITED], async |server, bystander| {
         let audio = AudioCall::start(server).await;
-        let mut eve = ResumingClient::joined(server, Way::Envelope, "eve").await;
+        let mut eve = ResumingClient::joined(server, ClientKind::Envelope, "eve").await;
         let created = eve.ask("transport:create", json!({ "direction": "recv" })).await;
         let text = |key: &str| created["iceParameters"][key].as_str().unwrap().to_owned();
         let request = nomination(&IceCreds { ufrag: text("usernameFragment"), pass: text("password") });

@@ -99,7 +99,7 @@ async fn costs_once(flags: &[&str], attack: &impl AsyncFn(SocketAddr) -> Vec<Raw
 }
 
 #[tokio::test]
-async fn a_length_that_is_claimed_is_not_allocated() {
+async fn claimed_length_is_not_allocated() {
     costs(async |address| {
         let mut held = Vec::new();
         for path in ENDPOINTS {
@@ -153,7 +153,7 @@ async fn oversized_message_is_not_buffered() {
 
 /// Heads and bodies without end are not collected either.
 #[tokio::test]
-async fn requests_without_end_are_not_kept() {
+async fn endless_requests_are_not_buffered() {
     costs(async |address| {
         let head = format!("GET /health HTTP/1.1\r\nX-Large: {}", "x".repeat(1 << 20));
         let path = format!("GET /{} HTTP/1.1\r\n", "x".repeat(1 << 20));
@@ -174,7 +174,7 @@ async fn requests_without_end_are_not_kept() {
 
 /// Even where the rate limiter is off, pongs that are not read are not queued: their sender is no longer read.
 #[tokio::test]
-async fn pongs_that_are_not_read_are_not_queued() {
+async fn unread_pongs_are_not_queued() {
     costs_with(&[UNLIMITED], async |address| {
         let pings = frame(PING, [b'x'; 100]).repeat(500);
         let attackers = ENDPOINTS.map(async |path| {

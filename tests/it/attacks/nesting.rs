@@ -1,4 +1,4 @@
-//! JSON that is nested deeper than the stack, wherever JSON may occur, between each two protocols.
+//! JSON that is nested deeper than the stack, in every place, between all pairs of protocols.
 
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
@@ -77,7 +77,7 @@ async fn pair(server: &TestServer, first: Protocol, second: Protocol, room: &str
 }
 
 #[test]
-fn messages_between_each_two_protocols() {
+fn nested_messages_do_not_overflow_the_stack() {
     let flags = ["--max-message-bytes=262144", "--max-metadata-bytes=262144", UNLIMITED];
     besieged(&flags, async |server: &TestServer, bystander: &mut Bystander| {
         for first in PROTOCOLS {
@@ -99,9 +99,9 @@ fn messages_between_each_two_protocols() {
     });
 }
 
-/// As deep as a head is long, and a body.
+/// As deep as a head, and a body, may be.
 #[test]
-fn requests() {
+fn nested_requests_do_not_overflow_the_stack() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {

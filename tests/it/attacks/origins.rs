@@ -92,7 +92,7 @@ fn paths() -> impl Iterator<Item = &'static str> {
 }
 
 #[test]
-fn every_protocol_refuses_them() {
+fn every_protocol_refuses_foreign_pages() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
@@ -131,7 +131,7 @@ fn every_protocol_refuses_them() {
 
 /// A session that another client opened does not bypass the check.
 #[test]
-fn no_session_is_open_to_them() {
+fn foreign_pages_cannot_use_open_sessions() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         use crate::support::engine::{Engine, Transport};
         let engine = Engine::connect(server.address(), (Transport::Polling, 4)).await;
@@ -153,7 +153,7 @@ fn no_session_is_open_to_them() {
 /// A page may send REST requests whose response it cannot read: no header makes it readable,
 /// whatever origin it names.
 #[test]
-fn cors_lets_them_read_nothing() {
+fn cors_exposes_no_response_to_foreign_pages() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let ask = async |line: &str, origin: &str| {
             let host = server.address();

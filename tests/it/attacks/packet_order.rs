@@ -1,4 +1,4 @@
-//! Packets that are good, at a time when they are not.
+//! Valid packets at invalid times.
 
 use futures_util::SinkExt;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ const OFFER: &str = r#"42["offer",{"roomId":"r","offer":"never relayed"}]"#;
 /// Packets of a client that is not connected to the namespace, in many orders; none reaches the
 /// room.
 #[test]
-fn before_connect() {
+fn packets_before_connect_reach_no_room() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
         ann.next_event("room-users").await;
@@ -32,8 +32,8 @@ fn before_connect() {
                         let mut engine = Engine::open(server.address(), (transport, 4)).await;
                         engine.send(packet).await;
                         engine.send(OFFER).await;
-                        // It has been cut off, or can still be what it should have been.
-                        if engine.send("40").await && engine.hears("40{").await.is_some() {
+                        // The connection is closed, or still works.
+                        if engine.send("40").await && engine.expect_event("40{").await.is_some() {
                             engine.answers().await;
                         }
                         engine.close().await;
@@ -47,7 +47,7 @@ fn before_connect() {
 }
 
 #[test]
-fn connect_with_odd_payloads() {
+fn connect_with_unusual_payloads_is_answered() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let deep = format!("40{}", "[".repeat(50_000));
         let long = format!(r#"40{{"token":"{}"}}"#, "x".repeat(60_000));
@@ -62,7 +62,7 @@ fn connect_with_odd_payloads() {
                         engine.send(packet).await;
                         // Connected, refused, or cut off; in the end it gets what every other
                         // client gets.
-                        if engine.send("40").await && engine.hears("40{").await.is_some() {
+                        if engine.send("40").await && engine.expect_event("40{").await.is_some() {
                             engine.answers().await;
                         }
                         engine.close().await;
@@ -75,17 +75,17 @@ fn connect_with_odd_payloads() {
 
 /// Another namespace is another session, which does not concern the first.
 #[test]
-fn connect_to_another_namespace() {
+fn another_namespace_is_another_session() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         for which in ENGINES {
             let mut ann = Engine::connect(server.address(), which).await;
             ann.send(JOIN).await;
-            let joined = ann.hears("room-joined").await.expect("joined");
+            let joined = ann.expect_event("room-joined").await.expect("joined");
             for packet in ["40/nowhere,", "40/elsewhere,{}"] {
                 ann.send(packet).await;
             }
             ann.send(r#"425["join-room","r","odd"]"#).await;
-            let again = ann.hears("435[").await.expect("it is still connected");
+            let again = ann.expect_event("435[").await.expect("it is still connected");
             // Still the same connection: the room has no other member, and the id is the same.
             let id = joined
                 .split_once(r#""socketId":""#)
@@ -102,7 +102,7 @@ fn connect_to_another_namespace() {
 }
 
 #[test]
-fn after_disconnect() {
+fn packets_after_disconnect_reach_no_room() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
         ann.next_event("room-users").await;
@@ -110,11 +110,11 @@ fn after_disconnect() {
             for normal_close in ["41", "1", "41/nowhere,"] {
                 let mut odd = Engine::connect(server.address(), which).await;
                 odd.send(JOIN).await;
-                odd.hears("room-users").await.expect("joined");
+                odd.expect_event("room-users").await.expect("joined");
                 ann.next_event("user-joined").await;
                 odd.send(normal_close).await;
                 if normal_close == "41/nowhere," {
-                    assert!(odd.answers().await, "{which:?}: what was not there cannot end");
+                    assert!(odd.answers().await, "{which:?}: an unknown namespace cannot be left");
                 } else {
                     for packet in [OFFER, JOIN, OFFER] {
                         odd.send(packet).await;
@@ -131,7 +131,7 @@ fn after_disconnect() {
 }
 
 #[test]
-fn acknowledgements_and_attachments_out_of_place() {
+fn misplaced_acknowledgements_and_attachments_affect_no_peer() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
@@ -170,7 +170,7 @@ fn acknowledgements_and_attachments_out_of_place() {
 
 /// Messages to a room before joining and after leaving it, on each protocol.
 #[test]
-fn signals_before_joining_and_after_leaving() {
+fn signals_before_joining_and_after_leaving_are_refused() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut odd = Client::connect(server).await;
         let offer = json!({ "roomId": "r", "offer": 1 });

@@ -1,4 +1,4 @@
-//! Engine.IO and Socket.IO packets that are cut, or lie, by either transport and in both revisions.
+//! Truncated and inconsistent Engine.IO and Socket.IO packets, over both transports and in both revisions.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -35,7 +35,7 @@ async fn survive(server: &TestServer, engine: &mut Engine, which: (Transport, u8
 }
 
 #[test]
-fn packets_cut_at_every_byte() {
+fn packets_truncated_at_every_byte_affect_only_their_connection() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let attacks = ENGINES.map(async |which| {
             let mut engine = Engine::connect(server.address(), which).await;
@@ -53,7 +53,7 @@ fn packets_cut_at_every_byte() {
 }
 
 #[test]
-fn payloads_cut_at_every_byte() {
+fn payloads_truncated_at_every_byte_affect_only_their_connection() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         for revision in [3, 4] {
             let which = (Transport::Polling, revision);
@@ -74,7 +74,7 @@ fn payloads_cut_at_every_byte() {
             }
             raw.send("0\r\n\r\n").await;
             assert_eq!(raw.response().await.unwrap().status, 200, "revision {revision}");
-            assert!(engine.hears("431[").await.is_some(), "revision {revision}");
+            assert!(engine.expect_event("431[").await.is_some(), "revision {revision}");
             engine.close().await;
         }
         bystander.round().await;
@@ -82,7 +82,7 @@ fn payloads_cut_at_every_byte() {
 }
 
 #[test]
-fn payloads_that_lie() {
+fn inconsistent_payloads_affect_only_their_connection() {
     const TEXT: &str = "text/plain";
     const BINARY: &str = "application/octet-stream";
     let lengths: [&[u8]; 24] = [
@@ -158,7 +158,7 @@ fn payloads_that_lie() {
 }
 
 #[test]
-fn attachments_and_numbers_that_lie() {
+fn inconsistent_attachment_counts_affect_only_their_connection() {
     let numbers =
         ["9", "9999", "4294967296", "18446744073709551616", "99999999999999999999999999", "-1", "1.5", "1e9", ""];
     let mut packets: Vec<String> = Vec::new();
@@ -182,7 +182,7 @@ fn attachments_and_numbers_that_lie() {
             for packet in &packets {
                 survive(server, &mut engine, which, packet.as_bytes()).await;
             }
-            // Announced, and then others in their place.
+            // Announced attachments, followed by other packets.
             for attachment in ["bAQID", "b4AQID", "3", r#"42["leave-room"]"#, "41"] {
                 engine
                     .send(r#"452-["offer",{"a":{"_placeholder":true,"num":1},"b":{"_placeholder":true,"num":1}}]"#)
@@ -197,7 +197,7 @@ fn attachments_and_numbers_that_lie() {
 
 /// Protocol violations end the connection that sent them; other peers see one leave.
 #[test]
-fn what_is_no_protocol_ends_its_connection_alone() {
+fn protocol_violations_close_only_their_connection() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
         ann.next_event("room-users").await;
@@ -232,7 +232,7 @@ fn what_is_no_protocol_ends_its_connection_alone() {
             for which in ENGINES {
                 let mut odd = Engine::connect(server.address(), which).await;
                 odd.send(r#"42["join-room","r","odd"]"#).await;
-                odd.hears("room-users").await.expect("joined");
+                odd.expect_event("room-users").await.expect("joined");
                 ann.next_event("user-joined").await;
                 odd.send(packet).await;
                 // Either it is ended, or it still answers; then it has left all its rooms.
@@ -248,7 +248,7 @@ fn what_is_no_protocol_ends_its_connection_alone() {
 }
 
 #[test]
-fn each_wrong_request_is_answered_and_the_connection_stays() {
+fn invalid_requests_are_answered_and_the_connection_stays_open() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::connect(server).await;
         let long = "x".repeat(129);

@@ -1,4 +1,4 @@
-//! Paths that lead out of where they begin, or nowhere, on every route.
+//! Paths that leave their folder, or lead nowhere, on every route.
 
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -87,7 +87,7 @@ fn is_refused(path: &[u8], response: Option<&Response>) {
 }
 
 #[test]
-fn out_of_the_folder() {
+fn paths_outside_the_folder_are_not_served() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
@@ -123,7 +123,7 @@ fn out_of_the_folder() {
 }
 
 #[test]
-fn very_long_or_very_deep() {
+fn very_long_and_very_deep_paths_are_refused() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         let tails = [
             "a".repeat(12_000),
@@ -146,9 +146,9 @@ fn very_long_or_very_deep() {
     });
 }
 
-/// Upgrades by a path that is none.
+/// Handshakes at paths that do not exist.
 #[test]
-fn handshakes_nowhere() {
+fn handshakes_at_unknown_paths_are_refused() {
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         let nowhere = [
             "/",
@@ -195,9 +195,9 @@ fn handshakes_nowhere() {
     });
 }
 
-/// The name of a room is exactly what the client sent, whatever it would mean in a path.
+/// A room id is exactly what the client sent, whatever it would mean in a path.
 #[test]
-fn rooms_with_names_that_are_paths() {
+fn room_ids_that_look_like_paths_are_only_ids() {
     let names = [
         "..",
         ".",

@@ -1,12 +1,12 @@
-//! Addresses that proxies write, and others: who is not trusted says nothing of where a request came from.
+//! Forwarded client addresses: they count from trusted proxies only.
 
 use std::time::Duration;
 
 use super::ENDPOINTS;
-use super::proxy_headers::{NO_PROXY, PROXY, knock};
+use super::proxy_headers::{NO_PROXY, PROXY, open_handshake};
 use crate::support::{Bystander, TestServer, besieged};
 
-/// More than bystanders need, who all come from one address.
+/// More than the bystanders need, which share one address.
 const LIMIT: usize = 16;
 
 const FLAGS: [&str; 2] = ["--max-connections-per-ip=16", "--trusted-proxies=127.0.0.2,127.0.0.3/32,10.0.0.0/8"];
@@ -15,11 +15,11 @@ fn forwarded(addresses: &str) -> String {
     format!("X-Forwarded-For: {addresses}\r\n")
 }
 
-/// Opens connections, each with its own headers, until one is refused: how many were let in. All are closed again then.
+/// Opens connections, each with its own headers, until one is refused; closes all, and returns how many were admitted.
 async fn let_in(server: &TestServer, from: &str, headers: impl Fn(usize) -> String) -> usize {
     let mut open = Vec::new();
     for number in 0..=LIMIT {
-        let (raw, response) = knock(server, from, ENDPOINTS[number % ENDPOINTS.len()], &headers(number)).await;
+        let (raw, response) = open_handshake(server, from, ENDPOINTS[number % ENDPOINTS.len()], &headers(number)).await;
         if response.status == 429 {
             assert!(response.text().contains("LIMIT_REACHED"), "{response:?}");
             break;
@@ -29,14 +29,14 @@ async fn let_in(server: &TestServer, from: &str, headers: impl Fn(usize) -> Stri
     }
     let count = open.len();
     drop(open);
-    let again = async { while knock(server, from, "/ws", &headers(0)).await.1.status != 101 {} };
-    tokio::time::timeout(Duration::from_secs(5), again).await.expect("their places are free again");
+    let again = async { while open_handshake(server, from, "/ws", &headers(0)).await.1.status != 101 {} };
+    tokio::time::timeout(Duration::from_secs(5), again).await.expect("their permits are released");
     count
 }
 
 /// From an untrusted address, forwarded addresses are ignored and the address itself counts.
 #[test]
-fn addresses_by_the_word_of_anyone() {
+fn forwarded_addresses_of_untrusted_clients_are_ignored() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let spoofed: [fn(usize) -> String; 6] = [
             |number| forwarded(&format!("9.9.9.{number}")),
@@ -57,9 +57,9 @@ fn addresses_by_the_word_of_anyone() {
     });
 }
 
-/// Behind proxies it is the nearest address that is not one of theirs, however it is written, and whatever stands before it.
+/// Behind proxies the last address that is not a trusted proxy counts, in any notation, whatever precedes it.
 #[test]
-fn addresses_by_the_word_of_a_proxy() {
+fn addresses_forwarded_by_a_trusted_proxy_count() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let limited: [fn(usize) -> String; 9] = [
             |number| forwarded(&format!("9.9.9.{number}, 8.8.8.8")),
@@ -87,7 +87,7 @@ fn addresses_by_the_word_of_a_proxy() {
             let mut open = Vec::new();
             for number in 0..2 * LIMIT {
                 let headers = forwarded(&form.replace("{}", &number.to_string()));
-                let (raw, response) = knock(server, PROXY, "/ws", &headers).await;
+                let (raw, response) = open_handshake(server, PROXY, "/ws", &headers).await;
                 assert_eq!(response.status, 101, "{headers}");
                 open.push(raw);
             }

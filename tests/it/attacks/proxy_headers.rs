@@ -8,8 +8,8 @@ use crate::support::raw::{Raw, Response, handshake};
 pub(super) const PROXY: &str = "127.0.0.2";
 pub(super) const NO_PROXY: &str = "127.0.0.9";
 
-/// A handshake from an address, with headers; what was answered, and the connection.
-pub(super) async fn knock(server: &TestServer, from: &str, path: &str, headers: &str) -> (Raw, Response) {
+/// Sends a handshake from an address, with headers; returns the connection and the response.
+pub(super) async fn open_handshake(server: &TestServer, from: &str, path: &str, headers: &str) -> (Raw, Response) {
     let from: IpAddr = from.parse().unwrap();
     let mut raw = Raw::connect_from(from, server.address()).await;
     raw.send(handshake(path, headers)).await;
@@ -17,11 +17,11 @@ pub(super) async fn knock(server: &TestServer, from: &str, path: &str, headers: 
     (raw, response)
 }
 
-/// Only a proxy can say that a request came over it.
+/// Only a trusted proxy can report TLS.
 #[test]
-fn tls_by_the_word_of_anyone() {
+fn forwarded_tls_of_untrusted_clients_is_ignored() {
     let flags = ["--require-tls", "--trusted-proxies=127.0.0.2"];
-    // Bystanders have no TLS, so this one is for those who attack alone.
+    // Without a bystander, which has no TLS.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let server = TestServer::with(&flags);
@@ -45,7 +45,7 @@ fn tls_by_the_word_of_anyone() {
             (PROXY, &long, 101),
         ] {
             let headers = format!("X-Forwarded-Proto: {value}\r\nForwarded: proto=https\r\nX-Forwarded-Ssl: on\r\n");
-            let (_, response) = knock(&server, from, "/signal", &headers).await;
+            let (_, response) = open_handshake(&server, from, "/signal", &headers).await;
             assert_eq!(response.status, status, "{from} {value:.40}");
         }
         server.finish().await;

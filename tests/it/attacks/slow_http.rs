@@ -1,4 +1,4 @@
-//! Requests that never come to an end: half-sent heads, bodies that drip, handshakes that go no further.
+//! Requests that do not complete: incomplete heads, slow bodies, handshakes without a first message.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -44,13 +44,13 @@ async fn dripping(mut raw: Raw, drop: &[u8]) -> Option<u16> {
     }
 }
 
-/// None of these is answered as if it were whole.
+/// Returns whether the request was refused or cut off, and not answered as a complete one.
 fn is_cut_off(status: Option<u16>) -> bool {
     matches!(status, None | Some(400 | 408))
 }
 
 #[test]
-fn heads_that_never_end() {
+fn incomplete_heads_time_out() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let began = Instant::now();
@@ -78,9 +78,9 @@ fn heads_that_never_end() {
     });
 }
 
-/// Nor is a room made of half a body: nothing is left, in the end.
+/// No room is created from an incomplete body.
 #[test]
-fn bodies_that_drip() {
+fn slow_bodies_time_out() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let mut polling = Vec::new();
@@ -115,7 +115,7 @@ fn bodies_that_drip() {
 
 /// Handshakes without a first message.
 #[test]
-fn handshakes_that_go_no_further() {
+fn handshakes_without_a_first_message_time_out() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let began = Instant::now();
@@ -126,7 +126,7 @@ fn handshakes_that_go_no_further() {
         let polling = (0..MANY).map(async |_| polling_path(address).await);
         let (_, paths, ()) = tokio::join!(join_all(idle), join_all(polling), bystander.round());
         assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
-        server.until("the polling connections are forgotten", |held| held.polling == 0).await;
+        server.until("the polling sessions have ended", |held| held.polling == 0).await;
         for path in paths {
             let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close{END}");
             assert_eq!(silent(Raw::sending(address, request).await).await, Some(400));

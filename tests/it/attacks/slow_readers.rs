@@ -64,7 +64,7 @@ pub(super) async fn joined(address: SocketAddr, protocol: Protocol, room: &str) 
     raw
 }
 
-/// One who has much to say to the only other in a room, and the other's id.
+/// Connects a sender to a room with one other peer; returns it with the id of that peer.
 pub(super) async fn talker(server: &TestServer, room: &str) -> (Client, String) {
     let mut ann = Client::connect(server).await;
     let answer = ann.ask("join-room", json!({ "roomId": room, "userId": "ann" })).await;
@@ -72,7 +72,7 @@ pub(super) async fn talker(server: &TestServer, room: &str) -> (Client, String) 
     (ann, answer["users"][0]["userId"].as_str().expect("one is there").to_owned())
 }
 
-/// Says so much that nothing more finds a place. What is asked meanwhile is answered.
+/// Sends until the queue of the recipient is full. Requests are answered meanwhile.
 pub(super) async fn fill(ann: &mut Client, to: &str) {
     let _turn = FILLING.acquire().await.unwrap();
     let body = "x".repeat(60_000);
@@ -86,7 +86,7 @@ pub(super) async fn fill(ann: &mut Client, to: &str) {
     }
 }
 
-/// Talks on, slowly, until the other is gone, in time.
+/// Keeps sending slowly until the recipient has left, in time.
 pub(super) async fn until_it_has_left(mut ann: Client, to: &str, protocol: &str) {
     let began = Instant::now();
     let body = "x".repeat(2_000);

@@ -1,4 +1,4 @@
-//! Upgrades from polling to WebSocket that stop half-way, or come twice, or to the wrong connection.
+//! Upgrades from polling to WebSocket that stop half-way, are repeated, or name another connection.
 
 use std::net::SocketAddr;
 
@@ -35,9 +35,9 @@ async fn status_of_upgrade(address: SocketAddr, path: &str) -> u16 {
     Raw::sending(address, handshake(path, "")).await.response().await.expect("an answer").status
 }
 
-/// Nothing but the handshake: polling goes on, and the attempt is given up.
+/// Only the handshake: polling continues, and the attempt times out.
 #[test]
-fn begun_only() {
+fn unfinished_upgrade_leaves_polling_intact() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let attempts = (0..MANY).map(async |number| {
@@ -52,9 +52,9 @@ fn begun_only() {
     });
 }
 
-/// A WebSocket that fails after its probe costs nothing: polling goes on.
+/// After a WebSocket that fails after its probe, polling continues.
 #[test]
-fn probe_without_an_upgrade_leaves_polling_as_it_was() {
+fn probe_without_an_upgrade_leaves_polling_intact() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let mut ann = Client::joined(server, "r", "ann").await;
@@ -89,17 +89,17 @@ fn probe_without_an_upgrade_leaves_polling_as_it_was() {
 }
 
 #[test]
-fn twice_at_once() {
+fn concurrent_upgrades_are_refused() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let attempts = (0..MANY).map(async |number| {
             let mut engine = polling(address, 3 + u8::try_from(number % 2).unwrap()).await;
             let path = engine.path(Transport::WebSocket);
             let first = begun(address, &engine).await;
-            assert_eq!(status_of_upgrade(address, &path).await, 400, "while it is begun");
+            assert_eq!(status_of_upgrade(address, &path).await, 400, "while another is in progress");
             drop(first);
             let mut socket = loop {
-                // The one that was dropped is given up before long.
+                // The dropped attempt is cancelled soon.
                 let mut raw = Raw::sending(address, handshake(&path, "")).await;
                 if raw.response().await.expect("an answer").status == 101 {
                     break raw;
@@ -107,12 +107,12 @@ fn twice_at_once() {
             };
             socket.send(frame(TEXT, "2probe")).await;
             assert_eq!(socket.text().await.as_deref(), Ok("3probe"));
-            assert_eq!(status_of_upgrade(address, &path).await, 400, "while it is probed");
+            assert_eq!(status_of_upgrade(address, &path).await, 400, "while another is probed");
             socket.send(frame(TEXT, "5")).await;
             engine.take(socket);
             assert!(engine.answers().await);
-            assert_eq!(status_of_upgrade(address, &path).await, 400, "when it is done");
-            assert!(engine.answers().await, "the first is none the worse for it");
+            assert_eq!(status_of_upgrade(address, &path).await, 400, "after the upgrade");
+            assert!(engine.answers().await, "the first is not affected");
             engine.close().await;
         });
         tokio::join!(join_all(attempts), bystander.round());
@@ -121,7 +121,7 @@ fn twice_at_once() {
 
 /// The public id of a peer authorizes nothing, nor does anything that is not a session id.
 #[test]
-fn of_a_connection_that_is_not_ones_own() {
+fn upgrade_needs_the_session_id() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let ann = Client::joined(server, "r", "ann").await;
@@ -153,7 +153,7 @@ fn of_a_connection_that_is_not_ones_own() {
 }
 
 #[test]
-fn handshakes_that_are_none() {
+fn invalid_upgrade_handshakes_are_refused() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let http = reqwest::Client::new();
         for path in [
@@ -197,21 +197,21 @@ fn handshakes_that_are_none() {
     });
 }
 
-/// Two polls at a time: the second is refused and ends the connection, as everywhere; others hear of that once.
+/// Two concurrent polls: the second is refused and ends the connection; other peers are notified once.
 #[test]
-fn polls_in_parallel() {
+fn parallel_polls_end_the_connection() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
         ann.next_event("room-users").await;
         for revision in [3, 4] {
             let mut engine = polling(server.address(), revision).await;
             engine.send(r#"421["join-room","r","odd"]"#).await;
-            engine.hears("431[").await.expect("joined");
+            engine.expect_event("431[").await.expect("joined");
             ann.next_event("user-joined").await;
             let statuses = join_all((0..MANY).map(async |_| engine.poll().await.status)).await;
             assert!(statuses.contains(&400), "{statuses:?}");
             assert_eq!(ann.next_event("user-left").await[0]["userId"], "odd");
-            assert_eq!(engine.poll().await.status, 400, "forgotten");
+            assert_eq!(engine.poll().await.status, 400, "the session has ended");
         }
         bystander.round().await;
         ann.nothing_more().await;
@@ -220,7 +220,7 @@ fn polls_in_parallel() {
 }
 
 #[test]
-fn posts_in_parallel() {
+fn parallel_posts_are_all_answered() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         for revision in [3, 4] {
             let mut engine = polling(server.address(), revision).await;
@@ -242,7 +242,7 @@ fn posts_in_parallel() {
 
 /// Messages that are posted during the upgrade count, later ones do not; none is delivered twice.
 #[test]
-fn on_both_transports() {
+fn messages_on_both_transports_are_delivered_once() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let mut ann = Client::joined(server, "r", "ann").await;

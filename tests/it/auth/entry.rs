@@ -27,7 +27,7 @@ pub(super) async fn valid_token_is_required(protocol: Protocol) {
     server.finish().await;
 }
 
-pub(super) async fn forged_one_is_refused(protocol: Protocol) {
+pub(super) async fn forged_token_is_refused(protocol: Protocol) {
     let claims = json!({ "sub": "ann", "exp": later() });
     let good = issuer().sign(&claims);
     let (head, signature) = good.rsplit_once('.').unwrap();
@@ -44,7 +44,7 @@ pub(super) async fn forged_one_is_refused(protocol: Protocol) {
     are_refused(protocol, bad).await;
 }
 
-pub(super) async fn one_without_an_algorithm_is_refused(protocol: Protocol) {
+pub(super) async fn token_without_an_algorithm_is_refused(protocol: Protocol) {
     let claims = json!({ "sub": "ann", "exp": later() });
     let good = issuer().sign(&claims);
     let (_, signature) = good.rsplit_once('.').unwrap();
@@ -84,7 +84,7 @@ pub(super) async fn key_determines_the_signature_algorithm(protocol: Protocol) {
     }
 }
 
-pub(super) async fn expired_one_is_refused(protocol: Protocol) {
+pub(super) async fn expired_token_is_refused(protocol: Protocol) {
     let token = |exp: f64| issuer().sign(&json!({ "sub": "ann", "exp": exp }));
     let bad = [
         ("just over the leeway", token(seconds_from_now(-30.5))),
@@ -95,7 +95,7 @@ pub(super) async fn expired_one_is_refused(protocol: Protocol) {
     are_refused(protocol, bad).await;
 }
 
-pub(super) async fn one_before_its_nbf_is_refused(protocol: Protocol) {
+pub(super) async fn token_before_its_nbf_is_refused(protocol: Protocol) {
     let token = |begins: &str, at: f64| issuer().token("ann", &json!({ begins: at }));
     let bad = [
         ("not yet good", token("nbf", seconds_from_now(60.0))),
@@ -105,7 +105,7 @@ pub(super) async fn one_before_its_nbf_is_refused(protocol: Protocol) {
     are_refused(protocol, bad).await;
 }
 
-pub(super) async fn one_without_sub_or_exp_is_refused(protocol: Protocol) {
+pub(super) async fn token_without_sub_or_exp_is_refused(protocol: Protocol) {
     let token = |claims| issuer().sign(&claims);
     let bad = [
         ("without sub", token(json!({ "exp": later() }))),
@@ -119,7 +119,7 @@ pub(super) async fn one_without_sub_or_exp_is_refused(protocol: Protocol) {
     are_refused(protocol, bad).await;
 }
 
-pub(super) async fn one_with_invalid_claims_is_refused(protocol: Protocol) {
+pub(super) async fn token_with_invalid_claims_is_refused(protocol: Protocol) {
     let token = |more| issuer().token("ann", &more);
     let critical = json!({ "alg": "HS256", "crit": ["exp"] });
     let bad = [
@@ -133,7 +133,7 @@ pub(super) async fn one_with_invalid_claims_is_refused(protocol: Protocol) {
     are_refused(protocol, bad).await;
 }
 
-pub(super) async fn one_of_another_issuer_or_audience_is_refused(protocol: Protocol) {
+pub(super) async fn token_of_another_issuer_or_audience_is_refused(protocol: Protocol) {
     let issuer = issuer();
     let (own, other) = ("https://id.example.com", "https://id.example.org");
     let server = TestServer::with(&[&issuer.flag(), &format!("--jwt-issuer={own}"), "--jwt-audience=calls,chats"]);

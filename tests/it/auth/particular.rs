@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use super::{close, issuer, server};
 use crate::support::TestServer;
 use crate::support::protocol_peer::Protocol;
-use crate::support::tokens::{Entered, connect_socketio, enter, next_reply, say, shake_hands};
+use crate::support::tokens::{Entered, connect_socketio, enter, next_reply, send_text, shake_hands};
 
 #[tokio::test]
-async fn a_token_is_taken_from_wherever_a_client_can_put_it() {
+async fn token_is_accepted_in_every_documented_place() {
     let (issuer, server) = (issuer(), server());
     let token = issuer.token("ann", &json!({}));
     // In the handshake: for Socket.IO clients that can send it nowhere else, and for the plain
@@ -23,14 +23,14 @@ async fn a_token_is_taken_from_wherever_a_client_can_put_it() {
                 shake_hands(&server, &path, bearer).await.unwrap_or_else(|reply| panic!("{path}: {reply:?}"));
             if path.contains("EIO=4") {
                 next_reply(&mut socket).await;
-                say(&mut socket, "40").await;
+                send_text(&mut socket, "40").await;
                 assert!(next_reply(&mut socket).await.starts_with("40{"), "{path}");
             } else if path.contains("EIO=3") {
                 next_reply(&mut socket).await;
                 assert_eq!(next_reply(&mut socket).await, "40", "{path}");
             } else if path.starts_with("/ws?") || path == "/ws" {
                 next_reply(&mut socket).await;
-                say(&mut socket, r#"{"type":"room:join","payload":{"roomId":"r"}}"#).await;
+                send_text(&mut socket, r#"{"type":"room:join","payload":{"roomId":"r"}}"#).await;
                 assert!(next_reply(&mut socket).await.contains(r#""userId":"ann""#), "{path}");
             }
             close(Entered { socket, answer: Value::Null }).await;
@@ -43,7 +43,7 @@ async fn a_token_is_taken_from_wherever_a_client_can_put_it() {
 }
 
 #[tokio::test]
-async fn a_token_may_come_with_polling() {
+async fn token_is_accepted_over_polling() {
     let issuer = issuer();
     // The library keeps what it knows of a connection that never got in for as long.
     let server = TestServer::with(&[&issuer.flag(), "--handshake-timeout-seconds=1"]);
@@ -84,7 +84,7 @@ async fn peers_are_anonymous_on_signal() {
 }
 
 #[tokio::test]
-async fn nothing_but_a_token_is_taken_on_ws_before_there_is_one() {
+async fn ws_refuses_everything_before_a_token() {
     let (issuer, server) = (issuer(), server());
     let mut socket = shake_hands(&server, "/ws", None).await.unwrap();
     next_reply(&mut socket).await;
@@ -95,21 +95,24 @@ async fn nothing_but_a_token_is_taken_on_ws_before_there_is_one() {
         json!({ "type": "sdp:offer", "payload": { "sdp": "v=0" } }),
         json!({ "type": "router:capabilities", "payload": {} }),
     ] {
-        say(&mut socket, message.to_string()).await;
+        send_text(&mut socket, message.to_string()).await;
         let answer: Value = serde_json::from_str(&next_reply(&mut socket).await).unwrap();
         assert_eq!(answer["payload"]["code"], "UNAUTHORIZED", "{message} → {answer}");
     }
-    say(&mut socket, r#"{"type":"ping","payload":{"n":1}}"#).await;
+    send_text(&mut socket, r#"{"type":"ping","payload":{"n":1}}"#).await;
     assert!(next_reply(&mut socket).await.contains("pong"));
     // A bad one, another bad one, and then a good one: the connection is the same.
     for token in ["x", ""] {
-        say(&mut socket, json!({ "type": "auth:request", "payload": { "token": token } }).to_string()).await;
+        send_text(&mut socket, json!({ "type": "auth:request", "payload": { "token": token } }).to_string()).await;
         assert!(next_reply(&mut socket).await.contains(r#""success":false"#));
     }
     let correlation = "6f1c1d2e-0000-4000-8000-000000000000";
     let payload = json!({ "token": issuer.token("ann", &json!({})), "role": "host" });
-    say(&mut socket, json!({ "type": "auth.request", "correlationId": correlation, "payload": payload }).to_string())
-        .await;
+    send_text(
+        &mut socket,
+        json!({ "type": "auth.request", "correlationId": correlation, "payload": payload }).to_string(),
+    )
+    .await;
     let answer: Value = serde_json::from_str(&next_reply(&mut socket).await).unwrap();
     assert_eq!(answer["correlationId"], correlation);
     let payload = &answer["payload"];
@@ -123,14 +126,14 @@ async fn nothing_but_a_token_is_taken_on_ws_before_there_is_one() {
 }
 
 #[tokio::test]
-async fn a_client_of_ws_that_brings_no_good_token_is_closed_in_time() {
+async fn ws_client_without_a_valid_token_is_closed_in_time() {
     let server = TestServer::with(&[&issuer().flag(), "--handshake-timeout-seconds=1"]);
     let mut socket = shake_hands(&server, "/ws", None).await.unwrap();
     next_reply(&mut socket).await;
     // Neither of these is what is waited for.
-    say(&mut socket, r#"{"type":"auth:request","payload":{"token":"x"}}"#).await;
+    send_text(&mut socket, r#"{"type":"auth:request","payload":{"token":"x"}}"#).await;
     assert!(next_reply(&mut socket).await.contains("UNAUTHORIZED"));
-    say(&mut socket, r#"{"type":"room:join","payload":{"roomId":"r"}}"#).await;
+    send_text(&mut socket, r#"{"type":"room:join","payload":{"roomId":"r"}}"#).await;
     assert!(next_reply(&mut socket).await.contains("UNAUTHORIZED"));
     assert_eq!(next_reply(&mut socket).await, "close 1008 the first message took too long");
     drop(socket);
@@ -138,7 +141,7 @@ async fn a_client_of_ws_that_brings_no_good_token_is_closed_in_time() {
 }
 
 #[tokio::test]
-async fn an_auth_event_that_cannot_be_read_says_so() {
+async fn malformed_auth_event_gets_an_error() {
     let (issuer, server) = (issuer(), server());
     let mut socket = connect_socketio(&server, Some(&issuer.token("ann", &json!({})))).await.unwrap();
     for (message, expected) in [
@@ -152,21 +155,21 @@ async fn an_auth_event_that_cannot_be_read_says_so() {
             r#"42["error",{"code":"UNAUTHORIZED","message":"a valid token is required","event":"auth"}]"#,
         ),
     ] {
-        say(&mut socket, message).await;
+        send_text(&mut socket, message).await;
         assert_eq!(next_reply(&mut socket).await, expected);
     }
     close(Entered { socket, answer: Value::Null }).await;
     server.finish().await;
 }
 
-/// Each costs a signature: who goes on is not let go on.
+/// Each attempt costs a signature check, so a client that continues is disconnected.
 #[tokio::test]
 async fn socketio_client_may_try_a_few_tokens_per_connection() {
     let (issuer, server) = (issuer(), server());
     let mut socket = shake_hands(&server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
     next_reply(&mut socket).await;
     for token in ["x", "y", &issuer.token("ann", &json!({}))] {
-        say(&mut socket, format!("40{}", json!({ "token": token }))).await;
+        send_text(&mut socket, format!("40{}", json!({ "token": token }))).await;
         let answer = next_reply(&mut socket).await;
         assert!(answer.starts_with(if token.len() == 1 { "44{" } else { "40{" }), "{answer}");
     }
@@ -192,14 +195,14 @@ async fn socketio_client_may_try_a_few_tokens_per_connection() {
 async fn token_is_ignored_if_none_is_required() {
     let server = TestServer::start();
     let mut socket = connect_socketio(&server, None).await.unwrap();
-    say(&mut socket, r#"420["auth",{"token":"x"}]"#).await;
+    send_text(&mut socket, r#"420["auth",{"token":"x"}]"#).await;
     assert_eq!(next_reply(&mut socket).await, r#"430[{"ok":true,"success":true}]"#);
     close(Entered { socket, answer: Value::Null }).await;
     server.finish().await;
 }
 
 #[tokio::test]
-async fn a_room_says_its_size_on_ws() {
+async fn room_state_has_the_capacity_on_ws() {
     let issuer = issuer();
     let server = TestServer::with(&[&issuer.flag()]);
     for (sub, claimed) in [("ann", 2), ("bob", 4)] {

@@ -1,4 +1,4 @@
-//! As whom one is let in, and where.
+//! The identity and the rooms that a token grants.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::TestServer;
 use crate::support::protocol_peer::Protocol;
 use crate::support::tokens::{enter, next_reply};
 
-pub(super) async fn a_token_is_for_its_rooms_alone(protocol: Protocol) {
+pub(super) async fn token_grants_only_its_rooms(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
     for (claims, is_allowed) in [
         (json!({}), true),
@@ -24,7 +24,7 @@ pub(super) async fn a_token_is_for_its_rooms_alone(protocol: Protocol) {
         let token = issuer.token("ann", &claims);
         match enter(&server, protocol, "r", Some(&token), json!({})).await {
             Ok(entered) => {
-                assert!(is_allowed, "{protocol:?}: let in by {claims}");
+                assert!(is_allowed, "{protocol:?}: admitted with {claims}");
                 close(entered).await;
             }
             Err(refusal) => {
@@ -36,7 +36,7 @@ pub(super) async fn a_token_is_for_its_rooms_alone(protocol: Protocol) {
     server.finish().await;
 }
 
-pub(super) async fn a_client_is_the_person_of_its_token(protocol: Protocol) {
+pub(super) async fn peer_id_is_the_subject_of_the_token(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
     let token = issuer.token("ann", &json!({}));
     let refusal = enter(&server, protocol, "r", Some(&token), json!({ "userId": "bob" })).await.err().unwrap();
@@ -97,7 +97,7 @@ pub(super) async fn token_limits_the_size_of_a_room_that_it_creates(protocol: Pr
     };
     let first = enter("ann", "r", 1).await.unwrap_or_else(|refusal| panic!("{refusal}"));
     assert_eq!(capacity("r").await, 1);
-    // Who comes later changes nothing.
+    // The token of a later peer does not change the capacity.
     let refusal = enter("bob", "r", 4).await.err().unwrap();
     assert_eq!(refusal.code(), "ROOM_FULL", "{refusal}");
     // No more than the server has it, and a session is for two.

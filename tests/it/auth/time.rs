@@ -1,10 +1,10 @@
-//! Until when one is let in.
+//! The lifetime of a token and of its connection.
 
 use serde_json::json;
 
 use super::{close, ended, is_good, issuer, lets_in, server};
 use crate::support::protocol_peer::Protocol;
-use crate::support::tokens::{Entered, enter, next_reply, say, seconds_from_now};
+use crate::support::tokens::{Entered, enter, next_reply, seconds_from_now, send_text};
 
 /// By how much a clock may differ at the door, in seconds.
 const LEEWAY: f64 = 30.0;
@@ -13,7 +13,7 @@ const LEEWAY: f64 = 30.0;
 const SOON: f64 = 2.0;
 const LATE: f64 = 1.5;
 
-pub(super) async fn clocks_may_differ_by_half_a_minute_at_the_door(protocol: Protocol) {
+pub(super) async fn clocks_may_differ_by_half_a_minute_at_the_handshake(protocol: Protocol) {
     let server = server();
     for (what, claims) in [
         ("just expired", json!({ "exp": seconds_from_now(-LEEWAY + 10.0) })),
@@ -25,14 +25,14 @@ pub(super) async fn clocks_may_differ_by_half_a_minute_at_the_door(protocol: Pro
     server.finish().await;
 }
 
-pub(super) async fn a_connection_ends_when_its_token_does(protocol: Protocol) {
+pub(super) async fn connection_ends_when_its_token_expires(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
     let mut watcher = lets_in(&server, Protocol::SocketIo, "a watcher", &issuer.token("watcher", &json!({}))).await;
     let end = seconds_from_now(SOON);
     let mut entered = lets_in(&server, protocol, "a good one", &issuer.token("ann", &json!({ "exp": end }))).await;
     assert!(next_reply(&mut watcher.socket).await.contains("user-joined"));
     let last = next_reply(&mut entered.socket).await;
-    // Not a moment before, and nothing is forgiven after.
+    // Exactly at its expiry, without tolerance.
     let late = seconds_from_now(0.0) - end;
     assert!((0.0..LATE).contains(&late), "{protocol:?}: {late} s after its end");
     match protocol {
@@ -53,7 +53,7 @@ pub(super) async fn a_connection_ends_when_its_token_does(protocol: Protocol) {
     server.finish().await;
 }
 
-/// By our clock the token's time is over: who is let in by the leeway has the rest of that, and not another.
+/// The token has expired by the clock of the server: a client that the tolerance admits is closed when the tolerance ends.
 pub(super) async fn clock_tolerance_is_limited(protocol: Protocol) {
     let server = server();
     let end = seconds_from_now(SOON);
@@ -71,11 +71,11 @@ async fn renew(protocol: Protocol, entered: &mut Entered, token: &str) -> String
         Protocol::SocketIo => format!("421{}", json!(["auth", { "token": token }])),
         _ => json!({ "type": "auth:request", "payload": { "token": token } }).to_string(),
     };
-    say(&mut entered.socket, message).await;
+    send_text(&mut entered.socket, message).await;
     next_reply(&mut entered.socket).await
 }
 
-pub(super) async fn a_newer_token_of_the_same_person_keeps_a_connection_open(protocol: Protocol) {
+pub(super) async fn newer_token_of_the_same_subject_keeps_the_connection_open(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
     let token = issuer.token("ann", &json!({ "exp": seconds_from_now(SOON) }));
     let mut stays = lets_in(&server, protocol, "one that stays", &token).await;
@@ -89,10 +89,10 @@ pub(super) async fn a_newer_token_of_the_same_person_keeps_a_connection_open(pro
         Protocol::SocketIo => format!("422{}", json!(["join-room", { "roomId": room }])),
         _ => json!({ "type": "room:join", "payload": { "roomId": room } }).to_string(),
     };
-    say(&mut stays.socket, message("s")).await;
+    send_text(&mut stays.socket, message("s")).await;
     let refused = next_reply(&mut stays.socket).await;
     assert!(refused.contains("FORBIDDEN") && refused.contains("the token does not allow this room"), "{refused}");
-    say(&mut stays.socket, message("t")).await;
+    send_text(&mut stays.socket, message("t")).await;
     let joined = next_reply(&mut stays.socket).await;
     assert!(joined.contains("room-users") || joined.contains("room:state"), "{joined}");
     close(stays).await;

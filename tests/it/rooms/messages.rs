@@ -31,7 +31,7 @@ fn application_message_follows_the_rules_of_a_signal() {
 }
 
 #[test]
-fn application_message_waits_in_a_pair_session_in_order_with_signals() {
+fn application_messages_are_queued_in_order_with_signals() {
     let node = Node::new();
     node.call(1, "s", RoomKind::Pair).unwrap();
     assert_eq!(node.offer(1, Some("s"), ""), ok(""));
@@ -77,7 +77,7 @@ fn update_beyond_the_metadata_limit_changes_nothing() {
 }
 
 #[test]
-fn updated_peer_leaves_with_its_new_metadata_and_its_old_place() {
+fn updated_peer_leaves_with_its_new_metadata_and_position() {
     let node = Node::new();
     node.join(1, "r", "ann").unwrap();
     node.join(2, "r", "bob").unwrap();

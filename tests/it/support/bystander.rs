@@ -123,7 +123,7 @@ impl Report {
 }
 
 impl Bystander {
-    /// Begins to call, and returns when that has gone well once.
+    /// Starts the calls, and returns after the first successful round.
     pub(crate) async fn beside(address: SocketAddr) -> Self {
         let (round, rounds) = watch::channel(0);
         let (stop, stopped) = watch::channel(false);
@@ -214,7 +214,7 @@ struct Line {
     id: String,
 }
 
-/// Two who know each other's ids, and are in the room where connecting is joining.
+/// Connects two peers that know each other's ids; on topics they are in the room.
 async fn open_pair(address: SocketAddr, protocol: Protocol, room: &str, report: &mut Report) -> [Line; 2] {
     let mut pair = [
         Line::open(address, protocol, room, "ann", report).await,
@@ -222,7 +222,7 @@ async fn open_pair(address: SocketAddr, protocol: Protocol, room: &str, report: 
     ];
     if protocol == Protocol::Topic {
         let [ann, bob] = &mut pair;
-        ann.hears(&["peer-joined", &bob.id]).await;
+        ann.expect_event(&["peer-joined", &bob.id]).await;
     }
     pair
 }
@@ -234,9 +234,9 @@ async fn call([ann, bob]: &mut [Line; 2], room: &str, report: &mut Report) {
     ann.join(room).await;
     bob.join(room).await;
     bob.signal("offer", room, &to_ann, room).await;
-    ann.hears(&["offer", room]).await;
+    ann.expect_event(&["offer", room]).await;
     ann.signal("answer", room, &to_bob, room).await;
-    bob.hears(&["answer", room]).await;
+    bob.expect_event(&["answer", room]).await;
     for number in 0..CANDIDATES {
         let candidate = format!("{room}:{number}");
         ann.signal("candidate", room, &to_bob, &candidate).await;
@@ -244,12 +244,12 @@ async fn call([ann, bob]: &mut [Line; 2], room: &str, report: &mut Report) {
     }
     for number in 0..CANDIDATES {
         let candidate = format!("{room}:{number}");
-        ann.hears(&["candidate", &candidate]).await;
-        bob.hears(&["candidate", &candidate]).await;
+        ann.expect_event(&["candidate", &candidate]).await;
+        bob.expect_event(&["candidate", &candidate]).await;
     }
     bob.leave(room).await;
     if matches!(ann.protocol, Protocol::SocketIo | Protocol::Envelope) {
-        ann.hears(&["left", room]).await;
+        ann.expect_event(&["left", room]).await;
     }
     ann.leave(room).await;
     report.slowest = report.slowest.max(began.elapsed());
@@ -277,15 +277,15 @@ impl Line {
             Self { protocol, name, socket: connected.expect("the handshake goes well").0, id: name.to_owned() };
         match protocol {
             Protocol::SocketIo => {
-                line.hears(&["0{"]).await;
+                line.expect_event(&["0{"]).await;
                 line.send("40").await;
-                line.hears(&["40{"]).await;
+                line.expect_event(&["40{"]).await;
             }
-            Protocol::Envelope => line.hears(&["connection:ack"]).await,
+            Protocol::Envelope => line.expect_event(&["connection:ack"]).await,
             Protocol::Topic => {
                 let welcome: Value = serde_json::from_str(&line.next().await).unwrap();
                 welcome["selfId"].as_str().expect("a welcome comes first").clone_into(&mut line.id);
-                line.hears(&["peer-list"]).await;
+                line.expect_event(&["peer-list"]).await;
             }
             Protocol::Session => {}
         }
@@ -303,7 +303,7 @@ impl Line {
     }
 
     /// The next message in which all of this stands; an error never comes.
-    async fn hears(&mut self, parts: &[&str]) {
+    async fn expect_event(&mut self, parts: &[&str]) {
         loop {
             let text = self.next().await;
             assert!(!text.contains("error"), "a bystander on {:?} got {text}", self.protocol);
@@ -317,12 +317,12 @@ impl Line {
         match self.protocol {
             Protocol::SocketIo => {
                 self.send(format!("42{}", json!(["join-room", room, self.name]))).await;
-                self.hears(&["room-joined", room]).await;
+                self.expect_event(&["room-joined", room]).await;
             }
             Protocol::Envelope => {
                 let payload = json!({ "roomId": room, "user": { "id": self.name } });
                 self.send(json!({ "type": "room:join", "payload": payload }).to_string()).await;
-                self.hears(&["room:state", room]).await;
+                self.expect_event(&["room:state", room]).await;
             }
             Protocol::Topic => {}
             Protocol::Session => self.send(json!({ "type": "join", "sessionId": room }).to_string()).await,
@@ -353,11 +353,11 @@ impl Line {
         match self.protocol {
             Protocol::SocketIo => {
                 self.send(format!("427{}", json!(["leave-room", room]))).await;
-                self.hears(&["437["]).await;
+                self.expect_event(&["437["]).await;
             }
             Protocol::Envelope => {
                 self.send(json!({ "type": "room:leave", "payload": { "roomId": room } }).to_string()).await;
-                self.hears(&["room:state", room]).await;
+                self.expect_event(&["room:state", room]).await;
             }
             Protocol::Topic => {}
             Protocol::Session => self.send(json!({ "type": "leave", "sessionId": room }).to_string()).await,

@@ -21,7 +21,7 @@ pub(crate) struct Client {
     pub(crate) id: String,
     /// Session id of the Engine.IO handshake, which is secret.
     pub(crate) sid: String,
-    /// The key of its place, if it has one.
+    /// The resume token, if it has one.
     pub(crate) pid: Option<String>,
     /// The offset of the last event.
     pub(crate) offset: Option<String>,
@@ -42,7 +42,7 @@ async fn websocket_at(address: SocketAddr, query: &str) -> WebSocket {
     connect(address, &path).await.expect("the handshake is answered")
 }
 
-/// The next text frame, heartbeats answered.
+/// Receives the next text frame, answering heartbeats.
 pub(crate) async fn text(socket: &mut WebSocket) -> String {
     let waiting = async {
         loop {
@@ -73,7 +73,7 @@ impl Client {
         Self::connect_with(address, "").await
     }
 
-    /// Comes back, as official clients from 4.6 on do.
+    /// Resumes a session, as official clients from 4.6 on do.
     pub(crate) async fn resume(server: &TestServer, pid: &str, offset: Option<&str>) -> Self {
         let mut auth = json!({ "pid": pid });
         if let Some(offset) = offset {
@@ -205,7 +205,7 @@ impl Client {
         self.close_with(Some(normal_close())).await;
     }
 
-    /// Closes as the official client does when it takes its network for gone.
+    /// Closes as the official client does when the browser reports `offline`.
     pub(crate) async fn abandon(self) {
         self.close_with(None).await;
     }
@@ -216,7 +216,7 @@ impl Client {
         tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
     }
 
-    /// Loses the connection, as a client does whose network is gone.
+    /// Loses the connection, as on a network failure.
     pub(crate) fn cut(self) {
         cut(self.socket);
     }

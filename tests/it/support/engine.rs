@@ -46,7 +46,7 @@ impl Engine {
         if engine.revision == 4 {
             engine.send("40").await;
         }
-        assert!(engine.hears("40").await.is_some(), "connected");
+        assert!(engine.expect_event("40").await.is_some(), "connected");
         engine
     }
 
@@ -93,7 +93,7 @@ impl Engine {
     }
 
     /// The first of what comes next in which this stands; `None` when the connection has ended before.
-    pub(crate) async fn hears(&mut self, part: &str) -> Option<String> {
+    pub(crate) async fn expect_event(&mut self, part: &str) -> Option<String> {
         loop {
             let observed = self.next_event().await?;
             if observed.contains(part) {
@@ -104,7 +104,7 @@ impl Engine {
 
     /// Whether the connection still answers; if it does not, it has ended: silence would fail the test.
     pub(crate) async fn answers(&mut self) -> bool {
-        self.send(r#"42801["leave-room"]"#).await && self.hears("43801[").await.is_some()
+        self.send(r#"42801["leave-room"]"#).await && self.expect_event("43801[").await.is_some()
     }
 
     /// Goes on by WebSocket, without a word to the server about it.

@@ -1,4 +1,4 @@
-//! Rooms held against a naive model of them: the same commands to both, and the same must come of it, step by step.
+//! Compares rooms with a naive model: the same commands must have the same results, step by step.
 //!
 //! A scenario is made of any bytes: the fuzz target's, or a property test's.
 
@@ -40,7 +40,7 @@ struct Parting {
 struct Run {
     rooms: Rooms,
     naive: Naive,
-    /// Connections by seat; an ended one stays until the seat is taken again.
+    /// Connections by slot; an ended one stays until the slot is used again.
     seats: Vec<ConnectionId>,
     ended: Vec<ConnectionId>,
     partings: Vec<Parting>,

@@ -39,7 +39,7 @@ impl Polling {
         timeout(LIMIT, self.session.send(&packets)).await.expect("a payload is answered in time").ok();
     }
 
-    /// Receives the next packet, heartbeats answered; `None` once the server has closed the session.
+    /// Receives the next packet, answering heartbeats; `None` once the server has closed the session.
     pub(crate) async fn next(&mut self) -> Option<String> {
         loop {
             match timeout(LIMIT, self.session.next()).await.expect("a poll is answered in time") {

@@ -49,7 +49,7 @@ impl Program {
         Self::start_reading(command, usize::MAX)
     }
 
-    /// One of whose output nothing but the first line is read.
+    /// Starts a program of whose output only the first line is read.
     pub(crate) fn start_unread(command: Command) -> Self {
         Self::start_reading(command, 1)
     }

@@ -33,7 +33,7 @@ pub(crate) async fn open(server: &TestServer, path: &str) -> WebSocket {
     connecting.unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The next message of a plain WebSocket, heartbeats of Engine.IO answered; the code if it is a close.
+/// Receives the next message of a WebSocket, answering Engine.IO heartbeats; the code if it is a close.
 pub(crate) async fn message(socket: &mut WebSocket) -> Result<String, u16> {
     let waiting = async {
         loop {

@@ -76,7 +76,7 @@ impl Raw {
         Self { stream, early: Vec::new() }
     }
 
-    /// Makes the window small, so that who does not read is soon found out. Not before a handshake: on a busy machine the
+    /// Makes the receive window small, so that a client that does not read is detected soon. Not before a handshake: on a busy machine the
     /// kernel may find no room for the answer.
     pub(crate) fn narrow(&self) {
         socket2::SockRef::from(&self.stream).set_recv_buffer_size(4096).unwrap();

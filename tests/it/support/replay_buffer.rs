@@ -22,9 +22,9 @@ pub(crate) enum Step {
     Prune,
     /// The connection drops, and loses this many messages.
     Drop(u8),
-    /// It comes back.
+    /// It resumes.
     Return,
-    /// It comes back and names a number that is so much greater than that of the last that it has seen.
+    /// It resumes with a number that exceeds the last received one by this much.
     ReturnFrom(u64),
 }
 

@@ -17,9 +17,9 @@ pub(crate) use self::connection::{Loss, Lost};
 use super::TestServer;
 use super::protocol_peer::{Protocol, Received};
 
-/// How a client is connected that may come back.
+/// The protocol and transport of a client that can resume its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum ClientKind {
     /// Socket.IO over WebSocket.
     WebSocket,
     /// Socket.IO over long-polling.
@@ -28,57 +28,57 @@ pub(crate) enum Way {
     Envelope,
 }
 
-pub(crate) const WAYS: [Way; 3] = [Way::WebSocket, Way::Polling, Way::Envelope];
+pub(crate) const CLIENT_KINDS: [ClientKind; 3] = [ClientKind::WebSocket, ClientKind::Polling, ClientKind::Envelope];
 
 /// Resume token and last received number of a client.
 #[derive(Debug, Clone)]
-pub(crate) struct Ticket {
+pub(crate) struct ResumePoint {
     /// `pid`, or `resumeToken`.
-    pub(crate) key: String,
+    pub(crate) resume_token: String,
     /// Offset or number of the last received message, if there is one.
     pub(crate) seen: Option<String>,
 }
 
-impl Ticket {
+impl ResumePoint {
     /// Returns the resume token with another offset or number.
     pub(crate) fn from(&self, seen: Option<&str>) -> Self {
-        Self { key: self.key.clone(), seen: seen.map(str::to_owned) }
+        Self { resume_token: self.resume_token.clone(), seen: seen.map(str::to_owned) }
     }
 
     /// Returns the resume token with another number in its offset.
     pub(crate) fn at(&self, number: u64) -> Self {
-        let seen = self.seen.as_deref().expect("something was seen");
+        let seen = self.seen.as_deref().expect("a message was received");
         let tag = seen.rsplit_once('-').map(|(tag, _)| format!("{tag}-"));
         self.from(Some(&format!("{}{number}", tag.unwrap_or_default())))
     }
 
-    /// The number of what it has seen last.
+    /// Returns the number of the last received message.
     pub(crate) fn number(&self) -> u64 {
         self.seen.as_deref().map_or(0, number_in)
     }
 }
 
 pub(crate) struct ResumingClient {
-    pub(crate) way: Way,
+    pub(crate) kind: ClientKind,
     connection: Connection,
     /// Connection id, which peers on Socket.IO see.
     pub(crate) id: String,
     /// `pid`, or `resumeToken`, where it has one.
-    key: Option<String>,
+    resume_token: Option<String>,
     /// Number of the last received message, and its text.
     number: u64,
     seen: Option<String>,
-    /// Whether it has the place that it came back to.
-    pub(crate) is_back: bool,
-    /// Messages that came while an answer was waited for.
+    /// Whether the session was resumed.
+    pub(crate) is_resumed: bool,
+    /// Messages that arrived before an awaited reply.
     early: VecDeque<String>,
 }
 
 /// Numbers requests, so that a replayed reply is not mistaken for another.
 static ASKED: AtomicU32 = AtomicU32::new(0);
 
-impl Way {
-    /// How this way's clients call one thing and another.
+impl ClientKind {
+    /// Returns the name that this protocol uses.
     fn word(self, on_socketio: &'static str, on_envelope: &'static str) -> &'static str {
         if self == Self::Envelope { on_envelope } else { on_socketio }
     }
@@ -87,32 +87,33 @@ impl Way {
 impl ResumingClient {
     /// Connects, with an access token and a resume token if they are given; returns the reply if it
     /// is refused.
-    pub(crate) async fn come(
+    pub(crate) async fn connect(
         server: impl Into<SocketAddr>,
-        way: Way,
-        ticket: Option<&Ticket>,
+        kind: ClientKind,
+        resume_point: Option<&ResumePoint>,
         token: Option<&str>,
     ) -> Result<Self, String> {
-        let mut connection = Connection::open(server.into(), way).await;
-        let words = Self::words_of_entry(way, ticket, token);
-        let mut client = match way {
-            Way::WebSocket | Way::Polling => {
+        let mut connection = Connection::open(server.into(), kind).await;
+        let words = Self::first_message(kind, resume_point, token);
+        let mut client = match kind {
+            ClientKind::WebSocket | ClientKind::Polling => {
                 connection.send(words.expect("CONNECT")).await;
                 let response = connection.next().await.expect("an answer to CONNECT");
                 let Some(reply) = response.strip_prefix("40") else { return Err(response) };
                 let reply = json_of(reply);
-                let key = reply["pid"].as_str();
-                let is_back = ticket.is_some_and(|ticket| key == Some(&*ticket.key));
-                Self::on(way, connection, &reply["sid"], key, is_back)
+                let resume_token = reply["pid"].as_str();
+                let is_resumed =
+                    resume_point.is_some_and(|resume_point| resume_token == Some(&*resume_point.resume_token));
+                Self::on(kind, connection, &reply["sid"], resume_token, is_resumed)
             }
-            Way::Envelope => {
+            ClientKind::Envelope => {
                 let acknowledged = json_of(&connection.next().await.expect("an acknowledgement"));
                 let id = &acknowledged["payload"]["connectionId"];
                 let Some(words) = words else {
                     return Ok(Self {
                         number: 1,
                         seen: Some("1".to_owned()),
-                        ..Self::on(way, connection, id, None, false)
+                        ..Self::on(kind, connection, id, None, false)
                     });
                 };
                 connection.send(words).await;
@@ -122,76 +123,78 @@ impl ResumingClient {
                 if payload["success"] != true {
                     return Err(response);
                 }
-                assert_eq!(payload["recovered"].is_boolean(), ticket.is_some(), "{response}");
-                let is_back = payload["recovered"] == true;
-                let number = if is_back { ticket.map_or(0, Ticket::number) } else { 2 };
+                assert_eq!(payload["recovered"].is_boolean(), resume_point.is_some(), "{response}");
+                let is_resumed = payload["recovered"] == true;
+                let number = if is_resumed { resume_point.map_or(0, ResumePoint::number) } else { 2 };
                 assert_eq!(answer["sequence"], number, "{response}");
                 let seen = Some(number.to_string());
-                Self { number, seen, ..Self::on(way, connection, id, payload["resumeToken"].as_str(), is_back) }
+                Self { number, seen, ..Self::on(kind, connection, id, payload["resumeToken"].as_str(), is_resumed) }
             }
         };
-        if let Some(ticket) = ticket.filter(|_| client.is_back) {
-            (client.number, client.seen) = (ticket.number(), ticket.seen.clone());
+        if let Some(resume_point) = resume_point.filter(|_| client.is_resumed) {
+            (client.number, client.seen) = (resume_point.number(), resume_point.seen.clone());
         }
         Ok(client)
     }
 
-    fn on(way: Way, connection: Connection, id: &Value, key: Option<&str>, is_back: bool) -> Self {
+    fn on(kind: ClientKind, connection: Connection, id: &Value, resume_token: Option<&str>, is_resumed: bool) -> Self {
         let id = id.as_str().expect("a connection has an id").to_owned();
-        let (key, early) = (key.map(str::to_owned), VecDeque::new());
-        Self { way, connection, id, key, number: 0, seen: None, is_back, early }
+        let (resume_token, early) = (resume_token.map(str::to_owned), VecDeque::new());
+        Self { kind, connection, id, resume_token, number: 0, seen: None, is_resumed, early }
     }
 
     /// Returns the first message on a new connection.
-    fn words_of_entry(way: Way, ticket: Option<&Ticket>, token: Option<&str>) -> Option<String> {
+    fn first_message(kind: ClientKind, resume_point: Option<&ResumePoint>, token: Option<&str>) -> Option<String> {
         let mut auth = json!({});
         if let Some(token) = token {
             auth["token"] = json!(token);
         }
-        if let Some(Ticket { key, seen }) = ticket {
-            auth[way.word("pid", "resumeToken")] = json!(key);
+        if let Some(ResumePoint { resume_token, seen }) = resume_point {
+            auth[kind.word("pid", "resumeToken")] = json!(resume_token);
             if let Some(seen) = seen {
-                let seen = if way == Way::Envelope { seen.parse().unwrap() } else { json!(seen) };
-                auth[way.word("offset", "lastSequence")] = seen;
+                let seen = if kind == ClientKind::Envelope { seen.parse().unwrap() } else { json!(seen) };
+                auth[kind.word("offset", "lastSequence")] = seen;
             }
         }
-        match way {
-            Way::WebSocket | Way::Polling => Some(format!("40{auth}")),
-            Way::Envelope if ticket.is_none() && token.is_none() => None,
-            Way::Envelope => Some(json!({ "type": "auth:request", "payload": auth }).to_string()),
+        match kind {
+            ClientKind::WebSocket | ClientKind::Polling => Some(format!("40{auth}")),
+            ClientKind::Envelope if resume_point.is_none() && token.is_none() => None,
+            ClientKind::Envelope => Some(json!({ "type": "auth:request", "payload": auth }).to_string()),
         }
     }
 
     /// Sends a resume token, and closes before it reads a reply. Over polling there is no pending
     /// reply.
-    pub(crate) async fn come_in_vain(server: &TestServer, way: Way, ticket: &Ticket) {
-        let mut connection = Connection::open(server.into(), way).await;
-        let words = Self::words_of_entry(way, Some(ticket), None).expect("a ticket is brought");
+    pub(crate) async fn connect_and_close(server: &TestServer, kind: ClientKind, resume_point: &ResumePoint) {
+        let mut connection = Connection::open(server.into(), kind).await;
+        let words = Self::first_message(kind, Some(resume_point), None).expect("there is a resume token");
         connection.send(words).await;
-        server.until("the ticket is taken", |held| held.away == 0).await;
-        if way != Way::Polling {
+        server.until("the resume token is used", |held| held.away == 0).await;
+        if kind != ClientKind::Polling {
             connection.lose(Loss::Reset).await;
         }
     }
 
-    /// One that is back, or is not: it is connected in either case.
-    pub(crate) async fn back(server: impl Into<SocketAddr>, way: Way, ticket: &Ticket) -> Self {
-        Self::come(server, way, Some(ticket), None).await.unwrap_or_else(|response| panic!("{way:?}: {response}"))
+    /// Connects with a resume token, which may be refused.
+    pub(crate) async fn resume(server: impl Into<SocketAddr>, kind: ClientKind, resume_point: &ResumePoint) -> Self {
+        Self::connect(server, kind, Some(resume_point), None)
+            .await
+            .unwrap_or_else(|response| panic!("{kind:?}: {response}"))
     }
 
-    /// Enters a room by a name: who is there.
+    /// Joins a room with a peer id; returns the other peers.
     pub(crate) async fn join(&mut self, room: &str, name: &str) -> Vec<String> {
-        let wish = match self.way {
-            Way::Envelope => json!({ "roomId": room, "user": { "id": name } }),
+        let wish = match self.kind {
+            ClientKind::Envelope => json!({ "roomId": room, "user": { "id": name } }),
             _ => json!({ "roomId": room, "userId": name }),
         };
-        let answer = self.ask(self.way.word("join-room", "room:join"), wish).await;
-        let key = self.way.word("users", "participants");
-        let list = answer[key].as_array().unwrap_or_else(|| panic!("{answer}"));
-        if let Some(key) = answer["resumeToken"].as_str() {
-            self.key = Some(key.to_owned());
+        let answer = self.ask(self.kind.word("join-room", "room:join"), wish).await;
+        let field = self.kind.word("users", "participants");
+        let list = answer[field].as_array().unwrap_or_else(|| panic!("{answer}"));
+        if let Some(resume_token) = answer["resumeToken"].as_str() {
+            self.resume_token = Some(resume_token.to_owned());
         }
-        if self.way != Way::Envelope {
+        if self.kind != ClientKind::Envelope {
             let list = self.next().await;
             assert!(list.starts_with(r#"42["room-users","#), "the list comes before anything else: {list}");
             let joined = self.next().await;
@@ -201,31 +204,31 @@ impl ResumingClient {
         ids.filter(|id| id != name).collect()
     }
 
-    /// Connects and enters the room `r`.
-    pub(crate) async fn joined(server: impl Into<SocketAddr>, way: Way, name: &str) -> Self {
-        let mut client = Self::come(server, way, None, None).await.unwrap();
+    /// Connects and joins the room `r`.
+    pub(crate) async fn joined(server: impl Into<SocketAddr>, kind: ClientKind, name: &str) -> Self {
+        let mut client = Self::connect(server, kind, None, None).await.unwrap();
         client.join("r", name).await;
         client
     }
 
     /// Returns what is needed to resume the session.
-    pub(crate) fn ticket(&self) -> Ticket {
-        Ticket { key: self.key.clone().expect("it can come back"), seen: self.seen.clone() }
+    pub(crate) fn resume_point(&self) -> ResumePoint {
+        ResumePoint { resume_token: self.resume_token.clone().expect("it can be resumed"), seen: self.seen.clone() }
     }
 
-    pub(crate) fn can_come_back(&self) -> bool {
-        self.key.is_some()
+    pub(crate) fn can_resume(&self) -> bool {
+        self.resume_token.is_some()
     }
 
-    /// Loses its connection: what brings it back.
-    pub(crate) async fn lose(self, how: Loss) -> (Ticket, Lost) {
-        let ticket = self.ticket();
+    /// Loses the connection; returns what is needed to resume.
+    pub(crate) async fn lose(self, how: Loss) -> (ResumePoint, Lost) {
+        let resume_point = self.resume_point();
         assert!(self.early.is_empty(), "unread: {:?}", self.early);
-        (ticket, self.connection.lose(how).await)
+        (resume_point, self.connection.lose(how).await)
     }
 
-    /// Loses its connection by a reset: what brings it back.
-    pub(crate) async fn drops(self) -> Ticket {
+    /// Loses the connection by a reset; returns what is needed to resume.
+    pub(crate) async fn drop_connection(self) -> ResumePoint {
         self.lose(Loss::Reset).await.0
     }
 
@@ -234,7 +237,7 @@ impl ResumingClient {
         self.connection.lose(Loss::Reset).await;
     }
 
-    /// The next message, counted.
+    /// Receives the next message, and checks its number.
     pub(crate) async fn next(&mut self) -> String {
         match self.early.pop_front() {
             Some(response) => response,
@@ -244,10 +247,10 @@ impl ResumingClient {
 
     async fn receive(&mut self) -> String {
         let response = self.connection.next().await.expect("the connection is open");
-        match self.way {
-            Way::Envelope => self.count(json_of(&response)["sequence"].to_string(), &response),
+        match self.kind {
+            ClientKind::Envelope => self.count(json_of(&response)["sequence"].to_string(), &response),
             // The offset of an event comes right after it.
-            _ if response.starts_with("42") && self.key.is_some() => {
+            _ if response.starts_with("42") && self.resume_token.is_some() => {
                 let follower = self.connection.next().await.expect("the connection is open");
                 let event =
                     json_of(follower.strip_prefix("42").unwrap_or_else(|| panic!("{follower} after {response}")));
@@ -261,17 +264,17 @@ impl ResumingClient {
 
     fn count(&mut self, seen: String, response: &str) {
         self.number += 1;
-        assert_eq!(number_in(&seen), self.number, "{:?}: not the next: {response}", self.way);
+        assert_eq!(number_in(&seen), self.number, "{:?}: not the next: {response}", self.kind);
         self.seen = Some(seen);
     }
 
-    /// Asks for something: the answer.
+    /// Sends a request, and returns the reply.
     pub(crate) async fn ask(&mut self, name: &str, body: Value) -> Value {
         let id = ASKED.fetch_add(1, Ordering::Relaxed);
         let correlation = format!("00000000-0000-4000-8000-{id:012}");
-        let is_envelope = self.way == Way::Envelope;
-        let question = match self.way {
-            Way::Envelope => json!({ "type": name, "payload": body, "correlationId": correlation }).to_string(),
+        let is_envelope = self.kind == ClientKind::Envelope;
+        let question = match self.kind {
+            ClientKind::Envelope => json!({ "type": name, "payload": body, "correlationId": correlation }).to_string(),
             _ => format!("42{id}{}", json!([name, body])),
         };
         self.connection.send(question).await;
@@ -289,68 +292,68 @@ impl ResumingClient {
     }
 
     /// Sends a number to a peer in a room; returns the code if it is refused.
-    pub(crate) async fn say_in(&mut self, room: &str, to: &str, number: usize) -> Result<(), String> {
+    pub(crate) async fn send_number_in(&mut self, room: &str, to: &str, number: usize) -> Result<(), String> {
         let mut body = json!({ "roomId": room, "candidate": number.to_string() });
-        body[self.way.word("targetId", "targetUserId")] = json!(to);
-        let answer = self.ask(self.way.word("ice-candidate", "ice:candidate"), body).await;
+        body[self.kind.word("targetId", "targetUserId")] = json!(to);
+        let answer = self.ask(self.kind.word("ice-candidate", "ice:candidate"), body).await;
         answer["code"].as_str().map_or(Ok(()), |code| Err(code.to_owned()))
     }
 
-    /// Says a number in the room `r`, and is not refused.
-    pub(crate) async fn say(&mut self, to: &str, number: usize) {
-        assert_eq!(self.say_in("r", to, number).await, Ok(()), "{:?}: {number} to {to}", self.way);
+    /// Sends a number to a peer in the room `r`, and asserts success.
+    pub(crate) async fn send_number(&mut self, to: &str, number: usize) {
+        assert_eq!(self.send_number_in("r", to, number).await, Ok(()), "{:?}: {number} to {to}", self.kind);
     }
 
-    pub(crate) async fn send_all(&mut self, to: &str, numbers: Range<usize>) {
+    pub(crate) async fn send_numbers(&mut self, to: &str, numbers: Range<usize>) {
         for number in numbers {
-            self.say(to, number).await;
+            self.send_number(to, number).await;
         }
     }
 
     /// Returns the next event, with its text.
     pub(crate) async fn next_event(&mut self) -> (Received, String) {
         let response = self.next().await;
-        let protocol = if self.way == Way::Envelope { Protocol::Envelope } else { Protocol::SocketIo };
+        let protocol = if self.kind == ClientKind::Envelope { Protocol::Envelope } else { Protocol::SocketIo };
         let observed = protocol.decode(&response).unwrap_or_else(|error| panic!("{error:#}"));
-        (observed.unwrap_or_else(|| panic!("{:?}: unexpected reply {response}", self.way)), response)
+        (observed.unwrap_or_else(|| panic!("{:?}: unexpected reply {response}", self.kind)), response)
     }
 
-    pub(crate) async fn hears(&mut self, expected: Received) {
+    pub(crate) async fn expect_event(&mut self, expected: Received) {
         let (observed, response) = self.next_event().await;
-        assert_eq!(observed, expected, "{:?}: {response}", self.way);
+        assert_eq!(observed, expected, "{:?}: {response}", self.kind);
     }
 
     /// Asserts that a peer leaves for a reason.
-    pub(crate) async fn hears_left(&mut self, id: &str, reason: &str) {
+    pub(crate) async fn expect_left(&mut self, id: &str, reason: &str) {
         let (observed, response) = self.next_event().await;
-        assert_eq!(observed, Received::Left(id.to_owned()), "{:?}: {response}", self.way);
+        assert_eq!(observed, Received::Left(id.to_owned()), "{:?}: {response}", self.kind);
         assert!(response.contains(&format!(r#""reason":"{reason}""#)), "{response}");
     }
 
     /// Asserts that exactly these numbers arrive next, in order.
-    pub(crate) async fn hears_all(&mut self, from: &str, numbers: Range<usize>) {
+    pub(crate) async fn expect_signals(&mut self, from: &str, numbers: Range<usize>) {
         for number in numbers {
             let candidate = Some(number.to_string());
-            self.hears(Received::Candidate { from: from.to_owned(), candidate }).await;
+            self.expect_event(Received::Candidate { from: from.to_owned(), candidate }).await;
         }
     }
 
     /// Expects all messages from the first on, regardless of what it has confirmed.
-    pub(crate) fn begins_anew(&mut self) {
+    pub(crate) fn restart_count(&mut self) {
         (self.number, self.seen) = (0, None);
     }
 
     /// Asserts the first message of the protocol, if that is repeated.
-    pub(crate) async fn hears_hello(&mut self) {
+    pub(crate) async fn expect_first_message(&mut self) {
         let response = self.next().await;
         assert!(response.contains("connection:ack"), "{response}");
     }
 
     /// Asserts the list of members, if that is repeated.
-    pub(crate) async fn hears_list(&mut self) {
+    pub(crate) async fn expect_member_list(&mut self) {
         let response = self.next().await;
-        assert!(response.contains(self.way.word("room-users", "room:state")), "{response}");
-        if self.way != Way::Envelope {
+        assert!(response.contains(self.kind.word("room-users", "room:state")), "{response}");
+        if self.kind != ClientKind::Envelope {
             let joined = self.next().await;
             assert!(joined.contains("room-joined"), "{joined}");
         }
@@ -358,17 +361,17 @@ impl ResumingClient {
 
     /// Returns everything that arrives before a reply.
     pub(crate) async fn rest(&mut self) -> Vec<String> {
-        match self.way {
-            Way::Envelope => self.ask("ping", json!({})).await,
+        match self.kind {
+            ClientKind::Envelope => self.ask("ping", json!({})).await,
             _ => self.ask("leave-room", json!("no such room")).await,
         };
         self.early.drain(..).collect()
     }
 
     /// Asserts that no unread event has arrived: everything from the server precedes a reply.
-    pub(crate) async fn hears_nothing(&mut self) {
+    pub(crate) async fn expect_nothing(&mut self) {
         let rest = self.rest().await;
-        assert!(rest.is_empty(), "{:?}: {rest:?}", self.way);
+        assert!(rest.is_empty(), "{:?}: {rest:?}", self.kind);
     }
 
     /// Waits until the server has ended the connection.
@@ -383,7 +386,7 @@ impl ResumingClient {
     }
 }
 
-/// The number in what a client gives back.
+/// Returns the number in an offset.
 fn number_in(seen: &str) -> u64 {
     seen.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no number: {seen}"))
 }

@@ -45,7 +45,7 @@ impl TestServer {
         Self::with(&[])
     }
 
-    /// With flags beside those that every test needs. Who drops is gone at once, unless a flag says otherwise.
+    /// Starts a server with additional flags. Sessions cannot be resumed unless a flag allows it.
     pub(crate) fn with(flags: &[&str]) -> Self {
         Self::within(&Timeouts::default(), flags)
     }
@@ -111,7 +111,7 @@ impl TestServer {
             }
         };
         let in_time = tokio::time::timeout(LIMIT, waiting).await.is_ok();
-        assert!(in_time, "{what}: still not so, the server holds {:?}", self.held());
+        assert!(in_time, "{what}: not in time, the server holds {:?}", self.held());
     }
 
     /// Shuts down under whatever is connected; whether nothing was left.
@@ -119,7 +119,7 @@ impl TestServer {
         self.server.take().expect("stopped once").shutdown().await
     }
 
-    /// All clients are gone: so must be all that the server held for them.
+    /// Asserts, after all clients have disconnected, that the server holds no state for them.
     pub(crate) async fn finish(mut self) {
         self.until("nothing is left", |held| held == Held::NOTHING).await;
         let server = self.server.take().expect("finished once");

@@ -111,7 +111,7 @@ impl Https {
     }
 }
 
-/// Puts a file in the place of another at once, as ACME clients do.
+/// Replaces a file atomically, as ACME clients do.
 pub(crate) fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
     std::fs::write(&new, text).unwrap();

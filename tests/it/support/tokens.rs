@@ -1,4 +1,4 @@
-//! Those who sign tokens, each in one way, and connections that bring them.
+//! Issuers of tokens, and connections that send them.
 
 use std::time::SystemTime;
 
@@ -21,7 +21,7 @@ use super::server::LIMIT;
 
 pub(crate) const SECRET: &str = "thirty-two bytes are the least of it";
 
-/// One who signs tokens.
+/// An issuer of tokens.
 pub(crate) struct Issuer {
     pub(crate) algorithm: Algorithm,
     key: EncodingKey,
@@ -147,7 +147,7 @@ pub(crate) async fn next_reply(socket: &mut WebSocket) -> String {
     tokio::time::timeout(LIMIT, waiting).await.expect("a message arrives in time")
 }
 
-pub(crate) async fn say(socket: &mut WebSocket, text: impl Into<String>) {
+pub(crate) async fn send_text(socket: &mut WebSocket, text: impl Into<String>) {
     socket.send(Message::text(text.into())).await.expect("the connection is open");
 }
 
@@ -227,7 +227,7 @@ pub(crate) async fn enter(
             let mut socket = connect_socketio(server, token).await?;
             let mut wish = profile;
             wish["roomId"] = json!(room);
-            say(&mut socket, format!("420{}", json!(["join-room", wish]))).await;
+            send_text(&mut socket, format!("420{}", json!(["join-room", wish]))).await;
             let first = next_reply(&mut socket).await;
             if first.starts_with("430") {
                 return Err(first.into());
@@ -244,7 +244,7 @@ pub(crate) async fn enter(
             let mut socket = shake_hands(server, "/ws", None).await?;
             next_reply(&mut socket).await;
             let payload = token.map_or_else(|| json!({}), |token| json!({ "token": token }));
-            say(&mut socket, json!({ "type": "auth:request", "payload": payload }).to_string()).await;
+            send_text(&mut socket, json!({ "type": "auth:request", "payload": payload }).to_string()).await;
             let answer = next_reply(&mut socket).await;
             let response: Value = serde_json::from_str(&answer).unwrap();
             if response["payload"]["success"] != true {
@@ -252,7 +252,7 @@ pub(crate) async fn enter(
             }
             let user = if profile["userId"].is_null() { json!({}) } else { json!({ "id": profile["userId"] }) };
             let join = json!({ "roomId": room, "user": user, "metadata": profile });
-            say(&mut socket, json!({ "type": "room:join", "payload": join }).to_string()).await;
+            send_text(&mut socket, json!({ "type": "room:join", "payload": join }).to_string()).await;
             let state = next_reply(&mut socket).await;
             let read: Value = serde_json::from_str(&state).unwrap();
             if read["type"] == "error" {
@@ -275,9 +275,9 @@ pub(crate) async fn enter(
         Protocol::Session => {
             let path = format!("/signal{query}");
             let mut socket = shake_hands(server, &path, None).await?;
-            say(&mut socket, json!({ "type": "join", "sessionId": room }).to_string()).await;
+            send_text(&mut socket, json!({ "type": "join", "sessionId": room }).to_string()).await;
             // Success is silent here, and what is not understood is not.
-            say(&mut socket, "?").await;
+            send_text(&mut socket, "?").await;
             let answer = next_reply(&mut socket).await;
             if answer.contains("INVALID_MESSAGE") {
                 Ok(Entered { socket, answer: Value::Null })
@@ -295,7 +295,7 @@ pub(crate) async fn connect_socketio(server: &TestServer, token: Option<&str>) -
     let mut socket = shake_hands(server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
     next_reply(&mut socket).await;
     let auth = token.map(|token| json!({ "token": token }).to_string()).unwrap_or_default();
-    say(&mut socket, format!("40{auth}")).await;
+    send_text(&mut socket, format!("40{auth}")).await;
     let answer = next_reply(&mut socket).await;
     if answer.starts_with("40") { Ok(socket) } else { Err(answer) }
 }

@@ -80,7 +80,7 @@ fn every_builtin_profile_compiles_under_its_name() {
 }
 
 #[test]
-fn events_of_standard_are_those_that_messages_of_other_protocols_may_not_be_named() {
+fn standard_events_are_reserved_for_all_protocols() {
     for name in Profile::standard().outgoing() {
         assert!(message::is_reserved(name), "{name}");
     }
@@ -198,7 +198,7 @@ fn full_is_sent_at_its_size_only() {
 }
 
 #[test]
-fn a_rule_for_a_name_counts_before_those_for_any() {
+fn rule_for_a_name_takes_precedence() {
     let profile = profile(
         r#"
         [[out]]

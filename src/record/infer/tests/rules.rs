@@ -97,7 +97,7 @@ fn an_event_for_the_first_of_several_peers_is_sent_for_each() {
 }
 
 #[test]
-fn the_id_of_a_recorded_client_is_no_constant() {
+fn id_of_a_recorded_client_is_not_a_constant() {
     let (inferred, rules) = inferred(
         r#"
         A +
@@ -119,7 +119,7 @@ fn the_id_of_a_recorded_client_is_no_constant() {
 }
 
 #[test]
-fn an_event_that_no_rule_can_fill_is_not_sent_empty() {
+fn event_that_no_rule_can_fill_is_omitted() {
     let (inferred, rules) = inferred(
         r#"
         A +

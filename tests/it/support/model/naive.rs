@@ -1,4 +1,4 @@
-//! Rooms as the contract tells of them, with nothing but lists that are searched from end to end. Slow, and short enough
+//! A naive model of rooms, with lists that are searched linearly. Slow, and short enough
 //! to be seen to be right.
 
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl Room {
 pub(crate) struct Naive {
     pub(crate) now: Moment,
     limits: RoomLimits,
-    /// Connections that have come and not gone.
+    /// Open connections.
     open: Vec<ConnectionId>,
     /// In the order they were created.
     rooms: Vec<Room>,
@@ -194,7 +194,7 @@ impl Naive {
         let capacity = if joins_pair { capacity.min(SESSION_SIZE) } else { capacity };
         let is_closed_to_pairs = room.is_some_and(|room| !room.is_pair && room.is_chosen);
         let is_foreign = self.open.iter().any(|other| *other != who && PeerId::from(*other) == *peer);
-        // Who replaces takes no place.
+        // A replacing peer needs no capacity.
         let others = room.map_or(0, |room| room.peers.iter().filter(|other| other.id != *peer).count());
         let (max_rooms, max_mine) = (limits.rooms.unwrap_or(usize::MAX), limits.rooms_per_connection);
         let all = [
@@ -277,7 +277,7 @@ impl Naive {
         self.rooms.len() - 1
     }
 
-    /// Takes a peer out, and tells those who stay.
+    /// Removes a peer, and notifies the others.
     fn take_out(&mut self, index: usize, who: ConnectionId, reason: LeaveReason, received: &mut Delivered) {
         let room = &mut self.rooms[index];
         let (id, peer) = (room.id.clone(), room.peer(who).expect("in the room"));
@@ -318,7 +318,7 @@ impl Naive {
     fn hang_up(&mut self, who: ConnectionId, room: Option<RoomId>, received: &mut Delivered) -> Outcome<Answer> {
         let index = self.mine(who, room)?;
         if self.rooms[index].is_pair {
-            // The other hears who went, and then both that it is over.
+            // The other peer is notified of the leave, and then both of the end.
             let both = self.connections_in(&self.rooms[index].id);
             self.take_out(index, who, LeaveReason::HungUp, received);
             self.end(index, &both, RemovalReason::HungUp, LeaveReason::HungUp, received);

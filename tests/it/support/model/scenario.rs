@@ -111,7 +111,7 @@ impl Reason {
 /// A step of a scenario.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
-    /// A new connection takes a seat, unless it is taken.
+    /// Opens a connection in a slot, unless the slot is used.
     Connect(Seat),
     Join {
         who: Seat,

@@ -22,7 +22,7 @@ use super::{Protocol, check_ids, id_text, peers};
 /// The connection whose conversation it is; others have higher numbers.
 const ME: ConnectionId = ConnectionId::from_u128(1);
 
-/// The place that a client has which comes back to it, and what brings it there: first, and from then on.
+/// The session that a client resumes, with its first and its current resume token.
 const PLACE: ConnectionId = ConnectionId::from_u128(0x91ace);
 const KEYS: [&str; 2] = ["the-first.key", "the-key.after-that"];
 
@@ -246,7 +246,7 @@ impl Talk {
         self.is_over = true;
     }
 
-    /// Comes back to the place, or to none where that is refused.
+    /// Resumes the session, or opens a new one if that is refused.
     fn resume(&mut self, key: &str, seen: u64) {
         let (asked, _) = self.asked().expect("an object is asked");
         assert_eq!(asked.text("resumeToken").as_deref(), Some(key));

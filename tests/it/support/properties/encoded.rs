@@ -118,7 +118,7 @@ pub(crate) fn check_number(dialect: &Dialect, received: &str, number: u64) {
             let offset = raw_string(offset.get()).expect("an offset is a string");
             assert_eq!(Offset::seen(connection, Some(&offset)), Some(number), "{follower}");
             let another = ConnectionId::from_u128(0xfeed_bee0);
-            assert_eq!(Offset::seen(another, Some(&offset)), Some(0), "who has seen another's has seen nothing");
+            assert_eq!(Offset::seen(another, Some(&offset)), Some(0), "an offset of another session counts as none");
         }
     } else if dialect.name == envelope::DIALECT.name {
         let mut numbered = received.to_owned();
@@ -161,7 +161,7 @@ impl Scene {
         }
     }
 
-    /// The sender, as one who says this of itself.
+    /// A sender with this metadata.
     pub(crate) fn peer(&self, metadata: &Metadata) -> Arc<Peer> {
         let (id, connection) = (self.sender.clone(), self.connection);
         Arc::new(Peer { id, connection, joined_at: when(), metadata: metadata.clone() })
@@ -356,7 +356,7 @@ fn check_meaning(protocol: Protocol, sent: &Sent, body: &Object, received: &str)
     }
 }
 
-/// A client of a typed language is handed nothing but what its types hold.
+/// Checks that the fields have the documented types, for clients in typed languages.
 fn check_typed(sent: &Sent, body: &Object, received: &str) {
     let is_text = |key| body.get(key).is_some_and(|value| value.starts_with('"'));
     if sent.kind == SignalKind::Candidate {

@@ -24,7 +24,7 @@ pub(crate) enum Meaning {
         sdp: String,
         kind: String,
     },
-    /// A candidate, and its place where the sender's form has one for it.
+    /// A candidate, with its media line if the form of the sender has one.
     Candidate {
         candidate: String,
         place: Option<Place>,

@@ -1,4 +1,4 @@
-//! JSON as serde reads it: the independent reader that the server's own is held against.
+//! JSON as serde parses it, to compare with the parser of the server.
 
 use std::fmt;
 

@@ -6,7 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use parlor_testing::transport::{connect, reset};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::Way;
+use super::ClientKind;
 use crate::support::client::{WebSocket, normal_close};
 use crate::support::polling::Polling;
 use crate::support::protocol_peer::message;
@@ -20,7 +20,7 @@ pub(crate) enum Loss {
     Reset,
     /// FIN without a close frame, as in a crash of the program.
     End,
-    /// Nothing comes any more, not even an end: the network is gone.
+    /// The network fails: nothing arrives any more, not even a close.
     Silence,
 }
 
@@ -29,20 +29,20 @@ pub(super) enum Connection {
     Polling(Polling),
 }
 
-/// A connection that is lost for its client and not for the network, until this is dropped.
+/// A connection that its client has lost while it is still open on the network, until this is dropped.
 pub(crate) struct Lost {
     _line: Option<Connection>,
 }
 
 impl Connection {
-    pub(super) async fn open(server: SocketAddr, way: Way) -> Self {
-        let path = match way {
-            Way::Polling => return Self::Polling(Polling::open(server).await),
-            Way::WebSocket => "/socket.io/?EIO=4&transport=websocket",
-            Way::Envelope => "/ws",
+    pub(super) async fn open(server: SocketAddr, kind: ClientKind) -> Self {
+        let path = match kind {
+            ClientKind::Polling => return Self::Polling(Polling::open(server).await),
+            ClientKind::WebSocket => "/socket.io/?EIO=4&transport=websocket",
+            ClientKind::Envelope => "/ws",
         };
         let mut socket = connect(server, path).await.expect("the handshake is answered");
-        if way == Way::WebSocket {
+        if kind == ClientKind::WebSocket {
             assert!(message(&mut socket).await.unwrap().starts_with("0{"));
         }
         Self::WebSocket(socket.into())
@@ -55,7 +55,7 @@ impl Connection {
         }
     }
 
-    /// The next message, heartbeats answered; `None` once the server has ended the connection.
+    /// Receives the next message, answering heartbeats; `None` once the server has ended the connection.
     pub(super) async fn next(&mut self) -> Option<String> {
         let next = async {
             match self {
