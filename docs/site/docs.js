@@ -1,38 +1,38 @@
-// Draws docs/openapi.json and docs/asyncapi.json. A classic script in the head: the first paint is in the right colours.
+// Renders docs/openapi.json and docs/asyncapi.json. A classic script in the head, so that the first paint has the right colours.
 (() => {
   "use strict";
 
   // ------------------------------------------------------------------------------------------------------ dark or light
 
-  const KEY = "parlor.theme"; // the demo's, too
+  const KEY = "parlor.theme"; // also used by the demo
   const system = matchMedia("(prefers-color-scheme: dark)");
   const chosen = () => {
     try {
       return localStorage.getItem(KEY);
     } catch {
-      return null; // Storage is switched off: the system decides.
+      return null; // Storage is disabled: the system decides.
     }
   };
-  const dress = (theme) => {
+  const applyTheme = (theme) => {
     document.documentElement.dataset.theme = theme;
   };
-  const follow = () => dress(chosen() ?? (system.matches ? "dark" : "light"));
+  const follow = () => applyTheme(chosen() ?? (system.matches ? "dark" : "light"));
   const switchTheme = () => {
     const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
     try {
       if ((next === "dark") === system.matches) localStorage.removeItem(KEY);
       else localStorage.setItem(KEY, next);
     } catch {
-      // It lasts as long as the page, then.
+      // The choice lasts as long as the page.
     }
-    dress(next);
+    applyTheme(next);
   };
   follow();
   system.addEventListener("change", follow);
 
   // -------------------------------------------------------------------------------------------------------------- words
 
-  /** An element. Attributes that are undefined or false are left out, children that are null or false too. */
+  /** Creates an element. Attributes that are undefined or false are omitted, and so are children that are null or false. */
   const h = (tag, attributes = {}, ...children) => {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
@@ -42,11 +42,11 @@
     return element;
   };
 
-  /** Text in which `this` is code. */
+  /** Renders text in which `this` is code. */
   const words = (text) => text.split(/(`[^`]+`)/).filter(Boolean).map((part) => (part.startsWith("`") ? h("code", {}, part.slice(1, -1)) : part));
   const paragraphs = (text) => (text ?? "").split("\n\n").filter(Boolean).map((part) => h("p", {}, words(part)));
 
-  /** JSON with its kinds of token marked. */
+  /** Renders JSON with highlighted tokens. */
   const json = (value) => {
     const tokens = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)/g;
     const text = JSON.stringify(value, null, 2);
@@ -74,7 +74,7 @@
 
   // ------------------------------------------------------------------------------------------------------------ schemas
 
-  /** What a reference of this document leads to; a reference's own keys win. */
+  /** Resolves a reference within this document; keys beside the reference take precedence. */
   const resolver = (root) => function resolve(schema) {
     if (!schema?.$ref) return schema ?? {};
     const target = schema.$ref.slice(2).split("/").reduce((at, key) => at[key.replaceAll("~1", "/")], root);
@@ -85,7 +85,7 @@
   const quoted = (value) => h("code", {}, JSON.stringify(value));
   const listed = (parts, between) => parts.flatMap((part, index) => (index ? [between, part] : [part]));
 
-  /** The type of a value, in a few words. */
+  /** Describes the type of a value. */
   const kind = (schema, resolve) => {
     const { type, anyOf, oneOf, items, format } = schema;
     if ("const" in schema) return [quoted(schema.const)];
@@ -98,17 +98,17 @@
     return [type ?? "anything"];
   };
 
-  /** What bounds a value, where a reader can use it. Patterns are told in words by the descriptions. */
+  /** Describes the bounds of a value. Patterns are explained by the descriptions. */
   const bounds = ({ minimum, maximum, default: preset }) => {
-    const isTold = Number.isSafeInteger(maximum);
+    const isBounded = Number.isSafeInteger(maximum);
     const out = [];
-    if (minimum !== undefined && isTold) out.push(`${minimum} to ${maximum}`);
+    if (minimum !== undefined && isBounded) out.push(`${minimum} to ${maximum}`);
     else if (minimum) out.push(`at least ${minimum}`);
     if (preset !== undefined) out.push(`default ${preset}`);
     return out.length > 0 && h("small", {}, ` ${out.join(", ")}`);
   };
 
-  /** The object in a schema, if there is one among its choices or items. */
+  /** Returns the object in a schema, if one of its choices or its items is an object. */
   const objectIn = (schema, resolve) => {
     if (schema.properties) return schema;
     if (schema.type === "array" && schema.items) return objectIn(resolve(schema.items), resolve);
@@ -159,11 +159,11 @@
     return (schema.allOf ?? []).flatMap((part) => resolve(part).properties?.code?.enum ?? []);
   };
 
-  const answer = (status, response, resolve) => {
+  const renderResponse = (status, response, resolve) => {
     const [type, content] = Object.entries(response.content ?? {})[0] ?? [];
     const headers = Object.entries(response.headers ?? {});
-    return h("section", { class: "answer" },
-      h("p", { class: "answer-line" }, h("span", { class: `status status-${status[0]}` }, status), h("span", {}, words(response.description))),
+    return h("section", { class: "response" },
+      h("p", { class: "response-line" }, h("span", { class: `status status-${status[0]}` }, status), h("span", {}, words(response.description))),
       headers.length > 0 && table(["Header", "Type", "Meaning"], headers.map(([name, value]) => {
         const header = resolve(value);
         return h("tr", {}, h("th", { scope: "row" }, h("code", {}, name)), h("td", { class: "type" }, kind(resolve(header.schema), resolve)), h("td", {}, words(header.description)));
@@ -178,8 +178,8 @@
     const body = operation.requestBody?.content["application/json"];
     const responses = Object.entries(operation.responses).map(([status, response]) => [status, resolve(response)]);
     const refusals = responses.filter(([status, response]) => codesOf(response, resolve).length > 0);
-    const answers = responses.filter((entry) => !refusals.includes(entry));
-    const token = operation.security?.length > 0 && h("span", { class: "tag" }, "API_TOKEN, where one is set");
+    const successes = responses.filter((entry) => !refusals.includes(entry));
+    const token = operation.security?.length > 0 && h("span", { class: "tag" }, "API_TOKEN, if set");
     return h("article", { class: "card", id },
       heading(4, id, badge(method), h("code", { class: "name" }, path)),
       h("p", { class: "summary" }, words(operation.summary), token),
@@ -193,7 +193,7 @@
       }), "Parameters")],
       body && [h("h5", {}, "Body", !operation.requestBody.required && h("span", { class: "tag" }, "optional")), fields(body.schema, resolve, "Body"),
         Object.values(body.examples ?? {}).map(({ summary, value }) => example(value, summary))],
-      h("h5", {}, "Answers"), answers.map(([status, response]) => answer(status, response, resolve)),
+      h("h5", {}, "Responses"), successes.map(([status, response]) => renderResponse(status, response, resolve)),
       refusals.length > 0 && [h("h5", {}, "Refusals"), table(["Status", "Code", "When"], refusals.map(([status, response]) => h("tr", {},
         h("th", { scope: "row" }, h("span", { class: `status status-${status[0]}` }, status)),
         h("td", { class: "type" }, listed(codesOf(response, resolve).map((code) => h("code", {}, code)), " ")),
@@ -228,9 +228,9 @@
   const messageCard = (key, message, direction, replies, resolve) => {
     const id = idOf(key);
     return h("article", { class: "card", id },
-      heading(4, id, h("span", { class: `way way-${direction}` }, direction === "client" ? "you send" : "you hear"), h("code", { class: "name" }, message.title)),
+      heading(4, id, h("span", { class: `origin origin-${direction}` }, direction === "client" ? "you send" : "you receive"), h("code", { class: "name" }, message.title)),
       h("p", { class: "summary" }, words(message.summary)),
-      replies.length > 0 && h("p", { class: "replies" }, "Answered with ", listed(replies.map(({ key, title }) => h("a", { href: `#${idOf(key)}` }, h("code", {}, title))), " or "), "."),
+      replies.length > 0 && h("p", { class: "replies" }, "Response: ", listed(replies.map(({ key, title }) => h("a", { href: `#${idOf(key)}` }, h("code", {}, title))), " or "), "."),
       fields(message.payload, resolve, `Fields of ${message.title}`),
       message.examples.map(({ payload }) => example(payload, "Example")));
   };
@@ -248,7 +248,7 @@
       const keys = (action) => of(action).flatMap((operation) => operation.messages.map(last));
       return { name, channel, replies, client: keys("receive"), server: keys("send") };
     });
-    const cards = ({ replies, client, server, name }) => [["client", client, "What you send"], ["server", server, "What you hear"]].map(([direction, keys, title]) => {
+    const cards = ({ replies, client, server, name }) => [["client", client, "You send"], ["server", server, "You receive"]].map(([direction, keys, title]) => {
       const id = `wire-${name}-${direction}`;
       return [h("div", { class: "direction", id }, heading(4, id, title)), keys.map((key) => messageCard(key, messages[key], direction, replies.get(key) ?? [], resolve))];
     });
@@ -272,7 +272,7 @@
     const links = wires.flatMap(({ name, channel, client, server }) => [{
       title: channel.title, note: channel.address, id: `wire-${name}`,
       links: [...client.map((key) => [key, "client", "→"]), ...server.map((key) => [key, "server", "←"])].map(([key, direction, arrow]) => ({
-        id: idOf(key), label: [h("span", { class: `arrow way-${direction}`, "aria-label": direction === "client" ? "you send" : "you hear", role: "img" }, arrow), h("span", {}, messages[key].title)],
+        id: idOf(key), label: [h("span", { class: `arrow origin-${direction}`, "aria-label": direction === "client" ? "you send" : "you receive", role: "img" }, arrow), h("span", {}, messages[key].title)],
       })),
     }]);
     links.push({ title: "Schemas", id: "websocket-schemas", folded: true, links: schemaLinks(document, "websocket") });
@@ -299,7 +299,7 @@
       current?.removeAttribute("aria-current");
       link.setAttribute("aria-current", "location");
       current = link;
-      // Within the contents alone: the page itself must not move.
+      // Scrolls only the contents, not the page.
       const { top, bottom } = link.getBoundingClientRect();
       const frame = nav.getBoundingClientRect();
       if (frame.height > 0 && (top < frame.top || bottom > frame.bottom)) nav.scrollTop += top - frame.top - frame.height / 3;
@@ -314,15 +314,15 @@
   };
 
   const copied = async (button) => {
-    const said = document.getElementById("said");
+    const notice = document.getElementById("notice");
     try {
       await navigator.clipboard.writeText(button.dataset.copy);
-      said.textContent = "Copied.";
+      notice.textContent = "Copied.";
     } catch {
-      said.textContent = "This browser does not let the page copy.";
+      notice.textContent = "The browser does not allow copying.";
     }
-    said.classList.add("is-shown");
-    setTimeout(() => said.classList.remove("is-shown"), 1600);
+    notice.classList.add("is-shown");
+    setTimeout(() => notice.classList.remove("is-shown"), 1600);
   };
 
   const start = async () => {
@@ -348,10 +348,10 @@
       reference.replaceChildren(...parts.map(({ section }) => section));
       nav.replaceChildren(...contents(parts).flat(Infinity));
       follower(nav);
-      // Again, now that what it leads to is there.
+      // Again, now that the target exists.
       if (location.hash) location.replace(location.hash);
     } catch (error) {
-      reference.replaceChildren(h("p", { class: "state state-error", role: "alert" }, `The documents cannot be shown. ${error.message}`));
+      reference.replaceChildren(h("p", { class: "state state-error", role: "alert" }, `The documents cannot be displayed. ${error.message}`));
     }
     reference.removeAttribute("aria-busy");
   };

@@ -1,8 +1,8 @@
-// The guides: dark or light, the contents on small screens, and search. A classic script in the head: the first paint is in the right colours.
+// The guides: theme, navigation on small screens, and search. A classic script in the head, so that the first paint has the right colours.
 (() => {
   "use strict";
 
-  const KEY = "parlor.theme"; // the demo's, too
+  const KEY = "parlor.theme"; // also used by the demo
   const system = matchMedia("(prefers-color-scheme: dark)");
   const stored = () => {
     try {
@@ -72,7 +72,7 @@
       return;
     }
     const found = find(await load(), words);
-    // A later key press has its own answer.
+    // Superseded by a later key press.
     if (input.value !== asked) return;
     const items = found.map(({ url, page, heading, text }) => {
       const title = heading && heading !== page ? `${page}: ${heading}` : page;
