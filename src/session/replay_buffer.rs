@@ -80,7 +80,7 @@ impl<T> ReplayBuffer<T> {
         if self.held.len() == self.held.capacity() {
             // Grows by half instead of doubling: the buffer is a good part of an idle connection's
             // memory.
-            self.held.reserve_exact(self.held.len() / 2 + 4);
+            self.held.reserve_exact(self.held.len() / 2 + 2);
         }
         self.held.push_back(Held { sent: now, bytes, frame });
         self.prune(now);

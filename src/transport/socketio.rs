@@ -70,7 +70,6 @@ impl SocketIoSettings {
 #[derive(Clone)]
 pub struct SocketIoEndpoint {
     hub: Arc<Hub>,
-    lifecycle: Lifecycle,
     settings: Arc<SocketIoSettings>,
     polling: Polling,
     websocket: WebSocketEndpoint,
@@ -80,8 +79,8 @@ impl SocketIoEndpoint {
     /// Creates an endpoint whose clients share `hub` and whose WebSocket connections are served by
     /// `websocket`.
     pub fn new(hub: Arc<Hub>, lifecycle: Lifecycle, settings: SocketIoSettings, websocket: WebSocketEndpoint) -> Self {
-        let polling = Polling::new(Arc::clone(&hub), lifecycle.clone(), settings.clone());
-        Self { hub, lifecycle, settings: Arc::new(settings), polling, websocket }
+        let polling = Polling::new(Arc::clone(&hub), lifecycle, settings.clone());
+        Self { hub, settings: Arc::new(settings), polling, websocket }
     }
 
     /// Asks polling clients to disconnect and waits until they have fetched their queued frames.
@@ -148,9 +147,8 @@ impl SocketIoEndpoint {
     /// Upgrades a polling connection to a WebSocket.
     fn upgrade(&self, mut request: Request, handshake: Handshake, session: Arc<PollingSession>) -> Response {
         let upgrade = hyper::upgrade::on(&mut request);
-        let (websocket, settings) = (self.websocket.clone(), Arc::clone(&self.settings));
-        // Boxed: the state of a task's first phase occupies memory for its whole life.
-        let probing = Box::pin(async move {
+        let settings = Arc::clone(&self.settings);
+        self.websocket.take_over(async move {
             let attempt = async {
                 let (stream, early) = upgrade.await.ok().and_then(into_stream)?;
                 let mut socket = accept(stream, early, session.limiter()?, settings.max_payload()).await;
@@ -161,11 +159,6 @@ impl SocketIoEndpoint {
                 session.abandon_upgrade();
             }
             Some((socket?, session.take()?))
-        });
-        self.lifecycle.spawn(async move {
-            if let Some((socket, executor)) = probing.await {
-                websocket.take_over(socket, executor).await;
-            }
         });
         handshake.accept()
     }

@@ -28,7 +28,7 @@ use http::header;
 
 use self::connection::Connection;
 pub(super) use self::connection::{Socket, accept};
-use super::executor::Executor;
+use super::executor::{End, Executor};
 use super::handshake::{Handshake, into_stream};
 use super::listener::Pending;
 use super::queue::{QueueLimits, SendQueue};
@@ -146,9 +146,8 @@ impl WebSocketEndpoint {
         let upgrade = hyper::upgrade::on(&mut request);
         let pending = request.extensions_mut().remove::<Pending>();
         let settings = Arc::clone(&self.settings);
-        // Boxed: the state of a task's first phase occupies memory for its whole life.
         let executor = Box::new(executor);
-        let opening = Box::pin(async move {
+        let opening = async move {
             let (stream, early) = upgrade.await.ok().and_then(into_stream)?;
             let limiter = Arc::clone(executor.limiter());
             let socket = accept(stream, early, limiter, max_bytes).await;
@@ -156,18 +155,40 @@ impl WebSocketEndpoint {
             let opened = connection.open(grant);
             drop(pending);
             Some((connection, opened))
-        });
-        let settings = Arc::clone(&self.settings);
-        self.lifecycle.spawn(async move {
-            let Some((mut connection, opened)) = opening.await else { return };
-            connection.run(opened, settle_timeout, &settings).await;
-        });
+        };
+        self.spawn(opening, settle_timeout);
         handshake.accept()
     }
 
-    /// Serves a connection that upgraded from another transport, until it ends.
-    pub(super) async fn take_over(&self, socket: Socket, executor: Box<Executor>) {
-        let settle_timeout = self.settings.handshake_timeout;
-        Connection::new(socket, executor, &self.settings).run(Ok(()), settle_timeout, &self.settings).await;
+    /// Serves a connection that upgrades from another transport, once `upgrading` has its WebSocket.
+    pub(super) fn take_over<U>(&self, upgrading: U)
+    where
+        U: Future<Output = Option<(Socket, Box<Executor>)>> + Send + 'static,
+    {
+        let settings = Arc::clone(&self.settings);
+        let opening = async move {
+            let (socket, executor) = upgrading.await?;
+            Some((Connection::new(socket, executor, &settings), Ok(())))
+        };
+        self.spawn(opening, self.settings.handshake_timeout);
+    }
+
+    /// Spawns the task of a connection: it waits for `opening`, and serves the connection if that succeeds.
+    ///
+    /// A task occupies the memory of its largest phase for its whole life. So the first and the last phase are boxed, and no
+    /// function comes between the task and [`Connection::serve`].
+    fn spawn<O>(&self, opening: O, settle_timeout: Duration)
+    where
+        O: Future<Output = Option<(Connection, Result<(), End>)>> + Send + 'static,
+    {
+        let (opening, settings) = (Box::pin(opening), Arc::clone(&self.settings));
+        self.lifecycle.spawn(async move {
+            let Some((mut connection, opened)) = opening.await else { return };
+            let end = match opened {
+                Ok(()) => connection.serve(settle_timeout, &settings).await,
+                Err(end) => end,
+            };
+            Box::pin(connection.finish(end)).await;
+        });
     }
 }

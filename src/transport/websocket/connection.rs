@@ -87,23 +87,12 @@ impl Connection {
         self.executor.open(grant)
     }
 
-    /// Serves the connection until it ends. `opened` is the result of opening it; the client has
-    /// `settle_timeout` to join or connect.
-    pub(super) async fn run(
-        &mut self,
-        opened: Result<(), End>,
-        settle_timeout: Duration,
-        settings: &WebSocketSettings,
-    ) {
-        let end = match opened {
-            Ok(()) => self.serve(settle_timeout, settings).await,
-            Err(end) => end,
-        };
+    /// Ends the sessions of the connection, and sends the close frame that `end` asks for.
+    pub(super) async fn finish(&mut self, end: End) {
         self.executor.finish(&end);
         if let Some((code, why)) = end.close {
             let limit = self.executor.hub().timeouts().last_write;
-            // Boxed, so that the future stays small for the life of the connection.
-            timeout(limit, Box::pin(self.send_close(code, why))).await.ok();
+            timeout(limit, self.send_close(code, why)).await.ok();
         }
     }
 
@@ -132,12 +121,13 @@ impl Connection {
         std::future::pending::<()>().await;
     }
 
-    async fn serve(&mut self, mut settle_timeout: Duration, settings: &WebSocketSettings) -> End {
+    /// Serves the connection until it ends. The client has `settle_timeout` to join or connect.
+    pub(super) async fn serve(&mut self, mut settle_timeout: Duration, settings: &WebSocketSettings) -> End {
         let mut unsettled: Option<Pin<Box<Sleep>>> = None;
         loop {
             let wake = poll_fn(|context| self.poll_wake(context, &mut unsettled, &mut settle_timeout, settings)).await;
             let done = match wake {
-                Wake::Write(frames) => self.write(frames).await,
+                Wake::Write(mut frames) => self.write(&mut frames).await,
                 Wake::Read(message) => {
                     let is_answered = matches!(message, Some(Ok(Message::Ping(_) | Message::Close(_))));
                     match self.read(message) {
@@ -233,18 +223,19 @@ impl Connection {
 
     /// Writes queued frames in as few writes as possible. If a close frame is among them, ends the
     /// sessions, and also writes what was queued until then.
-    async fn write(&mut self, mut frames: VecDeque<Outgoing>) -> Result<(), End> {
-        let end = batch::end_of(&frames);
+    async fn write(&mut self, frames: &mut VecDeque<Outgoing>) -> Result<(), End> {
+        // Boxed: it would occupy memory for the life of the connection.
+        let end = batch::end_of(frames).map(Box::new);
         if end.is_some() {
             self.executor.end_sessions(LeaveReason::Kicked);
             frames.extend(self.queue.rest());
         }
         while !frames.is_empty() {
-            let (buffer, count, bytes) = batch::encode(&mut frames);
+            let (buffer, count, bytes) = batch::encode(frames);
             self.write_buffer(&buffer).await?;
             self.queue.depth().written(count, bytes);
         }
-        end.map_or(Ok(()), Err)
+        end.map_or(Ok(()), |end| Err(*end))
     }
 
     async fn write_buffer(&mut self, buffer: &[u8]) -> Result<(), End> {
