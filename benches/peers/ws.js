@@ -43,12 +43,12 @@ server.on('connection', (socket) => {
       case 'answer':
       case 'candidate': {
         const { targetId, ...signal } = message
-        const told = { ...signal, from: id }
+        const relayed = { ...signal, from: id }
         if (targetId) {
           const peer = rooms.get(roomId)?.get(targetId)
-          if (peer) tell(peer, told)
+          if (peer) tell(peer, relayed)
         } else {
-          for (const [, peer] of others()) tell(peer, told)
+          for (const [, peer] of others()) tell(peer, relayed)
         }
         break
       }

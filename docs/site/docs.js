@@ -239,7 +239,7 @@
     const resolve = resolver(document);
     const { messages } = document.components;
     const operations = Object.values(document.operations);
-    const wires = Object.entries(document.channels).map(([name, channel]) => {
+    const protocols = Object.entries(document.channels).map(([name, channel]) => {
       const of = (action) => operations.filter((operation) => operation.action === action && last(operation.channel) === name);
       const replies = new Map();
       for (const { messages: asked, reply } of of("receive")) {
@@ -249,13 +249,13 @@
       return { name, channel, replies, client: keys("receive"), server: keys("send") };
     });
     const cards = ({ replies, client, server, name }) => [["client", client, "You send"], ["server", server, "You receive"]].map(([direction, keys, title]) => {
-      const id = `wire-${name}-${direction}`;
+      const id = `protocol-${name}-${direction}`;
       return [h("div", { class: "direction", id }, heading(4, id, title)), keys.map((key) => messageCard(key, messages[key], direction, replies.get(key) ?? [], resolve))];
     });
     const section = h("section", { class: "part", id: "websocket" }, heading(2, "websocket", "WebSocket"), paragraphs(document.info.description),
-      wires.map((wire) => {
-        const { name, channel } = wire;
-        const id = `wire-${name}`;
+      protocols.map((protocol) => {
+        const { name, channel } = protocol;
+        const id = `protocol-${name}`;
         const given = [
           ...Object.entries(channel.parameters ?? {}).map(([parameter, { description }]) => [parameter, "in the path", ["text"], description]),
           ...Object.entries(channel.bindings?.ws?.query?.properties ?? {}).map(([parameter, schema]) => [parameter, "in the query", kind(schema, resolve), schema.description, true]),
@@ -266,11 +266,11 @@
             given.length > 0 && table(["Parameter", "Type", "Meaning"], given.map(([parameter, where, type, description, isOptional]) => h("tr", {},
               h("th", { scope: "row" }, h("code", {}, parameter, isOptional && h("span", { class: "optional", title: "optional" }, "?")), h("small", {}, ` ${where}`)),
               h("td", { class: "type" }, type), h("td", {}, words(description)))), "Parameters")),
-          cards(wire)];
+          cards(protocol)];
       }),
       h("section", { class: "group", id: "websocket-schemas" }, heading(3, "websocket-schemas", "Schemas")), schemaCards(document.components.schemas, "websocket", resolve));
-    const links = wires.flatMap(({ name, channel, client, server }) => [{
-      title: channel.title, note: channel.address, id: `wire-${name}`,
+    const links = protocols.flatMap(({ name, channel, client, server }) => [{
+      title: channel.title, note: channel.address, id: `protocol-${name}`,
       links: [...client.map((key) => [key, "client", "→"]), ...server.map((key) => [key, "server", "←"])].map(([key, direction, arrow]) => ({
         id: idOf(key), label: [h("span", { class: `arrow origin-${direction}`, "aria-label": direction === "client" ? "you send" : "you receive", role: "img" }, arrow), h("span", {}, messages[key].title)],
       })),

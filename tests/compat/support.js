@@ -106,7 +106,7 @@ export class Server {
     for (;;) {
       const { connections } = await (await fetch(`${this.url}/health`)).json()
       if (connections === count) return
-      assert(Date.now() < until, `/health says ${connections} connections and not ${count}`)
+      assert(Date.now() < until, `/health sends ${connections} connections and not ${count}`)
       await pause(5)
     }
   }
@@ -135,7 +135,7 @@ export class Server {
 /** A client of any language. A subclass implements `send(event, args, acknowledge?)` and `close()`. */
 export class Peer {
   inbox = []
-  heard = []
+  received = []
   #waiting
 
   constructor(name) {
@@ -199,12 +199,12 @@ export class Peer {
 
   /** Asserts that all events that the server has sent are read. */
   async quiet() {
-    await this.refused('NOT_IN_ROOM', 'ice-candidate', { roomId: 'a room that nobody joins', candidate: null })
-    assert.deepEqual(this.inbox, [], `${this.name} heard more than it should`)
+    await this.refused('NOT_IN_ROOM', 'ice-candidate', { roomId: 'an unused room', candidate: null })
+    assert.deepEqual(this.inbox, [], `${this.name} received unexpected events`)
   }
 
   story() {
-    return `last heard by ${this.name}:\n  ${this.heard.slice(-20).join('\n  ')}`
+    return `last messages to ${this.name}:\n  ${this.received.slice(-20).join('\n  ')}`
   }
 }
 
@@ -216,7 +216,7 @@ class OfficialClient extends Peer {
     const { transports, options } = cell
     this.socket = IO[cell.major](url, { forceNew: true, reconnection: false, ...(transports && { transports }), ...options })
     this.engine = this.socket.io.engine
-    this.engine.on('packet', ({ type, data }) => this.heard.push(`${type} ${data ?? ''}`))
+    this.engine.on('packet', ({ type, data }) => this.received.push(`${type} ${data ?? ''}`))
     for (const event of cell.events ?? EVENTS) this.socket.on(event, (...args) => this.receive(event, args))
     this.connected = new Promise((resolve, reject) => {
       this.socket.once('connect', () => {
@@ -303,7 +303,7 @@ export function scenarios(server, cell = CELLS[7]) {
     } catch (error) {
       for (const peer of peers) peer.close()
       server.spoiled = true
-      error.message += `\n--- the server said:\n${server.output.slice(-4_000)}`
+      error.message += `\n--- output of the server:\n${server.output.slice(-4_000)}`
       throw error
     }
   })

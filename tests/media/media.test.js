@@ -30,7 +30,7 @@ afterEach(async () => {
 })
 
 async function join(id) {
-  const member = await Member.joined(server.url, 'hall', id)
+  const member = await Member.joined(server.url, 'room', id)
   members.push(member)
   return member
 }
@@ -42,7 +42,7 @@ function onlyEver(spectator, ...expected) {
   assert.deepEqual(all.sort(), expected.sort(), JSON.stringify([...spectator.seen]))
 }
 
-test('each of two hears and sees the other', async () => {
+test('two members receive audio and video of each other', async () => {
   const [ann, ben] = [await join('ann'), await join('ben')]
   const sent = {
     ann: [await ann.speaks('low'), await ann.films('red')],
@@ -61,7 +61,7 @@ test('each of two hears and sees the other', async () => {
   await server.holds({ parlor_media_transports: 4, parlor_media_producers: 4, parlor_media_consumers: 4 })
 })
 
-test('who comes late hears and sees all who are there, each as who they are', async () => {
+test('a later member receives the media of each existing member', async () => {
   const voices = { ann: ['low', 'red'], ben: ['high', 'blue'], cat: ['shrill', 'green'] }
   for (const [id, [tone, colour]] of Object.entries(voices)) {
     const member = await join(id)
@@ -82,7 +82,7 @@ test('who comes late hears and sees all who are there, each as who they are', as
   for (const { spectator, what } of received) onlyEver(spectator, what)
 })
 
-test('a paused consumer gets nothing, and goes on with what is sent then', async () => {
+test('a paused consumer receives nothing, and continues with current media', async () => {
   const [ann, ben, cat] = [await join('ann'), await join('ben'), await join('cat')]
   const { microphone, producer: voice } = await ann.speaks('low')
   const { camera, producer: picture } = await ann.films('red')
@@ -109,7 +109,7 @@ test('a paused consumer gets nothing, and goes on with what is sent then', async
   onlyEver(benHears.spectator, 'low', 'shrill')
 })
 
-test('of a paused producer nobody gets anything, and all are told', async () => {
+test('consumers of a paused producer receive nothing, and are notified', async () => {
   const [ann, ben] = [await join('ann'), await join('ben')]
   const { microphone, producer: voice } = await ann.speaks('low')
   const { camera, producer: picture } = await ann.films('red')
@@ -136,7 +136,7 @@ test('of a paused producer nobody gets anything, and all are told', async () => 
   onlyEver(lateSees.spectator, 'green')
 })
 
-test('what is closed ends at both ends, and the rest goes on', async () => {
+test('closing ends media at both ends, and other media continues', async () => {
   const [ann, ben] = [await join('ann'), await join('ben')]
   const { producer: voice } = await ann.speaks('low')
   const { producer: picture } = await ann.films('red')
@@ -166,7 +166,7 @@ test('what is closed ends at both ends, and the rest goes on', async () => {
   await server.holds({ parlor_media_transports: 3, parlor_media_producers: 0, parlor_media_consumers: 0 })
 })
 
-test('what the client module of the demo does not want ends at the server', async () => {
+test('consumers that the client module closes are closed at the server', async () => {
   const [ann, ben] = [await join('ann'), await join('ben')]
   const { producer } = await ann.speaks('low')
   const media = new SfuMedia({ ask: (type, payload) => ben.ask(type, payload), device: new Device({ handlerName: 'Chrome111' }) })
@@ -181,7 +181,7 @@ test('what the client module of the demo does not want ends at the server', asyn
   media.close()
 })
 
-test('who leaves takes along all of theirs, and nobody else notices', async () => {
+test('a leave closes the media of the member, and no other media', async () => {
   const [ann, ben, cat] = [await join('ann'), await join('ben'), await join('cat')]
   await ann.speaks('low')
   await ben.speaks('high')
@@ -191,7 +191,7 @@ test('who leaves takes along all of theirs, and nobody else notices', async () =
   const ofBen = await cat.receives(benFilm.id)
   await ann.receives(benFilm.id)
   await Promise.all([ofAnn.spectator.gets('red'), ofBen.spectator.gets('blue')])
-  await ann.ask('room:leave', { roomId: 'hall' })
+  await ann.ask('room:leave', { roomId: 'room' })
   await cat.hears('producer:closed', { producerId: annFilm.id, userId: 'ann' })
   await cat.hears('consumer:closed', { consumerId: ofAnn.consumer.id })
   await server.holds({ parlor_media_transports: 4, parlor_media_producers: 2, parlor_media_consumers: 1 })
@@ -210,7 +210,7 @@ async function talk() {
   return { sender, microphone, camera, receiver, hears: hears.spectator, sees: sees.spectator }
 }
 
-test('media goes on after ICE was restarted by who sends', async () => {
+test('media continues after an ICE restart of the sender', async () => {
   const { sender, microphone, camera, hears, sees } = await talk()
   const before = await sender.restartsIce(sender.sending)
   microphone.tone = 'high'
@@ -222,7 +222,7 @@ test('media goes on after ICE was restarted by who sends', async () => {
   assert(sent > 20, `${sent} packets went over the new path`)
 })
 
-test('media goes on after ICE was restarted by who receives', async () => {
+test('media continues after an ICE restart of the receiver', async () => {
   const { microphone, camera, receiver, hears, sees } = await talk()
   const before = await receiver.restartsIce(receiver.receiving)
   microphone.tone = 'high'
@@ -233,7 +233,7 @@ test('media goes on after ICE was restarted by who receives', async () => {
 })
 
 // The server must not keep sending to the address from before the restart.
-test('after ICE was restarted media comes over the new path', async () => {
+test('media uses the new path after an ICE restart', async () => {
   const { receiver, hears, sees } = await talk()
   await receiver.restartsIce(receiver.receiving)
   await Promise.all([hears.gets('low', 10), sees.gets('red', 20)])

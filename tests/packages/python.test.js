@@ -69,7 +69,7 @@ describe("the Python client, from its wheel", () => {
   });
 
   for (const protocol of ["envelope", "socketio"]) {
-    test(`the example holds a call with Chromium over ${protocol}`, async (t) => {
+    test(`the example completes a call with Chromium over ${protocol}`, async (t) => {
       const server = await startServer({ env: { HOST: "0.0.0.0" } });
       t.after(() => server.stop("SIGKILL"));
       const url = `http://127.0.0.1:${server.port}`;

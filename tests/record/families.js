@@ -5,10 +5,10 @@
 
 const relay = (socket, from, to) => socket.on(from, (data) => socket.to(data.to).emit(to, { ...data, from: socket.id }))
 
-/** Each page is told the names of those that joined after it: Ann and Bo may join in either order. */
-const areTold = (pages) => /^(Ann|Bo),Cy,Cy$/.test(pages.flatMap(({ seen }) => seen.names ?? []).sort().join())
+/** Each page receives the names of later pages: Ann and Bo may join in either order. */
+const areNotified = (pages) => /^(Ann|Bo),Cy,Cy$/.test(pages.flatMap(({ seen }) => seen.names ?? []).sort().join())
 
-/** Positions instead of objects, and ids of the users' own. Whoever is there offers. */
+/** Positions instead of objects, and ids chosen by the users. Existing peers send offers. */
 const strings = {
   name: 'bare strings',
   client: 4,
@@ -102,7 +102,7 @@ const objects = {
   },
   chat: (page, text) => page.socket.emit('chat:send', { text }),
   leave: (page) => page.socket.emit('room:leave'),
-  check: (pages) => pages.every((page) => page.seen.entered) && areTold(pages),
+  check: (pages) => pages.every((page) => page.seen.entered) && areNotified(pages),
 }
 
 /** The server tells both sides whom to connect to, and who offers. */
@@ -181,7 +181,7 @@ const signal = {
   leave: (page) => page.socket.disconnect(),
 }
 
-/** People are called by an id of their own, and told who calls by name. */
+/** People are called by an id of their own, and receive the name of the caller. */
 const callUser = {
   name: 'call-user with personal ids',
   client: 4,
@@ -224,7 +224,7 @@ const callUser = {
   },
   chat: (page, text) => page.socket.emit('note', { text }),
   leave: (page) => page.socket.disconnect(),
-  check: (pages) => areTold(pages) && pages[2].seen.callers.sort().join() === 'Ann,Bo',
+  check: (pages) => areNotified(pages) && pages[2].seen.callers.sort().join() === 'Ann,Bo',
 }
 
 /** Everyone gets the list of everyone, after each change. The one that is new calls. */

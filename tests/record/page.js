@@ -20,7 +20,7 @@ export class Page {
   }
 
   #call(peer) {
-    if (typeof peer !== 'string' || !peer) throw new Error(`${this.name} was told of the peer ${JSON.stringify(peer)}`)
+    if (typeof peer !== 'string' || !peer) throw new Error(`${this.name} was notified of the peer ${JSON.stringify(peer)}`)
     if (!this.calls.has(peer)) this.calls.set(peer, { remote: null, local: null, candidates: 0 })
     return this.calls.get(peer)
   }

@@ -16,7 +16,7 @@ const folder = mkdtempSync(path.join(tmpdir(), 'parlor-record-'))
 after(() => rmSync(folder, { recursive: true }))
 
 for (const family of FAMILIES) {
-  test(`the pages of "${family.name}" hold their call on Parlor`, async () => {
+  test(`the pages of "${family.name}" complete their call on Parlor`, async () => {
     const file = path.join(folder, `${family.name.replaceAll(' ', '-')}.toml`)
     const { summary, env } = await learn(family, file)
     const [, reproduced, expected] = /(\d+) of (\d+) server events reproduced, the call connects/.exec(summary) ?? []
@@ -54,7 +54,7 @@ describe('bad input ends with one line, and nothing is written', () => {
     await fails(program, /cannot be reached: .*refused/)
   })
 
-  test('an upstream that is no Socket.IO server', async () => {
+  test('an upstream that is not a Socket.IO server', async () => {
     const server = createServer((_, response) => response.writeHead(404).end())
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
     const recorder = await record(`http://127.0.0.1:${server.address().port}`, '--out', out)
@@ -93,7 +93,7 @@ describe('bad input ends with one line, and nothing is written', () => {
     server.close()
   })
 
-  test('a file that is no trace', async () => {
+  test('a file that is not a trace', async () => {
     await fails(new Program(['profile', 'infer', path.join(import.meta.dirname, 'package.json')]), /not a trace/)
   })
 })

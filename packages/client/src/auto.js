@@ -67,7 +67,7 @@ export class AutoCall extends Emitter {
   #former = null;
   /** @type {RoomMode | null} */
   #mode = null;
-  /** Whether somebody has chosen the mode, so that it does not change by itself. */
+  /** Whether a member has chosen the mode, so that it does not change by itself. */
   #asked;
   /** The other people in the room, in the order of joining. @type {Map<string, User>} */
   #users = new Map();

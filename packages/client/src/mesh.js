@@ -243,8 +243,8 @@ export class Mesh extends Emitter {
    * @param {string} reason
    */
   #lose(member, reason) {
-    const goodbye = reason === "left" || reason === "kicked" || reason === "closed";
-    if (!goodbye && member.peer?.alive) this.#update(member.id, { away: true, listed: false });
+    const isFinal = reason === "left" || reason === "kicked" || reason === "closed";
+    if (!isFinal && member.peer?.alive) this.#update(member.id, { away: true, listed: false });
     else this.#remove(member, reason);
   }
 

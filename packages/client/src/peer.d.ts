@@ -24,7 +24,7 @@
 export class Peer extends Emitter<PeerEvents> {
     /** @param {PeerOptions} options */
     constructor({ polite, iceServers, renewIceServers, outgoing }: PeerOptions);
-    /** Identifies this end of the connection, so that signals for an earlier one can be told apart. */
+    /** Identifies this end of the connection, so that signals for an earlier one can be distinguished. */
     id: string;
     /** The other end's {@link Peer#id}, once known. @type {string | null} */
     remoteId: string | null;

@@ -61,7 +61,7 @@ const MESSAGE_LIMIT = 16384;
 
 /** @extends {Emitter<PeerEvents>} */
 export class Peer extends Emitter {
-  /** Identifies this end of the connection, so that signals for an earlier one can be told apart. */
+  /** Identifies this end of the connection, so that signals for an earlier one can be distinguished. */
   id = Math.random().toString(36).slice(2, 10);
   /** The other end's {@link Peer#id}, once known. @type {string | null} */
   remoteId = null;

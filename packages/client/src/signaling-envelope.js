@@ -112,7 +112,7 @@ export class EnvelopeSignaling extends WebSocketSignaling {
   }
 
   /** @param {string} roomId @protected @override */
-  goodbye(roomId) {
+  sendLeave(roomId) {
     this.send(envelope("room:leave", { roomId }));
   }
 
@@ -132,8 +132,8 @@ export class EnvelopeSignaling extends WebSocketSignaling {
    */
   async transmit(kind, targetUserId, body, extra) {
     if (!this.online) throw new SignalingError("OFFLINE");
-    const said = kind === "candidate" ? { candidate: null, sdpMid: null, sdpMLineIndex: null, ...body } : body;
-    return this.#request(TYPES[kind], { ...extra, ...said, targetUserId, roomId: this.roomId });
+    const content = kind === "candidate" ? { candidate: null, sdpMid: null, sdpMLineIndex: null, ...body } : body;
+    return this.#request(TYPES[kind], { ...extra, ...content, targetUserId, roomId: this.roomId });
   }
 
   /** @param {string} topic @param {object} data @param {string} [targetUserId] @protected @override */

@@ -83,7 +83,7 @@ export class SessionSignaling extends WebSocketSignaling {
   }
 
   /** @param {string} sessionId @protected @override */
-  goodbye(sessionId) {
+  sendLeave(sessionId) {
     this.send({ type: "leave", sessionId });
   }
 
@@ -98,8 +98,8 @@ export class SessionSignaling extends WebSocketSignaling {
    */
   async transmit(kind, _other, body, extra) {
     if (!this.online) throw new SignalingError("OFFLINE");
-    const said = kind === "candidate" ? { candidate: body } : { sdp: body };
-    this.send({ ...extra, type: kind, ...said, sessionId: this.roomId });
+    const content = kind === "candidate" ? { candidate: body } : { sdp: body };
+    this.send({ ...extra, type: kind, ...content, sessionId: this.roomId });
     const key = String(++this.#signals);
     this.#unsure.add(key);
     try {

@@ -72,7 +72,7 @@ export class SocketIoSignaling extends Signaling {
   }
 
   /** @param {string} roomId @protected @override */
-  goodbye(roomId) {
+  sendLeave(roomId) {
     this.#socket.emit("leave-room", { roomId });
   }
 

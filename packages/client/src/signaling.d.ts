@@ -17,7 +17,7 @@ export const ANSWER_TIMEOUT_MS: 8000;
  * @property {boolean} [calling] its offer is the next event
  * @property {"sfu" | "auto"} [media] the peer uses only the media server, or what the room agrees on; by default, only the mesh
  * @property {import("./auto.js").RoomMode} [mode] the mode that this peer has announced for the room
- * @property {boolean} [asked] whether somebody has chosen that mode
+ * @property {boolean} [asked] whether a member has chosen that mode
  */
 /**
  * Identifies the two ends of a peer connection; sent by `mesh.js`.
@@ -167,7 +167,7 @@ export class Signaling extends Emitter<SignalingEvents> {
     /** Closes the connection. @abstract @protected */
     protected disconnect(): void;
     /** Sends the last message before closing, if closing alone is not a leave. @param {string} _roomId @protected */
-    protected goodbye(_roomId: string): void;
+    protected sendLeave(_roomId: string): void;
     /** Sends a newer token, if the protocol supports that. @param {string} _token @returns {Promise<unknown>} @protected */
     protected authenticate(_token: string): Promise<unknown>;
     /**
@@ -242,7 +242,7 @@ export type User = {
      */
     mode?: import("./auto.js").RoomMode | undefined;
     /**
-     * whether somebody has chosen that mode
+     * whether a member has chosen that mode
      */
     asked?: boolean | undefined;
 };

@@ -38,7 +38,7 @@ const ICE_SERVERS_TIMEOUT_MS = 3000;
  * @property {boolean} [calling] its offer is the next event
  * @property {"sfu" | "auto"} [media] the peer uses only the media server, or what the room agrees on; by default, only the mesh
  * @property {import("./auto.js").RoomMode} [mode] the mode that this peer has announced for the room
- * @property {boolean} [asked] whether somebody has chosen that mode
+ * @property {boolean} [asked] whether a member has chosen that mode
  */
 
 /**
@@ -149,7 +149,7 @@ export class Signaling extends Emitter {
 
   /** Leaves the room and disconnects. Safe while a page is being closed: nothing is awaited. */
   leave() {
-    if (this.#roomId !== null && this.online) this.goodbye(this.#roomId);
+    if (this.#roomId !== null && this.online) this.sendLeave(this.#roomId);
     this.close();
   }
 
@@ -302,7 +302,7 @@ export class Signaling extends Emitter {
   disconnect() {}
 
   /** Sends the last message before closing, if closing alone is not a leave. @param {string} _roomId @protected */
-  goodbye(_roomId) {}
+  sendLeave(_roomId) {}
 
   /** Sends a newer token, if the protocol supports that. @param {string} _token @returns {Promise<unknown>} @protected */
   authenticate(_token) {

@@ -1,4 +1,4 @@
-"""A python-socketio client that is told over stdin what to do and tells over stdout what it heard, one JSON value a line.
+"""A python-socketio client that is controlled over stdin, and reports received events over stdout, one JSON value per line.
 
 In:  {"event": name, "args": [...], "ask": number or null}, or {"close": true}
 Out: {"connected": transport}, {"event": name, "args": [...]}, {"answer": number, "args": [...]}

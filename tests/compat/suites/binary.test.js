@@ -9,7 +9,7 @@ const FILE = Buffer.from([0, 1, 2, 0xfe, 0xff])
 const THUMBNAIL = Buffer.alloc(300, 7)
 
 /** Returns the client's next event of this name. */
-function heard(peer, event) {
+function nextEvent(peer, event) {
   return within(new Promise((resolve) => peer.socket.once(event, (...args) => resolve(args))), () => `${peer.name} waits for ${event}`)
 }
 
@@ -28,7 +28,7 @@ suite('binary events', {}, (server) => {
           for (const earlier of [sender, ...receivers]) await earlier.next('user-joined')
           receivers.push(receiver)
         }
-        const arrivals = receivers.map((receiver) => heard(receiver, 'file'))
+        const arrivals = receivers.map((receiver) => nextEvent(receiver, 'file'))
         assert.deepEqual(await sender.ask('file', { name: 'a.bin', data: FILE, thumbnails: [THUMBNAIL] }), { ok: true, success: true })
         for (const [event] of await Promise.all(arrivals)) {
           assert.equal(event.name, 'a.bin')
@@ -38,12 +38,12 @@ suite('binary events', {}, (server) => {
         }
       })
 
-      scenario('with an attachment as first argument stay as they are', async ({ room, connect }) => {
+      scenario('with an attachment as first argument are relayed unchanged', async ({ room, connect }) => {
         const [sender, receiver] = [await connect('sender'), await connect('receiver')]
         await receiver.join({ roomId: room, userId: 'receiver' })
         await sender.join({ roomId: room, userId: 'sender' })
         await receiver.next('user-joined')
-        const arrival = heard(receiver, 'chunk')
+        const arrival = nextEvent(receiver, 'chunk')
         sender.tell('chunk', FILE, 'a.bin', THUMBNAIL)
         const [first, name, last] = await arrival
         assert.deepEqual([Buffer.from(first), name, Buffer.from(last)], [FILE, 'a.bin', THUMBNAIL])

@@ -14,10 +14,10 @@ async function call({ room, create }, calling, called) {
 
 suite('a whole call', {}, (server) => {
   matrix(server, (scenario, cell) => {
-    scenario('between two of a kind', (world) => call(world, cell, cell))
+    scenario('between two clients of the same version', (world) => call(world, cell, cell))
   })
 
-  describe('between clients that differ', () => {
+  describe('between different clients', () => {
     const scenario = scenarios(server)
     for (const [index, calling] of CELLS.entries()) {
       // Four later is the next version with the next transport; eight later is the previous version with the previous transport.

@@ -5,7 +5,7 @@ import { assertErrorEvent, matrix, suite } from '../support.js'
 
 suite('a full room', { MAX_ROOM_SIZE: '2' }, (server) => {
   matrix(server, (scenario) => {
-    scenario('refuses one more, who can come when there is a place', async ({ room, connect, members }) => {
+    scenario('refuses an additional peer, which can join after another leaves', async ({ room, connect, members }) => {
       const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
       const carol = await connect('carol')
       await carol.refused('ROOM_FULL', 'join-room', { roomId: room, userId: 'carol' })
@@ -20,7 +20,7 @@ suite('a full room', { MAX_ROOM_SIZE: '2' }, (server) => {
       assert.equal((await bob.next('user-joined')).id, 'carol')
     })
 
-    scenario('lets its own in again', async ({ room, connect, members }) => {
+    scenario('lets its members join again', async ({ room, connect, members }) => {
       const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
       await alice.join({ roomId: room, userId: 'alice' })
       const newer = await connect('alice again')
@@ -30,12 +30,12 @@ suite('a full room', { MAX_ROOM_SIZE: '2' }, (server) => {
       assert.equal((await bob.next('user-joined')).socketId, newer.connection)
     })
 
-    scenario('is the only one that is full', async ({ room, connect, members }) => {
+    scenario('does not affect other rooms', async ({ room, connect, members }) => {
       await members({ userId: 'bob' }, { userId: 'alice' })
       await (await connect('carol')).join(`${room}-other`, 'carol')
     })
 
-    scenario('gives its last place to one of many', async ({ room, connect, members }) => {
+    scenario('admits exactly one of many concurrent joins', async ({ room, connect, members }) => {
       const [bob] = await members({ userId: 'bob' })
       const rivals = await Promise.all(Array.from({ length: 5 }, (_, index) => connect(`rival ${index}`)))
       const acks = await Promise.all(rivals.map((peer, index) => peer.ask('join-room', room, `rival-${index}`)))

@@ -5,7 +5,7 @@ import { assertErrorEvent, matrix, suite } from '../support.js'
 
 suite('a room that an operator closes', {}, (server) => {
   matrix(server, (scenario) => {
-    scenario('tells each of its peers, and no other', async ({ server, room, connect, members }) => {
+    scenario('notifies each of its peers, and no other', async ({ server, room, connect, members }) => {
       const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
       const bystander = await connect('bystander')
       await bystander.join(`${room}-other`, 'bob')

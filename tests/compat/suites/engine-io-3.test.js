@@ -163,7 +163,7 @@ suite('Engine.IO 3', {}, (server) => {
       socket.close()
     })
 
-    test('a poll after the upgrade is refused and harms nothing', async () => {
+    test('a poll after the upgrade is refused without effect', async () => {
       const { session, socket } = await upgraded(endpoint())
       await session.assertClosed()
       socket.send('421["leave-room"]')
@@ -171,7 +171,7 @@ suite('Engine.IO 3', {}, (server) => {
       socket.close()
     })
 
-    test('a second WebSocket of the session is refused and harms nothing', async () => {
+    test('a second WebSocket of the session is refused without effect', async () => {
       const { session, socket } = await upgraded(endpoint())
       assert.equal(await endpoint().refusal({ EIO: 3, transport: 'websocket', sid: session.sid }), 400)
       socket.send('421["leave-room"]')

@@ -174,7 +174,7 @@ suite('Engine.IO 4', { MAX_MESSAGE_BYTES: String(MAX_MESSAGE_BYTES) }, (server) 
       socket.close()
     })
 
-    test('a poll after the upgrade is refused and harms nothing', async () => {
+    test('a poll after the upgrade is refused without effect', async () => {
       const { session, socket } = await upgraded(endpoint())
       await session.assertClosed()
       socket.send('421["leave-room"]')
@@ -182,7 +182,7 @@ suite('Engine.IO 4', { MAX_MESSAGE_BYTES: String(MAX_MESSAGE_BYTES) }, (server) 
       socket.close()
     })
 
-    test('a second WebSocket of the session is refused and harms nothing', async () => {
+    test('a second WebSocket of the session is refused without effect', async () => {
       const { session, socket } = await upgraded(endpoint())
       assert.equal(await endpoint().refusal({ EIO: 4, transport: 'websocket', sid: session.sid }), 400)
       socket.send('421["leave-room"]')

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { matrix, suite } from '../support.js'
 
 const MANY = 2_000
-const CROWD = 80
+const MANY_CLIENTS = 80
 const EACH = 5
 const SETTINGS = { MESSAGES_PER_SECOND: '0', SEND_QUEUE: '20000', MAX_MESSAGE_BYTES: '8388608' }
 
@@ -31,9 +31,9 @@ suite('first events', SETTINGS, (server) => {
       for (let index = 0; index < MANY; index++) assert.equal((await watcher.next('ice-candidate')).candidate, index)
     })
 
-    scenario(`of ${CROWD} clients at once`, async ({ room, create }) => {
-      const crowd = Array.from({ length: CROWD }, (_, index) => create(`client ${index}`))
-      await Promise.all(crowd.map((peer, index) => assertHandled(peer, `${room}-${index}`, EACH)))
+    scenario(`of ${MANY_CLIENTS} clients at once`, async ({ room, create }) => {
+      const clients = Array.from({ length: MANY_CLIENTS }, (_, index) => create(`client ${index}`))
+      await Promise.all(clients.map((peer, index) => assertHandled(peer, `${room}-${index}`, EACH)))
     })
   })
 })

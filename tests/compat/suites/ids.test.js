@@ -42,7 +42,7 @@ suite('ids', {}, (server) => {
       }
     })
 
-    scenario('are trimmed wherever they are read', async ({ room, members }) => {
+    scenario('are trimmed in every event', async ({ room, members }) => {
       const [bob, alice] = await members({ userId: 'bob' }, { roomId: `  ${room}\t`, userId: ' alice ' })
       assert.equal(alice.id, 'alice')
       await alice.granted('offer', { roomId: ` ${room} `, targetId: ' bob ', offer: 1 })
@@ -58,7 +58,7 @@ suite('ids', {}, (server) => {
       assert.equal((await upper.next('offer')).from, 'alice')
     })
 
-    scenario('given as numbers are their decimal text', async ({ connect }) => {
+    scenario('that are numbers become their decimal text', async ({ connect }) => {
       const seven = await connect('seven')
       const first = await seven.join({ roomId: 42, userId: 7 })
       assert.deepEqual([first.roomId, first.userId], ['42', '7'])

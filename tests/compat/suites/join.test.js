@@ -58,7 +58,7 @@ suite('join-room', {}, (server) => {
       assert.deepEqual(self, { roomId: room, userId: 'alice', socketId: ack.socketId, createdAt: self.createdAt, ...lists })
     })
 
-    scenario('other keys are passed on as they came, to those there and to those who come', async ({ room, connect, members }) => {
+    scenario('other keys are passed on unchanged, to existing and later peers', async ({ room, connect, members }) => {
       const details = { name: 'Zoë 🦀\u2028', avatar: { z: [1, { y: null }], a: 'x' }, level: 1e21, host: false, nothing: null }
       const [watcher] = await members({ userId: 'watcher' })
       const peer = await connect('peer')
@@ -76,23 +76,23 @@ suite('join-room', {}, (server) => {
       }
     })
 
-    scenario('what only the server can know is not believed', async ({ room, connect, members }) => {
+    scenario('fields that only the server sets cannot be forged', async ({ room, connect, members }) => {
       const [watcher] = await members({ userId: 'watcher' })
       const peer = await connect('forger')
       await peer.join({ roomId: room, userId: 'forger', id: 'watcher', socketId: watcher.connection, joinedAt: 'never' })
       assertPeer(await watcher.next('user-joined'), { id: 'forger', connection: peer.connection, room })
     })
 
-    scenario('many at once: everyone hears of everyone, once', async ({ room, connect }) => {
+    scenario('many at once: every peer is announced to every other one exactly once', async ({ room, connect }) => {
       const peers = await Promise.all(Array.from({ length: 8 }, (_, index) => connect(`peer ${index}`)))
       const acks = await Promise.all(peers.map((peer, index) => peer.ask('join-room', { roomId: room, userId: `p${index}` })))
       const all = acks.map(({ userId }) => userId)
-      const newcomers = acks.map(({ users }) => all.length - 1 - users.length)
-      assert.deepEqual([...newcomers].sort(), all.map((_, index) => index), 'each came at a moment of its own')
+      const laterJoins = acks.map(({ users }) => all.length - 1 - users.length)
+      assert.deepEqual([...laterJoins].sort(), all.map((_, index) => index), 'each joined at another time')
       for (const [index, peer] of peers.entries()) {
         const known = (await peer.next('room-users')).map(({ id }) => id)
         await peer.next('room-joined')
-        for (let count = 0; count < newcomers[index]; count++) known.push((await peer.next('user-joined')).id)
+        for (let count = 0; count < laterJoins[index]; count++) known.push((await peer.next('user-joined')).id)
         assert.deepEqual(known.sort(), all.filter((id) => id !== all[index]).sort())
       }
       // All connections are still open: no peer was replaced.

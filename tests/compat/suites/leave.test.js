@@ -49,7 +49,7 @@ suite('leaving', { RESUME_SECONDS: '1' }, (server) => {
       }
     })
 
-    scenario('and coming back', async ({ room, members }) => {
+    scenario('and joining again', async ({ room, members }) => {
       const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
       for (let round = 0; round < 3; round++) {
         await alice.granted('leave-room', room)
@@ -75,7 +75,7 @@ suite('leaving', { RESUME_SECONDS: '1' }, (server) => {
       }
     })
 
-    scenario('the client gives its transport up: its place waits, if it can come back', async ({ members }) => {
+    scenario('the client closes its transport: it is away if it can resume', async ({ members }) => {
       const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
       // As after a network failure, a failed poll, or a missed heartbeat.
       alice.engine.close()
@@ -83,7 +83,7 @@ suite('leaving', { RESUME_SECONDS: '1' }, (server) => {
       else assert.equal((await bob.next('user-left')).reason, 'disconnected')
     })
 
-    scenario('leave, then disconnect: told once', async ({ server, members }) => {
+    scenario('leave, then disconnect: announced once', async ({ server, members }) => {
       const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
       alice.tell('leave-room')
       alice.close()
@@ -92,7 +92,7 @@ suite('leaving', { RESUME_SECONDS: '1' }, (server) => {
       await bob.quiet()
     })
 
-    scenario('signals sent right before the goodbye arrive before it', async ({ members }) => {
+    scenario('signals sent right before a leave arrive before it', async ({ members }) => {
       const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
       for (let index = 0; index < 20; index++) alice.tell('ice-candidate', { targetId: 'bob', candidate: index })
       alice.close()

@@ -9,7 +9,7 @@ import { CELLS, scenarios, suite, within } from '../support.js'
 suite('too many messages', { MESSAGES_PER_SECOND: '2', MESSAGE_BURST: '4' }, (server) => {
   for (const cell of CELLS) {
     const scenario = scenarios(server, cell)
-    scenario(`${cell.name}: refused with the time to wait, and after it let through`, async ({ connect }) => {
+    scenario(`${cell.name}: refused with retryAfterMs, and accepted after that time`, async ({ connect }) => {
       const peer = await connect('hasty')
       const ack = await untilRefused(() => peer.ask('leave-room', 'elsewhere'))
       assert.deepEqual(Object.keys(ack).sort(), ['code', 'error', 'ok', 'retryAfterMs', 'success'])
@@ -43,7 +43,7 @@ function assertWait({ retryAfterMs }) {
   assert(Number.isInteger(retryAfterMs) && retryAfterMs >= 1 && retryAfterMs <= 500, `${retryAfterMs}`)
 }
 
-describe('a place is free again', () => {
+describe('capacity is released', () => {
   const limits = [['on the server', { MAX_CONNECTIONS: '1' }], ['for an address', { MAX_CONNECTIONS_PER_IP: '1' }]]
   for (const [where, settings] of limits) {
     suite(where, settings, (server) => {

@@ -66,7 +66,7 @@ suite('Origin', { CLIENT_URL: LISTED.join(',') }, (server) => {
   for (const version of [3, 4]) {
     describe(`Engine.IO ${version}`, () => {
       for (const origin of LISTED) {
-        test(`${origin} is listed: reflected on polling, let in on WebSocket`, async () => {
+        test(`${origin} is listed: reflected on polling, admitted on WebSocket`, async () => {
           const { answer, address } = await opened(server, origin, version)
           assertReflected(answer, origin)
           await closed(server, address, version)
@@ -89,7 +89,7 @@ suite('Origin', { CLIENT_URL: LISTED.join(',') }, (server) => {
         })
       }
 
-      test('a foreign page cannot use a session that is open', async () => {
+      test('a foreign page cannot use an open session', async () => {
         const { address } = await opened(server, undefined, version)
         for (const method of ['GET', 'POST']) {
           assert.equal((await request(server, method, address, { origin: FOREIGN[0] }, method === 'POST' ? '2' : undefined)).status, 403)
@@ -97,14 +97,14 @@ suite('Origin', { CLIENT_URL: LISTED.join(',') }, (server) => {
         await closed(server, address, version)
       })
 
-      test('none, as from a native client: let in, and nothing is reflected', async () => {
+      test('none, as from a native client: admitted, and nothing is reflected', async () => {
         const { answer, address } = await opened(server, undefined, version)
         assertNotReflected(answer)
         await closed(server, address, version)
         assert.equal((await upgrade(server, undefined, version)).status, 101)
       })
 
-      test("the server's own: let in", async () => {
+      test("the server's own: admitted", async () => {
         const { address } = await opened(server, server.url, version)
         await closed(server, address, version)
         assert.equal((await upgrade(server, server.url, version)).status, 101)

@@ -13,17 +13,17 @@ function play(server, { title, namespace = '', cell, events, steps }) {
     const address = { url: server.url + namespace }
     const pages = { ann: create('ann', undefined, address), bob: create('bob', undefined, address) }
     for (const peer of Object.values(pages)) await peer.settled()
-    const page = { room, ann: pages.ann.socket.id, bob: pages.bob.socket.id, heard: {} }
+    const page = { room, ann: pages.ann.socket.id, bob: pages.bob.socket.id, received: {} }
     for (const step of steps) {
       const peer = pages[step.who]
-      if (step.says) {
+      if (step.sends) {
         const args = step.args.map((argument) => (typeof argument === 'function' ? argument(page) : argument))
-        const ack = await peer.ask(step.says, ...args)
-        assert.equal(ack.ok, true, `${step.who} says ${step.says} ${JSON.stringify(args)}: ${JSON.stringify(ack)}`)
-      } else if (step.hears) {
-        const args = await peer.nextArguments(step.hears)
-        page.heard[step.hears] = args
-        assert(step.check(args, page), `${step.who} hears ${step.hears} ${JSON.stringify(args)}`)
+        const ack = await peer.ask(step.sends, ...args)
+        assert.equal(ack.ok, true, `${step.who} sends ${step.sends} ${JSON.stringify(args)}: ${JSON.stringify(ack)}`)
+      } else if (step.receives) {
+        const args = await peer.nextArguments(step.receives)
+        page.received[step.receives] = args
+        assert(step.check(args, page), `${step.who} receives ${step.receives} ${JSON.stringify(args)}`)
       } else {
         peer.close()
       }

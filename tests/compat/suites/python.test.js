@@ -45,10 +45,10 @@ class PythonClient extends Peer {
     const child = spawn(PYTHON, [path.join(HERE, 'python/peer.py'), url, transports.join(',')])
     this.#child = child
     process.once('exit', () => child.kill('SIGKILL'))
-    child.stderr.on('data', (text) => this.heard.push(`stderr: ${text}`))
+    child.stderr.on('data', (text) => this.received.push(`stderr: ${text}`))
     this.transport = new Promise((resolve) => {
       createInterface(child.stdout).on('line', (line) => {
-        this.heard.push(line)
+        this.received.push(line)
         const { connected, event, answer, args } = JSON.parse(line)
         if (connected) resolve(connected)
         else if (event) this.receive(event, args)

@@ -45,28 +45,28 @@ describe('a drop', () => {
   after(() => server.stop())
 
   for (const transports of [['websocket'], ['polling']]) {
-    test(`over ${transports} loses nothing, repeats nothing, and the others see nothing`, async () => {
+    test(`over ${transports} loses and repeats nothing, and other peers are not notified`, async () => {
       const options = { transports, forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 50 }
       const room = `recovery-${transports}`
       const line = await lineTo(server)
       const bob = io(line.url, options)
       const alice = io(server.url, { ...options, transports: ['websocket'] })
       const seen = []
-      const told = []
+      const presence = []
       try {
         await Promise.all([bob, alice].map((socket) => next(socket, 'connect')))
         assert.equal(bob.recovered, false)
         const id = bob.id
         await within(alice.emitWithAck('join-room', { roomId: room, userId: 'alice' }), () => 'joined')
-        for (const event of ['user-joined', 'user-left', 'user-away', 'user-back']) alice.on(event, () => told.push(event))
+        for (const event of ['user-joined', 'user-left', 'user-away', 'user-back']) alice.on(event, () => presence.push(event))
         bob.on('ice-candidate', ({ candidate }) => seen.push(candidate))
         await within(bob.emitWithAck('join-room', { roomId: room, userId: 'bob' }), () => 'joined')
 
-        let said = 0
+        let sent = 0
         const say = async () => {
-          const ack = await within(alice.emitWithAck('ice-candidate', { roomId: room, targetId: 'bob', candidate: said }), () => 'acknowledged')
+          const ack = await within(alice.emitWithAck('ice-candidate', { roomId: room, targetId: 'bob', candidate: sent }), () => 'acknowledged')
           assert.equal(ack.ok, true, JSON.stringify(ack))
-          said += 1
+          sent += 1
         }
         for (let round = 0; round < ROUNDS; round += 1) {
           const back = next(bob, 'connect', 'connected again')
@@ -81,12 +81,12 @@ describe('a drop', () => {
         // The last event for alice follows all earlier ones.
         await within(bob.emitWithAck('leave-room', { roomId: room }), () => 'left')
         await within(new Promise((done) => {
-          const look = () => (told.includes('user-left') ? done() : alice.once('user-left', done))
+          const look = () => (presence.includes('user-left') ? done() : alice.once('user-left', done))
           look()
         }), () => 'user-left')
-        assert.deepEqual(seen, Array.from({ length: said }, (_, number) => number))
-        assert.equal(told.filter((event) => event === 'user-joined').length, 1)
-        assert.equal(told.filter((event) => event === 'user-left').length, 1)
+        assert.deepEqual(seen, Array.from({ length: sent }, (_, number) => number))
+        assert.equal(presence.filter((event) => event === 'user-joined').length, 1)
+        assert.equal(presence.filter((event) => event === 'user-left').length, 1)
       } finally {
         bob.disconnect()
         alice.disconnect()
@@ -97,7 +97,7 @@ describe('a drop', () => {
     })
   }
 
-  test('that the client declares itself, as it does when the browser says that it is offline', async () => {
+  test('that the client declares itself, as when the browser reports offline', async () => {
     const bob = io(server.url, { transports: ['websocket'], forceNew: true, reconnectionDelay: 20 })
     const alice = io(server.url, { transports: ['websocket'], forceNew: true })
     try {

@@ -5,7 +5,7 @@ import { assertErrorEvent, assertPeer, matrix, suite } from '../support.js'
 
 suite('joining again', {}, (server) => {
   matrix(server, (scenario) => {
-    scenario('the same connection, the same room: the list again, and nothing for the others', async ({ room, members }) => {
+    scenario('the same connection, the same room: the list again, and no event for other peers', async ({ room, members }) => {
       const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice', name: 'Alice' })
       for (let round = 0; round < 3; round++) {
         const again = await alice.join({ roomId: room, userId: 'alice', name: 'Alice' })
@@ -38,7 +38,7 @@ suite('joining again', {}, (server) => {
       assert.equal((await bob.next('user-joined')).id, 'alice')
     })
 
-    scenario('the same userId from another connection: the newer wins', async ({ server, room, connect, members }) => {
+    scenario('the same userId from another connection: the newer replaces the older', async ({ server, room, connect, members }) => {
       const [bob, older] = await members({ userId: 'bob' }, { userId: 'alice', tab: 1 })
       const newer = await connect('alice again')
       const ack = await newer.join({ roomId: room, userId: 'alice', tab: 2 })
@@ -80,7 +80,7 @@ suite('joining again', {}, (server) => {
       assert.equal((await carol.next('user-left')).roomId, second)
     })
 
-    scenario('there and back: each replaces the other', async ({ room, connect, members }) => {
+    scenario('two connections in turn: each replaces the other', async ({ room, connect, members }) => {
       const [bob, first] = await members({ userId: 'bob' }, { userId: 'alice' })
       const second = await connect('alice again')
       const turns = [[second, first], [first, second], [second, first]]

@@ -23,7 +23,7 @@ suite('application events', {}, (server) => {
         return peers
       }
 
-      scenario('to everyone else, arguments unchanged and in order', async (world) => {
+      scenario('to all other peers, arguments unchanged and in order', async (world) => {
         const [ann, bob, carol] = await inRoom(world, 'ann', 'bob', 'carol')
         const args = ['hello', 1.5, null, [1, { deep: 'ü' }], true]
         await ann.granted('chat', ...args)
@@ -34,7 +34,7 @@ suite('application events', {}, (server) => {
         }
       })
 
-      scenario('to one, by either id, with the sender set by the server', async (world) => {
+      scenario('to one peer, by either id, with the sender set by the server', async (world) => {
         const [ann, bob] = await inRoom(world, 'ann', 'bob', 'carol')
         for (const [target, from] of [[bob.id, ann.id], [bob.connection, ann.connection]]) {
           const message = { to: target, text: 'hello', sender: 'Ann', from: 'mallory', userId: 'mallory' }
@@ -47,13 +47,13 @@ suite('application events', {}, (server) => {
         }
       })
 
-      scenario('all and everyone are everyone; an unknown target is nobody', async (world) => {
+      scenario('"all" and "everyone" are all peers; an unknown target is refused', async (world) => {
         const [ann, bob] = await inRoom(world, 'ann', 'bob')
         for (const to of ['all', 'everyone']) {
           await ann.granted('chat', { to })
           assert.equal((await bob.next('chat')).to, to)
         }
-        await ann.refused('TARGET_NOT_FOUND', 'chat', { to: 'nobody' })
+        await ann.refused('TARGET_NOT_FOUND', 'chat', { to: 'missing' })
         await ann.refused('TARGET_NOT_FOUND', 'chat', { targetId: 'all' })
       })
 
@@ -66,7 +66,7 @@ suite('application events', {}, (server) => {
         for (const key of ['roomId', 'room', 'meetingId']) await ann.refused('NOT_IN_ROOM', 'chat', { [key]: 'elsewhere' })
       })
 
-      scenario('from one in several rooms: to all of them, or to the one it names', async (world) => {
+      scenario('from a peer in several rooms: to all of them, or to the named one', async (world) => {
         const { room } = world
         const [ann, bob] = await inRoom(world, 'ann', 'bob')
         const carol = await world.connect('carol')

@@ -4,7 +4,7 @@ import { matrix, suite } from '../support.js'
 
 suite('the limit of rooms per connection', { MAX_ROOMS_PER_CONNECTION: '3' }, (server) => {
   matrix(server, (scenario) => {
-    scenario('one more is refused, until one is left', async ({ room, connect }) => {
+    scenario('an additional room is refused until another is left', async ({ room, connect }) => {
       const peer = await connect('peer')
       const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((name) => `${room}-${name}`)
       for (const name of [a, b, c]) await peer.join(name, 'me')
@@ -16,7 +16,7 @@ suite('the limit of rooms per connection', { MAX_ROOMS_PER_CONNECTION: '3' }, (s
       for (const name of [b, c, d]) await peer.granted('ice-candidate', { roomId: name, candidate: null })
     })
 
-    scenario('counts for that connection alone', async ({ room, connect }) => {
+    scenario('the limit counts per connection', async ({ room, connect }) => {
       for (const name of ['first', 'second']) {
         const peer = await connect(name)
         for (let index = 0; index < 3; index++) await peer.join(`${room}-${name}-${index}`)

@@ -5,14 +5,14 @@ import { assertErrorEvent, matrix, suite } from '../support.js'
 
 suite('rooms that must exist first', { ROOM_AUTO_CREATE: 'false' }, (server) => {
   matrix(server, (scenario) => {
-    scenario('an unknown one: ROOM_NOT_FOUND', async ({ room, connect }) => {
+    scenario('an unknown room: ROOM_NOT_FOUND', async ({ room, connect }) => {
       const peer = await connect('peer')
       await peer.refused('ROOM_NOT_FOUND', 'join-room', { roomId: room })
       peer.tell('join-room', room, 'alice')
       assertErrorEvent(await peer.next('error'), 'ROOM_NOT_FOUND', 'join-room')
     })
 
-    scenario('one made by POST /api/rooms', async ({ server, connect }) => {
+    scenario('a room created by POST /api/rooms', async ({ server, connect }) => {
       const made = await server.rest('POST', '/api/rooms')
       assert.equal(made.status, 201)
       const { roomId } = await made.json()
@@ -32,7 +32,7 @@ suite('rooms that must exist first', { ROOM_AUTO_CREATE: 'false' }, (server) => 
       await alice.refused('ROOM_NOT_FOUND', 'join-room', { roomId })
     })
 
-    scenario('one made under a name of its own', async ({ server, room, connect }) => {
+    scenario('a room created with a chosen id', async ({ server, room, connect }) => {
       const made = await server.rest('POST', '/api/rooms', { roomId: room, capacity: 1 })
       assert.equal(made.status, 201)
       await (await connect('alice')).join(room, 'alice')

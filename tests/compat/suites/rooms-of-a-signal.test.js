@@ -16,7 +16,7 @@ suite('the room of a signal', {}, (server) => {
         await outsider.refused('NOT_IN_ROOM', event, { roomId: room, targetId: 'bob', ...body })
       })
 
-      scenario(`${event} in several rooms: roomId must say which`, async ({ room, members }) => {
+      scenario(`${event} in several rooms: roomId is required`, async ({ room, members }) => {
         const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
         const second = `${room}-second`
         await alice.join(second, 'alice')
@@ -29,7 +29,7 @@ suite('the room of a signal', {}, (server) => {
       })
     }
 
-    scenario('members of another room are no targets, by no id', async ({ room, connect, members }) => {
+    scenario('members of another room cannot be targets, by any id', async ({ room, connect, members }) => {
       const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
       const stranger = await connect('stranger')
       await stranger.join(`${room}-other`, 'stranger')
@@ -42,7 +42,7 @@ suite('the room of a signal', {}, (server) => {
       assert.equal((await bob.next('offer')).offer, 'to everyone')
     })
 
-    scenario('the same peer ids in two rooms do not meet', async ({ room, connect }) => {
+    scenario('the same peer ids in two rooms are different peers', async ({ room, connect }) => {
       const rooms = [room, `${room}-twin`]
       const pairs = []
       for (const name of rooms) {

@@ -63,7 +63,7 @@ async function holdUpgrade({ engine }) {
   return within(held, () => 'the upgrade does not begin')
 }
 
-// ------------------------------------------------------------------------------------------------------------- what is told
+// ------------------------------------------------------------------------------------------------------------- sent messages
 
 /** Returns all texts in a JSON value, including keys. */
 function* texts(value) {
@@ -119,13 +119,13 @@ function candidates(frames, ids) {
 
 /** Returns the responses of the public routes, with headers. */
 async function rest(server, room) {
-  const told = []
+  const responses = []
   for (const address of ['/health', '/healthz', '/metrics', '/api/rooms', `/api/rooms/${room}`]) {
     const answer = await server.rest('GET', address)
     assert.equal(answer.status, 200, address)
-    told.push(await answer.text(), ...[...answer.headers].map(([name, value]) => `${name}: ${value}`))
+    responses.push(await answer.text(), ...[...answer.headers].map(([name, value]) => `${name}: ${value}`))
   }
-  return told
+  return responses
 }
 
 // --------------------------------------------------------------------------------------------------------------- the attempts
@@ -211,7 +211,7 @@ async function meet({ room, connect }, victim) {
       await victim.granted('answer', { [key]: attacker.connection, answer: 1 })
       await attacker.next('answer')
     }
-    for (const target of [victim.session, 'nobody']) await attacker.refused('TARGET_NOT_FOUND', 'offer', { targetId: target, offer: 1 })
+    for (const target of [victim.session, 'missing']) await attacker.refused('TARGET_NOT_FOUND', 'offer', { targetId: target, offer: 1 })
     attacker.tell('offer', { targetId: `${victim.id}?`, offer: 1 })
     await attacker.next('error')
     // Requests the list again, with the victim in it.
@@ -231,13 +231,13 @@ suite('the secret of a polling session', SETTINGS, (server) => {
       describe(`client ${major}, ${stage}`, () => {
         const scenario = scenarios(server)
 
-        scenario('nothing that the others know opens it', async (world) => {
+        scenario('ids that other clients know do not open it', async (world) => {
           const victim = await world.connect('victim', cell(major))
           const attackers = await meet(world, victim)
           const release = await hold?.(victim)
           // A client's knowledge of its own id is not an attack.
           const own = new Set(attackers.map(({ session }) => session))
-          const frames = [...attackers.flatMap(({ heard }) => heard), ...(await rest(server, world.room))]
+          const frames = [...attackers.flatMap(({ received }) => received), ...(await rest(server, world.room))]
           assert(frames.some((frame) => frame.includes(victim.connection)), 'the attackers know nothing of the victim')
           const sids = candidates(frames, [victim.id, victim.connection])
           for (const sid of own) sids.delete(sid)
@@ -257,7 +257,7 @@ suite('the secret of a polling session', SETTINGS, (server) => {
         })
 
         for (const name of ATTEMPTS) {
-          scenario(`with the secret itself the server knows whom it has before it: ${name}`, async ({ room, connect, members }) => {
+          scenario(`the session id itself gives access: ${name}`, async ({ room, connect, members }) => {
             const victim = await connect('victim', cell(major))
             const [bob] = await members({ userId: 'bob' })
             await victim.join(room)
@@ -334,7 +334,7 @@ describe('the log', () => {
     })
   }
 
-  test('of everything holds no session id of anyone', async () => {
+  test('has no session id', async () => {
     await stop()
     assert(server.output.includes(' DEBUG '), 'the log is not as talkative as it can be')
     assert.equal(secrets.size, CELLS.length * 4)

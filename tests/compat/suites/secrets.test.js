@@ -5,7 +5,7 @@ import { matrix, suite } from '../support.js'
 
 suite('the Engine.IO session id', {}, (server) => {
   matrix(server, (scenario, cell) => {
-    scenario('is in nothing that anyone else is told', async ({ server, room, connect, members }) => {
+    scenario('is sent to no other client', async ({ server, room, connect, members }) => {
       const peers = await members({ userId: 'alice' }, { userId: 'bob' })
       const nameless = await connect('nameless')
       await nameless.join(room)
@@ -33,7 +33,7 @@ suite('the Engine.IO session id', {}, (server) => {
       }
       all.push(newer)
 
-      const told = await Promise.all(
+      const responses = await Promise.all(
         ['/health', '/api/rooms', `/api/rooms/${room}`].map(async (address) => (await server.rest('GET', address)).text()),
       )
       nameless.close()
@@ -42,15 +42,15 @@ suite('the Engine.IO session id', {}, (server) => {
         assert.match(peer.session, /./)
         assert.notEqual(peer.session, peer.connection)
         assert(!server.output.includes(peer.session), 'a session id is in the log')
-        for (const body of told) assert(!body.includes(peer.session), `REST tells a session id: ${body}`)
+        for (const body of responses) assert(!body.includes(peer.session), `REST exposes a session id: ${body}`)
         for (const other of all.filter((one) => one !== peer)) {
-          const leak = other.heard.find((frame) => frame.includes(peer.session))
-          assert.equal(leak, undefined, `${other.name} was told the session id of ${peer.name}`)
+          const leak = other.received.find((frame) => frame.includes(peer.session))
+          assert.equal(leak, undefined, `${other.name} received the session id of ${peer.name}`)
         }
       }
     })
 
-    scenario('cannot be replaced by what the others know', async ({ server, members }) => {
+    scenario('cannot be replaced by ids that others know', async ({ server, members }) => {
       const [bob, victim] = await members({ userId: 'bob' }, { userId: 'victim' })
       const address = `${server.url}/socket.io/?EIO=${cell.major === 2 ? 3 : 4}&transport=polling&sid=`
       const forged = '42["leave-room"]'

@@ -26,7 +26,7 @@ suite('Socket.IO 5', { RESUME_SECONDS: '0' }, (server) => {
       })
     }
 
-    test('an invalid packet in its stead closes the connection', async () => {
+    test('an invalid packet instead closes the connection', async () => {
       const socket = await open(server)
       socket.send('4abc')
       await socket.assertClosed()
@@ -48,7 +48,7 @@ suite('Socket.IO 5', { RESUME_SECONDS: '0' }, (server) => {
   })
 
   describe('EVENT', () => {
-    test('is relayed with its arguments as they are', async () => {
+    test('is relayed with its arguments unchanged', async () => {
       const { sender, receiver } = await room(server)
       const event = '42["message",1,"2",{"3":[true],"1":2.50}]'
       sender.send(event)
@@ -68,7 +68,7 @@ suite('Socket.IO 5', { RESUME_SECONDS: '0' }, (server) => {
       receiver.close()
     })
 
-    test('with a placeholder for no attachment is refused', async () => {
+    test('with a placeholder without an attachment is refused', async () => {
       const { sender, receiver } = await room(server)
       sender.send('451-5["message",{"_placeholder":true,"num":1}]')
       sender.send(Buffer.from([1]))
@@ -86,7 +86,7 @@ suite('Socket.IO 5', { RESUME_SECONDS: '0' }, (server) => {
       socket.close()
     })
 
-    test('with attachments and an id is acknowledged once all of it has come', async () => {
+    test('with attachments and an id is acknowledged after the last attachment', async () => {
       const socket = await connect(server)
       socket.send('452-789["offer",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
       socket.send(Buffer.from([1, 2, 3]))

@@ -15,7 +15,7 @@ const ids = (key, bob) => [['peer', 'bob'], ['connection', bob.connection]].filt
 suite('targets', {}, (server) => {
   matrix(server, (scenario) => {
     for (const key of KEYS) {
-      scenario(`${key}: reaches one, who can reply to what it reads`, async ({ room, members }) => {
+      scenario(`${key}: reaches one peer, which can use the sender as target`, async ({ room, members }) => {
         const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' }, { userId: 'bystander' })
         for (const [found, id] of ids(key, bob)) {
           const offer = { [key]: id, offer: { sdp: 'x' }, extra: { kept: true } }
@@ -29,7 +29,7 @@ suite('targets', {}, (server) => {
         }
       })
 
-      scenario(`${key}: who it comes from cannot be forged`, async ({ room, members }) => {
+      scenario(`${key}: the sender cannot be forged`, async ({ room, members }) => {
         const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
         for (const [found, id] of ids(key, bob)) {
           await alice.granted('ice-candidate', { ...FORGED, [key]: id, candidate: null })
@@ -51,7 +51,7 @@ suite('targets', {}, (server) => {
       }
     })
 
-    scenario('a peer that is known by its connection id alone', async ({ room, connect }) => {
+    scenario('a peer without a userId', async ({ room, connect }) => {
       const bob = await connect('bob')
       await bob.join(room)
       const alice = await connect('alice')
@@ -69,21 +69,21 @@ suite('targets', {}, (server) => {
       await mallory.refused('FORBIDDEN', 'join-room', `${room}-elsewhere`, bob.connection)
     })
 
-    scenario('no key: everyone else', async ({ room, members }) => {
+    scenario('no key: all other peers', async ({ room, members }) => {
       const [bob, carol, alice] = await members({ userId: 'bob' }, { userId: 'carol' }, { userId: 'alice' })
       const offer = { offer: { sdp: 'x' }, note: 'ü' }
       await alice.granted('offer', offer)
       for (const other of [bob, carol]) assertSameBody(await other.next('offer'), relayed(offer, alice, room))
     })
 
-    scenario('unknown: TARGET_NOT_FOUND, and nobody hears of it', async ({ members }) => {
+    scenario('unknown: TARGET_NOT_FOUND, and no peer receives it', async ({ members }) => {
       const [, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
       for (const key of KEYS) {
-        await alice.refused('TARGET_NOT_FOUND', 'offer', { [key]: 'nobody', offer: 1 })
+        await alice.refused('TARGET_NOT_FOUND', 'offer', { [key]: 'missing', offer: 1 })
       }
     })
 
-    scenario('one who has left: TARGET_NOT_FOUND', async ({ members }) => {
+    scenario('a peer that has left: TARGET_NOT_FOUND', async ({ members }) => {
       const [bob, alice] = await members({ userId: 'bob' }, { userId: 'alice' })
       await bob.granted('leave-room')
       await alice.next('user-left')

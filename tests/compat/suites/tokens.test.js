@@ -29,7 +29,7 @@ const CLIENTS = [
     (url, jwt) => io(url, { forceNew: true, reconnection: false, transports: [transport], ...options(jwt) }),
   ]))
 
-const heard = (socket, ...events) =>
+const nextOf = (socket, ...events) =>
   within(
     new Promise((resolve) => events.forEach((event) => socket.once(event, (...args) => resolve(args)))),
     () => `no ${events}`,
@@ -39,9 +39,9 @@ const ask = (socket, event, ...args) =>
 
 suite('tokens', { JWT_SECRET: SECRET }, (server) => {
   for (const [name, connect] of CLIENTS) {
-    test(`${name}: a good one lets in, as the person that it is for`, async () => {
+    test(`${name}: a valid token admits its subject`, async () => {
       const socket = connect(server.url, token('ann'))
-      await heard(socket, 'connect')
+      await nextOf(socket, 'connect')
       const refused = await ask(socket, 'join-room', { roomId: name, userId: 'bob' })
       assert.equal(refused.code, 'FORBIDDEN')
       const joined = await ask(socket, 'join-room', { roomId: name })
@@ -52,10 +52,10 @@ suite('tokens', { JWT_SECRET: SECRET }, (server) => {
       await server.idle()
     })
 
-    test(`${name}: a bad one is a connect_error that begins with the code`, async () => {
+    test(`${name}: an invalid token causes a connect_error that begins with the code`, async () => {
       const socket = connect(server.url, token('ann', 3600, 'another secret'))
       // The oldest clients have one event for all errors.
-      const [error] = await heard(socket, 'connect_error', 'error')
+      const [error] = await nextOf(socket, 'connect_error', 'error')
       assert.equal(error.message, 'UNAUTHORIZED: a valid token is required')
       assert.equal(socket.connected, false)
       socket.disconnect()
@@ -63,15 +63,15 @@ suite('tokens', { JWT_SECRET: SECRET }, (server) => {
     })
   }
 
-  test('client 4 hears why it is disconnected, and comes back with a newer token', async () => {
+  test('client 4 gets the reason of its disconnection, and reconnects with a newer token', async () => {
     let seconds = 1
     const auth = (give) => give({ token: token('ann', seconds) })
     const socket = io4(server.url, { forceNew: true, transports: ['websocket'], reconnectionDelay: 50, auth })
-    await heard(socket, 'connect')
-    const [[error]] = await Promise.all([heard(socket, 'error'), heard(socket, 'disconnect')])
+    await nextOf(socket, 'connect')
+    const [[error]] = await Promise.all([nextOf(socket, 'error'), nextOf(socket, 'disconnect')])
     assert.equal(error.code, 'UNAUTHORIZED')
     seconds = 3600
-    await heard(socket, 'connect')
+    await nextOf(socket, 'connect')
     assert.equal((await ask(socket, 'join-room', 'again')).userId, 'ann')
     socket.disconnect()
     await server.idle()

@@ -11,7 +11,7 @@ export const CELLS = ['mediasoup-client-3.6', 'mediasoup-client-3.7', 'mediasoup
 const LAYERS = [{ rid: 'r0', scaleResolutionDownBy: 2, maxBitrate: 60_000 }, { rid: 'r1', maxBitrate: 150_000 }]
 const SCREEN = [{ maxBitrate: 50_000 }]
 
-/** A call of two with everything: sound, a camera in layers, a screen, pauses, layers, new ICE credentials. */
+/** A call of two: audio, a camera in layers, a screen, pauses, layer changes, ICE restarts. */
 export async function callOfTwo(url, senderCell, receiverCell = senderCell) {
   const sender = await Member.joined(url, 'matrix', 'sender', senderCell)
   const receiver = await Member.joined(url, 'matrix', 'receiver', receiverCell)
@@ -49,7 +49,7 @@ export async function exchange(url, cells) {
   const members = await Promise.all(cells.map((cell, index) => Member.joined(url, 'exchange', `member-${index}`, cell)))
   const [tones, colours] = [['low', 'high'], ['red', 'blue']]
   try {
-    // One begins with sound, the other with a picture: their browsers number header extensions differently.
+    // One starts with audio, the other with video: their browsers number header extensions differently.
     const voices = [await members[0].speaks(tones[0])]
     const cameras = await Promise.all(members.map((member, index) => member.films(colours[index])))
     voices.push(await members[1].speaks(tones[1]))

@@ -28,7 +28,7 @@ export class Member {
   #socket
   #requests = new Map()
   /** Received messages that no test has awaited, and pending waits. */
-  #told = []
+  #notices = []
   #waiting = new Set()
   #stops = []
 
@@ -61,7 +61,7 @@ export class Member {
     if (type === 'error') request?.reject(new Refused(payload))
     else if (request) request.resolve(payload)
     else {
-      this.#told.push({ type, payload })
+      this.#notices.push({ type, payload })
       for (const check of this.#waiting) check()
     }
   }
@@ -75,19 +75,19 @@ export class Member {
 
   /** Waits for a message of this type and returns it. Each message is returned once. */
   async hears(type, about = {}) {
-    const isThat = (told) =>
-      told.type === type && Object.entries(about).every(([key, value]) => told.payload[key] === value)
+    const isThat = (notice) =>
+      notice.type === type && Object.entries(about).every(([key, value]) => notice.payload[key] === value)
     let check
     const found = new Promise((done) => {
       check = () => {
-        const index = this.#told.findIndex(isThat)
-        if (index >= 0) done(this.#told.splice(index, 1)[0].payload)
+        const index = this.#notices.findIndex(isThat)
+        if (index >= 0) done(this.#notices.splice(index, 1)[0].payload)
       }
     })
     this.#waiting.add(check)
     check()
     try {
-      return await within(found, () => `${this.id} is told ${type} ${JSON.stringify(about)}`)
+      return await within(found, () => `${this.id} is notified of ${type} ${JSON.stringify(about)}`)
     } finally {
       this.#waiting.delete(check)
     }

@@ -150,14 +150,14 @@ export class Watcher extends Spectator {
 /** Names the tone of each decoded tenth of a second. */
 export class Listener extends Spectator {
   #sink
-  #heard = []
+  #samples = []
 
   constructor(track) {
     super()
     this.#sink = new RTCAudioSink(track)
     this.#sink.ondata = ({ samples, sampleRate, channelCount }) => {
-      for (let index = 0; index < samples.length; index += channelCount) this.#heard.push(samples[index])
-      while (this.#heard.length >= sampleRate / 10) this.note(toneOf(this.#heard.splice(0, sampleRate / 10), sampleRate))
+      for (let index = 0; index < samples.length; index += channelCount) this.#samples.push(samples[index])
+      while (this.#samples.length >= sampleRate / 10) this.note(toneOf(this.#samples.splice(0, sampleRate / 10), sampleRate))
     }
   }
 

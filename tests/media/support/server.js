@@ -33,18 +33,18 @@ export class Server {
     this.#child = child
     process.once('exit', () => child.kill('SIGKILL'))
     this.ended = new Promise((done) => child.once('exit', (code, signal) => done({ code, signal })))
-    let said = ''
+    let output = ''
     const address = new Promise((done) => {
       child.stdout.setEncoding('utf8').on('data', (text) => {
         // The output is read to its end, since a full pipe would block the server.
-        said = (said + text).slice(-10_000)
-        const found = /listening on http:\/\/(127\.0\.0\.1:\d+)/.exec(said)
+        output = (output + text).slice(-10_000)
+        const found = /listening on http:\/\/(127\.0\.0\.1:\d+)/.exec(output)
         if (found) done(found[1])
       })
     })
     const early = this.ended.then((end) => { throw new Error(`the server ended: ${JSON.stringify(end)}`) })
     early.catch(() => {})
-    this.address = await within(Promise.race([address, early]), () => `the server listens: ${said}`)
+    this.address = await within(Promise.race([address, early]), () => `the server listens: ${output}`)
     this.url = `ws://${this.address}/ws`
   }
 

@@ -211,7 +211,7 @@ class Client:
         for request in self._requests.values():
             if not request.done():
                 request.set_exception(ParlorError("OFFLINE", reason))
-                # Nobody may be waiting for it any more.
+                # The caller may have stopped waiting.
                 request.exception()
         if self._is_member:
             if self.reconnect:

@@ -13,7 +13,7 @@ OTHER = "other"
 class SessionClient(Client):
     """One of the two peers of a pair session.
 
-    It is not told whether the other peer is there already: ``join`` returns no peers. Offer at once, the server keeps the offer; or wait
+    The server does not report whether the other peer has joined: ``join`` returns no peers. Offer at once, the server keeps the offer; or wait
     for the offer of the other peer. A session link should say which of the two calls.
     """
 
