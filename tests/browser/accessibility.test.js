@@ -17,7 +17,7 @@ const NAMES = {
   emoji: "👩‍👩‍👧‍👦 Family 🏳️‍🌈",
 };
 
-describe("for everybody", () => {
+describe("for all users", () => {
   let server, browser, ada;
 
   before(async () => {

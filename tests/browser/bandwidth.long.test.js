@@ -1,5 +1,5 @@
 /**
- * Somebody's line becomes narrow, or loses some: what comes to them through the media server, and to others, in Chromium.
+ * One receiver's connection becomes narrow, or loses packets: the media that it and others receive through the media server, in Chromium.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -7,7 +7,7 @@ import { openPath } from "./support/path.js";
 import { launch, PATIENCE_MS, Person } from "./support/people.js";
 import { startServer } from "./support/server.js";
 
-/** Three layers, of which the best and the sound take about 350 kbit/s once the sender has found its own bandwidth. */
+/** Three layers, of which the highest and the audio take about 350 kbit/s once the sender has found its own bandwidth. */
 const CAMERA = "camera=960x540@10";
 const BEST = 960;
 const AT_LEAST = 280_000;
@@ -29,7 +29,7 @@ describe("a line that is narrow, or loses some", () => {
     [senders, listeners] = await Promise.all([launch(), launch("none")]);
     const enter = async (browser, name) => {
       const person = await Person.arrive(browser, name);
-      await person.join(`${server.url}/?media=sfu&${CAMERA}`, "hall");
+      await person.join(`${server.url}/?media=sfu&${CAMERA}`, "room");
       return person;
     };
     [ann, ben, cleo] = await Promise.all([enter(listeners, "Ann"), enter(senders, "Ben"), enter(listeners, "Cleo")]);
@@ -67,7 +67,7 @@ describe("a line that is narrow, or loses some", () => {
     await limit({});
     const widened = Date.now();
     await shows(ann, BEST, BEST_AGAIN_MS);
-    t.diagnostic(`the best again after ${Date.now() - widened} ms; the longest between two pictures was ${Math.round(longest)} ms`);
+    t.diagnostic(`the highest layer again after ${Date.now() - widened} ms; the longest time between two frames was ${Math.round(longest)} ms`);
     await frames(ann, 20);
     assert.equal((await watched(ann)).width, BEST, "and it stays");
     await shows(cleo, BEST);
@@ -79,7 +79,7 @@ describe("a line that is narrow, or loses some", () => {
     await limit(LOSSY);
     await frames(ann, 50);
     const { longest, ...now } = await watched(ann);
-    t.diagnostic(`asked for ${now.asked - asked} packets; the longest between two pictures was ${Math.round(longest)} ms`);
+    t.diagnostic(`asked for ${now.asked - asked} packets; the longest time between two frames was ${Math.round(longest)} ms`);
     assert(now.asked > asked, "it asks for what is missing");
     assert(longest < STILL_MS, `the picture stood still for ${longest} ms`);
   });

@@ -86,7 +86,7 @@ describe("a call of three", () => {
     await allSeeEachOther(3);
   });
 
-  test("all ends of all connections restart ICE at once, and nobody notices", async () => {
+  test("all ends of all connections restart ICE at once, without interruption", async () => {
     // Two offers cross on every connection: what perfect negotiation is for.
     const restart = () => {
       const ufrag = (connection) => /ice-ufrag:(\S+)/.exec(connection.localDescription.sdp)[1];

@@ -17,7 +17,7 @@ describe("the demo, through the media server", () => {
   let server, line, browser, five, ada, grace;
 
   before(async () => {
-    // However slow the machine, whoever drops comes back in time.
+    // Long enough for a dropped client to resume on a slow machine.
     server = await startServer({ env: { RESUME_SECONDS: "60" } });
     line = await openLine(server.port);
     browser = await launch();
@@ -35,7 +35,7 @@ describe("the demo, through the media server", () => {
     return person;
   };
   const hangUp = (person) => person.hangUp();
-  const everybodySees = (people) => Promise.all(people.map((one) => one.sees(people.filter((other) => other !== one))));
+  const allSeeEachOther = (people) => Promise.all(people.map((one) => one.sees(people.filter((other) => other !== one))));
   const width = (person, other, wanted) =>
     person.until(`gets ${wanted} pixels of ${other.name}`, ([id, wanted]) =>
       document.querySelector(`.tile[data-user-id="${id}"] video`).videoWidth === wanted, [other.id, wanted]);
@@ -45,7 +45,7 @@ describe("the demo, through the media server", () => {
   test("three layers of a camera: each tile says which one it shows, and asks for another", async (t) => {
     const [ann, ben] = await Promise.all(["Ann", "Ben"].map((name) => enter(name, "layers", { options: `media=sfu&${LAYERED}` })));
     t.after(() => Promise.all([ann, ben].map(hangUp)));
-    await everybodySees([ann, ben]);
+    await allSeeEachOther([ann, ben]);
     const best = ann.tile(ben).getByLabel("The best picture of Ben to get");
     assert.deepEqual(await best.locator("option").allTextContents(), ["Best", "Middle", "Low"]);
     const layer = (wanted) => ann.until(`the tile says layer ${wanted}`, ([id, wanted]) => {
@@ -57,23 +57,23 @@ describe("the demo, through the media server", () => {
       await width(ann, ben, pixels);
       await layer(number);
     }
-    await everybodySees([ann, ben]);
+    await allSeeEachOther([ann, ben]);
     assert.deepEqual([...ann.complaints, ...ben.complaints], []);
   });
 
   test("five in a room: each decodes the other four", async () => {
-    five = await Promise.all(NAMES.map((name) => enter(name, "hall", { url: name === "Ada" ? line.url : server.url })));
+    five = await Promise.all(NAMES.map((name) => enter(name, "room", { url: name === "Ada" ? line.url : server.url })));
     [ada, grace] = five;
-    await everybodySees(five);
-    assert.equal((await server.participants("hall")).length, 5);
-    await ada.until("somebody is marked as the one who speaks", () => document.querySelectorAll(".tile-speaking").length === 1);
+    await allSeeEachOther(five);
+    assert.equal((await server.participants("room")).length, 5);
+    await ada.until("the active speaker is marked", () => document.querySelectorAll(".tile-speaking").length === 1);
     await ada.until("every tile says what comes", () =>
       [...document.querySelectorAll(".tile:not(.tile-self)")].every((tile) => /\d+ kbit\/s/.test(tile.querySelector(".tile-bitrate").textContent)));
     assert.match(await ada.page.locator("#server-state").textContent(), /media by SFU/);
     assert.match(ada.page.url(), /media=sfu/);
   });
 
-  test("a mute, a camera that is switched off, and a screen are told to the others", async () => {
+  test("a mute, a disabled camera and a screen are shown to other peers", async () => {
     const muted = (is) => grace.until(`Ada is ${is ? "" : "not "}muted`, ([id, is]) =>
       document.querySelector(`.tile[data-user-id="${id}"] .tile-muted`).classList.contains("shown") === is, [ada.id, is]);
     await ada.page.keyboard.press("m");
@@ -90,7 +90,7 @@ describe("the demo, through the media server", () => {
     await ada.page.keyboard.press("s");
     await grace.page.locator(`.tile-screen[data-user-id="${ada.id}"]`).waitFor({ state: "detached" });
     await ada.page.keyboard.press("v");
-    await everybodySees(five);
+    await allSeeEachOther(five);
   });
 
   test("the line to the server drops, and media goes on as it was", async () => {
@@ -111,14 +111,14 @@ describe("the demo, through the media server", () => {
     await ada.until("is back", () => window.states.at(-1) === "online");
     await grace.tile(ada).locator(".tile-muted.shown").waitFor();
     assert.deepEqual(await shares(ada, grace), before, "the same tracks");
-    await everybodySees(five);
+    await allSeeEachOther(five);
   });
 
   test("a reload comes back", async () => {
     await grace.page.reload();
     await grace.inCall();
-    await everybodySees(five);
-    assert.equal((await server.participants("hall")).length, 5);
+    await allSeeEachOther(five);
+    assert.equal((await server.participants("room")).length, 5);
   });
 
   test("a leaving peer is removed at once, and the lobby lists the members", async () => {
@@ -129,7 +129,7 @@ describe("the demo, through the media server", () => {
     await leaver.toLobby();
     const times = await Promise.all(departures.map((departure) => departure()));
     assert(times.every((time) => time - left < GONE_MS), `after ${times.map((time) => time - left)} ms`);
-    await everybodySees(four);
+    await allSeeEachOther(four);
     await leaver.page.getByText(/^\w+ and 3 others are here\.$/).waitFor();
   });
 
@@ -138,19 +138,19 @@ describe("the demo, through the media server", () => {
     const three = five.slice(0, 3);
     await dorothea.toLobby();
     for (const one of [dorothea, edsger]) {
-      await one.chooseWire("Socket.IO");
+      await one.chooseProtocol("Socket.IO");
       await one.page.getByLabel("Room", { exact: true }).fill("kitchen");
       await one.enter();
     }
-    await Promise.all([everybodySees([dorothea, edsger]), everybodySees(three)]);
+    await Promise.all([allSeeEachOther([dorothea, edsger]), allSeeEachOther(three)]);
 
     await edsger.toLobby();
-    await edsger.page.getByLabel("Room", { exact: true }).fill("hall");
+    await edsger.page.getByLabel("Room", { exact: true }).fill("room");
     await edsger.enter();
     await ada.page.locator("#mode-notice", { hasText: "Edsger can use a mesh only: you cannot see or hear each other" }).waitFor();
     await ada.tile(edsger).getByText("Can use a mesh only").waitFor();
     await ada.page.getByRole("button", { name: "Change to mesh" }).click();
-    await everybodySees([...three, edsger]);
+    await allSeeEachOther([...three, edsger]);
   });
 
   test("nothing is left when all have gone, and no page had anything to complain of", async () => {
@@ -167,14 +167,14 @@ describe("the demo, through the media server", () => {
     t.after(() => way.close());
     const ann = await enter("Ann", "salon", { url: way.url });
     const ben = await enter("Ben", "salon", { url: forgetful.url });
-    await everybodySees([ann, ben]);
+    await allSeeEachOther([ann, ben]);
     const before = await shares(ann, ben);
     way.cut();
     await ann.until("has other tracks", ([id, before]) => {
       const stream = document.querySelector(`.tile[data-user-id="${id}"] video`)?.srcObject;
       return stream?.getTracks().length === 2 && !before.includes(stream.getTracks()[0].id);
     }, [ben.id, before]);
-    await everybodySees([ann, ben]);
+    await allSeeEachOther([ann, ben]);
     await Promise.all([ann.leave(), ben.leave()]);
   });
 
@@ -185,7 +185,7 @@ describe("the demo, through the media server", () => {
     await ann.page.locator("#call-notice", { hasText: "mediasoup-client" }).waitFor();
     await ann.until("is in a mesh", () => window.parlor.mode() === "mesh");
     const ben = await enter("Ben", "attic");
-    await everybodySees([ann, ben]);
+    await allSeeEachOther([ann, ben]);
     await Promise.all([ann.leave(), ben.leave()]);
   });
 });

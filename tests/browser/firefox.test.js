@@ -59,8 +59,8 @@ describe("Firefox and Chromium", { skip: !ADDRESS && "Firefox needs a network in
     await eventually("no peer is left", () => server.participants(room), (ids) => ids.length === 0, 100_000);
   }
 
-  /** Sound is decoded here, more samples than there were. */
-  const hears = (person) => person.until("decodes sound", async () => {
+  /** Waits until more audio samples are decoded. */
+  const hears = (person) => person.until("decodes audio", async () => {
     let samples = 0;
     for (const connection of window.parlor.peers().values()) {
       for (const report of (await connection.getStats()).values()) {
@@ -72,11 +72,11 @@ describe("Firefox and Chromium", { skip: !ADDRESS && "Firefox needs a network in
     return isMore;
   });
 
-  for (const [wire, first] of [["socketio", "Firefox"], ["envelope", "Chromium"]]) {
-    test(`a mesh call over ${wire}, ${first} joins first`, async () => {
+  for (const [protocol, first] of [["socketio", "Firefox"], ["envelope", "Chromium"]]) {
+    test(`a mesh call over ${protocol}, ${first} joins first`, async () => {
       const [fay, cleo] = await arrive();
       const order = first === "Firefox" ? [fay, cleo] : [cleo, fay];
-      for (const person of order) await person.join(`${server.url}/?wire=${wire}`, wire);
+      for (const person of order) await person.join(`${server.url}/?wire=${protocol}`, protocol);
       await seeEachOther(order);
       await Promise.all(order.map(hears));
       await chat(fay, cleo);
@@ -85,7 +85,7 @@ describe("Firefox and Chromium", { skip: !ADDRESS && "Firefox needs a network in
       await reload(cleo);
       await seeEachOther(order);
       await chat(fay, cleo);
-      await hangUp(order, wire);
+      await hangUp(order, protocol);
     });
   }
 

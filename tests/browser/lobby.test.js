@@ -101,7 +101,7 @@ describe("joining when something is in the way", () => {
     await departure();
   });
 
-  test("the same person in a second tab takes the place, and the first is told", async () => {
+  test("the same person in a second tab replaces the first, which is notified", async () => {
     const grace = await Person.arrive(browser, "Grace");
     await grace.join(server.url, "salon");
     await ada.sees([grace]);
@@ -122,7 +122,7 @@ describe("joining when something is in the way", () => {
     await departure();
   });
 
-  test("a server that is gone is said in words", async () => {
+  test("an unavailable server is reported", async () => {
     const lonely = await Person.arrive(browser, "Lonely");
     await lonely.page.goto(server.url);
     await lonely.until("the preview is there", () => !document.getElementById("preview-video").hidden);

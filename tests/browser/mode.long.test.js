@@ -31,18 +31,18 @@ describe("the media mode", () => {
   const isIn = (person, mode) => person.until(`is in ${mode} mode`, (mode) => window.parlor.mode() === mode, mode);
   const startWatching = (all) => Promise.all(all.map(({ page }) => page.evaluate(watch)));
 
-  /** How long the change took from the first page to the last, and the longest gap in what anybody hears, by those who watch. */
+  /** How long the change took from the first page to the last, and the longest gap in received audio on any page. */
   async function changed(watching, all, mode, t) {
     await Promise.all(all.map((one) => isIn(one, mode)));
     await allSeeEachOther(all);
     // The former connections are closed a while after the change.
-    await Promise.all(watching.map((one) => one.until("has heard more after the former connections", (ms) =>
+    await Promise.all(watching.map((one) => one.until("has received audio after the former connections", (ms) =>
       performance.now() - window.watched.changes.at(-1).since > ms, 8000)));
     const seen = await Promise.all(watching.map(({ page }) => page.evaluate(() => ({ ...window.watched, now: Date.now() }))));
     const times = seen.map(({ changes }) => changes.findLast((change) => change.mode === mode).at);
     const took = Math.max(...times) - Math.min(...times);
     const gaps = seen.flatMap(({ gaps }) => Object.values(gaps));
-    t.diagnostic(`changed within ${took} ms; longest gap of sound ${Math.round(Math.max(...gaps))} ms`);
+    t.diagnostic(`changed within ${took} ms; longest gap of audio ${Math.round(Math.max(...gaps))} ms`);
     assert.ok(took < CHANGE_MS, `all changed within ${took} ms`);
     assert.ok(gaps.length >= watching.length * (watching.length - 1) && Math.max(...gaps) < GAP_MS, `gaps of ${gaps.map(Math.round)} ms`);
   }
@@ -76,7 +76,7 @@ describe("the media mode", () => {
     await allSeeEachOther(people);
   });
 
-  test("anybody may ask for a mesh, and the room stays one", async (t) => {
+  test("any member may request a mesh, and the room stays one", async (t) => {
     await startWatching(people);
     await people[3].page.keyboard.press("?");
     await people[3].page.getByLabel("Media of everyone in this room").selectOption("mesh");
@@ -88,7 +88,7 @@ describe("the media mode", () => {
     await Promise.all(people.slice(0, 5).map((one) => isIn(one, "mesh")));
   });
 
-  test("a room with somebody who speaks only Socket.IO stays a mesh, and says so; they chat both ways", async () => {
+  test("a room with a Socket.IO client stays a mesh, and shows the reason; chat works both ways", async () => {
     const four = people.slice(0, 4);
     await people[4].toLobby();
     const socketio = people[4];
@@ -147,7 +147,7 @@ describe("the media mode", () => {
   });
 });
 
-/** Runs in the page: notes changes of the mode, and the longest time without a packet of sound from each person. */
+/** Runs in the page: notes changes of the mode, and the longest time without an audio packet from each person. */
 function watch() {
   clearInterval(window.watching);
   const watched = (window.watched = { changes: [], gaps: {} });

@@ -30,7 +30,7 @@ describe("two peers", () => {
     await page.evaluate(async () => {
       const { Peer } = await import("/parlor/peer.js");
       /** What the one says, the other hears, in order and a moment later, unless the line is dead. */
-      const wire = (from, to, line) => {
+      const protocol = (from, to, line) => {
         const carry = (type, handle) => from.addEventListener(type, ({ detail }) => {
           const said = detail && JSON.parse(JSON.stringify(detail));
           line.then((alive) => alive && handle(said)).catch((error) => window.problems.push(String(error)));
@@ -41,8 +41,8 @@ describe("two peers", () => {
       window.pair = (line = Promise.resolve(true)) => {
         window.problems = [];
         const [polite, impolite] = [true, false].map((one) => new Peer({ polite: one, outgoing: new MediaStream() }));
-        wire(polite, impolite, line);
-        wire(impolite, polite, line);
+        protocol(polite, impolite, line);
+        protocol(impolite, polite, line);
         polite.addEventListener("message", ({ detail }) => (polite.heard = detail));
         impolite.addEventListener("message", ({ detail }) => (impolite.heard = detail));
         return Object.assign(window, { polite, impolite });

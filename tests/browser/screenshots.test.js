@@ -1,5 +1,5 @@
 /**
- * Pictures for people to look at, in screenshots/: the lobby and a call, large and small, dark and light. And what of a layout a
+ * Screenshots for review, in screenshots/: the lobby and a call, large and small, dark and light. And what of a layout a
  * machine can tell: nothing sticks out sideways, and nothing that can be pressed lies outside of the window.
  */
 import assert from "node:assert/strict";
@@ -15,7 +15,7 @@ const FOLDER = fileURLToPath(new URL("screenshots/", import.meta.url));
 /** For those who are not photographed. */
 const SMALL_WINDOW = { viewport: { width: 320, height: 240 } };
 const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
-/** The sizes of the pictures in the documentation, which `npm run screenshots` takes of the lobby and a call. */
+/** The sizes of the images in the documentation, which `npm run screenshots` takes of the lobby and a call. */
 const DOCUMENTED_SIZES = {
   phone: SIZES.phone,
   "phone-landscape": { width: 844, height: 390 },

@@ -18,9 +18,9 @@ const PAGE = `
 import { joinCall } from "client";
 window.seen = new Map();
 window.ended = [];
-window.told = [];
+window.notices = [];
 window.go = async (url, { name, tracks, simulcast }) => {
-  window.session = await joinCall(url, "hall", {
+  window.session = await joinCall(url, "room", {
     onTrack(consumer, userId) {
       const element = document.createElement(consumer.kind);
       element.srcObject = new MediaStream([consumer.track]);
@@ -31,7 +31,7 @@ window.go = async (url, { name, tracks, simulcast }) => {
     onEnd: (consumer) => window.ended.push(consumer.id),
   });
   for (const type of ["consumer:layers-changed", "producer:paused", "producer:resumed", "room:active-speaker"]) {
-    window.session.handlers[type] = (payload) => window.told.push({ type, payload });
+    window.session.handlers[type] = (payload) => window.notices.push({ type, payload });
   }
   window.producers = {};
   if (!tracks) return;
@@ -85,7 +85,7 @@ window.frames = async () => {
   }
   return counts;
 };
-window.heard = async () => {
+window.audioPackets = async () => {
   let packets = 0;
   for (const { consumer } of window.seen.values()) {
     if (consumer.closed || consumer.kind !== "audio") continue;
@@ -155,7 +155,7 @@ async function until(tab, what, predicate, argument) {
     if (last) return last;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  const seen = await tab.evaluate(async () => JSON.stringify({ sending: window.session.sending.connectionState, receiving: window.session.receiving.connectionState, frames: await window.frames(), told: window.told, ended: window.ended }));
+  const seen = await tab.evaluate(async () => JSON.stringify({ sending: window.session.sending.connectionState, receiving: window.session.receiving.connectionState, frames: await window.frames(), notices: window.notices, ended: window.ended }));
   throw new Error(`${what}: not within ${PATIENCE_MS} ms; seen ${seen}`);
 }
 
@@ -176,8 +176,8 @@ test("three in a room, through the media server", async (t) => {
   await sees(anna, 1);
   const late = await open({ name: "late", tracks: false });
   await sees(late, 2);
-  await until(late, "sound arrives", async () => (await window.heard()) > 25);
-  await until(late, "somebody speaks", () => window.told.some(({ type }) => type === "room:active-speaker"));
+  await until(late, "audio arrives", async () => (await window.audioPackets()) > 25);
+  await until(late, "an active speaker is announced", () => window.notices.some(({ type }) => type === "room:active-speaker"));
 
   // A consumer that is paused gets nothing, and goes on afterwards.
   const [id] = await late.evaluate(() => [...window.seen.values()].filter(({ consumer }) => consumer.kind === "video").map(({ consumer }) => consumer.id));
@@ -192,9 +192,9 @@ test("three in a room, through the media server", async (t) => {
   await late.evaluate((consumerId) => window.session.request("consumer:resume", { consumerId }), id);
   await sees(late, 2);
 
-  // A producer that is paused is told of, and so is one that ends.
+  // Pausing and closing a producer is announced.
   await anna.evaluate(() => window.session.request("producer:pause", { producerId: window.producers.video.id }));
-  await until(late, "told of the pause", () => window.told.some(({ type }) => type === "producer:paused"));
+  await until(late, "notified of the pause", () => window.notices.some(({ type }) => type === "producer:paused"));
   await anna.evaluate(() => window.session.request("producer:resume", { producerId: window.producers.video.id }));
   await sees(late, 2);
   // New credentials, as after a change of network.
@@ -205,7 +205,7 @@ test("three in a room, through the media server", async (t) => {
   });
   await sees(late, 2);
   await anna.close();
-  await until(late, "told that it ended", () => window.ended.length === 2);
+  await until(late, "notified of the end", () => window.ended.length === 2);
   await sees(late, 1);
   await ben.close();
   await late.close();
@@ -221,8 +221,8 @@ for (const tracks of [["video"], ["video", "audio"], ["screen", "video", "audio"
     const anna = await open({ name: "anna", tracks });
     await sees(ben, tracks.filter((kind) => kind !== "audio").length);
     if (tracks.includes("audio")) {
-      await until(ben, "sound arrives", async () => (await window.heard()) > 25);
-      await until(ben, "somebody speaks", () => window.told.some(({ type }) => type === "room:active-speaker"));
+      await until(ben, "audio arrives", async () => (await window.audioPackets()) > 25);
+      await until(ben, "an active speaker is announced", () => window.notices.some(({ type }) => type === "room:active-speaker"));
     }
     await anna.close();
     assert.deepEqual(complaints, []);
@@ -240,18 +240,18 @@ test("layers of a camera", async (t) => {
     return window.session.request("consumer:layers", { consumerId: video.consumer.id, spatialLayer });
   }, spatialLayer);
   // Where there is little bandwidth or time, others come between.
-  const told = (spatialLayer) => until(ben, `told of layer ${spatialLayer}`, (spatialLayer) => {
-    const changes = window.told.filter(({ type }) => type === "consumer:layers-changed");
+  const expectLayer = (spatialLayer) => until(ben, `notified of layer ${spatialLayer}`, (spatialLayer) => {
+    const changes = window.notices.filter(({ type }) => type === "consumer:layers-changed");
     return changes.at(-1)?.payload.spatialLayer === spatialLayer;
   }, spatialLayer);
   await width(320);
-  await told(1);
+  await expectLayer(1);
   assert.equal((await layers(0)).spatialLayer, 0);
   await width(160);
-  await told(0);
+  await expectLayer(0);
   assert.equal((await layers(7)).spatialLayer, 1);
   await width(320);
-  await told(1);
+  await expectLayer(1);
   await sees(ben, 1);
   await anna.close();
   assert.deepEqual(complaints, []);

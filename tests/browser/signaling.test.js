@@ -1,5 +1,5 @@
 /**
- * The wires of the client module by themselves, in one page and without a call: how they come back, and as whom.
+ * The protocols of the client module in one page, without a call: reconnection, resumption and identity.
  */
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
@@ -8,7 +8,7 @@ import { launch, Person } from "./support/people.js";
 import { eventually, freePort, startServer } from "./support/server.js";
 import { JWT_SECRET, token } from "./support/token.js";
 
-const WIRES = ["socketio", "envelope", "topic", "session"];
+const PROTOCOLS = ["socketio", "envelope", "topic", "session"];
 /** The pauses before the first attempts to come back: at least, and at most, in milliseconds. */
 const PAUSES = {
   socketio: [[250, 750], [500, 1500], [1000, 3000]],
@@ -16,11 +16,11 @@ const PAUSES = {
 };
 /** How late a busy machine may be, in milliseconds. */
 const SLACK_MS = 3000;
-const CROWD = 8;
+const CLIENTS = 8;
 /** How far apart they must be at least, in milliseconds. */
 const SPREAD_MS = 20;
 
-describe("a wire by itself", () => {
+describe("a single protocol", () => {
   let server, browser, person, page;
 
   before(async () => {
@@ -44,23 +44,23 @@ describe("a wire by itself", () => {
     await page.evaluate(load);
   }
 
-  /** Waits until each of those who joined was told this: what, in their order. */
-  const told = (name) =>
-    person.until(`all are told ${name}`, (wanted) => {
+  /** Waits until each joined client has received an event; returns the details in their order. */
+  const received = (name) =>
+    person.until(`all receive ${name}`, (wanted) => {
       const details = window.joined.map(({ events }) => events.find((event) => event.name === wanted)?.detail);
       return details.every(Boolean) && details;
     }, name);
 
   test("a server that goes says so, and is come back to", async () => {
     await start();
-    for (const wire of WIRES) await page.evaluate((which) => window.join(which, { room: which, userId: "ada" }), wire);
+    for (const protocol of PROTOCOLS) await page.evaluate((which) => window.join(which, { room: which, userId: "ada" }), protocol);
     await server.stop("SIGTERM");
-    const codes = (await told("offline")).map(({ code }) => code);
-    assert.deepEqual(codes, WIRES.map(() => "SHUTTING_DOWN"));
+    const codes = (await received("offline")).map(({ code }) => code);
+    assert.deepEqual(codes, PROTOCOLS.map(() => "SHUTTING_DOWN"));
     server = await startServer({ port: server.port });
-    const recovered = (await told("online")).map((detail) => detail.recovered);
-    assert.deepEqual(recovered, WIRES.map(() => false));
-    for (const wire of WIRES) assert.equal((await server.participants(wire)).length, 1, wire);
+    const recovered = (await received("online")).map((detail) => detail.recovered);
+    assert.deepEqual(recovered, PROTOCOLS.map(() => false));
+    for (const protocol of PROTOCOLS) assert.equal((await server.participants(protocol)).length, 1, protocol);
   });
 
   test("Socket.IO: a server that disconnects one is come back to", async () => {
@@ -75,18 +75,18 @@ describe("a wire by itself", () => {
     await start();
     await page.evaluate(() => window.join("socketio", { room: "r", userId: "ada" }));
     disconnect();
-    assert.equal((await told("offline"))[0].reason, "io server disconnect");
-    await told("online");
+    assert.equal((await received("offline"))[0].reason, "io server disconnect");
+    await received("online");
     assert.deepEqual(await server.participants("r"), ["ada"]);
     await page.unrouteAll();
   });
 
-  for (const [wire, bounds] of Object.entries(PAUSES)) {
-    test(`${wire}: pauses grow, and no two clients make the same ones`, async (t) => {
+  for (const [protocol, bounds] of Object.entries(PAUSES)) {
+    test(`${protocol}: delays grow, and differ between clients`, async (t) => {
       await start();
-      await page.evaluate((which) => window.join(which, { room: "r", userId: "ada" }), wire);
+      await page.evaluate((which) => window.join(which, { room: "r", userId: "ada" }), protocol);
       await server.stop("SIGKILL");
-      const { at } = (await told("offline"))[0];
+      const { at } = (await received("offline"))[0];
       const attempts = await attempted(bounds.length);
       const pauses = attempts.map((time, index) => Math.round(time - (attempts[index - 1] ?? at)));
       t.diagnostic(`pauses: ${pauses.join(", ")} ms`);
@@ -96,13 +96,13 @@ describe("a wire by itself", () => {
       });
 
       server = await startServer({ port: server.port });
-      await told("online");
+      await received("online");
       await page.evaluate(([which, count]) => Promise.all(Array.from({ length: count }, (_, index) =>
-        window.join(which, { room: "crowd", userId: `member-${index}` }))), [wire, CROWD]);
+        window.join(which, { room: "many", userId: `member-${index}` }))), [protocol, CLIENTS]);
       await page.evaluate(() => window.forget());
       await server.stop("SIGKILL");
-      const first = await attempted(CROWD);
-      t.diagnostic(`a crowd: ${first.map((time) => Math.round(time - first[0])).join(", ")} ms after the first`);
+      const first = await attempted(CLIENTS);
+      t.diagnostic(`many clients: ${first.map((time) => Math.round(time - first[0])).join(", ")} ms after the first`);
       assert.ok(first.at(-1) - first[0] > SPREAD_MS, "all came in the same instant");
     });
   }
@@ -133,36 +133,36 @@ describe("a wire by itself", () => {
         resolve();
       };
     }), [server.url, forged]);
-    const user = (await told("user-joined"))[0];
+    const user = (await received("user-joined"))[0];
     assert.deepEqual([user.id, user.userId, user.roomId, user.name], ["eve", "eve", "r", "Eve"]);
     for (const field of ["anonymous", "expected", "calling", "socketId"]) assert.equal(user[field], undefined, field);
     assert.notEqual(user.joinedAt, "forged");
     await person.until("both offers have come", () => window.joined[0].events.filter(({ name }) => name === "offer").length === 2);
-    const offer = (await told("offer"))[0];
+    const offer = (await received("offer"))[0];
     assert.deepEqual([offer.from, offer.user], ["eve", undefined]);
     line.cut();
-    assert.equal((await told("online"))[0].recovered, true, "the token is the one that the server gave");
+    assert.equal((await received("online"))[0].recovered, true, "the client used the server's resume token");
     assert.deepEqual((await server.participants("r")).sort(), ["bob", "eve"]);
   });
 
   test("a newer token keeps one in the room when the first is over", async () => {
     await start({ JWT_SECRET });
-    for (const wire of ["socketio", "envelope"]) {
+    for (const protocol of ["socketio", "envelope"]) {
       for (const sub of ["hasty", "patient"]) {
-        const options = { room: wire, userId: sub, token: token(sub, 2) };
-        await page.evaluate(([which, given]) => window.join(which, given), [wire, options]);
+        const options = { room: protocol, userId: sub, token: token(sub, 2) };
+        await page.evaluate(([which, given]) => window.join(which, given), [protocol, options]);
       }
     }
     const renewals = ["hasty", "patient"].map((sub) => token(sub));
     const refused = await page.evaluate(([hasty]) => window.joined[1].signaling.renew(hasty).then(() => "", ({ code }) => code), renewals);
-    assert.equal(refused, "FORBIDDEN", "somebody else's");
+    assert.equal(refused, "FORBIDDEN", "the token of another subject");
     await page.evaluate(([, patient]) => Promise.all([1, 3].map((index) => window.joined[index].signaling.renew(patient))), renewals);
     await person.until("those who kept the first are out", () => [0, 2].every((index) => window.joined[index].events.some(({ name }) => name === "ended")));
     const codes = await page.evaluate(() => [0, 2].map((index) => window.joined[index].events.find(({ name }) => name === "ended").detail.code));
     assert.deepEqual(codes, ["UNAUTHORIZED", "UNAUTHORIZED"]);
     assert.deepEqual(await page.evaluate(() => window.joined.map(({ signaling }) => signaling.online)), [false, true, false, true]);
-    for (const wire of ["socketio", "envelope"]) {
-      await eventually(`who is in ${wire}`, () => server.participants(wire), (ids) => ids.join() === "patient");
+    for (const protocol of ["socketio", "envelope"]) {
+      await eventually(`who is in ${protocol}`, () => server.participants(protocol), (ids) => ids.join() === "patient");
     }
   });
 });
@@ -178,9 +178,9 @@ function noteConnections() {
   };
 }
 
-/** Runs in the page: the wires, and what those who joined over them are told. */
+/** Runs in the page: the protocols, and the events of the clients that joined over them. */
 async function load() {
-  const wires = {
+  const protocols = {
     socketio: (await import("/parlor/parlor.js")).SocketIoSignaling,
     envelope: (await import("/parlor/signaling-envelope.js")).EnvelopeSignaling,
     topic: (await import("/parlor/signaling-topic.js")).TopicSignaling,
@@ -191,8 +191,8 @@ async function load() {
     window.attempts = [];
     for (const { events } of window.joined) events.length = 0;
   };
-  window.join = async (wire, { room, userId, token }) => {
-    const signaling = new wires[wire]({ userId, name: userId, token });
+  window.join = async (protocol, { room, userId, token }) => {
+    const signaling = new protocols[protocol]({ userId, name: userId, token });
     const events = [];
     for (const name of ["offline", "online", "ended", "user-joined", "offer"]) {
       signaling.addEventListener(name, ({ detail }) => events.push({ name, detail: { at: performance.now(), code: detail.code, ...detail } }));

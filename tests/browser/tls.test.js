@@ -22,13 +22,13 @@ describe("a call over TLS", () => {
     authority?.remove();
   });
 
-  for (const wire of ["Socket.IO", "Envelope"]) {
-    test(`two see each other by ${wire}`, async () => {
+  for (const protocol of ["Socket.IO", "Envelope"]) {
+    test(`two see each other over ${protocol}`, async () => {
       const people = await Promise.all(["Ada", "Grace"].map((name) => Person.arrive(browser, name)));
       const [ada, grace] = people;
       const sockets = [];
       for (const person of people) person.page.on("websocket", (socket) => sockets.push(socket.url()));
-      await Promise.all(people.map((person) => person.join(server.url, `secure-${wire}`, wire)));
+      await Promise.all(people.map((person) => person.join(server.url, `secure-${protocol}`, protocol)));
       await Promise.all([ada.sees([grace]), grace.sees([ada])]);
       assert.match(server.url, /^https:/);
       assert.ok(sockets.length >= 2 && sockets.every((url) => url.startsWith("wss:")), `${sockets}`);

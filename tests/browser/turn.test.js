@@ -33,12 +33,12 @@ describe("through a TURN server", () => {
     await turn?.stop();
   });
 
-  for (const wires of [["Session", "Session"], ["Socket.IO", "Socket.IO"], ["Envelope", "Topic"]]) {
-    test(`${wires.join(" and ")}: two see each other by relay alone`, async () => {
-      const room = wires.join("-").toLowerCase();
+  for (const protocols of [["Session", "Session"], ["Socket.IO", "Socket.IO"], ["Envelope", "Topic"]]) {
+    test(`${protocols.join(" and ")}: two see each other through the TURN relay only`, async () => {
+      const room = protocols.join("-").toLowerCase();
       const people = [ada, grace];
       for (const [index, person] of people.entries()) {
-        await person.join(`${server.url}/?token=${token(person.name.toLowerCase())}`, room, wires[index]);
+        await person.join(`${server.url}/?token=${token(person.name.toLowerCase())}`, room, protocols[index]);
       }
       await Promise.all(people.map((person) => person.seesOne()));
       for (const person of people) {

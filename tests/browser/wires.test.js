@@ -1,5 +1,5 @@
 /**
- * The same call over every wire, and from one wire to another: two pages, each on the wire it chose in the lobby, meet in one room.
+ * The same call over every protocol and between protocols: two pages, each with the protocol chosen in the lobby, join one room.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -8,23 +8,23 @@ import { launch, Person } from "./support/people.js";
 import { eventually, startServer } from "./support/server.js";
 
 /**
- * Who is there first, and who comes: on the session wire it makes a difference, for one's call waits there for the other. Then, what
+ * The order of joining matters on the session protocol, where signals are queued for the other peer. Then, what
  * happens to whom in the middle of the call.
  */
 const PAIRS = [
   ["Topic", "Topic", "Grace reloads"],
-  ["Topic", "Socket.IO", "Ada reloads", "Ada's line is cut"],
-  ["Envelope", "Envelope", "Grace reloads", "Ada's line is cut"],
+  ["Topic", "Socket.IO", "Ada reloads", "Ada's connection is cut"],
+  ["Envelope", "Envelope", "Grace reloads", "Ada's connection is cut"],
   ["Socket.IO", "Envelope", "Ada reloads"],
   ["Envelope", "Topic", "Ada reloads"],
-  ["Session", "Session", "Grace reloads", "Ada's line is cut"],
+  ["Session", "Session", "Grace reloads", "Ada's connection is cut"],
   ["Session", "Socket.IO", "Ada reloads"],
   ["Socket.IO", "Session", "Grace reloads"],
   ["Session", "Envelope", "Grace reloads"],
   ["Topic", "Session", "Ada reloads"],
 ];
 
-describe("every wire meets every other", () => {
+describe("calls between all pairs of protocols", () => {
   let server, line, browser, ada, grace;
 
   before(async () => {
@@ -45,13 +45,13 @@ describe("every wire meets every other", () => {
     person.until(`reads the name of ${other.name}`, (name) =>
       [...document.querySelectorAll(".tile-name")].some(({ textContent }) => textContent === name), other.name);
   const isAlone = (person) =>
-    person.until("is alone, or was told that the call is over", () =>
+    person.until("is alone, or is notified that the call has ended", () =>
       !document.getElementById("farewell").hidden || !document.querySelector(".tile:not(.tile-invite, .tile-self)"));
 
   const happenings = {
     "Ada reloads": () => reload(ada),
     "Grace reloads": () => reload(grace),
-    async "Ada's line is cut"(wire) {
+    async "Ada's connection is cut"(protocol) {
       await ada.page.evaluate(() => (window.connectionBefore = [...window.parlor.peers().values()][0]));
       await ada.page.evaluate(() => {
         window.states = [];
@@ -61,9 +61,9 @@ describe("every wire meets every other", () => {
       line.cut();
       await ada.until("noticed, and is back", () => window.states[0] === "offline" && window.states.at(-1) === "online");
       await seeEachOther();
-      // Under a new id, one is somebody new.
+      // Under a new id, the client is a new peer.
       const same = await ada.page.evaluate(() => window.connectionBefore === [...window.parlor.peers().values()][0]);
-      assert.equal(same, wire !== "Topic", "the connection between the two was kept");
+      assert.equal(same, protocol !== "Topic", "the connection between the two was kept");
     },
   };
   async function reload(person) {
@@ -105,11 +105,11 @@ describe("every wire meets every other", () => {
     });
   }
 
-  test("the wire is in the address, and in a link only if the call is for two", async () => {
+  test("the protocol is in the URL, and in a link only if the call is for two", async () => {
     await ada.page.goto(`${server.url}/?room=salon&wire=envelope`);
     const chosen = () => document.getElementById("wire-chosen").textContent;
-    await ada.until("the lobby has read the address", (read) => document.getElementById("wire-chosen").textContent === read, "Envelope");
-    await ada.chooseWire("Topic");
+    await ada.until("the lobby has read the URL", (read) => document.getElementById("wire-chosen").textContent === read, "Envelope");
+    await ada.chooseProtocol("Topic");
     assert.match(ada.page.url(), /wire=topic/);
     await ada.page.goto(server.url);
     await ada.until("the tab remembers", (read) => document.getElementById("wire-chosen").textContent === read, "Topic");

@@ -1,4 +1,4 @@
-/** The peers already there are told the bare id of a joiner, and offer. */
+/** Existing peers receive the bare id of a joining peer, and send offers. */
 import { Call } from "./call.js";
 
 export async function join(server, room) {

@@ -1,5 +1,5 @@
 /**
- * Runs in a page: a peer that uses mediasoup-client, sends canvases of one color and the sound of the browser's fake microphone, and recognizes
+ * Runs in a page: a peer that uses mediasoup-client, sends canvases of one color and the audio of the browser's fake microphone, and recognizes
  * them at the other side. Not with tones: Firefox runs no AudioContext on a machine without a sound card.
  */
 import { Device } from "mediasoup-client";
@@ -127,11 +127,11 @@ function sees({ element }, color, width) {
   });
 }
 
-/** Waits until sound is decoded that is not silence. */
+/** Waits until audio is decoded that is not silence. */
 async function hears({ consumer }) {
   const energy = async () => [...(await consumer.getStats()).values()].find(({ type }) => type === "inbound-rtp")?.totalAudioEnergy ?? 0;
   const before = await energy();
-  await until("sound", async () => (await energy()) > before);
+  await until("audio", async () => (await energy()) > before);
 }
 
 /** What a transport sends and receives, for errors. */
@@ -141,7 +141,7 @@ async function describe(transport) {
   return reports.filter(({ type }) => !type.startsWith("remote")).map((report) => fields.map((field) => report[field] ?? "").join(","));
 }
 
-/** A call of two with everything: a screen, a camera in layers, sound, a pause, layers, new ICE credentials. */
+/** A call of two: a screen, a camera in layers, audio, a pause, layer changes, an ICE restart. */
 window.callOfTwo = async (url, { handlerName, hasEncodings }) => {
   const sender = await Peer.join(url, "matrix", "sender", handlerName);
   const receiver = await Peer.join(url, "matrix", "receiver", handlerName);
@@ -155,7 +155,7 @@ window.callOfTwo = async (url, { handlerName, hasEncodings }) => {
 };
 
 async function call(sender, receiver, hasEncodings) {
-  // Current Chromium accepts the answers of older versions only if sound comes first.
+  // Current Chromium accepts the answers of older versions only if audio comes first.
   const voice = await sender.sendAudio();
   const screen = await sender.sendVideo("violet", hasEncodings ? SCREEN : undefined);
   const camera = await sender.sendVideo("red", hasEncodings ? LAYERS : undefined);
@@ -178,7 +178,7 @@ async function call(sender, receiver, hasEncodings) {
   await Promise.all([sees(ofScreen, "violet"), sees(ofCamera, "green"), hears(ofVoice)]);
 }
 
-/** One side of a call between two pages. Resolves when the other side is seen and heard. */
+/** One side of a call between two pages. Resolves when audio and video of the other side are decoded. */
 window.exchange = async (url, handlerName, { id, color, other }) => {
   const peer = await Peer.join(url, "exchange", id, handlerName);
   window.peer = peer;

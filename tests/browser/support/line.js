@@ -30,7 +30,7 @@ export async function openLine(port) {
   return {
     url: `http://127.0.0.1:${proxy.address().port}`,
     port: proxy.address().port,
-    /** From now on nothing passes, and neither end is told: what is open will never be heard of again. */
+    /** Forwards nothing from now on, and closes nothing: open connections never receive data again. */
     fallSilent() {
       waiting = [];
       for (const socket of sockets) {
@@ -44,7 +44,7 @@ export async function openLine(port) {
       waiting = null;
       for (const near of begun) if (!near.destroyed) put(near);
     },
-    /** Resets every connection there is, both ways, with no goodbye; new ones are put through. */
+    /** Resets all connections in both directions, without a close frame; new ones are forwarded. */
     cut() {
       for (const socket of sockets) socket.resetAndDestroy();
     },

@@ -89,14 +89,14 @@ export class Person {
    * Types a name and a room into the lobby.
    * @param {string} url
    * @param {string} room
-   * @param {string} [wire] the name of the one to choose; by default, the one the lobby comes with
+   * @param {string} [protocol] the protocol to choose; by default the one that the lobby shows
    */
-  async prepare(url, room, wire) {
+  async prepare(url, room, protocol) {
     await this.page.goto(withSmallCamera(url));
     await this.devicesAsked();
-    if (wire) await this.chooseWire(wire);
+    if (protocol) await this.chooseProtocol(protocol);
     await this.page.getByLabel("Your name").fill(this.name);
-    await this.page.getByLabel(wire === "Session" ? "Call" : "Room", { exact: true }).fill(room);
+    await this.page.getByLabel(protocol === "Session" ? "Call" : "Room", { exact: true }).fill(room);
   }
 
   /** The lobby shows the camera preview, or says why there is none. */
@@ -108,8 +108,8 @@ export class Person {
   }
 
   /** Clicks Join besides; does not wait for what becomes of it. The parameters are those of {@link Person#prepare}. */
-  async ask(url, room, wire) {
-    await this.prepare(url, room, wire);
+  async ask(url, room, protocol) {
+    await this.prepare(url, room, protocol);
     await this.page.getByRole("button", { name: "Join", exact: true }).click();
   }
 
@@ -119,9 +119,9 @@ export class Person {
     await this.inCall();
   }
 
-  async chooseWire(wire) {
+  async chooseProtocol(protocol) {
     await this.openOptions();
-    await this.page.getByRole("group", { name: "Protocol" }).getByRole("radio", { name: wire }).check();
+    await this.page.getByRole("group", { name: "Protocol" }).getByRole("radio", { name: protocol }).check();
   }
 
   /** @param {"Automatic" | "Mesh" | "SFU"} mode of the media */
@@ -143,8 +143,8 @@ export class Person {
     await this.devicesAsked();
   }
 
-  async join(url, room, wire) {
-    await this.prepare(url, room, wire);
+  async join(url, room, protocol) {
+    await this.prepare(url, room, protocol);
     await this.enter();
   }
 
@@ -169,7 +169,7 @@ export class Person {
         if (answer) return answer;
         refusal = null;
       } catch (error) {
-        // In the middle of a reload there is nobody to answer.
+        // During a reload the page does not respond.
         refusal = error;
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
@@ -188,9 +188,9 @@ export class Person {
     return this.until(`decodes video of ${names}`, decodesMore, { ids: others.map(({ id }) => id), frames, key: Math.random() });
   }
 
-  /** Waits until video of one person, whoever it is, is decoded here: `frames` more than there were. */
+  /** Waits until `frames` more frames of any one person are decoded here. */
   seesOne(frames = 4) {
-    return this.until("decodes video of somebody", decodesMore, { ids: null, frames, key: Math.random() });
+    return this.until("decodes video of any person", decodesMore, { ids: null, frames, key: Math.random() });
   }
 
   tile(other) {
@@ -228,7 +228,7 @@ export class Person {
   }
 
   /**
-   * Takes the network from the page, or gives it back, by the browser's own word: connections are refused, and the page is told.
+   * Disconnects or reconnects the network of the page through the browser: connections are refused, and the page gets the event.
    * WebRTC, and in some versions WebSockets that are open, go on.
    * @param {boolean} offline
    */
@@ -238,7 +238,7 @@ export class Person {
     await this.devtools.send("Network.emulateNetworkConditions", { offline, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
   }
 
-  /** Leaves the call, then the page. A page that is only closed may not get to its goodbye on a busy machine. */
+  /** Leaves the call, then closes the page. On a busy machine a page that is only closed may not send its leave. */
   async hangUp() {
     await bounded(`${this.name}: hanging up`, this.page.evaluate(() => document.getElementById("tool-leave").click()));
     await this.until("is out of the call", () => window.parlor.room() === "");

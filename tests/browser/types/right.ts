@@ -10,8 +10,8 @@ const name = "Ann";
 const userId: string = crypto.randomUUID();
 const url = "https://signal.example.com";
 
-/** Any of the wires goes. */
-export const wires: Signaling[] = [
+/** Any of the protocols is accepted. */
+export const protocols: Signaling[] = [
   new SocketIoSignaling({ userId, name }),
   new EnvelopeSignaling({ url, userId, name, token: "of one's own application" }),
   new TopicSignaling({ url, name }),
@@ -50,7 +50,7 @@ export function large(media: MediaStream, show: (id: string, stream: MediaStream
   const draw = ({ id, peer, elsewhere }: SfuMember) => !elsewhere && show(id, peer?.stream ?? null, peer?.layers?.current ?? null);
   sfu.addEventListener("stream", ({ detail }) => draw(detail));
   sfu.addEventListener("speaker", ({ detail: { id, level } }) => level > -40 && void sfu.preferLayer(id, 2));
-  return signaling.join("hall");
+  return signaling.join("lobby");
 }
 
 export async function one(signaling: Signaling, targetId: string) {

@@ -5,13 +5,13 @@ import { SessionSignaling } from "../../../packages/client/src/signaling-session
 declare const signaling: Signaling;
 declare const mesh: Mesh;
 
-// @ts-expect-error: who one is must be said
+// @ts-expect-error: the user id is required
 new SocketIoSignaling({ name: "Ann" });
 // @ts-expect-error: a token is a text
 new SocketIoSignaling({ userId: "ann", name: "Ann", token: 7 });
-// @ts-expect-error: nobody has a name on this wire
+// @ts-expect-error: this protocol has no names
 new SessionSignaling({ name: "Ann" });
-// @ts-expect-error: not every wire ends a call for both
+// @ts-expect-error: not every protocol can hang up for both
 signaling.hangUp();
 // @ts-expect-error: a room has a name
 signaling.join();
@@ -23,13 +23,13 @@ signaling.addEventListener("user-joined", ({ detail }) => detail.nickname);
 signaling.addEventListener("answer", ({ detail }) => detail.offer);
 // @ts-expect-error: a candidate is no description
 signaling.offer("bob", { candidate: "candidate:1" });
-// @ts-expect-error: for the wires alone
+// @ts-expect-error: only for protocols
 signaling.transmit("offer", "bob", { type: "offer" });
 // @ts-expect-error: the way to the server is needed
 new Mesh({ name: "Ann" });
 // @ts-expect-error: there is no such kind
 mesh.send({ smell: null });
-// @ts-expect-error: somebody may have no connection yet
+// @ts-expect-error: a member may have no connection yet
 mesh.addEventListener("stream", ({ detail }) => detail.peer.stream);
 // @ts-expect-error: the members are a map
 mesh.members[0];
