@@ -59,7 +59,7 @@ dev:
 	@command -v inotifywait >/dev/null || { $(APT) inotify-tools; }
 	scripts/dev
 
-# The bundles of other packages that the demo and pages load: committed, so that a build needs no Node.
+# The bundles of the demo and of other packages that pages load: committed, so that a build needs no Node.
 vendor: client-demo/node_modules
 	node scripts/vendor.mjs
 

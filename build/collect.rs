@@ -15,12 +15,15 @@ const EXCLUDED: [&str; 4] = ["node_modules", "package.json", "package-lock.json"
 
 /// Folders whose files are embedded, and the prefixes of their paths. Later entries replace earlier ones.
 const FOLDERS: [(&str, &str); 5] = [
-    ("client-demo", "demo/"),
+    ("client-demo/bundle", "demo/"),
     ("packages/client/src", "client/"),
     ("packages/client/served", "client/"),
     ("client-demo/vendor/socket.io", "socket.io/"),
     ("docs/site", "docs/"),
 ];
+
+/// Files of the demo that are embedded beside its bundle, which has all of its modules and styles: see `scripts/vendor.mjs`.
+const DEMO_FILES: [&str; 4] = ["favicon.svg", "index.html", "theme.js", "vendor/mediasoup-client.js"];
 
 /// Documents that are embedded as they are.
 const DOCUMENTS: [&str; 2] = ["openapi.json", "asyncapi.json"];
@@ -39,8 +42,12 @@ pub(crate) fn files(root: &Path) -> Result<Files, Box<dyn Error>> {
             files.insert(format!("{prefix}{name}"), read(&path)?);
         }
     }
-    // Served under paths of their own.
-    files.retain(|path, _| !path.starts_with("demo/vendor/socket.io/"));
+    for name in DEMO_FILES {
+        let path = root.join("client-demo").join(name);
+        if path.is_file() {
+            files.insert(format!("demo/{name}"), read(&path)?);
+        }
+    }
     for name in DOCUMENTS {
         files.insert(format!("docs/{name}"), read(&root.join("docs").join(name))?);
     }

@@ -20,8 +20,6 @@ export const MODES = [
   { id: "sfu", name: "SFU", line: "Each sends one copy, to the server. Best from five on." },
 ];
 
-const BUNDLE = "/vendor/mediasoup-client.js";
-
 /** @param {string | null | undefined} id @returns {Mode | undefined} */
 export function modeOf(id) {
   return MODES.find((mode) => mode.id === id);
@@ -30,7 +28,7 @@ export function modeOf(id) {
 /** Returns the Device of mediasoup-client; fails with the code `NO_BUNDLE` if the bundle was not built. */
 export async function loadDevice() {
   try {
-    return (await import(BUNDLE)).default.Device;
+    return (await import("./vendor/mediasoup-client.js")).default.Device;
   } catch (error) {
     throw Object.assign(new Error("mediasoup-client is not there", { cause: error }), { code: "NO_BUNDLE" });
   }

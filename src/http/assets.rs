@@ -32,8 +32,9 @@ struct Embedded {
 /// Sorted by path.
 static EMBEDDED: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
-/// Files that other packages provide, and that a build can lack: see `make vendor`.
-const BUNDLES: [(&str, &str); 2] = [
+/// Bundles, which a build can lack: see `make vendor`.
+const BUNDLES: [(&str, &str); 3] = [
+    ("demo/app.js", "the bundle of the demo"),
     ("socket.io/socket.io.esm.min.js", "the Socket.IO client"),
     ("demo/vendor/mediasoup-client.js", "mediasoup-client"),
 ];
@@ -202,6 +203,9 @@ mod tests {
         let text = std::str::from_utf8(index.plain).unwrap();
         assert!(text.contains(&format!("src=\"/assets/{HASH}/app.js\"")), "{text}");
         assert!(!text.contains("src=\"app.js\""), "{text}");
+        // The bundle, not the source.
+        let script = std::str::from_utf8(find_embedded("demo/app.js").unwrap().plain).unwrap();
+        assert!(!script.contains("./call.js"), "{script}");
         assert!(index.brotli.unwrap().len() < index.gzip.unwrap().len());
     }
 
@@ -224,7 +228,7 @@ mod tests {
         }
         let bare = Assets::in_folder(&folder);
         assert!(matches!(bare, Assets::Checkout(_)));
-        assert_eq!(bare.missing_bundles(), ["the Socket.IO client", "mediasoup-client"]);
+        assert_eq!(bare.missing_bundles(), ["the bundle of the demo", "the Socket.IO client", "mediasoup-client"]);
         std::fs::remove_dir_all(folder).unwrap();
         assert_eq!(Assets::Embedded.missing_bundles(), [""; 0]);
     }

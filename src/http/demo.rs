@@ -74,7 +74,8 @@ async fn page(State(assets): State<Assets>, request: Request) -> Response {
         return ApiError::NotFound.into_response();
     }
     let file = request.uri().path().trim_start_matches('/');
-    if request.uri().path() == "/" && assets.missing_bundles().contains(&"the Socket.IO client") {
+    // Without mediasoup-client the page works, as a mesh.
+    if request.uri().path() == "/" && assets.missing_bundles().iter().any(|bundle| *bundle != "mediasoup-client") {
         return Html(INCOMPLETE_PAGE).into_response();
     }
     let path = demo_path(if request.uri().path() == "/" { "index.html" } else { file });
@@ -86,7 +87,7 @@ async fn page(State(assets): State<Assets>, request: Request) -> Response {
 }
 
 const INCOMPLETE_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Parlor</title>\n\
-    <h1>The demo is incomplete</h1>\n<p>This build lacks the Socket.IO client. Run <code>make vendor</code> (it needs Node \
+    <h1>The demo is incomplete</h1>\n<p>This build lacks bundles that its log names. Run <code>make vendor</code> (it needs Node \
     with npm), then build again. The server works without it.</p>\n</html>\n";
 
 /// Returns the path of a file that the demo names relative to its page. The client modules are in a folder of their own.

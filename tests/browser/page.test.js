@@ -1,5 +1,5 @@
 /**
- * The page as it is delivered: the security headers, and what stays when the server is away.
+ * The page as it is delivered: its weight, the security headers, and what stays when the server is away.
  */
 import assert from "node:assert/strict";
 import { networkInterfaces } from "node:os";
@@ -7,6 +7,10 @@ import { after, before, describe, test } from "node:test";
 import { launch, Person } from "./support/people.js";
 import { startServer } from "./support/server.js";
 import { JWT_SECRET, token } from "./support/token.js";
+
+/** Bounds of the first load, until the lobby is usable: body and header fields, as transferred, and the number of requests. */
+const MAX_BYTES = 100 * 1024;
+const MAX_REQUESTS = 12;
 
 const ADDRESS = Object.values(networkInterfaces()).flat().find(({ internal, family }) => !internal && family === "IPv4")?.address;
 
@@ -21,6 +25,26 @@ describe("the page", () => {
   after(async () => {
     await browser?.close();
     await server?.stop();
+  });
+
+  test("the first load is small", { skip: !!process.env.PAGE_SOURCES && "the page is that of the sources" }, async (t) => {
+    const ada = await Person.arrive(browser, "Ada");
+    const devtools = await ada.context.newCDPSession(ada.page);
+    await devtools.send("Network.enable");
+    const requests = new Map();
+    devtools.on("Network.requestWillBeSent", ({ requestId, request }) => requests.set(requestId, { url: request.url, bytes: null }));
+    devtools.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => (requests.get(requestId).bytes = encodedDataLength));
+    await ada.page.goto(`${server.url}/?room=salon`, { waitUntil: "networkidle" });
+    await ada.devicesAsked();
+    const loaded = [...requests.values()].filter(({ url }) => url.startsWith("http"));
+    const table = loaded.map(({ url, bytes }) => `${bytes} ${new URL(url).pathname}`).join("\n");
+    const total = loaded.reduce((sum, { bytes }) => sum + bytes, 0);
+    t.diagnostic(`${total} bytes in ${loaded.length} requests\n${table}`);
+    assert.ok(loaded.length > 3 && loaded.every(({ bytes }) => bytes > 0), table);
+    assert.ok(loaded.length <= MAX_REQUESTS, table);
+    assert.ok(total <= MAX_BYTES, table);
+    assert.deepEqual(ada.complaints, []);
+    await ada.leave();
   });
 
   test("security headers", async () => {

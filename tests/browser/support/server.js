@@ -4,23 +4,25 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { resolve as resolvePath } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const BINARY = process.env.PARLOR_BIN ?? `${ROOT}target/debug/parlor`;
+/** In the repository the server delivers the sources of the page; elsewhere the bundle that is embedded in it, as users get it. */
+const FOLDER = process.env.PAGE_SOURCES ? ROOT : tmpdir();
 const START_TIMEOUT_MS = 60_000;
 
 // What the runner sends to a file that takes too long. What was started ends at the exit, or it would outlive this process.
 process.once("SIGTERM", () => process.exit(1));
 
 /**
- * @param {{ port?: number, env?: Record<string, string>, cwd?: string }} [options] port 0 takes a free one; away from the repository, the
- *   server delivers what is embedded in it
+ * @param {{ port?: number, env?: Record<string, string> }} [options] port 0 takes a free one
  */
-export async function startServer({ port = 0, env = {}, cwd = ROOT } = {}) {
+export async function startServer({ port = 0, env = {} } = {}) {
   const child = spawn(resolvePath(ROOT, BINARY), [], {
-    cwd,
+    cwd: FOLDER,
     env: { ...process.env, NODE_ENV: "development", NO_COLOR: "1", HOST: "127.0.0.1", PORT: String(port), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
