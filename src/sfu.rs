@@ -5,12 +5,14 @@
 //!   a datagram in, datagrams and [`Notice`]s out. [`handlers`] carries out the requests, [`close`] closes transports,
 //!   producers and consumers, [`stats`] lists the counters;
 //! - [`transport`] is one client's media connection, on str0m; a [`producer`] is a track that it receives, a
-//!   [`consumer`] one that it sends; [`output`] collects the datagrams and events of transports;
-//! - [`forward`] takes packets from producers to consumers; [`payload`] parses their payloads, [`rewrite`] renumbers
-//!   them, [`undeclared`] assigns streams whose SSRC no producer declared;
+//!   [`consumer`] one that it sends; [`output`] collects the datagrams and events of transports, [`outlet`] is what routers send through;
+//! - a [`router`] holds the producers and consumers of one room, and forwards packets from one to the other;
+//!   a [`packet`] is what they read, [`payload`] parses its payload, [`rewrite`] renumbers them;
+//! - [`forward`] takes datagrams to transports and packets to routers; [`undeclared`] assigns streams whose SSRC no
+//!   producer declared;
 //! - [`bandwidth`] chooses simulcast layers, [`congestion`] suspends video with one layer where it would push audio aside;
 //!   [`active_speaker`] detects the active speaker;
-//! - [`router`] lists the supported codecs and header extensions, [`formats`] maps them to the numbers of one
+//! - [`codecs`] lists the supported codecs and header extensions, [`formats`] maps them to the numbers of one
 //!   transport, [`parameters`] is their JSON form;
 //! - [`admission`] limits the number of transports and the time to connect one; [`token_bucket`] limits rates; [`srtp`]
 //!   detects datagrams that were encrypted by their client, [`stun`] reads the ufrag of a binding request;
@@ -27,6 +29,7 @@ mod active_speaker;
 mod admission;
 mod bandwidth;
 mod close;
+mod codecs;
 mod congestion;
 mod consumer;
 mod cpu_yield;
@@ -36,7 +39,9 @@ mod forward;
 mod handlers;
 pub mod id;
 mod limit_log;
+mod outlet;
 mod output;
+mod packet;
 pub mod parameters;
 mod payload;
 mod producer;
@@ -53,6 +58,7 @@ mod token_bucket;
 mod transport;
 mod undeclared;
 
+pub use codecs::capabilities;
 pub use driver::{MediaServer, MediaStartError, MediaThread, Reply, Signaling};
 pub use forward::PollOutput;
 pub use output::Datagram;
@@ -60,7 +66,6 @@ pub use request::{
     ConsumerAction, ConsumerInfo, Direction, ErrorScope, MediaEvent, MediaRequest, MediaResponse, Notice, NoticeTarget,
     ProducerAction, ProducerInfo, RoomMember, SfuError, SfuErrorKind,
 };
-pub use router::capabilities;
 pub use socket::detect_addresses;
 pub use state::{CertificateError, Sfu, SfuSettings};
 pub use stats::MediaStats;

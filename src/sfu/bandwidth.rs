@@ -32,10 +32,12 @@ impl Sfu {
     /// path may be too narrow for one.
     pub(super) fn allocate(&mut self, now: Instant, id: TransportId) {
         let Some(transport) = self.transports.get(&id) else { return };
+        let router_id = transport.router;
+        let Some(router) = self.routers.get(&router_id) else { return };
         let (mut has_choice, mut is_suspended) = (false, false);
-        for consumer in transport.consumers.iter().filter_map(|id| self.consumers.get(id)) {
+        for consumer in transport.consumers.iter().filter_map(|id| router.consumers.get(id)) {
             is_suspended |= consumer.is_suspended;
-            let producer = self.producers.get(&consumer.producer);
+            let producer = router.producers.get(&consumer.producer);
             has_choice |= producer.is_some_and(|producer| producer.description.layers.len() > 1);
         }
         has_choice |= is_suspended || transport.congestion.is_suspected(now);
@@ -43,11 +45,11 @@ impl Sfu {
         {
             return;
         }
-        let Some(transport) = self.transports.get(&id) else { return };
+        let (Some(transport), Some(router)) = (self.transports.get(&id), self.routers.get(&router_id)) else { return };
         let (mut audio, mut consumers, mut demands) = (0, Vec::new(), Vec::new());
-        let flowing = transport.consumers.iter().filter_map(|id| self.consumers.get(id));
+        let flowing = transport.consumers.iter().filter_map(|id| router.consumers.get(id));
         for consumer in flowing.filter(|consumer| !consumer.is_paused) {
-            let Some(producer) = self.producers.get(&consumer.producer) else { continue };
+            let Some(producer) = router.producers.get(&consumer.producer) else { continue };
             let rates = producer.bitrates(now);
             if consumer.codec.kind() == TrackKind::Audio {
                 audio += rates.into_iter().flatten().sum::<u64>();
@@ -61,21 +63,23 @@ impl Sfu {
         let ceiling = transport.upgrade_backoff.ceiling(now);
         let allocation = allocate(estimate.saturating_sub(audio), ceiling, &demands);
         let (mut has_upgraded, mut has_downgraded) = (false, false);
+        let (routers, mut outlet) = self.split();
+        let Some(router) = routers.get_mut(&router_id) else { return };
         for ((id, target), demand) in consumers.iter().zip(&allocation.targets).zip(&demands) {
-            let Some(consumer) = self.consumers.get_mut(id) else { continue };
+            let Some(consumer) = router.consumers.get_mut(id) else { continue };
             let target = target.filter(|target| demand.is_suspended || *target != consumer.target);
             let Some(target) = target else { continue };
             has_upgraded |= demand.is_suspended || target > consumer.target;
             has_downgraded |= target < consumer.target && demand.is_available(consumer.target);
             (consumer.target, consumer.is_suspended) = (target, false);
             let producer = consumer.producer;
-            self.request_keyframe(now, producer, target);
+            router.request_keyframe(now, producer, target, &mut outlet);
         }
         let mut total = allocation.total;
         if let Some((index, rate)) = largest_single_layer(&demands) {
             let is_short =
-                self.on_transport(id, |transport, _| transport.congestion.is_short(now, estimate, total + audio));
-            let consumer = consumers.get(index).and_then(|id| self.consumers.get_mut(id));
+                outlet.on_transport(id, |transport, _| transport.congestion.is_short(now, estimate, total + audio));
+            let consumer = consumers.get(index).and_then(|id| router.consumers.get_mut(id));
             if let Some(consumer) = consumer.filter(|_| is_short == Some(true)) {
                 consumer.is_suspended = true;
                 consumer.interrupt();

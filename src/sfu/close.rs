@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::id::{ConsumerId, ProducerId, TransportId};
+use super::consumer::Consumer;
+use super::id::{ConsumerId, ProducerId, RouterId, TransportId};
 use super::request::{MediaEvent, Notice, NoticeTarget, ProducerAction};
 use super::state::Sfu;
 use super::stats::MediaStats;
@@ -12,19 +13,16 @@ use crate::id::{ConnectionId, RoomId};
 impl Sfu {
     /// Closes all transports that a peer has in a room.
     pub fn remove_peer(&mut self, room: &RoomId, connection: ConnectionId) {
-        let key = (room.clone(), connection);
-        while let Some(transport) = self.peers.get(&key).and_then(|transports| transports.last()).copied() {
+        let last = |sfu: &Self| sfu.router_of(room)?.peers.get(&connection)?.last().copied();
+        while let Some(transport) = last(self) {
             self.close_transport(transport);
         }
     }
 
     /// Returns the current gauges and counters.
     pub fn stats(&self) -> MediaStats {
-        let (transports, producers, consumers) = (self.transports.len(), self.producers.len(), self.consumers.len());
         MediaStats {
-            transports,
-            producers,
-            consumers,
+            transports: self.transports.len(),
             panics: self.counted.panics + self.output.panics,
             over_limit: self.counted.over_limit + self.output.over_limit,
             unvalidated: self.counted.unvalidated + self.output.unvalidated,
@@ -44,15 +42,13 @@ impl Sfu {
 
     /// Continues the counters of a previous SFU.
     pub(super) fn restore_counters(&mut self, stats: MediaStats) {
-        self.counted = stats;
+        self.counted = MediaStats { transports: 0, producers: 0, consumers: 0, ..stats };
     }
 
     /// Returns whether no state of any transport is left.
     pub fn is_empty(&self) -> bool {
         self.transports.is_empty()
-            && self.producers.is_empty()
-            && self.consumers.is_empty()
-            && self.peers.is_empty()
+            && self.routers.is_empty()
             && self.rooms.is_empty()
             && self.by_ufrag.is_empty()
             && self.by_address.is_empty()
@@ -64,14 +60,11 @@ impl Sfu {
     /// Closes a transport that has failed, and notifies its client of that and of what closes with it.
     pub(super) fn fail_transport(&mut self, id: TransportId) {
         let Some(transport) = self.transports.get(&id) else { return };
-        let (connection, producers, consumers) =
-            (transport.owner.connection, transport.producers.clone(), transport.consumers.clone());
+        let (connection, peer) = (transport.owner.connection, transport.owner.peer.clone());
+        let (producers, consumers) = (transport.producers.clone(), transport.consumers.clone());
         self.notify(connection, MediaEvent::TransportFailed(id));
         for id in producers {
-            if let Some(producer) = self.producers.get(&id) {
-                let peer = producer.owner.peer.clone();
-                self.notify(connection, MediaEvent::ProducerChanged(id, peer, ProducerAction::Close));
-            }
+            self.notify(connection, MediaEvent::ProducerChanged(id, peer.clone(), ProducerAction::Close));
         }
         for consumer in consumers {
             self.notify(connection, MediaEvent::ConsumerClosed(consumer));
@@ -87,21 +80,25 @@ impl Sfu {
         // Removed first, so that its streams are not removed one by one.
         let Some(transport) = self.transports.remove(&id) else { return };
         for producer in producers {
-            self.close_producer(producer);
+            self.close_producer(transport.router, producer);
         }
         for consumer in consumers {
-            self.close_consumer(consumer);
+            self.close_consumer(transport.router, consumer);
         }
         self.by_ufrag.remove(transport.ice().username_fragment.as_bytes());
         for address in transport.addresses.iter() {
             self.remove_address(address, id);
         }
-        let key = (transport.owner.room, transport.owner.connection);
-        if let Some(own) = self.peers.get_mut(&key) {
+        let Some(router) = self.routers.get_mut(&transport.router) else { return };
+        if let Some(own) = router.peers.get_mut(&transport.owner.connection) {
             own.retain(|own| *own != id);
             if own.is_empty() {
-                self.peers.remove(&key);
+                router.peers.remove(&transport.owner.connection);
             }
+        }
+        if router.peers.is_empty() {
+            self.routers.remove(&transport.router);
+            self.rooms.remove(&transport.owner.room);
         }
     }
 
@@ -112,43 +109,34 @@ impl Sfu {
         }
     }
 
-    pub(super) fn close_producer(&mut self, id: ProducerId) {
-        let Some(producer) = self.producers.remove(&id) else { return };
-        for id in &producer.consumers {
-            if let Some(consumer) = self.consumers.get(id) {
-                let connection = consumer.owner.connection;
-                self.notify(connection, MediaEvent::ConsumerClosed(*id));
+    pub(super) fn close_producer(&mut self, router: RouterId, id: ProducerId) {
+        let producer = self.routers.get(&router).and_then(|router| router.producers.get(&id));
+        let Some(consumers) = producer.map(|producer| producer.consumers.clone()) else { return };
+        for consumer in consumers {
+            if let Some(consumer) = self.close_consumer(router, consumer) {
+                self.notify(consumer.owner.connection, MediaEvent::ConsumerClosed(consumer.id));
             }
-            self.close_consumer(*id);
         }
+        let removed = self.on_router(router, |router, outlet| router.remove_producer(id, outlet)).flatten();
+        let Some(producer) = removed else { return };
         self.on_transport(producer.transport, |transport, output| {
             transport.producers.retain(|own| *own != id);
             transport.streams.retain(|_, (own, _)| *own != id);
             transport.remove_streams(&producer.description, output);
         });
         self.update_packet_limit(producer.transport);
-        let room = &producer.owner.room;
-        if let Some(media) = self.rooms.get_mut(room) {
-            media.producers.retain(|own| *own != id);
-            media.active_speaker.remove(id);
-            if media.producers.is_empty() {
-                self.rooms.remove(room);
-            }
-        }
         let closed = MediaEvent::ProducerChanged(id, producer.owner.peer.clone(), ProducerAction::Close);
-        self.notify_others(&producer.owner, closed);
+        self.on_router(router, |router, outlet| router.notify_others(&producer.owner, closed, outlet));
     }
 
-    pub(super) fn close_consumer(&mut self, id: ConsumerId) {
-        let Some(consumer) = self.consumers.remove(&id) else { return };
-        if let Some(producer) = self.producers.get_mut(&consumer.producer) {
-            producer.consumers.retain(|own| *own != id);
-        }
+    /// Closes a consumer, and returns it.
+    pub(super) fn close_consumer(&mut self, router: RouterId, id: ConsumerId) -> Option<Consumer> {
+        let consumer = self.on_router(router, |router, outlet| router.remove_consumer(id, outlet)).flatten()?;
         self.on_transport(consumer.transport, |transport, output| {
             transport.consumers.retain(|own| *own != id);
-            let streams = consumer.streams();
-            transport.set_withheld(streams, false);
+            transport.set_withheld(consumer.streams(), false);
             transport.remove_media(consumer.mid, output);
         });
+        Some(consumer)
     }
 }

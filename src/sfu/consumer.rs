@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use str0m::media::Mid;
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc};
+use str0m::rtp::{ExtensionValues, RtpWrite, Ssrc};
 
+use super::codecs::Codec;
 use super::id::{ConsumerId, ProducerId, TransportId};
+use super::packet::Packet;
 use super::parameters::TrackKind;
 use super::payload::{PayloadInfo, renumber};
 use super::request::RoomMember;
 use super::rewrite::{PictureRewriter, SequenceRewriter, TimestampRewriter, capture_time};
-use super::router::Codec;
 
 /// One producer forwarded to one peer.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Consumer {
     pub(super) ssrc: Ssrc,
     pub(super) rtx: Option<Ssrc>,
     pub(super) codec: Codec,
+    /// Number of simulcast layers of the producer.
+    layers: usize,
     pub(super) is_paused: bool,
     /// Whether the server has stopped forwarding, since the path to the client is too narrow.
     pub(super) is_suspended: bool,
@@ -90,6 +93,7 @@ impl Consumer {
             ssrc: streams.ssrc,
             rtx: streams.rtx,
             codec,
+            layers,
             is_paused: true,
             is_suspended: false,
             max_layer: layers.saturating_sub(1),
@@ -102,6 +106,12 @@ impl Consumer {
             timestamps: TimestampRewriter::new(codec.clock_rate()),
             picture_ids: PictureRewriter::default(),
         }
+    }
+
+    /// Sets the highest layers that the client wants, limited to those that the producer has.
+    pub(super) fn set_max_layers(&mut self, spatial: u8, temporal: u8) {
+        self.max_layer = usize::from(spatial).min(self.layers.saturating_sub(1));
+        self.max_temporal_layer = temporal;
     }
 
     /// Returns the layer that is being forwarded.
@@ -130,8 +140,8 @@ impl Consumer {
     }
 
     /// Takes a packet of a layer, and returns what to send for it.
-    pub(super) fn forward(&mut self, now: Instant, layer: usize, packet: &RtpPacket, info: &PayloadInfo) -> Forwarded {
-        let from = Source { layer, ssrc: packet.header.ssrc };
+    pub(super) fn forward(&mut self, now: Instant, layer: usize, packet: &Packet, info: &PayloadInfo) -> Forwarded {
+        let from = Source { layer, ssrc: packet.ssrc };
         let is_current = self.source == Some(from) && !self.is_broken;
         if !is_current && layer != self.target {
             // The old layer is forwarded until a keyframe of the new one, unless its packets are missing.
@@ -145,22 +155,22 @@ impl Consumer {
             has_switched = self.layer() != Some(layer);
             self.restart_at(now, from, packet, info);
         }
-        let number = *packet.seq_no;
+        let number = packet.number;
         if self.drops(info) {
             self.sequence.skip(number);
             return Forwarded { has_switched, ..Forwarded::default() };
         }
         let Some(number) = self.sequence.map(number) else { return Forwarded { has_switched, ..Forwarded::default() } };
-        let timestamp = self.timestamps.map(packet.header.timestamp, now, self.capture_time(packet));
+        let timestamp = self.timestamps.map(packet.timestamp, now, self.capture_time(packet));
         let write = self.write(packet, info, number, timestamp);
         Forwarded { write: Some(write), needs_keyframe: false, has_switched }
     }
 
-    fn restart_at(&mut self, now: Instant, from: Source, packet: &RtpPacket, info: &PayloadInfo) {
-        self.sequence.restart_at(*packet.seq_no);
+    fn restart_at(&mut self, now: Instant, from: Source, packet: &Packet, info: &PayloadInfo) {
+        self.sequence.restart_at(packet.number);
         // After a pause of the same source, its own timestamps tell how long the pause was.
         if self.source.is_some_and(|source| source.ssrc != from.ssrc) {
-            self.timestamps.restart_at(packet.header.timestamp, now, self.capture_time(packet));
+            self.timestamps.restart_at(packet.timestamp, now, self.capture_time(packet));
         }
         if let Some(numbers) = info.numbers {
             self.picture_ids.restart_at(numbers);
@@ -170,8 +180,8 @@ impl Consumer {
         self.temporal = self.max_temporal_layer;
     }
 
-    fn capture_time(&self, packet: &RtpPacket) -> Option<Duration> {
-        capture_time(packet.header.timestamp, self.codec.clock_rate(), packet.last_sender_info.as_ref())
+    fn capture_time(&self, packet: &Packet) -> Option<Duration> {
+        capture_time(packet.timestamp, self.codec.clock_rate(), packet.sender_info.as_ref())
     }
 
     /// Returns whether a packet belongs to a temporal layer that is not forwarded. Switches up where a higher layer can
@@ -188,16 +198,15 @@ impl Consumer {
         info.temporal_layer > self.temporal
     }
 
-    fn write(&mut self, packet: &RtpPacket, info: &PayloadInfo, number: u64, timestamp: u32) -> RtpWrite {
-        let header = &packet.header;
+    fn write(&mut self, packet: &Packet, info: &PayloadInfo, number: u64, timestamp: u32) -> RtpWrite {
         let is_video = self.codec.kind() == TrackKind::Video;
         // MID, RID and transport-wide sequence numbers are set by the consumer's transport. Of the others only those
         // that the router supports for this kind are copied, since their ids may mean something else on the producer's
         // transport.
         let extensions = ExtensionValues {
-            audio_level: header.ext_vals.audio_level.filter(|_| !is_video),
-            voice_activity: header.ext_vals.voice_activity.filter(|_| !is_video),
-            video_orientation: header.ext_vals.video_orientation.filter(|_| is_video),
+            audio_level: packet.extensions.audio_level.filter(|_| !is_video),
+            voice_activity: packet.extensions.voice_activity.filter(|_| !is_video),
+            video_orientation: packet.extensions.video_orientation.filter(|_| is_video),
             ..ExtensionValues::default()
         };
         let payload_type = self.codec.payload_type().into();
@@ -207,8 +216,8 @@ impl Consumer {
         };
         // str0m panics when it retransmits on a stream without RTX.
         let can_retransmit = is_video && self.rtx.is_some();
-        let write = RtpWrite::new(payload_type, number.into(), timestamp, packet.timestamp, payload)
-            .marker(header.marker)
+        let write = RtpWrite::new(payload_type, number.into(), timestamp, packet.arrived_at, payload)
+            .marker(packet.has_marker)
             .ext_vals(extensions)
             .nackable(can_retransmit);
         match patch {

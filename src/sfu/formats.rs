@@ -17,9 +17,9 @@ use str0m::format::{CodecConfig, FormatParams};
 use str0m::media::Frequency;
 use str0m::rtp::{Extension, ExtensionMap, ExtensionSerializer, ExtensionValues};
 
+use super::codecs::{Codec, EXTENSIONS, as_number};
 use super::parameters::{CodecParameters, ExtensionParameters, RtpParameters};
 use super::request::SfuErrorKind;
-use super::router::{Codec, EXTENSIONS, as_number};
 
 /// Payload types of Opus in Chromium and Safari, in Firefox, and of the router. Opus with another one works as well,
 /// but receiver reports state its jitter in units of a video clock, as str0m must know the clock rate in advance.

@@ -12,15 +12,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use str0m::ice::StunMessage;
-use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
+use str0m::rtp::Ssrc;
 
-use super::consumer::Forwarded;
-use super::id::{ConsumerId, ProducerId, TransportId};
+use super::id::{ProducerId, TransportId};
 use super::output::{Datagram, TransportEvent};
-use super::parameters::TrackKind;
-use super::payload::PayloadInfo;
+use super::packet::Packet;
 use super::producer::max_bitrate;
-use super::request::{Direction, MediaEvent, Notice, NoticeTarget};
+use super::request::{Direction, MediaEvent, Notice};
 use super::state::Sfu;
 use super::stun;
 use super::transport::Transport;
@@ -173,7 +171,7 @@ impl Sfu {
         }
         let due = self.timers.first().map(|(due, _)| *due);
         let allocate_at =
-            self.allocated_at.map(|last| last + ALLOCATION_INTERVAL).filter(|_| !self.consumers.is_empty());
+            self.allocated_at.map(|last| last + ALLOCATION_INTERVAL).filter(|_| self.counted.consumers > 0);
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
         let at_once = (!self.ready.is_empty()).then_some(now);
         output.next = due.into_iter().chain(allocate_at).chain(deadline).chain(at_once).min();
@@ -199,23 +197,26 @@ impl Sfu {
     pub(super) fn process_events(&mut self, now: Instant) {
         while let Some((id, event)) = self.output.events.pop_front() {
             match event {
-                TransportEvent::Packet(packet) => self.forward(now, id, &packet),
+                TransportEvent::Packet(packet) => self.forward(now, id, &packet.into()),
                 TransportEvent::KeyframeRequested(mid) => {
-                    let consumers = self.transports.get(&id).into_iter().flat_map(|transport| &transport.consumers);
-                    let mut consumers = consumers.filter_map(|id| self.consumers.get(id));
-                    if let Some(consumer) = consumers.find(|consumer| consumer.mid == mid).map(|consumer| consumer.id) {
-                        self.request_keyframe_for(now, consumer);
+                    let Some(transport) = self.transports.get(&id) else { continue };
+                    let Some(router) = self.routers.get(&transport.router) else { continue };
+                    let mut consumers = transport.consumers.iter().filter_map(|id| router.consumers.get(id));
+                    let consumer = consumers.find(|consumer| consumer.mid == mid).map(|consumer| consumer.id);
+                    let router = transport.router;
+                    if let Some(consumer) = consumer {
+                        self.on_router(router, |router, outlet| router.request_keyframe_for(now, consumer, outlet));
                     }
                 }
                 TransportEvent::Connected | TransportEvent::Reconnected => {
                     self.clear_deadline(id);
-                    let consumers = self.transports.get(&id).map(|transport| transport.consumers.clone());
-                    for consumer in consumers.into_iter().flatten() {
-                        if let Some(consumer) = self.consumers.get_mut(&consumer) {
-                            consumer.interrupt();
+                    let Some(transport) = self.transports.get(&id) else { continue };
+                    let (router, consumers) = (transport.router, transport.consumers.clone());
+                    self.on_router(router, |router, outlet| {
+                        for consumer in consumers {
+                            router.restart_consumer(now, consumer, outlet);
                         }
-                        self.request_keyframe_for(now, consumer);
-                    }
+                    });
                 }
                 // The client may reconnect or restart ICE.
                 TransportEvent::Disconnected => {
@@ -228,135 +229,28 @@ impl Sfu {
         }
     }
 
-    /// Forwards a packet to all consumers of its producer.
-    fn forward(&mut self, now: Instant, id: TransportId, packet: &RtpPacket) {
-        let ssrc = packet.header.ssrc;
-        let known = self.transports.get(&id).and_then(|transport| transport.streams.get(&ssrc)).copied();
-        let Some((producer_id, layer)) = known.or_else(|| self.identify_stream(id, packet)) else { return };
-        let Some(producer) = self.producers.get_mut(&producer_id) else { return };
-        let size = packet.payload.len();
-        // Padding has no payload.
-        if size == 0 {
-            return;
+    /// Passes a packet to the router of its room.
+    fn forward(&mut self, now: Instant, id: TransportId, packet: &Packet) {
+        let Some(transport) = self.transports.get(&id) else { return };
+        let (router, known) = (transport.router, transport.streams.get(&packet.ssrc).copied());
+        let Some((producer, layer)) = known.or_else(|| self.identify_stream(id, packet.ssrc)) else { return };
+        let is_accepted =
+            self.on_router(router, |router, outlet| router.forward(now, (producer, layer), packet, outlet));
+        if is_accepted == Some(true) {
+            self.send_remb(now, id, producer, layer);
         }
-        if !producer.description.formats.has_payload_type(*packet.header.payload_type) {
-            self.counted.undeclared_payload_types += 1;
-            return;
-        }
-        if !producer.limit.take(now, size) {
-            self.counted.over_limit += 1;
-            return;
-        }
-        let codec = producer.description.codec;
-        let info = PayloadInfo::parse(codec, &packet.payload);
-        let of_layer = &mut producer.description.layers[layer];
-        of_layer.meter.add(now, size);
-        if info.starts_keyframe {
-            of_layer.keyframe_throttle.keyframe_arrived();
-        }
-        let mut needs_keyframe = of_layer.keyframe_throttle.is_due(now);
-        if producer.is_paused {
-            return;
-        }
-        let consumers = std::mem::take(&mut producer.consumers);
-        for consumer in &consumers {
-            needs_keyframe |= self.forward_to(now, *consumer, layer, packet, &info);
-        }
-        if let Some(producer) = self.producers.get_mut(&producer_id) {
-            producer.consumers = consumers;
-        }
-        if needs_keyframe && codec.kind() == TrackKind::Video {
-            self.request_keyframe(now, producer_id, layer);
-        }
-        if let (TrackKind::Audio, Some(level)) = (codec.kind(), packet.header.ext_vals.audio_level) {
-            self.observe_audio_level(now, producer_id, level);
-        }
-        self.send_remb(now, id, producer_id, layer);
     }
 
     /// Returns the producer and layer of a stream at its first packet.
-    fn identify_stream(&mut self, id: TransportId, packet: &RtpPacket) -> Option<(ProducerId, usize)> {
-        let ssrc = packet.header.ssrc;
+    fn identify_stream(&mut self, id: TransportId, ssrc: Ssrc) -> Option<(ProducerId, usize)> {
         let (mid, rid) = self.on_transport(id, |transport, output| transport.identify(ssrc, output)).flatten()?;
         let transport = self.transports.get_mut(&id)?;
-        let mut producers = transport.producers.iter().filter_map(|id| self.producers.get(id));
+        let router = self.routers.get(&transport.router)?;
+        let mut producers = transport.producers.iter().filter_map(|id| router.producers.get(id));
         let producer = producers.find(|producer| producer.description.mid == mid)?;
         let found = (producer.id, producer.layer(*ssrc, rid)?);
         transport.streams.insert(ssrc, found);
         Some(found)
-    }
-
-    /// Forwards a packet to one consumer, and returns whether the consumer needs a keyframe.
-    fn forward_to(
-        &mut self,
-        now: Instant,
-        id: ConsumerId,
-        layer: usize,
-        packet: &RtpPacket,
-        info: &PayloadInfo,
-    ) -> bool {
-        let Some(consumer) = self.consumers.get_mut(&id).filter(|consumer| consumer.is_flowing()) else { return false };
-        let is_connected = self.transports.get(&consumer.transport).is_some_and(|transport| transport.is_connected);
-        if !is_connected {
-            return false;
-        }
-        let Forwarded { write, needs_keyframe, has_switched } = consumer.forward(now, layer, packet, info);
-        let (transport, ssrc, connection) = (consumer.transport, consumer.ssrc, consumer.owner.connection);
-        let producer = consumer.producer;
-        if let Some(write) = write {
-            if self.send(transport, ssrc, write) {
-                self.counted.forwarded += 1;
-            } else if let Some(consumer) = self.consumers.get_mut(&id) {
-                consumer.interrupt();
-            }
-        }
-        if has_switched && self.producers.get(&producer).is_some_and(|producer| producer.description.layers.len() > 1) {
-            let layer = u8::try_from(layer).unwrap_or(u8::MAX);
-            self.notify(connection, MediaEvent::LayersChanged(id, layer));
-        }
-        needs_keyframe
-    }
-
-    /// Queues a packet of a transport, and returns whether it was queued.
-    fn send(&mut self, id: TransportId, ssrc: Ssrc, write: RtpWrite) -> bool {
-        let Some(transport) = self.transports.get_mut(&id) else { return false };
-        let is_queued = transport.send(ssrc, write, &mut self.output);
-        if is_queued && !std::mem::replace(&mut transport.is_ready, true) {
-            self.ready.push_back(id);
-        }
-        is_queued
-    }
-
-    /// Requests a keyframe of the layer that a consumer needs.
-    pub(super) fn request_keyframe_for(&mut self, now: Instant, id: ConsumerId) {
-        let Some(consumer) = self.consumers.get(&id).filter(|consumer| consumer.is_flowing()) else { return };
-        if consumer.codec.kind() == TrackKind::Video {
-            let (producer, layer) = (consumer.producer, consumer.needed_layer());
-            self.request_keyframe(now, producer, layer);
-        }
-    }
-
-    /// Requests a keyframe of a producer's layer, unless one was requested just now.
-    pub(super) fn request_keyframe(&mut self, now: Instant, id: ProducerId, layer: usize) {
-        let Some(producer) = self.producers.get_mut(&id).filter(|producer| !producer.is_paused) else { return };
-        let (transport, mid) = (producer.transport, producer.description.mid);
-        let Some(of_layer) = producer.description.layers.get_mut(layer) else { return };
-        if of_layer.keyframe_throttle.request(now) {
-            let stream = (of_layer.ssrc, of_layer.rid);
-            self.counted.keyframes += 1;
-            self.on_transport(transport, |transport, output| transport.send_pli(mid, stream, output));
-        }
-    }
-
-    fn observe_audio_level(&mut self, now: Instant, id: ProducerId, level: i8) {
-        let Some(producer) = self.producers.get(&id) else { return };
-        let room = producer.owner.room.clone();
-        let changed = self.rooms.get_mut(&room).and_then(|media| media.active_speaker.observe(now, id, level));
-        let Some((loudest, level)) = changed else { return };
-        if let Some(peer) = self.producers.get(&loudest).map(|producer| producer.owner.peer.clone()) {
-            let event = MediaEvent::ActiveSpeaker { peer, producer: loudest, level };
-            self.notices.push(Notice { to: NoticeTarget::Room(room, None), event });
-        }
     }
 
     /// Sends a client its maximum bitrate (REMB) once per interval.
@@ -367,9 +261,10 @@ impl Sfu {
         }
         transport.remb_sent_at = Some(now);
         let max = self.settings.max_bitrate;
-        let producers = transport.producers.iter().filter_map(|id| self.producers.get(id));
+        let Some(router) = self.routers.get(&transport.router) else { return };
+        let producers = transport.producers.iter().filter_map(|id| router.producers.get(id));
         let bits = producers.map(|producer| u64::from(max_bitrate(producer.kind(), max))).sum();
-        let Some(producer) = self.producers.get(&producer) else { return };
+        let Some(producer) = router.producers.get(&producer) else { return };
         let (mid, of_layer) = (producer.description.mid, &producer.description.layers[layer]);
         let stream = (of_layer.ssrc, of_layer.rid);
         self.on_transport(id, |transport, output| transport.send_remb(bits, mid, stream, output));

@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::codecs;
 use super::consumer::Consumer;
-use super::id::{ConsumerId, ProducerId, TransportId};
+use super::id::{ConsumerId, ProducerId, RouterId, TransportId};
 use super::parameters::{
     DtlsParameters, DtlsRole, Encoding, Fingerprint, IceCandidate, Retransmission, RtcpParameters, RtpCapabilities,
     RtpParameters, TrackKind,
@@ -16,9 +17,9 @@ use super::parameters::{
 use super::producer::{Layer, Producer, ProducerLimit, TrackDescription};
 use super::request::{
     ConsumerAction, ConsumerInfo, Direction, ErrorScope, MediaEvent, MediaRequest, MediaResponse, ProducerAction,
-    ProducerInfo, RoomMember, SfuError, SfuErrorKind,
+    RoomMember, SfuError, SfuErrorKind,
 };
-use super::router;
+use super::router::Router;
 use super::state::Sfu;
 use super::transport::Transport;
 use crate::id::RoomId;
@@ -38,7 +39,7 @@ impl Sfu {
         request: MediaRequest,
     ) -> Result<MediaResponse, SfuError> {
         let response = match request {
-            MediaRequest::Capabilities => Ok(MediaResponse::Capabilities(router::capabilities())),
+            MediaRequest::Capabilities => Ok(MediaResponse::Capabilities(codecs::capabilities())),
             MediaRequest::CreateTransport { direction } => self.create_transport(now, member, direction),
             MediaRequest::ConnectTransport { transport, dtls } => {
                 self.own_transport(member, &transport).and_then(|id| self.connect_transport(now, id, &dtls))
@@ -58,7 +59,9 @@ impl Sfu {
             }
             MediaRequest::Consumer(consumer, action) => self.act_on_consumer(now, member, &consumer, action),
             MediaRequest::Producer(producer, action) => self.act_on_producer(now, member, &producer, action),
-            MediaRequest::ListProducers => Ok(MediaResponse::Producers(self.producers_in(&member.room))),
+            MediaRequest::ListProducers => {
+                Ok(MediaResponse::Producers(self.router_of(&member.room).map(Router::list).unwrap_or_default()))
+            }
         };
         self.process_events(now);
         response
@@ -77,11 +80,6 @@ impl Sfu {
         Ok(MediaResponse::TransportConnected(id))
     }
 
-    fn producers_in(&self, room: &RoomId) -> Vec<ProducerInfo> {
-        let producers = self.rooms.get(room).into_iter().flat_map(|room| &room.producers);
-        producers.filter_map(|id| self.producers.get(id)).map(Producer::info).collect()
-    }
-
     fn own_transport(&self, member: &RoomMember, id: &str) -> Result<TransportId, SfuError> {
         let own = TransportId::parse(id).and_then(|id| self.transports.get(&id));
         let own = own.filter(|transport| is_owner(&transport.owner, member));
@@ -95,23 +93,32 @@ impl Sfu {
         member: &RoomMember,
         direction: Direction,
     ) -> Result<MediaResponse, SfuError> {
-        let key = (member.room.clone(), member.connection);
-        if self.peers.get(&key).is_some_and(|own| own.len() >= MAX_TRANSPORTS) {
+        let peers = self.router_of(&member.room).map(|router| &router.peers);
+        let own = peers.and_then(|peers| peers.get(&member.connection));
+        if own.is_some_and(|own| own.len() >= MAX_TRANSPORTS) {
             return Err(
                 SfuErrorKind::TooMany { what: "transports", max: MAX_TRANSPORTS }.in_scope(ErrorScope::Transport)
             );
         }
         self.admit(now, member.connection).map_err(|kind| kind.in_scope(ErrorScope::Transport))?;
-        let transport = Transport::new(now, member.clone(), direction);
+        let router = self.open_router(&member.room);
+        let transport = Transport::new(now, member.clone(), router, direction);
         let (id, ice) = (transport.id, transport.ice());
         self.by_ufrag.insert(ice.username_fragment.clone().into_bytes(), id);
         self.timers.insert((transport.due, id));
         self.transports.insert(id, transport);
-        self.peers.entry(key).or_default().push(id);
+        self.on_router(router, |router, _| router.peers.entry(member.connection).or_default().push(id));
         self.register_transport(now, member.connection, id);
         let fingerprint = Fingerprint { algorithm: "sha-256".to_owned(), value: self.fingerprint.clone() };
         let dtls = DtlsParameters { role: DtlsRole::Auto, fingerprints: vec![fingerprint] };
         Ok(MediaResponse::TransportCreated { id, ice, candidates: self.candidates(), dtls })
+    }
+
+    /// Returns the router of a room, and creates it if there is none.
+    fn open_router(&mut self, room: &RoomId) -> RouterId {
+        let id = *self.rooms.entry(room.clone()).or_insert_with(RouterId::random);
+        self.routers.entry(id).or_insert_with(|| Router::new(room.clone()));
+        id
     }
 
     /// Returns the announced addresses as host candidates, in order of preference.
@@ -154,6 +161,7 @@ impl Sfu {
         let id = self.own_transport(member, transport)?;
         let error = |kind: SfuErrorKind| kind.in_scope(ErrorScope::Produce);
         let own = &self.transports[&id];
+        let router_id = own.router;
         if own.direction != Direction::Send {
             return Err(error(SfuErrorKind::WrongDirection("receiving")));
         }
@@ -186,23 +194,24 @@ impl Sfu {
             transport.declare_streams(&producer.description, output);
             transport.producers.push(producer.id);
         });
-        self.rooms.entry(member.room.clone()).or_default().producers.push(producer.id);
-        self.notify_others(member, MediaEvent::ProducerAdded(producer.info()));
         let (id, transport) = (producer.id, producer.transport);
-        self.producers.insert(id, producer);
+        self.on_router(router_id, |router, outlet| router.add_producer(producer, outlet));
         self.update_packet_limit(transport);
         Ok(MediaResponse::ProducerCreated(id))
     }
 
     fn producers_of(&self, member: &RoomMember) -> usize {
-        let transports = self.peers.get(&(member.room.clone(), member.connection));
-        let transports = transports.into_iter().flatten().filter_map(|id| self.transports.get(id));
+        let peers = self.router_of(&member.room).map(|router| &router.peers);
+        let transports = peers.and_then(|peers| peers.get(&member.connection)).into_iter().flatten();
+        let transports = transports.filter_map(|id| self.transports.get(id));
         transports.map(|transport| transport.producers.len()).sum()
     }
 
     /// Checks that no other producer of the transport has the same MID or SSRC.
     fn check_unique(&self, transport: &Transport, description: &TrackDescription) -> Result<(), SfuErrorKind> {
-        let others = || transport.producers.iter().filter_map(|id| self.producers.get(id));
+        let router = self.routers.get(&transport.router);
+        let producer = |id| router.and_then(|router| router.producers.get(id));
+        let others = || transport.producers.iter().filter_map(producer);
         let taken = |field, problem| SfuErrorKind::Parameter { field, problem };
         if others().any(|other| other.description.mid == description.mid) {
             return Err(taken("rtpParameters.mid", "another producer has it"));
@@ -226,16 +235,18 @@ impl Sfu {
         let id = self.own_transport(member, transport)?;
         let error = |kind: SfuErrorKind| kind.in_scope(ErrorScope::Consume);
         let own = &self.transports[&id];
+        let router_id = own.router;
+        let router = self.routers.get(&router_id).ok_or(error(SfuErrorKind::Internal))?;
         if own.direction != Direction::Receive {
             return Err(error(SfuErrorKind::WrongDirection("sending")));
         }
         if own.consumers.len() >= MAX_CONSUMERS {
             return Err(error(SfuErrorKind::TooMany { what: "consumers", max: MAX_CONSUMERS }));
         }
-        let producer = ProducerId::parse(producer).and_then(|id| self.producers.get(&id));
-        let producer = producer.filter(|producer| producer.owner.room == member.room);
+        let producer = ProducerId::parse(producer).and_then(|id| router.producers.get(&id));
         let producer = producer.ok_or(error(SfuErrorKind::Unknown { field: "producerId", what: "producer" }))?;
-        let is_consumed_here = |consumer| self.consumers.get(consumer).is_some_and(|consumer| consumer.transport == id);
+        let is_consumed_here =
+            |consumer| router.consumers.get(consumer).is_some_and(|consumer| consumer.transport == id);
         if producer.consumers.iter().any(is_consumed_here) {
             return Err(error(SfuErrorKind::Parameter {
                 field: "producerId",
@@ -243,7 +254,7 @@ impl Sfu {
             }));
         }
         let (codec, kind) = (producer.description.codec, producer.kind());
-        let codecs = router::codecs_for(codec, capabilities);
+        let codecs = codecs::codecs_for(codec, capabilities);
         if codecs.is_empty() {
             let problem = "the codec of this producer is not among them";
             return Err(error(SfuErrorKind::Parameter { field: "rtpCapabilities.codecs", problem }));
@@ -264,15 +275,12 @@ impl Sfu {
         if let Some(transport) = self.transports.get_mut(&id) {
             transport.consumers.push(consumer_id);
         }
-        if let Some(producer) = self.producers.get_mut(&producer_id) {
-            producer.consumers.push(consumer_id);
-        }
-        self.consumers.insert(consumer_id, consumer);
+        self.on_router(router_id, |router, outlet| router.add_consumer(consumer, outlet));
         let rtx = streams.rtx.map(|ssrc| Retransmission { ssrc: *ssrc });
         let parameters = RtpParameters {
             mid: Some(streams.mid.to_string()),
             codecs,
-            header_extensions: router::extensions_for(kind, capabilities),
+            header_extensions: codecs::extensions_for(kind, capabilities),
             encodings: vec![Encoding { ssrc: Some(*streams.ssrc), rtx, ..Encoding::default() }],
             rtcp: Some(RtcpParameters { cname: Some(cname), reduced_size: Some(true) }),
         };
@@ -292,11 +300,12 @@ impl Sfu {
         id: &str,
         action: ConsumerAction,
     ) -> Result<MediaResponse, SfuError> {
-        let own = ConsumerId::parse(id).and_then(|id| self.consumers.get_mut(&id));
-        let own = own.filter(|consumer| is_owner(&consumer.owner, member));
+        let own = ConsumerId::parse(id).zip(self.rooms.get(&member.room).copied());
+        let own = own.and_then(|(id, router)| Some((self.routers.get_mut(&router)?.consumers.get_mut(&id)?, router)));
+        let own = own.filter(|(consumer, _)| is_owner(&consumer.owner, member));
         let unknown = SfuErrorKind::Unknown { field: "consumerId", what: "consumer" };
-        let consumer = own.ok_or(unknown.in_scope(ErrorScope::Consume))?;
-        let id = consumer.id;
+        let (consumer, router) = own.ok_or(unknown.in_scope(ErrorScope::Consume))?;
+        let (id, transport) = (consumer.id, consumer.transport);
         let mut effective = action;
         match action {
             ConsumerAction::Pause | ConsumerAction::Resume => {
@@ -306,7 +315,6 @@ impl Sfu {
                     consumer.is_suspended = false;
                     consumer.interrupt();
                     let (streams, kind) = (consumer.streams(), consumer.codec.kind());
-                    let transport = consumer.transport;
                     self.on_transport(transport, |transport, _| {
                         transport.set_withheld(streams, is_paused);
                         if !is_paused && kind == TrackKind::Video {
@@ -314,20 +322,19 @@ impl Sfu {
                         }
                     });
                     self.allocate(now, transport);
-                    self.request_keyframe_for(now, id);
+                    self.on_router(router, |router, outlet| router.request_keyframe_for(now, id, outlet));
                 }
             }
-            ConsumerAction::Close => self.close_consumer(id),
+            ConsumerAction::Close => _ = self.close_consumer(router, id),
             ConsumerAction::Layers { spatial, temporal } => {
-                let layers = self.producers.get(&consumer.producer).map_or(1, |of| of.description.layers.len());
-                consumer.max_layer = usize::from(spatial).min(layers.saturating_sub(1));
-                consumer.max_temporal_layer = temporal.unwrap_or(u8::MAX);
+                consumer.set_max_layers(spatial, temporal.unwrap_or(u8::MAX));
                 let spatial = u8::try_from(consumer.max_layer).unwrap_or(u8::MAX);
-                let transport = consumer.transport;
                 self.allocate(now, transport);
                 effective = ConsumerAction::Layers { spatial, temporal };
             }
-            ConsumerAction::Keyframe => self.request_keyframe_for(now, id),
+            ConsumerAction::Keyframe => {
+                self.on_router(router, |router, outlet| router.request_keyframe_for(now, id, outlet));
+            }
         }
         Ok(MediaResponse::Consumer(id, effective))
     }
@@ -339,27 +346,22 @@ impl Sfu {
         id: &str,
         action: ProducerAction,
     ) -> Result<MediaResponse, SfuError> {
-        let own = ProducerId::parse(id).and_then(|id| self.producers.get_mut(&id));
-        let own = own.filter(|producer| is_owner(&producer.owner, member));
+        let own = ProducerId::parse(id).zip(self.rooms.get(&member.room).copied());
+        let own = own.and_then(|(id, router)| Some((self.routers.get(&router)?.producers.get(&id)?, router)));
+        let own = own.filter(|(producer, _)| is_owner(&producer.owner, member));
         let unknown = SfuErrorKind::Unknown { field: "producerId", what: "producer" };
-        let producer = own.ok_or(unknown.in_scope(ErrorScope::Produce))?;
-        let id = producer.id;
+        let (id, router) =
+            own.map(|(producer, router)| (producer.id, router)).ok_or(unknown.in_scope(ErrorScope::Produce))?;
         if action == ProducerAction::Close {
-            self.close_producer(id);
+            self.close_producer(router, id);
             return Ok(MediaResponse::Producer(id, action));
         }
-        let is_paused = action == ProducerAction::Pause;
-        if producer.is_paused != is_paused {
-            producer.is_paused = is_paused;
-            let consumers = producer.consumers.clone();
-            for consumer in consumers {
-                if let Some(consumer) = self.consumers.get_mut(&consumer) {
-                    consumer.interrupt();
-                }
-                self.request_keyframe_for(now, consumer);
+        self.on_router(router, |router, outlet| {
+            if router.set_producer_paused(now, id, action == ProducerAction::Pause, outlet) {
+                let changed = MediaEvent::ProducerChanged(id, member.peer.clone(), action);
+                router.notify_others(member, changed, outlet);
             }
-            self.notify_others(member, MediaEvent::ProducerChanged(id, member.peer.clone(), action));
-        }
+        });
         Ok(MediaResponse::Producer(id, action))
     }
 }

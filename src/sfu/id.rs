@@ -1,4 +1,4 @@
-//! Ids of transports, producers and consumers: random, and created by the server.
+//! Ids of routers, transports, producers and consumers: random, and created by the server.
 
 use std::fmt;
 
@@ -35,6 +35,11 @@ macro_rules! media_id {
             }
         }
     };
+}
+
+media_id! {
+    /// Identifies the router of a room.
+    RouterId
 }
 
 media_id! {

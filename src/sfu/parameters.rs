@@ -2,7 +2,7 @@
 //!
 //! Names and shapes follow ORTC as mediasoup has it (`RtpCapabilities`, `RtpParameters`, `DtlsParameters`,
 //! `IceParameters`, `IceCandidate`). Unknown fields are ignored. These types only ensure the right shape; their values
-//! are checked by [`router`](super::router), [`producer`](super::producer) and [`transport`](super::transport).
+//! are checked by [`codecs`](super::codecs), [`producer`](super::producer) and [`transport`](super::transport).
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};

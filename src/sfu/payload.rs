@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use str0m::rtp::{Vp8Descriptor, Vp8Patch};
 
-use super::router::Codec;
+use super::codecs::Codec;
 
 /// Information about the payload of a packet.
 #[derive(Debug, Clone, Copy)]

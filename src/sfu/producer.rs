@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use str0m::media::{Mid, Rid};
 use str0m::rtp::Extension;
 
+use super::codecs::Codec;
 use super::formats::TrackFormats;
 use super::id::{ConsumerId, ProducerId, TransportId};
 use super::parameters::{RtpParameters, TrackKind};
 use super::request::{ProducerInfo, RoomMember, SfuErrorKind};
-use super::router::Codec;
 use super::token_bucket::{Rate, TokenBucket};
 
 /// Minimum time between two keyframe requests to one layer: keyframes are large, and many consumers need one at once.

@@ -160,8 +160,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sfu::codecs::Codec;
     use crate::sfu::payload::PayloadInfo;
-    use crate::sfu::router::Codec;
 
     fn numbers(picture: u16, base: u8) -> PictureNumbers {
         let [high, low] = picture.to_be_bytes();

@@ -1,361 +1,233 @@
-//! The codecs and header extensions that the router supports, and how a client's capabilities are matched with them.
+//! The router of one room: its producers, its consumers, and its active speaker.
 //!
-//! All rooms support the same. The payload types and extension ids here are those that consumers get; producers use
-//! their own (see [`formats`](super::formats)).
+//! A router decides which packets go to which consumers and how they are numbered. It knows transports only by their
+//! ids: packets, keyframe requests and notices leave through its [`Outlet`].
+//!
+//! Invariant: a router reads and changes nothing of another room, so that a room can run on a thread of its own.
 
-use serde_json::{Map, Value, json};
-use str0m::rtp::Extension;
+use std::collections::HashMap;
+use std::time::Instant;
 
-use super::parameters::{
-    CodecCapability, CodecParameters, ExtensionCapability, ExtensionParameters, RtcpFeedback, RtpCapabilities,
-    TrackKind,
-};
+use str0m::media::{Mid, Rid};
+use str0m::rtp::{RtpWrite, Ssrc};
 
-/// A supported codec.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Codec {
-    Opus,
-    Vp8,
-    Vp9,
-    H264,
-    Av1,
+use super::active_speaker::ActiveSpeakerDetector;
+use super::consumer::{Consumer, Forwarded};
+use super::id::{ById, ConsumerId, ProducerId, TransportId};
+use super::packet::Packet;
+use super::parameters::TrackKind;
+use super::payload::PayloadInfo;
+use super::producer::Producer;
+use super::request::{MediaEvent, Notice, NoticeTarget, ProducerInfo, RoomMember};
+use super::stats::MediaStats;
+use crate::id::{ConnectionId, RoomId};
+
+/// The transports of a room, and the clients behind them, as needed by its router.
+pub(super) trait Outlet {
+    /// Returns whether a transport can send.
+    fn is_connected(&self, transport: TransportId) -> bool;
+
+    /// Queues a packet on a stream of a transport. Returns `false` if it was dropped.
+    fn send(&mut self, transport: TransportId, ssrc: Ssrc, write: RtpWrite) -> bool;
+
+    /// Requests a keyframe of a stream, which is identified by its SSRC or its RID.
+    fn request_keyframe(&mut self, transport: TransportId, mid: Mid, stream: (Option<u32>, Option<Rid>));
+
+    /// Queues a notice.
+    fn notify(&mut self, notice: Notice);
+
+    /// Returns the counters to add to.
+    fn counters(&mut self) -> &mut MediaStats;
 }
 
-impl Codec {
-    pub(super) const ALL: [Self; 5] = [Self::Opus, Self::Vp8, Self::Vp9, Self::H264, Self::Av1];
+/// The router of one room. It exists while a peer of the room has a transport.
+pub(super) struct Router {
+    pub(super) room: RoomId,
+    /// The transports of each peer.
+    pub(super) peers: HashMap<ConnectionId, Vec<TransportId>>,
+    pub(super) producers: ById<ProducerId, Producer>,
+    pub(super) consumers: ById<ConsumerId, Consumer>,
+    /// All producers, oldest first.
+    order: Vec<ProducerId>,
+    active_speaker: ActiveSpeakerDetector,
+}
 
-    pub(super) fn kind(self) -> TrackKind {
-        match self {
-            Self::Opus => TrackKind::Audio,
-            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => TrackKind::Video,
+impl Router {
+    pub(super) fn new(room: RoomId) -> Self {
+        Self {
+            room,
+            peers: HashMap::new(),
+            producers: ById::default(),
+            consumers: ById::default(),
+            order: Vec::new(),
+            active_speaker: ActiveSpeakerDetector::default(),
         }
     }
 
-    /// Returns the clock rate of its RTP timestamps, in Hz.
-    pub(super) fn clock_rate(self) -> u32 {
-        match self.kind() {
-            TrackKind::Audio => 48_000,
-            TrackKind::Video => 90_000,
+    /// Lists the producers, oldest first.
+    pub(super) fn list(&self) -> Vec<ProducerInfo> {
+        self.order.iter().filter_map(|id| self.producers.get(id)).map(Producer::info).collect()
+    }
+
+    /// Adds a producer and announces it to the other members of the room.
+    pub(super) fn add_producer(&mut self, producer: Producer, outlet: &mut impl Outlet) {
+        self.notify_others(&producer.owner, MediaEvent::ProducerAdded(producer.info()), outlet);
+        outlet.counters().producers += 1;
+        self.order.push(producer.id);
+        self.producers.insert(producer.id, producer);
+    }
+
+    /// Adds a consumer of one of the producers.
+    pub(super) fn add_consumer(&mut self, consumer: Consumer, outlet: &mut impl Outlet) {
+        if let Some(producer) = self.producers.get_mut(&consumer.producer) {
+            producer.consumers.push(consumer.id);
         }
+        outlet.counters().consumers += 1;
+        self.consumers.insert(consumer.id, consumer);
     }
 
-    fn mime_type(self) -> &'static str {
-        match self {
-            Self::Opus => "audio/opus",
-            Self::Vp8 => "video/VP8",
-            Self::Vp9 => "video/VP9",
-            Self::H264 => "video/H264",
-            Self::Av1 => "video/AV1",
+    /// Removes a producer, whose consumers must have been removed before.
+    pub(super) fn remove_producer(&mut self, id: ProducerId, outlet: &mut impl Outlet) -> Option<Producer> {
+        let producer = self.producers.remove(&id)?;
+        outlet.counters().producers -= 1;
+        self.order.retain(|own| *own != id);
+        self.active_speaker.remove(id);
+        Some(producer)
+    }
+
+    /// Removes a consumer.
+    pub(super) fn remove_consumer(&mut self, id: ConsumerId, outlet: &mut impl Outlet) -> Option<Consumer> {
+        let consumer = self.consumers.remove(&id)?;
+        outlet.counters().consumers -= 1;
+        if let Some(producer) = self.producers.get_mut(&consumer.producer) {
+            producer.consumers.retain(|own| *own != id);
         }
+        Some(consumer)
     }
 
-    pub(super) fn channels(self) -> Option<u8> {
-        (self == Self::Opus).then_some(2)
-    }
-
-    /// Returns the payload type that consumers get.
-    pub(super) const fn payload_type(self) -> u8 {
-        match self {
-            Self::Opus => 100,
-            Self::Vp8 => 101,
-            Self::Vp9 => 103,
-            Self::H264 => 105,
-            Self::Av1 => 107,
+    /// Pauses or resumes a producer. Returns whether that changed anything.
+    pub(super) fn set_producer_paused(
+        &mut self,
+        now: Instant,
+        id: ProducerId,
+        is_paused: bool,
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        let Some(producer) = self.producers.get_mut(&id).filter(|producer| producer.is_paused != is_paused) else {
+            return false;
+        };
+        producer.is_paused = is_paused;
+        for consumer in producer.consumers.clone() {
+            self.restart_consumer(now, consumer, outlet);
         }
+        true
     }
 
-    /// Returns the payload type of RTX that consumers get; `None` for audio.
-    pub(super) fn rtx_payload_type(self) -> Option<u8> {
-        (self.kind() == TrackKind::Video).then(|| self.payload_type() + 1)
+    /// Stops forwarding to a consumer until the next keyframe, which is requested.
+    pub(super) fn restart_consumer(&mut self, now: Instant, id: ConsumerId, outlet: &mut impl Outlet) {
+        if let Some(consumer) = self.consumers.get_mut(&id) {
+            consumer.interrupt();
+        }
+        self.request_keyframe_for(now, id, outlet);
     }
 
-    fn parameters(self) -> Map<String, Value> {
-        let parameters = match self {
-            Self::Opus => json!({ "minptime": 10, "useinbandfec": 1 }),
-            Self::Vp8 => json!({}),
-            Self::Vp9 => json!({ "profile-id": 0 }),
-            // Constrained baseline, level 3.1, which every browser supports.
-            Self::H264 => {
-                json!({ "packetization-mode": 1, "profile-level-id": "42e01f", "level-asymmetry-allowed": 1 })
+    /// Forwards a packet of a producer's layer to all its consumers. Returns whether the packet was accepted.
+    pub(super) fn forward(
+        &mut self,
+        now: Instant,
+        (producer_id, layer): (ProducerId, usize),
+        packet: &Packet,
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        let Some(producer) = self.producers.get_mut(&producer_id) else { return false };
+        let size = packet.payload.len();
+        // Padding has no payload.
+        if size == 0 {
+            return false;
+        }
+        if !producer.description.formats.has_payload_type(packet.payload_type) {
+            outlet.counters().undeclared_payload_types += 1;
+            return false;
+        }
+        if !producer.limit.take(now, size) {
+            outlet.counters().over_limit += 1;
+            return false;
+        }
+        let codec = producer.description.codec;
+        let info = PayloadInfo::parse(codec, &packet.payload);
+        let is_simulcast = producer.description.layers.len() > 1;
+        let of_layer = &mut producer.description.layers[layer];
+        of_layer.meter.add(now, size);
+        if info.starts_keyframe {
+            of_layer.keyframe_throttle.keyframe_arrived();
+        }
+        let mut needs_keyframe = of_layer.keyframe_throttle.is_due(now);
+        if producer.is_paused {
+            return false;
+        }
+        for id in &producer.consumers {
+            let Some(consumer) = self.consumers.get_mut(id) else { continue };
+            if !consumer.is_flowing() || !outlet.is_connected(consumer.transport) {
+                continue;
             }
-            Self::Av1 => json!({ "profile": 0 }),
-        };
-        match parameters {
-            Value::Object(parameters) => parameters,
-            _ => Map::new(),
-        }
-    }
-
-    fn feedback(self) -> Vec<RtcpFeedback> {
-        let all: &[(&str, Option<&str>)] = match self.kind() {
-            TrackKind::Audio => &[("transport-cc", None)],
-            TrackKind::Video => &[
-                ("nack", None),
-                ("nack", Some("pli")),
-                ("ccm", Some("fir")),
-                ("goog-remb", None),
-                ("transport-cc", None),
-            ],
-        };
-        let feedback = |(kind, parameter): &(&str, Option<&str>)| RtcpFeedback {
-            kind: (*kind).to_owned(),
-            parameter: parameter.map(str::to_owned),
-        };
-        all.iter().map(feedback).collect()
-    }
-
-    /// Returns the supported codec that a client's codec entry denotes, if any.
-    pub(super) fn parse(
-        mime_type: &str,
-        clock_rate: u32,
-        channels: Option<u8>,
-        parameters: &Map<String, Value>,
-    ) -> Option<Self> {
-        let codec = Self::ALL.into_iter().find(|codec| codec.mime_type().eq_ignore_ascii_case(mime_type))?;
-        let fits = clock_rate == codec.clock_rate() && codec.channels().is_none_or(|own| channels == Some(own));
-        let number = |name: &str, default: u64| parameters.get(name).map_or(Some(default), as_number);
-        let has_profile = match codec {
-            Self::Opus | Self::Vp8 => true,
-            Self::Vp9 => number("profile-id", 0) == Some(0),
-            Self::Av1 => number("profile", 0) == Some(0),
-            Self::H264 => {
-                let profile = parameters.get("profile-level-id").and_then(Value::as_str);
-                number("packetization-mode", 0) == Some(1) && profile.is_some_and(is_constrained_baseline)
+            let Forwarded { write, needs_keyframe: is_broken, has_switched } =
+                consumer.forward(now, layer, packet, &info);
+            needs_keyframe |= is_broken;
+            if let Some(write) = write {
+                if outlet.send(consumer.transport, consumer.ssrc, write) {
+                    outlet.counters().forwarded += 1;
+                } else {
+                    consumer.interrupt();
+                }
             }
-        };
-        (fits && has_profile).then_some(codec)
+            if has_switched && is_simulcast {
+                let event = MediaEvent::LayersChanged(*id, u8::try_from(layer).unwrap_or(u8::MAX));
+                outlet.notify(Notice { to: NoticeTarget::One(consumer.owner.connection), event });
+            }
+        }
+        if needs_keyframe && codec.kind() == TrackKind::Video {
+            self.request_keyframe(now, producer_id, layer, outlet);
+        }
+        if let (TrackKind::Audio, Some(level)) = (codec.kind(), packet.extensions.audio_level) {
+            self.observe_audio_level(now, producer_id, level, outlet);
+        }
+        true
     }
 
-    pub(super) fn to_str0m(self) -> str0m::format::Codec {
-        match self {
-            Self::Opus => str0m::format::Codec::Opus,
-            Self::Vp8 => str0m::format::Codec::Vp8,
-            Self::Vp9 => str0m::format::Codec::Vp9,
-            Self::H264 => str0m::format::Codec::H264,
-            Self::Av1 => str0m::format::Codec::Av1,
+    /// Requests a keyframe of the layer that a consumer needs.
+    pub(super) fn request_keyframe_for(&mut self, now: Instant, id: ConsumerId, outlet: &mut impl Outlet) {
+        let Some(consumer) = self.consumers.get(&id).filter(|consumer| consumer.is_flowing()) else { return };
+        if consumer.codec.kind() == TrackKind::Video {
+            let (producer, layer) = (consumer.producer, consumer.needed_layer());
+            self.request_keyframe(now, producer, layer, outlet);
         }
     }
-}
 
-/// Reads an integer, which some clients write as a string.
-pub(super) fn as_number(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
-}
-
-/// Returns whether a profile-level-id denotes the constrained baseline profile (RFC 6184, table 5).
-fn is_constrained_baseline(profile_level_id: &str) -> bool {
-    if profile_level_id.len() != 6 {
-        return false;
-    }
-    let Ok(number) = u32::from_str_radix(profile_level_id, 16) else { return false };
-    let [_, profile, constraints, _] = number.to_be_bytes();
-    match profile {
-        0x42 => constraints & 0x4f == 0x40,
-        0x4d => constraints & 0x8f == 0x80,
-        0x58 => constraints & 0xcf == 0xc0,
-        _ => false,
-    }
-}
-
-/// A header extension that the router forwards or reads.
-pub(super) struct SupportedExtension {
-    pub(super) uri: &'static str,
-    pub(super) extension: Extension,
-    pub(super) id: u8,
-    /// Direction for audio and for video, from the router's point of view; `None` if it is not used.
-    audio: Option<&'static str>,
-    video: Option<&'static str>,
-}
-
-pub(super) const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
-pub(super) const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
-pub(super) const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
-pub(super) const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
-pub(super) const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
-
-/// The supported header extensions with the router's ids. Those that are `recvonly` are not sent to consumers, which
-/// get a single stream.
-pub(super) const EXTENSIONS: [SupportedExtension; 7] = [
-    SupportedExtension {
-        uri: MID,
-        extension: Extension::RtpMid,
-        id: 1,
-        audio: Some("sendrecv"),
-        video: Some("sendrecv"),
-    },
-    SupportedExtension { uri: RID, extension: Extension::RtpStreamId, id: 2, audio: None, video: Some("recvonly") },
-    SupportedExtension {
-        uri: REPAIRED_RID,
-        extension: Extension::RepairedRtpStreamId,
-        id: 3,
-        audio: None,
-        video: Some("recvonly"),
-    },
-    SupportedExtension {
-        uri: "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
-        extension: Extension::AbsoluteSendTime,
-        id: 4,
-        audio: Some("sendrecv"),
-        video: Some("sendrecv"),
-    },
-    SupportedExtension {
-        uri: TRANSPORT_CC,
-        extension: Extension::TransportSequenceNumber,
-        id: 5,
-        audio: Some("sendrecv"),
-        video: Some("sendrecv"),
-    },
-    SupportedExtension {
-        uri: AUDIO_LEVEL,
-        extension: Extension::AudioLevel,
-        id: 10,
-        audio: Some("sendrecv"),
-        video: None,
-    },
-    SupportedExtension {
-        uri: "urn:3gpp:video-orientation",
-        extension: Extension::VideoOrientation,
-        id: 11,
-        audio: None,
-        video: Some("sendrecv"),
-    },
-];
-
-/// Returns the RTP capabilities of the router, which are the same for all rooms.
-pub fn capabilities() -> RtpCapabilities {
-    let mut codecs = Vec::new();
-    for codec in Codec::ALL {
-        codecs.push(CodecCapability {
-            kind: codec.kind(),
-            mime_type: codec.mime_type().to_owned(),
-            preferred_payload_type: Some(codec.payload_type()),
-            clock_rate: codec.clock_rate(),
-            channels: codec.channels(),
-            parameters: codec.parameters(),
-            rtcp_feedback: codec.feedback(),
-        });
-        if let Some(payload_type) = codec.rtx_payload_type() {
-            codecs.push(CodecCapability {
-                kind: codec.kind(),
-                mime_type: "video/rtx".to_owned(),
-                preferred_payload_type: Some(payload_type),
-                clock_rate: codec.clock_rate(),
-                channels: None,
-                parameters: rtx_parameters(codec.payload_type()),
-                rtcp_feedback: Vec::new(),
-            });
+    /// Requests a keyframe of a producer's layer, unless one was requested just now.
+    pub(super) fn request_keyframe(&mut self, now: Instant, id: ProducerId, layer: usize, outlet: &mut impl Outlet) {
+        let Some(producer) = self.producers.get_mut(&id).filter(|producer| !producer.is_paused) else { return };
+        let Some(of_layer) = producer.description.layers.get_mut(layer) else { return };
+        if of_layer.keyframe_throttle.request(now) {
+            let stream = (of_layer.ssrc, of_layer.rid);
+            outlet.counters().keyframes += 1;
+            outlet.request_keyframe(producer.transport, producer.description.mid, stream);
         }
     }
-    let capability = |extension: &SupportedExtension, kind, direction: Option<&str>| {
-        direction.map(|direction| ExtensionCapability {
-            kind: Some(kind),
-            uri: extension.uri.to_owned(),
-            preferred_id: extension.id.into(),
-            preferred_encrypt: false,
-            direction: direction.to_owned(),
-        })
-    };
-    let audio = EXTENSIONS.iter().filter_map(|extension| capability(extension, TrackKind::Audio, extension.audio));
-    let video = EXTENSIONS.iter().filter_map(|extension| capability(extension, TrackKind::Video, extension.video));
-    RtpCapabilities { codecs, header_extensions: audio.chain(video).collect() }
-}
 
-fn rtx_parameters(payload_type: u8) -> Map<String, Value> {
-    Map::from_iter([("apt".to_owned(), payload_type.into())])
-}
-
-/// Returns the codecs of a consumer for a client with these capabilities: the codec, then RTX if the client supports
-/// it. Empty if the client cannot receive the codec.
-pub(super) fn codecs_for(codec: Codec, client: &RtpCapabilities) -> Vec<CodecParameters> {
-    let of_client = client.codecs.iter().find(|offered| {
-        Codec::parse(&offered.mime_type, offered.clock_rate, offered.channels, &offered.parameters) == Some(codec)
-    });
-    let Some(of_client) = of_client else { return Vec::new() };
-    let knows_rtx = client.codecs.iter().any(|offered| offered.mime_type.eq_ignore_ascii_case("video/rtx"));
-    // Lost packets are retransmitted over RTX only.
-    let is_supported = |feedback: &RtcpFeedback| match (feedback.kind.as_str(), &feedback.parameter) {
-        // The server estimates bandwidth from transport-wide feedback instead.
-        ("goog-remb", _) => false,
-        ("nack", None) => knows_rtx,
-        _ => true,
-    };
-    let feedback = codec.feedback().into_iter();
-    let mut codecs = vec![CodecParameters {
-        mime_type: codec.mime_type().to_owned(),
-        payload_type: codec.payload_type(),
-        clock_rate: codec.clock_rate(),
-        channels: codec.channels(),
-        parameters: codec.parameters(),
-        rtcp_feedback: feedback
-            .filter(|feedback| is_supported(feedback) && of_client.rtcp_feedback.contains(feedback))
-            .collect(),
-    }];
-    if let Some(payload_type) = codec.rtx_payload_type().filter(|_| knows_rtx) {
-        codecs.push(CodecParameters {
-            mime_type: "video/rtx".to_owned(),
-            payload_type,
-            clock_rate: codec.clock_rate(),
-            channels: None,
-            parameters: rtx_parameters(codec.payload_type()),
-            rtcp_feedback: Vec::new(),
-        });
+    fn observe_audio_level(&mut self, now: Instant, id: ProducerId, level: i8, outlet: &mut impl Outlet) {
+        let Some((loudest, level)) = self.active_speaker.observe(now, id, level) else { return };
+        if let Some(peer) = self.producers.get(&loudest).map(|producer| producer.owner.peer.clone()) {
+            let event = MediaEvent::ActiveSpeaker { peer, producer: loudest, level };
+            outlet.notify(Notice { to: NoticeTarget::Room(self.room.clone(), None), event });
+        }
     }
-    codecs
-}
 
-/// Returns the header extensions of a consumer for a client with these capabilities.
-pub(super) fn extensions_for(kind: TrackKind, client: &RtpCapabilities) -> Vec<ExtensionParameters> {
-    let is_sent = |extension: &&SupportedExtension| {
-        let direction = if kind == TrackKind::Audio { extension.audio } else { extension.video };
-        direction == Some("sendrecv")
-    };
-    let is_known = |extension: &&SupportedExtension| {
-        let mut known = client.header_extensions.iter();
-        known.any(|known| known.uri == extension.uri && known.kind.is_none_or(|known| known == kind))
-    };
-    let extension = |extension: &SupportedExtension| ExtensionParameters {
-        uri: extension.uri.to_owned(),
-        id: extension.id.into(),
-        encrypt: false,
-        parameters: Map::new(),
-    };
-    EXTENSIONS.iter().filter(is_sent).filter(is_known).map(extension).collect()
+    /// Queues an event for all other members of the room.
+    pub(super) fn notify_others(&self, member: &RoomMember, event: MediaEvent, outlet: &mut impl Outlet) {
+        let to = NoticeTarget::Room(self.room.clone(), Some(member.connection));
+        outlet.notify(Notice { to, event });
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn constrained_baseline_profiles_are_recognized() {
-        for good in ["42e01f", "42C02A", "4d801f", "58c01f"] {
-            assert!(is_constrained_baseline(good), "{good}");
-        }
-        for bad in ["42001f", "4d001f", "640c1f", "", "42e0", "zzzzzz", "+42e01", "éé1f"] {
-            assert!(!is_constrained_baseline(bad), "{bad}");
-        }
-    }
-
-    /// Uses the capabilities in the form of mediasoup-client.
-    #[test]
-    fn consumer_feedback_depends_on_rtx_support() {
-        let mut client = serde_json::to_value(capabilities()).unwrap();
-        for codec in client["codecs"].as_array_mut().unwrap() {
-            for feedback in codec["rtcpFeedback"].as_array_mut().unwrap() {
-                if feedback.get("parameter").is_none() {
-                    feedback["parameter"] = "".into();
-                }
-            }
-        }
-        let codecs = codecs_for(Codec::Vp8, &serde_json::from_value(client.clone()).unwrap());
-        let feedback: Vec<_> =
-            codecs[0].rtcp_feedback.iter().map(|one| (one.kind.as_str(), one.parameter.as_deref())).collect();
-        let expected = [("nack", None), ("nack", Some("pli")), ("ccm", Some("fir")), ("transport-cc", None)];
-        assert_eq!(feedback, expected);
-        let codecs = client["codecs"].as_array_mut().unwrap();
-        codecs.retain(|codec| codec["mimeType"] != "video/rtx");
-        let codecs = codecs_for(Codec::Vp8, &serde_json::from_value(client).unwrap());
-        let feedback = codecs[0].rtcp_feedback.iter().map(|one| (one.kind.as_str(), one.parameter.as_deref()));
-        assert_eq!(feedback.collect::<Vec<_>>(), expected[1..], "no NACK without RTX");
-    }
-}
+mod tests;

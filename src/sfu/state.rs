@@ -1,4 +1,4 @@
-//! The SFU without sockets, threads or a clock: its transports, producers and consumers, and the indexes over them.
+//! The SFU without sockets, threads or a clock: its transports, the routers of its rooms, and the indexes over them.
 //!
 //! [`handlers`](super::handlers) carries out requests, [`forward`](super::forward) takes datagrams and forwards
 //! packets, [`close`](super::close) closes transports, producers and consumers.
@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 use str0m::crypto::CryptoProvider;
 
-use super::active_speaker::ActiveSpeakerDetector;
 use super::admission::Owner;
-use super::consumer::Consumer;
-use super::id::{ById, ConsumerId, ProducerId, TransportId};
+use super::id::{ById, RouterId, TransportId};
+use super::outlet::TransportOutlet;
 use super::output::TransportOutput;
-use super::producer::Producer;
-use super::request::{MediaEvent, Notice, NoticeTarget, RoomMember};
+use super::request::{MediaEvent, Notice, NoticeTarget};
+use super::router::Router;
 use super::srtp;
 use super::stats::MediaStats;
 use super::transport::{Foundation, Transport, write_fingerprint};
@@ -50,11 +49,8 @@ pub struct Sfu {
     pub(super) foundation: Foundation,
     pub(super) fingerprint: String,
     pub(super) transports: ById<TransportId, Transport>,
-    pub(super) producers: ById<ProducerId, Producer>,
-    pub(super) consumers: ById<ConsumerId, Consumer>,
-    /// The transports of each peer.
-    pub(super) peers: HashMap<(RoomId, ConnectionId), Vec<TransportId>>,
-    pub(super) rooms: HashMap<RoomId, RoomMedia>,
+    pub(super) routers: ById<RouterId, Router>,
+    pub(super) rooms: HashMap<RoomId, RouterId>,
     /// Ufrags are random, and chosen by the server, so a fast hash is enough.
     pub(super) by_ufrag: FxHashMap<Vec<u8>, TransportId>,
     pub(super) by_address: HashMap<SocketAddr, TransportId>,
@@ -69,16 +65,8 @@ pub struct Sfu {
     pub(super) allocated_at: Option<Instant>,
     pub(super) output: TransportOutput,
     pub(super) notices: Vec<Notice>,
-    /// Counters; the gauges in it are not kept up to date.
+    /// Counters and gauges, except that of transports.
     pub(super) counted: MediaStats,
-}
-
-/// The producers of one room.
-#[derive(Default)]
-pub(super) struct RoomMedia {
-    /// Oldest first.
-    pub(super) producers: Vec<ProducerId>,
-    pub(super) active_speaker: ActiveSpeakerDetector,
 }
 
 /// The cryptography library could not generate a certificate.
@@ -99,9 +87,7 @@ impl Sfu {
             foundation: Foundation { crypto, certificate, local },
             fingerprint,
             transports: ById::default(),
-            producers: ById::default(),
-            consumers: ById::default(),
-            peers: HashMap::new(),
+            routers: ById::default(),
             rooms: HashMap::new(),
             by_ufrag: FxHashMap::default(),
             by_address: HashMap::new(),
@@ -123,20 +109,35 @@ impl Sfu {
         id: TransportId,
         work: impl FnOnce(&mut Transport, &mut TransportOutput) -> T,
     ) -> Option<T> {
-        let transport = self.transports.get_mut(&id)?;
-        let due = transport.due;
-        let done = work(transport, &mut self.output);
-        if transport.due != due {
-            self.timers.remove(&(due, id));
-            self.timers.insert((transport.due, id));
-        }
-        Some(done)
+        self.split().1.on_transport(id, work)
+    }
+
+    /// Calls `work` with a router and the transports of its room. Returns `None` if there is no such router.
+    pub(super) fn on_router<T>(
+        &mut self,
+        id: RouterId,
+        work: impl FnOnce(&mut Router, &mut TransportOutlet<'_>) -> T,
+    ) -> Option<T> {
+        let (routers, mut outlet) = self.split();
+        routers.get_mut(&id).map(|router| work(router, &mut outlet))
+    }
+
+    /// Borrows the routers and what they send through at the same time.
+    pub(super) fn split(&mut self) -> (&mut ById<RouterId, Router>, TransportOutlet<'_>) {
+        let Self { routers, transports, timers, ready, output, notices, counted, .. } = self;
+        (routers, TransportOutlet { transports, timers, ready, output, notices, counted })
+    }
+
+    /// Returns the router of a room, if any of its peers has a transport.
+    pub(super) fn router_of(&self, room: &RoomId) -> Option<&Router> {
+        self.rooms.get(room).and_then(|id| self.routers.get(id))
     }
 
     /// Sets a transport's packet limit to the sum of its producers' limits.
     pub(super) fn update_packet_limit(&mut self, id: TransportId) {
         let Some(transport) = self.transports.get_mut(&id) else { return };
-        let producers = transport.producers.iter().filter_map(|id| self.producers.get(id));
+        let Some(router) = self.routers.get(&transport.router) else { return };
+        let producers = transport.producers.iter().filter_map(|id| router.producers.get(id));
         let packets = producers.map(|producer| producer.limit.packets_per_second()).sum();
         transport.set_packet_limit(packets);
     }
@@ -148,12 +149,6 @@ impl Sfu {
         transport.start(now, &self.foundation, &mut self.output);
         self.timers.remove(&(due, id));
         self.timers.insert((transport.due, id));
-    }
-
-    /// Queues an event for all other members of a member's room.
-    pub(super) fn notify_others(&mut self, member: &RoomMember, event: MediaEvent) {
-        let to = NoticeTarget::Room(member.room.clone(), Some(member.connection));
-        self.notices.push(Notice { to, event });
     }
 
     /// Queues an event for one connection.

@@ -22,7 +22,7 @@ use str0m::{Candidate, IceCreds, Rtc};
 use super::bandwidth::{BandwidthEstimate, UpgradeBackoff};
 use super::congestion::Congestion;
 use super::formats::{self, ExtensionIds, ExtensionSelector};
-use super::id::{ConsumerId, ProducerId, TransportId};
+use super::id::{ConsumerId, ProducerId, RouterId, TransportId};
 use super::output::TransportOutput;
 use super::parameters::TrackKind;
 use super::request::{Direction, RoomMember};
@@ -66,6 +66,8 @@ pub(super) struct Foundation {
 pub(super) struct Transport {
     pub(super) id: TransportId,
     pub(super) owner: RoomMember,
+    /// The router of its room.
+    pub(super) router: RouterId,
     pub(super) direction: Direction,
     pub(super) producers: Vec<ProducerId>,
     pub(super) consumers: Vec<ConsumerId>,
@@ -130,10 +132,11 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(now: Instant, owner: RoomMember, direction: Direction) -> Self {
+    pub(super) fn new(now: Instant, owner: RoomMember, router: RouterId, direction: Direction) -> Self {
         Self {
             id: TransportId::random(),
             owner,
+            router,
             direction,
             producers: Vec::new(),
             consumers: Vec::new(),
@@ -268,7 +271,7 @@ mod tests {
         let certificate = crypto.dtls_provider.generate_certificate().unwrap();
         let foundation = Foundation { crypto, certificate, local: Vec::new() };
         let mut output = TransportOutput::default();
-        let mut transport = Transport::new(Instant::now(), member(), Direction::Receive);
+        let mut transport = Transport::new(Instant::now(), member(), RouterId::random(), Direction::Receive);
         transport.start(Instant::now(), &foundation, &mut output);
         assert_eq!(transport.catch_panics(&mut output, |_, _, _| 7), Some(7));
         assert_eq!((output.panics, output.events.len()), (0, 0));
