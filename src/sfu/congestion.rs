@@ -2,7 +2,8 @@
 //!
 //! Where there are several layers, a narrow path gets a lower one ([`bandwidth`](super::bandwidth)). Where there is only
 //! one, it would push audio aside. So its bandwidth is estimated for a while when video starts, and again after losses;
-//! video that does not fit is suspended, largest bitrate first, and resumes once there is room for it.
+//! video that does not fit is suspended, largest bitrate first, and resumes once there is room for it. Where a large part
+//! of a video is lost, as when a path becomes narrow in mid-call, it is suspended before there is an estimate.
 //!
 //! Invariant: estimation is active while video is suspended. Otherwise nothing is estimated for long, since that doubles
 //! the cost of forwarding.
@@ -28,6 +29,8 @@ pub(super) struct Congestion {
     started_at: Option<Instant>,
     /// When a receiver report last indicated congestion.
     lost_at: Option<Instant>,
+    /// Whether most packets of a video are lost, so that nothing is to be learned from the estimate.
+    is_lost: bool,
     /// Since when the estimate is too low.
     short_since: Option<Instant>,
     /// Whether the client sends transport-wide feedback, without which nothing is estimated.
@@ -47,6 +50,12 @@ impl Congestion {
         }
     }
 
+    /// Records that a large part of a video has been lost for a while.
+    pub(super) fn heavy_loss(&mut self, now: Instant) {
+        self.lost_at = Some(now);
+        self.is_lost = true;
+    }
+
     /// Records that the client has sent transport-wide feedback.
     pub(super) fn feedback_arrived(&mut self) {
         self.has_feedback = true;
@@ -63,8 +72,12 @@ impl Congestion {
     }
 
     /// Compares the estimate with what is sent, both in bits per second. Returns whether video must be suspended: the
-    /// estimate has been too low for a while.
+    /// estimate has been too low for a while, or a large part of the video is lost.
     pub(super) fn is_short(&mut self, now: Instant, estimate: u64, sent: u64) -> bool {
+        if std::mem::take(&mut self.is_lost) && self.has_feedback {
+            self.short_since = None;
+            return true;
+        }
         if !self.has_feedback || estimate >= sent / 4 * 3 {
             self.short_since = None;
             return false;
@@ -94,6 +107,18 @@ mod tests {
         assert!(!congestion.is_suspected(later));
         congestion.loss_reported(later, 0.1);
         assert!(congestion.is_suspected(later) && !congestion.is_suspected(later + LOSS_TIME));
+    }
+
+    #[test]
+    fn heavy_loss_is_a_shortage_at_once() {
+        let now = Instant::now();
+        let mut congestion = Congestion::default();
+        congestion.heavy_loss(now);
+        assert!(!congestion.is_short(now, 2000, 1000), "without feedback, video would never resume");
+        congestion.feedback_arrived();
+        congestion.heavy_loss(now);
+        assert!(congestion.is_suspected(now) && congestion.is_short(now, 2000, 1000));
+        assert!(!congestion.is_short(now, 2000, 1000), "the next suspension needs a loss of its own");
     }
 
     #[test]

@@ -61,6 +61,18 @@ pub(super) struct Foundation {
     pub(super) local: Vec<SocketAddr>,
 }
 
+/// A stream of video that is sent, with what is counted of it between two stats.
+struct VideoStream {
+    mid: Mid,
+    ssrc: Ssrc,
+    /// Packets written since the last stats.
+    written: u64,
+    /// Packets sent until the last stats, retransmissions included.
+    sent: u64,
+    /// Number of latest stats in a row by which most packets were lost.
+    heavy_losses: u32,
+}
+
 /// One media connection to a client.
 #[expect(clippy::struct_excessive_bools, reason = "independent of each other")]
 pub(super) struct Transport {
@@ -124,8 +136,8 @@ pub(super) struct Transport {
     extension_selector: ExtensionSelector,
     /// Names of undeclared streams, until an authenticated packet carries them.
     unbound_names: UnboundNames,
-    /// The MIDs and SSRCs of video that is sent.
-    video_streams: Vec<(Mid, Ssrc)>,
+    /// Streams of video that is sent.
+    video_streams: Vec<VideoStream>,
     /// Streams of paused consumers. Nothing is sent on them, padding included.
     withheld: HashSet<u32>,
     bitrates: (u64, u64),

@@ -14,7 +14,7 @@ use str0m::stats::{MediaEgressStats, PeerStats};
 use str0m::{Event, IceConnectionState, Input, Output, PacerReason, Reason, Rtc};
 
 use super::addresses::Route;
-use super::{IDLE_TIMER, Transport, is_stun, rtp_ssrc};
+use super::{IDLE_TIMER, Transport, VideoStream, is_stun, rtp_ssrc};
 use crate::sfu::output::{Datagram, TransportEvent, TransportOutput};
 
 /// Maximum number of str0m timeouts that one transport handles in a row.
@@ -28,6 +28,13 @@ const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 /// one every 25 ms, which adds up with hundreds of receivers of which few get packets. Anything received makes the timer
 /// due sooner; reports, which are due later, are late by less than this.
 const IDLE_PACING: Duration = Duration::from_millis(200);
+
+/// Minimum share of retransmissions that indicates heavy loss, in percent of the packets written, and the minimum number
+/// of those. Retransmissions are lost as well and requested again, so this is a loss of a quarter.
+const HEAVY_LOSS: (u64, u64) = (35, 10);
+
+/// Number of stats in a row by which a loss is heavy, so that a short outage does not count.
+const HEAVY_LOSSES: u32 = 2;
 
 /// One step of draining an `Rtc`.
 #[derive(Debug, PartialEq, Eq)]
@@ -151,8 +158,15 @@ impl Transport {
                 }
                 None
             }
-            Event::MediaEgressStats(MediaEgressStats { loss: Some(loss), timestamp, .. }) => {
-                self.congestion.loss_reported(timestamp, loss);
+            Event::MediaEgressStats(MediaEgressStats { mid, loss, packets, timestamp, .. }) => {
+                if let Some(loss) = loss {
+                    self.congestion.loss_reported(timestamp, loss);
+                }
+                if let Some(stream) = self.video_streams.iter_mut().find(|stream| stream.mid == mid)
+                    && stream.is_lost(packets)
+                {
+                    self.congestion.heavy_loss(timestamp);
+                }
                 None
             }
             Event::KeyframeRequest(request) => Some(TransportEvent::KeyframeRequested(request.mid)),
@@ -210,6 +224,20 @@ impl Transport {
                 None => return,
             }
         }
+    }
+}
+
+impl VideoStream {
+    /// Counts what was sent since the last stats, of `total` packets until now with retransmissions. Returns whether
+    /// the loss has been heavy for [`HEAVY_LOSSES`] stats. Clients request lost packets again within a round trip,
+    /// whereas their receiver reports take up to five seconds.
+    fn is_lost(&mut self, total: u64) -> bool {
+        let (written, sent) = (self.written, total.saturating_sub(self.sent));
+        (self.written, self.sent) = (0, total);
+        let (share, least) = HEAVY_LOSS;
+        let is_heavy = written >= least && 100 * sent.saturating_sub(written) >= share * written;
+        self.heavy_losses = if is_heavy { self.heavy_losses + 1 } else { 0 };
+        self.heavy_losses >= HEAVY_LOSSES
     }
 }
 

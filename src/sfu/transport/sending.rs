@@ -8,7 +8,7 @@ use str0m::bwe::Bitrate;
 use str0m::media::Mid;
 use str0m::rtp::{RtpWrite, Ssrc};
 
-use super::{Transport, media_kind};
+use super::{Transport, VideoStream, media_kind};
 use crate::sfu::bandwidth::BandwidthEstimate;
 use crate::sfu::consumer::Streams;
 use crate::sfu::output::TransportOutput;
@@ -59,7 +59,7 @@ impl Transport {
             (ssrc, rtx)
         })?;
         if kind == TrackKind::Video {
-            self.video_streams.push((mid, ssrc));
+            self.video_streams.push(VideoStream { mid, ssrc, written: 0, sent: 0, heavy_losses: 0 });
         }
         let streams = Streams { mid, ssrc, rtx };
         self.set_withheld(streams, true);
@@ -85,7 +85,7 @@ impl Transport {
     pub(in crate::sfu) fn remove_media(&mut self, mid: Mid, output: &mut TransportOutput) {
         // Its packets are dropped; those of other streams are sent all the same.
         self.written.clear();
-        self.video_streams.retain(|(of, _)| *of != mid);
+        self.video_streams.retain(|stream| stream.mid != mid);
         self.update_rtc(output, |rtc| rtc.direct_api().remove_media(mid));
     }
 
@@ -106,6 +106,9 @@ impl Transport {
         });
         let is_written = sent == Some(true);
         self.written.extend(is_written.then_some(*ssrc));
+        if let Some(stream) = self.video_streams.iter_mut().find(|stream| stream.ssrc == ssrc) {
+            stream.written += u64::from(is_written);
+        }
         is_written
     }
 
@@ -133,7 +136,7 @@ impl Transport {
                 rtc.bwe().reset(Bitrate::from(bits));
                 rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::ZERO);
                 let mut api = rtc.direct_api();
-                for (_, ssrc) in &video_streams {
+                for VideoStream { ssrc, .. } in &video_streams {
                     if let Some(stream) = api.stream_tx(ssrc) {
                         stream.set_unpaced(!is_wanted);
                     }
