@@ -165,6 +165,7 @@ fn invalid_numbers_are_refused() {
         declared.iter().map(|(uri, id)| json!({ "uri": uri, "id": id })).collect()
     };
     let range = "rtpParameters.codecs: a payload type must be 0 to 63 or 96 to 127";
+    let unknown_codec = "rtpParameters.codecs: the router does not support this codec";
     let without_codec = "rtpParameters.codecs: rtx without its codec";
     let (id_range, read_range) = (
         "rtpParameters.headerExtensions: an id must be 1 to 255",
@@ -186,7 +187,9 @@ fn invalid_numbers_are_refused() {
         ("codecs", json!([vp8(json!(96)), rtx(97, json!({ "apt": 98 }))]), without_codec),
         ("codecs", json!([vp8(json!(96)), rtx(97, json!({ "apt": 97 }))]), without_codec),
         ("codecs", json!([vp8(json!(96)), rtx(97, json!({}))]), without_codec),
-        ("codecs", json!([rtx(97, json!({ "apt": 97 }))]), "rtpParameters.codecs: the router does not support"),
+        ("codecs", json!([rtx(97, json!({ "apt": 97 }))]), unknown_codec),
+        ("codecs", json!([{ "mimeType": "video/H265", "payloadType": 96, "clockRate": 90000 }]), unknown_codec),
+        ("codecs", json!([{ "mimeType": "audio/PCMU", "payloadType": 0, "clockRate": 8000 }]), unknown_codec),
         ("headerExtensions", ids(&[(MID, json!(0))]), id_range),
         ("headerExtensions", ids(&[("urn:of:something-else", json!(256))]), id_range),
         ("headerExtensions", ids(&[("urn:of:something-else", json!(-1))]), id_range),
