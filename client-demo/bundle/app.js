@@ -532,7 +532,7 @@ token:r}),this.#e=t,this.#s=s,this.#t=i}get userId(){return this.#e}get metadata
 online)throw new p("OFFLINE");return this.#h(e,t)}get canResume(){return this.#i!==void 0}place(){return this.endpoint("\
 /ws")}async open(e){try{let t=await this.#d();this.#n&&=t,this.#n?this.resumed():await this.#c(e),this.#l()}catch(t){this.
 notEntered(t)}}disconnect(){clearTimeout(this.#a),this.#i=void 0,this.#n=!1,super.disconnect()}networkLost(){this.lost("\
-the browser is offline")}goodbye(e){this.send(Pt("room:leave",{roomId:e}))}async authenticate(e){let{success:t,error:s}=await this.#h(
+the browser is offline")}sendLeave(e){this.send(Pt("room:leave",{roomId:e}))}async authenticate(e){let{success:t,error:s}=await this.#h(
 "auth:request",{token:e});if(!t)throw new p(s?.code??"INTERNAL",s?.message)}async transmit(e,t,s,i){if(!this.online)throw new p(
 "OFFLINE");let r=e==="candidate"?{candidate:null,sdpMid:null,sdpMLineIndex:null,...s}:s;return this.#h(Ys[e],{...i,...r,
 targetUserId:t,roomId:this.roomId})}transmitMessage(e,t,s){return this.ask("room:message",{topic:e,data:t,roomId:this.roomId,
@@ -559,7 +559,7 @@ name:r})}};function Pt(n,e){return{type:n,payload:e,timestamp:Date.now()}}var zs
 this.connected&&this.send({type:"hangup",sessionId:this.roomId}),this.close()}async prepare(){let e=this.iceServers().then(
 t=>this.#i=t??this.#i);this.#i||await e}place(){return this.endpoint("/signal")}open(e){this.#n(),this.send({type:"join",
 sessionId:e}),this.#e=setTimeout(()=>this.#r({expected:!0}),zs)}#r(e){this.#n(),this.connected&&this.entered([{...Ze,...e,
-roomId:this.roomId??void 0}],void 0,this.#i)}#n(){clearTimeout(this.#e),this.#e=void 0}disconnect(){this.#n(),super.disconnect()}goodbye(e){
+roomId:this.roomId??void 0}],void 0,this.#i)}#n(){clearTimeout(this.#e),this.#e=void 0}disconnect(){this.#n(),super.disconnect()}sendLeave(e){
 this.send({type:"leave",sessionId:e})}async transmit(e,t,s,i){if(!this.online)throw new p("OFFLINE");let r=e==="candidat\
 e"?{candidate:s}:{sdp:s};this.send({...i,type:e,...r,sessionId:this.roomId});let o=String(++this.#s);this.#t.add(o);try{
 await this.expect(o,{within:Ks,silenceIsConsent:!0})}finally{this.#t.delete(o)}}receive(e){let{type:t,sessionId:s,user:i,
