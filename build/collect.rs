@@ -48,6 +48,8 @@ pub(crate) fn files(root: &Path) -> Result<Files, Box<dyn Error>> {
             files.insert(format!("demo/{name}"), read(&path)?);
         }
     }
+    // The documentation has the themes of the demo.
+    files.insert("docs/theme.js".to_owned(), read(&root.join("client-demo/theme.js"))?);
     for name in DOCUMENTS {
         files.insert(format!("docs/{name}"), read(&root.join("docs").join(name))?);
     }

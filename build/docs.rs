@@ -56,6 +56,8 @@ const REFERENCE: (&str, &str) = ("reference", "REST and WebSocket messages");
 
 const TEMPLATE: &str = include_str!("page.html");
 
+const REFERENCE_CONTENT: &str = include_str!("reference.html");
+
 /// Maximum length of a text in the search index, in characters.
 const MAX_INDEXED: usize = 1200;
 
@@ -79,19 +81,39 @@ pub(crate) fn add(root: &Path, files: &mut Files) -> Result<(), Box<dyn Error>> 
             } else {
                 format!("{}: Parlor", page.title)
             };
-            let text = TEMPLATE
-                .replace("{{title}}", &escape(&title))
-                .replace("{{group}}", group)
-                .replace("{{navigation}}", &navigation(page.name, &sources, &rendered.headings))
-                .replace("{{content}}", &rendered.html);
+            let navigation = navigation(page.name, &sources, &rendered.headings);
+            let text = fill(&[
+                ("title", &escape(&title)),
+                ("description", "Documentation of Parlor, a signaling server for WebRTC."),
+                ("scripts", ""),
+                ("group", group),
+                ("navigation", &navigation),
+                ("class", "guide"),
+                ("content", &rendered.html),
+            ]);
             files.insert(format!("docs/{}.html", page.name), text.into_bytes());
             for section in rendered.sections {
                 index.push(section.to_json(page));
             }
         }
     }
+    let text = fill(&[
+        ("title", "Parlor: reference"),
+        ("description", "Every REST operation and every WebSocket message of a Parlor signaling server."),
+        ("scripts", "\n    <script src=\"/docs/reference.js\" defer></script>"),
+        ("group", "Reference"),
+        ("navigation", &navigation(REFERENCE.0, &sources, &[])),
+        ("class", "reference"),
+        ("content", REFERENCE_CONTENT),
+    ]);
+    files.insert(format!("docs/{}.html", REFERENCE.0), text.into_bytes());
     files.insert("docs/search.json".to_owned(), format!("[{}]", index.join(",\n")).into_bytes());
     Ok(())
+}
+
+/// Returns the template with values in place of their names. The content is the last one, so that it stays as it is.
+fn fill(values: &[(&str, &str)]) -> String {
+    values.iter().fold(TEMPLATE.to_owned(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
 }
 
 fn address(name: &str) -> String {

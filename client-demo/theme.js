@@ -1,6 +1,6 @@
 /**
- * The dark or light theme: the system's, until the user chooses one. A classic script in the head, so that the first paint has the right
- * colours.
+ * The dark or light theme of the demo and of the documentation: the system's, until the user chooses one. A classic script in the head, so
+ * that the first paint has the right colours.
  */
 (() => {
   const KEY = "parlor.theme";

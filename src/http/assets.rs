@@ -116,7 +116,8 @@ fn source_of(root: &Path, path: &str) -> Option<PathBuf> {
         "client" => "packages/client/src",
         "socket.io" => "client-demo/vendor/socket.io",
         "docs" if name.ends_with("api.json") => "docs",
-        // The build renders the guides and their search index.
+        "docs" if name == "theme.js" => "client-demo",
+        // The build renders the pages and their search index.
         "docs" if matches!(name.rsplit_once('.'), Some((_, "css" | "js"))) => "docs/site",
         _ => return None,
     };

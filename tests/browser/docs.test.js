@@ -37,11 +37,23 @@ test("the guides are found by search, and the reference is drawn", async (t) => 
 
   const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
   const before = await theme();
-  await page.locator("#theme").click();
-  assert.notEqual(await theme(), before);
+  await page.locator("[data-toggle-theme]").click();
+  const chosen = await theme();
+  assert.notEqual(chosen, before);
 
   await page.goto(`${server.url}/docs/reference`);
   await page.locator("#rest h2, #rest").first().waitFor();
   await page.locator("#websocket").first().waitFor();
+  assert.equal(await theme(), chosen, "the chosen theme is kept");
+  // Its own contents, then those of all pages, and search as on the others.
+  await page.locator("#page-contents a", { hasText: "REST" }).first().waitFor();
+  assert.match(await page.locator(".guide-contents [aria-current=page]").textContent(), /REST and WebSocket messages/);
+  await page.locator("#search").fill("static-auth-secret");
+  await page.locator("#results a").first().waitFor();
+  assert.equal(await page.locator("#reference").isVisible(), false);
+  await page.setViewportSize({ width: 390, height: 844 });
+  assert.equal(await page.locator("#contents").isVisible(), false);
+  await page.locator("#menu").click();
+  await page.locator("#contents").waitFor();
   assert.deepEqual(complaints, []);
 });

@@ -42,8 +42,9 @@ async fn pages_and_documents_are_served() {
     for (path, kind, begins) in [
         ("/docs", "text/html", "<!doctype html>"),
         ("/docs/docs.css", "text/css", ""),
-        ("/docs/docs.js", "text/javascript", ""),
-        ("/docs/guide.js", "text/javascript", ""),
+        ("/docs/theme.js", "text/javascript", ""),
+        ("/docs/page.js", "text/javascript", ""),
+        ("/docs/reference.js", "text/javascript", ""),
         ("/docs/reference", "text/html", "<!doctype html>"),
         ("/docs/openapi.json", "application/json", "{"),
         ("/docs/asyncapi.json", "application/json", "{"),

@@ -139,14 +139,14 @@ def test_too_many_rooms():
 
 
 def test_start_page_links_the_reference(server):
-    for path, link in (("/docs", b"/docs/reference"), ("/docs/reference", b"/docs/docs.js")):
+    for path, link in (("/docs", b"/docs/reference"), ("/docs/reference", b"/docs/reference.js")):
         status, headers, body = server.rest("GET", path)
         assert (status, headers.get_content_type()) == (200, "text/html")
         assert link in body, f"{path} does not link {link}"
 
 
 @pytest.mark.parametrize("path, kind, file", [
-    ("/docs/docs.css", "text/css", "site/docs.css"), ("/docs/docs.js", "text/javascript", "site/docs.js"),
+    ("/docs/docs.css", "text/css", "site/docs.css"), ("/docs/reference.js", "text/javascript", "site/reference.js"),
     ("/docs/openapi.json", "application/json", "openapi.json"), ("/docs/asyncapi.json", "application/json", "asyncapi.json"),
 ])
 def test_documents_are_served(server, path, kind, file):

@@ -1,34 +1,6 @@
-// Renders docs/openapi.json and docs/asyncapi.json. A classic script in the head, so that the first paint has the right colours.
+// The reference: renders docs/openapi.json and docs/asyncapi.json.
 (() => {
   "use strict";
-
-  // ------------------------------------------------------------------------------------------------------ dark or light
-
-  const KEY = "parlor.theme"; // also used by the demo
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const chosen = () => {
-    try {
-      return localStorage.getItem(KEY);
-    } catch {
-      return null; // Storage is disabled: the system decides.
-    }
-  };
-  const applyTheme = (theme) => {
-    document.documentElement.dataset.theme = theme;
-  };
-  const follow = () => applyTheme(chosen() ?? (system.matches ? "dark" : "light"));
-  const switchTheme = () => {
-    const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-    try {
-      if ((next === "dark") === system.matches) localStorage.removeItem(KEY);
-      else localStorage.setItem(KEY, next);
-    } catch {
-      // The choice lasts as long as the page.
-    }
-    applyTheme(next);
-  };
-  follow();
-  system.addEventListener("change", follow);
 
   // -------------------------------------------------------------------------------------------------------------- words
 
@@ -288,7 +260,7 @@
       h("ul", {}, group.links.map((link) => h("li", {}, h("a", { href: `#${link.id}` }, link.label))))))]);
 
   const follower = (nav) => {
-    const links = new Map([...nav.querySelectorAll("li a")].map((link) => [link.hash.slice(1), link]));
+    const links = new Map([...nav.querySelectorAll("#page-contents li a")].map((link) => [link.hash.slice(1), link]));
     const visible = new Set();
     let current;
     const observer = new IntersectionObserver((entries) => {
@@ -326,16 +298,6 @@
   };
 
   const start = async () => {
-    const nav = document.getElementById("contents");
-    const menu = document.getElementById("menu");
-    const fold = (isOpen) => {
-      menu.setAttribute("aria-expanded", isOpen);
-      nav.classList.toggle("is-open", isOpen);
-    };
-    menu.addEventListener("click", () => fold(menu.getAttribute("aria-expanded") !== "true"));
-    nav.addEventListener("click", ({ target }) => target.closest("a") && fold(false));
-    document.addEventListener("keydown", ({ key }) => key === "Escape" && fold(false));
-    document.getElementById("theme").addEventListener("click", switchTheme);
     document.addEventListener("click", ({ target }) => {
       const button = target.closest("[data-copy]");
       if (button) copied(button);
@@ -346,8 +308,8 @@
       const [openapi, asyncapi] = await Promise.all([load("openapi.json"), load("asyncapi.json")]);
       const parts = [rest(openapi), sockets(asyncapi)];
       reference.replaceChildren(...parts.map(({ section }) => section));
-      nav.replaceChildren(...contents(parts).flat(Infinity));
-      follower(nav);
+      document.getElementById("page-contents").replaceChildren(...contents(parts).flat(Infinity));
+      follower(document.getElementById("contents"));
       // Again, now that the target exists.
       if (location.hash) location.replace(location.hash);
     } catch (error) {
@@ -355,5 +317,5 @@
     }
     reference.removeAttribute("aria-busy");
   };
-  document.addEventListener("DOMContentLoaded", start);
+  start();
 })();

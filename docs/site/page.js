@@ -1,31 +1,6 @@
-// The guides: theme, navigation on small screens, and search. A classic script in the head, so that the first paint has the right colours.
+// Every page of the documentation: the contents on small screens, and search.
 (() => {
   "use strict";
-
-  const KEY = "parlor.theme"; // also used by the demo
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const stored = () => {
-    try {
-      return localStorage.getItem(KEY);
-    } catch {
-      return null; // Storage is disabled: the system decides.
-    }
-  };
-  const apply = () => (document.documentElement.dataset.theme = stored() ?? (system.matches ? "dark" : "light"));
-  const switchTheme = () => {
-    const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-    try {
-      if ((next === "dark") === system.matches) localStorage.removeItem(KEY);
-      else localStorage.setItem(KEY, next);
-    } catch {
-      // It lasts as long as the page.
-    }
-    document.documentElement.dataset.theme = next;
-  };
-  apply();
-  system.addEventListener("change", apply);
-
-  // ------------------------------------------------------------------------------------------------------------- search
 
   const MOST_RESULTS = 20;
   /** Characters of a text that are shown around the first match. */
@@ -84,32 +59,29 @@
     article.hidden = true;
   };
 
-  document.addEventListener("DOMContentLoaded", () => {
-    const at = (id) => document.getElementById(id);
-    const [nav, menu, input, results, article] = [at("contents"), at("menu"), at("search"), at("results"), at("article")];
-    const fold = (isOpen) => {
-      menu.setAttribute("aria-expanded", isOpen);
-      nav.classList.toggle("is-open", isOpen);
-    };
-    menu.addEventListener("click", () => fold(menu.getAttribute("aria-expanded") !== "true"));
-    nav.addEventListener("click", ({ target }) => target.closest("a") && fold(false));
-    at("theme").addEventListener("click", switchTheme);
-    const update = () => search(input, results, article);
-    input.addEventListener("focus", load, { once: true });
-    input.addEventListener("input", update);
-    const clear = () => {
-      input.value = "";
-      update();
-    };
-    results.addEventListener("click", ({ target }) => target.closest("a") && clear());
-    document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") {
-        fold(false);
-        clear();
-      } else if (event.key === "/" && !event.target.closest("input, textarea, select")) {
-        event.preventDefault();
-        input.focus();
-      }
-    });
+  const at = (id) => document.getElementById(id);
+  const [nav, menu, input, results, article] = [at("contents"), at("menu"), at("search"), at("results"), at("article")];
+  const fold = (isOpen) => {
+    menu.setAttribute("aria-expanded", isOpen);
+    nav.classList.toggle("is-open", isOpen);
+  };
+  menu.addEventListener("click", () => fold(menu.getAttribute("aria-expanded") !== "true"));
+  nav.addEventListener("click", ({ target }) => target.closest("a") && fold(false));
+  const update = () => search(input, results, article);
+  input.addEventListener("focus", load, { once: true });
+  input.addEventListener("input", update);
+  const clear = () => {
+    input.value = "";
+    update();
+  };
+  results.addEventListener("click", ({ target }) => target.closest("a") && clear());
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      fold(false);
+      clear();
+    } else if (event.key === "/" && !event.target.closest("input, textarea, select")) {
+      event.preventDefault();
+      input.focus();
+    }
   });
 })();
