@@ -28,6 +28,7 @@ mod ice;
 mod language;
 mod last_words;
 mod limits;
+mod manifests;
 mod message_log;
 mod messages;
 mod metrics;
