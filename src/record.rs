@@ -150,8 +150,10 @@ pub async fn record(order: &Record, interrupted: impl Future<Output = ()>) -> Re
     let bind = |source| RecordError::Bind { port: order.port, source };
     let listener = TcpListener::bind(("127.0.0.1", order.port)).await.map_err(bind)?;
     let listening = format!("http://localhost:{}", listener.local_addr().map_err(bind)?.port());
-    let folder = order.out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::metadata(folder).map_err(|source| RecordError::File { path: folder.to_owned(), source })?;
+    // Not after a whole call.
+    for path in std::iter::once(&order.out).chain(&order.save_trace) {
+        drop(Scratch::create(path, "")?);
+    }
 
     print(&format!(
         "Recording {} at {listening}: open the page there, or point its socket there. Ctrl-C ends the recording.\n",
@@ -172,7 +174,9 @@ pub async fn infer(order: &Infer) -> Result<String, RecordError> {
     let file = |source| RecordError::File { path: order.trace.clone(), source };
     let text = std::fs::read_to_string(&order.trace).map_err(file)?;
     let trace = Trace::read(&text).map_err(|source| RecordError::Trace { path: order.trace.clone(), source })?;
-    conclude(&trace, order.out.as_deref(), &order.trace).await
+    // With a file for the profile, the folder of the trace may be read-only.
+    let neighbor = order.out.as_ref().unwrap_or(&order.trace);
+    conclude(&trace, order.out.as_deref(), neighbor).await
 }
 
 /// Runs the proxy until everything has been seen, the trace is full, the server ends, or the user does.

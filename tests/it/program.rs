@@ -39,6 +39,49 @@ fn invalid_setting_prevents_the_start_with_one_line() {
     }
 }
 
+/// A folder in which even root cannot create files.
+const READ_ONLY: &str = "/sys";
+
+#[test]
+fn unusable_file_or_folder_is_reported_in_one_line() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("bad-input");
+    std::fs::create_dir_all(&folder).unwrap();
+    let in_folder = |name: &str, text: &str| {
+        std::fs::write(folder.join(name), text).unwrap();
+        folder.join(name).to_str().unwrap().to_owned()
+    };
+    let unknown = in_folder("unknown.toml", "port = 0\nmax_romms = 3\n");
+    let certificate = in_folder("certificate.pem", "");
+    let trace = in_folder("trace.jsonl", "no trace\n");
+    let folder = folder.to_str().unwrap().to_owned();
+    let upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = format!("http://{}", upstream.local_addr().unwrap());
+    let unwritable = format!("{READ_ONLY}/profile.toml");
+    let record = ["profile", "record", "--port=0", "--upstream", &upstream];
+    for (arguments, code, named) in [
+        (vec!["--config", &unknown], 2, "max_romms is not a setting; did you mean max_rooms?"),
+        (vec!["--config", &folder], 2, "cannot read the settings file"),
+        (vec!["--config", "/nowhere/parlor.toml"], 2, "/nowhere/parlor.toml: No such file"),
+        (vec!["--tls-cert", &folder, "--tls-key", &certificate], 1, "Is a directory"),
+        (vec!["--tls-cert", &certificate, "--tls-key", &certificate], 1, "holds no certificate"),
+        (vec!["--socketio-profiles", &folder], 2, "SOCKETIO_PROFILES"),
+        (vec!["profile", "infer", &trace], 1, "trace.jsonl"),
+        (vec!["profile", "infer", &folder], 1, "Is a directory"),
+        ([&record[..], &["--out", &unwritable]].concat(), 1, "Permission denied"),
+        ([&record[..], &["--out", "/nowhere/profile.toml"]].concat(), 1, "No such file"),
+    ] {
+        let output = run(&arguments, &[("HOST", "127.0.0.1")]);
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {printed}");
+        assert!(printed.trim_end().lines().count() == 1 && printed.contains(named), "{arguments:?}: {printed}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+    let output = run(&[], &[("API_TOKEN_FILE", &folder)]);
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{printed}");
+    assert!(printed.trim_end().lines().count() == 1 && printed.contains("API_TOKEN_FILE"), "{printed}");
+}
+
 #[test]
 fn occupied_port_is_reported_in_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
