@@ -69,6 +69,24 @@ describe("in the call", () => {
     await ben.sees([ada]);
   });
 
+  // The tests after it need a mesh.
+  for (const mode of ["sfu", "mesh"]) {
+    test(`the sound of a shared screen is received beside the microphone: ${mode}`, async () => {
+      await inSettings(ada, (dialog) => dialog.getByLabel("Media of everyone in this room").selectOption(mode));
+      await Promise.all([ada, ben].map((one) => one.until(`is in ${mode} mode`, (mode) => window.parlor.mode() === mode, mode)));
+      // Only the screen can be heard.
+      await ada.page.keyboard.press("m");
+      await ben.tile(ada).locator(".tile-muted.shown").waitFor();
+      await ada.page.getByRole("button", { name: "Share screen" }).click();
+      await ben.until("hears the screen", hearsScreen, ada.id);
+      await ada.page.keyboard.press("m");
+      await ben.tile(ada).locator(".tile-muted:not(.shown)").waitFor({ state: "attached" });
+      await ada.page.getByRole("button", { name: "Share screen" }).click();
+      await ben.page.locator(".tile-screen").waitFor({ state: "detached" });
+      await Promise.all([ada.sees([ben]), ben.sees([ada])]);
+    });
+  }
+
   test("a raised hand is shown, also to a peer that joins later over Socket.IO; a reaction is animated", async () => {
     await ada.page.keyboard.press("h");
     await ben.tile(ada).locator(".tile-hand.shown").waitFor();
@@ -172,6 +190,23 @@ describe("in the call", () => {
     assert.deepEqual([...ada.complaints, ...ben.complaints], []);
   });
 });
+
+/** Runs in the page: is sound in the screen of this person, in a tile that plays it? */
+function hearsScreen(id) {
+  const video = document.querySelector(`.tile-screen[data-user-id="${id}"] video`);
+  const [track] = video?.srcObject?.getAudioTracks() ?? [];
+  if (!track || video.muted || video.paused) return false;
+  if (window.screenMeter?.track !== track) {
+    const context = new AudioContext();
+    const analyser = context.createAnalyser();
+    context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+    window.screenMeter = { track, analyser };
+  }
+  const { analyser } = window.screenMeter;
+  const samples = new Float32Array(analyser.fftSize);
+  analyser.getFloatTimeDomainData(samples);
+  return samples.some((sample) => Math.abs(sample) > 0.01);
+}
 
 /** Runs before the page: counts the wake locks that it holds, and passes them on. */
 function noteWakeLocks() {
