@@ -3,7 +3,8 @@
 //! - [`Metrics`] has the metrics of the server as a whole, and renders all of them;
 //! - [`DialectMetrics`] has those per dialect. Its counters are looked up once per connection, so
 //!   that counting a message is a single addition;
-//! - [`media`] has the metrics of the media server.
+//! - [`media`] and [`cluster`] have the metrics of the media server and of a cluster, which [`copied`] sets from
+//!   snapshots of their counters.
 //!
 //! Current values (rooms, peers, tasks) are not counted but read when the metrics are rendered:
 //! [`Held`].
@@ -12,6 +13,7 @@
 //! bounded.
 
 mod cluster;
+mod copied;
 mod labels;
 mod media;
 mod process;
