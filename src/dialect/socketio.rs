@@ -17,6 +17,7 @@ mod client;
 pub mod decode;
 pub mod encode;
 pub mod interpret;
+mod namespaces;
 pub mod packet;
 mod partial;
 mod placeholders;

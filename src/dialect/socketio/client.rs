@@ -18,9 +18,8 @@ use super::choice::{Choice, Profiles};
 use super::decode::{ClientEvent, named_room};
 use super::encode::{self, Asked};
 use super::interpret::{Interpreted, interpret};
-use super::packet::{
-    EnginePacket, HandshakeData, Packet, PacketKind, ROOT, Revision, attachment, connected, open, refused,
-};
+use super::namespaces::{ConnectError, Namespace, Namespaces};
+use super::packet::{EnginePacket, HandshakeData, Packet, PacketKind, Revision, attachment, connected, open, refused};
 use super::partial::Partial;
 use super::{DIALECT, Numbering, Offset, session_id};
 use crate::auth::{Denial, Grant};
@@ -32,15 +31,6 @@ use crate::dialect::{
 use crate::ice::IceServers;
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{Answer, Snapshot};
-
-/// Maximum number of namespaces that one connection may use at a time.
-const MAX_NAMESPACES: usize = 4;
-
-/// Maximum number of CONNECT packets of one connection: some are refused, and some follow a DISCONNECT.
-const MAX_CONNECTS: u8 = 16;
-
-/// Maximum length of a namespace's name, in bytes.
-const MAX_NAMESPACE_BYTES: usize = 256;
 
 /// Maximum number of attachments of one event.
 const MAX_ATTACHMENTS: usize = 8;
@@ -71,25 +61,9 @@ pub struct Setup {
 /// One Socket.IO client.
 pub struct Client {
     setup: Setup,
-    /// The namespaces that the client is connected to, by channel.
-    namespaces: Vec<Option<Namespace>>,
-    /// The channel of the current packet.
-    current: usize,
-    /// The namespace of the current CONNECT.
-    connecting: Option<Box<str>>,
-    /// Number of CONNECT packets received.
-    connects: u8,
+    namespaces: Namespaces,
     asked: Pending,
     partial: Option<Box<Partial>>,
-}
-
-/// A namespace that the client is connected to.
-struct Namespace {
-    name: Box<str>,
-    /// The event profile of the client in this namespace.
-    choice: Arc<Choice>,
-    /// The key that named the room when the client last joined one.
-    join_key: Option<&'static str>,
 }
 
 /// The data for the response to the current event.
@@ -103,16 +77,7 @@ struct Pending {
 impl Client {
     /// Begins a conversation.
     pub fn new(setup: Setup) -> Self {
-        let (namespaces, current, connecting) = (Vec::new(), 0, None);
-        Self { setup, namespaces, current, connecting, connects: 0, asked: Pending::default(), partial: None }
-    }
-
-    fn channel_of(&self, namespace: &str) -> Option<usize> {
-        self.namespaces.iter().position(|known| known.as_ref().is_some_and(|known| &*known.name == namespace))
-    }
-
-    fn namespace(&self) -> &str {
-        self.namespaces.get(self.current).and_then(Option::as_ref).map_or(ROOT, |namespace| &namespace.name)
+        Self { setup, namespaces: Namespaces::default(), asked: Pending::default(), partial: None }
     }
 
     fn message(&mut self, text: &str, refusal: Option<RequestError>) -> Option<Step> {
@@ -139,26 +104,14 @@ impl Client {
 
     fn connect(&mut self, packet: &Packet<'_>) -> Option<Step> {
         let namespace = packet.namespace;
-        self.connects += 1;
-        if self.connects > MAX_CONNECTS {
-            return Some(Step::End(Ending::TooManyConnects));
-        }
-        if self.channel_of(namespace).is_some() {
+        let is_served = self.setup.profiles.serves_namespace(namespace);
+        match self.namespaces.begin_connect(namespace, is_served) {
+            Ok(()) => {}
+            Err(ConnectError::TooMany) => return Some(Step::End(Ending::TooManyConnects)),
             // The reference server ignores it, too.
-            return None;
+            Err(ConnectError::Duplicate) => return None,
+            Err(ConnectError::Refused(message)) => return Some(Step::Answer(refused(namespace, &message))),
         }
-        let refuse = |message: &str| Some(Step::Answer(refused(namespace, message)));
-        if namespace.len() > MAX_NAMESPACE_BYTES {
-            return refuse("Invalid namespace");
-        }
-        if !self.setup.profiles.serves_namespace(namespace) {
-            return refuse("Invalid namespace");
-        }
-        let free = self.namespaces.iter().position(Option::is_none).unwrap_or(self.namespaces.len());
-        if free >= MAX_NAMESPACES {
-            return refuse(&format!("LIMIT_REACHED: too many namespaces, at most {MAX_NAMESPACES}"));
-        }
-        (self.current, self.connecting) = (free, Some(namespace.into()));
         // Applications send arbitrary data here: invalid values count as absent.
         let auth = Members::parse(packet.data).unwrap_or_default();
         let text = |key| auth.get(key).and_then(json::string).filter(|text| !text.is_empty());
@@ -172,20 +125,18 @@ impl Client {
     }
 
     fn disconnect(&mut self, namespace: &str) -> Option<Step> {
-        self.current = self.channel_of(namespace)?;
-        self.namespaces[self.current] = None;
+        self.namespaces.remove(namespace)?;
         Some(Step::Disconnect)
     }
 
     fn event(&mut self, packet: &Packet<'_>, attachments: &[Bytes], refusal: Option<RequestError>) -> Option<Step> {
-        let Some(channel) = self.channel_of(packet.namespace) else {
+        if !self.namespaces.select(packet.namespace) {
             // A client that has not connected to any namespace must not send events.
-            return if self.namespaces.iter().any(Option::is_some) { None } else { VIOLATION };
-        };
-        self.current = channel;
+            return if self.namespaces.is_empty() { VIOLATION } else { None };
+        }
         self.asked = Pending { id: packet.id, event: None, room: None };
         let Self { setup, namespaces, .. } = self;
-        let Namespace { choice, join_key, .. } = namespaces.get_mut(channel).and_then(Option::as_mut)?;
+        let Namespace { choice, join_key, .. } = namespaces.current_mut()?;
         let data = match setup.revision {
             // The client knows no other id of itself, and no other client may learn this one.
             Revision::V3 => session_id::replace(packet.data, &setup.sid, choice.connection()),
@@ -228,7 +179,7 @@ impl Client {
     /// Returns the acknowledgement that the current event requests, if any.
     fn asked(&mut self) -> Option<Asked<'_>> {
         let id = self.asked.id.take()?;
-        Some(Asked { namespace: self.namespace(), id })
+        Some(Asked { namespace: self.namespaces.current_name(), id })
     }
 
     /// Creates the undecided choice of a new session.
@@ -262,7 +213,7 @@ impl Conversation for Client {
         }
         if revision == Revision::V3 {
             // Clients of this revision are connected to the default namespace without a CONNECT.
-            self.connecting = Some(ROOT.into());
+            self.namespaces.connect_to_root();
             steps.push(Step::Connect { token: self.setup.token.clone(), resume: None });
         }
         steps
@@ -311,7 +262,7 @@ impl Conversation for Client {
     }
 
     fn channel(&self) -> usize {
-        self.current
+        self.namespaces.channel()
     }
 
     fn connects_later(&self) -> bool {
@@ -319,19 +270,15 @@ impl Conversation for Client {
     }
 
     fn connected(&mut self, outcome: Result<Connected<'_>, Denial>) -> String {
-        let (revision, namespace) = (self.setup.revision, self.connecting.take().unwrap_or_else(|| ROOT.into()));
+        let (revision, namespace) = (self.setup.revision, self.namespaces.end_connect());
         match outcome {
             Ok(Connected { connection, resume_token, framing }) => {
                 let reply = connected(revision, &namespace, &connection.to_string(), resume_token);
-                if self.current == self.namespaces.len() {
-                    self.namespaces.reserve_exact(1);
-                    self.namespaces.push(None);
-                }
                 // A resumed session keeps its profile.
                 let numbering = (framing as &dyn Any).downcast_ref::<Numbering>();
                 let choice = numbering.map(|numbering| Arc::clone(numbering.choice()));
                 let choice = choice.unwrap_or_else(|| self.choice(connection));
-                self.namespaces[self.current] = Some(Namespace { name: namespace, choice, join_key: None });
+                self.namespaces.insert(namespace, choice);
                 reply
             }
             Err(denial) => refused(&namespace, &format!("{}: {denial}", denial.code().as_str())),
@@ -339,7 +286,7 @@ impl Conversation for Client {
     }
 
     fn framing(&self, connection: ConnectionId) -> Box<dyn Framing> {
-        let namespace = self.connecting.as_deref().unwrap_or_else(|| self.namespace());
+        let namespace = self.namespaces.connecting_name();
         Box::new(Numbering::new(namespace, self.setup.revision, self.choice(connection)))
     }
 
@@ -357,13 +304,12 @@ impl Conversation for Client {
     }
 
     fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<Frame> {
-        let namespace = self.namespaces.get(self.current)?.as_ref()?;
+        let namespace = self.namespaces.current()?;
         Some(namespace.choice.profile().welcome(snapshot, self.ice_servers(snapshot, now).as_deref(), now))
     }
 
     fn welcome_later(&self) -> WelcomeLater {
-        let namespace = self.namespaces.get(self.current).and_then(Option::as_ref);
-        let choice = namespace.map(|namespace| Arc::clone(&namespace.choice));
+        let choice = self.namespaces.current().map(|namespace| Arc::clone(&namespace.choice));
         let servers = self.setup.ice_servers.clone();
         Box::new(move |snapshot, now| {
             let servers = servers.map(|servers| servers.for_peer(&snapshot.me.id, now));
@@ -384,14 +330,13 @@ impl Conversation for Client {
                 if let Some(asked) = self.asked() {
                     return Some(Step::Answer(encode::ack_error(asked, &failure)));
                 }
-                let namespace = self.namespaces.get(self.current).and_then(Option::as_ref);
-                let profile = namespace.map(|namespace| namespace.choice.profile());
+                let profile = self.namespaces.current().map(|namespace| namespace.choice.profile());
                 if let Some(packets) =
                     profile.and_then(|profile| profile.error(&failure, event.as_deref(), room.as_ref(), now))
                 {
                     return Some(Step::Tell(Frame::Several(packets)));
                 }
-                encode::error(self.namespace(), &failure, event.as_deref(), room.as_ref())
+                encode::error(self.namespaces.current_name(), &failure, event.as_deref(), room.as_ref())
             }
         };
         Some(Step::Answer(text))
@@ -405,6 +350,6 @@ impl Conversation for Client {
     }
 
     fn is_settled(&self) -> bool {
-        self.partial.is_none() && self.namespaces.iter().any(Option::is_some)
+        self.partial.is_none() && !self.namespaces.is_empty()
     }
 }
