@@ -13,6 +13,7 @@ pub(crate) mod cores;
 pub(crate) mod forwarding;
 pub(crate) mod idle;
 pub(crate) mod many_rooms;
+mod measurement;
 pub(crate) mod media;
 pub(crate) mod relay;
 pub(crate) mod rooms;
@@ -106,10 +107,6 @@ impl Stage {
     pub(crate) fn counts(&self) -> bool {
         matches!(self, Self::Counting(_))
     }
-
-    pub(crate) fn is_ending(&self) -> bool {
-        matches!(self, Self::Ending(_))
-    }
 }
 
 /// The result of a window.
@@ -133,17 +130,6 @@ impl Outcome {
     pub(crate) fn latency_micros(&self, quantile: f64) -> f64 {
         self.latency.value_at_quantile(quantile) as f64 / 1000.0
     }
-}
-
-/// Returns a histogram of latencies up to a minute, with three digits.
-pub(crate) fn latencies() -> anyhow::Result<Histogram<u64>> {
-    Ok(Histogram::new_with_bounds(1, 60_000_000_000, 3)?)
-}
-
-/// Records the time since something began, or was scheduled.
-pub(crate) fn note(latency: &mut Histogram<u64>, began: Instant, now: Instant) {
-    let nanos = now.saturating_duration_since(began).as_nanos();
-    latency.saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
-use hdrhistogram::Histogram;
+use anyhow::{Context, ensure};
 use slab::Slab;
 
-use super::{Moment, Outcome, SLACK, Stage, Window, latencies, note};
+use super::measurement::Measurement;
+use super::{Outcome, SLACK, Window};
 use crate::clients::{Clients, Due, Id, Load};
 use crate::dialect::{Kind, MARK, Received, Seat, body, excerpt};
 use crate::server::Server;
@@ -36,23 +36,18 @@ pub(crate) fn run(clients: &mut Clients, server: &Server, mode: Mode, window: Wi
     let numbered =
         |(hop, (kind, bytes)): (usize, &(Kind, usize))| (*kind, body(*kind, *bytes).replace(MARK, &mark(hop)));
     let mut calls = Calls {
-        server,
         mode,
         window,
         script: hops.iter().enumerate().map(numbered).collect(),
-        began: Instant::now(),
         begun: 0,
         under_way: Slab::new(),
         sides: Vec::new(),
-        counted: 0,
-        stage: Stage::WarmUp,
-        latency: latencies()?,
+        measurement: Measurement::start(server)?,
     };
     clients
         .run(&mut calls, window.whole() + SLACK)
         .with_context(|| format!("{} calls are under way", calls.under_way.len()))?;
-    let Stage::Ending(span) = calls.stage else { bail!("calls end when their time is over") };
-    Ok(Outcome { count: calls.counted, span, latency: calls.latency })
+    calls.measurement.outcome()
 }
 
 fn mark(hop: usize) -> String {
@@ -60,20 +55,16 @@ fn mark(hop: usize) -> String {
 }
 
 struct Calls<'a> {
-    server: &'a Server,
     mode: Mode,
     window: Window,
     /// The signals, alternating, starting with the second client.
     script: Vec<(Kind, String)>,
-    began: Instant,
     /// Number of calls started.
     begun: u64,
     under_way: Slab<Call>,
     /// The call and side of each connection.
     sides: Vec<Option<(usize, usize)>>,
-    counted: u64,
-    stage: Stage,
-    latency: Histogram<u64>,
+    measurement: Measurement<'a>,
 }
 
 struct Call {
@@ -155,17 +146,14 @@ impl Calls<'_> {
 
     fn over(&mut self, clients: &mut Clients, call: usize, at: Instant) -> anyhow::Result<()> {
         self.under_way[call].is_over = true;
-        if self.stage.counts() {
-            self.counted += 1;
-            note(&mut self.latency, self.under_way[call].began, at);
-        }
+        self.measurement.count_since(self.under_way[call].began, at);
         self.leave(clients, call, FIRST)
     }
 }
 
 impl Load for Calls<'_> {
     fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
-        let next = self.stage.next(self.began, self.window, now, || Moment::now(self.server, clients))?;
+        let next = self.measurement.advance(self.window, clients, now)?;
         let Some(mut next) = next else {
             return Ok(if self.under_way.is_empty() { Due::Done } else { Due::Nothing });
         };
@@ -176,7 +164,7 @@ impl Load for Calls<'_> {
                 }
             }
             Mode::Paced(rate) => loop {
-                let due = self.began + Duration::from_secs_f64(self.begun as f64 / rate);
+                let due = self.measurement.began + Duration::from_secs_f64(self.begun as f64 / rate);
                 if due > now {
                     next = next.min(due);
                     break;

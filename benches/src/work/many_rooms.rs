@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 
+use super::measurement::Measurement;
 use super::relay::{Payload, seats};
-use super::{Moment, Outcome, SLACK, Stage, Window, latencies};
+use super::{Outcome, SLACK, Window};
 use crate::clients::{Clients, Due, Id, Load};
 use crate::dialect::Received;
 use crate::joining::{Member, Rush, join_all};
@@ -60,15 +61,14 @@ impl ManyRooms {
         in_flight: usize,
         window: Window,
     ) -> anyhow::Result<Outcome> {
-        let began = Instant::now();
-        let mut relay =
-            Relay { many_rooms: self, server, window, began, turn: 0, in_flight: 0, counted: 0, stage: Stage::WarmUp };
+        let measurement = Measurement::start(server)?;
+        let began = measurement.began;
+        let mut relay = Relay { many_rooms: self, window, turn: 0, in_flight: 0, measurement };
         for _ in 0..in_flight {
             relay.send(clients, began)?;
         }
         clients.run(&mut relay, window.whole() + SLACK)?;
-        let Stage::Ending(span) = relay.stage else { bail!("the relay did not end in time") };
-        Ok(Outcome { count: relay.counted, span, latency: latencies()? })
+        relay.measurement.outcome()
     }
 }
 
@@ -148,13 +148,10 @@ impl Load for Further {
 
 struct Relay<'a> {
     many_rooms: &'a mut ManyRooms,
-    server: &'a Server,
     window: Window,
-    began: Instant,
     turn: usize,
     in_flight: usize,
-    counted: u64,
-    stage: Stage,
+    measurement: Measurement<'a>,
 }
 
 impl Relay<'_> {
@@ -177,8 +174,8 @@ impl Relay<'_> {
 
 impl Load for Relay<'_> {
     fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
-        let next = self.stage.next(self.began, self.window, now, || Moment::now(self.server, clients))?;
-        if self.stage.is_ending() && self.in_flight == 0 {
+        let next = self.measurement.advance(self.window, clients, now)?;
+        if self.measurement.is_ending() && self.in_flight == 0 {
             return Ok(Due::Done);
         }
         Ok(next.map_or(Due::Nothing, Due::At))
@@ -195,8 +192,8 @@ impl Load for Relay<'_> {
         ensure!(message == Received::Signal, "unexpected {message:?} during the work");
         self.many_rooms.lanes[self.many_rooms.lane_to[id]].check(text)?;
         self.in_flight -= 1;
-        self.counted += u64::from(self.stage.counts());
-        if !self.stage.is_ending() {
+        self.measurement.count();
+        if !self.measurement.is_ending() {
             self.send(clients, at)?;
         }
         Ok(())

@@ -11,10 +11,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
-use hdrhistogram::Histogram;
+use anyhow::{Context, ensure};
 
-use super::{Moment, Outcome, SLACK, Stage, Window, latencies, note};
+use super::measurement::Measurement;
+use super::{Outcome, SLACK, Window};
 use crate::clients::{Clients, Due, Id, Load};
 use crate::dialect::{Kind, Received, Seat};
 use crate::joining::{Rush, join_all};
@@ -77,40 +77,31 @@ impl Pairs {
         in_flight: usize,
         mode: Mode,
     ) -> anyhow::Result<Outcome> {
-        let began = Instant::now();
-        let (mut stage, limit) = match mode {
-            Mode::Closed(window) | Mode::Paced(window, _) => (Stage::WarmUp, window.whole() + SLACK),
-            Mode::Counted(_) => (Stage::Counting(Moment::now(server, clients)?), Duration::from_mins(10)),
+        let (measurement, limit) = match mode {
+            Mode::Closed(window) | Mode::Paced(window, _) => (Measurement::start(server)?, window.whole() + SLACK),
+            Mode::Counted(_) => (Measurement::start_counting(server, clients)?, Duration::from_mins(10)),
         };
         if !matches!(mode, Mode::Paced(..)) {
             for lane in self.lanes.iter_mut().step_by(2) {
                 for _ in 0..in_flight {
-                    lane.send(clients, began);
+                    lane.send(clients, measurement.began);
                 }
             }
         }
-        let (pairs, latency) = (self, latencies()?);
-        let mut relay =
-            Relay { pairs, server, in_flight, mode, began, timetable: 0, received: 0, counted: 0, stage, latency };
+        let mut relay = Relay { pairs: self, in_flight, mode, bursts: 0, received: 0, measurement };
         clients.run(&mut relay, limit).with_context(|| format!("{} are in flight", relay.in_flight()))?;
-        stage = relay.stage;
-        let Stage::Ending(span) = stage else { bail!("a relay ends when its time is over") };
-        Ok(Outcome { count: relay.counted, span, latency: relay.latency })
+        relay.measurement.outcome()
     }
 }
 
 struct Relay<'a> {
     pairs: &'a mut Pairs,
-    server: &'a Server,
     in_flight: usize,
     mode: Mode,
-    began: Instant,
     /// Number of scheduled bursts that were sent.
-    timetable: usize,
+    bursts: usize,
     received: u64,
-    counted: u64,
-    stage: Stage,
-    latency: Histogram<u64>,
+    measurement: Measurement<'a>,
 }
 
 impl Relay<'_> {
@@ -119,11 +110,11 @@ impl Relay<'_> {
     }
 
     /// Sends all bursts that are due, and returns when the next one is.
-    fn keep_timetable(&mut self, clients: &mut Clients, now: Instant, rate: f64) -> Instant {
+    fn send_due_bursts(&mut self, clients: &mut Clients, now: Instant, rate: f64) -> Instant {
         let pairs = self.pairs.lanes.len() / 2;
         loop {
-            let burst = self.timetable;
-            let due = self.began + Duration::from_secs_f64(burst as f64 * self.in_flight as f64 / rate);
+            let burst = self.bursts;
+            let due = self.measurement.began + Duration::from_secs_f64(burst as f64 * self.in_flight as f64 / rate);
             if due > now {
                 return due;
             }
@@ -132,32 +123,29 @@ impl Relay<'_> {
             for _ in 0..self.in_flight {
                 lane.send(clients, due);
             }
-            self.timetable += 1;
+            self.bursts += 1;
         }
     }
 }
 
 impl Load for Relay<'_> {
     fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
-        let moment = || Moment::now(self.server, clients);
         let mut next = match self.mode {
-            Mode::Closed(window) | Mode::Paced(window, _) => self.stage.next(self.began, window, now, moment)?,
+            Mode::Closed(window) | Mode::Paced(window, _) => self.measurement.advance(window, clients, now)?,
             Mode::Counted(signals) => {
-                if let Stage::Counting(start) = self.stage
-                    && self.received >= signals
-                {
-                    self.stage = Stage::Ending(moment()?.since(start));
+                if self.received >= signals {
+                    self.measurement.stop(clients)?;
                 }
                 None
             }
         };
-        if self.stage.is_ending() && self.in_flight() == 0 {
+        if self.measurement.is_ending() && self.in_flight() == 0 {
             return Ok(Due::Done);
         }
         if let Mode::Paced(_, rate) = self.mode
-            && !self.stage.is_ending()
+            && !self.measurement.is_ending()
         {
-            let due = self.keep_timetable(clients, now, rate);
+            let due = self.send_due_bursts(clients, now, rate);
             next = next.map(|next| next.min(due));
         }
         Ok(next.map_or(Due::Nothing, Due::At))
@@ -175,12 +163,9 @@ impl Load for Relay<'_> {
         let index = self.pairs.lane_to[id];
         let sent = self.pairs.lanes[index].check(text)?;
         self.received += 1;
-        if self.stage.counts() {
-            self.counted += 1;
-            note(&mut self.latency, sent, at);
-        }
+        self.measurement.count_since(sent, at);
         let goes_on = match self.mode {
-            Mode::Closed(_) => !self.stage.is_ending(),
+            Mode::Closed(_) => !self.measurement.is_ending(),
             Mode::Paced(..) => false,
             // Signals in flight will arrive, too.
             Mode::Counted(signals) => self.received + (self.in_flight() as u64) < signals,

@@ -8,10 +8,11 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
+use super::measurement::Measurement;
 use super::relay::CANDIDATE;
-use super::{Moment, Outcome, SLACK, Stage, Window, latencies};
+use super::{Outcome, SLACK, Window};
 use crate::clients::{Clients, Due, Id, Load};
 use crate::dialect::{Received, Seat, body};
 use crate::joining::{Member, Rush, join_all};
@@ -52,33 +53,27 @@ impl Rooms {
         window: Window,
     ) -> anyhow::Result<Outcome> {
         let rooms = self.members.len() / self.size;
-        let began = Instant::now();
-        let missing = vec![0; rooms];
-        let mut running =
-            Running { rooms: self, server, work, window, began, missing, busy: 0, counted: 0, stage: Stage::WarmUp };
+        let (missing, measurement) = (vec![0; rooms], Measurement::start(server)?);
+        let mut running = Running { rooms: self, work, window, missing, busy: 0, measurement };
         for room in 0..rooms {
             running.begin(clients, room)?;
         }
         clients
             .run(&mut running, window.whole() + SLACK)
             .with_context(|| format!("{work:?} in rooms of {}", self.size))?;
-        let Stage::Ending(span) = running.stage else { bail!("the work did not end in time") };
-        Ok(Outcome { count: running.counted, span, latency: latencies()? })
+        running.measurement.outcome()
     }
 }
 
 struct Running<'a> {
     rooms: &'a Rooms,
-    server: &'a Server,
     work: Work,
     window: Window,
-    began: Instant,
     /// Missing deliveries in each room.
     missing: Vec<usize>,
     /// Rooms with missing deliveries.
     busy: usize,
-    counted: u64,
-    stage: Stage,
+    measurement: Measurement<'a>,
 }
 
 impl Running<'_> {
@@ -105,8 +100,8 @@ impl Running<'_> {
 
 impl Load for Running<'_> {
     fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
-        let next = self.stage.next(self.began, self.window, now, || Moment::now(self.server, clients))?;
-        if self.stage.is_ending() && self.busy == 0 {
+        let next = self.measurement.advance(self.window, clients, now)?;
+        if self.measurement.is_ending() && self.busy == 0 {
             return Ok(Due::Done);
         }
         Ok(next.map_or(Due::Nothing, Due::At))
@@ -132,10 +127,10 @@ impl Load for Running<'_> {
         let room = self.rooms.room_of[id];
         let missing = self.missing[room].checked_sub(1).context("more deliveries than expected")?;
         self.missing[room] = missing;
-        self.counted += u64::from(self.stage.counts());
+        self.measurement.count();
         if missing == 0 {
             self.busy -= 1;
-            if !self.stage.is_ending() {
+            if !self.measurement.is_ending() {
                 self.begin(clients, room)?;
             }
         }
