@@ -134,7 +134,7 @@ pub trait Conversation: Send {
     fn dialect(&self) -> &'static Dialect;
 
     /// Returns the dialect after the messages so far: the first one may choose a variant of it.
-    fn speaks(&self) -> &'static Dialect {
+    fn current_dialect(&self) -> &'static Dialect {
         self.dialect()
     }
 

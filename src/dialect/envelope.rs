@@ -179,7 +179,7 @@ impl Conversation for Typed {
         self.answer(Err(error), now)
     }
 
-    fn speaks(&self) -> &'static Dialect {
+    fn current_dialect(&self) -> &'static Dialect {
         match self.style() {
             Style::Colons => &DIALECT,
             Style::Dots => &WITH_DOTS,

@@ -106,7 +106,7 @@ impl Session {
     }
 
     /// Sets the dialect in which the session's events are encoded.
-    pub fn speak(&self, dialect: &'static Dialect) {
+    pub fn set_dialect(&self, dialect: &'static Dialect) {
         self.hub.directory.set_dialect(self.state.id, dialect);
     }
 

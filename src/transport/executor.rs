@@ -57,7 +57,7 @@ pub(super) struct Executor {
     delay: Option<Pin<Box<Sleep>>>,
     queue: Arc<SendQueue>,
     /// Sessions of the connection, indexed by channel.
-    seats: Vec<Option<Seat>>,
+    sessions: Vec<Option<ChannelSession>>,
     /// Whether a session already uses the connection's id.
     has_used_id: bool,
     denied_tokens: u8,
@@ -71,19 +71,19 @@ pub(super) struct Executor {
 }
 
 /// The session of one channel.
-struct Seat {
+struct ChannelSession {
     session: Session,
     mailbox: Arc<Mailbox>,
     /// The dialect in which the session's events are encoded.
-    speaks: &'static Dialect,
+    dialect: &'static Dialect,
 }
 
-impl Seat {
-    /// Has events written by the dialect that the client speaks by now.
-    fn follow(&mut self, speaks: &'static Dialect) {
-        if !std::ptr::eq(speaks, self.speaks) {
-            self.speaks = speaks;
-            self.session.speak(speaks);
+impl ChannelSession {
+    /// Has events written by the dialect that the client dialect by now.
+    fn set_dialect(&mut self, dialect: &'static Dialect) {
+        if !std::ptr::eq(dialect, self.dialect) {
+            self.dialect = dialect;
+            self.session.set_dialect(dialect);
         }
     }
 }
@@ -107,7 +107,7 @@ impl Executor {
             limiter,
             delay: None,
             queue,
-            seats: Vec::new(),
+            sessions: Vec::new(),
             has_used_id: false,
             denied_tokens: 0,
             origin: None,
@@ -147,7 +147,7 @@ impl Executor {
 
     /// Returns the connection ids of its sessions.
     pub(super) fn connections(&self) -> Vec<ConnectionId> {
-        self.seats.iter().flatten().map(|seat| seat.session.id()).collect()
+        self.sessions.iter().flatten().map(|open| open.session.id()).collect()
     }
 
     pub(super) fn queue(&self) -> &Arc<SendQueue> {
@@ -188,8 +188,8 @@ impl Executor {
     /// Records that the client has received everything sent before the ping of a session
     /// resumption.
     pub(super) fn has_read_resumption(&self) {
-        for seat in self.seats.iter().flatten() {
-            seat.session.has_new_token();
+        for open in self.sessions.iter().flatten() {
+            open.session.has_new_token();
         }
     }
 
@@ -213,11 +213,11 @@ impl Executor {
     /// Ends all sessions of the connection; those of a lost connection may be resumed.
     pub(super) fn finish(&mut self, end: &End) {
         let is_lost = end.is_lost && !self.has_left && !self.queue.is_closing();
-        for seat in self.seats.drain(..).flatten() {
+        for open in self.sessions.drain(..).flatten() {
             if is_lost {
-                seat.session.lose(end.reason);
+                open.session.lose(end.reason);
             } else {
-                seat.session.end(end.reason);
+                open.session.end(end.reason);
             }
         }
         self.queue.depth().close();
@@ -226,8 +226,8 @@ impl Executor {
     /// Ends all sessions while the last frames are being written, so that no further frame is
     /// accepted.
     pub(super) fn end_sessions(&mut self, reason: LeaveReason) {
-        for seat in self.seats.iter().flatten() {
-            seat.session.end(reason);
+        for open in self.sessions.iter().flatten() {
+            open.session.end(reason);
         }
     }
 
@@ -289,14 +289,14 @@ impl Executor {
 
     /// Returns the burst allowance for the peers in the client's rooms, in messages.
     fn burst_for_peers(&self) -> u32 {
-        let peers: usize = self.seats.iter().flatten().map(|seat| seat.session.peers()).sum();
+        let peers: usize = self.sessions.iter().flatten().map(|open| open.session.peers()).sum();
         u32::try_from(peers).unwrap_or(u32::MAX).saturating_mul(MESSAGES_PER_PEER)
     }
 
     /// Returns the number of rooms that the sessions of other channels are in.
     fn rooms_beside(&self, channel: usize) -> usize {
-        let others = self.seats.iter().enumerate().filter(|(index, _)| *index != channel);
-        others.filter_map(|(_, seat)| seat.as_ref()).map(|seat| seat.session.room_count()).sum()
+        let others = self.sessions.iter().enumerate().filter(|(index, _)| *index != channel);
+        others.filter_map(|(_, open)| open.as_ref()).map(|open| open.session.room_count()).sum()
     }
 
     /// Counts and logs an error that is reported to the client.
@@ -307,7 +307,7 @@ impl Executor {
 
     /// Returns the session of the current message, for the log.
     fn sender(&self) -> Sender {
-        let connection = self.seat().map_or(self.id, |seat| seat.session.id());
+        let connection = self.current_session().map_or(self.id, |open| open.session.id());
         Sender { dialect: self.conversation.dialect(), connection }
     }
 
@@ -315,7 +315,7 @@ impl Executor {
         Arc::clone(&self.queue) as Arc<dyn Sink>
     }
 
-    fn seat(&self) -> Option<&Seat> {
-        self.seats.get(self.conversation.channel())?.as_ref()
+    fn current_session(&self) -> Option<&ChannelSession> {
+        self.sessions.get(self.conversation.channel())?.as_ref()
     }
 }

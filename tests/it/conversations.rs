@@ -182,7 +182,7 @@ fn client_that_begins_with_dots_is_answered_with_dots() {
     let welcome = frame(conversation.welcome(&snapshot(), when()).unwrap());
     assert!(welcome.starts_with(r#"{"type":"room.state""#), "{welcome}");
     let received =
-        (conversation.speaks().encode)(&event("peer joined", &envelope::DIALECT), when()).map(frame).unwrap();
+        (conversation.current_dialect().encode)(&event("peer joined", &envelope::DIALECT), when()).map(frame).unwrap();
     assert!(received.starts_with(r#"{"type":"room.participant-joined""#), "{received}");
     // What it writes later changes nothing.
     conversation.receive(r#"{"type":"room:state","payload":{"roomId":"r"}}"#, when());

@@ -47,11 +47,11 @@ impl Executor {
     pub(super) fn join_in_cluster(&mut self, received: Moment, command: Command) -> Option<Step> {
         let other_rooms = self.rooms_beside(self.conversation.channel());
         let conversation = &self.conversation;
-        let speaks = conversation.speaks();
-        let seat = self.seats.get_mut(conversation.channel()).and_then(Option::as_mut)?;
-        seat.follow(speaks);
+        let dialect = conversation.current_dialect();
+        let open = self.sessions.get_mut(conversation.channel()).and_then(Option::as_mut)?;
+        open.set_dialect(dialect);
         let welcome = conversation.welcome_later();
-        let joining = seat
+        let joining = open
             .session
             .join(received, command, other_rooms, welcome, |snapshot| conversation.welcome(snapshot, received.time));
         match joining {

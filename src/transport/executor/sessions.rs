@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{End, Executor, Seat};
+use super::{ChannelSession, End, Executor};
 use crate::auth::{Denial, Grant};
 use crate::dialect::{Connected, Frame, Step};
 use crate::id::ConnectionId;
@@ -35,16 +35,16 @@ impl Executor {
         if let Some(grant) = grant {
             session.accept(grant).expect("a new session accepts any grant");
         }
-        self.sit(Seat { session, mailbox, speaks: dialect });
+        self.set_session(ChannelSession { session, mailbox, dialect });
     }
 
-    fn sit(&mut self, seat: Seat) {
+    fn set_session(&mut self, opened: ChannelSession) {
         let channel = self.conversation.channel();
-        while self.seats.len() <= channel {
-            self.seats.reserve_exact(1);
-            self.seats.push(None);
+        while self.sessions.len() <= channel {
+            self.sessions.reserve_exact(1);
+            self.sessions.push(None);
         }
-        self.seats[channel] = Some(seat);
+        self.sessions[channel] = Some(opened);
     }
 
     /// Opens or resumes a session in the current channel, and confirms it before any other frame of
@@ -96,8 +96,8 @@ impl Executor {
         let (id, resume_token) = (session.id(), session.token());
         let confirmed = self.confirm(id, resume_token.as_ref(), &mailbox);
         let attached = session.while_held(|| mailbox.attach(&self.sink(), None, seen, None));
-        let speaks = self.conversation.dialect();
-        self.sit(Seat { session, mailbox, speaks });
+        let dialect = self.conversation.dialect();
+        self.set_session(ChannelSession { session, mailbox, dialect });
         confirmed?;
         match attached {
             Some(Ok(())) => Ok(()),
@@ -126,8 +126,8 @@ impl Executor {
 
     pub(super) fn disconnect(&mut self) {
         let channel = self.conversation.channel();
-        if let Some(seat) = self.seats.get_mut(channel).and_then(Option::take) {
-            seat.session.end(LeaveReason::Disconnected);
+        if let Some(open) = self.sessions.get_mut(channel).and_then(Option::take) {
+            open.session.end(LeaveReason::Disconnected);
         }
     }
 
@@ -135,7 +135,7 @@ impl Executor {
     /// buffer still holds all frames that it missed.
     pub(super) fn resume(&mut self, resume_token: &str, seen: u64) -> Option<Step> {
         let now = SystemTime::now();
-        let (own, grant) = self.seat().map(|seat| (seat.session.id(), seat.session.grant()))?;
+        let (own, grant) = self.current_session().map(|open| (open.session.id(), open.session.grant()))?;
         let subject = grant.as_ref().map(|grant| &grant.subject);
         // A client cannot resume the session that it is in.
         let resume_token = ResumeToken::parse(resume_token).filter(|resume_token| resume_token.id() != own);
@@ -152,8 +152,8 @@ impl Executor {
         // Each resume token works once.
         let resume_token = session.renew_token(used).map(|resume_token| resume_token.expose());
         self.conversation.keep(resume_token.clone());
-        let speaks = self.conversation.speaks();
-        session.speak(speaks);
+        let dialect = self.conversation.current_dialect();
+        session.set_dialect(dialect);
         let greeting = match self.conversation.resumed(Some(session.id()), now) {
             Frame::Text(greeting) => greeting,
             Frame::WithToken(greeting) => greeting.text(),
@@ -164,10 +164,10 @@ impl Executor {
         let attached = attached.and_then(|()| self.queue.push(Outgoing::Ping, true));
         let channel = self.conversation.channel();
         // The session that this connection opened is in no room, or leaves it.
-        if let Some(seat) = self.seats.get_mut(channel).and_then(Option::take) {
-            seat.session.end(LeaveReason::Disconnected);
+        if let Some(open) = self.sessions.get_mut(channel).and_then(Option::take) {
+            open.session.end(LeaveReason::Disconnected);
         }
-        self.sit(Seat { session, mailbox, speaks });
+        self.set_session(ChannelSession { session, mailbox, dialect });
         match attached {
             Ok(()) => None,
             Err(QueueFull) => Some(Step::Tell(Frame::Close(1008, "missed frames exceed the send queue"))),

@@ -68,16 +68,16 @@ impl Executor {
                     } else {
                         0
                     };
-                    let Some(seat) = self.seats.get_mut(channel).and_then(Option::as_mut) else { continue };
+                    let Some(open) = self.sessions.get_mut(channel).and_then(Option::as_mut) else { continue };
                     let conversation = &self.conversation;
-                    let speaks = conversation.speaks();
-                    seat.follow(speaks);
+                    let dialect = conversation.current_dialect();
+                    open.set_dialect(dialect);
                     let Handled { result, congested, welcome_bytes, .. } =
-                        seat.session
+                        open.session
                             .handle(received, command, other_rooms, |snapshot| conversation.welcome(snapshot, now));
                     self.limiter.charge(welcome_bytes);
                     if let Some(depth) = congested {
-                        self.pause = Some(Box::pin(below_high_water(depth, seat.session.backpressure_limit())));
+                        self.pause = Some(Box::pin(below_high_water(depth, open.session.backpressure_limit())));
                     }
                     if let Err(error) = &result {
                         self.count(error);
@@ -93,7 +93,7 @@ impl Executor {
     /// that responses keep the order of their requests.
     fn request_media(&mut self, room: Option<RoomId>, request: sfu::MediaRequest, now: SystemTime) -> Option<Step> {
         let write = self.conversation.media()?;
-        match self.seat()?.session.media(room, request, write) {
+        match self.current_session()?.session.media(room, request, write) {
             Ok(answered) => {
                 self.pause = Some(answered);
                 None
@@ -106,7 +106,7 @@ impl Executor {
     }
 
     fn authenticate(&mut self, token: Option<&str>) -> Option<Step> {
-        let grant = self.seat()?.session.authenticate(token);
+        let grant = self.current_session()?.session.authenticate(token);
         if let Err(error) = &grant {
             self.count(error);
         }
@@ -117,8 +117,8 @@ impl Executor {
     /// Sends a frame in the client's session, numbered for the replay buffer.
     fn tell(&mut self, frame: Frame) -> Result<(), End> {
         self.limiter.charge(frame.length());
-        let queued = match self.seat() {
-            Some(seat) => seat.mailbox.send(frame),
+        let queued = match self.current_session() {
+            Some(open) => open.mailbox.send(frame),
             None => Ok(()),
         };
         self.after_answer(queued)

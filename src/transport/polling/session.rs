@@ -42,7 +42,7 @@ pub(crate) struct PollingSession {
     pub(super) first_post: FirstPostState,
     /// Wakes the pending poll.
     pub(super) poller: AtomicWaker,
-    /// Notified when the executor is gone.
+    /// Notified when the executor has ended or moved.
     gone: Notify,
     /// Notified when the connection is evicted.
     evicted: Notify,
@@ -304,7 +304,7 @@ impl PollingSession {
         }
     }
 
-    /// Takes a message of the client.
+    /// Handles a message of the client.
     pub(super) fn receive(&self, message: impl FnOnce() -> Deferred) {
         let mut is_joining = false;
         self.act(|executor| {
@@ -334,7 +334,7 @@ impl PollingSession {
     pub(super) fn poll_pause(&self, context: &mut Context<'_>) -> Poll<()> {
         match &mut *self.state.lock() {
             State::Live(executor) if executor.is_joining() => {
-                // Before the lock is let go of, so that the answer does not come in between.
+                // Registered before the lock is released, so that the reply is not missed.
                 self.after_join.register(context.waker());
                 Poll::Pending
             }

@@ -269,7 +269,7 @@ impl Talk {
     fn check_numbers(&mut self) {
         for received in &self.received {
             self.number += 1;
-            check_number(self.conversation.speaks(), received, self.number);
+            check_number(self.conversation.current_dialect(), received, self.number);
         }
     }
 
@@ -284,7 +284,7 @@ impl Talk {
         }
         let applied = self.rooms.apply(moment(), ME, command)?;
         for delivery in &applied.deliveries {
-            if let Some(Frame::Text(received)) = (self.conversation.speaks().encode)(&delivery.event, when()) {
+            if let Some(Frame::Text(received)) = (self.conversation.current_dialect().encode)(&delivery.event, when()) {
                 self.check_event(&received);
             }
         }
