@@ -1,5 +1,5 @@
 /**
- * The media server: the client of docs/sfu.md, copied, with mediasoup-client as it comes from npm, in Chromium.
+ * The media server: the client of docs/sfu.md, copied, with unmodified mediasoup-client from npm, in Chromium.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";

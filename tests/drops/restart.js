@@ -81,7 +81,7 @@ class Nodes {
 /** One node, whose socket is kept across restarts. */
 class Socket {
   name = 'one node, its socket kept'
-  refusesNobody = true
+  refusesNoConnection = true
   #manager
   #server
   #pid
@@ -212,7 +212,7 @@ function report(site, calls, drains, found) {
     return { 'ended after': ms, code, back }
   })
   const refused = calls.flatMap(({ sides }) => sides.flatMap(({ log }) => log.filter(([, what]) => what === 'refused')))
-  if (site.refusesNobody && refused.length > 0) found.push('connections were refused')
+  if (site.refusesNoConnection && refused.length > 0) found.push('connections were refused')
   for (const problem of found) console.log(`FAILED: ${site.name}, seed ${seed}: ${problem}`)
   const isGood = failed.length === 0 && found.length === 0
   console.log(`\n${site.name}: ${calls.length} calls`)

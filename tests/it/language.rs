@@ -1,6 +1,7 @@
-//! Keeps the language of the source plain: one term per thing, in the words of this field.
+//! Keeps the language plain: one term per thing, in the words of this field.
 //!
-//! All Rust sources are checked except this file, which lists the words.
+//! All Rust sources are checked except this file, which lists the words, and the documentation, scripts and tests in
+//! other languages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -43,6 +44,62 @@ const BANNED: [(&str, &str); 33] = [
     ("wires", "protocols"),
 ];
 
+/// Folders and files with text in other languages: documentation, packages, scripts, and tests.
+const TEXT: [&str; 25] = [
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
+    "benches/peers",
+    "clients",
+    "docs",
+    "fuzz/README.md",
+    "packages",
+    "packaging",
+    "scripts",
+    "tests/browser/families",
+    "tests/browser/matrix",
+    "tests/browser/sfu.test.js",
+    "tests/browser/signaling.test.js",
+    "tests/browser/support",
+    "tests/browser/types",
+    "tests/compat",
+    "tests/drops",
+    "tests/media",
+    "tests/packages",
+    "tests/protocols",
+    "tests/record",
+    "tests/release",
+];
+
+/// Endings of the names of text files.
+const TEXT_ENDINGS: [&str; 12] =
+    ["css", "html", "js", "jsx", "json", "md", "mjs", "py", "service", "socket", "ts", "yaml"];
+
+/// Folders that are installed or generated.
+const NOT_TEXT: [&str; 6] = [".venv", "build", "dist", "node_modules", "performance", "pictures"];
+
+/// Banned words with another meaning in text, each with the place where it has that meaning.
+const ALLOWED_IN_TEXT: [(&str, &str); 4] = [
+    ("gathering", "`iceGatheringState` of WebRTC"),
+    ("pictures", "the folder `docs/pictures`"),
+    ("sound", "a sound card"),
+    ("wire", "the parameter of the demo's URL, and the ids of its elements"),
+];
+
+/// Phrases that text does not contain, each with the reason.
+const BANNED_PHRASES: [(&str, &str); 8] = [
+    ("as it comes", "say unmodified"),
+    ("at the door", "say at the handshake"),
+    ("in vain", "say what does not happen"),
+    ("take one's place", "say resume the session"),
+    ("tells it as a story", "refer to the page"),
+    ("this is all of it", "say what it is"),
+    ("who comes", "name the client or peer"),
+    ("who polls", "say polling client"),
+];
+
 /// Phrases that documentation does not begin with, each with the reason.
 const BANNED_BEGINNINGS: [(&str, &str); 8] = [
     ("Its ", "repeats the name of a field: name the thing, or make the item private"),
@@ -83,6 +140,25 @@ fn all_files() -> BTreeMap<String, String> {
     files.filter(|(file, _)| file != "tests/it/language.rs").collect()
 }
 
+/// Returns the text files, by their paths from the root.
+fn text_files() -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut paths: Vec<_> = TEXT.iter().map(|path| root().join(path)).collect();
+    while let Some(path) = paths.pop() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            if !NOT_TEXT.contains(&name) {
+                paths.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+        } else if TEXT_ENDINGS.iter().any(|ending| name.ends_with(&format!(".{ending}"))) && name != "package-lock.json"
+        {
+            let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+            found.insert(name, fs::read_to_string(path).unwrap());
+        }
+    }
+    found
+}
+
 /// Returns the text of a line of documentation, without its marker.
 fn documentation(line: &str) -> Option<&str> {
     let text = line.trim_start();
@@ -111,6 +187,26 @@ fn banned_words_are_not_used() {
                 let banned = BANNED.iter().find(|(banned, _)| *banned == word);
                 found.extend(banned.map(|(_, instead)| format!("{file}:{}: {word} (use {instead})", number + 1)));
             }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn banned_words_are_not_used_in_text() {
+    let files = text_files();
+    assert!(files.len() > 150, "{} files are checked", files.len());
+    let mut found = Vec::new();
+    for (file, text) in files {
+        for (number, line) in text.lines().enumerate() {
+            for word in words(line) {
+                let banned = BANNED.iter().find(|(banned, _)| *banned == word);
+                let banned = banned.filter(|(word, _)| ALLOWED_IN_TEXT.iter().all(|(allowed, _)| allowed != word));
+                found.extend(banned.map(|(_, instead)| format!("{file}:{}: {word} (use {instead})", number + 1)));
+            }
+            let line = line.to_lowercase();
+            let phrase = BANNED_PHRASES.iter().find(|(phrase, _)| line.contains(phrase));
+            found.extend(phrase.map(|(phrase, reason)| format!("{file}:{}: {phrase} ({reason})", number + 1)));
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));

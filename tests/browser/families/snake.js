@@ -1,4 +1,4 @@
-/** A call for two: who comes second asks who came first to offer. */
+/** A call for two: the second peer asks the first to send an offer. */
 import { Call } from "./call.js";
 
 const OTHER = Call.ONLY;

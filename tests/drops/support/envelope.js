@@ -37,12 +37,12 @@ export class EnvelopeCaller extends Caller {
     const current = (handle) => (...values) => socket === this.#socket && handle(...values)
     socket.on('message', current((text) => this.#receive(JSON.parse(text))))
     socket.on('open', () => (socket.isOpen = true))
-    for (const sign of ['open', 'message', 'ping']) socket.on(sign, current(() => this.#heardFrom()))
+    for (const sign of ['open', 'message', 'ping']) socket.on(sign, current(() => this.#noteMessage()))
     socket.on('error', current((error) => socket.isOpen || this.note('refused', error.message)))
     socket.on('close', current((code) => this.#lost(code)))
   }
 
-  #heardFrom() {
+  #noteMessage() {
     clearTimeout(this.#silence)
     this.#silence = setTimeout(() => this.#lost('silence'), SILENCE_MS)
   }
