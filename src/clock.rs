@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// A point in time. Taken once per message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// Monotonic clock.
+    /// Time of the monotonic clock.
     pub instant: Instant,
-    /// System clock.
+    /// Time of the system clock.
     pub time: SystemTime,
 }
 

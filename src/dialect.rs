@@ -47,14 +47,14 @@ pub struct Dialect {
     pub media: Option<fn(&MediaEvent, SystemTime) -> Frame>,
     /// Encodes the last message of a server that shuts down.
     pub shutdown_frame: fn(&str, SystemTime) -> Frame,
-    /// Encodes an error that no request of the client has at present: of a signal that was sent before to a target, or of its
-    /// place in a room. `None` if this protocol has no message for it.
+    /// Encodes an error that does not answer a current request: for an earlier signal that was not delivered, or for a membership
+    /// that was revoked. `None` if this protocol has no message for it.
     pub failure: fn(&Failure<'_>, &RoomId, Option<&str>, SystemTime) -> Option<Frame>,
     /// Encodes the last messages to a connection whose token has expired.
     pub expired: fn(SystemTime) -> Vec<Frame>,
     /// Where peer ids come from.
     pub names: Names,
-    /// How long the server stops reading from a client whose target has a send queue that is filling up.
+    /// Maximum time for which backpressure stops reading from a client.
     pub backpressure_limit: Duration,
     /// Whether an application message of this name is withheld from a client, since the name is one of the server's own.
     pub reserves: fn(&str) -> bool,
@@ -63,7 +63,7 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    /// Returns whether clients of this protocol meet in pair sessions, not in rooms.
+    /// Returns whether clients of this protocol join pair sessions instead of groups.
     pub fn has_pair_sessions(&self) -> bool {
         self.names == Names::Unspoken
     }

@@ -1,10 +1,10 @@
 //! Learning an event profile by watching one call through an existing Socket.IO server.
 //!
-//! 1. `proxy` stands in front of the server and passes everything unchanged; `recorder` decodes a copy into a [`trace`];
-//! 2. `guide` tells in the terminal what to do next;
-//! 3. [`infer`](mod@infer) finds the profile that explains the trace, and what none explains;
-//! 4. `proof` plays the recorded clients against a Parlor with that profile; `report` summarizes what was reproduced;
-//! 5. the profile is written with the summary as its comment, at once and whole.
+//! 1. `proxy` forwards everything unchanged between clients and the server; `recorder` decodes a copy into a [`trace`];
+//! 2. `guide` prints the next step of the call in the terminal;
+//! 3. [`infer`](mod@infer) finds the profile that explains the trace, and lists the events that no profile explains;
+//! 4. `proof` replays the recorded clients against a Parlor with that profile; `report` summarizes the reproduced events;
+//! 5. the profile is written atomically, with the summary as a comment.
 //!
 //! Invariant: a trace stays in memory. Only `--save-trace` writes one, with `placeholders`.
 

@@ -44,7 +44,7 @@ enum Outgoing {
 struct Slot {
     node: Mutex<Option<Node>>,
     outgoing: Mutex<VecDeque<Outgoing>>,
-    /// Has the task of the engine empty `outgoing` soon.
+    /// Wakes the task of the engine, which empties `outgoing`.
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -112,14 +112,14 @@ impl Cluster {
         node.refuse_claims(now);
     }
 
-    /// Sends what waits in `outgoing`.
+    /// Sends the queued actions in `outgoing`.
     pub fn flush(&self, engine: usize) {
         if !self.slots[engine].outgoing.lock().is_empty() {
             self.report(engine, |_, _| {});
         }
     }
 
-    /// Does what is due.
+    /// Executes the actions that are due.
     pub fn tick(&self, engine: usize) {
         self.report(engine, Node::tick);
     }
@@ -130,12 +130,12 @@ impl Cluster {
         (slot.wake)();
     }
 
-    /// Asks for a place in a room; see [`Node::join`].
+    /// Requests the join of a peer; see [`Node::join`].
     pub fn join(&self, request: JoinRequest) {
         self.add(&request.room.clone(), Outgoing::Join(request));
     }
 
-    /// Tells that a peer has left a room, which the rooms of this node know already. Peers of other nodes are ignored.
+    /// Reports that a peer has left a room of this node. Peers of other nodes are ignored.
     pub fn left(&self, room: &RoomId, connection: ConnectionId, mut reason: LeaveReason) {
         let slot = &self.slots[self.engine_of(room)];
         {
@@ -148,12 +148,12 @@ impl Cluster {
         (slot.wake)();
     }
 
-    /// Tells that the peer that leaves a room next has hung up. The room is locked.
+    /// Reports that the peer that leaves a room next has hung up. The room is locked.
     pub fn hung_up(&self, room: &RoomId) {
         self.slots[self.engine_of(room)].outgoing.lock().push_back(Outgoing::HungUp { room: room.clone() });
     }
 
-    /// Tells that a peer has other metadata, which the rooms of this node know already.
+    /// Reports changed metadata of a peer of this node.
     pub fn updated(&self, room: &RoomId, connection: ConnectionId, metadata: &Metadata) {
         self.add(room, Outgoing::Updated { room: room.clone(), connection, metadata: metadata.clone() });
     }
@@ -212,7 +212,7 @@ impl Cluster {
 impl Slot {
     fn empty(&self, node: &mut Node, now: Moment) {
         loop {
-            // In a statement of its own: the node locks rooms, under which others add to the queue.
+            // A statement of its own releases the queue before the node locks rooms, under which actions are queued.
             let next = self.outgoing.lock().pop_front();
             match next {
                 Some(Outgoing::Join(request)) => node.join(now, request),

@@ -34,7 +34,7 @@ pub struct Tokens {
     pub jwt_audience: Vec<String>,
 }
 
-/// ICE servers that clients are given.
+/// ICE servers for clients.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "ICE servers")]
 pub struct Ice {

@@ -1,4 +1,4 @@
-//! `/api/rooms`: rooms by REST, for operators and dashboards.
+//! `/api/rooms`: rooms over REST, for operators and dashboards.
 
 use axum::Json;
 use axum::body::Body;

@@ -83,7 +83,7 @@ impl EngineTarget {
         client.map_err(Problem::from)
     }
 
-    /// Finds the engine, at each connection anew.
+    /// Looks up the engine for each connection.
     async fn find(&self) -> Result<ConnectionInfo, Problem> {
         let Some(group) = &self.group else { return Ok(self.hosts[0].clone()) };
         let mut last = Problem::Lost("no sentinel knows the engine".to_owned());

@@ -1,4 +1,4 @@
-//! Checks the fields of one object, and collects all problems, so that a client learns of every wrong field at once.
+//! Checks the fields of one object, and collects all problems, so that an error lists every invalid field.
 
 use std::borrow::Cow;
 

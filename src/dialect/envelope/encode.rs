@@ -134,7 +134,7 @@ pub fn error(out: &mut String, failure: &Failure<'_>, room: Option<&RoomId>, pro
     out.push('}');
 }
 
-/// Appends the payload of the `error` of a signal that was not delivered to its target, or of a place in a room.
+/// Appends the payload of the `error` for an undelivered signal, or for a membership that was revoked.
 pub fn failure(out: &mut String, failure: &Failure<'_>, room: &RoomId, target: Option<&str>) {
     error(out, failure, Some(room), &[]);
     if let Some(target) = target {

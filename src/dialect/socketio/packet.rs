@@ -44,7 +44,7 @@ pub enum PacketError {
     /// The packet is empty.
     #[error("empty packet")]
     Empty,
-    /// The first character names no packet type, or one that clients do not send.
+    /// The first character is not a packet type of clients.
     #[error("unknown packet type")]
     Type,
     /// A binary packet does not begin with the number of its attachments.

@@ -168,7 +168,7 @@ fn an_undecided_callee_takes_the_profile_of_its_caller() {
         format!(r#"42["session-description",{{"peerID":"{sender}","sessionDescription":{{"type":"offer"}}}}]"#);
     assert_eq!(packets, [expected]);
     assert_eq!((bob.profile().name(), ann.profile().name()), ("add-peer", "add-peer"));
-    // It is decided once.
+    // A profile is chosen once.
     bob.adopt(Some(3));
     assert_eq!(bob.profile().name(), "add-peer");
 }

@@ -1,4 +1,4 @@
-//! Descriptions and candidates: which events carry them, to whom they are delivered, and the rules that say so.
+//! Infers the rules for signals: the events that carry descriptions and candidates, and their recipients.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -37,7 +37,7 @@ struct Variant {
     deliveries: Vec<Delivery>,
 }
 
-/// Returns the names of the events all of whose occurrences carry a description or candidate, or the null that ends candidates.
+/// Returns the names of signal events: each occurrence has a description or candidate, or the null that ends candidates.
 pub(super) fn names(trace: &Trace) -> BTreeSet<String> {
     let mut paths: BTreeMap<&str, BTreeSet<Path>> = BTreeMap::new();
     for (_, _, message) in trace.sent() {
@@ -54,7 +54,7 @@ pub(super) fn names(trace: &Trace) -> BTreeSet<String> {
     paths.into_keys().map(str::to_owned).collect()
 }
 
-/// Returns the path at which a signal has no body, which ends candidates.
+/// Returns the path of an empty body, which ends candidates.
 fn empty_body(args: &[Value], paths: &BTreeSet<Path>) -> Option<Path> {
     let is_empty = |path: &&Path| match shape::at(args, path) {
         None | Some(Value::Null) => true,
@@ -97,7 +97,7 @@ pub(super) fn explain(
         for (index, (name, pairs)) in groups.iter().enumerate() {
             let is_ambiguous = origins[..index].iter().any(|earlier| !earlier.is_disjoint(&origins[index]));
             if is_ambiguous {
-                let reason = format!("a second name for {}, which rules cannot choose", word(kind));
+                let reason = format!("a second name for {}, which rules cannot choose", name_of(kind));
                 note(unexplained, name, &reason, &message(trace, pairs[0].1).args, pairs.len());
                 continue;
             }
@@ -106,7 +106,7 @@ pub(super) fn explain(
             // Events of different names are distinguished by the sender's name for them.
             let of =
                 if groups.len() > 1 { origins[index].iter().map(|of| (*of).to_owned()).collect() } else { Vec::new() };
-            let (on, event) = (vec![word(kind)], Some((*name).clone()));
+            let (on, event) = (vec![name_of(kind)], Some((*name).clone()));
             draft.outs.push(OutRule {
                 on,
                 of,
@@ -126,7 +126,7 @@ pub(super) fn explain(
         .collect()
 }
 
-fn word(kind: Kind) -> &'static str {
+fn name_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Offer => "offer",
         Kind::Answer => "answer",
@@ -134,7 +134,7 @@ fn word(kind: Kind) -> &'static str {
     }
 }
 
-/// Returns the event at a position, which is one.
+/// Returns the event at a position of the trace, which must be an event.
 fn message(trace: &Trace, index: usize) -> &Message {
     static NONE: Message = Message { event: String::new(), args: Vec::new(), ack: None, attachments: 0 };
     match &trace.entries[index].what {
@@ -153,7 +153,7 @@ fn variants(trace: &Trace, names: &BTreeSet<String>) -> Vec<Variant> {
         let found = shape::find_signal(&message.args);
         let (path, kind) = match found {
             Some((path, kind)) => (path, kind),
-            // Candidates end after others have begun.
+            // The end of candidates follows other candidates.
             None => match empty_body(&message.args, known) {
                 Some(path) => (path, Kind::Candidate),
                 None => continue,
@@ -189,7 +189,7 @@ fn variants(trace: &Trace, names: &BTreeSet<String>) -> Vec<Variant> {
     variants
 }
 
-/// Returns whether a description that is a text is an answer, by what is around it.
+/// Returns whether a description that is a text is an answer, judged by the event name and the keys beside it.
 fn text_kind(message: &Message) -> Kind {
     let mut words = message.event.to_lowercase();
     shape::scalars(&message.args, false, &mut |path, value| {
@@ -203,7 +203,7 @@ fn text_kind(message: &Message) -> Kind {
     if is_answer { Kind::Answer } else { Kind::Offer }
 }
 
-/// Finds the deliveries of each signal by its body; of signals without a body, by the event that delivers the others.
+/// Finds the deliveries of each signal by its body; those of signals without a body, by the event name of other deliveries.
 fn deliver(
     trace: &Trace,
     by_body: &HashMap<String, Vec<usize>>,
@@ -337,7 +337,7 @@ fn target(trace: &Trace, membership: &Membership, variant: &Variant) -> Option<P
     paths.into_iter().find(names_receiver)
 }
 
-/// Returns the template of a delivered signal, and what it cannot say.
+/// Returns the template of a delivered signal, and the values that it cannot express.
 fn template(trace: &Trace, membership: &Membership, timeline: &Timeline, pairs: &[Pair]) -> (Vec<Template>, Vec<Gap>) {
     let room = membership.room.as_str();
     let samples: Vec<Sample<'_>> = pairs
@@ -364,7 +364,7 @@ fn template(trace: &Trace, membership: &Membership, timeline: &Timeline, pairs: 
     (args, gaps)
 }
 
-/// Returns whether a delivered object is the sender's, with no more than the sender's ids set.
+/// Returns whether a delivered object is the sender's, changed only in the sender's ids.
 fn is_data(membership: &Membership, trace: &Trace, sent: usize, received: usize) -> bool {
     const SET: [&str; 9] =
         ["from", "userId", "socketId", "roomId", "fromId", "senderId", "fromSocketId", "senderSocketId", "fromUserId"];
