@@ -23,6 +23,6 @@ pub use command::{Command, Metadata, MetadataPatch, RoomKind, Signal, SignalKind
 pub use error::{Code, RoomError};
 pub use event::{Answer, Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
 pub use limits::RoomLimits;
-pub use registry::{Admitted, Applied, Founding, JoinBounds, Rooms};
+pub use registry::{Admitted, Applied, JoinBounds, RoomSpec, Rooms};
 pub use state::Capacity;
 pub use summary::{Counts, Cursor, Page, Summary};

@@ -217,7 +217,7 @@ impl Node {
         {
             replica.members.shift_remove(&connection);
             replica.provisional.retain(|membership| membership.connection != connection);
-            if reason == LeaveReason::HungUp && replica.founding.is_pair {
+            if reason == LeaveReason::HungUp && replica.spec.is_pair {
                 // The session has ended for all, which its room knows.
                 self.replicas.remove(room);
             }
@@ -305,7 +305,7 @@ impl Node {
         let Some(replica) = self.replicas.remove(room) else { return };
         let leaving: Vec<_> =
             replica.members.keys().map(|connection| (*connection, LeaveReason::Disconnected)).collect();
-        let applied = self.host.rooms().adopt(now, &replica.founding, &leaving, Vec::new());
+        let applied = self.host.rooms().adopt(now, &replica.spec, &leaving, Vec::new());
         self.host.deliver(&applied, now);
     }
 }

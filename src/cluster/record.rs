@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::id::{ConnectionId, PeerId, RoomId};
-use crate::room::{Admitted, Capacity, Founding, Metadata, Peer};
+use crate::room::{Admitted, Capacity, Metadata, Peer, RoomSpec};
 
 /// One life of a node as the cluster knows it: random, drawn at the start and again after the node was declared dead.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,7 +76,7 @@ impl Member {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomRecord {
     /// The properties that its first join decided.
-    pub founding: Founding,
+    pub spec: RoomSpec,
     /// Which of the rooms of this name it is: numbers rise.
     pub serial: u64,
     /// Number of changes.
@@ -88,13 +88,13 @@ pub struct RoomRecord {
 impl RoomRecord {
     /// Returns the room.
     pub fn room(&self) -> &RoomId {
-        &self.founding.room
+        &self.spec.room
     }
 
     /// Returns the maximum number of peers for one that joins over `/signal`, or not.
     pub fn capacity(&self, joins_pair: bool) -> usize {
-        let is_for_two = joins_pair || self.founding.is_pair || self.members.iter().any(|member| member.is_paired);
-        let Capacity { peers, .. } = self.founding.capacity;
+        let is_for_two = joins_pair || self.spec.is_pair || self.members.iter().any(|member| member.is_paired);
+        let Capacity { peers, .. } = self.spec.capacity;
         if is_for_two { peers.min(2) } else { peers }
     }
 

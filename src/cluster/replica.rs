@@ -10,13 +10,13 @@ use indexmap::IndexMap;
 
 use super::record::{Incarnation, Member, Membership, RoomRecord};
 use crate::id::ConnectionId;
-use crate::room::Founding;
+use crate::room::RoomSpec;
 
 /// A copy of a room.
 #[derive(Debug)]
 pub struct Replica {
     /// The properties of the room.
-    pub founding: Founding,
+    pub spec: RoomSpec,
     /// Which of the rooms of this name it is; 0 while it is only provisional.
     pub serial: u64,
     /// Version of the room.
@@ -74,9 +74,9 @@ pub struct Diff {
 
 impl Replica {
     /// Creates a replica without members.
-    pub fn new(founding: Founding) -> Self {
+    pub fn new(spec: RoomSpec) -> Self {
         let (members, provisional) = (IndexMap::new(), BTreeSet::new());
-        Self { founding, serial: 0, version: 0, members, provisional, is_synced: false }
+        Self { spec, serial: 0, version: 0, members, provisional, is_synced: false }
     }
 
     /// Returns the position of an entry that is no snapshot.

@@ -3,7 +3,7 @@
 
 use super::record::{Incarnation, Member, Membership, Nonce, RoomRecord};
 use crate::id::{ConnectionId, RoomId};
-use crate::room::{Founding, LeaveReason, Metadata};
+use crate::room::{LeaveReason, Metadata, RoomSpec};
 
 /// Number of a call, to match its reply.
 pub type CallId = u64;
@@ -61,9 +61,9 @@ impl Call {
     /// Returns the room that the call may change.
     pub fn room(&self) -> Option<&RoomId> {
         match self {
-            Self::Join(join) => Some(&join.founding.room),
+            Self::Join(join) => Some(&join.spec.room),
             Self::Leave { room, .. } | Self::Update { room, .. } | Self::Move { room, .. } => Some(room),
-            Self::Sync(sync) => Some(&sync.founding.room),
+            Self::Sync(sync) => Some(&sync.spec.room),
             Self::Hello { .. } | Self::Beat | Self::Reap { .. } => None,
         }
     }
@@ -73,7 +73,7 @@ impl Call {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Join {
     /// The room, and its properties if this join creates it.
-    pub founding: Founding,
+    pub spec: RoomSpec,
     /// Whether the room may be created.
     pub may_create: bool,
     /// Whether the join is refused if the pair session has ended.
@@ -98,7 +98,7 @@ pub struct Listed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sync {
     /// The room, and its properties if the engine does not have it.
-    pub founding: Founding,
+    pub spec: RoomSpec,
     /// Whether a join that waits may create the room.
     pub may_create: bool,
     /// The serial of the replica, 0 if there is none or the room is only provisional.

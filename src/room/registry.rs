@@ -21,7 +21,7 @@ use parking_lot::{ArcMutexGuard, Mutex, RawMutex};
 pub use self::joining::JoinBounds;
 use self::joining::Joiner;
 use self::order::Order;
-pub use self::replica::{Admitted, Founding};
+pub use self::replica::{Admitted, RoomSpec};
 use super::command::{Command, MetadataPatch, Signal, Target};
 use super::error::RoomError;
 use super::event::{Answer, Delivery, LeaveReason};

@@ -9,15 +9,15 @@ mod scripts;
 
 use parlor::cluster::{Incarnation, Member, Membership, Nonce, RoomRecord};
 use parlor::id::{ConnectionId, PeerId, RoomId};
-use parlor::room::{Capacity, Founding, Metadata};
+use parlor::room::{Capacity, Metadata, RoomSpec};
 
 fn room() -> RoomId {
     RoomId::new("room").unwrap()
 }
 
-fn founding() -> Founding {
+fn spec() -> RoomSpec {
     let capacity = Capacity { peers: 6, is_chosen: false };
-    Founding { room: room(), created_at: std::time::SystemTime::UNIX_EPOCH, capacity, is_pair: false }
+    RoomSpec { room: room(), created_at: std::time::SystemTime::UNIX_EPOCH, capacity, is_pair: false }
 }
 
 fn membership(connection: u128, nonce: u64) -> Membership {
@@ -38,5 +38,5 @@ fn member(connection: u128, nonce: u64, holder: u64, since: u64) -> Member {
 }
 
 fn record(version: u64, members: &[Member]) -> RoomRecord {
-    RoomRecord { founding: founding(), serial: 1, version, members: members.to_vec() }
+    RoomRecord { spec: spec(), serial: 1, version, members: members.to_vec() }
 }

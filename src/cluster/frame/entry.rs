@@ -6,7 +6,7 @@ use super::Malformed;
 use super::fields::{Fields, Writer};
 use crate::cluster::record::{Incarnation, Member, Membership, RoomRecord, milliseconds, time};
 use crate::id::{ConnectionId, PeerId, RoomId};
-use crate::room::{Capacity, Founding, LeaveReason, Metadata};
+use crate::room::{Capacity, LeaveReason, Metadata, RoomSpec};
 
 /// One change of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,7 +172,7 @@ pub(super) fn encode_record(record: &RoomRecord) -> Writer {
 
 /// Writes what a record has beside the fields of all entries.
 fn encode_contents(writer: &mut Writer, record: &RoomRecord) {
-    let Founding { created_at, capacity, is_pair, .. } = &record.founding;
+    let RoomSpec { created_at, capacity, is_pair, .. } = &record.spec;
     let flags = if *is_pair { IS_PAIR } else { 0 } | if capacity.is_chosen { IS_CHOSEN } else { 0 };
     writer.number(CREATED_AT, milliseconds(*created_at)).number(FLAGS, flags);
     writer.number(CAPACITY, u64::try_from(capacity.peers).unwrap_or(u64::MAX));
@@ -188,9 +188,9 @@ pub(super) fn decode_record(fields: &Fields) -> Result<RoomRecord, Malformed> {
     let flags = fields.number(FLAGS)?;
     let capacity = Capacity { peers, is_chosen: flags & IS_CHOSEN != 0 };
     let created_at: SystemTime = time(fields.number(CREATED_AT)?);
-    let founding = Founding { room, created_at, capacity, is_pair: flags & IS_PAIR != 0 };
+    let spec = RoomSpec { room, created_at, capacity, is_pair: flags & IS_PAIR != 0 };
     let members = fields.all(MEMBER).map(decode_member).collect::<Result<_, _>>()?;
-    Ok(RoomRecord { founding, serial, version, members })
+    Ok(RoomRecord { spec, serial, version, members })
 }
 
 fn encode_member(member: &Member) -> Vec<u8> {

@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::cluster::record::milliseconds;
 use crate::cluster::script::{Call, Join, Refusal};
 use crate::id::{ConnectionId, PeerId, RoomId};
-use crate::room::{Applied, Command, Founding, JoinBounds, Metadata, RoomError, RoomKind};
+use crate::room::{Applied, Command, JoinBounds, Metadata, RoomError, RoomKind, RoomSpec};
 
 /// How long a join waits for the engine before this node admits it alone.
 pub const PROVISIONAL: Duration = Duration::from_secs(2);
@@ -65,7 +65,7 @@ impl Node {
 
     pub(super) fn join_call(&self, waiting: &Waiting) -> Join {
         Join {
-            founding: self.founding_of(waiting),
+            spec: self.spec_of(waiting),
             may_create: self.host.rooms().limits().auto_create,
             unless_ended: waiting.request.kind == RoomKind::PairUnlessEnded,
             member: self.member_of(waiting),
@@ -73,9 +73,9 @@ impl Node {
     }
 
     /// Returns the properties of a room that a join creates.
-    pub(super) fn founding_of(&self, waiting: &Waiting) -> Founding {
+    pub(super) fn spec_of(&self, waiting: &Waiting) -> RoomSpec {
         let JoinRequest { room, kind, bounds, .. } = &waiting.request;
-        Founding {
+        RoomSpec {
             room: room.clone(),
             created_at: waiting.since.time,
             capacity: self.host.rooms().capacity(bounds.size),
@@ -84,7 +84,7 @@ impl Node {
     }
 
     pub(super) fn denied(&mut self, now: Moment, join: &Join, denial: Refusal) {
-        let key = (join.founding.room.clone(), join.member.connection());
+        let key = (join.spec.room.clone(), join.member.connection());
         let is_current = |waiting: &Waiting| waiting.nonce == join.member.membership.nonce;
         if self.joins.get(&key).is_some_and(is_current) {
             self.joins.remove(&key);
@@ -120,8 +120,8 @@ impl Node {
     fn admitted_provisionally(&mut self, now: Moment, room: &RoomId, waiting: &Waiting, applied: Applied) {
         self.counters.provisional += 1;
         let member = self.member_of(waiting);
-        let founding = self.founding_of(waiting);
-        let replica = self.replicas.entry(room.clone()).or_insert_with(|| Replica::new(founding));
+        let spec = self.spec_of(waiting);
+        let replica = self.replicas.entry(room.clone()).or_insert_with(|| Replica::new(spec));
         follow_departures(replica, &applied);
         replica.is_synced = false;
         replica.provisional.insert(member.membership);

@@ -14,7 +14,7 @@ impl Node {
     /// Applies an entry of the log of a room.
     pub(super) fn entry(&mut self, now: Moment, entry: LogEntry) {
         let LogEntry { room, serial, version, change } = entry;
-        let is_being_synced = |(call, _): &(Call, _)| matches!(call, Call::Sync(sync) if sync.founding.room == room);
+        let is_being_synced = |(call, _): &(Call, _)| matches!(call, Call::Sync(sync) if sync.spec.room == room);
         // The answer to the sync will say what this entry says.
         if !self.can_call() || self.calls.values().any(is_being_synced) {
             return;
@@ -108,7 +108,7 @@ impl Node {
     fn hung_up(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
         let is_local = self.is_local(room, connection);
         let Some(replica) = self.replicas.get_mut(room) else { return };
-        if replica.founding.is_pair {
+        if replica.spec.is_pair {
             self.replicas.remove(room);
         } else if is_local || !replica.members.contains_key(&connection) {
             return;
@@ -155,10 +155,10 @@ impl Node {
     /// removed for the given reason; without one they stay, and the room is synced again.
     pub(super) fn adopt(&mut self, now: Moment, record: &RoomRecord, why_lost: Option<Refusal>) {
         let room = record.room();
-        let replica = self.replicas.remove(room).unwrap_or_else(|| Replica::new(record.founding.clone()));
+        let replica = self.replicas.remove(room).unwrap_or_else(|| Replica::new(record.spec.clone()));
         let mut diff = replica.diff(record, self.me, |member| self.standing(room, member));
         let replica = self.replicas.entry(room.clone()).or_insert(replica);
-        replica.founding = record.founding.clone();
+        replica.spec = record.spec.clone();
         (replica.serial, replica.version) = (record.serial, record.version);
         replica.is_synced = diff.lost.is_empty() || why_lost.is_some();
         replica.provisional.retain(|membership| diff.lost.contains(membership));
@@ -212,7 +212,7 @@ impl Node {
         record: Option<&RoomRecord>,
         out: &[(ConnectionId, Nonce, Refusal)],
     ) {
-        let room = &sync.founding.room;
+        let room = &sync.spec.room;
         for (connection, nonce, why) in out {
             let membership = Membership { connection: *connection, nonce: *nonce };
             let key = (room.clone(), *connection);
@@ -225,7 +225,7 @@ impl Node {
                 self.lose(now, room, membership, *why);
             }
         }
-        let nothing = RoomRecord { founding: sync.founding.clone(), serial: 0, version: 0, members: Vec::new() };
+        let nothing = RoomRecord { spec: sync.spec.clone(), serial: 0, version: 0, members: Vec::new() };
         if record.is_some() || self.replicas.contains_key(room) {
             self.adopt(now, record.unwrap_or(&nothing), None);
         }
@@ -261,7 +261,7 @@ impl Node {
     fn complete(&mut self, now: Moment, room: &RoomId, member: Member) {
         self.joins.remove(&(room.clone(), member.connection()));
         let Some(replica) = self.replicas.get_mut(room) else { return };
-        let applied = self.host.rooms().admit(now, &replica.founding, member.admitted());
+        let applied = self.host.rooms().admit(now, &replica.spec, member.admitted());
         follow_departures(replica, &applied);
         let connection = member.connection();
         replica.members.insert(connection, member);
@@ -277,7 +277,7 @@ impl Node {
             return;
         }
         let admitted = new.iter().map(Member::admitted).collect();
-        let applied = self.host.rooms().adopt(now, &replica.founding, &gone, admitted);
+        let applied = self.host.rooms().adopt(now, &replica.spec, &gone, admitted);
         follow_departures(replica, &applied);
         for member in new {
             replica.members.insert(member.connection(), member.clone());
@@ -293,7 +293,7 @@ impl Node {
 
     pub(super) fn take_out(&mut self, now: Moment, room: &RoomId, leaving: &[(ConnectionId, LeaveReason)]) {
         let Some(replica) = self.replicas.get_mut(room) else { return };
-        let applied = self.host.rooms().adopt(now, &replica.founding, leaving, Vec::new());
+        let applied = self.host.rooms().adopt(now, &replica.spec, leaving, Vec::new());
         follow_departures(replica, &applied);
         self.host.deliver(&applied, now);
     }

@@ -103,7 +103,7 @@ impl Moves {
     /// Returns whether a member of a replica has its session on this node.
     pub(super) fn is_local(&self, me: Incarnation, replica: &Replica, connection: ConnectionId) -> bool {
         let member = replica.members.get(&connection);
-        member.is_some_and(|member| member.holder == me) && !self.has_departed(&replica.founding.room, connection)
+        member.is_some_and(|member| member.holder == me) && !self.has_departed(&replica.spec.room, connection)
     }
 
     pub(super) fn arriving_in<'a>(&'a self, room: &'a RoomId) -> impl Iterator<Item = &'a Member> {
@@ -227,7 +227,7 @@ impl Node {
         let has_left =
             |replica: &&Replica| replica.members.get(&connection).is_some_and(|member| member.holder != self.me);
         let left: Vec<RoomId> =
-            self.replicas.values().filter(has_left).map(|replica| replica.founding.room.clone()).collect();
+            self.replicas.values().filter(has_left).map(|replica| replica.spec.room.clone()).collect();
         for room in left {
             self.take_out(now, &room, &[(connection, LeaveReason::Left)]);
         }
@@ -243,8 +243,8 @@ impl Node {
     ) -> (Option<MovedRoom>, Vec<RemoteSignal>) {
         let moved = self.replicas.get(room).map(|replica| {
             let members = replica.members.values().cloned().collect();
-            let (founding, serial, version) = (replica.founding.clone(), replica.serial, replica.version);
-            MovedRoom { from: self.me, known: RoomRecord { founding, serial, version, members } }
+            let (spec, serial, version) = (replica.spec.clone(), replica.serial, replica.version);
+            MovedRoom { from: self.me, known: RoomRecord { spec, serial, version, members } }
         });
         if moved.is_some() {
             self.counters.departed += 1;

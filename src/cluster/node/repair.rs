@@ -142,11 +142,11 @@ impl Node {
         let replica = self.replicas.get(room);
         let waiting: Vec<&Waiting> =
             self.joins.iter().filter(|((waiting, _), _)| waiting == room).map(|(_, waiting)| waiting).collect();
-        let founding = match (replica, waiting.first()) {
-            (Some(replica), _) => replica.founding.clone(),
-            (None, Some(waiting)) => self.founding_of(waiting),
+        let spec = match (replica, waiting.first()) {
+            (Some(replica), _) => replica.spec.clone(),
+            (None, Some(waiting)) => self.spec_of(waiting),
             // The engine has a member that this node does not have: nothing is created.
-            (None, None) => self.founding_of_none(now, room),
+            (None, None) => self.spec_of_none(now, room),
         };
         let mut members = Vec::new();
         for member in replica.into_iter().flat_map(|replica| replica.held_by(self.me)) {
@@ -168,12 +168,12 @@ impl Node {
         if let Some(replica) = self.replicas.get_mut(room) {
             replica.is_synced = false;
         }
-        self.call(now.instant, Call::Sync(Sync { founding, may_create, serial, version, members }));
+        self.call(now.instant, Call::Sync(Sync { spec, may_create, serial, version, members }));
     }
 
-    fn founding_of_none(&self, now: Moment, room: &RoomId) -> crate::room::Founding {
+    fn spec_of_none(&self, now: Moment, room: &RoomId) -> crate::room::RoomSpec {
         let capacity = self.host.rooms().capacity(None);
-        crate::room::Founding { room: room.clone(), created_at: now.time, capacity, is_pair: false }
+        crate::room::RoomSpec { room: room.clone(), created_at: now.time, capacity, is_pair: false }
     }
 
     /// Goes on once all syncs are answered: with rooms that were opened meanwhile, or as ready.

@@ -7,7 +7,7 @@ use crate::cluster::frame::{InboxMessage, LogEntry, RoomChange, decode};
 use crate::cluster::record::{Incarnation, Member, Nonce, RoomRecord, milliseconds};
 use crate::cluster::script::{Call, Join, Listed, Refusal, ScriptReply, Sync};
 use crate::id::ConnectionId;
-use crate::room::Founding;
+use crate::room::RoomSpec;
 
 /// The scripts. Each begins with the same functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,12 +125,12 @@ impl Pack {
         self
     }
 
-    pub(super) fn founding(&mut self, founding: &Founding) -> &mut Self {
+    pub(super) fn spec(&mut self, spec: &RoomSpec) -> &mut Self {
         self.name("founding");
         self.begin_map(4);
-        self.number("cap", u64::try_from(founding.capacity.peers).unwrap_or(u64::MAX));
-        self.flag("chosen", founding.capacity.is_chosen).flag("pair", founding.is_pair);
-        self.number("at", milliseconds(founding.created_at))
+        self.number("cap", u64::try_from(spec.capacity.peers).unwrap_or(u64::MAX));
+        self.flag("chosen", spec.capacity.is_chosen).flag("pair", spec.is_pair);
+        self.number("at", milliseconds(spec.created_at))
     }
 
     fn member(&mut self, member: &Member, listed: Option<&Listed>) -> &mut Self {
@@ -163,9 +163,9 @@ pub(super) fn encode(call: &Call, identity: &NodeIdentity, random: u64) -> (Scri
             pack.number("lease", lease);
             (Script::Beat, pack.finish())
         }
-        Call::Join(Join { founding, may_create, unless_ended, member }) => {
+        Call::Join(Join { spec, may_create, unless_ended, member }) => {
             let mut pack = Pack::map(5);
-            pack.bytes("room", founding.room.as_str().as_bytes()).founding(founding);
+            pack.bytes("room", spec.room.as_str().as_bytes()).spec(spec);
             pack.flag("may_create", *may_create).flag("unless_ended", *unless_ended);
             pack.name("member");
             pack.member(member, None);
@@ -193,9 +193,9 @@ pub(super) fn encode(call: &Call, identity: &NodeIdentity, random: u64) -> (Scri
             pack.bytes("nonce", &membership.nonce.0.to_be_bytes()).bytes("from", &from.0.to_be_bytes());
             (Script::Move, pack.finish())
         }
-        Call::Sync(Sync { founding, may_create, serial, version, members }) => {
+        Call::Sync(Sync { spec, may_create, serial, version, members }) => {
             let mut pack = Pack::map(6);
-            pack.bytes("room", founding.room.as_str().as_bytes()).founding(founding);
+            pack.bytes("room", spec.room.as_str().as_bytes()).spec(spec);
             pack.flag("may_create", *may_create).number("serial", *serial).number("version", *version);
             pack.name("members");
             pack.begin_array(members.len());

@@ -54,7 +54,7 @@ impl Engines {
             count += found;
             rooms.extend(page);
         }
-        rooms.sort_by_key(|room: &RoomRecord| std::cmp::Reverse(room.founding.created_at));
+        rooms.sort_by_key(|room: &RoomRecord| std::cmp::Reverse(room.spec.created_at));
         rooms.truncate(limit);
         Ok((count, rooms))
     }

@@ -16,7 +16,7 @@ use crate::cluster::Engine;
 use crate::cluster::record::{Incarnation, RoomRecord};
 use crate::cluster::script::{Call, CallId, Refusal, ScriptReply};
 use crate::id::RoomId;
-use crate::room::Founding;
+use crate::room::RoomSpec;
 
 /// How many requests are written together at most.
 const BATCH: usize = 512;
@@ -209,9 +209,9 @@ impl Link {
     }
 
     /// Creates a room that waits for its first member for some time.
-    pub async fn create(&self, founding: &Founding, wait: Duration) -> Result<(), AskError> {
+    pub async fn create(&self, spec: &RoomSpec, wait: Duration) -> Result<(), AskError> {
         let mut pack = Pack::map(3);
-        pack.bytes("room", founding.room.as_str().as_bytes()).founding(founding);
+        pack.bytes("room", spec.room.as_str().as_bytes()).spec(spec);
         pack.number("wait", u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         self.change(Script::Create, pack.finish()).await
     }

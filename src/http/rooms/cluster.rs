@@ -13,7 +13,7 @@ use crate::cluster::{Refusal, RoomRecord};
 use crate::http::Shared;
 use crate::id::RoomId;
 use crate::request::error::ApiError;
-use crate::room::{Capacity, Founding, RoomError, Summary};
+use crate::room::{Capacity, RoomError, RoomSpec, Summary};
 
 /// Prefix of cursors, which all nodes understand: the rest is a time.
 const CURSOR: &str = "before-";
@@ -32,8 +32,8 @@ fn summary(record: RoomRecord) -> Summary {
     let is_paired = record.members.iter().any(|member| member.is_paired);
     Summary {
         capacity: record.capacity(is_paired),
-        created_at: record.founding.created_at,
-        id: record.founding.room,
+        created_at: record.spec.created_at,
+        id: record.spec.room,
         peers: record.members.into_iter().map(|member| member.peer).collect(),
     }
 }
@@ -46,7 +46,7 @@ pub(super) async fn list(engines: &Engines, after: Option<&str>, limit: usize) -
         Some(text) => match text.strip_prefix(CURSOR).map(|before| u64::from_str_radix(before, 16)) {
             Some(Ok(before)) => before,
             _ => match engines.room(&room_id("after", text)?).await {
-                Ok(Some(room)) => milliseconds(room.founding.created_at).saturating_sub(1),
+                Ok(Some(room)) => milliseconds(room.spec.created_at).saturating_sub(1),
                 Ok(None) => return Err(RoomError::RoomNotFound.into()),
                 Err(_) => return Ok(None),
             },
@@ -55,7 +55,7 @@ pub(super) async fn list(engines: &Engines, after: Option<&str>, limit: usize) -
     let Ok((count, mut rooms)) = engines.page(before, limit + 1).await else { return Ok(None) };
     let has_more = rooms.len() > limit;
     rooms.truncate(limit);
-    let next = rooms.last().filter(|_| has_more).map(|last| milliseconds(last.founding.created_at).saturating_sub(1));
+    let next = rooms.last().filter(|_| has_more).map(|last| milliseconds(last.spec.created_at).saturating_sub(1));
     let page: Vec<RoomBody> = rooms.into_iter().map(summary).map(RoomBody::from).collect();
     let mut response = ([(TOTAL_COUNT, count.to_string())], Json(page)).into_response();
     if let Some(next) = next {
@@ -84,10 +84,10 @@ pub(super) async fn create(
     let limits = shared.hub.rooms().limits();
     let room = id.unwrap_or_else(RoomId::random);
     let capacity = Capacity { peers: capacity.unwrap_or(limits.room_size), is_chosen: true };
-    let founding = Founding { room: room.clone(), created_at: Moment::now().time, capacity, is_pair: false };
-    match engines.link_of(&room).create(&founding, limits.empty_room_ttl).await {
+    let spec = RoomSpec { room: room.clone(), created_at: Moment::now().time, capacity, is_pair: false };
+    match engines.link_of(&room).create(&spec, limits.empty_room_ttl).await {
         Ok(()) => {
-            let Founding { created_at, .. } = founding;
+            let RoomSpec { created_at, .. } = spec;
             Ok(Summary { id: room, peers: Vec::new(), capacity: capacity.peers, created_at })
         }
         Err(AskError::Refused(Refusal::Closed)) => Err(RoomError::RoomExists.into()),

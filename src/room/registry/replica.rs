@@ -14,7 +14,7 @@ use crate::room::state::{Capacity, Change, Joined};
 
 /// Properties of a shared room, which its first join determined.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Founding {
+pub struct RoomSpec {
     /// Id of the room.
     pub room: RoomId,
     /// Time at which the room was created.
@@ -38,8 +38,8 @@ impl Rooms {
     /// Adds a peer to a shared room, which is created if this node has no copy. Neither the
     /// capacity of the room nor the limits of this node are checked. A peer that is already a
     /// member gets the snapshot.
-    pub fn admit(&self, now: Moment, founding: &Founding, admitted: Admitted) -> Applied {
-        let mut kept = self.lock_or_create(founding);
+    pub fn admit(&self, now: Moment, spec: &RoomSpec, admitted: Admitted) -> Applied {
+        let mut kept = self.lock_or_create(spec);
         let remote = kept.room.remote_count();
         let joined = self.admit_to(now, &mut kept, admitted);
         self.note_remote(remote, &kept.room);
@@ -51,17 +51,17 @@ impl Rooms {
     pub fn adopt(
         &self,
         now: Moment,
-        founding: &Founding,
+        spec: &RoomSpec,
         leaving: &[(ConnectionId, LeaveReason)],
         admitted: Vec<Admitted>,
     ) -> Applied {
-        let mut kept = self.lock_or_create(founding);
+        let mut kept = self.lock_or_create(spec);
         let remote = kept.room.remote_count();
         let mut deliveries = Vec::new();
         for (connection, reason) in leaving {
             if let Some(left) = kept.room.remove(*connection, *reason) {
                 self.peer_count.fetch_sub(1, Ordering::Relaxed);
-                self.remove_membership(*connection, &founding.room);
+                self.remove_membership(*connection, &spec.room);
                 deliveries.push(left);
             }
         }
@@ -125,7 +125,7 @@ impl Rooms {
         joined
     }
 
-    fn lock_or_create(&self, Founding { room, created_at, capacity, is_pair }: &Founding) -> RoomGuard {
+    fn lock_or_create(&self, RoomSpec { room, created_at, capacity, is_pair }: &RoomSpec) -> RoomGuard {
         let kind = if *is_pair { RoomKind::Pair } else { RoomKind::Group };
         self.ended.lock().shift_remove(room);
         loop {

@@ -39,7 +39,7 @@ fn signal(from: u128, to: u128, body: &str) -> RemoteSignal {
 fn handover(rooms: &[&str]) -> Handover {
     let moved = |name: &&str| {
         let mut known = record(3, &[member(7, 1, 1, 1)]);
-        known.founding.room = RoomId::new(name).unwrap();
+        known.spec.room = RoomId::new(name).unwrap();
         MovedRoom { from: Incarnation(1), known }
     };
     let (connection, session) = (ConnectionId::from_u128(7), Bytes::from_static(b"session"));

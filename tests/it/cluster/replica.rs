@@ -4,13 +4,13 @@ use parlor::cluster::Incarnation;
 use parlor::cluster::replica::{Position, Replica, Standing};
 use parlor::id::ConnectionId;
 
-use super::{founding, member, membership, record};
+use super::{member, membership, record, spec};
 
 const ME: Incarnation = Incarnation(1);
 
 /// A replica at version 5 of the room with serial 1.
 fn replica(members: &[parlor::cluster::Member]) -> Replica {
-    let mut replica = Replica::new(founding());
+    let mut replica = Replica::new(spec());
     (replica.serial, replica.version) = (1, 5);
     replica.members = members.iter().map(|member| (member.connection(), member.clone())).collect();
     replica

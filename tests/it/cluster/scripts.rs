@@ -8,7 +8,7 @@ use parlor::cluster::redis::{EngineTarget, NodeIdentity, Scripts};
 use parlor::cluster::script::{Join, Listed, Sync};
 use parlor::cluster::{Call, Incarnation, Member, Membership, Nonce, ScriptReply};
 use parlor::id::{ConnectionId, PeerId, RoomId};
-use parlor::room::{Capacity, Founding, LeaveReason, Metadata};
+use parlor::room::{Capacity, LeaveReason, Metadata, RoomSpec};
 
 use crate::cluster_sim::model::{Caller, Clock, Model};
 use crate::cluster_sim::random::Random;
@@ -41,10 +41,10 @@ impl Test {
         ConnectionId::from_u128(u128::from(self.below(8)))
     }
 
-    fn founding(&mut self, room: &RoomId) -> Founding {
+    fn spec(&mut self, room: &RoomId) -> RoomSpec {
         let capacity = Capacity { peers: 3, is_chosen: self.below(3) == 0 };
         let created_at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
-        Founding { room: room.clone(), created_at, capacity, is_pair: self.below(4) == 0 }
+        RoomSpec { room: room.clone(), created_at, capacity, is_pair: self.below(4) == 0 }
     }
 
     fn member(&mut self, me: Incarnation) -> Member {
@@ -71,10 +71,10 @@ impl Test {
         let room = self.room();
         match self.below(20) {
             0..8 => {
-                let (founding, member) = (self.founding(&room), self.member(me));
+                let (spec, member) = (self.spec(&room), self.member(me));
                 let member = Member { since: 0, ..member };
-                let founding = Founding { is_pair: member.is_paired, ..founding };
-                Call::Join(Join { founding, may_create: self.below(8) > 0, unless_ended: self.below(3) == 0, member })
+                let spec = RoomSpec { is_pair: member.is_paired, ..spec };
+                Call::Join(Join { spec, may_create: self.below(8) > 0, unless_ended: self.below(3) == 0, member })
             }
             8..11 => {
                 let connection = self.own(&room, me).map_or(self.connection(), |member| member.connection());
@@ -98,7 +98,7 @@ impl Test {
                 let known = self.model.rooms.get(&room).map_or((0, 0), |record| (record.serial, record.version));
                 let (serial, version) = if self.below(3) > 0 { known } else { (self.below(4), self.below(20)) };
                 let may_create = self.below(8) > 0;
-                Call::Sync(Sync { founding: self.founding(&room), may_create, serial, version, members })
+                Call::Sync(Sync { spec: self.spec(&room), may_create, serial, version, members })
             }
             18 if self.below(4) == 0 => Call::Beat,
             18 => {

@@ -6,7 +6,7 @@ use parlor::cluster::frame::{LogEntry, RoomChange};
 use parlor::cluster::script::{Join, Listed, Sync};
 use parlor::cluster::{Call, Incarnation, Member, Membership, Nonce, Refusal, RoomRecord, ScriptReply};
 use parlor::id::{ConnectionId, RoomId};
-use parlor::room::{Founding, LeaveReason};
+use parlor::room::{LeaveReason, RoomSpec};
 
 /// How many rooms one `reap` empties.
 const REAPED_ROOMS: usize = 64;
@@ -133,8 +133,8 @@ fn holders(record: Option<&RoomRecord>) -> BTreeSet<Incarnation> {
 }
 
 /// Returns whether a room takes no members over `/signal`, since its capacity was chosen.
-fn is_refused_as_pair(member: &Member, founding: &Founding) -> bool {
-    member.is_paired && !founding.is_pair && founding.capacity.is_chosen
+fn is_refused_as_pair(member: &Member, spec: &RoomSpec) -> bool {
+    member.is_paired && !spec.is_pair && spec.capacity.is_chosen
 }
 
 impl Run<'_> {
@@ -159,7 +159,7 @@ impl Run<'_> {
     }
 
     fn join(&mut self, join: &Join) -> ScriptReply {
-        let room = &join.founding.room;
+        let room = &join.spec.room;
         let Some(record) = self.data.rooms.get(room) else {
             if !join.may_create {
                 return ScriptReply::Denied(Refusal::NotFound);
@@ -167,7 +167,7 @@ impl Run<'_> {
             if join.unless_ended && self.data.ended.contains_key(room) {
                 return ScriptReply::Denied(Refusal::Ended);
             }
-            if is_refused_as_pair(&join.member, &join.founding) {
+            if is_refused_as_pair(&join.member, &join.spec) {
                 return ScriptReply::Denied(Refusal::NotForPairs);
             }
             self.create(join);
@@ -182,15 +182,14 @@ impl Run<'_> {
 
     fn create(&mut self, join: &Join) {
         self.data.serial += 1;
-        let record =
-            RoomRecord { founding: join.founding.clone(), serial: self.data.serial, version: 0, members: Vec::new() };
-        self.data.rooms.insert(join.founding.room.clone(), record);
+        let record = RoomRecord { spec: join.spec.clone(), serial: self.data.serial, version: 0, members: Vec::new() };
+        self.data.rooms.insert(join.spec.room.clone(), record);
     }
 
     fn admit(&mut self, join: &Join) -> ScriptReply {
-        let room = &join.founding.room;
+        let room = &join.spec.room;
         let record = self.data.rooms.get_mut(room).unwrap();
-        if is_refused_as_pair(&join.member, &record.founding) {
+        if is_refused_as_pair(&join.member, &record.spec) {
             return ScriptReply::Denied(Refusal::NotForPairs);
         }
         let (connection, peer) = (join.member.connection(), &join.member.peer);
@@ -240,7 +239,7 @@ impl Run<'_> {
         let record = self.data.rooms.get_mut(room).unwrap();
         let before = holders(Some(record));
         // A peer that hangs up ends a pair session for both.
-        let ends_all = record.founding.is_pair && reason == LeaveReason::HungUp;
+        let ends_all = record.spec.is_pair && reason == LeaveReason::HungUp;
         record.members.retain(|member| member.connection() != connection && !ends_all);
         record.version += 1;
         self.publish(room, &before, RoomChange::Leave { connection, reason });
@@ -250,7 +249,7 @@ impl Run<'_> {
     fn delete_if_empty(&mut self, room: &RoomId) {
         if self.data.rooms.get(room).is_some_and(|record| record.members.is_empty()) {
             let record = self.data.rooms.remove(room).unwrap();
-            if record.founding.is_pair {
+            if record.spec.is_pair {
                 self.data.ended.insert(room.clone(), record.serial);
             }
         }
@@ -292,7 +291,7 @@ impl Run<'_> {
     }
 
     fn sync(&mut self, sync: &Sync) -> ScriptReply {
-        let room = &sync.founding.room;
+        let room = &sync.spec.room;
         let before = holders(self.data.rooms.get(room));
         let is_over = sync.serial > 0 && self.data.ended.get(room).is_some_and(|ended| *ended >= sync.serial);
         let mut out: Vec<(ConnectionId, Nonce, Refusal)> = Vec::new();
@@ -316,8 +315,8 @@ impl Run<'_> {
             }
             let record = record.get_or_insert_with(|| {
                 has_changed = true;
-                let founding = sync.founding.clone();
-                RoomRecord { founding, serial: sync.serial, version: sync.version, members: Vec::new() }
+                let spec = sync.spec.clone();
+                RoomRecord { spec, serial: sync.serial, version: sync.version, members: Vec::new() }
             });
             match self.put_back(record, listed) {
                 Ok(changed) => has_changed |= changed,

@@ -3,15 +3,15 @@
 use std::time::{Duration, SystemTime};
 
 use parlor::room::{
-    Admitted, Capacity, Counts, FoundBy, Founding, LeaveReason, Metadata, Peer, RoomError, RoomLimits, SignalKind,
+    Admitted, Capacity, Counts, FoundBy, LeaveReason, Metadata, Peer, RoomError, RoomLimits, RoomSpec, SignalKind,
 };
 
 use super::{Node, connection, deliveries, room, signal};
 use parlor::id::PeerId;
 
-fn founding(id: &str) -> Founding {
+fn spec(id: &str) -> RoomSpec {
     let created_at = SystemTime::UNIX_EPOCH + Duration::from_secs(7);
-    Founding { room: room(id), created_at, capacity: Capacity { peers: 2, is_chosen: false }, is_pair: false }
+    RoomSpec { room: room(id), created_at, capacity: Capacity { peers: 2, is_chosen: false }, is_pair: false }
 }
 
 /// A peer of the log; connections above 9 are those of other nodes.
@@ -24,11 +24,11 @@ fn admitted(number: u128, name: &str) -> Admitted {
 #[test]
 fn admitted_peer_is_shown_the_room_and_the_others_are_notified() {
     let node = Node::new();
-    let applied = node.rooms.adopt(node.now, &founding("r"), &[], vec![admitted(11, "ann"), admitted(12, "bob")]);
-    assert_eq!(applied.room().created_at(), founding("r").created_at);
+    let applied = node.rooms.adopt(node.now, &spec("r"), &[], vec![admitted(11, "ann"), admitted(12, "bob")]);
+    assert_eq!(applied.room().created_at(), spec("r").created_at);
     drop(applied);
     // The capacity was the engine's to check.
-    let applied = node.rooms.admit(node.now, &founding("r"), admitted(1, "carl"));
+    let applied = node.rooms.admit(node.now, &spec("r"), admitted(1, "carl"));
     assert!(deliveries(&applied).contains("ann") && deliveries(&applied).contains("bob"), "{}", deliveries(&applied));
     drop(applied);
     assert_eq!(node.rooms.of(connection(1)), [room("r")]);
@@ -40,8 +40,8 @@ fn admitted_peer_is_shown_the_room_and_the_others_are_notified() {
 #[test]
 fn admitted_peer_replaces_the_one_with_its_peer_id() {
     let node = Node::new();
-    drop(node.rooms.admit(node.now, &founding("r"), admitted(1, "ann")));
-    drop(node.rooms.adopt(node.now, &founding("r"), &[], vec![admitted(11, "ann")]));
+    drop(node.rooms.admit(node.now, &spec("r"), admitted(1, "ann")));
+    drop(node.rooms.adopt(node.now, &spec("r"), &[], vec![admitted(11, "ann")]));
     assert_eq!(node.rooms.connections_in(&room("r")), [connection(11)]);
     assert!(node.rooms.of(connection(1)).is_empty());
     assert_eq!(node.rooms.counts().peers, 0, "the peers of this node");
@@ -50,7 +50,7 @@ fn admitted_peer_replaces_the_one_with_its_peer_id() {
 #[test]
 fn room_without_peers_is_removed_and_has_not_ended() {
     let node = Node::new();
-    let pair = Founding { is_pair: true, ..founding("r") };
+    let pair = RoomSpec { is_pair: true, ..spec("r") };
     drop(node.rooms.adopt(node.now, &pair, &[], vec![admitted(11, "ann")]));
     drop(node.rooms.adopt(node.now, &pair, &[(connection(11), LeaveReason::Left)], Vec::new()));
     assert_eq!(node.rooms.counts(), Counts::default());
@@ -65,7 +65,7 @@ fn room_without_peers_is_removed_and_has_not_ended() {
 fn admission_ignores_the_number_of_rooms() {
     let node = Node::with(RoomLimits { rooms: Some(1), ..RoomLimits::default() });
     for id in ["r", "s"] {
-        drop(node.rooms.admit(node.now, &founding(id), admitted(1, "ann")));
+        drop(node.rooms.admit(node.now, &spec(id), admitted(1, "ann")));
     }
     assert_eq!(node.rooms.count_of(connection(1)), 2);
 }
@@ -73,7 +73,7 @@ fn admission_ignores_the_number_of_rooms() {
 #[test]
 fn signal_of_another_node_reaches_the_peers_that_are_in_the_room() {
     let node = Node::new();
-    drop(node.rooms.adopt(node.now, &founding("r"), &[], vec![admitted(11, "ann"), admitted(1, "bob")]));
+    drop(node.rooms.adopt(node.now, &spec("r"), &[], vec![admitted(11, "ann"), admitted(1, "bob")]));
     let deliver = |from, to: &[u128]| {
         let to: Vec<_> = to.iter().map(|number| connection(*number)).collect();
         let signal = signal(SignalKind::Offer);
