@@ -108,7 +108,7 @@ test-protocols: program python
 test-browser: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil
 	CHROMIUM_BIN=$(CHROMIUM) FIREFOX_BIN=$(FIREFOX) TURNSERVER_BIN=$(TURNSERVER) npm test --prefix tests/browser
 
-test-media: program tests/media/node_modules
+test-media: program tests/media/node_modules python
 	npm test --prefix tests/media
 
 # All versions of mediasoup-client.
