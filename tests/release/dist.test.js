@@ -14,6 +14,8 @@ import { fileURLToPath } from "node:url";
 
 const DIST = fileURLToPath(new URL("../../target/dist/", import.meta.url));
 const LIMIT_MS = 20_000;
+/** By its path, as it gets no environment. */
+const CHROOT = "/usr/sbin/chroot";
 const run = (command, ...given) => execFileSync(command, given, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 const only = (end) => {
   const found = readdirSync(DIST).filter((name) => name.endsWith(end));
@@ -94,11 +96,11 @@ test("the program needs no shared library, and starts in an empty root folder", 
   mkdirSync(join(root, "etc"), { recursive: true });
   cpSync(join(unpacked, "parlor"), join(root, "parlor"));
   const given = [root, "/parlor", "--host", "127.0.0.1", "--port", "0"];
-  await whileServing("chroot", given, { env: {} }, servesEverything);
+  await whileServing(CHROOT, given, { env: {} }, servesEverything);
   // Names of hosts are looked up, too.
   writeFileSync(join(root, "etc/hosts"), "127.0.0.1 media.internal\n");
-  await whileServing("chroot", [root, "/parlor", "--host", "media.internal", "--port", "0"], { env: {} }, async (url) => {
-    const health = spawnSync("chroot", [root, "/parlor", "health", "--host", "media.internal", "--port", new URL(url).port], { encoding: "utf8", env: {} });
+  await whileServing(CHROOT, [root, "/parlor", "--host", "media.internal", "--port", "0"], { env: {} }, async (url) => {
+    const health = spawnSync(CHROOT, [root, "/parlor", "health", "--host", "media.internal", "--port", new URL(url).port], { encoding: "utf8", env: {} });
     assert.equal(health.status, 0, health.stderr);
   });
 });
