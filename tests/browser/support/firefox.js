@@ -12,6 +12,8 @@ const PREFERENCES = {
   "media.navigator.streams.fake": true,
   "media.navigator.permission.disabled": true,
   "media.autoplay.default": 0,
+  // As for Chromium: without animations.
+  "ui.prefersReducedMotion": 1,
   // Kilobits per second. On a busy machine it measures too little.
   "media.peerconnection.video.start_bitrate": 1000,
   "media.peerconnection.video.min_bitrate_estimate": 600,
