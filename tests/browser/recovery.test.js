@@ -34,8 +34,11 @@ const DROPS = [
   { what: "nothing passes", isSilent: true, settings: { PING_INTERVAL_MS: "1500", PING_TIMEOUT_MS: "1500" }, isNoticed: ["Socket.IO"] },
 ];
 
-describe("a network that drops", () => {
-  let server, line, browser, calls;
+// They mostly wait: two at a time.
+describe("a network that drops", { concurrency: 2 }, () => {
+  let browser;
+  /** What a failed test leaves behind. */
+  const open = new Set();
 
   before(async () => {
     browser = await launch();
@@ -43,15 +46,16 @@ describe("a network that drops", () => {
 
   after(async () => {
     await browser?.close();
-    await line?.close();
-    await server?.stop();
+    for (const { line, server } of open) await Promise.all([line.close(), server.stop()]);
   });
 
   /** Two calls, one over each wire, in which who drops has the line to the server. */
   async function call(settings, prepare = () => {}) {
-    server = await startServer({ env: settings });
-    line = await openLine(server.port);
-    calls = await Promise.all(WIRES.map(async (wire) => {
+    const server = await startServer({ env: settings });
+    const line = await openLine(server.port);
+    const session = { server, line, calls: [] };
+    open.add(session);
+    session.calls = await Promise.all(WIRES.map(async (wire) => {
       const [stays, drops] = await Promise.all(["Ada", "Grace"].map((name) => Person.arrive(browser, `${name} (${wire})`)));
       await prepare(drops);
       await stays.join(server.url, wire, wire);
@@ -60,14 +64,17 @@ describe("a network that drops", () => {
       await Promise.all([stays, drops].map(({ page }) => page.evaluate(watch)));
       return { wire, stays, drops };
     }));
+    return session;
   }
 
-  async function hangUp() {
+  async function hangUp(session) {
+    const { server, line, calls } = session;
     const people = calls.flatMap(({ stays, drops }) => [stays, drops]);
     await Promise.all(people.map((person) => person.leave()));
     await eventually("nothing is left on the server", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
     await line.close();
     await server.stop();
+    open.delete(session);
     const unexpected = people.flatMap(({ complaints }) => complaints).filter((one) => !EXPECTED_COMPLAINTS.test(one));
     assert.deepEqual(unexpected, [], "complaints of the pages");
   }
@@ -82,7 +89,8 @@ describe("a network that drops", () => {
 
   for (const { what, isOffline, isSilent, settings, isNoticed = [] } of DROPS) {
     test(`${what}: ${DROP_MS / 1000} seconds, and the call goes on`, async (t) => {
-      await call(settings);
+      const session = await call(settings);
+      const { line, calls } = session;
       const dropped = Date.now();
       if (isSilent) line.fallSilent();
       await Promise.all(calls.map(async ({ drops }) => {
@@ -111,7 +119,7 @@ describe("a network that drops", () => {
         assert.deepEqual(told, isNoticed.includes(wire) ? ["user-away", "user-back"] : [], `${wire}: what the other one was told of them`);
         assert.ok(!(await heard(drops)).some(({ name }) => name === "room-users"), `${wire}: nobody joined again`);
       }));
-      await hangUp();
+      await hangUp(session);
     });
   }
 
@@ -120,7 +128,8 @@ describe("a network that drops", () => {
     const way = await openLine(turn.port);
     t.after(() => Promise.all([turn.stop(), way.close()]));
     const settings = { TURN_URLS: `turn:127.0.0.1:${way.port}?transport=tcp`, TURN_SECRET };
-    await call(settings, (drops) => drops.context.addInitScript(relayOnly));
+    const session = await call(settings, (drops) => drops.context.addInitScript(relayOnly));
+    const { line, calls } = session;
     const dropped = Date.now();
     for (const one of [line, way]) one.fallSilent();
     await Promise.all(calls.map(async ({ stays, drops }) => {
@@ -138,11 +147,12 @@ describe("a network that drops", () => {
       assert.ok(await keptConnection(stays) && await keptConnection(drops), `${wire}: the connection between the two is the same`);
       assert.ok(!(await heard(stays)).some(({ name }) => name === "user-left"), `${wire}: nobody left`);
     }));
-    await hangUp();
+    await hangUp(session);
   });
 
   test("longer than the server waits: the room is joined again, and the call goes on", async (t) => {
-    await call({ RESUME_SECONDS: "1" });
+    const session = await call({ RESUME_SECONDS: "1" });
+    const { server, line, calls } = session;
     const dropped = Date.now();
     await Promise.all(calls.map(({ drops }) => drops.setOffline(true)));
     line.cut();
@@ -162,7 +172,7 @@ describe("a network that drops", () => {
       await stays.until("shows nobody as away", () => !document.querySelector(".tile-away"));
       assert.equal((await server.participants(wire)).length, 2, "participants by REST");
     }));
-    await hangUp();
+    await hangUp(session);
   });
 });
 

@@ -253,7 +253,7 @@ export class Person {
 /** The demo's address with a camera size that costs little to encode, unless it has one. */
 export function withSmallCamera(url) {
   const address = new URL(url);
-  if (!address.searchParams.has("camera")) address.searchParams.set("camera", "320x180@10");
+  if (!address.searchParams.has("camera")) address.searchParams.set("camera", "160x90@10");
   return address.href;
 }
 
