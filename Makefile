@@ -4,6 +4,7 @@
 .PHONY: help run run-cluster dev vendor check test test-long test-night
 .PHONY: test-rust test-compat test-record test-protocols test-browser test-media test-restart
 .PHONY: test-attacks test-soak test-drops test-browser-long test-media-long test-schemathesis test-fuzz test-bench test-release
+.PHONY: test-call test-beside-call test-browser-beside-call
 .PHONY: soak drops call fuzz sim test-sim bench bench-quick bench-media bench-instructions bench-record bench-build
 .PHONY: dist test-dist test-packages
 .PHONY: program program-release python cargo-deny cargo-fuzz
@@ -79,14 +80,24 @@ test: program python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/cert
 
 test-long: program program-release python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/certutil /usr/bin/valgrind \
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules tests/media/node_modules
-	scripts/suites test-attacks test-sim test-soak,test-drops test-browser-long,test-schemathesis test-media-long test-packages test-bench test-release,test-fuzz
+	scripts/suites test-attacks test-sim test-soak,test-drops test-browser-long,test-schemathesis test-call,test-beside-call
 
 test-night: program program-release client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
 	scripts/suites soak drops call fuzz
 
-# A call of four pages for an hour; `make test-long` has one of two minutes.
+# A call of four pages for an hour; `make test-long` has one of ten minutes.
 call: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
 	cd tests/browser && CALL_MINUTES=60 CHROMIUM_BIN=$(CHROMIUM) node ../run.mjs --long --limit 4500 long-call.long.test.js
+
+test-call: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
+	CALL_MINUTES=$${CALL_MINUTES:-10} CHROMIUM_BIN=$(CHROMIUM) npm run test:call --prefix tests/browser
+
+# While the call goes on: what has no bounds of time. With a lower priority, as each picture of the call needs a frame in each second.
+test-beside-call:
+	nice -n 15 scripts/suites test-media-long test-packages test-bench test-release test-fuzz test-browser-beside-call
+
+test-browser-beside-call: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM) $(FIREFOX) $(TURNSERVER)
+	CHROMIUM_BIN=$(CHROMIUM) FIREFOX_BIN=$(FIREFOX) TURNSERVER_BIN=$(TURNSERVER) npm run test:beside-call --prefix tests/browser
 
 test-rust: $(REDIS)
 	$(RUST_TESTS)

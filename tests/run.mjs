@@ -29,6 +29,8 @@ const { values, positionals } = parseArgs({
     /** Comma-separated names of the files to start first: the slowest ones, so that the last to end is not one that started last. */
     first: { type: "string", default: "" },
     long: { type: "boolean", default: false },
+    /** Comma-separated names of files that run elsewhere. */
+    except: { type: "string", default: "" },
     /** Prints the output of files that pass, too. */
     verbose: { type: "boolean", default: false },
   },
@@ -38,10 +40,11 @@ const LIMIT_MS = Number(values.limit) * 1000;
 /** How long a terminated file may take to end the processes that it started. */
 const GRACE_MS = 5_000;
 const FIRST = values.first.split(",");
+const EXCEPT = values.except.split(",");
 
 const rank = (file) => (FIRST.includes(basename(file)) ? FIRST.indexOf(basename(file)) : FIRST.length);
 const files = (positionals.length ? positionals : readdirSync(".").filter((name) => name.endsWith(".test.js")))
-  .filter((file) => file.endsWith(".long.test.js") === values.long)
+  .filter((file) => file.endsWith(".long.test.js") === values.long && !EXCEPT.includes(basename(file)))
   .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
 /** Lines to print at the end. */
 const failures = [];
