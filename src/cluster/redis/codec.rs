@@ -126,6 +126,7 @@ impl Pack {
     }
 
     pub(super) fn spec(&mut self, spec: &RoomSpec) -> &mut Self {
+        // The name of this argument in the scripts.
         self.name("founding");
         self.begin_map(4);
         self.number("cap", u64::try_from(spec.capacity.peers).unwrap_or(u64::MAX));
