@@ -18,6 +18,8 @@
 //! Invariant: all changes of a shared room reach this node through its inbox, in the order of the
 //! room's log, and a signal is delivered only to a replica that has its sender.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::clock::Moment;
@@ -104,15 +106,30 @@ pub trait Host: Send + Sync {
     }
 
     /// Takes over a session that has moved to this node: connects it to the rooms of this node ([`Rooms::connect`]), and sends
-    /// the client the frames that it has missed. Deliveries for it follow.
+    /// the client the frames that it has missed. Deliveries for it follow, and then [`Host::arrived`].
     fn resumed(&self, connection: ConnectionId, session: &[u8]) -> Resumed {
         _ = (connection, session);
         Resumed::Lost
     }
 
+    /// Tells a session that has moved to this node what it has missed of a room, as the deliveries of `applied`.
+    fn catch_up(&self, applied: &Applied, now: Moment) {
+        _ = self.deliver(applied, now);
+    }
+
+    /// Notes that a session that [`Host::resumed`] has taken over has got everything that it has missed.
+    fn arrived(&self, connection: ConnectionId) {
+        _ = connection;
+    }
+
     /// Tells a client that the session that it resumes is lost: it joins afresh.
     fn refused(&self, connection: ConnectionId) {
         _ = connection;
+    }
+
+    /// Reports the time from a beat to its echo.
+    fn echoed(&self, after: Duration) {
+        _ = after;
     }
 
     /// Removes a local peer from a room, as an operator asked another node to. Returns whether it was there.
@@ -132,7 +149,7 @@ pub trait Host: Send + Sync {
 pub enum Resumed {
     /// The client is connected.
     Connected,
-    /// The client has lost its connection again, and may resume.
+    /// The session has no connection; its client may resume it here.
     Away,
     /// It could not be read.
     Lost,

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, delete, get};
 use http::{HeaderMap, HeaderValue, Version, header};
 use subtle::ConstantTimeEq;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -99,6 +99,7 @@ pub fn router(
     let api = Router::new()
         .route("/api/rooms", get(rooms::list).post(rooms::create))
         .route("/api/rooms/{room}", get(rooms::show).delete(rooms::close))
+        .route("/api/rooms/{room}/participants/{userId}", delete(rooms::kick))
         .route_layer(middleware::from_fn_with_state(shared.clone(), rooms::authorize))
         .route("/api/ice-servers", get(ice_servers::show))
         .route("/demo/lobby", get(lobby::show))

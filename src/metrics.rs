@@ -18,6 +18,7 @@ mod labels;
 mod media;
 mod process;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use self::cluster::ClusterFigures;
+pub use self::cluster::{ClusterFigures, ClusterMetrics};
 pub use self::labels::{Limit, MessageKind};
 use self::labels::{SIGNALS, signal_index};
 use crate::room::{Code, SignalKind};
@@ -91,7 +92,8 @@ pub struct Metrics {
     away: IntGauge,
     relay_seconds: Histogram,
     media: media::MediaMetrics,
-    cluster: OnceLock<cluster::ClusterMetrics>,
+    cluster: OnceLock<ClusterMetrics>,
+    hops: AtomicU64,
     rendered: Mutex<Rendered>,
     dialects: RwLock<Vec<(&'static str, Arc<DialectMetrics>)>>,
 }
@@ -200,6 +202,7 @@ impl Metrics {
             relay_seconds,
             registry,
             cluster: OnceLock::new(),
+            hops: AtomicU64::new(0),
             rendered: Mutex::new(Rendered { text: Bytes::new(), due: Instant::now() }),
             dialects: RwLock::new(Vec::new()),
         }
@@ -231,9 +234,24 @@ impl Metrics {
         metrics
     }
 
+    /// Counts a request that is forwarded to another node of the cluster.
+    pub fn hopped(&self) {
+        self.hops.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of requests that were forwarded to other nodes.
+    pub fn hops(&self) -> u64 {
+        self.hops.load(Ordering::Relaxed)
+    }
+
+    /// Returns the metrics of the cluster, which are there from the first call on.
+    pub fn cluster(&self) -> &ClusterMetrics {
+        self.cluster.get_or_init(|| ClusterMetrics::new(&self.registry))
+    }
+
     /// Sets the figures of the cluster, which has metrics from the first time on.
     pub fn set_cluster(&self, figures: &ClusterFigures) {
-        self.cluster.get_or_init(|| cluster::ClusterMetrics::new(&self.registry)).update(figures);
+        self.cluster().update(figures);
     }
 
     /// Counts an error that is reported to a client.

@@ -2,5 +2,6 @@
 //! and error responses ([`error`]).
 
 pub(crate) mod error;
+pub(crate) mod hop;
 pub(crate) mod proxies;
 pub(crate) mod token;

@@ -143,6 +143,9 @@ impl Server {
         let membership = targets.map(|targets| cluster::start(&config, targets, address, &hub, &lifecycle));
         let engines = membership.as_ref().map(|membership| Arc::clone(membership.engines()));
         let proxies = Arc::new(Proxies::new(&config.http.trusted_proxies));
+        if let Some(membership) = &membership {
+            membership.forward_polling(&socketio, &proxies, &hub, &lifecycle);
+        }
         let shared = Shared { hub: Arc::clone(&hub), config: Arc::new(config), started: Instant::now(), now, engines };
         let handover = Handover::default();
         let acceptor = |router, tls, handover, proxies| {
@@ -252,6 +255,9 @@ impl Server {
         // have fetched it.
         _ = timeout_at(deadline - self.shutdown_limit / 10, self.socketio.fetched()).await;
         if let Some(membership) = self.membership {
+            // The rest of the time is for leaving the cluster.
+            let moved = deadline - (self.shutdown_limit / 10).min(Duration::from_secs(1));
+            self.hub.hand_over(moved, || membership.engines().is_connected()).await;
             membership.leave(deadline).await;
         }
         let rest = deadline.saturating_duration_since(tokio::time::Instant::now());

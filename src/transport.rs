@@ -12,6 +12,7 @@ mod executor;
 mod frames;
 mod handshake;
 mod head_timer;
+pub(crate) mod hop;
 mod http2;
 pub(crate) mod listener;
 mod message_log;

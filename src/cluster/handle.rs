@@ -2,12 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::Node;
+use super::Nodes;
 use super::node::{Counters, JoinRequest, OutgoingSignal};
+use super::nodes::{MoveCounts, choose};
+use super::record::Incarnation;
 use crate::clock::Moment;
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{FoundBy, LeaveReason, Metadata, Signal};
@@ -37,20 +41,17 @@ enum Outgoing {
     },
 }
 
-/// The node of one engine.
+/// This process as a part of the cluster: a node on each engine. Rooms are spread over the engines by their ids.
 ///
-/// Locks, in the order in which they are taken: the node, then rooms, then `outgoing`. What is done under a room's lock only
-/// adds to `outgoing`, which every call to the node empties first.
-struct Slot {
-    node: Mutex<Option<Node>>,
-    outgoing: Mutex<VecDeque<Outgoing>>,
-    /// Wakes the task of the engine, which empties `outgoing`.
-    wake: Box<dyn Fn() + Send + Sync>,
-}
-
-/// This process as a part of the cluster: a node for each engine. Rooms are spread over the engines by their ids.
+/// Locks, in the order in which they are taken: the nodes, then sessions and rooms, then `outgoing`. What is done under
+/// the lock of a session or a room only adds to `outgoing`, which every call to the nodes empties first.
 pub struct Cluster {
-    slots: Vec<Slot>,
+    nodes: Mutex<Option<Nodes>>,
+    outgoing: Mutex<VecDeque<Outgoing>>,
+    /// Have the task of each engine empty `outgoing` soon.
+    wakes: Vec<Box<dyn Fn() + Send + Sync>>,
+    /// The incarnation of the node on each engine.
+    incarnations: Vec<AtomicU64>,
     clock: fn() -> Moment,
 }
 
@@ -74,95 +75,109 @@ pub struct Status {
 }
 
 impl Cluster {
-    /// Creates the cluster of nodes, one for each engine in the order of the settings, each with a function that wakes the
-    /// task of its engine.
-    pub fn new(nodes: Vec<(Node, Box<dyn Fn() + Send + Sync>)>, clock: fn() -> Moment) -> Arc<Self> {
-        let slot = |(node, wake)| Slot { node: Mutex::new(Some(node)), outgoing: Mutex::default(), wake };
-        Arc::new(Self { slots: nodes.into_iter().map(slot).collect(), clock })
+    /// Creates the cluster of a process, with a function for each engine that wakes the task of it.
+    pub fn new(nodes: Nodes, wakes: Vec<Box<dyn Fn() + Send + Sync>>, clock: fn() -> Moment) -> Arc<Self> {
+        let incarnations = nodes.nodes().iter().map(|node| AtomicU64::new(node.incarnation().0)).collect();
+        Arc::new(Self { nodes: Mutex::new(Some(nodes)), outgoing: Mutex::default(), wakes, incarnations, clock })
     }
 
     /// Returns the number of engines.
     pub fn engines(&self) -> usize {
-        self.slots.len()
+        self.wakes.len()
     }
 
     /// Returns the number of the engine that has a room.
     pub fn engine_of(&self, room: &RoomId) -> usize {
-        let hash = room
-            .as_str()
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let count = u64::try_from(self.slots.len()).unwrap_or(1);
-        usize::try_from(hash % count).unwrap_or_default()
+        choose(room.as_str().as_bytes(), self.engines())
     }
 
-    /// Reports something to the node of an engine.
-    pub fn report(&self, engine: usize, report: impl FnOnce(&mut Node, Moment)) {
-        let slot = &self.slots[engine];
-        let mut node = slot.node.lock();
-        let Some(node) = node.as_mut() else {
-            slot.outgoing.lock().clear();
-            return;
+    /// Returns the incarnation that belongs into the resume token of a session of this process.
+    pub fn token_of(&self, connection: ConnectionId) -> Incarnation {
+        let home = choose(&connection.to_u128().to_be_bytes(), self.engines());
+        Incarnation(self.incarnations[home].load(Ordering::Relaxed))
+    }
+
+    /// Reports something to the nodes.
+    pub fn report<T>(&self, report: impl FnOnce(&mut Nodes, Moment) -> T) -> Option<T> {
+        let mut nodes = self.nodes.lock();
+        let Some(nodes) = nodes.as_mut() else {
+            self.outgoing.lock().clear();
+            return None;
         };
         let now = (self.clock)();
-        slot.empty(node, now);
-        report(node, now);
+        self.empty(nodes, now);
+        let reported = report(nodes, now);
         // What a report delivers may be for other nodes: signals that waited for a peer of another node.
-        slot.empty(node, now);
-        node.refuse_claims(now);
+        self.empty(nodes, now);
+        for (incarnation, node) in self.incarnations.iter().zip(nodes.nodes()) {
+            incarnation.store(node.incarnation().0, Ordering::Relaxed);
+        }
+        Some(reported)
     }
 
-    /// Sends the queued actions in `outgoing`.
-    pub fn flush(&self, engine: usize) {
-        if !self.slots[engine].outgoing.lock().is_empty() {
-            self.report(engine, |_, _| {});
+    /// Sends what waits in `outgoing`.
+    pub fn flush(&self) {
+        if !self.outgoing.lock().is_empty() {
+            self.report(|_, _| {});
         }
     }
 
-    /// Executes the actions that are due.
-    pub fn tick(&self, engine: usize) {
-        self.report(engine, Node::tick);
+    /// Does what is due.
+    pub fn tick(&self) {
+        self.report(Nodes::tick);
     }
 
     fn add(&self, room: &RoomId, outgoing: Outgoing) {
-        let slot = &self.slots[self.engine_of(room)];
-        slot.outgoing.lock().push_back(outgoing);
-        (slot.wake)();
+        self.outgoing.lock().push_back(outgoing);
+        (self.wakes[self.engine_of(room)])();
     }
 
-    /// Requests the join of a peer; see [`Node::join`].
+    /// Asks for a place in a room; see [`Nodes::join`].
     pub fn join(&self, request: JoinRequest) {
         self.add(&request.room.clone(), Outgoing::Join(request));
     }
 
-    /// Reports that a peer has left a room of this node. Peers of other nodes are ignored.
+    /// Claims the session of another node; see [`Nodes::claim`].
+    pub fn claim(&self, connection: ConnectionId, from: Incarnation, request: Bytes) -> bool {
+        self.report(|nodes, now| nodes.claim(now, connection, from, request)).unwrap_or_default()
+    }
+
+    /// Asks another node to remove a peer of it; see [`Nodes::kick`].
+    pub fn kick(&self, holder: Incarnation, room: &RoomId, connection: ConnectionId, id: u64) {
+        self.report(|nodes, now| nodes.kick(now, holder, room.clone(), connection, id));
+    }
+
+    /// Returns whether an incarnation is that of this process, on the engine of a room.
+    pub fn is_own(&self, holder: Incarnation, room: &RoomId) -> bool {
+        self.incarnations[self.engine_of(room)].load(Ordering::Relaxed) == holder.0
+    }
+
+    /// Tells that a peer has left a room, which the rooms of this node know already. Peers of other nodes are ignored.
     pub fn left(&self, room: &RoomId, connection: ConnectionId, mut reason: LeaveReason) {
-        let slot = &self.slots[self.engine_of(room)];
         {
-            let mut outgoing = slot.outgoing.lock();
+            let mut outgoing = self.outgoing.lock();
             if outgoing.pop_back_if(|last| matches!(last, Outgoing::HungUp { room: last } if last == room)).is_some() {
                 reason = LeaveReason::HungUp;
             }
             outgoing.push_back(Outgoing::Left { room: room.clone(), connection, reason });
         }
-        (slot.wake)();
+        (self.wakes[self.engine_of(room)])();
     }
 
-    /// Reports that the peer that leaves a room next has hung up. The room is locked.
+    /// Tells that the peer that leaves a room next has hung up. The room is locked.
     pub fn hung_up(&self, room: &RoomId) {
-        self.slots[self.engine_of(room)].outgoing.lock().push_back(Outgoing::HungUp { room: room.clone() });
+        self.outgoing.lock().push_back(Outgoing::HungUp { room: room.clone() });
     }
 
-    /// Reports changed metadata of a peer of this node.
+    /// Tells that a peer has other metadata, which the rooms of this node know already.
     pub fn updated(&self, room: &RoomId, connection: ConnectionId, metadata: &Metadata) {
         self.add(room, Outgoing::Updated { room: room.clone(), connection, metadata: metadata.clone() });
     }
 
     /// Sends a signal to a peer of another node. The room may be locked.
     pub fn send(&self, room: &RoomId, from: ConnectionId, to: ConnectionId, found_by: FoundBy, signal: &Arc<Signal>) {
-        let slot = &self.slots[self.engine_of(room)];
         {
-            let mut outgoing = slot.outgoing.lock();
+            let mut outgoing = self.outgoing.lock();
             if let Some(Outgoing::Signal(last)) = outgoing.back_mut()
                 && Arc::ptr_eq(&last.signal, signal)
             {
@@ -172,7 +187,7 @@ impl Cluster {
             let (room, signal) = (room.clone(), Arc::clone(signal));
             outgoing.push_back(Outgoing::Signal(OutgoingSignal { room, from, to: vec![to], found_by, signal }));
         }
-        (slot.wake)();
+        (self.wakes[self.engine_of(room)])();
     }
 
     /// Tells the other nodes that a peer of this node is away, or back. The room may be locked.
@@ -182,49 +197,48 @@ impl Cluster {
 
     /// Tells the cluster that all peers of this node have left.
     pub fn leave_all(&self, reason: LeaveReason) {
-        for engine in 0..self.slots.len() {
-            self.report(engine, |node, now| node.leave_all(now, reason));
-        }
+        self.report(|nodes, now| nodes.leave_all(now, reason));
     }
 
     /// Returns whether nothing that this node has asked of its engines is unanswered.
     pub fn is_idle(&self) -> bool {
-        self.slots.iter().all(|slot| slot.node.lock().as_ref().is_none_or(Node::is_idle))
+        self.outgoing.lock().is_empty() && self.nodes.lock().as_ref().is_none_or(Nodes::is_idle)
     }
 
     /// Drops the nodes: nothing is reported to them any more.
     pub fn close(&self) {
-        for slot in &self.slots {
-            let node = slot.node.lock().take();
-            drop(node);
-            slot.outgoing.lock().clear();
-        }
+        let nodes = self.nodes.lock().take();
+        drop(nodes);
+        self.outgoing.lock().clear();
     }
 
     /// Returns the state of the node of an engine.
     pub fn status(&self, engine: usize) -> Status {
         let now = (self.clock)();
-        let node = self.slots[engine].node.lock();
-        node.as_ref().map(|node| node.status(now)).unwrap_or_default()
+        let nodes = self.nodes.lock();
+        nodes.as_ref().map(|nodes| nodes.nodes()[engine].status(now)).unwrap_or_default()
     }
-}
 
-impl Slot {
-    fn empty(&self, node: &mut Node, now: Moment) {
+    /// Returns how session moves to this process ended.
+    pub fn move_counts(&self) -> MoveCounts {
+        self.nodes.lock().as_ref().map(Nodes::move_counts).unwrap_or_default()
+    }
+
+    fn empty(&self, nodes: &mut Nodes, now: Moment) {
         loop {
-            // A statement of its own releases the queue before the node locks rooms, under which actions are queued.
+            // In a statement of its own: the nodes lock rooms, under which others add to the queue.
             let next = self.outgoing.lock().pop_front();
             match next {
-                Some(Outgoing::Join(request)) => node.join(now, request),
-                Some(Outgoing::Left { room, connection, reason }) => node.left(now, &room, connection, reason),
+                Some(Outgoing::Join(request)) => nodes.join(now, request),
+                Some(Outgoing::Left { room, connection, reason }) => nodes.left(now, &room, connection, reason),
                 // Its peer was one of another node.
                 Some(Outgoing::HungUp { .. }) => {}
                 Some(Outgoing::Updated { room, connection, metadata }) => {
-                    node.updated(now, &room, connection, metadata);
+                    nodes.updated(now, &room, connection, metadata);
                 }
-                Some(Outgoing::Signal(signal)) => node.send(now, &signal),
+                Some(Outgoing::Signal(signal)) => nodes.send(now, &signal),
                 Some(Outgoing::Presence { room, connection, is_away }) => {
-                    node.announce(now, &room, connection, is_away);
+                    nodes.announce_in(now, &room, connection, is_away);
                 }
                 None => return,
             }

@@ -220,6 +220,11 @@ impl Claim {
         self.from == node && self.taking.is_none()
     }
 
+    /// Returns when the present step began.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
     /// Returns the node that was asked.
     pub fn from(&self) -> NodeAt {
         self.from

@@ -62,8 +62,12 @@ pub struct Counters {
     pub repeated: u64,
     /// Gaps between frames that could not be filled.
     pub gaps: u64,
-    /// Signals that were returned to their senders.
-    pub bounced: u64,
+    /// Signals that were returned to their senders because the recipient was not in the room.
+    pub not_found: u64,
+    /// Signals that were returned to their senders because they could not be delivered in time.
+    pub not_delivered: u64,
+    /// Members that a new connection to the engine showed to be out of a room.
+    pub repairs: u64,
     /// Messages that could not be decoded.
     pub malformed: u64,
     /// Sessions that were handed over to other nodes.
@@ -96,6 +100,8 @@ pub struct Node {
     moves: Moves,
     members: NodeList,
     beat: Beat,
+    /// When the last list of nodes was requested.
+    listed: Option<Instant>,
     /// Since when the node has not been ready.
     away_since: Option<Instant>,
     counters: Counters,
@@ -126,6 +132,7 @@ impl Node {
             moves: Moves::default(),
             members: NodeList::default(),
             beat: Beat::default(),
+            listed: None,
             away_since: None,
             counters: Counters::default(),
         }

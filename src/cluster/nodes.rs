@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::frame::Body;
 use super::moving::{Claim, Departure, NodeAt};
 use super::node::{JoinRequest, OutgoingSignal, Settings};
 use super::record::Incarnation;
@@ -26,6 +25,8 @@ pub struct Nodes {
     on_engines: Vec<Node>,
     /// The sessions that this process claims.
     claims: BTreeMap<ConnectionId, Claim>,
+    /// The requests of claims to nodes that are not listed yet: they may have just started.
+    unlisted: BTreeMap<ConnectionId, Bytes>,
     /// The sessions that leave this process.
     departures: BTreeMap<ConnectionId, Departure>,
     moves: MoveCounts,
@@ -49,6 +50,7 @@ impl Nodes {
             host: Arc::clone(host),
             on_engines: engines.into_iter().map(node).collect(),
             claims: BTreeMap::new(),
+            unlisted: BTreeMap::new(),
             departures: BTreeMap::new(),
             moves: MoveCounts::default(),
         }
@@ -123,6 +125,23 @@ impl Nodes {
         }
     }
 
+    /// Tells the other nodes that a local peer of a room is away, or back.
+    pub fn announce_in(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, is_away: bool) {
+        let engine = self.engine_of(room);
+        self.on_engines[engine].announce(now, room, connection, is_away);
+    }
+
+    /// Calls [`Node::leave_all`] on all engines.
+    pub fn leave_all(&mut self, now: Moment, reason: LeaveReason) {
+        self.on_engines.iter_mut().for_each(|node| node.leave_all(now, reason));
+        self.advance(now);
+    }
+
+    /// Returns whether no call and no join is unanswered.
+    pub fn is_idle(&self) -> bool {
+        self.on_engines.iter().all(Node::is_idle)
+    }
+
     /// Calls [`Node::kick`] on the engine of the room.
     pub fn kick(&mut self, now: Moment, holder: Incarnation, room: RoomId, connection: ConnectionId, id: u64) {
         let engine = self.engine_of(&room);
@@ -175,20 +194,20 @@ impl Nodes {
     pub fn claim(&mut self, now: Moment, connection: ConnectionId, from: Incarnation, request: Bytes) -> bool {
         let engine = self.home_of(connection);
         let node = &self.on_engines[engine];
-        let is_other = from != node.incarnation() && node.is_living(from);
-        if !is_other || !node.is_ready() || self.claims.contains_key(&connection) {
+        if from == node.incarnation() || !node.is_ready() || self.claims.contains_key(&connection) {
             self.moves.refused += 1;
             return false;
         }
         self.on_engines.iter_mut().for_each(|node| node.hold_for_claim(now, connection));
         self.claims.insert(connection, Claim::new(now.instant, NodeAt { engine, node: from }));
-        self.on_engines[engine].push(now, from, Body::Claim { connection, request });
+        self.unlisted.insert(connection, request);
+        self.advance(now);
         true
     }
 }
 
 /// Chooses one of some engines by a hash (FNV-1a), the same on all nodes and in all versions.
-fn choose(bytes: &[u8], count: usize) -> usize {
+pub(super) fn choose(bytes: &[u8], count: usize) -> usize {
     let hash = bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));

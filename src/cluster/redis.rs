@@ -4,6 +4,7 @@
 //! - [`serve`]: one connection at a time, which takes the queue in batches and reports replies and messages to the node;
 //! - [`codec`] turns calls and replies into values of the engine; the scripts are the `.lua` files beside it;
 //! - [`connect`] opens a connection, and checks that the engine is one that can be used;
+//! - [`node_table`]: the living nodes with their names, addresses and loads;
 //! - [`engines`]: all engines together, for requests that concern no session.
 //!
 //! The guarantee that is easy to break: nothing is sent on a new connection that the node did not ask for since it asked for
@@ -13,6 +14,7 @@ mod codec;
 mod connect;
 mod engines;
 mod link;
+mod node_table;
 mod scripts;
 mod serve;
 
@@ -23,6 +25,7 @@ use self::codec::BadReply;
 pub use self::connect::{BadUrl, EngineTarget};
 pub use self::engines::Engines;
 pub use self::link::{AskError, Link, RedisEngine, Traffic};
+pub use self::node_table::{ListedNode, NodeLoad, NodeTable};
 pub use self::scripts::Scripts;
 pub use self::serve::run;
 

@@ -30,6 +30,14 @@ pub trait Framing: Any + Send + Sync {
         false
     }
 
+    /// Returns what it remembers of the session beyond its parameters, for [`recall`](Self::recall) on another node.
+    fn memory(&self) -> String {
+        String::new()
+    }
+
+    /// Remembers what the framing of the session on another node did. Ignores what it does not know.
+    fn recall(&self, _memory: &str) {}
+
     /// Returns how an event is encoded for this session.
     fn form(&self, _event: &Event) -> Form {
         Form::Dialect

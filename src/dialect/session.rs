@@ -219,6 +219,7 @@ fn encode(event: &Event) -> Option<Frame> {
             begin_message(&mut out, "hangup", room);
         }
         Event::Removed { reason: RemovalReason::Replaced, .. } => return Some(Frame::Close(1008, "REPLACED")),
+        Event::Removed { reason: RemovalReason::Kicked, .. } => return Some(Frame::Close(1008, "KICKED")),
         Event::Removed { reason: RemovalReason::Closed, .. } => return Some(Frame::Close(1008, "ROOM_CLOSED")),
     }
     out.push('}');

@@ -173,6 +173,14 @@ impl Framing for Numbering {
         self.choice.profile().write(event, self.connection, room, now)
     }
 
+    fn memory(&self) -> String {
+        self.choice.memory()
+    }
+
+    fn recall(&self, memory: &str) {
+        self.choice.recall(memory);
+    }
+
     fn reserves(&self, name: &str) -> bool {
         self.choice.profile().reserves(name)
     }

@@ -12,7 +12,9 @@ use ulid::Ulid;
 use super::json::{self, Members, push_member, push_raw, push_retry, push_string};
 use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, Names, RequestError, Step, content};
 use crate::id::{PeerId, RoomId};
-use crate::room::{Answer, Code, Command, Event, Metadata, Peer, RoomKind, Signal, SignalKind, Snapshot, Target};
+use crate::room::{
+    Answer, Code, Command, Event, Metadata, Peer, RemovalReason, RoomKind, Signal, SignalKind, Snapshot, Target,
+};
 
 const NAME: &str = "topic";
 
@@ -208,6 +210,7 @@ fn encode(event: &Event) -> Option<Frame> {
         Event::SignalRelayed { signal, .. } if !signal.attachments.is_empty() => return None,
         Event::SignalRelayed { from, signal, .. } => relayed(from, signal),
         // Membership of the topic is the purpose of the connection, so that a removed peer is disconnected.
+        Event::Removed { reason: RemovalReason::Kicked, .. } => return Some(Frame::Close(1008, Code::Kicked.as_str())),
         Event::Removed { .. } => return Some(Frame::Close(1008, Code::RoomClosed.as_str())),
     };
     Some(Frame::Text(text))

@@ -25,7 +25,8 @@ pub(crate) async fn guarded(State(shared): State<Shared>, headers: HeaderMap) ->
 /// `GET /metrics` on its own listener.
 pub(crate) async fn open(State(shared): State<Shared>) -> Response {
     if let Some(engines) = &shared.engines {
-        shared.hub.metrics().set_cluster(&figures(engines));
+        let hops = shared.hub.metrics().hops();
+        shared.hub.metrics().set_cluster(&ClusterFigures { hops, ..figures(engines) });
     }
     let text = shared.hub.metrics().render_limited(|| ((shared.now)(), shared.hub.media_stats()));
     ([(header::CONTENT_TYPE, FORMAT), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], text)
@@ -47,11 +48,15 @@ fn figures(engines: &Engines) -> ClusterFigures {
         all.bytes = [all.bytes[0] + traffic.sent_bytes, all.bytes[1] + traffic.received_bytes];
         all.resent += status.counters.resent;
         all.gaps += status.counters.gaps;
-        all.bounced += status.counters.bounced;
+        all.bounced[0] += status.counters.not_found;
+        all.bounced[1] += status.counters.not_delivered;
+        all.repairs += status.counters.repairs;
         all.connects += status.counters.connects;
         all.fenced += status.counters.fenced;
         all.reaped += status.counters.reaped;
     }
+    let moves = cluster.move_counts();
+    all.moves = [moves.arrived, moves.refused];
     all
 }
 

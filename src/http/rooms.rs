@@ -14,6 +14,8 @@ use serde_json::value::RawValue;
 
 mod cluster;
 
+pub(super) use self::cluster::mark_partial;
+
 use super::{Shared, cursor};
 use crate::clock::Moment;
 use crate::dialect::json;
@@ -210,6 +212,24 @@ pub(crate) async fn close(State(shared): State<Shared>, room: RoomPath) -> Resul
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(crate::room::RoomError::RoomNotFound.into())
+    }
+}
+
+/// `DELETE /api/rooms/{roomId}/participants/{userId}`: removes a peer from a room.
+pub(crate) async fn kick(
+    State(shared): State<Shared>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<StatusCode, ApiError> {
+    let Path((room, peer)) = path.map_err(|_| ApiError::BadPath)?;
+    let (room, peer) = (room_id("roomId", &room)?, PeerId::new(&peer).map_err(ApiError::BadPeerId)?);
+    if let Some(engines) = &shared.engines {
+        return cluster::kick(&shared, engines, &room, &peer).await;
+    }
+    let connection = shared.hub.rooms().find(&peer, &room);
+    if connection.is_some_and(|connection| shared.hub.kick_peer(&room, connection)) {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(crate::room::RoomError::TargetNotFound.into())
     }
 }
 

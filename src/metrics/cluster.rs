@@ -1,9 +1,15 @@
 //! Metrics of a node of a cluster. The cluster keeps its own counters, which are copied here when metrics are rendered.
 
-use prometheus::{IntGaugeVec, Opts, Registry};
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramOpts, IntGaugeVec, Opts, Registry};
 
 use super::CONSTANT;
 use super::copied::{Copied, Values};
+use crate::room::Code;
+
+/// Upper bounds of the histograms, in seconds: a hop within a data centre, to an engine that does not answer.
+const BUCKETS: [f64; 12] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.25, 1.0, 2.5];
 
 /// Counters of a node, over all its engines unless stated otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,20 +32,28 @@ pub struct ClusterFigures {
     pub resent: u64,
     /// Gaps between frames that could not be filled.
     pub gaps: u64,
-    /// Signals returned to their senders.
-    pub bounced: u64,
+    /// Signals returned to their senders: the recipient was not found, or they were not delivered.
+    pub bounced: [u64; 2],
+    /// Members that were found to be out of a room after a connection was lost.
+    pub repairs: u64,
     /// Connections made to engines.
     pub connects: u64,
     /// Times that this node was declared dead.
     pub fenced: u64,
     /// Dead nodes that this node has begun to remove.
     pub reaped: u64,
+    /// Session moves to this node: those that arrived, and those that were refused.
+    pub moves: [u64; 2],
+    /// Polling requests that were forwarded to other nodes.
+    pub hops: u64,
 }
 
 /// The Prometheus metrics of a node of a cluster.
-pub(super) struct ClusterMetrics {
+pub struct ClusterMetrics {
     connected: IntGaugeVec,
     values: Values<ClusterFigures>,
+    join_seconds: Histogram,
+    echo_seconds: Histogram,
 }
 
 impl ClusterMetrics {
@@ -73,7 +87,25 @@ impl ClusterMetrics {
             .counter("parlor_cluster_gaps_total", "Gaps between frames that could not be filled.", |figures| {
                 figures.gaps
             })
-            .counter("parlor_cluster_bounced_total", "Signals returned to their senders.", |figures| figures.bounced)
+            .labelled(
+                "parlor_cluster_bounced_total",
+                "Signals returned to their senders.",
+                "code",
+                [
+                    (Code::TargetNotFound.as_str(), |figures| figures.bounced[0]),
+                    (Code::DeliveryFailed.as_str(), |figures| figures.bounced[1]),
+                ],
+            )
+            .counter("parlor_cluster_repairs_total", "Differences that were found and repaired.", |figures| {
+                figures.repairs
+            })
+            .labelled(
+                "parlor_cluster_moves_total",
+                "Session moves to this node.",
+                "outcome",
+                [("arrived", |figures| figures.moves[0]), ("refused", |figures| figures.moves[1])],
+            )
+            .counter("parlor_cluster_hops_total", "Polling requests forwarded to other nodes.", |figures| figures.hops)
             .counter("parlor_cluster_reconnects_total", "Connections to engines made anew.", |figures| {
                 let engines = u64::try_from(figures.connected.len()).unwrap_or_default();
                 figures.connects.saturating_sub(engines)
@@ -81,7 +113,25 @@ impl ClusterMetrics {
             .counter("parlor_cluster_fenced_total", "Times this node was declared dead.", |figures| figures.fenced)
             .counter("parlor_cluster_reaped_total", "Dead nodes removed by this node.", |figures| figures.reaped)
             .build();
-        Self { connected, values }
+        let seconds = |name: &str, help: &str| {
+            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()));
+            let histogram = histogram.expect(CONSTANT);
+            registry.register(Box::new(histogram.clone())).expect(CONSTANT);
+            histogram
+        };
+        let join_seconds = seconds("parlor_cluster_join_seconds", "Duration of a join.");
+        let echo_seconds = seconds("parlor_cluster_echo_seconds", "Time from a beat to its echo.");
+        Self { connected, values, join_seconds, echo_seconds }
+    }
+
+    /// Records the duration of a join.
+    pub fn join_took(&self, time: Duration) {
+        self.join_seconds.observe(time.as_secs_f64());
+    }
+
+    /// Records the time from a beat to its echo.
+    pub fn echo_took(&self, time: Duration) {
+        self.echo_seconds.observe(time.as_secs_f64());
     }
 
     /// Sets the metrics to a snapshot of the counters.

@@ -32,6 +32,9 @@ pub(crate) enum ApiError {
         /// The problem.
         problem: IdError,
     },
+    /// A peer id is invalid.
+    #[error("userId: {0}")]
+    BadPeerId(IdError),
     /// The path is not valid UTF-8.
     #[error("the path cannot be read")]
     BadPath,
@@ -77,6 +80,9 @@ pub(crate) enum ApiError {
     /// The engine of the cluster does not answer.
     #[error("the cluster's engine does not answer")]
     Unavailable,
+    /// The node of a peer does not answer.
+    #[error("the node of this peer does not answer")]
+    NoAnswer,
     /// The server is draining.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -106,6 +112,7 @@ impl ApiError {
             Self::NotFound => Code::NotFound,
             Self::MethodNotAllowed => Code::MethodNotAllowed,
             Self::BadRoomId { .. }
+            | Self::BadPeerId(_)
             | Self::BadPath
             | Self::Invalid(_)
             | Self::BadBody(_)
@@ -119,6 +126,7 @@ impl ApiError {
             Self::WritesDisabled | Self::ForeignOrigin | Self::TlsRequired => Code::Forbidden,
             Self::Room(error) => error.code(),
             Self::Unavailable => Code::Unavailable,
+            Self::NoAnswer => Code::NoAnswer,
             Self::ShuttingDown => Code::ShuttingDown,
             Self::Admission(_) => Code::LimitReached,
             Self::Internal => Code::Internal,
@@ -169,7 +177,8 @@ impl ApiError {
             Code::Forbidden => StatusCode::FORBIDDEN,
             Code::RoomExists | Code::RoomFull | Code::Replaced => StatusCode::CONFLICT,
             Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Code::RoomClosed | Code::SessionEnded => StatusCode::GONE,
+            Code::RoomClosed | Code::Kicked | Code::SessionEnded => StatusCode::GONE,
+            Code::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
             Code::LimitReached
             | Code::Unavailable
             | Code::ShuttingDown

@@ -1,15 +1,20 @@
 //! Trusted proxies, and what they forward about a client.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::header::Entry;
 use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
+use parking_lot::RwLock;
 
 use super::error::ApiError;
+use super::hop::{HOP, HopKey, Hopped};
 
 /// The remote address of a request's connection.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +23,14 @@ pub(crate) struct PeerAddress(pub SocketAddr);
 /// Marks requests whose connection to this server is TLS.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OverTls;
+
+/// Marks requests of clients that speak TLS: to this server, to a trusted proxy, or to the node that has forwarded them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientOverTls;
+
+/// Marks requests that another node of the cluster has forwarded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Forwarded;
 
 /// The client's address: the remote address of the connection, or the one that trusted proxies forward.
 #[derive(Debug, Clone, Copy)]
@@ -29,21 +42,50 @@ pub(crate) fn client_address<B>(request: &http::Request<B>) -> IpAddr {
     request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ClientAddress(address)| *address)
 }
 
-/// The networks of `TRUSTED_PROXIES`.
+/// The networks of `TRUSTED_PROXIES`, and the other nodes of the cluster.
 #[derive(Debug)]
-pub struct Proxies(Vec<IpNet>);
+pub struct Proxies {
+    networks: Vec<IpNet>,
+    /// Addresses of the nodes of the cluster, whose connections count for the clients of their requests.
+    nodes: RwLock<HashSet<IpAddr>>,
+    /// The key with which nodes sign forwarded requests.
+    key: Arc<HopKey>,
+}
 
 impl Proxies {
     /// Creates the list of trusted networks.
     pub fn new(networks: &[IpNet]) -> Self {
-        Self(networks.to_vec())
+        Self { networks: networks.to_vec(), nodes: RwLock::default(), key: Arc::default() }
     }
 
     /// Returns whether an address is that of a trusted proxy.
     pub fn trusts(&self, address: IpAddr) -> bool {
         // A dual-stack socket reports IPv4 addresses in mapped form.
         let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        self.networks.iter().any(|network| network.contains(&address))
+    }
+
+    /// Returns the key with which nodes of the cluster sign forwarded requests.
+    pub fn hop_key(&self) -> &Arc<HopKey> {
+        &self.key
+    }
+
+    /// Sets the addresses of the nodes of the cluster.
+    pub fn set_nodes(&self, nodes: HashSet<IpAddr>) {
+        *self.nodes.write() = nodes;
+    }
+
+    /// Returns whether connections of an address are those of a proxy or of another node, and count for their clients.
+    pub fn forwards(&self, address: IpAddr) -> bool {
+        self.trusts(address) || self.nodes.read().contains(&address.to_canonical())
+    }
+
+    /// Takes the header of a request that another node has forwarded. Returns the client that it names.
+    fn take_hop(&self, request: &mut Request) -> Option<Hopped> {
+        match request.headers_mut().entry(HOP) {
+            Entry::Occupied(header) => self.key.verify(&header.remove(), SystemTime::now()),
+            Entry::Vacant(_) => None,
+        }
     }
 
     /// Returns the nearest address on the request's path that is not a trusted proxy. Each proxy appends its remote
@@ -108,8 +150,17 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 
 /// Determines the address of clients, for [`client_address`].
 pub(crate) async fn find_client(State(proxies): State<Arc<Proxies>>, mut request: Request, next: Next) -> Response {
-    if let Some(address) = proxies.client(&request) {
+    let hopped = proxies.take_hop(&mut request);
+    let address = hopped.map(|hopped| hopped.address).or_else(|| proxies.client(&request));
+    if let Some(address) = address {
         request.extensions_mut().insert(ClientAddress(address));
+    }
+    let is_tls = hopped.map_or_else(|| proxies.came_over_tls(&request), |hopped| hopped.is_tls);
+    if is_tls {
+        request.extensions_mut().insert(ClientOverTls);
+    }
+    if hopped.is_some() {
+        request.extensions_mut().insert(Forwarded);
     }
     next.run(request).await
 }

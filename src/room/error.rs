@@ -19,6 +19,7 @@ pub enum Code {
     PayloadTooLarge,
     Replaced,
     RoomClosed,
+    Kicked,
     ShuttingDown,
     Internal,
     TransportError,
@@ -28,6 +29,8 @@ pub enum Code {
     RoomExists,
     /// REST only: the engine of the cluster does not answer.
     Unavailable,
+    /// REST only: the node of the peer does not answer.
+    NoAnswer,
     /// REST only: the path does not exist.
     NotFound,
     /// REST only: the path does not support the method.
@@ -53,13 +56,14 @@ impl Code {
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
             Self::Replaced => "REPLACED",
             Self::RoomClosed => "ROOM_CLOSED",
+            Self::Kicked => "KICKED",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Internal => "INTERNAL",
             Self::TransportError => "TRANSPORT_ERROR",
             Self::ProduceError => "PRODUCE_ERROR",
             Self::ConsumeError => "CONSUME_ERROR",
             Self::RoomExists => "ROOM_EXISTS",
-            Self::Unavailable => "UNAVAILABLE",
+            Self::Unavailable | Self::NoAnswer => "UNAVAILABLE",
             Self::NotFound => "NOT_FOUND",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
         }

@@ -151,6 +151,8 @@ pub enum RemovalReason {
     Closed,
     /// One of the two peers hung up.
     HungUp,
+    /// An operator removed this peer.
+    Kicked,
 }
 
 /// The kind of id by which a target was found.

@@ -110,6 +110,11 @@ impl Room {
         self.remote.insert(connection);
     }
 
+    /// Notes that a peer is one of this node.
+    pub(super) fn set_local(&mut self, connection: ConnectionId) {
+        self.remote.remove(&connection);
+    }
+
     /// Returns the number of peers of other nodes.
     pub(super) fn remote_count(&self) -> usize {
         self.remote.len()
@@ -267,6 +272,13 @@ impl Room {
         let mut deliveries = vec![Delivery { to: self.all(), event }];
         deliveries.extend(self.remove_all(LeaveReason::Closed));
         deliveries
+    }
+
+    /// Removes a peer for an operator. Returns `None` if the connection is not in the room.
+    pub fn kick(&mut self, connection: ConnectionId) -> Option<Vec<Delivery>> {
+        let left = self.remove(connection, LeaveReason::Kicked)?;
+        let event = Event::Removed { room: self.id.clone(), reason: RemovalReason::Kicked };
+        Some(vec![Delivery { to: Recipients::One(connection), event }, left])
     }
 
     /// Removes all peers, without notifying them of each other's leaves.

@@ -1,29 +1,39 @@
 //! Makes this server a node of a cluster.
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout_at};
 use tracing::{info, warn};
 
 use crate::clock::Moment;
 use crate::cluster::node::Settings;
-use crate::cluster::redis::{self, EngineTarget, Engines, NodeIdentity, RedisEngine};
-use crate::cluster::{Cluster, Host, Node};
+use crate::cluster::redis::{self, EngineTarget, Engines, NodeIdentity, NodeLoad, RedisEngine};
+use crate::cluster::{Cluster, Engine, Host, Nodes};
 use crate::config::Config;
 use crate::lifecycle::Lifecycle;
+use crate::request::proxies::Proxies;
 use crate::room::LeaveReason;
 use crate::session::Hub;
 use crate::tls;
+use crate::transport::hop::{FindNode, Hop};
+use crate::transport::socketio::SocketIoEndpoint;
 
 /// Maximum size of all frames that a node keeps to send them again.
 const KEPT_BYTES: usize = 16 << 20;
 
 /// How often rooms are removed that wait for their first peer for too long.
 const SWEEP: Duration = Duration::from_secs(10);
+
+/// How often the nodes are listed.
+const LIST_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often that is tried until the engine answers for the first time.
+const FIRST_LIST: Duration = Duration::from_millis(20);
 
 /// A setting of the cluster that is not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +77,7 @@ pub(super) fn start(
     let all = all.join(",");
     let scheme = if config.has_tls() { "https" } else { "http" };
     let (refuse, refused) = mpsc::channel(1);
-    let (mut nodes, mut links) = (Vec::new(), Vec::new());
+    let (mut connections, mut wakes, mut links) = (Vec::new(), Vec::new(), Vec::new());
     for target in targets {
         let identity = NodeIdentity {
             prefix: settings.cluster_prefix.clone(),
@@ -81,13 +91,14 @@ pub(super) fn start(
         };
         info!(node = identity.name, address = identity.address, engine = target.host(), "joining the cluster");
         let (engine, link) = RedisEngine::new(identity, target, refuse.clone());
-        let host = Arc::clone(hub) as Arc<dyn Host>;
-        let node = Node::new(host, Box::new(engine), Settings { lease, kept_bytes: KEPT_BYTES });
         let waking = Arc::clone(&link);
-        nodes.push((node, Box::new(move || waking.wake()) as Box<dyn Fn() + Send + Sync>));
+        connections.push(Box::new(engine) as Box<dyn Engine>);
+        wakes.push(Box::new(move || waking.wake()) as Box<dyn Fn() + Send + Sync>);
         links.push(link);
     }
-    let cluster = Cluster::new(nodes, Moment::now);
+    let host = Arc::clone(hub) as Arc<dyn Host>;
+    let nodes = Nodes::new(&host, connections, Settings { lease, kept_bytes: KEPT_BYTES });
+    let cluster = Cluster::new(nodes, wakes, Moment::now);
     hub.set_cluster(Arc::clone(&cluster));
     for (index, link) in links.iter().enumerate() {
         let stopping = lifecycle.clone();
@@ -95,9 +106,40 @@ pub(super) fn start(
             redis::run(Arc::clone(&cluster), index, Arc::clone(link), async move { stopping.stopping().await });
         lifecycle.spawn_lasting(serving);
     }
+    for link in &links {
+        let hub = Arc::downgrade(hub);
+        link.set_load(move || hub.upgrade().map(|hub| load(&hub)).unwrap_or_default());
+    }
     let engines = Arc::new(Engines::new(cluster, links, name));
     lifecycle.spawn_lasting(sweep(Arc::clone(&engines), lifecycle.clone()));
     Membership { engines, refused }
+}
+
+fn load(hub: &Hub) -> NodeLoad {
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let (participants, connections) = (count(hub.rooms().counts().peers), count(hub.open_connections()));
+    NodeLoad { participants, connections, is_draining: hub.is_draining() }
+}
+
+/// Lists the nodes of the cluster from time to time: the key of their requests to each other, and their addresses.
+async fn watch_nodes(engines: Arc<Engines>, proxies: Arc<Proxies>, lifecycle: Lifecycle) {
+    loop {
+        // Soon, until the engine answers for the first time.
+        let delay = if engines.known_nodes().is_some() { LIST_INTERVAL } else { FIRST_LIST };
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = lifecycle.stopping() => return,
+        }
+        let Ok(table) = engines.list_nodes().await else { continue };
+        proxies.hop_key().set(&table.secret);
+        let hosts = table.nodes.iter().filter_map(|node| node.address.parse::<Uri>().ok());
+        let addresses = hosts.filter_map(|uri| {
+            let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+            // Nodes that are named by a host name count as clients.
+            host.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+        });
+        proxies.set_nodes(addresses.collect());
+    }
 }
 
 async fn sweep(engines: Arc<Engines>, lifecycle: Lifecycle) {
@@ -113,6 +155,29 @@ async fn sweep(engines: Arc<Engines>, lifecycle: Lifecycle) {
 impl Membership {
     pub(super) fn engines(&self) -> &Arc<Engines> {
         &self.engines
+    }
+
+    /// Forwards requests of polling clients to the nodes that have their sessions.
+    pub(super) fn forward_polling(
+        &self,
+        endpoint: &SocketIoEndpoint,
+        proxies: &Arc<Proxies>,
+        hub: &Arc<Hub>,
+        lifecycle: &Lifecycle,
+    ) {
+        let (engines, keys) = (Arc::clone(&self.engines), Arc::clone(proxies.hop_key()));
+        let find: FindNode = Box::new(move |name, is_fresh| {
+            let (engines, keys, name) = (Arc::clone(&engines), Arc::clone(&keys), name.to_owned());
+            Box::pin(async move {
+                let table = engines.nodes_with(&name, is_fresh).await?;
+                keys.set(&table.secret);
+                Some(table.nodes.iter().find(|node| node.name == name)?.address.clone())
+            })
+        });
+        let (name, key) = (self.engines.name().to_owned(), Arc::clone(proxies.hop_key()));
+        endpoint.set_hop(Hop::new(name, find, key, Arc::clone(hub), lifecycle.clone()));
+        let watching = watch_nodes(Arc::clone(&self.engines), Arc::clone(proxies), lifecycle.clone());
+        lifecycle.spawn_lasting(watching);
     }
 
     /// Resolves with the reason when this node may not be part of the cluster.

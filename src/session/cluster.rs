@@ -6,7 +6,9 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tracing::info;
 
@@ -17,7 +19,7 @@ use super::pending_join::{JoinAnswer, Joined, PendingJoin};
 use super::state::SessionState;
 use crate::clock::Moment;
 use crate::cluster::node::JoinRequest;
-use crate::cluster::{Cluster, Host, Refusal, SignalFailure, Undelivered};
+use crate::cluster::{Cluster, Host, Incarnation, Refusal, Resumed, SignalFailure, Undelivered};
 use crate::dialect::{self, Failure, Frame, RequestError, WelcomeLater};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::MessageKind;
@@ -119,6 +121,23 @@ impl Hub {
         }
     }
 
+    /// Asks the node that has the session of a peer to remove it from a room for an operator. Resolves with whether the peer was
+    /// there; `None` if that node does not answer within `limit`.
+    pub async fn kick_elsewhere(
+        &self,
+        holder: Incarnation,
+        room: &RoomId,
+        connection: ConnectionId,
+        limit: Duration,
+    ) -> Option<bool> {
+        let (id, (answer, answered)) = (Host::random(self), oneshot::channel());
+        self.kicks.insert(id, answer);
+        self.cluster()?.kick(holder, room, connection, id);
+        let answer = tokio::time::timeout(limit, answered).await;
+        self.kicks.remove(&id);
+        answer.ok().and_then(Result::ok)
+    }
+
     /// Asks the cluster for a place in a room.
     fn ask_cluster(
         &self,
@@ -129,10 +148,16 @@ impl Hub {
         let (answer, answered) = oneshot::channel();
         if let Some(cluster) = self.cluster() {
             let key = (request.room.clone(), request.connection);
-            self.joins.insert(key, PendingJoin { state: Arc::clone(state), welcome, answer });
+            self.joins.insert(key, PendingJoin { state: Arc::clone(state), welcome, answer, since: Instant::now() });
             cluster.join(request);
         }
         answered
+    }
+
+    /// Returns whether a join of a session is not answered yet.
+    pub(super) fn is_joining(&self, state: &SessionState) -> bool {
+        let joining = state.joining.lock().clone();
+        joining.is_some_and(|room| self.joins.contains_key(&(room, state.id)))
     }
 
     /// Takes the join back that a session may wait for, or that was answered just now.
@@ -183,10 +208,13 @@ impl Host for Hub {
 
     fn joined(&self, room: &RoomId, connection: ConnectionId, outcome: Result<Applied, Refusal>, now: Moment) {
         let pending = self.joins.remove(&(room.clone(), connection)).map(|(_, pending)| pending);
+        if let Some(pending) = &pending {
+            self.metrics.cluster().join_took(pending.since.elapsed());
+        }
         match (outcome, pending) {
             (Ok(applied), pending) => {
                 let (mut welcome, mut answer) = (None, None);
-                if let Some(PendingJoin { state, welcome: write, answer: waiting }) = pending {
+                if let Some(PendingJoin { state, welcome: write, answer: waiting, .. }) = pending {
                     state.has_joined.store(true, Ordering::Relaxed);
                     if let Answer::Joined(snapshot) = &applied.answer {
                         welcome = self.contain(connection, || write(snapshot, now.time)).flatten();
@@ -232,7 +260,49 @@ impl Host for Hub {
         self.tell_failure(*from, &Failure::new(code, message), room, Some(target.as_str()));
     }
 
+    fn claimed(&self, connection: ConnectionId, request: &[u8]) -> bool {
+        self.grant_claim(connection, request)
+    }
+
+    fn release(&self, connection: ConnectionId) -> Option<Bytes> {
+        self.release_session(connection)
+    }
+
+    fn resumed(&self, connection: ConnectionId, session: &[u8]) -> Resumed {
+        self.restore(connection, session).map_or(Resumed::Lost, |()| Resumed::Away)
+    }
+
+    fn catch_up(&self, applied: &Applied, now: Moment) {
+        self.deliver_missed(applied, now.time);
+    }
+
+    fn arrived(&self, connection: ConnectionId) {
+        self.decide_claim(connection);
+    }
+
+    fn refused(&self, connection: ConnectionId) {
+        self.decide_claim(connection);
+    }
+
+    fn echoed(&self, after: Duration) {
+        self.metrics.cluster().echo_took(after);
+    }
+
+    fn kick(&self, room: &RoomId, connection: ConnectionId) -> bool {
+        self.kick_peer(room, connection)
+    }
+
+    fn kicked(&self, id: u64, is_done: bool) {
+        if let Some((_, answer)) = self.kicks.remove(&id) {
+            // Who asked may have given up.
+            _ = answer.send(is_done);
+        }
+    }
+
     fn end(&self, connection: ConnectionId) {
+        if self.end_claimed(connection) {
+            return;
+        }
         if let Some(entry) = self.directory.get(connection) {
             entry.mailbox.close();
         }

@@ -5,7 +5,8 @@
 //! which [`Hub::drain`] takes it.
 //!
 //! Other peers see a peer that the server disconnects as away rather than left, since its client is
-//! about to join the next process, and media between two peers continues meanwhile.
+//! about to join the next process, and media between two peers continues meanwhile. In a cluster the sessions themselves
+//! stay, for their clients to resume them on other nodes.
 //!
 //! A handshake that is already answered is admitted and then closed, not refused: official
 //! Socket.IO clients give up after a refused CONNECT, but reconnect after a lost transport.
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::directory::Entry;
 use super::hub::Hub;
+use super::resume_token::ResumeToken;
 use crate::id::ConnectionId;
 use crate::room::LeaveReason;
 
@@ -47,7 +49,18 @@ impl Hub {
             sleep_until(started + period * nth / count).await;
             self.drain_one(id);
         }
-        // No away session will be resumed any more.
+        if self.cluster().is_none() {
+            // No away session will be resumed any more.
+            self.end_away_sessions();
+        }
+    }
+
+    /// Waits until the sessions of this node have moved to other nodes or ended, at most until `deadline`, while `may_wait`.
+    /// Then ends those that are left.
+    pub async fn hand_over(&self, deadline: Instant, may_wait: impl Fn() -> bool) {
+        while self.resumable.has_any() && may_wait() && Instant::now() < deadline {
+            sleep_until(deadline.min(Instant::now() + self.timeouts.sweep_interval)).await;
+        }
         self.end_away_sessions();
     }
 
@@ -63,6 +76,16 @@ impl Hub {
     /// while the server drains, every peer that did not leave by itself.
     pub(super) fn shows_as_away(&self, reason: LeaveReason) -> bool {
         self.is_draining() && !matches!(reason, LeaveReason::Left | LeaveReason::HungUp)
+    }
+
+    /// Returns whether sessions that end for this reason may be resumed on other nodes.
+    pub(super) fn hands_over(&self, reason: LeaveReason) -> bool {
+        self.shows_as_away(reason) && self.cluster().is_some()
+    }
+
+    /// Returns whether the session of a resume token is kept for other nodes only, because this one drains.
+    pub fn is_kept_for_others(&self, token: &ResumeToken) -> bool {
+        self.is_draining() && self.cluster().is_some() && self.has_session(token)
     }
 
     /// Completes when no connection is open.

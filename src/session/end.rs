@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
+use parking_lot::MutexGuard;
 use tracing::info;
 
 use super::admission::Evict;
@@ -15,7 +16,8 @@ use super::directory::Entry;
 use super::handle::Session;
 use super::hub::Hub;
 use super::queue_depth::QueueDepth;
-use super::state::{SessionState, Status};
+use super::replay_buffer::ResumeLimits;
+use super::state::{Ownership, SessionState, Status};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{Event, LeaveReason, RemovalReason};
 
@@ -24,6 +26,12 @@ impl Session {
     /// end by the connection that owns the session has an effect; returns whether this was it.
     pub fn end(&self, reason: LeaveReason) -> bool {
         let Some(mut ownership) = self.owner() else { return false };
+        if self.hub.hands_over(reason)
+            && let Some(limits) = self.resume_limits(&ownership)
+        {
+            self.keep(ownership, limits, reason);
+            return true;
+        }
         ownership.status = Status::Ended;
         drop(ownership);
         self.hub.record_closed(&self.state, reason);
@@ -37,15 +45,25 @@ impl Session {
     /// Ends the lost connection of the session, which stays away if it can be resumed, and ends
     /// otherwise. Returns as [`Session::end`].
     pub fn lose(&self, reason: LeaveReason) -> bool {
-        let (hub, state) = (&self.hub, &self.state);
-        let Some(mut ownership) = self.owner() else { return false };
-        let limits = hub
-            .resume_limits()
-            .filter(|_| ownership.token.is_some() && state.has_joined.load(Ordering::Relaxed) && !hub.is_draining());
+        let Some(ownership) = self.owner() else { return false };
+        let limits = self.resume_limits(&ownership).filter(|_| !self.hub.is_draining());
         let Some(limits) = limits else {
             drop(ownership);
             return self.end(reason);
         };
+        self.keep(ownership, limits, reason);
+        true
+    }
+
+    /// Returns the limits on the resumption of this session, if it can be resumed.
+    fn resume_limits(&self, ownership: &Ownership) -> Option<ResumeLimits> {
+        let can_resume = ownership.token.is_some() && self.state.has_joined.load(Ordering::Relaxed);
+        self.hub.resume_limits().filter(|_| can_resume)
+    }
+
+    /// Makes the session an away one.
+    fn keep(&self, mut ownership: MutexGuard<'_, Ownership>, limits: ResumeLimits, reason: LeaveReason) {
+        let (hub, state) = (&self.hub, &self.state);
         let until = Instant::now() + limits.time;
         ownership.status = Status::Away(until);
         let closer: Arc<dyn Evict> = Arc::new(AwaySession { hub: Arc::clone(hub), id: state.id });
@@ -61,7 +79,6 @@ impl Session {
         if let Some(permit) = permit {
             permit.lose(eviction, hub.resumable.away_limit.max());
         }
-        true
     }
 }
 
@@ -152,6 +169,14 @@ impl Hub {
         };
         self.deliver(&applied, None, SystemTime::now());
         info!(room = %id, "room closed");
+        true
+    }
+
+    /// Removes a peer of this node from a room for an operator; returns false if it is not in it.
+    pub fn kick_peer(&self, room: &RoomId, connection: ConnectionId) -> bool {
+        let Some(applied) = self.rooms().kick(connection, room) else { return false };
+        self.deliver(&applied, None, SystemTime::now());
+        info!(%room, %connection, "peer removed by an operator");
         true
     }
 

@@ -40,6 +40,14 @@ impl Hub {
         delivered
     }
 
+    /// Queues what a session has missed of a room, which the others know already.
+    pub(super) fn deliver_missed(&self, applied: &Applied, now: SystemTime) {
+        let mut delivered = Delivered::default();
+        for delivery in &applied.deliveries {
+            self.deliver_one(delivery, applied.room(), None, now, &mut delivered);
+        }
+    }
+
     /// Logs joins and leaves, and tells the other nodes of a cluster what local peers do.
     fn note(&self, event: &Event) {
         match event {

@@ -69,8 +69,9 @@ impl Session {
     /// Replaces the resume token after its use. The used one stays valid until
     /// [`Session::has_new_token`].
     pub fn renew_token(&self, used: ResumeToken) -> Option<ResumeToken> {
+        let token = self.hub.new_resume_token(self.state.id);
         let mut ownership = self.owner()?;
-        ownership.token = ResumeToken::random(self.state.id);
+        ownership.token = token;
         ownership.spent = Some(used);
         ownership.token.clone()
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
+use tokio::sync::oneshot;
 use tracing::error;
 
 use super::access::AccessPolicy;
@@ -16,6 +17,7 @@ use super::expiries::Expiries;
 use super::invalid_tokens::InvalidTokens;
 use super::mailbox::{Mailbox, Sink};
 use super::notices::{Notices, limit_hit};
+use super::pending_claim::PendingClaim;
 use super::pending_join::PendingJoin;
 use super::rate_limit::{MessageRate, RateLimiter};
 use super::refused_handshakes::RefusedHandshakes;
@@ -51,6 +53,10 @@ pub struct Hub {
     pub(super) cluster: OnceLock<Arc<Cluster>>,
     /// Joins that the cluster has not answered.
     pub(super) joins: DashMap<(RoomId, ConnectionId), PendingJoin>,
+    /// Sessions of other nodes that clients of this one wait for.
+    pub(super) claims: DashMap<ConnectionId, PendingClaim>,
+    /// Removals of peers that other nodes are asked for.
+    pub(super) kicks: DashMap<u64, oneshot::Sender<bool>>,
 }
 
 /// Limits on connections and sessions.
@@ -93,6 +99,8 @@ impl Hub {
             media: OnceLock::new(),
             cluster: OnceLock::new(),
             joins: DashMap::new(),
+            claims: DashMap::new(),
+            kicks: DashMap::new(),
         }
     }
 
@@ -200,7 +208,7 @@ impl Hub {
 
     /// Creates the resume token of a new session; returns `None` if sessions cannot be resumed.
     pub fn new_resume_token(&self, id: ConnectionId) -> Option<ResumeToken> {
-        self.limits.resume.and_then(|_| ResumeToken::random(id))
+        self.limits.resume.and_then(|_| ResumeToken::random(id, self.cluster().map(|cluster| cluster.token_of(id))))
     }
 
     /// Creates the mailbox of a new session.

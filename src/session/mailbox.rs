@@ -348,5 +348,6 @@ impl Mailbox {
     }
 }
 
+mod moved;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! A join that waits for the cluster.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -15,6 +16,8 @@ pub(super) struct PendingJoin {
     pub(super) state: Arc<SessionState>,
     pub(super) welcome: WelcomeLater,
     pub(super) answer: oneshot::Sender<JoinAnswer>,
+    /// When the cluster was asked.
+    pub(super) since: Instant,
 }
 
 /// The answer to a join. If it is refused, the join may be tried again.

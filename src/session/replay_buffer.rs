@@ -56,6 +56,14 @@ impl<T> ReplayBuffer<T> {
         Self { limits, next: 1, held: VecDeque::new(), bytes: 0, is_away: false, seen: 0 }
     }
 
+    /// Creates the buffer of an away session whose client has received all frames up to `seen`, with those after that, each
+    /// with its length in bytes.
+    pub fn restored(limits: ResumeLimits, next: u64, seen: u64, now: Instant, frames: Vec<(usize, T)>) -> Self {
+        let bytes = frames.iter().map(|(bytes, _)| bytes).sum();
+        let held = frames.into_iter().map(|(bytes, frame)| Held { sent: now, bytes, frame }).collect();
+        Self { limits, next, held, bytes, is_away: true, seen }
+    }
+
     /// Returns the number of the next frame.
     pub fn next(&self) -> u64 {
         self.next

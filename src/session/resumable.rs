@@ -42,6 +42,11 @@ impl Resumable {
         self.sessions.iter().map(|session| *session.key()).collect()
     }
 
+    /// Returns whether there is any session.
+    pub(super) fn has_any(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+
     /// Returns the number of away sessions.
     pub(super) fn away(&self) -> usize {
         self.away.load(Ordering::Relaxed)

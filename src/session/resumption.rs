@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::MutexGuard;
 use tracing::info;
 
 use super::admission::Permit;
@@ -12,9 +13,20 @@ use super::hub::Hub;
 use super::mailbox::Mailbox;
 use super::replay_buffer::ReplayError;
 use super::resume_token::ResumeToken;
-use super::state::{SessionState, Status};
+use super::state::{Ownership, SessionState, Status};
 use crate::id::{ConnectionId, PeerId};
 use crate::room::LeaveReason;
+
+/// A request to resume a session.
+pub(super) struct Resumption<'a> {
+    pub(super) token: &'a ResumeToken,
+    /// Number of the last frame that the client has received.
+    pub(super) seen: u64,
+    /// The subject of the access token of the client, where tokens are required.
+    pub(super) subject: Option<&'a PeerId>,
+    /// Whether the session is to continue on another node.
+    pub(super) is_elsewhere: bool,
+}
 
 impl Hub {
     /// Resumes the session of a resume token for a client that has received all frames up to
@@ -32,7 +44,8 @@ impl Hub {
     ) -> Option<(Session, Arc<Mailbox>)> {
         let state = self.resumable.get(token.id()).filter(|_| !self.is_draining());
         let resumed = state.and_then(|state| {
-            let generation = self.take_over(&state, token, seen, subject, permit)?;
+            let generation =
+                self.take_over(&state, &Resumption { token, seen, subject, is_elsewhere: false }, permit)?;
             let mailbox = Arc::clone(&state.mailbox);
             Some((Session { hub: Arc::clone(self), state, generation }, mailbox))
         });
@@ -44,21 +57,54 @@ impl Hub {
     fn take_over(
         &self,
         state: &Arc<SessionState>,
-        token: &ResumeToken,
-        seen: u64,
-        subject: Option<&PeerId>,
+        resumption: &Resumption<'_>,
         permit: Option<&Arc<Permit>>,
     ) -> Option<u64> {
+        let (mut ownership, was_away) = self.check_out(state, resumption)?;
+        ownership.generation += 1;
+        ownership.closer = None;
+        ownership.status = Status::Connected;
+        let generation = ownership.generation;
+        let before = std::mem::replace(&mut *state.permit.lock(), permit.cloned());
+        if was_away {
+            self.resumable.record_back();
+            self.directory.record_opened();
+            state.metrics.opened();
+            self.announce(state.id, false);
+        }
+        drop(ownership);
+        // If the previous connection is still open, its permit counts until it is closed.
+        if let Some(before) = before.filter(|_| was_away) {
+            before.release();
+        }
+        state.settle();
+        info!(connection = %state.id, dialect = state.dialect.name, was_away, "resumed");
+        Some(generation)
+    }
+
+    /// Takes a session from its connection, for a client that may resume it and for which all missed frames are kept. Returns
+    /// the session, locked, and whether it was away.
+    pub(super) fn check_out<'a>(
+        &self,
+        state: &'a Arc<SessionState>,
+        resumption: &Resumption<'_>,
+    ) -> Option<(MutexGuard<'a, Ownership>, bool)> {
+        let Resumption { token, seen, subject, is_elsewhere } = *resumption;
         // Another user's resume token has no effect.
         if state.identity.grant().map(|grant| grant.subject.clone()).as_ref() != subject {
             return None;
         }
         let mut ownership = state.ownership.lock();
         let is_valid = [&ownership.token, &ownership.spent].into_iter().flatten().any(|own| own.matches(token));
-        if !is_valid || ownership.status == Status::Ended {
+        let was_away = match ownership.status {
+            Status::Connected => false,
+            Status::Away(_) => true,
+            Status::Moving { .. } | Status::Ended => return None,
+        };
+        // A join that is not answered yet cannot move.
+        if !is_valid || is_elsewhere && self.is_joining(state) {
             return None;
         }
-        let was_away = ownership.status != Status::Connected;
         let prepared = if self.has_nothing_to_resume(state, seen) {
             Err(ReplayError::Gone)
         } else {
@@ -79,25 +125,7 @@ impl Hub {
             self.end_session(state, LeaveReason::TimedOut);
             return None;
         }
-        ownership.generation += 1;
-        ownership.closer = None;
-        ownership.status = Status::Connected;
-        let generation = ownership.generation;
-        let before = std::mem::replace(&mut *state.permit.lock(), permit.cloned());
-        if was_away {
-            self.resumable.record_back();
-            self.directory.record_opened();
-            state.metrics.opened();
-            self.announce(state.id, false);
-        }
-        drop(ownership);
-        // If the previous connection is still open, its permit counts until it is closed.
-        if let Some(before) = before.filter(|_| was_away) {
-            before.release();
-        }
-        state.settle();
-        info!(connection = %state.id, dialect = state.dialect.name, was_away, "resumed");
-        Some(generation)
+        Some((ownership, was_away))
     }
 
     /// Returns whether a session is in no room and its client has missed nothing. A client that

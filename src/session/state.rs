@@ -56,6 +56,10 @@ pub(super) enum Status {
     Connected,
     /// The session has no connection and may be resumed until this time.
     Away(Instant),
+    /// A client resumes the session on another node, which has asked for the frames after `seen`.
+    Moving {
+        seen: u64,
+    },
     Ended,
 }
 

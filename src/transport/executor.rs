@@ -13,9 +13,9 @@
 //! read until the pause is over.
 
 mod end;
-mod joining;
 mod sessions;
 mod steps;
+mod waiting;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ use http::HeaderValue;
 use tokio::time::Sleep;
 
 pub(super) use self::end::End;
-pub(super) use self::joining::Deferred;
-use self::joining::PendingJoin;
+pub(super) use self::waiting::Deferred;
+use self::waiting::Waiting;
 use super::message_log::{self, Sender};
 use super::queue::SendQueue;
 use super::throttle::poll_delay;
@@ -64,8 +64,8 @@ pub(super) struct Executor {
     /// The page's origin, for the log, if a CONNECT packet may still be refused for its token.
     origin: Option<Box<str>>,
     pause: Option<Pause>,
-    /// The join that the pause waits for, in a cluster.
-    joining: Option<Box<PendingJoin>>,
+    /// The request that the pause waits for, in a cluster.
+    waiting: Option<Box<Waiting>>,
     /// Whether the client closed the connection deliberately, so that its sessions end at once.
     has_left: bool,
 }
@@ -112,7 +112,7 @@ impl Executor {
             denied_tokens: 0,
             origin: None,
             pause: None,
-            joining: None,
+            waiting: None,
             has_left: false,
         }
     }
@@ -200,8 +200,8 @@ impl Executor {
                 return Poll::Pending;
             }
             self.pause = None;
-            if self.joining.is_some() {
-                self.join_answered();
+            if self.waiting.is_some() {
+                self.cluster_answered();
                 if self.pause.is_some() {
                     return self.poll_pause(context);
                 }

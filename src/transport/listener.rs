@@ -102,7 +102,7 @@ impl Acceptor {
                         }
                     };
                     let permit = self.proxies.as_ref().map(|proxies| {
-                        let is_proxy = proxies.trusts(address.ip());
+                        let is_proxy = proxies.forwards(address.ip());
                         self.hub.admission().accept(address.ip(), is_proxy)
                     });
                     let connection = self.clone().serve_connection(stream, address, pending.clone(), permit.clone());

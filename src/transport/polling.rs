@@ -25,7 +25,7 @@ mod upgrade;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ use self::handler::Handler;
 use self::payload::PollResponse;
 pub(super) use self::session::PollingSession;
 use super::executor::Executor;
+use super::hop::Hop;
 use super::queue::SendQueue;
 use super::socketio::{PATH, Query, SocketIoSettings, engine_error};
 use crate::dialect::socketio::{Client, Setup};
@@ -55,7 +56,7 @@ use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Limit;
 use crate::request::error::ApiError;
-use crate::request::proxies::client_address;
+use crate::request::proxies::{ClientOverTls, client_address};
 use crate::request::token::token_of;
 use crate::room::LeaveReason;
 use crate::session::{ConnectionPermit, Hub, Opening, Permit};
@@ -85,11 +86,18 @@ struct Inner {
     lifecycle: Lifecycle,
     settings: SocketIoSettings,
     service: EngineIoService<Handler, NotFoundService>,
+    /// Set in a cluster: session ids end with the name of this node.
+    hop: Arc<OnceLock<Hop>>,
     sessions: Arc<Sessions>,
 }
 
 impl Polling {
-    pub(super) fn new(hub: Arc<Hub>, lifecycle: Lifecycle, settings: SocketIoSettings) -> Self {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        lifecycle: Lifecycle,
+        settings: SocketIoSettings,
+        hop: Arc<OnceLock<Hop>>,
+    ) -> Self {
         let config = EngineIoConfig::builder()
             .req_path(PATH)
             .ping_interval(settings.ping_interval)
@@ -98,7 +106,7 @@ impl Polling {
             .max_buffer_size(LIBRARY_QUEUE)
             .build();
         let service = EngineIoService::with_config(Arc::new(Handler), config);
-        Self(Arc::new(Inner { hub, lifecycle, settings, service, sessions: Arc::default() }))
+        Self(Arc::new(Inner { hub, lifecycle, settings, service, hop, sessions: Arc::default() }))
     }
 
     /// Returns the live connection with an Engine.IO session id.
@@ -150,10 +158,11 @@ impl Polling {
                 let opened =
                     self.0.hub.open_permit(connection.map(Arc::as_ref), client_address(&request), Opening::Polling);
                 let (token, uri) = (token_of(&request), query.uri(request.uri()));
+                let is_tls = request.extensions().get::<ClientOverTls>().is_some();
                 let origin = request.headers().get(header::ORIGIN).cloned();
                 drop(request);
                 match opened {
-                    Ok(permit) => self.open(query, &uri, permit, token, origin).await,
+                    Ok(permit) => self.open(query, &uri, permit, token, origin, is_tls).await,
                     Err(refused) => ApiError::from(refused).into_response(),
                 }
             }
@@ -185,17 +194,20 @@ impl Polling {
         permit: Arc<Permit>,
         token: Option<String>,
         origin: Option<HeaderValue>,
+        is_tls: bool,
     ) -> Response {
-        let Inner { hub, lifecycle, settings, sessions, .. } = &*self.0;
+        let Inner { hub, lifecycle, settings, sessions, hop, .. } = &*self.0;
         let queue = SendQueue::new(settings.queue);
         let session = PollingSession::new(query.revision, Arc::clone(&queue), Arc::downgrade(sessions));
         let mut slim = slim_request(Method::GET, uri, Body::empty());
         slim.extensions_mut().insert(Arc::clone(&session));
         let (response, body) = self.call(slim).await;
         let Some(sid) = session.sid() else { return engine_error(3, "Bad request") };
+        let tagged = hop.get().map(|hop| format!("{sid}.{}", hop.name()));
         let client = Client::new(Setup {
             revision: query.revision,
-            sid: sid.as_str().into(),
+            // Clients of revision 3 know themselves by it.
+            sid: tagged.as_deref().unwrap_or(sid.as_str()).into(),
             is_opened: true,
             token,
             ping_interval: settings.ping_interval,
@@ -212,7 +224,15 @@ impl Polling {
         session.act(|executor| executor.open(None));
         let (first, later) = (settings.connect_timeout(), settings.handshake_timeout);
         lifecycle.spawn(session.supervise(lifecycle.clone(), first, later));
-        response.map(|()| Body::from(body))
+        match (hop.get(), tagged) {
+            (Some(hop), Some(tagged)) => {
+                let opening = PollResponse::opening(query.revision, &body, sid.as_str(), &tagged);
+                let mut response = opening.into_response();
+                response.headers_mut().extend([(header::SET_COOKIE, affinity_cookie(hop.name(), is_tls))]);
+                response
+            }
+            _ => response.map(|()| Body::from(body)),
+        }
     }
 
     /// Answers a poll as soon as there is something to send.
@@ -334,6 +354,14 @@ fn slim_request<B>(method: Method, uri: &Uri, body: B) -> http::Request<B> {
     let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("token=")).collect();
     *request.uri_mut() = format!("{path}?{}", kept.join("&")).parse().expect("a subset of a valid query is valid");
     request
+}
+
+/// Returns the cookie by which load balancers may send all requests of a client to this node.
+fn affinity_cookie(node: &str, is_tls: bool) -> HeaderValue {
+    // Pages of other origins send it over TLS only.
+    let attributes = if is_tls { "; SameSite=None; Secure" } else { "" };
+    let cookie = format!("parlor-node={node}; Path={PATH}; HttpOnly{attributes}");
+    HeaderValue::try_from(cookie).expect("names of nodes are letters, digits and hyphens")
 }
 
 /// Forbids caches between server and client to store payloads.

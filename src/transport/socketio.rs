@@ -8,7 +8,7 @@
 //!   packet, the connection's executor moves to it. A WebSocket that fails before that changes
 //!   nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -20,6 +20,7 @@ use tungstenite::Message;
 
 use super::executor::Executor;
 use super::handshake::{Handshake, into_stream};
+use super::hop::Hop;
 use super::polling::{Polling, PollingSession, Sid};
 use super::queue::{QueueLimits, SendQueue};
 use super::websocket::{Socket, Terms, WebSocketEndpoint, accept};
@@ -29,7 +30,7 @@ use crate::dialect::socketio::{Client, Setup};
 use crate::id::ConnectionId;
 use crate::lifecycle::Lifecycle;
 use crate::request::error::ApiError;
-use crate::request::proxies::client_address;
+use crate::request::proxies::{Forwarded, client_address};
 use crate::request::token::token_of;
 use crate::session::{AdmissionError, ConnectionPermit, Hub, Opening};
 
@@ -73,14 +74,23 @@ pub struct SocketIoEndpoint {
     settings: Arc<SocketIoSettings>,
     polling: Polling,
     websocket: WebSocketEndpoint,
+    /// Reaches the other nodes, in a cluster.
+    hop: Arc<OnceLock<Hop>>,
 }
 
 impl SocketIoEndpoint {
     /// Creates an endpoint whose clients share `hub` and whose WebSocket connections are served by
     /// `websocket`.
     pub fn new(hub: Arc<Hub>, lifecycle: Lifecycle, settings: SocketIoSettings, websocket: WebSocketEndpoint) -> Self {
-        let polling = Polling::new(Arc::clone(&hub), lifecycle, settings.clone());
-        Self { hub, settings: Arc::new(settings), polling, websocket }
+        let hop = Arc::new(OnceLock::new());
+        let polling = Polling::new(Arc::clone(&hub), lifecycle, settings.clone(), Arc::clone(&hop));
+        Self { hub, settings: Arc::new(settings), polling, websocket, hop }
+    }
+
+    /// Makes session ids name this node, and forwards requests for sessions of other nodes to them.
+    pub(crate) fn set_hop(&self, hop: Hop) {
+        // Once is enough.
+        _ = self.hop.set(hop);
     }
 
     /// Asks polling clients to disconnect and waits until they have fetched their queued frames.
@@ -187,7 +197,7 @@ async fn packet(socket: &mut Socket) -> Option<tungstenite::Utf8Bytes> {
 
 /// Answers one HTTP request to a path of Socket.IO.
 pub(crate) async fn serve(State(endpoint): State<SocketIoEndpoint>, request: Request) -> Response {
-    let Some(query) = Query::read(request.uri()) else {
+    let Some(query) = Query::read(request.uri(), endpoint.hop.get().is_some()) else {
         return engine_error(5, "Unsupported protocol version");
     };
     if query.sid.is_none() && endpoint.hub.is_draining() {
@@ -195,6 +205,14 @@ pub(crate) async fn serve(State(endpoint): State<SocketIoEndpoint>, request: Req
     }
     if query.sid.is_none() && endpoint.hub.token_wait(client_address(&request)).is_some() {
         return ApiError::from(AdmissionError::TooManyInvalidTokens).into_response();
+    }
+    if let (Some(hop), Some(node)) = (endpoint.hop.get(), &query.node)
+        && node != hop.name()
+    {
+        // A request that was forwarded once is not forwarded again.
+        let is_forwarded = request.extensions().get::<Forwarded>().is_some();
+        let forwarded = if is_forwarded { None } else { Box::pin(hop.forward(node, request)).await };
+        return forwarded.unwrap_or_else(|| engine_error(1, "Session ID unknown"));
     }
     match query.transport {
         Transport::Polling => endpoint.polling.serve(&query, request).await,
@@ -208,6 +226,8 @@ pub(super) struct Query {
     pub(super) revision: Revision,
     transport: Transport,
     pub(super) sid: Option<Result<Sid, ()>>,
+    /// The node that has the session, in a cluster: the session id ends with its name.
+    node: Option<String>,
     names_revision: bool,
 }
 
@@ -218,7 +238,7 @@ enum Transport {
 }
 
 impl Query {
-    fn read(uri: &Uri) -> Option<Self> {
+    fn read(uri: &Uri, names_nodes: bool) -> Option<Self> {
         let value = |key: &str| {
             let pairs = uri.query()?.split('&');
             pairs.filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == key).map(|(_, value)| value)
@@ -235,14 +255,30 @@ impl Query {
             "websocket" => Transport::WebSocket,
             _ => return None,
         };
-        let sid = value("sid").map(|sid| sid.parse().map_err(|_| ()));
-        Some(Self { revision, transport, sid, names_revision: named.is_some() })
+        let (sid, node) = match value("sid") {
+            Some(sid) if names_nodes => match sid.split_once('.') {
+                Some((sid, node)) => (Some(sid), Some(node)),
+                None => (Some(sid), None),
+            },
+            sid => (sid, None),
+        };
+        let (sid, node) = (sid.map(|sid| sid.parse().map_err(|_| ())), node.map(str::to_owned));
+        Some(Self { revision, transport, sid, node, names_revision: named.is_some() })
     }
 
     /// Returns the URI in the form that the library expects.
     pub(super) fn uri(&self, uri: &Uri) -> Uri {
         let revision = if self.names_revision { "" } else { "EIO=3&" };
         let query = uri.query().unwrap_or_default();
+        if self.node.is_some() {
+            // The library knows the session by its id without the name of the node.
+            let pairs = query.split('&').map(|pair| match pair.split_once('.') {
+                Some((start, _)) if pair.starts_with("sid=") => start,
+                _ => pair,
+            });
+            let query = pairs.collect::<Vec<_>>().join("&");
+            return format!("{PATH}?{revision}{query}").parse().expect("the query was part of a URI");
+        }
         format!("{PATH}?{revision}{query}").parse().expect("the query was part of a URI")
     }
 }

@@ -148,9 +148,11 @@ impl Connection {
         let reply = connected.strip_prefix("40").with_context(|| format!("the response to CONNECT is {connected}"))?;
         let reply: Value = serde_json::from_str(reply)?;
         self.resume.token = reply["pid"].as_str().map(str::to_owned);
-        let is_resumed = state.is_some_and(|state| state.token == self.resume.token);
+        // A token begins with the id of the session, and is another one after a move to another node.
+        let session = |token: &Option<String>| Some(token.as_deref()?.split('.').next()?.to_owned());
+        let is_resumed = state.is_some_and(|state| session(&state.token) == session(&self.resume.token));
         if let Some(state) = state.filter(|_| is_resumed) {
-            self.resume = ResumeState { is_first: true, ..state.clone() };
+            self.resume = ResumeState { is_first: true, token: self.resume.token.take(), ..state.clone() };
         }
         Ok(is_resumed)
     }

@@ -9,18 +9,18 @@ use crate::protocols::call_between;
 use crate::support::program::{Program, parlor};
 use crate::support::protocol_peer::PROTOCOLS;
 use crate::support::redis::Redis;
-use crate::support::server::LIMIT;
+use crate::support::server::{DOCUMENTED_EVENTS, LIMIT};
 use crate::support::{Client, TestServer};
 
 /// A server that is a node.
-fn node(redis: &Redis, name: &str, flags: &[&str]) -> TestServer {
+pub(crate) fn node(redis: &Redis, name: &str, flags: &[&str]) -> TestServer {
     let (url, name) = (format!("--cluster-url={}", redis.url()), format!("--cluster-node={name}"));
     let own = [url.as_str(), name.as_str(), "--cluster-lease-seconds=5"];
     TestServer::with(&own.iter().chain(flags).copied().collect::<Vec<_>>())
 }
 
 /// A client that has joined a room.
-async fn member(server: &TestServer, room: &str, user: &str) -> Client {
+pub(crate) async fn member(server: &TestServer, room: &str, user: &str) -> Client {
     let mut client = Client::joined(server, room, user).await;
     client.next_event("room-users").await;
     client
@@ -147,7 +147,7 @@ async fn receives_among_others(client: &mut Client, number: u32) {
 }
 
 /// Waits until a node agrees with its engine, or does not any more.
-async fn until_engine(server: &TestServer, state: &str) {
+pub(crate) async fn until_engine(server: &TestServer, state: &str) {
     let waiting = async {
         loop {
             let health: Value = reqwest::get(server.url("/health")).await.unwrap().json().await.unwrap();
@@ -230,9 +230,16 @@ async fn an_engine_that_stops_for_a_while_loses_nothing() {
 }
 
 /// The program as a node.
-fn process(redis: &Redis, name: &str) -> Program {
+pub(crate) fn process(redis: &Redis, name: &str) -> Program {
     let mut command = parlor();
-    command.args(["--host=127.0.0.1", "--port=0", "--sfu=off", "--cluster-lease-seconds=5"]);
+    command.args([
+        "--host=127.0.0.1",
+        "--port=0",
+        "--sfu=off",
+        "--cluster-lease-seconds=5",
+        "--resume-seconds=30",
+        DOCUMENTED_EVENTS,
+    ]);
     command.args([format!("--cluster-url={}", redis.url()), format!("--cluster-node={name}")]);
     Program::start(command)
 }
@@ -261,40 +268,6 @@ async fn peers_of_a_killed_node_leave() {
     ann.close().await;
     again.close().await;
     one.finish().await;
-}
-
-#[tokio::test]
-async fn rest_shows_and_closes_the_rooms_of_all_nodes() {
-    let redis = Redis::start();
-    let (one, two) = (node(&redis, "one", &[]), node(&redis, "two", &[]));
-    let http = reqwest::Client::new();
-    let mut ann = member(&one, "r", "ann").await;
-    let mut ben = member(&two, "r", "ben").await;
-    ann.next_event("user-joined").await;
-    let created =
-        http.post(one.url("/api/rooms")).json(&json!({ "roomId": "new", "capacity": 1 })).send().await.unwrap();
-    assert_eq!(created.status(), 201);
-    let again = http.post(two.url("/api/rooms")).json(&json!({ "roomId": "new" })).send().await.unwrap();
-    assert_eq!(again.status(), 409);
-    let list = http.get(two.url("/api/rooms")).send().await.unwrap();
-    assert_eq!(list.headers()["x-total-count"], "2");
-    let list: Value = list.json().await.unwrap();
-    assert_eq!((&list[0]["id"], &list[0]["capacity"]), (&json!("new"), &json!(1)));
-    assert_eq!((&list[1]["id"], &list[1]["participants"]), (&json!("r"), &json!(["ann", "ben"])));
-    let cat = member(&two, "new", "cat").await;
-    let mut dan = Client::connect(&one).await;
-    assert_eq!(dan.ask("join-room", json!({ "roomId": "new", "userId": "dan" })).await["code"], "ROOM_FULL");
-    assert_eq!(http.delete(two.url("/api/rooms/r")).send().await.unwrap().status(), 204);
-    for client in [&mut ann, &mut ben] {
-        assert_eq!(client.next_event("error").await[0]["code"], "ROOM_CLOSED");
-    }
-    assert_eq!(http.get(one.url("/api/rooms/r")).send().await.unwrap().status(), 404);
-    drop(http);
-    for client in [ann, ben, cat, dan] {
-        client.close().await;
-    }
-    one.finish().await;
-    two.finish().await;
 }
 
 #[tokio::test]

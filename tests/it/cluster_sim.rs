@@ -112,9 +112,13 @@ fn without_faults_nothing_is_repaired() {
         let mut world = World::new(seed, 0);
         world.run();
         let Stats { signals, delivered, counters, .. } = world.stats;
-        let Counters { connects, bounced, departed, .. } = counters;
+        let Counters { connects, not_found, not_delivered, departed, .. } = counters;
         assert!(connects == NODES as u64 || connects == 2 * NODES as u64, "seed {seed}: {counters:?}");
-        assert_eq!(counters, Counters { connects, bounced, departed, ..Counters::default() }, "seed {seed}");
+        assert_eq!(
+            counters,
+            Counters { connects, not_found, not_delivered, departed, ..Counters::default() },
+            "seed {seed}"
+        );
         // The others were sent to peers that were just leaving.
         assert!(signals > 5_000 && delivered * 100 > signals * 95, "seed {seed}: {delivered} of {signals}");
     }

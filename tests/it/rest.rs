@@ -1,9 +1,13 @@
 //! REST, CORS and origins.
 
+use parlor::id::RoomId;
+use parlor_testing::connection::{Connection, Route};
+use parlor_testing::transport::Options;
 use reqwest::{Client as Http, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::raw::Raw;
+use crate::support::resuming_client::{CLIENT_KINDS, ResumingClient};
 use crate::support::scrape::Scrape;
 use crate::support::{Client, TestServer};
 
@@ -84,6 +88,67 @@ async fn rooms_are_created_shown_listed_and_closed() {
     assert_eq!(body(http.get(&location).send().await.unwrap()).await["code"], "ROOM_NOT_FOUND");
     assert_eq!(http.delete(format!("{rooms}/{id}")).send().await.unwrap().status(), StatusCode::NO_CONTENT);
     ann.close().await;
+    drop(http);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn operator_removes_a_peer() {
+    let server = TestServer::start();
+    let http = Http::new();
+    let mut ann = Client::joined(&server, "r/1", "ann").await;
+    ann.next_event("room-users").await;
+    for kind in CLIENT_KINDS {
+        let mut bob = ResumingClient::connect(&server, kind, None, None).await.unwrap();
+        bob.join("r/1", "Bob 2").await;
+        ann.next_event("user-joined").await;
+        let path = server.url("/api/rooms/r%2F1/participants/Bob%202");
+        assert_eq!(http.delete(&path).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+        let error = bob.next().await;
+        assert!(error.contains("KICKED") && error.contains("r/1"), "{error}");
+        let left = ann.next_event("user-left").await;
+        assert_eq!((&left[0]["userId"], &left[0]["reason"]), (&json!("Bob 2"), &json!("kicked")));
+        let again = http.delete(&path).send().await.unwrap();
+        assert_eq!(again.status(), StatusCode::NOT_FOUND);
+        assert_eq!(body(again).await["code"], "TARGET_NOT_FOUND");
+        // It may come back.
+        assert_eq!(bob.join("r/1", "Bob 2").await, ["ann"]);
+        bob.close().await;
+        ann.next_event("user-joined").await;
+        ann.next_event("user-left").await;
+    }
+    for (path, status, code) in [
+        ("/api/rooms/none/participants/ann", StatusCode::NOT_FOUND, "TARGET_NOT_FOUND"),
+        ("/api/rooms/none/participants/%20", StatusCode::BAD_REQUEST, "INVALID_MESSAGE"),
+        ("/api/rooms/%20/participants/ann", StatusCode::BAD_REQUEST, "INVALID_MESSAGE"),
+    ] {
+        let refused = http.delete(server.url(path)).send().await.unwrap();
+        assert_eq!((refused.status(), body(refused).await["code"].as_str()), (status, Some(code)), "{path}");
+    }
+    ann.close().await;
+    drop(http);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn removed_peer_of_a_protocol_with_one_room_is_disconnected() {
+    let server = TestServer::start();
+    let http = Http::new();
+    for route in [Route::Topic, Route::Session] {
+        let joining = Connection::join(server.address(), route, "r", "bob", Options::default());
+        let (mut bob, _) = joining.await.unwrap();
+        let room = RoomId::new("r").unwrap();
+        server.until("it is in", |_| server.hub().rooms().size(&room) == 1).await;
+        let peer = server.hub().rooms().peers(&room)[0].id.clone();
+        let path = server.url(&format!("/api/rooms/r/participants/{peer}"));
+        assert_eq!(http.delete(&path).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+        let code = loop {
+            if let Err(code) = bob.transport.next().await {
+                break code;
+            }
+        };
+        assert_eq!(code, 1008, "{route:?}");
+    }
     drop(http);
     server.finish().await;
 }

@@ -121,6 +121,7 @@ fn deliveries(applied: &Applied) -> String {
             Event::Removed { reason: RemovalReason::Replaced, .. } => "you are replaced".to_owned(),
             Event::Removed { reason: RemovalReason::Closed, .. } => "the room is closed".to_owned(),
             Event::Removed { reason: RemovalReason::HungUp, .. } => "the call is over".to_owned(),
+            Event::Removed { reason: RemovalReason::Kicked, .. } => "you are kicked".to_owned(),
         };
         format!("{}: {what}", to.join(" "))
     };

@@ -8,7 +8,7 @@
 const PASSING = new Set(["TIMEOUT", "OFFLINE", "UNREACHABLE", "RATE_LIMITED", "LIMIT_REACHED", "SHUTTING_DOWN", "INTERNAL"]);
 
 /** Error codes after which reconnecting is wrong or useless, however the connection ended. */
-const FINAL = new Set(["REPLACED", "ROOM_CLOSED", "UNAUTHORIZED", "FORBIDDEN"]);
+const FINAL = new Set(["REPLACED", "ROOM_CLOSED", "KICKED", "UNAUTHORIZED", "FORBIDDEN"]);
 
 /** A refused request. `code` is a code of the server, or one of this module: `TIMEOUT`, `OFFLINE`, `UNREACHABLE`, `REFUSED`, `HUNG_UP`. */
 export class SignalingError extends Error {

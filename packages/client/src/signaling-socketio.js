@@ -25,6 +25,8 @@ export class SocketIoSignaling extends Signaling {
   #name;
   /** Whether this connection, or the one that it has recovered, is in the room. */
   #in = false;
+  /** The id of the last session. @type {string | undefined} */
+  #id;
 
   /**
    * @param {SocketIoOptions} options `userId` identifies the member: joining with it from another connection replaces the former one
@@ -190,7 +192,9 @@ export class SocketIoSignaling extends Signaling {
 
     socket.on("connect", () => {
       lastCode = "OFFLINE";
-      this.#in &&= socket.recovered;
+      // A session that has moved to another node of a cluster keeps its id, but not the token by which Socket.IO tells.
+      this.#in &&= socket.recovered || socket.id === this.#id;
+      this.#id = socket.id;
       if (this.#in) this.arrived({ recovered: true });
       else if (this.joined) this.comeBack();
     });

@@ -167,7 +167,7 @@ impl Node {
 
     fn frame(&mut self, now: Moment, LinkFrame { from, number, body }: LinkFrame) {
         match body {
-            Body::Echo if from == self.me => self.echoed(),
+            Body::Echo if from == self.me => self.echoed(now),
             Body::Have { next, sent } => {
                 self.resend(from, next);
                 if self.incoming.get(&from).map_or(1, ReceivingLink::next) < sent {
@@ -267,7 +267,10 @@ impl Node {
             }
         }
         for (to, failure) in failed {
-            self.counters.bounced += 1;
+            match failure {
+                SignalFailure::TargetNotFound => self.counters.not_found += 1,
+                SignalFailure::NotDelivered => self.counters.not_delivered += 1,
+            }
             let (room, from) = (remote.room.clone(), remote.from);
             self.push(now, node, Body::Bounce(Bounce { room, from, to, failure, note: remote.note }));
         }

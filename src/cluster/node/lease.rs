@@ -37,7 +37,22 @@ impl Node {
         }
     }
 
-    pub(super) fn echoed(&mut self) {
+    /// Returns whether the list of nodes is one that was requested since.
+    pub(in crate::cluster) fn has_list_since(&self, since: Instant) -> bool {
+        self.listed.is_some_and(|listed| listed >= since)
+    }
+
+    /// Requests the list of nodes, unless it is on its way.
+    pub(in crate::cluster) fn list_again(&mut self, now: Moment) {
+        if self.is_ready() && !self.calls.values().any(|(call, _)| matches!(call, Call::Beat)) {
+            self.call(now.instant, Call::Beat);
+        }
+    }
+
+    pub(super) fn echoed(&mut self, now: Moment) {
+        if let Some(sent) = self.beat.sent.filter(|_| !self.beat.is_echoed) {
+            self.host.echoed(now.instant.duration_since(sent));
+        }
         self.beat.is_echoed = true;
     }
 
@@ -49,6 +64,7 @@ impl Node {
         expired: &[Incarnation],
     ) {
         self.beat.is_answered = true;
+        self.listed = Some(called);
         let lease = self.settings.lease;
         self.members.beat_took(now.instant, now.instant.duration_since(called));
         self.members.list(living);

@@ -213,6 +213,12 @@ impl Node {
         out: &[(ConnectionId, Nonce, Refusal)],
     ) {
         let room = &sync.spec.room;
+        let is_listed = |membership| {
+            record.is_some_and(|record| record.members.iter().any(|member| member.membership == membership))
+        };
+        let members = self.replicas.get(room).into_iter().flat_map(|replica| replica.members.values());
+        let gone = members.filter(|member| !is_listed(member.membership)).count();
+        self.counters.repairs += u64::try_from(gone).unwrap_or(u64::MAX);
         for (connection, nonce, why) in out {
             let membership = Membership { connection: *connection, nonce: *nonce };
             let key = (room.clone(), *connection);

@@ -199,15 +199,6 @@ impl Node {
         members.map(|member| member.holder).filter(|holder| *holder != self.me).collect()
     }
 
-    /// Refuses the claims of other nodes: the sessions of this process cannot move.
-    pub fn refuse_claims(&mut self, now: Moment) {
-        while let Some(event) = self.next_move_event() {
-            if let MoveEvent::Claimed { from, connection, .. } = event {
-                self.push(now, from, Body::Refused { connection });
-            }
-        }
-    }
-
     /// Returns whether a join of this connection is not answered yet.
     pub(in crate::cluster) fn has_waiting_join(&self, connection: ConnectionId) -> bool {
         self.joins.keys().any(|(_, waiting)| *waiting == connection)
@@ -241,8 +232,11 @@ impl Node {
         room: &RoomId,
         connection: ConnectionId,
     ) -> (Option<MovedRoom>, Vec<RemoteSignal>) {
+        // A peer that has left in this moment is still in the replica, but the client has been notified.
+        let shown = self.host.rooms().connections_in(room);
         let moved = self.replicas.get(room).map(|replica| {
-            let members = replica.members.values().cloned().collect();
+            let members = replica.members.values().filter(|member| shown.contains(&member.connection()));
+            let members = members.cloned().collect();
             let (spec, serial, version) = (replica.spec.clone(), replica.serial, replica.version);
             MovedRoom { from: self.me, known: RoomRecord { spec, serial, version, members } }
         });

@@ -29,8 +29,31 @@ impl Nodes {
                 None => break,
             }
         }
+        self.ask_listed(now);
         for connection in self.departures.keys().copied().collect::<Vec<_>>() {
             self.step(now, connection);
+        }
+    }
+
+    /// Sends the claims to nodes that are listed, and refuses those to nodes that are not in a list made since.
+    fn ask_listed(&mut self, now: Moment) {
+        for connection in self.unlisted.keys().copied().collect::<Vec<_>>() {
+            let Some(claim) = self.claims.get(&connection) else {
+                self.unlisted.remove(&connection);
+                continue;
+            };
+            let NodeAt { engine, node: from } = claim.from();
+            let node = &mut self.on_engines[engine];
+            if node.is_living(from) {
+                if let Some(request) = self.unlisted.remove(&connection) {
+                    node.push(now, from, Body::Claim { connection, request });
+                }
+            } else if node.has_list_since(claim.since()) {
+                self.unlisted.remove(&connection);
+                self.refuse(now, connection);
+            } else {
+                node.list_again(now);
+            }
         }
     }
 
@@ -108,7 +131,7 @@ impl Nodes {
         let mut is_known = !self.on_engines.iter().any(|node| node.has_open_leave(connection));
         for room in &rooms {
             let engine = self.engine_of(room);
-            is_known &= self.on_engines[engine].is_settled();
+            is_known &= self.on_engines[engine].is_settled() && self.is_followed(room);
             for node in self.on_engines[engine].nodes_in(room) {
                 present.entry(NodeAt { engine, node }).or_default().push(room.clone());
             }
@@ -144,6 +167,12 @@ impl Nodes {
                 }
             }
         }
+    }
+
+    /// Returns whether the replica of a room has the members that the room of this node has: no leave is on its way to it.
+    fn is_followed(&self, room: &RoomId) -> bool {
+        let replica = self.node_of(room).replica(room);
+        replica.is_some_and(|replica| replica.members.len() == self.host.rooms().size(room))
     }
 
     fn hand_over(&mut self, now: Moment, connection: ConnectionId, to: NodeAt, rooms: &[RoomId]) {
@@ -204,7 +233,7 @@ impl Nodes {
             let present = self.node_of(known.room()).replica(known.room()).map(|replica| replica.members.values());
             let missed = missed(connection, known.room(), &known.members, present.into_iter().flatten());
             if let Some(applied) = self.host.rooms().moved_here(connection, known.room(), missed) {
-                self.host.deliver(&applied, now);
+                self.host.catch_up(&applied, now);
             }
         }
         for signal in handover.unsent {
@@ -220,6 +249,7 @@ impl Nodes {
         if resumed == Resumed::Connected {
             self.announce(now, connection, false);
         }
+        self.host.arrived(connection);
     }
 
     /// Ends a claim without the session: its client joins afresh.

@@ -1,4 +1,4 @@
--- Renews the lease. args: lease.
+-- Renews the lease. args: lease, load.
 
 local refusal = refused()
 if refusal then
@@ -6,6 +6,7 @@ if refusal then
 end
 local time = now()
 redis.call('ZADD', P .. 'alive', time, me)
+redis.call('HSET', P .. 'loads', me, args.load)
 local all = redis.call('ZRANGE', P .. 'alive', 0, -1, 'WITHSCORES')
 local living, expired = {}, {}
 for index = 1, #all, 2 do

@@ -7,4 +7,5 @@ end
 redis.call('ZREM', P .. 'alive', me)
 redis.call('HDEL', P .. 'generations', me)
 redis.call('HDEL', P .. 'nodes', me)
+redis.call('HDEL', P .. 'loads', me)
 return { 'done' }

@@ -3,6 +3,7 @@
 use redis::Value;
 
 use super::NodeIdentity;
+use super::node_table::NodeLoad;
 use crate::cluster::frame::{InboxMessage, LogEntry, RoomChange, decode};
 use crate::cluster::record::{Incarnation, Member, Nonce, RoomRecord, milliseconds};
 use crate::cluster::script::{Call, Join, Listed, Refusal, ScriptReply, Sync};
@@ -25,6 +26,7 @@ pub(super) enum Script {
     Sweep,
     Rooms,
     Bye,
+    Nodes,
 }
 
 macro_rules! source {
@@ -35,7 +37,7 @@ macro_rules! source {
 
 impl Script {
     /// All scripts, in the order of their numbers, with their sources.
-    pub(super) const ALL: [(Self, &str); 13] = [
+    pub(super) const ALL: [(Self, &str); 14] = [
         (Self::Hello, source!("hello")),
         (Self::Beat, source!("beat")),
         (Self::Join, source!("join")),
@@ -49,6 +51,7 @@ impl Script {
         (Self::Sweep, source!("sweep")),
         (Self::Rooms, source!("rooms")),
         (Self::Bye, source!("bye")),
+        (Self::Nodes, source!("nodes")),
     ];
 }
 
@@ -147,8 +150,9 @@ impl Pack {
     }
 }
 
-/// Returns the script of a call, and its arguments. `random` is the epoch of an engine that has none.
-pub(super) fn encode(call: &Call, identity: &NodeIdentity, random: u64) -> (Script, Vec<u8>) {
+/// Returns the script of a call, and its arguments. `random` is the epoch of an engine that has none, `load` what this node
+/// carries.
+pub(super) fn encode(call: &Call, identity: &NodeIdentity, random: u64, load: NodeLoad) -> (Script, Vec<u8>) {
     let lease = u64::try_from(identity.lease.as_millis()).unwrap_or(u64::MAX);
     match call {
         Call::Hello { known_epoch } => {
@@ -160,8 +164,8 @@ pub(super) fn encode(call: &Call, identity: &NodeIdentity, random: u64) -> (Scri
             (Script::Hello, pack.finish())
         }
         Call::Beat => {
-            let mut pack = Pack::map(1);
-            pack.number("lease", lease);
+            let mut pack = Pack::map(2);
+            pack.number("lease", lease).bytes("load", &load.encode());
             (Script::Beat, pack.finish())
         }
         Call::Join(Join { spec, may_create, unless_ended, member }) => {
@@ -233,6 +237,12 @@ pub(super) enum BadReply {
 /// The parts of a reply: its name, and the rest.
 pub(super) struct Parts(std::vec::IntoIter<Value>);
 
+impl From<Vec<Value>> for Parts {
+    fn from(parts: Vec<Value>) -> Self {
+        Self(parts.into_iter())
+    }
+}
+
 impl Parts {
     /// Reads the name of a reply.
     pub(super) fn of(reply: Value) -> Result<(String, Self), BadReply> {
@@ -251,11 +261,11 @@ impl Parts {
         self.0.next().ok_or(BadReply::Malformed)
     }
 
-    fn bytes(&mut self) -> Result<Vec<u8>, BadReply> {
+    pub(super) fn bytes(&mut self) -> Result<Vec<u8>, BadReply> {
         bytes_of(self.next()?)
     }
 
-    fn text(&mut self) -> Result<String, BadReply> {
+    pub(super) fn text(&mut self) -> Result<String, BadReply> {
         String::from_utf8(self.bytes()?).map_err(|_| BadReply::Malformed)
     }
 
@@ -301,7 +311,7 @@ fn bytes_of(value: Value) -> Result<Vec<u8>, BadReply> {
     }
 }
 
-fn array<const LENGTH: usize>(bytes: &[u8]) -> Result<[u8; LENGTH], BadReply> {
+pub(super) fn array<const LENGTH: usize>(bytes: &[u8]) -> Result<[u8; LENGTH], BadReply> {
     bytes.try_into().map_err(|_| BadReply::Malformed)
 }
 

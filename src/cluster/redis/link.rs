@@ -1,8 +1,8 @@
 //! The queue of requests between a node and the task of its connection.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use redis::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::codec::{Pack, Script, decode_reply, decode_rooms, encode};
+use super::node_table::{NodeLoad, NodeTable, SECRET_BYTES, decode_nodes};
 use super::{EngineTarget, NodeIdentity};
 use crate::cluster::Engine;
 use crate::cluster::record::{Incarnation, RoomRecord};
@@ -70,6 +71,8 @@ pub struct Link {
     pub(super) refused: mpsc::Sender<String>,
     /// Messages published and received, and their bytes.
     traffic: [AtomicU64; 4],
+    /// Returns what this node carries.
+    load: OnceLock<Box<dyn Fn() -> NodeLoad + Send + Sync>>,
 }
 
 /// Figures of a connection.
@@ -103,6 +106,7 @@ impl RedisEngine {
             was_welcome: AtomicBool::new(false),
             refused,
             traffic: Default::default(),
+            load: OnceLock::new(),
         });
         (Self(Arc::clone(&link)), link)
     }
@@ -122,7 +126,8 @@ impl Engine for RedisEngine {
     }
 
     fn call(&mut self, id: CallId, call: &Call) {
-        let (script, arguments) = encode(call, &self.0.identity, rand());
+        let load = self.0.load.get().map(|load| load()).unwrap_or_default();
+        let (script, arguments) = encode(call, &self.0.identity, rand(), load);
         self.0.push(Request::Call { id, script, arguments });
     }
 
@@ -159,6 +164,21 @@ impl Link {
             queue.requests.push_back(request);
         }
         self.wake.notify_one();
+    }
+
+    /// Sets how to find out what this node carries, which it tells with each beat.
+    pub fn set_load(&self, load: impl Fn() -> NodeLoad + Send + Sync + 'static) {
+        // Once is enough.
+        _ = self.load.set(Box::new(load));
+    }
+
+    /// Lists the living nodes.
+    pub async fn nodes(&self) -> Result<NodeTable, AskError> {
+        let mut secret = [0; SECRET_BYTES];
+        getrandom::fill(&mut secret).map_err(|_| AskError::Away)?;
+        let mut pack = Pack::map(1);
+        pack.bytes("secret", &secret);
+        decode_nodes(self.ask(Script::Nodes, pack.finish()).await?).map_err(|_| AskError::Away)
     }
 
     /// Has the task look for requests.

@@ -31,4 +31,5 @@ end
 redis.call('ZREM', P .. 'alive', dead)
 redis.call('HDEL', P .. 'generations', dead)
 redis.call('HDEL', P .. 'nodes', dead)
+redis.call('HDEL', P .. 'loads', dead)
 return { 'reaped', 1 }

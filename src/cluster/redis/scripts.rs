@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::codec::{Pack, Script, decode_reply, decode_rooms, encode};
 use super::link::{Link, RedisEngine};
+use super::node_table::NodeLoad;
 use super::serve::load_scripts;
 use super::{EngineTarget, NodeIdentity};
 use crate::cluster::record::{Incarnation, RoomRecord};
@@ -39,7 +40,7 @@ impl Scripts {
         call: &Call,
         epoch: u64,
     ) -> Result<ScriptReply, String> {
-        let (script, arguments) = encode(call, &self.link.identity, epoch);
+        let (script, arguments) = encode(call, &self.link.identity, epoch, NodeLoad::default());
         let reply = self.run_script(me, generation, script, &arguments).await?;
         decode_reply(reply).map_err(|error| error.to_string())
     }

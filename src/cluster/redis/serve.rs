@@ -27,7 +27,7 @@ pub async fn run(cluster: Arc<Cluster>, index: usize, link: Arc<Link>, stopping:
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            cluster.tick(index);
+            cluster.tick();
         }
     };
     tokio::select! {
@@ -64,9 +64,9 @@ async fn supervise(cluster: &Arc<Cluster>, index: usize, link: &Arc<Link>) {
                 warn!(engine = link.target.host(), error = why, "connection to the cluster's engine failed");
                 logged = Some(why);
             }
-            cluster.report(index, |node, now| {
+            cluster.report(|nodes, now| {
                 if link.connection.load(Ordering::SeqCst) == wanted.number {
-                    node.disconnected(now);
+                    nodes.disconnected(now, index);
                 }
             });
         }
@@ -93,9 +93,9 @@ async fn serve(
     info!(engine = link.target.host(), "connected to the cluster's engine");
     *logged = None;
     link.is_connected.store(true, Ordering::Relaxed);
-    cluster.report(index, |node, now| {
+    cluster.report(|nodes, now| {
         if link.connection.load(Ordering::SeqCst) == wanted.number {
-            node.connected(now);
+            nodes.connected(now, index);
         }
     });
     let writing = Writer { cluster, index, link, wanted, connection, scripts };
@@ -124,9 +124,9 @@ async fn open(cluster: &Arc<Cluster>, index: usize, link: &Arc<Link>, wanted: Wa
                 PushKind::Message => {
                     if let Some(Value::BulkString(message)) = push.data.get(1) {
                         link.count(1, message.len());
-                        cluster.report(index, |node, now| {
+                        cluster.report(|nodes, now| {
                             if link.connection.load(Ordering::SeqCst) == wanted.number {
-                                node.received(now, message);
+                                nodes.received(now, index, message);
                             }
                         });
                     }
@@ -167,7 +167,7 @@ impl Writer<'_> {
     /// Writes what waits, and reports the replies, until something goes wrong.
     async fn write(mut self) -> Problem {
         loop {
-            self.cluster.flush(self.index);
+            self.cluster.flush();
             let batch = self.link.take(self.wanted);
             if batch.is_empty() {
                 self.link.wake.notified().await;
@@ -196,7 +196,7 @@ impl Writer<'_> {
             }
         }
         let replies = self.connection.send_packed_commands(&pipeline, 0, batch.len()).await?;
-        let (cluster, link, wanted) = (self.cluster, self.link, self.wanted);
+        let (cluster, index, link, wanted) = (self.cluster, self.index, self.link, self.wanted);
         let mut reports = Vec::with_capacity(batch.len());
         for (request, reply) in batch.into_iter().zip(replies) {
             match request {
@@ -217,14 +217,14 @@ impl Writer<'_> {
                 Request::Ask { answer, .. } => _ = answer.send(reply),
             }
         }
-        cluster.report(self.index, |node, now| {
+        cluster.report(|nodes, now| {
             for report in reports {
                 if link.connection.load(Ordering::SeqCst) != wanted.number {
                     return;
                 }
                 match report {
-                    Report::Reply(id, reply) => node.replied(now, id, reply),
-                    Report::Published(to, number) => node.published(to, number),
+                    Report::Reply(id, reply) => nodes.replied(now, index, id, reply),
+                    Report::Published(to, number) => nodes.published(index, to, number),
                 }
             }
         });

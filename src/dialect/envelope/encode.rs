@@ -226,6 +226,7 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
                 RemovalReason::Replaced => (Code::Replaced, "the same user joined from a newer connection"),
                 RemovalReason::Closed => (Code::RoomClosed, "the room was closed"),
                 RemovalReason::HungUp => (Code::RoomClosed, "the call was ended"),
+                RemovalReason::Kicked => (Code::Kicked, "an operator removed you"),
             };
             write("error", &|out| error(out, &Failure::new(code, message), Some(room), &[]))
         }

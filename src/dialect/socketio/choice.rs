@@ -191,6 +191,25 @@ impl Choice {
         }
     }
 
+    /// Returns the choice as text: the name of the profile, if one is chosen, after a digit that tells whether the client has
+    /// signaled.
+    pub(super) fn memory(&self) -> String {
+        let name = self.chosen().map_or("", |_| self.profile().name());
+        format!("{}{name}", u8::from(self.has_signaled.load(Ordering::Relaxed)))
+    }
+
+    /// Takes the choice of the same session on another node. A profile that this server does not have is ignored.
+    pub(super) fn recall(&self, memory: &str) {
+        let (has_signaled, name) = memory.split_at_checked(1).unwrap_or_default();
+        if has_signaled == "1" {
+            self.note_signal();
+        }
+        let known = self.profiles.candidates.iter().position(|candidate| candidate.name() == name);
+        if let Some(index) = known.filter(|_| !name.is_empty()) {
+            self.decide(index);
+        }
+    }
+
     fn decide(&self, index: usize) {
         let number = u8::try_from(index + 1).expect("there are not so many candidates");
         if self.chosen.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed).is_ok() {

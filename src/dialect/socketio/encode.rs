@@ -63,6 +63,7 @@ pub(super) fn removal(reason: RemovalReason) -> Failure<'static> {
         RemovalReason::Replaced => (Code::Replaced, "the same user joined from a newer connection"),
         RemovalReason::Closed => (Code::RoomClosed, "the room was closed"),
         RemovalReason::HungUp => (Code::RoomClosed, "the call was ended"),
+        RemovalReason::Kicked => (Code::Kicked, "an operator removed you"),
     };
     Failure::new(code, message)
 }

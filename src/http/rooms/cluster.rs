@@ -1,6 +1,8 @@
 //! Rooms of all nodes of a cluster, as its engines have them. While an engine does not answer, reads are answered from the rooms
 //! of this node, and writes are refused.
 
+use std::time::{Duration, Instant};
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -11,18 +13,24 @@ use crate::cluster::record::milliseconds;
 use crate::cluster::redis::{AskError, Engines};
 use crate::cluster::{Refusal, RoomRecord};
 use crate::http::Shared;
-use crate::id::RoomId;
+use crate::id::{PeerId, RoomId};
 use crate::request::error::ApiError;
 use crate::room::{Capacity, RoomError, RoomSpec, Summary};
 
 /// Prefix of cursors, which all nodes understand: the rest is a time.
 const CURSOR: &str = "before-";
 
+/// How long the node of a peer has to remove it.
+const KICK_LIMIT: Duration = Duration::from_secs(2);
+
+/// Time until a node is asked again that did not have the peer.
+const KICK_RETRY: Duration = Duration::from_millis(100);
+
 /// Marks a response that says only what this node knows.
 const PARTIAL: HeaderName = HeaderName::from_static("parlor-partial");
 
 /// Notes that a response was made without the engines of the cluster.
-pub(super) fn mark_partial(shared: &Shared, response: &mut Response) {
+pub(in crate::http) fn mark_partial(shared: &Shared, response: &mut Response) {
     if shared.engines.is_some() {
         response.headers_mut().insert(PARTIAL, HeaderValue::from_static("true"));
     }
@@ -92,6 +100,38 @@ pub(super) async fn create(
         }
         Err(AskError::Refused(Refusal::Closed)) => Err(RoomError::RoomExists.into()),
         Err(_) => Err(ApiError::Unavailable),
+    }
+}
+
+/// Removes a peer of any node from a room.
+pub(super) async fn kick(
+    shared: &Shared,
+    engines: &Engines,
+    id: &RoomId,
+    peer: &PeerId,
+) -> Result<StatusCode, ApiError> {
+    let deadline = Instant::now() + KICK_LIMIT;
+    loop {
+        let Ok(room) = engines.room(id).await else { return Err(ApiError::Unavailable) };
+        let members = room.into_iter().flat_map(|room| room.members);
+        let Some(member) = members.into_iter().find(|member| member.peer == *peer) else {
+            return Err(RoomError::TargetNotFound.into());
+        };
+        let (holder, connection) = (member.holder, member.connection());
+        let is_done = if engines.cluster().is_own(holder, id) {
+            shared.hub.kick_peer(id, connection)
+        } else {
+            let limit = deadline.saturating_duration_since(Instant::now());
+            shared.hub.kick_elsewhere(holder, id, connection, limit).await.ok_or(ApiError::NoAnswer)?
+        };
+        if is_done {
+            return Ok(StatusCode::NO_CONTENT);
+        }
+        // Its session is moving, or it is just leaving.
+        if Instant::now() + KICK_RETRY >= deadline {
+            return Err(ApiError::NoAnswer);
+        }
+        tokio::time::sleep(KICK_RETRY).await;
     }
 }
 

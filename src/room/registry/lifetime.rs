@@ -47,6 +47,18 @@ impl Rooms {
         Some(Applied { deliveries, answer: Answer::Left, room: kept })
     }
 
+    /// Removes a peer from a room for an operator. Returns `None` if it is not in the room.
+    pub fn kick(&self, connection: ConnectionId, id: &RoomId) -> Option<Applied> {
+        let mut kept = self.lock(id)?;
+        let remote = kept.room.remote_count();
+        let deliveries = kept.room.kick(connection)?;
+        self.note_remote(remote, &kept.room);
+        self.peer_count.fetch_sub(1, Ordering::Relaxed);
+        self.remove_membership(connection, id);
+        self.settle(&mut kept);
+        Some(Applied { deliveries, answer: Answer::Left, room: kept })
+    }
+
     /// Removes rooms whose first peer never joined, and expired queued signals. Returns the number
     /// of removed rooms.
     pub fn expire(&self, now: Instant) -> usize {

@@ -79,6 +79,12 @@ impl Rooms {
         kept.room.peers().find(|peer| peer.connection == connection).map(|peer| peer.id.clone())
     }
 
+    /// Returns the connection of a peer in a room; `None` if there is no such peer.
+    pub fn find(&self, peer: &PeerId, id: &RoomId) -> Option<ConnectionId> {
+        let kept = self.lock(id)?;
+        kept.room.peers().find(|known| known.id == *peer).map(|known| known.connection)
+    }
+
     /// Returns the room that a command means.
     pub fn resolve(&self, connection: ConnectionId, named: Option<RoomId>) -> Result<RoomId, RoomError> {
         if let Some(room) = named {

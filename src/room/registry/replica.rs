@@ -94,14 +94,30 @@ impl Rooms {
     /// Notes that the session of a peer of a shared room is on this node now, after [`Rooms::connect`]. The deliveries are what
     /// the peer missed of the room. Returns `None` if it is not in the room.
     pub fn moved_here(&self, connection: ConnectionId, room: &RoomId, deliveries: Vec<Delivery>) -> Option<Applied> {
-        let kept = self.lock(room)?;
+        let mut kept = self.lock(room)?;
         kept.room.peer(connection)?;
         let mut rooms = self.memberships.get_mut(&connection)?;
         if !rooms.contains(room) {
             rooms.push(room.clone());
         }
         drop(rooms);
+        let remote = kept.room.remote_count();
+        kept.room.set_local(connection);
+        self.note_remote(remote, &kept.room);
         Some(Applied { deliveries, answer: Answer::Left, room: kept })
+    }
+
+    /// Notes that the session of a connection is moving to another node: its peers stay in their rooms, as those of another
+    /// node. Returns once no delivery to the session is under way.
+    pub fn moved_away(&self, connection: ConnectionId) {
+        for room in self.disconnect(connection) {
+            let Some(mut kept) = self.lock(&room) else { continue };
+            let remote = kept.room.remote_count();
+            if kept.room.peer(connection).is_some() {
+                kept.room.set_remote(connection);
+            }
+            self.note_remote(remote, &kept.room);
+        }
     }
 
     fn admit_to(&self, now: Moment, kept: &mut RoomGuard, Admitted { peer, is_paired }: Admitted) -> Joined {

@@ -75,13 +75,31 @@ impl Executor {
             // Evicted in the meantime.
             return Err(End::KICKED);
         }
+        let resume = resume.and_then(|(resume_token, seen)| Some((ResumeToken::parse(&resume_token)?, seen)));
+        if let Some((resume_token, seen)) = &resume {
+            if self.hub.is_kept_for_others(resume_token) {
+                // The client tries again, and reaches another node.
+                return Err(End::closing(1012, "SHUTTING_DOWN"));
+            }
+            if self.claim_for_connect(grant.as_ref(), resume_token, *seen) {
+                return Ok(());
+            }
+        }
+        self.open_or_resume(grant, resume)
+    }
+
+    /// Opens a session in the current channel, or resumes one of this node.
+    pub(super) fn open_or_resume(
+        &mut self,
+        grant: Option<Grant>,
+        resume: Option<(ResumeToken, u64)>,
+    ) -> Result<(), End> {
         let subject = grant.as_ref().map(|grant| &grant.subject);
-        let resumed = resume.and_then(|(resume_token, seen)| {
-            let (session, mailbox) =
-                self.hub.resume(&ResumeToken::parse(&resume_token)?, seen, subject, Some(&self.permit))?;
-            Some((session, mailbox, seen))
+        let resumed = resume.and_then(|(used, seen)| {
+            let (session, mailbox) = self.hub.resume(&used, seen, subject, Some(&self.permit))?;
+            Some((session, mailbox, used, seen))
         });
-        let Some((session, mailbox, seen)) = resumed else {
+        let Some((session, mailbox, used, seen)) = resumed else {
             self.permit.settle();
             let id = if self.has_used_id { ConnectionId::random() } else { self.id };
             self.has_used_id = true;
@@ -93,9 +111,15 @@ impl Executor {
         if let Some(grant) = grant {
             session.accept(grant).expect("only the session's own subject resumes it");
         }
-        let (id, resume_token) = (session.id(), session.token());
+        let id = session.id();
+        let has_moved = self.has_moved(&used);
+        let resume_token = if has_moved { session.renew_token(used) } else { session.token() };
         let confirmed = self.confirm(id, resume_token.as_ref(), &mailbox);
-        let attached = session.while_held(|| mailbox.attach(&self.sink(), None, seen, None));
+        let attached = session.while_held(|| {
+            mailbox.attach(&self.sink(), None, seen, None)?;
+            // The client's pong confirms that it has the new resume token.
+            if has_moved { self.queue.push(Outgoing::Ping, true) } else { Ok(()) }
+        });
         let dialect = self.conversation.dialect();
         self.set_session(ChannelSession { session, mailbox, dialect });
         confirmed?;
@@ -134,15 +158,24 @@ impl Executor {
     /// Resumes the session of a lost connection if the client has its resume token and the replay
     /// buffer still holds all frames that it missed.
     pub(super) fn resume(&mut self, resume_token: &str, seen: u64) -> Option<Step> {
-        let now = SystemTime::now();
         let (own, grant) = self.current_session().map(|open| (open.session.id(), open.session.grant()))?;
-        let subject = grant.as_ref().map(|grant| &grant.subject);
         // A client cannot resume the session that it is in.
-        let resume_token = ResumeToken::parse(resume_token).filter(|resume_token| resume_token.id() != own);
-        let resumed = resume_token.and_then(|resume_token| {
-            Some((self.hub.resume(&resume_token, seen, subject, Some(&self.permit))?, resume_token))
-        });
-        let Some(((session, mailbox), used)) = resumed else {
+        let Some(resume_token) = ResumeToken::parse(resume_token).filter(|resume_token| resume_token.id() != own)
+        else {
+            return Some(Step::Tell(self.conversation.resumed(None, SystemTime::now())));
+        };
+        if self.claim_for_resume(grant.as_deref().cloned(), &resume_token, seen) {
+            return None;
+        }
+        self.resume_here(&resume_token, seen)
+    }
+
+    /// Resumes a session of this node.
+    pub(super) fn resume_here(&mut self, used: &ResumeToken, seen: u64) -> Option<Step> {
+        let now = SystemTime::now();
+        let grant = self.current_session().map(|open| open.session.grant())?;
+        let subject = grant.as_ref().map(|grant| &grant.subject);
+        let Some((session, mailbox)) = self.hub.resume(used, seen, subject, Some(&self.permit)) else {
             return Some(Step::Tell(self.conversation.resumed(None, now)));
         };
         // The grant of the new connection's token replaces the old one.
@@ -150,7 +183,7 @@ impl Executor {
             session.accept(Grant::clone(&grant)).expect("only the session's own subject resumes it");
         }
         // Each resume token works once.
-        let resume_token = session.renew_token(used).map(|resume_token| resume_token.expose());
+        let resume_token = session.renew_token(used.clone()).map(|resume_token| resume_token.expose());
         self.conversation.keep(resume_token.clone());
         let dialect = self.conversation.current_dialect();
         session.set_dialect(dialect);

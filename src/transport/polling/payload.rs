@@ -32,6 +32,18 @@ impl PollResponse {
         Self { revision, payload: Vec::new(), packets: 0 }
     }
 
+    /// Returns the response that opens a session, as the library has written it, with another session id.
+    pub(super) fn opening(revision: Revision, body: &[u8], sid: &str, other: &str) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let packet = match revision {
+            Revision::V4 => &*text,
+            Revision::V3 => text.split_once(':').map_or(&*text, |(_, packet)| packet),
+        };
+        let mut response = Self::new(revision);
+        response.push(packet.replacen(sid, other, 1).as_bytes());
+        response
+    }
+
     /// Appends a text packet.
     pub(super) fn push(&mut self, packet: &[u8]) {
         match self.revision {

@@ -49,10 +49,10 @@ pub(crate) struct PollingSession {
     /// Notified when the client is not connected to a namespace, or attachments are missing.
     unsettled: Notify,
     unsettled_since: Mutex<Option<Instant>>,
-    /// Notified when a join waits for the cluster.
-    joining: Notify,
-    /// The body that is read on when a join is answered.
-    after_join: AtomicWaker,
+    /// Notified when a request waits for the cluster.
+    waiting: Notify,
+    /// The body that is read on when the cluster has answered.
+    after_answer: AtomicWaker,
 }
 
 pub(super) enum State {
@@ -82,8 +82,8 @@ impl PollingSession {
             evicted: Notify::new(),
             unsettled: Notify::new(),
             unsettled_since: Mutex::new(None),
-            joining: Notify::new(),
-            after_join: AtomicWaker::new(),
+            waiting: Notify::new(),
+            after_answer: AtomicWaker::new(),
         })
     }
 
@@ -242,7 +242,7 @@ impl PollingSession {
                 });
                 return;
             }
-            () = self.answer_joins() => {}
+            () = self.await_cluster() => {}
             () = lifecycle.stopping() => {}
         }
         // Accepts nothing more; the next polls fetch the queued frames.
@@ -306,36 +306,36 @@ impl PollingSession {
 
     /// Handles a message of the client.
     pub(super) fn receive(&self, message: impl FnOnce() -> Deferred) {
-        let mut is_joining = false;
+        let mut is_waiting = false;
         self.act(|executor| {
             let received = executor.receive_in_turn(message());
-            is_joining = executor.is_joining();
+            is_waiting = executor.is_waiting();
             received
         });
-        if is_joining {
-            self.joining.notify_one();
+        if is_waiting {
+            self.waiting.notify_one();
         }
     }
 
-    /// Answers joins when the cluster has, one after the other. Never resolves.
-    async fn answer_joins(&self) {
+    /// Answers requests when the cluster has, one after the other. Never resolves.
+    async fn await_cluster(&self) {
         loop {
-            self.joining.notified().await;
+            self.waiting.notified().await;
             std::future::poll_fn(|context| match &mut *self.state.lock() {
-                State::Live(executor) if executor.is_joining() => executor.poll_pause(context),
+                State::Live(executor) if executor.is_waiting() => executor.poll_pause(context),
                 _ => Poll::Ready(()),
             })
             .await;
-            self.after_join.wake();
+            self.after_answer.wake();
         }
     }
 
     /// Completes when the connection may be read again.
     pub(super) fn poll_pause(&self, context: &mut Context<'_>) -> Poll<()> {
         match &mut *self.state.lock() {
-            State::Live(executor) if executor.is_joining() => {
+            State::Live(executor) if executor.is_waiting() => {
                 // Registered before the lock is released, so that the reply is not missed.
-                self.after_join.register(context.waker());
+                self.after_answer.register(context.waker());
                 Poll::Pending
             }
             State::Live(executor) => executor.poll_pause(context),

@@ -333,7 +333,7 @@ impl Host for Sessions {
 
     fn release(&self, connection: ConnectionId) -> Option<Bytes> {
         let session = self.inner.lock().sessions.remove(&connection)?;
-        self.rooms.disconnect(connection);
+        self.rooms.moved_away(connection);
         let mut vault = self.vault.lock();
         let key = vault.len() as u64;
         vault.insert(key, session);

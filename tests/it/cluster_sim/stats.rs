@@ -43,8 +43,20 @@ impl Stats {
     }
 
     pub(crate) fn add_counters(&mut self, counters: Counters) {
-        let Counters { connects, fenced, reaped, provisional, resent, repeated, gaps, bounced, malformed, .. } =
-            counters;
+        let Counters {
+            connects,
+            fenced,
+            reaped,
+            provisional,
+            resent,
+            repeated,
+            gaps,
+            not_found,
+            not_delivered,
+            repairs,
+            malformed,
+            ..
+        } = counters;
         let sum = &mut self.counters;
         sum.connects += connects;
         sum.fenced += fenced;
@@ -53,7 +65,9 @@ impl Stats {
         sum.resent += resent;
         sum.repeated += repeated;
         sum.gaps += gaps;
-        sum.bounced += bounced;
+        sum.not_found += not_found;
+        sum.not_delivered += not_delivered;
+        sum.repairs += repairs;
         sum.malformed += malformed;
         sum.departed += counters.departed;
     }

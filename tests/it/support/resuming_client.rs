@@ -102,8 +102,9 @@ impl ResumingClient {
                 let Some(reply) = response.strip_prefix("40") else { return Err(response) };
                 let reply = json_of(reply);
                 let resume_token = reply["pid"].as_str();
-                let is_resumed =
-                    resume_point.is_some_and(|resume_point| resume_token == Some(&*resume_point.resume_token));
+                // A token begins with the id of the session. A move to another node replaces the token.
+                let former = resume_point.and_then(|resume_point| resume_point.resume_token.split('.').next());
+                let is_resumed = former.is_some() && former == reply["sid"].as_str();
                 Self::on(kind, connection, &reply["sid"], resume_token, is_resumed)
             }
             ClientKind::Envelope => {

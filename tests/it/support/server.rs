@@ -37,7 +37,7 @@ pub(crate) struct TestServer {
 }
 
 /// Most tests are about the documented events of Socket.IO, not those that `standard` sends beside them.
-const DOCUMENTED_EVENTS: &str =
+pub(crate) const DOCUMENTED_EVENTS: &str =
     concat!("--socketio-profiles=", env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/socketio/documented.toml");
 
 impl TestServer {

@@ -15,7 +15,7 @@ class ParlorError(Exception):
     #: After these the room cannot be joined again without a change.
     FINAL = frozenset(
         {
-            "FORBIDDEN", "INVALID_MESSAGE", "REPLACED", "ROOM_CLOSED", "ROOM_FULL", "ROOM_NOT_FOUND", "SESSION_ENDED", "UNAUTHORIZED",
+            "FORBIDDEN", "INVALID_MESSAGE", "KICKED", "REPLACED", "ROOM_CLOSED", "ROOM_FULL", "ROOM_NOT_FOUND", "SESSION_ENDED", "UNAUTHORIZED",
         }
     )
 

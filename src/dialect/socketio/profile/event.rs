@@ -107,7 +107,11 @@ impl Profile {
             }
             Event::Removed { reason, .. } => {
                 let failure = encode::removal(*reason);
-                let reason = if *reason == RemovalReason::Replaced { "replaced" } else { "closed" };
+                let reason = match reason {
+                    RemovalReason::Replaced => "replaced",
+                    RemovalReason::Kicked => "kicked",
+                    RemovalReason::Closed | RemovalReason::HungUp => "closed",
+                };
                 let (code, message) = (Some(failure.code.as_str()), Some(&*failure.message));
                 let context = Context { code, message, reason: Some(reason), ..context };
                 self.packets(words, standard, &context)

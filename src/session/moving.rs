@@ -1,0 +1,186 @@
+//! Session moves: a client resumes on this node a session that another node has, or the other way round.
+//!
+//! 1. [`Hub::claim`] asks the other node for the session. There, [`Hub::check_out`](super::Hub) takes it from its connection,
+//!    which is the last that the client notices of it, and [`Hub::release_session`] writes it for the claiming node.
+//! 2. [`Hub::restore`] makes an away session of that. What the client has missed of its rooms follows, and goes into the
+//!    replay buffer.
+//! 3. The client then resumes the session as any other of this node.
+//!
+//! The guarantee that is easy to break: nothing is delivered to a session after it was written. [`Rooms::moved_away`]
+//! waits for the deliveries that are under way, and later ones do not find the session.
+//!
+//! [`Rooms::moved_away`]: crate::room::Rooms::moved_away
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tracing::info;
+
+use super::directory::Entry;
+use super::hub::Hub;
+use super::mailbox::Mailbox;
+use super::moved::{Reader, Writer};
+use super::pending_claim::{Claimant, PendingClaim};
+use super::resume_token::ResumeToken;
+use super::resumption::Resumption;
+use super::state::{SessionState, Status};
+use crate::id::{ConnectionId, PeerId};
+use crate::room::LeaveReason;
+
+/// A claim as it travels to the node that has the session.
+struct ClaimRequest<'a> {
+    token: ResumeToken,
+    seen: u64,
+    dialect: &'a str,
+    subject: Option<PeerId>,
+}
+
+impl<'a> ClaimRequest<'a> {
+    fn write(client: &Claimant) -> Bytes {
+        let mut writer = Writer::default();
+        writer.bytes(client.token.secret()).number(client.seen).bytes(client.dialect.name.as_bytes());
+        let subject = client.grant.as_ref().map(|grant| grant.subject.as_str());
+        writer.number(u64::from(subject.is_some())).bytes(subject.unwrap_or_default().as_bytes());
+        writer.finish()
+    }
+
+    fn read(connection: ConnectionId, request: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader::new(request);
+        let token = ResumeToken::from_secret(connection, reader.bytes()?)?;
+        let (seen, dialect) = (reader.number()?, reader.text()?);
+        let (has_subject, subject) = (reader.number()? != 0, reader.text()?);
+        let subject = if has_subject { Some(PeerId::exact(subject).ok()?) } else { None };
+        Some(Self { token, seen, dialect, subject })
+    }
+}
+
+impl Hub {
+    /// Returns whether this node has the session of a token, connected or away.
+    pub fn has_session(&self, token: &ResumeToken) -> bool {
+        self.resumable.get(token.id()).is_some()
+    }
+
+    /// Returns whether a resume token names another node than this one, or an earlier life of it.
+    pub fn is_foreign(&self, token: &ResumeToken) -> bool {
+        token.node() != self.cluster().map(|cluster| cluster.token_of(token.id()))
+    }
+
+    /// Asks another node for the session of a resume token. Completes when the session is here or lost; [`Hub::resume`] tells
+    /// which. Returns `None` if there is no node to ask.
+    pub fn claim(&self, client: Claimant) -> Option<oneshot::Receiver<()>> {
+        let (cluster, id) = (self.cluster()?, client.token.id());
+        let node = client.token.node().filter(|_| self.is_foreign(&client.token))?;
+        self.resume_limits()?;
+        if self.has_session(&client.token) || self.is_draining() {
+            return None;
+        }
+        let request = ClaimRequest::write(&client);
+        let (sender, answered) = oneshot::channel();
+        match self.claims.entry(id) {
+            // Another connection of the client is faster.
+            dashmap::Entry::Occupied(_) => return None,
+            dashmap::Entry::Vacant(vacant) => {
+                vacant.insert(PendingClaim { client: Some(client), answer: sender });
+            }
+        }
+        if !cluster.claim(id, node, request) {
+            self.claims.remove(&id);
+            return None;
+        }
+        Some(answered)
+    }
+
+    /// Takes a session from its connection for a client that resumes it on another node. Returns `false` if that may not.
+    pub(super) fn grant_claim(&self, connection: ConnectionId, request: &[u8]) -> bool {
+        let Some(ClaimRequest { token, seen, dialect, subject }) = ClaimRequest::read(connection, request) else {
+            return false;
+        };
+        let state = self.resumable.get(connection).filter(|state| state.dialect.name == dialect);
+        let Some(state) = state else { return false };
+        let resumption = Resumption { token: &token, seen, subject: subject.as_ref(), is_elsewhere: true };
+        let Some((mut ownership, was_away)) = self.check_out(&state, &resumption) else { return false };
+        ownership.generation += 1;
+        ownership.closer = None;
+        ownership.status = Status::Moving { seen };
+        let permit = state.permit.lock().take();
+        if was_away {
+            self.resumable.record_back();
+        } else {
+            self.record_closed(&state, LeaveReason::Replaced);
+            self.announce(state.id, true);
+        }
+        drop(ownership);
+        // If the connection is still open, its permit counts until it is closed.
+        if let Some(permit) = permit.filter(|_| was_away) {
+            permit.release();
+        }
+        true
+    }
+
+    /// Takes a session that was claimed out of this node, and writes it for the other.
+    pub(super) fn release_session(&self, connection: ConnectionId) -> Option<Bytes> {
+        let state = self.resumable.get(connection)?;
+        let seen = {
+            let mut ownership = state.ownership.lock();
+            let Status::Moving { seen } = ownership.status else { return None };
+            ownership.status = Status::Ended;
+            seen
+        };
+        self.resumable.remove(connection);
+        self.directory.remove(connection);
+        if let Some(grant) = state.identity.clear() {
+            self.expiries.remove(grant.expires_at, connection);
+        }
+        if let Some(media) = self.media.get() {
+            self.rooms().of(connection).iter().for_each(|room| media.peer_left(room, connection));
+        }
+        self.rooms().moved_away(connection);
+        let mut writer = Writer::default();
+        state.mailbox.release(seen, &mut writer);
+        Some(writer.finish())
+    }
+
+    /// Ends a session that was claimed and will not be released. Returns `false` if it is none.
+    pub(super) fn end_claimed(&self, connection: ConnectionId) -> bool {
+        let Some(state) = self.resumable.get(connection) else { return false };
+        let mut ownership = state.ownership.lock();
+        if !matches!(ownership.status, Status::Moving { .. }) {
+            return false;
+        }
+        ownership.status = Status::Ended;
+        drop(ownership);
+        self.end_session(&state, LeaveReason::Disconnected);
+        true
+    }
+
+    /// Makes an away session of what another node has released. Returns `None` if no client claims it, or it cannot be read.
+    pub(super) fn restore(&self, connection: ConnectionId, session: &[u8]) -> Option<()> {
+        let Claimant { dialect, framing, grant, token, .. } = self.claims.get_mut(&connection)?.client.take()?;
+        let limits = self.resume_limits()?;
+        let timers = Arc::clone(&self.resumable.timers);
+        let mailbox = Mailbox::restored(connection, timers, framing, &mut Reader::new(session))?;
+        let (metrics, until) = (self.metrics.dialect(dialect.name), Instant::now() + limits.time);
+        let state = SessionState::new(connection, dialect, metrics, Arc::clone(&mailbox), Some(token), None);
+        state.has_joined.store(true, std::sync::atomic::Ordering::Relaxed);
+        state.ownership.lock().status = Status::Away(until);
+        if let Some(grant) = grant {
+            self.expiries.insert(grant.expires_at, connection);
+            // A session without a grant accepts any.
+            _ = state.identity.accept(grant);
+        }
+        self.rooms().connect(connection);
+        self.directory.insert(connection, Entry { dialect, mailbox });
+        self.resumable.record_away();
+        self.resumable.timers.away.push(until, connection);
+        self.resumable.insert(Arc::new(state));
+        info!(%connection, dialect = dialect.name, "session moved here");
+        Some(())
+    }
+
+    /// Tells the client of a claim that it has been decided.
+    pub(super) fn decide_claim(&self, connection: ConnectionId) {
+        self.claims.remove(&connection);
+    }
+}

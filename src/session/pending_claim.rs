@@ -1,0 +1,30 @@
+//! A claim of a session that another node of the cluster has.
+
+use tokio::sync::oneshot;
+
+use super::resume_token::ResumeToken;
+use crate::auth::Grant;
+use crate::dialect::{Dialect, Framing};
+
+/// A session of another node that a client waits for.
+pub(super) struct PendingClaim {
+    /// `None` once the session is here.
+    pub(super) client: Option<Claimant>,
+    /// Dropped when the session is here, or refused.
+    #[expect(dead_code, reason = "held for its destructor")]
+    pub(super) answer: oneshot::Sender<()>,
+}
+
+/// The client that claims a session.
+pub struct Claimant {
+    /// The dialect of the client.
+    pub dialect: &'static Dialect,
+    /// Completes the frames of the session.
+    pub framing: Box<dyn Framing>,
+    /// The grant of the access token, where tokens are required.
+    pub grant: Option<Grant>,
+    /// The resume token.
+    pub token: ResumeToken,
+    /// Number of the last frame that the client has received.
+    pub seen: u64,
+}

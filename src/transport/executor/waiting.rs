@@ -1,0 +1,157 @@
+//! Requests that the cluster answers: joins, and resumptions of sessions that another node has. Until then nothing more is
+//! read of the client; what a polling client has sent already waits here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::{End, Executor};
+use crate::auth::Grant;
+use crate::dialect::Step;
+use crate::room::Command;
+use crate::session::{Claimant, Handled, Joining, Moment, ResumeToken, Sink};
+
+/// A request that is not answered yet.
+pub(super) struct Waiting {
+    received: Moment,
+    request: Request,
+    deferred: Vec<Deferred>,
+}
+
+enum Request {
+    Join(Arc<Mutex<Option<Handled>>>),
+    /// A CONNECT packet of Socket.IO.
+    Connect(Box<(Option<Grant>, ResumeToken, u64)>),
+    Resume(ResumeToken, u64),
+}
+
+/// A message that waits.
+#[derive(Debug)]
+pub(in crate::transport) enum Deferred {
+    Text(String),
+    Binary(Bytes),
+}
+
+impl Executor {
+    /// Returns whether a request waits for the cluster.
+    pub(in crate::transport) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Takes a message now, or once the cluster has answered.
+    pub(in crate::transport) fn receive_in_turn(&mut self, message: Deferred) -> Result<(), End> {
+        match (&mut self.waiting, message) {
+            (Some(waiting), message) => {
+                waiting.deferred.push(message);
+                Ok(())
+            }
+            (None, Deferred::Text(text)) => self.receive(&text),
+            (None, Deferred::Binary(data)) => self.receive_binary(&data),
+        }
+    }
+
+    fn wait_for(&mut self, received: Moment, request: Request) {
+        self.waiting = Some(Box::new(Waiting { received, request, deferred: Vec::new() }));
+    }
+
+    /// Carries out a join in a cluster. Returns what follows from it, if it is answered at once.
+    pub(super) fn join_in_cluster(&mut self, received: Moment, command: Command) -> Option<Step> {
+        let other_rooms = self.rooms_beside(self.conversation.channel());
+        let conversation = &self.conversation;
+        let dialect = conversation.current_dialect();
+        let open = self.sessions.get_mut(conversation.channel()).and_then(Option::as_mut)?;
+        open.set_dialect(dialect);
+        let welcome = conversation.welcome_later();
+        let joining = open
+            .session
+            .join(received, command, other_rooms, welcome, |snapshot| conversation.welcome(snapshot, received.time));
+        match joining {
+            Joining::Now(handled) => self.joined(received, handled),
+            Joining::Later(answer) => {
+                let handled = Arc::new(Mutex::new(None));
+                let slot = Arc::clone(&handled);
+                self.pause = Some(Box::pin(async move {
+                    let answer = answer.await;
+                    *slot.lock() = Some(answer);
+                }));
+                self.wait_for(received, Request::Join(handled));
+                None
+            }
+        }
+    }
+
+    /// Asks the node that has a session for it, for a CONNECT packet. Returns `false` if no other node is to be asked.
+    pub(super) fn claim_for_connect(&mut self, grant: Option<&Grant>, token: &ResumeToken, seen: u64) -> bool {
+        let is_claimed = self.claim(grant.cloned(), token, seen);
+        if is_claimed {
+            let request = Request::Connect(Box::new((grant.cloned(), token.clone(), seen)));
+            self.wait_for(Moment::now(), request);
+        }
+        is_claimed
+    }
+
+    /// Asks the node that has a session for it. Returns `false` if no other node is to be asked.
+    pub(super) fn claim_for_resume(&mut self, grant: Option<Grant>, token: &ResumeToken, seen: u64) -> bool {
+        let is_claimed = self.claim(grant, token, seen);
+        if is_claimed {
+            self.wait_for(Moment::now(), Request::Resume(token.clone(), seen));
+        }
+        is_claimed
+    }
+
+    fn claim(&mut self, grant: Option<Grant>, token: &ResumeToken, seen: u64) -> bool {
+        if self.hub.cluster().is_none() {
+            return false;
+        }
+        let (dialect, framing) = (self.conversation.dialect(), self.conversation.framing(token.id()));
+        let claimed = self.hub.claim(Claimant { dialect, framing, grant, token: token.clone(), seen });
+        let Some(decided) = claimed else { return false };
+        self.pause = Some(Box::pin(async move {
+            // The sender is dropped, whatever the outcome.
+            _ = decided.await;
+        }));
+        true
+    }
+
+    fn joined(&mut self, received: Moment, handled: Handled) -> Option<Step> {
+        let Handled { result, welcome_bytes, .. } = handled;
+        self.limiter.charge(welcome_bytes);
+        if let Err(error) = &result {
+            self.count(error);
+        }
+        self.conversation.answer(result, received.time)
+    }
+
+    /// Answers the request whose pause is over, and takes the messages that have waited for it.
+    pub(super) fn cluster_answered(&mut self) {
+        let Some(waiting) = self.waiting.take() else { return };
+        let Waiting { received, request, deferred } = *waiting;
+        let mut outcome = self.guarded(|this| match request {
+            Request::Join(handled) => {
+                let Some(handled) = handled.lock().take() else { return Ok(()) };
+                let next = this.joined(received, handled);
+                this.take(received, next)
+            }
+            Request::Connect(connect) => {
+                let (grant, token, seen) = *connect;
+                this.open_or_resume(grant, Some((token, seen)))
+            }
+            Request::Resume(token, seen) => {
+                let next = this.resume_here(&token, seen);
+                this.take(received, next)
+            }
+        });
+        for message in deferred {
+            outcome = outcome.and_then(|()| self.receive_in_turn(message));
+        }
+        if outcome.is_err() {
+            self.queue.close();
+        }
+    }
+
+    /// Returns whether a resume token is for another node than this one, which has taken its session over.
+    pub(super) fn has_moved(&self, token: &ResumeToken) -> bool {
+        self.hub.cluster().is_some() && self.hub.is_foreign(token)
+    }
+}

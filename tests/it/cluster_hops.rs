@@ -1,0 +1,204 @@
+//! Polling clients whose requests reach other nodes than the one that has their session.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parlor_testing::connection::{Connection, Joined, Route};
+use parlor_testing::transport::{Disconnect, Options};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::cluster_nodes::{member, node, until_engine};
+use crate::support::TestServer;
+use crate::support::raw::Raw;
+use crate::support::redis::Redis;
+use crate::support::scrape::Scrape;
+
+/// A load balancer that sends each request to the next node: it closes connections after one response, and passes the
+/// bytes of a WebSocket on.
+async fn round_robin(nodes: Vec<SocketAddr>) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let turn = Arc::new(AtomicUsize::new(0));
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let target = nodes[turn.fetch_add(1, Ordering::Relaxed) % nodes.len()];
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    match client.read_u8().await {
+                        Ok(byte) => head.push(byte),
+                        Err(_) => return,
+                    }
+                }
+                let head = String::from_utf8(head).unwrap();
+                let is_upgrade = head.to_ascii_lowercase().contains("\r\nupgrade:");
+                let kept = head
+                    .split("\r\n")
+                    .filter(|line| is_upgrade || !line.to_ascii_lowercase().starts_with("connection:"));
+                let mut head: Vec<&str> = kept.collect();
+                if !is_upgrade {
+                    head.insert(1, "Connection: close");
+                }
+                let mut server = TcpStream::connect(target).await.unwrap();
+                server.write_all(head.join("\r\n").as_bytes()).await.unwrap();
+                _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn polling_clients_reach_their_session_through_any_node() {
+    let redis = Redis::start();
+    let nodes = ["one", "two", "three"].map(|name| node(&redis, name, &[]));
+    let balancer = round_robin(nodes.iter().map(Into::into).collect()).await;
+    let mut ann = member(&nodes[0], "r", "ann").await;
+    for route in [Route::Polling, Route::Upgrade] {
+        for round in 0..3 {
+            let joining = Connection::join(balancer, route, "r", "ben", Options::default());
+            let (mut ben, Joined { peers, .. }) =
+                joining.await.unwrap_or_else(|error| panic!("{route:?}, {round}: {error:#}"));
+            assert_eq!(peers, ["ann"], "{route:?}");
+            assert_eq!(ann.next_event("user-joined").await[0]["userId"], "ben");
+            for number in 0..10 {
+                let offer = json!({ "roomId": "r", "targetId": "ann", "offer": { "type": "offer", "sdp": number } });
+                ben.transport.send(vec![format!("42{}", json!(["offer", offer]))]).await.unwrap();
+                assert_eq!(ann.next_event("offer").await[0]["offer"]["sdp"], number);
+                let answer = json!({ "roomId": "r", "targetId": "ben", "answer": { "type": "answer", "sdp": number } });
+                ann.tell("answer", answer).await;
+                let answer = loop {
+                    let text = ben.transport.next().await.unwrap();
+                    if text.starts_with(r#"42["answer""#) {
+                        break text;
+                    }
+                };
+                assert!(answer.contains(&format!(r#""sdp":{number}"#)), "{answer}");
+            }
+            ben.end(Disconnect::Leave).await;
+            assert_eq!(ann.next_event("user-left").await[0]["userId"], "ben");
+        }
+    }
+    let mut hops = 0;
+    for server in &nodes {
+        hops += Scrape::of(server).await.count("parlor_cluster_hops_total");
+    }
+    assert!(hops > 50, "{hops} requests were forwarded");
+    ann.close().await;
+    for server in nodes {
+        server.finish().await;
+    }
+}
+
+/// Two nodes that are connected to the engine.
+async fn pair(redis: &Redis, flags: &[&str]) -> (TestServer, TestServer) {
+    let nodes = (node(redis, "one", flags), node(redis, "two", flags));
+    until_engine(&nodes.0, "connected").await;
+    until_engine(&nodes.1, "connected").await;
+    nodes
+}
+
+/// Sends a request on a connection of its own: the status and the text of the response.
+async fn send(address: SocketAddr, head: &str, headers: &str) -> (u16, String) {
+    let request = format!("{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+    let response = Raw::sending(address, request).await.response().await.expect("it is answered");
+    (response.status, response.text().to_owned())
+}
+
+#[tokio::test]
+async fn session_ids_name_their_node_and_others_are_unknown() {
+    let redis = Redis::start();
+    let (one, two) = pair(&redis, &[]).await;
+    let response = reqwest::get(one.url("/socket.io/?EIO=4&transport=polling")).await.unwrap();
+    assert_eq!(response.headers()["set-cookie"], "parlor-node=one; Path=/socket.io/; HttpOnly");
+    let text = response.text().await.unwrap();
+    let open: Value = serde_json::from_str(text.strip_prefix('0').unwrap()).unwrap();
+    let sid = open["sid"].as_str().unwrap();
+    let (id, name) = sid.split_once('.').unwrap();
+    assert_eq!(name, "one");
+    let poll = |sid: &str| format!("GET /socket.io/?EIO=4&transport=polling&sid={sid}");
+    for unknown in [format!("{id}.two"), format!("{id}.missing"), "x.one".to_owned(), "..".to_owned()] {
+        let (status, text) = send(two.address(), &poll(&unknown), "").await;
+        assert_eq!((status, text.contains("Session ID unknown")), (400, true), "{unknown}: {text}");
+    }
+    // A request is forwarded once, and only by those who have the key.
+    let (status, _) = send(two.address(), &poll(sid), "Parlor-Hop: 127.0.0.1|http|0|00\r\n").await;
+    assert_eq!(status, 200, "a header that is not signed changes nothing");
+    let post = format!("POST /socket.io/?EIO=4&transport=polling&sid={sid}");
+    let (status, text) = send(two.address(), &post, "Content-Length: 2\r\n\r\n41").await;
+    assert_eq!((status, text.as_str()), (200, "ok"));
+    two.finish().await;
+    // Its node is gone.
+    one.until("it has ended", |held| held.polling == 0).await;
+    one.finish().await;
+}
+
+#[tokio::test]
+async fn forwarded_clients_count_for_their_own_address() {
+    let redis = Redis::start();
+    let flags = ["--trusted-proxies=127.0.0.1", "--max-connections-per-ip=2"];
+    let (one, two) = pair(&redis, &flags).await;
+    let mut open = Vec::new();
+    // More than one address may have, each by its own, all of them by way of the other node.
+    for client in 1..=6 {
+        let address = IpAddr::from([203, 0, 113, client]);
+        let header = format!("X-Forwarded-For: {address}\r\n");
+        let (status, text) = send(one.address(), "GET /socket.io/?EIO=4&transport=polling", &header).await;
+        assert_eq!(status, 200, "{text}");
+        let start = text.find(r#""sid":""#).unwrap() + 7;
+        let sid = text[start..].split('"').next().unwrap().to_owned();
+        let post = format!("POST /socket.io/?EIO=4&transport=polling&sid={sid}");
+        let (status, text) = send(two.address(), &post, &format!("{header}Content-Length: 2\r\n\r\n40")).await;
+        assert_eq!((status, text.as_str()), (200, "ok"), "client {client}");
+        open.push(sid);
+    }
+    let header = "X-Forwarded-For: 203.0.113.1\r\n";
+    let opened = async || send(one.address(), "GET /socket.io/?EIO=4&transport=polling", header).await.0;
+    assert_eq!((opened().await, opened().await), (200, 429), "its own limit holds");
+    one.until("they are connected", |held| held.sessions == 6).await;
+    for sid in open {
+        let post = format!("POST /socket.io/?EIO=4&transport=polling&sid={sid}");
+        send(two.address(), &post, "Content-Length: 4\r\n\r\n41\u{1e}1").await;
+    }
+    one.until("they have left", |held| held.sessions == 0).await;
+    assert!(two.stop().await);
+    assert!(one.stop().await);
+}
+
+#[tokio::test]
+async fn older_clients_know_themselves_by_the_whole_id() {
+    let redis = Redis::start();
+    let (one, two) = pair(&redis, &[]).await;
+    let opened =
+        reqwest::get(one.url("/socket.io/?EIO=3&transport=polling&b64=1")).await.unwrap().text().await.unwrap();
+    let (length, packet) = opened.split_once(':').unwrap();
+    let length: usize = length.parse().unwrap();
+    let open: Value = serde_json::from_str(&packet[1..length]).unwrap();
+    let sid = open["sid"].as_str().unwrap();
+    assert!(sid.ends_with(".one"), "{opened}");
+    let poll = format!("GET /socket.io/?EIO=3&transport=polling&b64=1&sid={sid}");
+    let (status, text) = send(two.address(), &poll, "").await;
+    assert_eq!((status, text.as_str()), (200, "2:40"));
+    // A page that names itself to others by this id is named by the id that they know.
+    let mut ann = member(&two, "r", "ann").await;
+    let join = r#"42["join-room",{"roomId":"r","userId":"ben"}]"#;
+    let offer = format!(r#"42["offer",{{"roomId":"r","targetId":"ann","offer":{{"sdp":"{sid}"}}}}]"#);
+    for packet in [join, &offer] {
+        let post = format!("POST /socket.io/?EIO=3&transport=polling&b64=1&sid={sid}");
+        let body = format!("{}:{packet}", packet.len());
+        let headers = format!("Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        assert_eq!(send(two.address(), &post, &headers).await.0, 200);
+    }
+    let joined = ann.next_event("user-joined").await;
+    let offer = ann.next_event("offer").await;
+    assert_eq!(offer[0]["offer"]["sdp"], joined[0]["socketId"]);
+    let post = format!("POST /socket.io/?EIO=3&transport=polling&b64=1&sid={sid}");
+    send(two.address(), &post, "Content-Length: 3\r\n\r\n1:1").await;
+    ann.next_event("user-left").await;
+    ann.close().await;
+    one.finish().await;
+    two.finish().await;
+}
