@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run run-cluster dev vendor check test test-long test-night
 .PHONY: test-rust test-compat test-record test-protocols test-browser test-media test-restart
-.PHONY: test-attacks test-soak test-drops test-browser-long test-media-long test-schemathesis test-fuzz test-bench test-release
+.PHONY: test-attacks test-cluster test-soak test-drops test-browser-long test-media-long test-schemathesis test-fuzz test-bench test-release
 .PHONY: test-call test-beside-call test-browser-beside-call
 .PHONY: soak drops call fuzz sim test-sim bench bench-quick bench-media bench-instructions bench-record bench-build
 .PHONY: dist test-dist test-packages
@@ -30,10 +30,12 @@ ifeq ($(NEXTEST),yes)
 RUST_TESTS := cargo nextest run $(QUICK) --workspace
 ALONE := --test-threads 1 -E 'test(attacks::)'
 SIMULATION := --no-capture -E 'test(cluster_sim::)'
+FAULTS := -E 'test(cluster_faults::)'
 else
 RUST_TESTS := cargo test $(QUICK) --workspace --no-fail-fast --
 ALONE := --test-threads 1 attacks::
 SIMULATION := --nocapture cluster_sim::
+FAULTS := cluster_faults::
 endif
 
 help:
@@ -80,7 +82,7 @@ test: program python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/cert
 
 test-long: program program-release python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/certutil /usr/bin/valgrind \
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules tests/media/node_modules
-	scripts/suites test-attacks test-sim test-soak,test-drops test-browser-long,test-schemathesis test-call,test-beside-call
+	scripts/suites test-attacks test-sim,test-cluster test-soak,test-drops test-browser-long,test-schemathesis test-call,test-beside-call
 
 test-night: program program-release client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
 	scripts/suites soak drops call fuzz
@@ -106,7 +108,7 @@ test-rust: $(REDIS)
 test-attacks:
 	PARLOR_TEST_LATENCY=1 $(RUST_TESTS) $(ALONE)
 
-test-compat: program client-demo/node_modules tests/compat/node_modules python
+test-compat: program client-demo/node_modules tests/compat/node_modules python $(REDIS)
 	npm test --prefix tests/compat
 
 # Profiles inferred from servers of six families.
@@ -130,7 +132,11 @@ test-media-long: program tests/media/node_modules
 test-restart: program tests/drops/node_modules python
 	npm test --prefix tests/drops
 
-test-browser-long: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil
+# Faults of the engine, of nodes and of connections, those that take long as well.
+test-cluster: $(REDIS)
+	PARLOR_FAULTS=long $(RUST_TESTS) $(FAULTS)
+
+test-browser-long: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil $(REDIS) $(NGINX)
 	CHROMIUM_BIN=$(CHROMIUM) FIREFOX_BIN=$(FIREFOX) TURNSERVER_BIN=$(TURNSERVER) npm run test:long --prefix tests/browser
 
 test-schemathesis: program python

@@ -14,6 +14,7 @@ mod auth;
 mod auth_keys;
 mod client_ids;
 mod cluster;
+mod cluster_faults;
 mod cluster_hops;
 mod cluster_moves;
 mod cluster_nodes;
