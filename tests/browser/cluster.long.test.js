@@ -1,0 +1,121 @@
+/**
+ * A call of three through the load balancer of `scripts/run-cluster`, and a rolling restart of all nodes under it, in a real Chromium. Needs
+ * redis-server and nginx.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { launch, Person } from "./support/people.js";
+import { eventually, freePort } from "./support/server.js";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const PROGRAM = resolve(ROOT, process.env.PARLOR_BIN ?? "target/debug/parlor");
+const ROOM = "three-nodes";
+/** How long no frame of a peer may be decoded. Media does not pass the nodes; the rest is for a busy machine. */
+const GAP_MS = 3000;
+
+/** Starts the cluster on free ports. */
+async function startCluster() {
+  const logs = await mkdtemp(join(tmpdir(), "parlor-cluster-"));
+  const [port, redis] = [await freePort(), await freePort()];
+  let first = await freePort();
+  while (first > 65_000) first = await freePort();
+  const env = { ...process.env, NODE_ENV: "development", NO_COLOR: "1", PORT: `${port}`, NODE_PORT: `${first}`, REDIS_PORT: `${redis}`, LOGS: logs };
+  const child = spawn("scripts/run-cluster", [PROGRAM], { cwd: ROOT, env, stdio: ["ignore", "ignore", "pipe"] });
+  process.once("exit", () => child.kill("SIGTERM"));
+  let errors = "";
+  child.stderr.on("data", (chunk) => (errors += chunk));
+  const health = async (at) => (await fetch(`http://127.0.0.1:${at}/health`)).json();
+  const agree = () =>
+    eventually(
+      "three nodes are one cluster",
+      async () => {
+        if (child.exitCode !== null) throw new Error(`run-cluster ended: ${errors}`);
+        return Promise.all([0, 1, 2].map((index) => health(first + index)));
+      },
+      (nodes) => nodes.every(({ status, cluster }) => status === "ok" && cluster.nodes === 3 && cluster.engine === "connected"),
+    );
+  return {
+    url: `http://127.0.0.1:${port}`,
+    agree,
+    /** Connections of each node. */
+    connections: () => Promise.all([0, 1, 2].map(async (index) => (await health(first + index)).connections)),
+    /** Restarts a node as a service manager does. @param {number} number */
+    async restart(number) {
+      const file = join(logs, `parlor-${number}.pid`);
+      const former = await readFile(file, "utf8");
+      process.kill(Number(former), "SIGTERM");
+      await eventually("the node starts again", () => readFile(file, "utf8"), (process) => process !== former);
+      await agree();
+    },
+    async stop() {
+      const ended = once(child, "exit");
+      child.kill("SIGTERM");
+      await ended;
+      await rm(logs, { recursive: true, force: true });
+    },
+  };
+}
+
+describe("a call over three nodes", () => {
+  let cluster, browser, everyone;
+  const others = (person) => everyone.filter((other) => other !== person);
+
+  before(async () => {
+    cluster = await startCluster();
+    await cluster.agree();
+    browser = await launch();
+    everyone = await Promise.all(["Ada", "Grace", "Alan"].map((name) => Person.arrive(browser, name)));
+  });
+
+  after(async () => {
+    await browser?.close();
+    await cluster?.stop();
+  });
+
+  test("each joins through the balancer, by another protocol, and sees both others", async (t) => {
+    const protocols = [undefined, "Socket.IO", undefined];
+    for (const [index, person] of everyone.entries()) await person.join(cluster.url, ROOM, protocols[index]);
+    await Promise.all(everyone.map((person) => person.sees(others(person))));
+    t.diagnostic(`connections of the nodes: ${await cluster.connections()}`);
+  });
+
+  test("a rolling restart costs no frames", async (t) => {
+    let isOver = false;
+    const gaps = [];
+    const watching = Promise.all(
+      everyone.map(async (person) => {
+        let longest = 0;
+        while (!isOver) {
+          const began = Date.now();
+          await person.sees(others(person), 1);
+          longest = Math.max(longest, Date.now() - began);
+        }
+        gaps.push(longest);
+      }),
+    );
+    for (const number of [1, 2, 3]) {
+      await cluster.restart(number);
+      await delay(1000);
+    }
+    isOver = true;
+    await watching;
+    t.diagnostic(`longest time without a frame, of each page: ${gaps} ms`);
+    assert(Math.max(...gaps) < GAP_MS, `${gaps}`);
+  });
+
+  test("and afterwards they still reach each other", async () => {
+    const [ada, grace] = everyone;
+    await ada.say("Still here?");
+    await Promise.all(others(ada).map((person) => person.reads(ada, "Still here?")));
+    await grace.say("Yes");
+    await Promise.all(others(grace).map((person) => person.reads(grace, "Yes")));
+    await Promise.all(everyone.map((person) => person.sees(others(person))));
+  });
+});
