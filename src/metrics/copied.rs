@@ -5,6 +5,12 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::CONSTANT;
 
+/// Returns the value of a gauge in a snapshot.
+type GaugeValue<S> = fn(&S) -> usize;
+
+/// Returns the value of a counter in a snapshot.
+type CounterValue<S> = fn(&S) -> u64;
+
 /// Metrics that are set from snapshots of type `S`.
 pub(super) struct Copied<'r, S> {
     registry: &'r Registry,
@@ -13,8 +19,8 @@ pub(super) struct Copied<'r, S> {
 
 /// The registered metrics with their values in a snapshot.
 pub(super) struct Values<S> {
-    gauges: Vec<(IntGauge, fn(&S) -> usize)>,
-    counters: Vec<(IntCounter, fn(&S) -> u64)>,
+    gauges: Vec<(IntGauge, GaugeValue<S>)>,
+    counters: Vec<(IntCounter, CounterValue<S>)>,
 }
 
 impl<'r, S> Copied<'r, S> {
@@ -23,7 +29,7 @@ impl<'r, S> Copied<'r, S> {
     }
 
     /// Registers a gauge.
-    pub(super) fn gauge(mut self, name: &str, help: &str, value: fn(&S) -> usize) -> Self {
+    pub(super) fn gauge(mut self, name: &str, help: &str, value: GaugeValue<S>) -> Self {
         let gauge = IntGauge::new(name, help).expect(CONSTANT);
         self.registry.register(Box::new(gauge.clone())).expect(CONSTANT);
         self.values.gauges.push((gauge, value));
@@ -31,7 +37,7 @@ impl<'r, S> Copied<'r, S> {
     }
 
     /// Registers a counter.
-    pub(super) fn counter(mut self, name: &str, help: &str, value: fn(&S) -> u64) -> Self {
+    pub(super) fn counter(mut self, name: &str, help: &str, value: CounterValue<S>) -> Self {
         let counter = IntCounter::new(name, help).expect(CONSTANT);
         self.registry.register(Box::new(counter.clone())).expect(CONSTANT);
         self.values.counters.push((counter, value));
@@ -44,7 +50,7 @@ impl<'r, S> Copied<'r, S> {
         name: &str,
         help: &str,
         label: &str,
-        values: [(&str, fn(&S) -> u64); N],
+        values: [(&str, CounterValue<S>); N],
     ) -> Self {
         let counters = IntCounterVec::new(Opts::new(name, help), &[label]).expect(CONSTANT);
         self.registry.register(Box::new(counters.clone())).expect(CONSTANT);
@@ -55,7 +61,7 @@ impl<'r, S> Copied<'r, S> {
     pub(super) fn registered<const N: usize>(
         mut self,
         counters: &IntCounterVec,
-        values: [(&str, fn(&S) -> u64); N],
+        values: [(&str, CounterValue<S>); N],
     ) -> Self {
         let values = values.map(|(label, value)| (counters.with_label_values(&[label]), value));
         self.values.counters.extend(values);
