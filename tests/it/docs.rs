@@ -85,11 +85,11 @@ fn tests_named_by_the_security_page_exist() {
             let (path, test) = span.split_once("::").map_or((span, None), |(path, test)| (path, Some(test)));
             let is_file = [".rs", ".py", ".js"].iter().any(|end| path.ends_with(end));
             if is_file {
-                let Some(text) = named_file(path) else {
+                let Some(content) = named_file(path) else {
                     missing.push(span);
                     continue;
                 };
-                file = text;
+                file = content;
                 if !is_row {
                     file_of_table.clone_from(&file);
                 }
