@@ -124,14 +124,16 @@ async fn session_ids_name_their_node_and_others_are_unknown() {
         let (status, text) = send(two.address(), &poll(&unknown), "").await;
         assert_eq!((status, text.contains("Session ID unknown")), (400, true), "{unknown}: {text}");
     }
-    // A request is forwarded once, and only by those who have the key.
-    let (status, _) = send(two.address(), &poll(sid), "Parlor-Hop: 127.0.0.1|http|0|00\r\n").await;
-    assert_eq!(status, 200, "a header that is not signed changes nothing");
+    // Only nodes have the key of the header.
     let post = format!("POST /socket.io/?EIO=4&transport=polling&sid={sid}");
-    let (status, text) = send(two.address(), &post, "Content-Length: 2\r\n\r\n41").await;
+    let forged = "Parlor-Hop: 127.0.0.1|http|0|00\r\n";
+    let (status, text) = send(two.address(), &post, &format!("{forged}Content-Length: 2\r\n\r\n40")).await;
+    assert_eq!((status, text.as_str()), (200, "ok"), "a header that is not signed changes nothing");
+    let (status, text) = send(two.address(), &poll(sid), "").await;
+    assert_eq!((status, text.starts_with("40{")), (200, true), "{text}");
+    let (status, text) = send(two.address(), &post, "Content-Length: 4\r\n\r\n41\u{1e}1").await;
     assert_eq!((status, text.as_str()), (200, "ok"));
     two.finish().await;
-    // Its node is gone.
     one.until("it has ended", |held| held.polling == 0).await;
     one.finish().await;
 }
@@ -141,24 +143,28 @@ async fn forwarded_clients_count_for_their_own_address() {
     let redis = Redis::start();
     let flags = ["--trusted-proxies=127.0.0.1", "--max-connections-per-ip=2"];
     let (one, two) = pair(&redis, &flags).await;
-    let mut open = Vec::new();
-    // More than one address may have, each by its own, all of them by way of the other node.
-    for client in 1..=6 {
-        let address = IpAddr::from([203, 0, 113, client]);
+    // Opens a session at one node, and connects by way of the other.
+    let connect = async |address: IpAddr| {
         let header = format!("X-Forwarded-For: {address}\r\n");
         let (status, text) = send(one.address(), "GET /socket.io/?EIO=4&transport=polling", &header).await;
-        assert_eq!(status, 200, "{text}");
+        if status != 200 {
+            return Err(status);
+        }
         let start = text.find(r#""sid":""#).unwrap() + 7;
         let sid = text[start..].split('"').next().unwrap().to_owned();
         let post = format!("POST /socket.io/?EIO=4&transport=polling&sid={sid}");
         let (status, text) = send(two.address(), &post, &format!("{header}Content-Length: 2\r\n\r\n40")).await;
-        assert_eq!((status, text.as_str()), (200, "ok"), "client {client}");
-        open.push(sid);
+        assert_eq!((status, text.as_str()), (200, "ok"), "{address}");
+        Ok(sid)
+    };
+    let mut open = Vec::new();
+    // More in all than one address may have.
+    for client in 1..=6 {
+        open.push(connect([203, 0, 113, client].into()).await.expect("its address has no other"));
     }
-    let header = "X-Forwarded-For: 203.0.113.1\r\n";
-    let opened = async || send(one.address(), "GET /socket.io/?EIO=4&transport=polling", header).await.0;
-    assert_eq!((opened().await, opened().await), (200, 429), "its own limit holds");
-    one.until("they are connected", |held| held.sessions == 6).await;
+    open.push(connect([203, 0, 113, 1].into()).await.expect("an address may have two"));
+    assert_eq!(connect([203, 0, 113, 1].into()).await, Err(429), "its own limit holds");
+    one.until("they are connected", |held| held.sessions == 7).await;
     for sid in open {
         let post = format!("POST /socket.io/?EIO=4&transport=polling&sid={sid}");
         send(two.address(), &post, "Content-Length: 4\r\n\r\n41\u{1e}1").await;
