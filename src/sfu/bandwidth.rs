@@ -34,15 +34,24 @@ impl Sfu {
         let Some(transport) = self.transports.get(&id) else { return };
         let router_id = transport.router;
         let Some(router) = self.routers.get(&router_id) else { return };
-        let (mut has_choice, mut is_suspended) = (false, false);
+        let (mut has_choice, mut is_suspended, mut video_arrives) = (false, false, false);
         for consumer in transport.consumers.iter().filter_map(|id| router.consumers.get(id)) {
             is_suspended |= consumer.is_suspended;
             let producer = router.producers.get(&consumer.producer);
             has_choice |= producer.is_some_and(|producer| producer.description.layers.len() > 1);
+            if transport.congestion.is_starting() && consumer.is_flowing() && consumer.codec.kind() == TrackKind::Video
+            {
+                video_arrives |= producer.is_some_and(|producer| producer.is_active(now));
+            }
         }
-        has_choice |= is_suspended || transport.congestion.is_suspected(now);
-        if self.on_transport(id, |transport, output| transport.update_estimation(now, has_choice, output)) != Some(true)
-        {
+        let is_estimating = self.on_transport(id, |transport, output| {
+            if video_arrives {
+                transport.congestion.video_arrives(now);
+            }
+            has_choice |= is_suspended || transport.congestion.is_suspected(now);
+            transport.update_estimation(now, has_choice, output)
+        });
+        if is_estimating != Some(true) {
             return;
         }
         let (Some(transport), Some(router)) = (self.transports.get(&id), self.routers.get(&router_id)) else { return };

@@ -25,7 +25,9 @@ const SHORTAGE_TIME: Duration = Duration::from_millis(750);
 /// The signs of congestion on the path of one transport.
 #[derive(Debug, Default)]
 pub(super) struct Congestion {
-    /// When video with a single layer last started.
+    /// Whether the client has resumed video of which no packet has arrived yet.
+    is_starting: bool,
+    /// When video last started.
     started_at: Option<Instant>,
     /// When a receiver report last indicated congestion.
     lost_at: Option<Instant>,
@@ -38,9 +40,22 @@ pub(super) struct Congestion {
 }
 
 impl Congestion {
-    /// Records that the client starts to receive video.
-    pub(super) fn video_started(&mut self, now: Instant) {
-        self.started_at = Some(now);
+    /// Records that the client has resumed video.
+    pub(super) fn video_resumed(&mut self) {
+        self.is_starting = true;
+    }
+
+    /// Returns whether [`Congestion::video_arrives`] is to be called with the first packet.
+    pub(super) fn is_starting(&self) -> bool {
+        self.is_starting
+    }
+
+    /// Records that there are packets of the video that was resumed. Until then, a path is not suspected: many clients
+    /// wait for one that is silent.
+    pub(super) fn video_arrives(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_starting) {
+            self.started_at = Some(now);
+        }
     }
 
     /// Records the share of lost packets in a receiver report.
@@ -100,7 +115,10 @@ mod tests {
         let now = Instant::now();
         let mut congestion = Congestion::default();
         assert!(!congestion.is_suspected(now));
-        congestion.video_started(now);
+        congestion.video_resumed();
+        assert!(congestion.is_starting() && !congestion.is_suspected(now), "silent");
+        congestion.video_arrives(now);
+        congestion.video_arrives(now + START_TIME);
         assert!(congestion.is_suspected(now) && !congestion.is_suspected(now + START_TIME));
         let later = now + Duration::from_mins(1);
         congestion.loss_reported(later, 0.01);

@@ -318,7 +318,7 @@ impl Sfu {
                     self.on_transport(transport, |transport, _| {
                         transport.set_withheld(streams, is_paused);
                         if !is_paused && kind == TrackKind::Video {
-                            transport.congestion.video_started(now);
+                            transport.congestion.video_resumed();
                         }
                     });
                     self.allocate(now, transport);

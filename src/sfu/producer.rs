@@ -158,6 +158,11 @@ impl Producer {
         }
     }
 
+    /// Returns whether packets arrive.
+    pub(super) fn is_active(&self, now: Instant) -> bool {
+        self.description.layers.iter().any(|layer| layer.meter.rate(now).is_some())
+    }
+
     /// Returns the bitrate of each layer, in bits per second; `None` for layers without packets.
     pub(super) fn bitrates(&self, now: Instant) -> Vec<Option<u64>> {
         self.description.layers.iter().map(|layer| layer.meter.rate(now)).collect()

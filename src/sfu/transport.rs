@@ -26,6 +26,7 @@ use super::id::{ConsumerId, ProducerId, RouterId, TransportId};
 use super::output::TransportOutput;
 use super::parameters::TrackKind;
 use super::request::{Direction, RoomMember};
+use super::srtp::Trailer;
 use super::token_bucket::{Rate, TokenBucket};
 use super::undeclared::UnboundNames;
 
@@ -90,6 +91,8 @@ pub(super) struct Transport {
     pub(super) binding_requests: TokenBucket,
     /// Rate limiter of encrypted datagrams.
     inbound_limit: TokenBucket,
+    /// The form of the client's SRTCP, once a packet was decrypted.
+    srtcp_trailer: Option<Trailer>,
     /// When the transport is closed unless it has connected.
     pub(super) deadline: Option<Instant>,
     /// Whether DTLS has ever completed.
@@ -113,7 +116,7 @@ pub(super) struct Transport {
     /// Whether bandwidth is estimated. Sending transports never stop.
     is_estimating: bool,
     /// When a consumer could last choose between layers.
-    last_choice_at: Instant,
+    last_choice_at: Option<Instant>,
     pub(super) upgrade_backoff: UpgradeBackoff,
     pub(super) congestion: Congestion,
     /// `None` before the start, and after a failure.
@@ -156,6 +159,7 @@ impl Transport {
             addresses: Addresses::default(),
             binding_requests: TokenBucket::new(BINDING_REQUESTS, now),
             inbound_limit: TokenBucket::new(Rate { per_second: RTCP_DATAGRAMS, burst: RTCP_DATAGRAMS }, now),
+            srtcp_trailer: None,
             deadline: None,
             has_connected: false,
             addresses_before_restart: Vec::new(),
@@ -168,7 +172,7 @@ impl Transport {
             is_connected: false,
             estimate: BandwidthEstimate::new(FIRST_ESTIMATE),
             is_estimating: true,
-            last_choice_at: now,
+            last_choice_at: None,
             upgrade_backoff: UpgradeBackoff::new(),
             congestion: Congestion::default(),
             rtc: None,

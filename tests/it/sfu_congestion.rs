@@ -136,6 +136,16 @@ fn path_that_is_wide_enough_keeps_video() {
 }
 
 #[test]
+fn random_loss_on_wide_path_does_not_suspend_video() {
+    let mut media = AudioAndVideo::new();
+    media.seconds(5);
+    (media.call.world.loss, media.call.world.delay) = (50, Duration::from_millis(20));
+    let seconds = media.seconds(20);
+    let most = usize::try_from(PARTS).unwrap() * PER_SECOND * 6 / 10;
+    assert!(seconds[1..].iter().all(|second| second.video >= most), "{seconds:?}");
+}
+
+#[test]
 fn nothing_is_sent_while_producers_are_silent() {
     let mut media = AudioAndVideo::new();
     media.seconds(10);

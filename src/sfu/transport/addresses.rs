@@ -6,7 +6,9 @@
 //! times the bytes received from it, as in QUIC (RFC 9000, section 8.1).
 //!
 //! Invariant: a replayed packet validates nothing. str0m drops replayed RTP but not SRTCP, so its index must exceed all
-//! earlier ones here.
+//! earlier ones here. Feedback that is skipped while bandwidth is not estimated is not authenticated either, and may be
+//! replayed later: its index is kept as well. A forged one with a high index only delays validation until the client
+//! sends anything else.
 
 use std::net::SocketAddr;
 
@@ -41,6 +43,8 @@ pub(in crate::sfu) struct Addresses {
     current: Option<SocketAddr>,
     /// The highest SRTCP index received.
     index: Option<u32>,
+    /// The highest SRTCP index of skipped feedback.
+    skipped: Option<u32>,
 }
 
 impl Addresses {
@@ -69,6 +73,16 @@ impl Addresses {
             address.is_validated = true;
             self.current.get_or_insert(from);
         }
+    }
+
+    /// Records the SRTCP index of transport-wide feedback that is skipped.
+    pub(super) fn feedback_skipped(&mut self, index: Option<u32>) {
+        self.skipped = self.skipped.max(index);
+    }
+
+    /// Returns whether transport-wide feedback with this SRTCP index may have been skipped before.
+    pub(super) fn may_have_been_skipped(&self, index: Option<u32>) -> bool {
+        index.is_some_and(|index| self.skipped.is_some_and(|skipped| index <= skipped))
     }
 
     /// Returns the destinations of a datagram of `bytes` bytes to an address.
@@ -150,6 +164,16 @@ mod tests {
         assert_eq!(addresses.route(other, 100).main, Some(own));
         addresses.encrypted_datagram_arrived(other, Some(8));
         assert_eq!(addresses.route(other, 100).main, Some(other));
+    }
+
+    #[test]
+    fn replayed_feedback_that_was_skipped_is_recognized() {
+        let mut addresses = Addresses::default();
+        assert!(!addresses.may_have_been_skipped(Some(7)));
+        addresses.feedback_skipped(Some(7));
+        addresses.feedback_skipped(Some(6));
+        assert!(addresses.may_have_been_skipped(Some(7)) && addresses.may_have_been_skipped(Some(1)));
+        assert!(!addresses.may_have_been_skipped(Some(8)) && !addresses.may_have_been_skipped(None));
     }
 
     #[test]

@@ -38,7 +38,11 @@ impl Transport {
             output.over_limit += 1;
             return true;
         }
-        if !self.is_estimating && self.addresses.is_validated(from) && is_single_twcc_feedback(datagram) {
+        let is_feedback = is_single_twcc_feedback(datagram);
+        if let Some(trailer) = self.srtcp_trailer.filter(|_| is_feedback && !self.is_estimating)
+            && self.addresses.is_validated(from)
+        {
+            self.addresses.feedback_skipped(trailer.index(datagram));
             return true;
         }
         let ssrc = rtp_ssrc(datagram);
@@ -64,8 +68,11 @@ impl Transport {
         self.update_rtc(output, |rtc| _ = rtc.handle_input(Input::Receive(now, receive)));
         if let Some(trailer) = decrypted.since() {
             self.inbound_limit.take(now, 1.0);
+            self.srtcp_trailer = Some(trailer);
             let index = if rtp_ssrc(datagram).is_some() { None } else { trailer.index(datagram) };
-            self.addresses.encrypted_datagram_arrived(from, index);
+            if !(is_feedback && self.addresses.may_have_been_skipped(index)) {
+                self.addresses.encrypted_datagram_arrived(from, index);
+            }
         } else if self.has_connected && !had_connected {
             // The last DTLS handshake message was encrypted.
             self.addresses.encrypted_datagram_arrived(from, None);

@@ -27,7 +27,7 @@ const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 /// Interval of timeouts that serve only pacing and bandwidth estimation, when bandwidth is not estimated. str0m asks for
 /// one every 25 ms, which adds up with hundreds of receivers of which few get packets. Anything received makes the timer
 /// due sooner; reports, which are due later, are late by less than this.
-const IDLE_PACING: Duration = Duration::from_millis(200);
+const IDLE_PACING: Duration = Duration::from_millis(500);
 
 /// Minimum share of retransmissions that indicates heavy loss, in percent of the packets written, and the minimum number
 /// of those. Retransmissions are lost as well and requested again, so this is a loss of a quarter.

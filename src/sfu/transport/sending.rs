@@ -122,9 +122,10 @@ impl Transport {
         output: &mut TransportOutput,
     ) -> bool {
         if has_choice {
-            self.last_choice_at = now;
+            self.last_choice_at = Some(now);
         }
-        let is_wanted = now.saturating_duration_since(self.last_choice_at) < ESTIMATION_LINGER;
+        let lingers = |at: Instant| now.saturating_duration_since(at) < ESTIMATION_LINGER;
+        let is_wanted = self.last_choice_at.is_some_and(lingers);
         if is_wanted != self.is_estimating {
             self.is_estimating = is_wanted;
             // With an estimate of zero, str0m neither probes nor pads. It would send no paced packet either.
