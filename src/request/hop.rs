@@ -1,7 +1,7 @@
 //! Requests that one node of a cluster forwards to another: the header that names their client, signed with a key that the
 //! nodes share.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 pub(crate) const HOP: HeaderName = HeaderName::from_static("parlor-hop");
 
 /// How long a signature is valid. Clocks of the nodes may differ by as much.
-const MAX_AGE: Duration = Duration::from_secs(60);
+const MAX_AGE: Duration = Duration::from_mins(1);
 
 /// The key of the cluster; none until it is known.
 #[derive(Default)]
@@ -46,8 +46,11 @@ impl HopKey {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
         let text = format!("{address}|{}|{seconds}", if is_tls { "https" } else { "http" });
         let signature = hmac::sign(&self.0.read().as_ref()?.1, text.as_bytes());
-        let digits: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        HeaderValue::try_from(format!("{text}|{digits}")).ok()
+        let mut header = format!("{text}|");
+        for byte in signature.as_ref() {
+            write!(header, "{byte:02x}").ok()?;
+        }
+        HeaderValue::try_from(header).ok()
     }
 
     /// Reads a header. Returns `None` if it is not signed with the key, or too old.

@@ -28,7 +28,7 @@ use crate::tls;
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// Time for the response of another node. A poll is answered sooner, at the latest by a heartbeat.
-const RESPONSE_LIMIT: Duration = Duration::from_secs(60);
+const RESPONSE_LIMIT: Duration = Duration::from_mins(1);
 
 /// Returns the address of a node, such as `http://10.0.0.7:4000`, by its name; from a new list of the nodes, if that is wanted.
 pub(crate) type FindNode =
@@ -125,7 +125,7 @@ impl Hop {
         }
         response.headers_mut().remove(header::CONNECTION);
         // The connection ends with the response, even if that is not read to its end.
-        Some(response.map(|body| Body::new(body)))
+        Some(response.map(Body::new))
     }
 }
 

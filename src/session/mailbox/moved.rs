@@ -34,12 +34,16 @@ impl Mailbox {
                 Kept::WithAttachments(frame) => {
                     let (text, attachments) = &**frame;
                     writer.number(WITH_ATTACHMENTS).bytes(text).number(attachments.len() as u64);
-                    attachments.iter().for_each(|data| _ = writer.bytes(data));
+                    for data in attachments {
+                        writer.bytes(data);
+                    }
                 }
                 Kept::WithToken(message) => {
                     let TokenMessage { before, token, after } = &**message;
                     writer.number(WITH_TOKEN);
-                    [before, token, after].into_iter().for_each(|part| _ = writer.bytes(part.as_bytes()));
+                    for part in [before, token, after] {
+                        writer.bytes(part.as_bytes());
+                    }
                 }
             }
         }
@@ -103,7 +107,7 @@ mod tests {
     use crate::dialect::envelope::Sequence;
 
     fn timers() -> Arc<Timers> {
-        let limits = ResumeLimits { time: Duration::from_secs(60), messages: 100, bytes: 10_000 };
+        let limits = ResumeLimits { time: Duration::from_mins(1), messages: 100, bytes: 10_000 };
         Arc::new(Timers { limits: Some(limits), ..Timers::default() })
     }
 
